@@ -1,0 +1,44 @@
+"""What every reader of source files yields: slices with what their numbers mean, or a file it had to leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..imageset import Attribute
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One 2-D slice as a reader found it, not yet resized.
+
+    values: (H, W) float32 in `unit` (HU or a.u.); low…high is mapped to the range of the stored pixels.
+    spacing_mm: distance of rows and of columns, so that the aspect is kept in millimetres.
+    patient: the id as found, "" where unknown; it is replaced by a keyed pseudonym before anything is written.
+    series, order: which volume or folder it belongs to and its place in it (millimetres, or a running number).
+    source: where it comes from, safe to publish: a raster's path below its source folder, or only the folder's name.
+    """
+
+    values: NDArray[np.float32]
+    low: float
+    high: float
+    modality: str
+    series: str
+    order: float
+    source: str
+    unit: str = "a.u."
+    patient: str = ""
+    spacing_mm: tuple[float, float] = (1.0, 1.0)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A line of the import report. kind: `skipped` (file left out), `warning` or `note`."""
+
+    file: str
+    kind: str
+    reason: str

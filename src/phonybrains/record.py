@@ -1,0 +1,142 @@
+"""Provenance and atomic publishing: a folder appears whole, with the record of how it came to be, or not at all.
+
+`record.json` holds the record of each input inside it, so that one file leads from a synthetic image back to the
+scans its model was trained on. Only base names are written, never the paths of a machine.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import platform
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from .errors import OutputError, PhonyBrainsError
+
+RECORD_NAME = "record.json"
+PACKAGES = ("phonybrains", "torch", "diffusers", "numpy", "pillow", "pydicom", "nibabel")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What determines a stage's output: its name, configuration, seed and inputs; `results` is what it found."""
+
+    stage: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    inputs: Sequence[Mapping[str, Any]] = ()
+    sources: Sequence[Mapping[str, str]] = ()
+    results: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 over stage, configuration, seed and the hashes of the inputs: equal identity, equal output."""
+        hashes = [item["sha256"] for item in self.inputs]
+        text = json.dumps([self.stage, self.config, self.seed, hashes], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Write `record.json` into a folder, with the time, the versions and the machine's kind added."""
+        content = {
+            "stage": self.stage,
+            "identity": self.identity,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": self.config,
+            "seed": self.seed,
+            "inputs": self.inputs,
+            "sources": self.sources,
+            "results": self.results,
+            "versions": versions(),
+        }
+        text = json.dumps(content, indent=2, default=str)
+        (folder / RECORD_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Name and version of Python, the platform and the packages that can change a result."""
+    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 of a folder's content: of `metadata.csv` for an image set (it names each image's hash), else of all files."""
+    if (folder / "metadata.csv").is_file():
+        return sha256_file(folder / "metadata.csv")
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != RECORD_NAME):
+        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The content of a folder's `record.json`; empty where there is none."""
+    path = folder / RECORD_NAME
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PhonyBrainsError(f"{path}: not valid JSON ({error}). Restore the folder from where it was made.") from None
+
+
+def as_input(folder: Path) -> dict[str, Any]:
+    """Describe a folder as the input of a stage: base name, fingerprint and its own record, nested."""
+    return {"name": folder.resolve().name, "sha256": fingerprint(folder), "record": read_record(folder)}
+
+
+def is_published(out: Path, record: Record) -> bool:
+    """Whether `out` already holds the finished result of this record. Raises OutputError if it holds anything else."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    if out.is_dir() and read_record(out).get("identity") == record.identity:
+        return True
+    raise OutputError(f"{out} already exists and was not made by this command with these settings. "
+                      "Choose another --out, or remove it first.")  # fmt: skip
+
+
+@contextmanager
+def publish(out: Path, record: Record, *, resume: bool = False) -> Iterator[Path]:
+    """Yield a draft folder beside `out`; on success add the record and rename it to `out`, in one step.
+
+    With `resume`, an interrupted draft is kept, and the next call with the same record identity goes on in it; without,
+    it is removed. Add to `record.results` before leaving. Raises OutputError when the disk is full or not writable.
+    """
+    is_published(out, record)
+    draft = out.parent / f".{out.name}.{record.stage}-{record.identity[:12]}.partial"
+    try:
+        if draft.exists() and not resume:
+            shutil.rmtree(draft)
+        draft.mkdir(parents=True, exist_ok=True)
+        yield draft
+        record.write(draft)
+        if out.exists():
+            out.rmdir()
+        draft.rename(out)
+    except BaseException as error:
+        if not resume:
+            shutil.rmtree(draft, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            kept = "What is done is kept: free some space and give the command again." if resume else "Nothing was left."
+            raise OutputError(f"{out}: the disk is full. {kept}") from error
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
+            raise OutputError(f"{out}: the folder cannot be written ({error.strerror}). Choose another --out.") from error
+        raise
