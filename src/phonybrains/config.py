@@ -1,0 +1,40 @@
+"""Configuration: one frozen pydantic model per stage, from a TOML file and the command line."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import ConfigError
+
+
+class Config(BaseModel):
+    """Base of the stages' configurations: frozen, and a key that is not known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def load_config[C: Config](kind: type[C], path: Path | None = None, /, **given: Any) -> C:
+    """Read a TOML file (optional) and lay the given values that are not None over it.
+
+    Raises ConfigError naming the file, the key and what is wrong with its value.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not valid TOML: {error}.") from None
+    values |= {name: value for name, value in given.items() if value is not None}
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        known = f" Known: {', '.join(kind.model_fields)}." if first["type"] == "extra_forbidden" else ""
+        raise ConfigError(f"{path or 'configuration'}: {key}: {first['msg']}.{known}") from None

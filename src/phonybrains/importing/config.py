@@ -1,0 +1,54 @@
+"""Configuration of `phonybrains import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ..config import Config
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Source(Config):
+    """Licence and attribution of one source folder; they go into the record, and from there into the model card."""
+
+    licence: str = ""
+    attribution: str = ""
+    url: str = ""
+
+
+class ImportConfig(Config):
+    """How sources become an image set. CT values are HU; MR values are scaled between percentiles of the volume."""
+
+    size: Annotated[int, Field(ge=16, le=4096)] = 256
+    bits: Literal[8, 16] = 8
+    modality: Literal["", "MR", "CT"] = ""
+    """Modality of files that do not say theirs."""
+    window: tuple[float, float] | None = (40.0, 80.0)
+    """CT window: centre and width in HU. None keeps the HU as they are (give bits = 16)."""
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    """MR: these percentiles of a volume become black and white."""
+    plane: Literal["native", "axial", "coronal", "sagittal"] = "native"
+    """NIfTI: the plane to slice in; native is the one with the finest pixels."""
+    every: Annotated[int, Field(ge=1)] = 1
+    """NIfTI: take every n-th slice."""
+    empty_below: Fraction = 0.02
+    """NIfTI: a slice with a smaller share of tissue is dropped."""
+    attributes: tuple[str, ...] | None = None
+    """Columns of a source's metadata.csv to keep; None keeps all."""
+    split: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)
+    """Shares of train, validation and test, by patient where patients are known."""
+    seed: int = 0
+    run_length: Annotated[int, Field(ge=1)] = 40
+    """Where no patient is known, runs of this many neighbouring images stay in one split …"""
+    run_guard: Annotated[int, Field(ge=0)] = 5
+    """… and this many at each end of a held-out run are put in no split."""
+    max_pixels: int = 100_000_000
+    """A larger image is refused before it is decoded."""
+    sources: dict[str, Source] = {}
+    """By base name of the source folder."""
+    key_file: Path | None = None
+    """Key of the patient pseudonyms; default: pseudonym.key in the user's configuration folder, made when missing."""
