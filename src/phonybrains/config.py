@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,7 +17,10 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def load_config[C: Config](kind: type[C], path: Path | None = None, /, **given: Any) -> C:
+C = TypeVar("C", bound="Config")
+
+
+def load_config(kind: type[C], path: Path | None = None, /, **given: Any) -> C:
     """Read a TOML file (optional) and lay the given values that are not None over it.
 
     Raises ConfigError naming the file, the key and what is wrong with its value.
