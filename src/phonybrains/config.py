@@ -20,24 +20,39 @@ class Config(BaseModel):
 C = TypeVar("C", bound="Config")
 
 
-def load_config(kind: type[C], path: Path | None = None, /, **given: Any) -> C:
-    """Read a TOML file (optional) and lay the given values that are not None over it.
+def load_config(kind: type[C], *paths: Path | None, **given: Any) -> C:
+    """Read TOML files, later ones laid over earlier ones table by table, and the given values that are not None on top.
 
     Raises ConfigError naming the file, the key and what is wrong with its value.
     """
     values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not valid TOML: {error}.") from None
-    values |= {name: value for name, value in given.items() if value is not None}
+    for path in paths:
+        if path is not None:
+            _lay_over(values, _read_toml(path))
+    _lay_over(values, {name: value for name, value in given.items() if value is not None})
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         known = f" Known: {', '.join(kind.model_fields)}." if first["type"] == "extra_forbidden" else ""
-        raise ConfigError(f"{path or 'configuration'}: {key}: {first['msg']}.{known}") from None
+        raise ConfigError(
+            f"{', '.join(str(p) for p in paths if p) or 'configuration'}: {key}: {first['msg']}.{known}"
+        ) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}.") from None
+
+
+def _lay_over(values: dict[str, Any], more: dict[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(values.get(name), dict):
+            _lay_over(values[name], value)
+        else:
+            values[name] = value

@@ -95,7 +95,9 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise PhonyBrainsError(f"{path}: not valid JSON ({error}). Restore the folder from where it was made.") from None
+        raise PhonyBrainsError(
+            f"{path}: not valid JSON ({error}). Restore the folder from where it was made."
+        ) from None
 
 
 def as_input(folder: Path) -> dict[str, Any]:
@@ -113,6 +115,11 @@ def is_published(out: Path, record: Record) -> bool:
                       "Choose another --out, or remove it first.")  # fmt: skip
 
 
+def draft_folder(out: Path, record: Record) -> Path:
+    """Where the draft of `out` lies until it is published: beside it, named after the record's identity."""
+    return out.parent / f".{out.name}.{record.stage}-{record.identity[:12]}.partial"
+
+
 @contextmanager
 def publish(out: Path, record: Record, *, resume: bool = False) -> Iterator[Path]:
     """Yield a draft folder beside `out`; on success add the record and rename it to `out`, in one step.
@@ -121,7 +128,7 @@ def publish(out: Path, record: Record, *, resume: bool = False) -> Iterator[Path
     it is removed. Add to `record.results` before leaving. Raises OutputError when the disk is full or not writable.
     """
     is_published(out, record)
-    draft = out.parent / f".{out.name}.{record.stage}-{record.identity[:12]}.partial"
+    draft = draft_folder(out, record)
     try:
         if draft.exists() and not resume:
             shutil.rmtree(draft)
@@ -135,8 +142,12 @@ def publish(out: Path, record: Record, *, resume: bool = False) -> Iterator[Path
         if not resume:
             shutil.rmtree(draft, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            kept = "What is done is kept: free some space and give the command again." if resume else "Nothing was left."
+            kept = (
+                "What is done is kept: free some space and give the command again." if resume else "Nothing was left."
+            )
             raise OutputError(f"{out}: the disk is full. {kept}") from error
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
-            raise OutputError(f"{out}: the folder cannot be written ({error.strerror}). Choose another --out.") from error
+            raise OutputError(
+                f"{out}: the folder cannot be written ({error.strerror}). Choose another --out."
+            ) from error
         raise

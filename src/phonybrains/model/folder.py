@@ -1,0 +1,130 @@
+"""A model on disk, in the manner of diffusers: one sub-folder per component, safetensors and JSON, never pickle.
+
+model.json                   format version, kind of diffusion, latent scale, image size, SHA-256 of every part
+conditions.json              the attributes the model knows
+autoencoder/, unet/          diffusers' config.json and weights
+condition_embedding/         weights of the small network that embeds conditions
+README.md, record.json       model card and provenance
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+from diffusers.models.unets.unet_2d import UNet2DModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ..errors import ModelError
+from ..record import sha256_file
+from .conditions import Conditions
+from .latent_diffusion import LatentDiffusion, LatentScale
+from .networks import Denoiser
+from .sampling import CHAINS
+
+FORMAT_VERSION = 1
+WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
+EMBEDDING = f"condition_embedding/{WEIGHTS_NAME}"
+PARTS = (
+    "conditions.json", "autoencoder/config.json", f"autoencoder/{WEIGHTS_NAME}",
+    "unet/config.json", f"unet/{WEIGHTS_NAME}", EMBEDDING,
+)  # fmt: skip
+AGAIN = "Copy the folder again from where it was made, or train it again."
+
+
+def shipped_models() -> dict[str, Path]:
+    """Names and folders of the models that come with the package."""
+    root = Path(str(resources.files("phonybrains"))) / "models"
+    return {path.parent.name: path.parent for path in sorted(root.glob("*/model.json"))}
+
+
+def save_model(model: LatentDiffusion, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Write a model folder; weights are rounded to `dtype`, which halves the size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _save_network(model.autoencoder, folder / "autoencoder", dtype)
+    _save_network(model.denoiser.unet, folder / "unet", dtype)
+    embedding = {
+        name: tensor.to(dtype).contiguous().cpu() for name, tensor in model.denoiser.embed.state_dict().items()
+    }
+    (folder / EMBEDDING).parent.mkdir(exist_ok=True)
+    save_file(embedding, folder / EMBEDDING)
+    (folder / "conditions.json").write_text(model.conditions.to_json() + "\n", encoding="utf-8")
+    content = {
+        "format_version": FORMAT_VERSION,
+        "diffusion": model.chain.name,
+        "size": model.size,
+        "augmentation_width": model.denoiser.augmentation_width,
+        "latent_scale": model.scale.statistics,
+        "card": model.card,
+        "sha256": {part: sha256_file(folder / part) for part in PARTS},
+    }
+    (folder / "model.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def load_model(name: str | Path) -> LatentDiffusion:
+    """Read and check a model folder, or a shipped model by name. Raises ModelError naming the part and what to do."""
+    folder = shipped_models().get(str(name), Path(name))
+    content = _read_description(folder)
+    autoencoder, unet = (
+        _load_network(AutoencoderDC, folder / "autoencoder"),
+        _load_network(UNet2DModel, folder / "unet"),
+    )
+    try:
+        conditions = Conditions.from_json((folder / "conditions.json").read_text(encoding="utf-8"))
+        denoiser = Denoiser(unet, conditions.width, int(content["augmentation_width"]))
+        denoiser.embed.load_state_dict(_load_weights(folder / EMBEDDING))
+        return LatentDiffusion(
+            autoencoder, denoiser, conditions, LatentScale(content["latent_scale"]),
+            CHAINS[content["diffusion"]], int(content["size"]), content.get("card", {}),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{folder}: its parts do not fit together ({error}). {AGAIN}") from None
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / "model.json"
+    if not path.is_file():
+        shipped = ", ".join(shipped_models()) or "none"
+        raise ModelError(f"{folder} is not a model folder: it has no model.json. Shipped models: {shipped}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version, hashes = content["format_version"], content["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: not a model description ({error}). {AGAIN}") from None
+    if version > FORMAT_VERSION:
+        raise ModelError(f"{path}: format version {version} is newer than this phonybrains reads ({FORMAT_VERSION}). "
+                         "Upgrade phonybrains.")  # fmt: skip
+    for part in PARTS:
+        if not (folder / part).is_file():
+            raise ModelError(f"{folder / part} is missing. {AGAIN}")
+        if sha256_file(folder / part) != hashes.get(part):
+            raise ModelError(f"{folder / part} is damaged: its SHA-256 is not the one in model.json. {AGAIN}")
+    return content
+
+
+def _save_network(network: AutoencoderDC | UNet2DModel, folder: Path, dtype: torch.dtype) -> None:
+    folder.mkdir(exist_ok=True)
+    network.save_config(folder)
+    weights = {name: tensor.to(dtype).contiguous().cpu() for name, tensor in network.state_dict().items()}
+    save_file(weights, folder / WEIGHTS_NAME)
+
+
+def _load_network(kind: Any, folder: Path) -> Any:
+    try:
+        network = kind.from_config(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        network.load_state_dict(_load_weights(folder / WEIGHTS_NAME))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"{folder}: the weights do not fit the configuration ({error}). {AGAIN}") from None
+    return network
+
+
+def _load_weights(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return {name: tensor.float() for name, tensor in load_file(path).items()}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not readable safetensors ({error}). {AGAIN}") from None

@@ -1,0 +1,174 @@
+"""The latent diffusion model: conditions and noise in, images out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..diffusion.guidance import guide
+from ..diffusion.process import q_sample
+from ..errors import ConfigError
+from ..imageset import from_unit_range
+from .conditions import Conditions, Value
+from .networks import Denoiser
+from .sampling import CHAINS, Chain, sampler_named
+
+
+@dataclass(frozen=True)
+class LatentScale:
+    """Mean and standard deviation of each latent channel over the whole corpus, for each modality."""
+
+    statistics: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+    def columns(self, modalities: Sequence[Value], like: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation for each image, (B, C, 1, 1)."""
+        chosen = [self.statistics.get(str(name)) or next(iter(self.statistics.values())) for name in modalities]
+        table = torch.tensor(chosen, dtype=like.dtype, device=like.device)
+        return table[:, 0, :, None, None], table[:, 1, :, None, None]
+
+    def standardise(self, latents: Tensor, modalities: Sequence[Value]) -> Tensor:
+        mean, deviation = self.columns(modalities, latents)
+        return (latents - mean) / deviation
+
+    def restore(self, latents: Tensor, modalities: Sequence[Value]) -> Tensor:
+        mean, deviation = self.columns(modalities, latents)
+        return latents * deviation + mean
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample: seed, number of steps, guidance strength, sampler (empty: the model's own best), batch size."""
+
+    seed: int = 0
+    steps: int = 16
+    guidance: float = 1.0
+    sampler: str = ""
+    batch_size: int = 16
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Synthetic images (n, H, W) uint8 and what each was asked to show."""
+
+    images: NDArray[np.uint8]
+    conditions: list[dict[str, Value]]
+
+
+@dataclass
+class LatentDiffusion:
+    """Autoencoder, denoiser, conditions, latent scale and diffusion chain; `card` is free for facts about the model."""
+
+    autoencoder: AutoencoderDC
+    denoiser: Denoiser
+    conditions: Conditions
+    scale: LatentScale
+    chain: Chain = CHAINS["flow"]
+    size: int = 256
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "cpu") -> LatentDiffusion:
+        """Load a model folder, or a model that ships with the package by its name.
+
+        Raises ModelError if a part is missing, damaged or of a newer format, before anything is computed.
+        """
+        from .folder import load_model
+
+        return load_model(folder).to(device)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model folder: one sub-folder per component, safetensors and JSON, with the hash of every part."""
+        from .folder import save_model
+
+        save_model(self, Path(folder))
+
+    def to(self, device: str) -> LatentDiffusion:
+        """Move the networks to a device, in the memory format that convolutions are fastest in."""
+        for network in (self.autoencoder, self.denoiser):
+            network.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.denoiser.parameters()).device
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        channels = int(self.autoencoder.config["latent_channels"])
+        return channels, self.size // 8, self.size // 8
+
+    def generate(self, n: int, where: Mapping[str, Value] | None = None, **sampling: Any) -> Generated:
+        """Make n images. Image i depends on (seed, i) alone; `sampling` takes the fields of Sampling.
+
+        Raises ConfigError for an attribute or value the model does not know.
+        """
+        settings = Sampling(**sampling)
+        wanted = self.ask(range(n), where or {}, settings.seed)
+        images = list(self.paint(range(n), wanted, settings))
+        return Generated(np.stack(images) if images else np.empty((0, self.size, self.size), np.uint8), wanted)
+
+    def ask(self, indices: Sequence[int], where: Mapping[str, Value], seed: int) -> list[dict[str, Value]]:
+        """The full conditions of the images with these indices: what is asked for, the rest drawn as in training."""
+        checked = self.conditions.check(where)
+        return [self.conditions.draw(checked, np.random.default_rng([seed, i])) for i in indices]
+
+    def paint(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
+              ) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
+        """Yield the images with these indices one by one, (H, W) uint8, computed in batches."""
+        if sampling.steps < 1 or sampling.batch_size < 1:
+            raise ConfigError("steps and batch size must be at least 1.")
+        for start in range(0, len(indices), sampling.batch_size):
+            part = slice(start, start + sampling.batch_size)
+            *_, latents = self.walk(indices[part], wanted[part], sampling)
+            yield from self.decode(latents, [row.get("modality") for row in wanted[part]])
+
+    @torch.inference_mode()
+    def walk(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
+             ) -> Iterator[Tensor]:  # fmt: skip
+        """Yield the latents of one batch from pure noise to the clean end, one for each step, (B, C, h, w)."""
+        rngs = [image_rng(sampling.seed, i) for i in indices]
+        x = torch.stack([torch.randn(self.latent_shape, generator=rng) for rng in rngs]).to(self.device)
+        x = x.contiguous(memory_format=torch.channels_last)
+        condition = self.conditions.encode(wanted).to(self.device)
+        null = self.conditions.null(len(wanted)).to(self.device)
+        predict = guide(self.predict, condition, null, sampling.guidance)
+        yield x
+        yield from sampler_named(sampling.sampler, self.chain)(predict, x, sampling.steps, self.chain.process, rngs)
+
+    def predict(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        """The clean latents expected behind x_t."""
+        process, objective = self.chain.process, self.chain.objective
+        return objective.to_x0(self.denoiser(x_t, process.fraction(t), condition), x_t, t, process)
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor, modalities: Sequence[Value]) -> NDArray[np.uint8]:
+        """Standardised latents (B, C, h, w) to images (B, H, W) uint8."""
+        values = self.autoencoder.decode(self.scale.restore(latents, modalities), return_dict=False)[0]
+        return from_unit_range(values[:, 0].float().cpu().numpy())
+
+    @torch.inference_mode()
+    def encode(self, pixels: NDArray[np.float32], modalities: Sequence[Value]) -> Tensor:
+        """Images (B, 1, H, W) in -1…1 to standardised latents (B, C, h, w)."""
+        x = torch.from_numpy(pixels).to(self.device).contiguous(memory_format=torch.channels_last)
+        return self.scale.standardise(self.autoencoder.encode(x, return_dict=False)[0], modalities)
+
+    @torch.inference_mode()
+    def diffuse(self, latents: Tensor, frames: int, seed: int) -> list[Tensor]:
+        """The forward process: the same latents with ever more noise, `frames` + 1 tensors from t = 0 to the end."""
+        noise = torch.randn(latents.shape, generator=image_rng(seed, 0)).to(latents)
+        ends = [self.chain.time(i / frames).to(latents.device).expand(len(latents)) for i in range(frames + 1)]
+        return [q_sample(latents, t, self.chain.process, noise) for t in ends]
+
+
+def image_rng(seed: int, index: int) -> torch.Generator:
+    """The generator that image `index` of a run with this seed owns."""
+    state = np.random.SeedSequence([seed, index]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)

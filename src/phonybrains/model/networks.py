@@ -1,0 +1,92 @@
+"""The two networks, built from diffusers' parts: an autoencoder 8× smaller a side, and a U-Net on its latents."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+from diffusers.models.embeddings import TimestepEmbedding
+from diffusers.models.unets.unet_2d import UNet2DModel
+from pydantic import Field
+from torch import Tensor, nn
+
+from ..config import Config
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class AutoencoderShape(Config):
+    """Widths at full, half, quarter and eighth resolution; no convolution runs at full resolution but the first."""
+
+    latent_channels: Count = 8
+    widths: tuple[Count, Count, Count, Count] = (16, 32, 64, 128)
+    layers: Count = 2
+
+
+class DenoiserShape(Config):
+    """Widths of the U-Net at 32², 16², 8² (for 256² images), with attention at all but the first."""
+
+    widths: tuple[Count, ...] = (64, 96, 128)
+    layers: Count = 2
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+def build_autoencoder(shape: AutoencoderShape) -> AutoencoderDC:
+    """A deep-compression autoencoder for one gray channel: (B, 1, H, W) ↔ (B, C, H/8, W/8).  [Chen 2025, DC-AE]"""
+    layers = (0, shape.layers, shape.layers, shape.layers)
+    return AutoencoderDC(
+        in_channels=1,
+        latent_channels=shape.latent_channels,
+        encoder_block_out_channels=shape.widths,
+        decoder_block_out_channels=shape.widths,
+        encoder_layers_per_block=layers,
+        decoder_layers_per_block=layers,
+        encoder_qkv_multiscales=((),) * 4,
+        decoder_qkv_multiscales=((),) * 4,
+    )
+
+
+def build_unet(shape: DenoiserShape, channels: int, size: int) -> UNet2DModel:
+    """A U-Net for latents of `channels` × `size` × `size`; its output and every residual branch start at zero."""
+    depth = len(shape.widths)
+    unet = UNet2DModel(
+        sample_size=size,
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=shape.widths,
+        layers_per_block=shape.layers,
+        down_block_types=("DownBlock2D", *["AttnDownBlock2D"] * (depth - 1)),
+        up_block_types=(*["AttnUpBlock2D"] * (depth - 1), "UpBlock2D"),
+        attention_head_dim=min(32, shape.widths[-1]),
+        norm_num_groups=min(32, shape.widths[0] // 2),
+        resnet_time_scale_shift="scale_shift",
+        dropout=shape.dropout,
+        class_embed_type="identity",
+    )
+    for name, module in unet.named_modules():
+        if isinstance(module, nn.Conv2d) and name.endswith((".conv2", "conv_out")):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+    return unet
+
+
+class Denoiser(nn.Module):
+    """The U-Net with its condition: forward(x_t, fraction of time, condition, augmentation) → (B, C, h, w).
+
+    condition: (B, condition_width); augmentation: (B, augmentation_width), zeros (the default) when sampling.
+    """
+
+    def __init__(self, unet: UNet2DModel, condition_width: int, augmentation_width: int) -> None:
+        super().__init__()
+        self.unet = unet
+        self.condition_width = condition_width
+        self.augmentation_width = augmentation_width
+        embedding = unet.config["block_out_channels"][0] * 4
+        self.embed = TimestepEmbedding(condition_width + augmentation_width, embedding)
+
+    def forward(self, x_t: Tensor, fraction: Tensor, condition: Tensor, augmentation: Tensor | None = None) -> Tensor:
+        if augmentation is None:
+            augmentation = condition.new_zeros(len(condition), self.augmentation_width)
+        embedded = self.embed(torch.cat([condition, augmentation], dim=1).to(x_t.dtype))
+        return self.unet(x_t, (fraction * 1000).float(), embedded, return_dict=False)[0]

@@ -1,0 +1,63 @@
+"""The kinds of diffusion a model can be trained for, and the samplers that go with them, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..diffusion import sampler
+from ..diffusion.objective import Objective, PredictNoise, PredictVelocity
+from ..diffusion.process import Flow, Predict, Process, Rng, Schedule, linear_schedule
+from ..errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A process, what the network predicts in it, and the sampler that suits both."""
+
+    name: str
+    process: Process
+    objective: Objective
+    sampler: str
+
+    def time(self, fraction: float) -> Tensor:
+        """(1,) the time at a fraction 0…1 of the way to pure noise."""
+        if isinstance(self.process, Schedule):
+            return torch.tensor([round(fraction * self.process.T)])
+        return torch.tensor([fraction], dtype=torch.float64)
+
+
+CHAINS = {
+    "flow": Chain("flow", Flow(), PredictVelocity(), "heun"),
+    "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim"),
+}
+
+Walk = Callable[[Predict, Tensor, int, Process, Rng], Iterator[Tensor]]
+
+
+def _times(process: Process, steps: int) -> list[float] | list[int]:
+    if not isinstance(process, Schedule):
+        return sampler.flow_times(steps)
+    if steps > process.T:
+        raise ConfigError(f"steps {steps}: this model's chain has {process.T} steps.")
+    return sampler.schedule_times(process, steps)
+
+
+SAMPLERS: dict[str, Walk] = {
+    "heun": lambda predict, x, steps, process, rng: sampler.heun(predict, x, _times(process, steps), process),
+    "ddim": lambda predict, x, steps, process, rng: sampler.sample(predict, x, _times(process, steps), process, rng),
+    "ddpm": lambda predict, x, steps, process, rng: sampler.sample(
+        predict, x, _times(process, steps), process, rng, sampler.ancestral
+    ),
+}
+SAMPLERS["euler"] = SAMPLERS["ddim"]  # for the Flow, DDIM is Euler's method
+
+
+def sampler_named(name: str, chain: Chain) -> Walk:
+    """The sampler of this name, or the chain's own for an empty name. Raises ConfigError listing the known names."""
+    if name and name not in SAMPLERS:
+        raise ConfigError(f"sampler '{name}' is not known. Known: {', '.join(SAMPLERS)}.")
+    return SAMPLERS[name or chain.sampler]

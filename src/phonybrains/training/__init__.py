@@ -1,0 +1,1 @@
+"""Training: an image set in, a model folder out."""

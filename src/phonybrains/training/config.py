@@ -1,0 +1,91 @@
+"""Configuration of `phonybrains train`, and its presets."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ..config import Config, load_config
+from ..errors import ConfigError
+from ..model.networks import AutoencoderShape, Count, DenoiserShape
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class LoopConfig(Config):
+    """One training loop: AdamW with warm-up and a linear cool-down, averaged weights, validation now and then."""
+
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    warmup: Annotated[int, Field(ge=0)] = 100
+    cooldown: Share = 0.3
+    """Share of the steps at the end over which the learning rate falls to zero."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    clip: Positive = 1.0
+    averages: tuple[Share, ...] = (0.999,)
+    """Decay of each exponential moving average of the weights; the one with the lowest validation loss is kept."""
+    validate_every: Count = 500
+    checkpoint_every: Count = 250
+
+
+class AutoencoderConfig(Config):
+    """The autoencoder's shape, loss and loop."""
+
+    shape: AutoencoderShape = AutoencoderShape()
+    loop: LoopConfig
+    crop: Count = 128
+    squared: Share = 0.5
+    """Weight of the squared error beside the absolute error."""
+    perceptual: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of the SqueezeNet features' distance; used where `features` names their weights."""
+    latent_noise: Share = 0.05
+    """Noise on the latents, as a share of their deviation, so that the decoder forgives small errors."""
+    equivariance: Share = 0.25
+    """Share of batches whose latents are shrunk and must decode to the shrunk images.  [EQ-VAE, Kouzelis 2025]"""
+
+
+class DenoiserConfig(Config):
+    """The denoiser's shape and loop, and the augmentation of what it learns from."""
+
+    shape: DenoiserShape = DenoiserShape()
+    loop: LoopConfig
+    variants: Count = 8
+    """How many versions of each image are encoded: the image itself, and augmented ones."""
+    augment: Share = 0.3
+    """Chance of each augmentation (flip, rotation, scale, shift, gamma) in an augmented version."""
+
+
+class TrainConfig(Config):
+    """How a model is trained. The presets tiny, cpu and gpu are complete; a file or options are laid over them."""
+
+    seed: int = 0
+    conditions: tuple[str, ...] = ()
+    """Attributes the model is told about, besides the modality."""
+    diffusion: Literal["flow", "ddpm"] = "flow"
+    """Rectified flow, or the paper's DDPM with noise prediction."""
+    autoencoder: AutoencoderConfig
+    denoiser: DenoiserConfig
+    features: Path | None = None
+    """SqueezeNet weights (safetensors) for the perceptual term; without them it is left out."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    compile: bool = False
+
+
+def preset(name: str) -> Path:
+    """The file of a preset. Raises ConfigError listing the presets."""
+    folder = Path(str(resources.files("phonybrains"))) / "training" / "presets"
+    path = folder / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
+        raise ConfigError(f"preset '{name}' is not known. Known: {known}.")
+    return path
+
+
+def load_train_config(name: str = "cpu", path: Path | None = None, **given: object) -> TrainConfig:
+    """A preset, a TOML file laid over it, and the given values on top."""
+    return load_config(TrainConfig, preset(name), path, **given)
