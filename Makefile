@@ -1,0 +1,59 @@
+# make demo    95 synthetic brain images from the shipped model, in out/demo
+# make test    the whole test suite
+# make lint    ruff, pyright, import-linter
+# make clean   remove the environment and everything that was made
+#
+# PYTHON=python3.12       another Python, 3.11 or later
+# TORCH_INDEX=<address>   where to take PyTorch from: its CPU builds save several gigabytes on Linux (see README.md)
+# OUT=<folder>            where the demo writes
+# WORKERS=<number>        processes that share the tests
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+OUT = out/demo
+WORKERS ?= 2
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+NEEDS := pyproject.toml constraints.txt
+
+.PHONY: help env dev demo test lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
+
+env: .venv/installed
+dev: .venv/installed-dev
+
+# The stamps are what decides: an environment is brought up to date only when one of $(NEEDS) is newer.
+.venv/installed: $(NEEDS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version.split()[0] + ". Say which one to use: make PYTHON=python3.12")'
+	@echo "Making the environment in .venv (a few minutes the first time)"
+	$(PYTHON) -m venv .venv
+ifneq ($(TORCH_INDEX),)
+	$(PIP) --no-deps --index-url "$(TORCH_INDEX)" torch
+endif
+	$(PIP) --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+demo: .venv/installed
+	$(BIN)/phonybrains demo --out "$(OUT)"
+
+# One thread per worker: two workers with two threads each would wait for one another on two cores.
+test: .venv/installed-dev
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS)
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+
+clean:
+	rm -rf .venv build dist out .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

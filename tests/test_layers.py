@@ -1,0 +1,63 @@
+"""The layers of CONTRIBUTING.md hold: who may import whom, and who does without torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "phonybrains"
+LIGHT = ("", "cli", "imageset", "record", "config", "importing", "phantom", "statistics", "readerstudy", "export")
+"""Modules that start without torch, those that exist."""
+
+
+def exists(name: str) -> bool:
+    return (PACKAGE / name / "__init__.py").is_file() or (PACKAGE / f"{name}.py").is_file()
+
+
+def top_level_imports(path: Path) -> set[str]:
+    """The first part of every absolute import in a file; a relative import that leaves its package is '..'."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(".." if node.level > 1 else "." if node.level else (node.module or "").partition(".")[0])
+    return found
+
+
+def test_import_contracts_are_kept():
+    """Imports go downward only, stages do not know each other, and every module has its place in pyproject.toml."""
+    program = Path(sys.executable).with_name("lint-imports")
+    run = subprocess.run([program, "--no-logo", "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_diffusion_imports_only_torch_and_the_standard_library():
+    """The mathematics is torch in, torch out; no numpy, no files, no networks of its own."""
+    files = sorted((PACKAGE / "diffusion").glob("*.py"))
+    assert files
+    no_input_or_output = {"io", "os", "pathlib", "shutil", "json", "csv", "tempfile", "subprocess", "socket"}
+    for path in files:
+        others = top_level_imports(path) - {"torch", "."} - (set(sys.stdlib_module_names) - no_input_or_output)
+        assert not others, f"{path.name} imports {', '.join(sorted(others))}"
+
+
+def test_every_folder_of_modules_is_a_package():
+    """A folder without __init__.py is left out by the import contracts and by type checkers alike."""
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    assert [str(f.relative_to(ROOT)) for f in sorted(folders) if not (f / "__init__.py").is_file()] == []
+
+
+@pytest.mark.parametrize("name", [name for name in LIGHT if exists(name)])
+def test_light_modules_start_without_torch(name: str):
+    """`phonybrains --help`, imports and a study server do not wait for torch."""
+    module = f"phonybrains.{name}".rstrip(".")
+    program = f"import sys, {module}; print([m for m in ('torch', 'diffusers', 'accelerate') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "[]"
