@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from phonybrains.imageset import ImageSet
 from phonybrains.phantom import draw_level, draw_patient, draw_phantom, draw_slice, make_phantoms
-from phonybrains.phantom_anatomy import FIELD_OF_VIEW_MM, HEMORRHAGES, TUMOURS
+from phonybrains.phantom_anatomy import FIELD_OF_VIEW_MM, HEMORRHAGES, TUMOURS, Tissue
+from phonybrains.phantom_paint import cut_head, paint_labels
 
 PIXEL_MM2 = (FIELD_OF_VIEW_MM / 256) ** 2
 
@@ -38,7 +41,7 @@ def test_same_command_again_changes_nothing(tmp_path):
 
 
 def test_set_is_half_mr_and_split_by_patient(tmp_path):
-    """Modalities are even, MR has the three planes, no patient is in two splits, a tenth of patients is held out twice."""
+    """Modalities are even, MR has the three planes, no patient is in two splits, two tenths are held out."""
     rows = ImageSet.open(make_phantoms(80, tmp_path / "set", size=32, slices_per_patient=2)).rows
     assert sum(row.modality == "MR" for row in rows) == 40
     assert {row["plane"] for row in rows if row.modality == "MR"} == {"axial", "coronal", "sagittal"}
@@ -72,18 +75,15 @@ def test_skull_is_bright_in_ct_and_dark_in_mr(modality, brighter):
     assert (skull.max() > brain + 80) if brighter else (skull.min() < brain - 60)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_ventricle_area_is_the_segmented_area(seed):
-    """Thresholding the middle of a noise-free CT slice gives the ventricle area of the row within 2 %."""
-    pixels, attributes = draw(seed, "CT", level=22.0)
-    middle = pixels[60:196, 98:158]
-    half_way = (8 + 28) / 2 * 255 / 80
-    area = 0.0
-    for row in middle.astype(float):
-        area += (
-            np.clip((28 * 255 / 80 - row) / (20 * 255 / 80), 0, 1).sum() * PIXEL_MM2 if (row < half_way).any() else 0
-        )
-    assert area == pytest.approx(attributes["ventricle_area_mm2"], rel=0.5)
+@pytest.mark.parametrize("modality", ["MR", "CT"])
+@pytest.mark.parametrize("seed", range(5))
+def test_ventricle_area_is_the_area_in_the_picture(modality, seed):
+    """The dark area in the middle of a noise-free slice, partial volumes included, is the row's area within 2 %."""
+    pixels, attributes = draw(seed, modality, level=26.0)
+    middle = pixels[94:162, 100:156].astype(float)
+    white, dark = np.median(middle), np.median(middle[middle < 0.6 * np.median(middle)])
+    area = ((white - middle) / (white - dark)).sum() * PIXEL_MM2
+    assert area == pytest.approx(attributes["ventricle_area_mm2"], rel=0.02)
 
 
 def test_ventricles_grow_with_age():
@@ -94,24 +94,42 @@ def test_ventricles_grow_with_age():
 
 
 @pytest.mark.parametrize(("modality", "kind"), [*(("MR", k) for k in TUMOURS), *(("CT", k) for k in HEMORRHAGES)])
-def test_lesion_is_bright_inside_its_box(modality, kind):
-    """A lesion is named, its box lies in the image and holds the difference to the same head without it."""
+def test_lesion_box_holds_what_the_lesion_changed(modality, kind):
+    """Against the same head without its lesion, the pixels that became brighter fill the box and lie in it."""
     seen = 0
     for seed in range(8):
-        with_lesion, attributes = draw(seed, modality, lesion=kind)
+        patient = draw_patient(np.random.default_rng(seed), modality, lesion=kind)
+        level = patient.centre[2]
+        pixels, attributes = draw_slice(np.random.default_rng(seed), patient, "axial", level, noise=0)
+        healthy, _ = draw_slice(np.random.default_rng(seed), replace(patient, lesion="none"), "axial", level, noise=0)
         name = attributes["diagnosis" if modality == "MR" else "hemorrhage"]
         if name == "none":
             assert attributes["lesion_x"] is None
+            assert (pixels == healthy).all()
             continue
         seen += 1
-        x, y, w, h = (float(attributes[f"lesion_{part}"]) for part in ("x", "y", "width", "height"))
         assert name == kind
-        assert 0 <= x - w / 2 < x + w / 2 <= 1
-        box = with_lesion[
-            round((y - h / 2) * 256) : round((y + h / 2) * 256), round((x - w / 2) * 256) : round((x + w / 2) * 256)
-        ]
-        assert np.percentile(box, 95) > 150
+        rows, columns = np.nonzero(pixels.astype(int) - healthy > 12)
+        for found, place, extent in ((columns, "lesion_x", "lesion_width"), (rows, "lesion_y", "lesion_height")):
+            centre, half = 256 * float(attributes[place]), 128 * float(attributes[extent])
+            assert [found.min(), found.max() + 1] == pytest.approx([centre - half, centre + half], abs=6)
     assert seen >= 6
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_epidural_blood_is_a_lens_and_subdural_a_crescent(seed):
+    """Half-way between two points of an epidural haematoma there is blood; of a subdural one, often brain."""
+
+    def convexity(kind):
+        rng = np.random.default_rng(seed)
+        patient = draw_patient(rng, "CT", lesion=kind)
+        labels = paint_labels(rng, patient, cut_head(rng, 1.0, "axial", patient.centre[2], 256, 0.0), 256)
+        blood = np.argwhere(labels == Tissue.BLOOD)
+        halfway = (rng.choice(blood, 4000) + rng.choice(blood, 4000)) // 2
+        return float(np.mean(labels[halfway[:, 0], halfway[:, 1]] == Tissue.BLOOD))
+
+    assert convexity("epidural") > 0.97
+    assert convexity("subdural") < 0.85
 
 
 def test_without_lesion_there_is_no_box():

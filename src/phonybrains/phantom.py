@@ -1,30 +1,33 @@
 """Procedural brain phantoms with known ventricles, lesions and age: the data of the tests and of the first tour.
 
-A head is a table of ellipsoids in millimetres (x to the patient's left, y forward, z up), cut by one plane. The cut is a
-map of tissue labels, from which areas and boxes are counted; only then come intensities, blur, bias field and noise, so
-that the attributes are true by construction. It teaches nothing about disease: it has the look of heads, not their facts.
+A head is a table of ellipsoids in millimetres, cut by one plane into a map of tissue labels. Areas and boxes are
+counted there; only then come intensities, blur, bias field and noise, so the attributes are true by construction.
+Phantoms have the look of heads; they teach nothing about disease.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .imageset import Attribute, Row, write_metadata, write_png
-from .phantom_anatomy import (
-    BLOOD, CT_HU, EDEMA, FIELD_OF_VIEW_MM, GRAY, HEMORRHAGES, MR_INTENSITY, NECROSIS, PLANES, TISSUES, TUMOUR, TUMOURS,
-    VENTRICLE, VENTRICLE_BLOOD, WHITE, Labels, Patient, cut_plane, paint_labels, smooth_noise,
-)  # fmt: skip
+from .phantom_anatomy import CT_HU, FIELD_OF_VIEW_MM, HEMORRHAGES, MR_INTENSITY, PLANES, TUMOURS, Patient, Tissue
+from .phantom_paint import Labels, cut_head, paint_labels, smooth_noise
 from .record import Record, is_published, publish
 
 CT_WINDOW_HU = (0.0, 80.0)  # centre 40, width 80
 PAIR_SPLITS = ("train", "train", "validation", "train", "test") + ("train",) * 5  # 80/10/10, and early in small sets
+LESION_TISSUES = (Tissue.TUMOUR, Tissue.NECROSIS, Tissue.BLOOD, Tissue.VENTRICLE_BLOOD)
 
 
 def draw_patient(rng: np.random.Generator, modality: str, *, lesion: str | None = None) -> Patient:
-    """Draw a head; modality is MR or CT. Ventricles and sulci widen with age. lesion None: drawn, "none" in two of five."""
+    """Draw a head, its ventricles and sulci the wider the older.
+
+    modality: MR or CT. lesion: "none", one of TUMOURS (MR) or HEMORRHAGES (CT); None draws one, "none" in two of five.
+    """
     if modality not in ("MR", "CT"):
         raise ValueError(f"modality must be MR or CT, not {modality!r}")
     age, sex = int(rng.integers(18, 91)), str(rng.choice(["F", "M"]))
@@ -64,24 +67,25 @@ def draw_slice(
 ) -> tuple[NDArray[np.uint8], dict[str, Attribute]]:
     """Draw one slice of a head as a radiologist sees it: patient's right on the left; sagittal faces left.
 
-    Returns (size, size) uint8 (MR: a.u.; CT: 0…255 is 0…80 HU) and the attributes, counted on the labels before blur and
-    noise: areas in mm² (ventricle: with blood in it; brain: gray and white matter and lesions in it), lesion box as
-    centre and size in fractions of the image. noise 0 draws neither noise nor bias field nor a turned head.
+    Returns (size, size) uint8 (MR: a.u.; CT: 0…255 is 0…80 HU; 240 mm across) and the attributes, counted on the labels
+    before blur and noise: areas in mm² (ventricle: with the blood in it; brain: gray and white matter and lesions in
+    them), the lesion's box as centre and size in fractions of the image. noise 0: no noise, no bias, head straight.
     """
-    turn, *shift = rng.normal(0, (0.05, 3, 3)) if noise else (0.0, 0.0, 0.0)
-    cut = cut_plane(plane, level_mm, size, patient.scale, turn, (shift[0], shift[1]))
-    labels = paint_labels(rng, patient, cut)
-    pixel_mm2 = (FIELD_OF_VIEW_MM / size) ** 2
-    count = np.bincount(labels.ravel(), minlength=len(TISSUES)) * pixel_mm2
-    lesion, box = _box(np.isin(labels, (TUMOUR, NECROSIS, BLOOD, VENTRICLE_BLOOD)))
+    cut = cut_head(rng, patient.scale, plane, level_mm, size, move=1.0 if noise else 0.0)
+    labels = paint_labels(rng, patient, cut, size)
+    lesion, box = _box(np.isin(labels, LESION_TISSUES))
     kind = patient.lesion if lesion else "none"
+    in_brain = LESION_TISSUES if kind in ("glioma", "intraparenchymal") else ()
     attributes: dict[str, Attribute] = {
-        "plane": plane, "age_years": patient.age_years, "sex": patient.sex,
-        "diagnosis": kind if patient.modality == "MR" else None, "hemorrhage": kind if patient.modality == "CT" else None,
-        "ventricle_area_mm2": float(count[[VENTRICLE, VENTRICLE_BLOOD]].sum()),
-        "brain_area_mm2": float(count[[GRAY, WHITE, EDEMA]].sum() + (count[TUMOUR] + count[NECROSIS]) * (kind == "glioma")
-                                + count[BLOOD] * (kind == "intraparenchymal")), **box,
-    }  # fmt: skip
+        "plane": plane,
+        "age_years": patient.age_years,
+        "sex": patient.sex,
+        "diagnosis": kind if patient.modality == "MR" else None,
+        "hemorrhage": kind if patient.modality == "CT" else None,
+        "ventricle_area_mm2": _area_mm2(labels, (Tissue.VENTRICLE, Tissue.VENTRICLE_BLOOD)),
+        "brain_area_mm2": _area_mm2(labels, (Tissue.GRAY, Tissue.WHITE, Tissue.EDEMA, *in_brain)),
+        **box,
+    }
     return _render(rng, labels, patient, noise), attributes
 
 
@@ -96,25 +100,29 @@ def draw_phantom(
 
 def make_phantoms(
     n: int, out: Path, *, seed: int = 0, size: int = 256, slices_per_patient: int = 4,
-    modalities: tuple[str, ...] = ("MR", "CT"),
+    modalities: tuple[str, ...] = ("MR", "CT"), synthetic: bool = True,
 ) -> Path:  # fmt: skip
     """Write n phantoms as an image set, split by patient; patients take turns in modality, MR slices in plane.
 
-    Image i depends on (seed, i) and the other settings alone, not on n. Validation begins with the 5th patient, test with
-    the 9th (with two modalities); in large sets they are a tenth each.
+    Image i depends on (seed, i) and the other settings alone, not on n. With two modalities validation begins with the
+    5th patient and test with the 9th; in large sets they are a tenth each. synthetic False marks the phantoms as if
+    they were scans: for rehearsals in which they play the patients.
     """
-    config = {"n": n, "size": size, "slices_per_patient": slices_per_patient, "modalities": modalities}
+    config = {"n": n, "size": size, "slices_per_patient": slices_per_patient, "modalities": modalities,
+              "synthetic": synthetic}  # fmt: skip
     record = Record("phantom", config, seed, sources=[{"name": "phantom", "licence": "CC0-1.0", "attribution": "none"}])
     if is_published(Path(out), record):
         return Path(out)
     with publish(Path(out), record) as draft:
         (draft / "images").mkdir()
-        rows = [_write_image(draft, i, seed, size, slices_per_patient, modalities) for i in range(n)]
+        rows = [_write_image(draft, i, seed, size, slices_per_patient, modalities, synthetic) for i in range(n)]
         write_metadata(draft, rows)
     return Path(out)
 
 
-def _write_image(folder: Path, i: int, seed: int, size: int, per_patient: int, modalities: tuple[str, ...]) -> Row:
+def _write_image(
+    folder: Path, i: int, seed: int, size: int, per_patient: int, modalities: tuple[str, ...], synthetic: bool
+) -> Row:
     number = i // per_patient
     modality = modalities[number % len(modalities)]
     patient = draw_patient(np.random.default_rng([seed, 0, number]), modality)
@@ -123,12 +131,16 @@ def _write_image(folder: Path, i: int, seed: int, size: int, per_patient: int, m
     pixels, attributes = draw_slice(rng, patient, plane, draw_level(rng, patient, plane), size=size)
     name = f"images/{i:06d}.png"
     split = PAIR_SPLITS[number // len(modalities) % len(PAIR_SPLITS)]
-    low, high = CT_WINDOW_HU
-    slope, intercept, unit = ((high - low) / 255, low, "HU") if modality == "CT" else (1.0, 0.0, "a.u.")
     digest = write_png(folder / name, pixels)
-    return Row(
-        name, digest, modality, f"phantom-{number:05d}", split, True, "phantom", slope, intercept, unit, attributes
-    )
+    row = Row(name, digest, modality, f"phantom-{number:05d}", split, synthetic, "phantom", attributes=attributes)
+    if modality == "MR":
+        return row
+    low, high = CT_WINDOW_HU
+    return replace(row, slope=(high - low) / 255, intercept=low, unit="HU")
+
+
+def _area_mm2(labels: Labels, tissues: tuple[Tissue, ...]) -> float:
+    return float(np.isin(labels, tissues).sum() * (FIELD_OF_VIEW_MM / labels.shape[0]) ** 2)
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[bool, dict[str, Attribute]]:
