@@ -1,6 +1,6 @@
 """Augmentation as numbers: parameters are drawn apart from their application, and the denoiser is told them.
 
-Because it is told, it learns that an image is turned instead of learning to draw turned images.  [Karras 2022, app. F.2]
+Because it is told, it learns what a turned image is instead of drawing turned images.  [Karras 2022, app. F.2]
 """
 
 from __future__ import annotations

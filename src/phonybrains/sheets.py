@@ -1,0 +1,36 @@
+"""Contact sheets and film strips: many images on one picture, to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+GAP, LABEL_HEIGHT, PAPER, INK = 4, 14, 255, 0
+
+
+def contact_sheet(images: Sequence[NDArray[Any]] | NDArray[Any], path: Path, columns: int = 10, side: int = 128,
+                  labels: Sequence[str] = ()) -> Path:  # fmt: skip
+    """Draw images, each (H, W) uint8 or uint16, in rows of `columns`, `side` pixels wide, with labels if given."""
+    columns = max(1, min(columns, len(images)))
+    rows = -(-len(images) // columns)
+    cell = side + GAP, side + GAP + (LABEL_HEIGHT if labels else 0)
+    sheet = Image.new("L", (columns * cell[0] + GAP, rows * cell[1] + GAP), PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=10)
+    for i, pixels in enumerate(images):
+        x, y = GAP + i % columns * cell[0], GAP + i // columns * cell[1]
+        sheet.paste(_thumbnail(pixels, side), (x, y))
+        if labels:
+            pen.text((x, y + side), labels[i][: side // 5], fill=INK, font=font)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path)
+    return path
+
+
+def _thumbnail(pixels: NDArray[Any], side: int) -> Image.Image:
+    eight_bit = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+    return Image.fromarray(eight_bit).resize((side, side), Image.Resampling.LANCZOS)

@@ -1,0 +1,54 @@
+"""The model card: what the model is, what it was trained on and under which licences, and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..imageset import ImageSet
+from ..model.conditions import Category
+from ..model.latent_diffusion import LatentDiffusion
+
+
+def model_card(model: LatentDiffusion, images: ImageSet, figures: Mapping[str, Any]) -> str:
+    """The text of a model folder's README.md, with the metadata block that model hubs read."""
+    rows = "\n".join(f"| {name} | {value} |" for name, value in figures.items())
+    attributes = "\n".join(f"- `{a.name}`: " + (", ".join(a.labels) if isinstance(a, Category)
+                           else f"{a.low:g} to {a.high:g}") for a in model.conditions.attributes)  # fmt: skip
+    return f"""---
+library_name: phonybrains
+tags: [medical-imaging, brain, latent-diffusion, synthetic]
+---
+# A latent diffusion model of head images
+
+Trained with phonybrains. It makes **synthetic** images of {model.size}×{model.size} pixels for research and teaching.
+They show no patient and must not be used for diagnosis.
+
+## Training data
+
+{len(images)} images; {_splits(images)}.
+
+{_sources(images)}
+
+## What it can be asked for
+
+{attributes}
+
+## Figures
+
+| what | value |
+|---|---|
+{rows}
+"""
+
+
+def _splits(images: ImageSet) -> str:
+    counts = {split: sum(row.split == split for row in images.rows) for split in ("train", "validation", "test")}
+    return ", ".join(f"{count} for {name}" for name, count in counts.items())
+
+
+def _sources(images: ImageSet) -> str:
+    sources = images.record.get("sources") or []
+    lines = [f"- {s.get('name', '')}: {s.get('attribution', '')} {s.get('licence', '')} {s.get('url', '')}".rstrip()
+             for s in sources]  # fmt: skip
+    return "\n".join(lines) or "The corpus names no sources or licences: add them before you share this model."

@@ -1,0 +1,103 @@
+"""The state of a training loop, and its checkpoints: one safetensors file, written whole, then renamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..errors import TrainingError
+
+
+@dataclass
+class TrainState:
+    """A network, its optimiser, its averaged weights by decay, the best average so far, and the steps made."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    averages: dict[float, dict[str, Tensor]]
+    best: dict[str, Tensor]
+    best_loss: float = float("inf")
+    step: int = 0
+
+    @classmethod
+    def start(cls, network: nn.Module, optimizer: torch.optim.Optimizer, decays: Sequence[float]) -> TrainState:
+        """A state at step 0 whose averages are the network's weights."""
+        return cls(network, optimizer, {d: _copy(network) for d in decays}, _copy(network))
+
+    def average(self) -> None:
+        """Move each average towards the network, faster in the first steps, so that the start is forgotten."""
+        weights = [p.detach() for p in self.network.parameters()]
+        for decay, average in self.averages.items():
+            rate = 1 - min(decay, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_(list(average.values()), weights, rate)  # pyright: ignore[reportPrivateImportUsage]
+
+    @contextmanager
+    def using(self, weights: dict[str, Tensor]) -> Iterator[nn.Module]:
+        """The network with other weights, for a validation or a sample sheet, in evaluation mode."""
+        own = _copy(self.network)
+        load_weights(self.network, weights)
+        self.network.eval()
+        try:
+            yield self.network
+        finally:
+            load_weights(self.network, own)
+            self.network.train()
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; the one before it is there until the new one is whole."""
+        tensors = {f"network/{name}": p for name, p in self.network.named_parameters()}
+        tensors |= {f"best/{name}": p for name, p in self.best.items()}
+        for decay, average in self.averages.items():
+            tensors |= {f"average/{decay}/{name}": p for name, p in average.items()}
+        for index, entry in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in entry.items()}
+        partial = path.with_suffix(".partial")
+        facts = {"step": str(self.step), "best_loss": repr(self.best_loss)}
+        save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, partial, facts)
+        partial.rename(path)
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint, if there is one. Raises TrainingError if it is damaged or of another network."""
+        if not path.is_file():
+            return
+        try:
+            with safe_open(path, "pt") as file:
+                facts, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            load_weights(self.network, _below(tensors, "network"))
+            self.best = {name: t.to(self.best[name].device) for name, t in _below(tensors, "best").items()}
+            for decay, average in self.averages.items():
+                for name, tensor in _below(tensors, f"average/{decay}").items():
+                    average[name].copy_(tensor)
+            self._restore_optimizer(_below(tensors, "optimizer"))
+            self.step, self.best_loss = int(facts["step"]), float(facts["best_loss"])
+        except (SafetensorError, KeyError, RuntimeError) as error:
+            raise TrainingError(f"{path}: the checkpoint cannot be used ({error}). Remove it to start over.") from None
+
+    def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            index, name = key.split("/")
+            state.setdefault(int(index), {})[name] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+
+
+def load_weights(network: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy named weights into a network's parameters."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(weights[name])
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in network.named_parameters()}
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix + "/"): t for name, t in tensors.items() if name.startswith(prefix + "/")}

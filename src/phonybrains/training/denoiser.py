@@ -1,0 +1,72 @@
+"""Training the denoiser on cached latents: rectified flow, or the paper's noise prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ..diffusion.objective import denoising_loss, draw_steps, draw_times
+from ..diffusion.process import Schedule, q_sample
+from ..model.conditions import drop
+from ..model.sampling import Chain
+from .config import DenoiserConfig
+from .corpus import Corpus
+from .latents import Latents
+
+
+@dataclass
+class DenoiserTask:
+    """The denoiser on noisy latents; each image of a batch has its own version, time, noise and missing conditions."""
+
+    network: nn.Module
+    corpus: Corpus
+    latents: Latents
+    chain: Chain
+    config: DenoiserConfig
+    device: torch.device
+    name: str = "denoiser"
+
+    def __post_init__(self) -> None:
+        self.values, self.parameters = self.latents.values.to(self.device), self.latents.parameters.to(self.device)
+        self.encoded = self.corpus.encoded.to(self.device)
+
+    def times(self, n: int, rng: Generator) -> Tensor:
+        process = self.chain.process
+        return draw_steps(n, process.T, rng) if isinstance(process, Schedule) else draw_times(n, rng)
+
+    def loss(self, network: nn.Module, rng: Generator, share: slice) -> Tensor:
+        size = self.config.loop.batch_size
+        rows = self.corpus.train[torch.randint(len(self.corpus.train), (size,), generator=rng)][share].to(self.device)
+        version = torch.randint(len(self.values), (size,), generator=rng)[share].to(self.device)
+        t = self.times(size, rng)[share].to(self.device)
+        local = Generator(self.device).manual_seed(int(torch.randint(2**62, (1,), generator=rng)) + (share.start or 0))
+        x_0 = self.values[version, rows]
+        condition = drop(self.encoded[rows], self.corpus.conditions, local)
+        return self.errors(network, x_0, t, condition, self.parameters[version, rows], local).mean()
+
+    def errors(self, network: nn.Module, x_0: Tensor, t: Tensor, condition: Tensor, augmentation: Tensor,
+               rng: Generator) -> Tensor:  # fmt: skip
+        """The loss of each image, (B,)."""
+        process, objective = self.chain.process, self.chain.objective
+        noise = torch.randn(x_0.shape, generator=rng, device=x_0.device)
+        x_t = q_sample(x_0, t, process, noise).contiguous(memory_format=torch.channels_last)
+        output = network(x_t, process.fraction(t), condition, augmentation)
+        return denoising_loss(output, x_0, noise, t, objective, process)
+
+    def validate(self, network: nn.Module) -> float:
+        """Loss on the validation images as they are, at the same times and with the same noise every time."""
+        return self.mean_error(network, self.corpus.validation)
+
+    def mean_error(self, network: nn.Module, rows: Tensor, most: int = 512) -> float:
+        """Mean loss over up to `most` images, evenly picked, four times and noises each."""
+        rows = rows[:: max(1, len(rows) // most)].to(self.device)
+        rng, local = Generator().manual_seed(0), Generator(self.device).manual_seed(0)
+        total, count = torch.zeros((), device=self.device), 0
+        for part in rows.repeat(4).split(64):
+            t = self.times(len(part), rng).to(self.device)
+            nothing = self.parameters.new_zeros(len(part), self.parameters.shape[2])
+            errors = self.errors(network, self.values[0, part], t, self.encoded[part], nothing, local)
+            total, count = total + errors.sum(), count + len(part)
+        return (total / count).item()

@@ -1,0 +1,67 @@
+"""Latents, encoded once and cached: every image as it is and in augmented versions, standardised per modality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+from safetensors.torch import load_file, save_file
+from torch import Generator, Tensor
+
+from ..model.latent_diffusion import LatentScale
+from .augment import augment, draw_parameters
+from .config import DenoiserConfig
+from .corpus import Corpus
+
+
+@dataclass(frozen=True)
+class Latents:
+    """values: (V, N, C, h, w), version 0 is the image itself; parameters: (V, N, 6) of the augmentation."""
+
+    values: Tensor
+    parameters: Tensor
+    scale: LatentScale
+
+
+@torch.no_grad()
+def encode_latents(autoencoder: AutoencoderDC, corpus: Corpus, config: DenoiserConfig, seed: int, path: Path,
+                   device: torch.device) -> Iterator[tuple[int, int]]:  # fmt: skip
+    """Encode all versions of all images into a file, reporting (done, total); nothing to do if the file is there."""
+    if path.is_file():
+        return
+    n, versions = len(corpus.pixels), []
+    parameters = torch.stack([
+        draw_parameters(n, config.augment if v else 0.0, Generator().manual_seed(seed * 1000 + v))
+        for v in range(config.variants)
+    ])  # fmt: skip
+    for v in range(config.variants):
+        parts = []
+        for rows in torch.arange(n).split(32):
+            x = augment(corpus.images(rows).to(device), parameters[v, rows].to(device))
+            x = x.contiguous(memory_format=torch.channels_last)
+            parts.append(autoencoder.encode(x, return_dict=False)[0].half().cpu().contiguous())
+            yield v * n + int(rows[-1]) + 1, n * config.variants
+        versions.append(torch.cat(parts))
+    partial = path.with_suffix(".partial")
+    save_file({"values": torch.stack(versions), "parameters": parameters.half()}, partial)
+    partial.rename(path)
+
+
+def load_latents(path: Path, corpus: Corpus) -> Latents:
+    """Read the cache and standardise it by the statistics of the training images themselves."""
+    stored = load_file(path)
+    values, modalities = stored["values"].float(), corpus.modalities
+    train = set(corpus.train.tolist())
+    statistics = {}
+    for modality in dict.fromkeys(modalities[i] for i in sorted(train)):
+        rows = [i for i in sorted(train) if modalities[i] == modality]
+        own = values[0, rows]
+        deviation = own.std(dim=(0, 2, 3)).clamp(min=1e-4)
+        statistics[modality] = (own.mean(dim=(0, 2, 3)).tolist(), deviation.tolist())
+    scale = LatentScale(statistics)
+    for v in range(len(values)):
+        values[v] = scale.standardise(values[v], modalities)
+    return Latents(values, stored["parameters"].float(), scale)

@@ -1,0 +1,120 @@
+"""The training loop. Every step owns its random numbers, so a run taken up again ends where an undisturbed one does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Generator, Tensor, nn
+
+from ..errors import TrainingError
+from .checkpoint import TrainState
+from .config import LoopConfig
+
+CHECK_EVERY = 50
+
+
+class Task(Protocol):
+    """What is trained: a network, its loss on one step's share of a batch, and its loss on the validation images."""
+
+    name: str
+    network: nn.Module
+
+    def loss(self, network: nn.Module, rng: Generator, share: slice) -> Tensor: ...
+    def validate(self, network: nn.Module) -> float: ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a loop stands: mean training loss since the last report, and the validation loss if it was taken."""
+
+    task: str
+    step: int
+    steps: int
+    loss: float
+    validation: float | None = None
+
+
+def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Accelerator) -> Iterator[Progress]:
+    """Train a task to its end, from its last checkpoint in `folder` if there is one, and report progress.
+
+    While it reports a validation, the network holds the best averaged weights; at the end it holds those for good.
+    Closing the iterator early, or an exception inside, leaves the last checkpoint.
+    Raises TrainingError at a loss that is not finite.
+    """
+    checkpoint = folder / f"{task.name}.safetensors"
+    optimizer = torch.optim.AdamW(task.network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99),
+                                  weight_decay=config.weight_decay, fused=True)  # fmt: skip
+    state = TrainState.start(task.network, optimizer, config.averages)
+    state.restore(checkpoint)
+    network = accelerator.prepare_model(task.network)
+    share = slice(accelerator.process_index, config.batch_size, accelerator.num_processes)
+    total, since = torch.zeros((), device=accelerator.device), 0
+    network.train()
+    while state.step < config.steps:
+        rng = step_rng(seed, task.name, state.step, accelerator)
+        _set_rate(optimizer, config, state.step)
+        with accelerator.autocast():
+            loss = task.loss(network, rng, share)
+        optimizer.zero_grad(set_to_none=True)
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(task.network.parameters(), config.clip)
+        optimizer.step()
+        state.step += 1
+        state.average()
+        total, since = total + loss.detach(), since + 1
+        due = [state.step % every == 0 or state.step == config.steps
+               for every in (CHECK_EVERY, config.validate_every, config.checkpoint_every)]  # fmt: skip
+        if any(due):
+            mean = _finite(task, state, total.item() / since, checkpoint)
+            validation = _validate(task, state, accelerator) if due[1] else None
+            if (due[1] or due[2]) and accelerator.is_main_process:
+                state.save(checkpoint)
+            total, since = torch.zeros_like(total), 0
+            with state.using(state.best) if validation is not None else nullcontext():
+                yield Progress(task.name, state.step, config.steps, mean, validation)
+    with torch.no_grad():
+        for name, parameter in task.network.named_parameters():
+            parameter.copy_(state.best[name])
+    task.network.eval()
+
+
+def step_rng(seed: int, name: str, step: int, accelerator: Accelerator) -> Generator:
+    """The generator of one step: the same for all processes; dropout's global generator differs between them."""
+    words = np.random.SeedSequence([seed, *name.encode(), step]).generate_state(2)
+    torch.manual_seed(int(words[1]) + accelerator.process_index)
+    return Generator().manual_seed(int(words[0]))
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, config: LoopConfig, step: int) -> None:
+    rising = min(1.0, (step + 1) / max(1, config.warmup))
+    falling = min(1.0, (config.steps - step) / max(1.0, config.cooldown * config.steps))
+    for group in optimizer.param_groups:
+        group["lr"] = config.learning_rate * rising * falling
+
+
+def _finite(task: Task, state: TrainState, loss: float, checkpoint: Path) -> float:
+    if not math.isfinite(loss):
+        kept = f"the last good checkpoint is {checkpoint.name}" if checkpoint.exists() else "no checkpoint was made yet"
+        raise TrainingError(f"{task.name}: the loss is not finite at step {state.step}; {kept}. "
+                            "Lower the learning rate, or set precision = \"fp32\".")  # fmt: skip
+    return loss
+
+
+def _validate(task: Task, state: TrainState, accelerator: Accelerator) -> float:
+    """The lowest validation loss of the averages, which becomes the best if it beats all before."""
+    lowest = float("inf")
+    for weights in state.averages.values():
+        with state.using(weights) as network, torch.no_grad(), accelerator.autocast():
+            loss = task.validate(network)
+        lowest = min(lowest, loss)
+        if loss < state.best_loss:
+            state.best_loss, state.best = loss, {name: t.clone() for name, t in weights.items()}
+    return lowest

@@ -1,0 +1,178 @@
+"""`phonybrains train`: an image set in, a model folder out, through an autoencoder and a denoiser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..imageset import ImageSet, from_unit_range
+from ..model.latent_diffusion import LatentDiffusion
+from ..model.networks import Denoiser, build_autoencoder, build_unet
+from ..model.sampling import CHAINS
+from ..record import Record, as_input, draft_folder, is_published, publish
+from ..sheets import contact_sheet
+from . import augment
+from .autoencoder import AutoencoderTask, Reconstruction
+from .card import model_card
+from .config import LoopConfig, TrainConfig
+from .corpus import Corpus
+from .denoiser import DenoiserTask
+from .latents import encode_latents, load_latents
+from .loop import Progress as StepProgress
+from .loop import Task, fit
+from .perceptual import PerceptualDistance
+
+
+@dataclass
+class Run:
+    """One training run: where it works, on what, and how it tells."""
+
+    draft: Path
+    accelerator: Accelerator
+    config: TrainConfig
+    bar: Progress
+
+    @property
+    def work(self) -> Path:
+        return self.draft / "work"
+
+    def follow(self, task: Task, loop: LoopConfig) -> Iterator[StepProgress]:
+        """Train a task, showing and logging its progress; yields where a sample sheet is due."""
+        line = self.bar.add_task(task.name, total=loop.steps)
+        if self.config.compile:
+            task.network.compile()
+        for progress in fit(task, loop, self.config.seed, self.work, self.accelerator):
+            self.bar.update(line, completed=progress.step, description=f"{task.name}  loss {progress.loss:.4f}")
+            self._log(progress)
+            if progress.validation is not None and self.accelerator.is_main_process:
+                yield progress
+        self.bar.update(line, completed=loop.steps)
+
+    def _log(self, progress: StepProgress) -> None:
+        values = {f"{progress.task}/loss": progress.loss}
+        if progress.validation is not None:
+            values[f"{progress.task}/validation"] = progress.validation
+        self.accelerator.log(values, step=progress.step)
+        if self.accelerator.is_main_process:
+            with (self.draft / "training" / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": progress.step, **values}) + "\n")
+
+
+def train(corpus: str | Path, out: str | Path, config: TrainConfig, *, show: bool = True) -> Path:
+    """Train a latent diffusion model on an image set and write its folder; the same call goes on where it stopped.
+
+    Raises ImageSetError, ConfigError or TrainingError before the first step if the corpus or configuration is unfit.
+    """
+    corpus, out = Path(corpus), Path(out)
+    images = ImageSet.open(corpus)
+    settings = config.model_dump(mode="json", exclude={"features"}) | {"perceptual": config.features is not None}
+    record = Record("train", settings, config.seed, [as_input(corpus)], images.record.get("sources", ()))
+    if is_published(out, record):
+        return out
+    accelerator = _accelerator(config, draft_folder(out, record))
+    with _shared_draft(out, record, accelerator) as draft, _progress_bar(show and accelerator.is_main_process) as bar:
+        run = Run(draft, accelerator, config, bar)
+        for folder in (run.work, draft / "training"):
+            folder.mkdir(exist_ok=True)
+        accelerator.init_trackers("tensorboard")
+        model, figures = _train_both(run, images)
+        accelerator.end_training()
+        if accelerator.is_main_process:
+            record.results.update(figures)
+            model.card = figures
+            model.save(draft)
+            (draft / "README.md").write_text(model_card(model, images, figures), encoding="utf-8")
+            shutil.rmtree(run.work)
+    return out
+
+
+def _train_both(run: Run, images: ImageSet) -> tuple[LatentDiffusion, dict[str, Any]]:
+    config, accelerator, device = run.config, run.accelerator, run.accelerator.device
+    with accelerator.main_process_first():
+        corpus = Corpus.open(images, config.conditions, run.work)
+    set_seed(config.seed)
+    perceptual = PerceptualDistance(config.features).to(device) if config.features else None
+    reconstruction = Reconstruction(build_autoencoder(config.autoencoder.shape))
+    reconstruction.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    coder = AutoencoderTask(reconstruction, corpus, config.autoencoder, perceptual, device)
+    for progress in run.follow(coder, config.autoencoder.loop):
+        _sheet_of_reconstructions(coder, run.draft / "training" / f"autoencoder-{progress.step:07d}.png")
+    figures: dict[str, Any] = {f"autoencoder PSNR {m}, dB": round(v, 2) for m, v in coder.psnr(reconstruction).items()}
+
+    cache = run.work / "latents.safetensors"
+    if accelerator.is_main_process:
+        line = run.bar.add_task("encode", total=None)
+        for done, total in encode_latents(
+            reconstruction.autoencoder, corpus, config.denoiser, config.seed, cache, device
+        ):
+            run.bar.update(line, completed=done, total=total)
+    accelerator.wait_for_everyone()
+    latents = load_latents(cache, corpus)
+    unet = build_unet(config.denoiser.shape, latents.values.shape[2], latents.values.shape[-1])
+    denoiser = Denoiser(unet, corpus.conditions.width, augment.WIDTH)
+    denoiser.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = LatentDiffusion(reconstruction.autoencoder, denoiser, corpus.conditions, latents.scale,
+                            CHAINS[config.diffusion], images.height)  # fmt: skip
+    task = DenoiserTask(denoiser, corpus, latents, model.chain, config.denoiser, device)
+    for progress in run.follow(task, config.denoiser.loop):
+        made = model.generate(16, steps=8, seed=config.seed).images
+        contact_sheet(made, run.draft / "training" / f"denoiser-{progress.step:07d}.png", columns=8)
+    with torch.no_grad():
+        figures["validation loss"] = round(task.validate(denoiser), 4)
+        figures["training loss on as many images"] = round(task.mean_error(denoiser, corpus.train), 4)
+    figures["images seen by the denoiser"] = config.denoiser.loop.steps * config.denoiser.loop.batch_size
+    figures["parameters"] = sum(p.numel() for n in (denoiser, reconstruction) for p in n.parameters())
+    return model, figures
+
+
+def _sheet_of_reconstructions(task: AutoencoderTask, path: Path) -> None:
+    x, y = next(iter(task.reconstructions(task.network)))
+    pairs = torch.cat([x[:8], y[:8].clamp(-1, 1)])[:, 0].float().detach().cpu().numpy()
+    contact_sheet(from_unit_range(pairs), path, columns=min(8, len(x)), side=256)
+
+
+def _accelerator(config: TrainConfig, draft: Path) -> Accelerator:
+    precision = config.precision
+    if precision == "auto":
+        precision = "bf16" if _has_bf16() else "fp32"
+    return Accelerator(
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        cpu=not torch.cuda.is_available(),
+        log_with="tensorboard",
+        project_dir=draft / "training",
+    )
+
+
+def _has_bf16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+@contextmanager
+def _shared_draft(out: Path, record: Record, accelerator: Accelerator) -> Iterator[Path]:
+    """The draft folder, which the main process makes and publishes and the others only use."""
+    if accelerator.is_main_process:
+        with publish(out, record, resume=True) as draft:
+            accelerator.wait_for_everyone()
+            yield draft
+            accelerator.wait_for_everyone()
+    else:
+        accelerator.wait_for_everyone()
+        yield draft_folder(out, record)
+        accelerator.wait_for_everyone()
+
+
+def _progress_bar(show: bool) -> Progress:
+    return Progress(TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                    disable=not show)  # fmt: skip
