@@ -1,0 +1,168 @@
+"""The documentation is complete and true: what exists is described, and what is described exists."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import phonybrains
+from phonybrains.config import Config, load_config
+from phonybrains.importing.config import ImportConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ALL_PAGES = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "LOG.md"))]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+
+Pages = pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+
+
+def fences(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(app: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command and sub-command of a cyclopts app; flags such as --help are not commands."""
+    for name in app:
+        if not name.startswith("-"):
+            children = list(commands(app[name], (*prefix, name)))
+            yield from children or [(*prefix, name)]
+
+
+def shown_commands() -> list[str]:
+    """Every command line in a shell block of the documentation, without prompt and comment, continued lines joined."""
+    blocks = "\n".join(block for page in ALL_PAGES for block in fences(page, "(?:bash|console|sh)?"))
+    lines = (line.strip().removeprefix("$ ") for line in blocks.replace("\\\n", " ").splitlines())
+    return sorted({line.partition("  #")[0].strip() for line in lines if line.startswith("phonybrains ")})
+
+
+def modules() -> Iterator[Any]:
+    """Every module of the package, imported."""
+    yield phonybrains
+    for found in pkgutil.walk_packages(phonybrains.__path__, "phonybrains."):
+        if not found.name.endswith("__main__"):
+            yield importlib.import_module(found.name)
+
+
+def configurations() -> list[type[Config]]:
+    """Every configuration that a TOML file can hold, with the tables inside it."""
+    found = {value for module in modules() for value in vars(module).values() if inspect.isclass(value)}
+    return sorted((c for c in found if issubclass(c, Config) and c is not Config), key=lambda c: c.__name__)
+
+
+def tracked_files() -> list[Path]:
+    run = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if run.returncode:
+        pytest.skip("not a git checkout")
+    return [path for name in run.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_every_command_is_described():
+    """Each command appears on a page as it is typed."""
+    cli = pytest.importorskip("phonybrains.cli")
+    missing = [" ".join(c) for c in commands(cli.app) if not re.search(rf"phonybrains {' '.join(c)}\b", TEXT)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("line", shown_commands())
+def test_a_command_in_the_documentation_parses(line: str):
+    """No page shows a command or an option that does not exist."""
+    cli = pytest.importorskip("phonybrains.cli")
+    tokens = shlex.split(line, comments=True)[1:]
+    if tokens != ["--help"] and tokens != ["--version"]:
+        cli.app.parse_args(tokens, exit_on_error=False, print_error=False)
+
+
+def test_every_public_name_is_described():
+    """What `import phonybrains as pb` offers has a docstring and appears on a page as `pb.name`."""
+    names = getattr(phonybrains, "__all__", [])
+    if not names:
+        pytest.skip("phonybrains has no public names yet")
+    for name in names:
+        value = getattr(phonybrains, name)
+        if callable(value):
+            assert inspect.getdoc(value), f"{name} has no docstring"
+        assert re.search(rf"\bpb\.{name}\b", TEXT), f"{name} is on no page"
+
+
+def test_every_configuration_key_is_described():
+    """Each key of each TOML file appears on a page, in backticks or in an example."""
+    missing = [
+        f"{kind.__name__}.{key}"
+        for kind in configurations()
+        for key in kind.model_fields
+        if f"`{key}`" not in TEXT and not re.search(rf"^{key} = ", TEXT, re.MULTILINE)
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if fences(page, "toml")], ids=lambda page: page.name)
+def test_examples_of_configuration_are_valid(page: Path, tmp_path: Path):
+    """Each TOML example is accepted by the command that its page is about."""
+    training = importlib.import_module("phonybrains.training.config")
+    load = {
+        "import.md": lambda path: load_config(ImportConfig, path),
+        "train.md": lambda path: training.load_train_config("cpu", path),
+    }[page.name]
+    for block in fences(page, "toml"):
+        (tmp_path / "example.toml").write_text(block, encoding="utf-8")
+        load(tmp_path / "example.toml")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if fences(page, "python")], ids=lambda page: page.name)
+def test_python_examples_use_names_that_exist(page: Path):
+    """Each Python example compiles, and what it takes from the package is public."""
+    public = getattr(phonybrains, "__all__", [])
+    for block in fences(page, "python"):
+        compile(block, page.name, "exec")
+        unknown = set(re.findall(r"\bpb\.(\w+)", block)) - set(public)
+        if not public:
+            pytest.skip("phonybrains has no public names yet")
+        assert not unknown, f"not public: {', '.join(sorted(unknown))}"
+
+
+@Pages
+def test_code_that_is_named_exists(page: Path):
+    """`phonybrains.module.name`, `src/…`, `docs/…` and `tests/file.py::test` in backticks are there."""
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`(phonybrains(?:\.\w+)+)(?:\(\))?`", text):
+        pkgutil.resolve_name(name)
+    for name, test in re.findall(r"`((?:src|docs|tests|recipes|\.ci)/[\w./-]+)(?:::(\w+))?`", text):
+        path = ROOT / name
+        assert path.exists(), f"{name} does not exist"
+        if test:
+            assert re.search(rf"^(?:def|class) {test}\b", path.read_text(encoding="utf-8"), re.MULTILINE), f"no {test}"
+
+
+@Pages
+def test_links_lead_somewhere(page: Path):
+    """Each relative link or picture points to a file in the repository."""
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    broken = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+    assert broken == []
+
+
+def test_no_file_names_a_machine_or_a_registry():
+    """What is tracked works anywhere: no path of one machine, no address of a package registry."""
+    forbidden = re.compile("|".join((
+        r"(?<![\w.])/" + "work/", r"/opt/" + "wheels", r"/opt/" + "pypi", r"pypi" + r"\.org", "pythonhosted" + r"\.org",
+        r"registry\.npm" + r"js", r"download\.py" + r"torch", r"deb\." + "debian",
+    )))  # fmt: skip
+    found = []
+    for path in tracked_files():
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            continue
+        found += [f"{path.relative_to(ROOT)}:{i}: {m[0]}" for i, t in enumerate(lines, 1) if (m := forbidden.search(t))]
+    assert found == []
