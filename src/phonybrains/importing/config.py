@@ -48,7 +48,7 @@ class ImportConfig(Config):
     """… and this many at each end of a held-out run are put in no split."""
     max_pixels: int = 100_000_000
     """A larger image is refused before it is decoded."""
-    sources: dict[str, Source] = {}
+    sources: dict[str, Source] = Field(default_factory=dict)
     """By base name of the source folder."""
     key_file: Path | None = None
     """Key of the patient pseudonyms; default: pseudonym.key in the user's configuration folder, made when missing."""

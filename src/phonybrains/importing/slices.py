@@ -20,6 +20,9 @@ class Slice:
     patient: the id as found, "" where unknown; it is replaced by a keyed pseudonym before anything is written.
     series, order: which volume or folder it belongs to and its place in it (millimetres, or a running number).
     source: where it comes from, safe to publish: a raster's path below its source folder, or only the folder's name.
+    file: its name in the import report, which stays beside the set; may hold what must not be published.
+    split: the split the source gives it (train, validation, test or ""), None where it gives none.
+    synthetic: whether it was generated (a source that is an image set says so).
     """
 
     values: NDArray[np.float32]
@@ -33,6 +36,9 @@ class Slice:
     patient: str = ""
     spacing_mm: tuple[float, float] = (1.0, 1.0)
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    file: str = ""
+    split: str | None = None
+    synthetic: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,175 @@
+"""Take slices in from the readers: bring them to size, drop exact duplicates, number them and write them."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from ..errors import SourceError
+from ..imageset import Attribute, Pixels, write_png
+from .config import ImportConfig
+from .parallel import map_in_order
+from .resize import Placement, place, thumbnail, to_pixels
+from .scan import Scan
+from .slices import Notice, Slice
+
+Reader = Callable[[Path, Sequence[Path], ImportConfig], Iterator[Slice | Notice]]
+NO_VALUES = np.empty((0, 0), np.float32)
+NO_PIXELS = np.empty((0, 0), np.uint8)
+BOX = {"lesion_x": "x", "lesion_y": "y", "lesion_width": "width", "lesion_height": "height"}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A slice brought to size, its values let go; `digest` is that of the values as they were read."""
+
+    slice: Slice
+    pixels: Pixels
+    slope: float
+    intercept: float
+    digest: bytes
+    volume: bool
+    file_name: str = ""
+    sha256: str = ""
+
+
+@dataclass
+class Intake:
+    """What has been taken in so far: the images without their pixels, their thumbnails, the notices."""
+
+    images: list[Image] = field(default_factory=list)
+    thumbnails: list[NDArray[np.uint8]] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    seen: dict[bytes, Slice] = field(default_factory=dict)
+
+
+def take_in(
+    scans: Sequence[Scan], draft: Path, config: ImportConfig, pool: ThreadPoolExecutor, bar: Progress
+) -> Intake:
+    """Read, resize, number and write all images into `draft`/images, with only a few of them in memory.
+
+    Raises SourceError with the first reasons if no image can be used.
+    """
+    intake = Intake()
+    numbered = _numbered(_prepared(scans, config, pool, bar), intake)
+    for image in map_in_order(pool, partial(_write, draft), numbered):
+        intake.images.append(image)
+    if not intake.images:
+        reasons = [f"{notice.file}: {notice.reason}" for notice in intake.notices if notice.kind == "skipped"]
+        names = ", ".join(item.name for item in scans)
+        raise SourceError(f"{names}: no image can be used. " + ("; ".join(reasons[:3]) or "There are no image files."))
+    return intake
+
+
+def report_name(found: Slice) -> str:
+    """What the report calls a slice."""
+    return found.file or f"{found.source} {found.series} {found.order:g}"
+
+
+def _prepared(
+    scans: Sequence[Scan], config: ImportConfig, pool: ThreadPoolExecutor, bar: Progress
+) -> Iterator[Image | Notice]:
+    for item in scans:
+        yield from item.notices
+        for kind, reader in _readers(item):
+            files = item.files[kind]
+            task = bar.add_task(f"{item.name} ({kind})", total=None if kind == "nifti" else len(files))
+            prefix = "" if item.name == item.root.name else f"{item.name} "
+            prepare = partial(_prepare, config=config, volume=kind != "raster", prefix=prefix)
+            for found in map_in_order(pool, prepare, reader(item.root, files, config)):
+                bar.advance(task)
+                yield found
+
+
+def _readers(item: Scan) -> Iterator[tuple[str, Reader]]:
+    """The readers of the kinds of file that a source has; the heavy ones are loaded only for these."""
+    if item.files["raster"]:
+        from .raster import read_rasters
+
+        yield "raster", read_rasters
+    if item.files["dicom"]:
+        from .dicom import read_dicom
+
+        yield "dicom", read_dicom
+    if item.files["nifti"]:
+        from .nifti import read_nifti
+        from .public import is_ct_ich, read_ct_ich
+
+        yield "nifti", read_ct_ich if is_ct_ich(item.root) else read_nifti
+    if item.files["mat"]:
+        from .public import read_cheng2017
+
+        yield "mat", read_cheng2017
+
+
+def _prepare(found: Slice | Notice, config: ImportConfig, volume: bool, prefix: str) -> Image | Notice:
+    """Resize one slice and map it to the range of the stored pixels."""
+    if isinstance(found, Notice):
+        return found
+    values = found.values
+    if not values.size or not np.isfinite(values).all():
+        return Notice(
+            report_name(found), "skipped", "holds NaN or infinite values" if values.size else "holds no pixels"
+        )
+    placement = place((values.shape[0], values.shape[1]), found.spacing_mm, config.size)
+    pixels, slope, intercept = to_pixels(values, found.low, found.high, placement, config.bits)
+    digest = hashlib.sha256(str(values.shape).encode())
+    digest.update(np.ascontiguousarray(values).data)
+    attributes, series = _placed(found.attributes, placement), prefix + found.series
+    kept = replace(found, values=NO_VALUES, attributes=attributes, series=series)
+    return Image(kept, pixels, slope, intercept, digest.digest(), volume)
+
+
+def _placed(attributes: Mapping[str, Attribute], placement: Placement) -> dict[str, Attribute]:
+    """Attributes with the lesion's box, given as fractions of the source, as fractions of the padded square."""
+    placed = dict(attributes)
+    for name, what in BOX.items():
+        length = placement.width if what in ("x", "width") else placement.height
+        shift = {"x": placement.left, "y": placement.top}.get(what, 0)
+        with suppress(TypeError, ValueError):  # no box, or a text
+            if length != placement.size and placed.get(name) is not None:
+                placed[name] = (float(placed[name]) * length + shift) / placement.size  # type: ignore[arg-type]
+    return placed
+
+
+def _numbered(found: Iterable[Image | Notice], intake: Intake) -> Iterator[Image]:
+    """Give each image its file name, in order; exact duplicates are left out and listed."""
+    numbers = itertools.count(1)
+    for item in found:
+        if isinstance(item, Notice):
+            intake.notices.append(item)
+            continue
+        first = intake.seen.setdefault(item.digest, item.slice)
+        name = report_name(item.slice)
+        if first is not item.slice:
+            intake.notices.append(Notice(name, "duplicate", _duplicate(item.slice, first)))
+            continue
+        if item.pixels.min() == item.pixels.max():
+            intake.notices.append(Notice(name, "warning", "all pixels are equal"))
+        intake.thumbnails.append(thumbnail(item.pixels))
+        yield replace(item, file_name=f"images/{next(numbers):06d}.png")
+
+
+def _duplicate(found: Slice, first: Slice) -> str:
+    """Say what a duplicate is equal to, and where the two contradict each other."""
+    columns = [name for name in ("modality", "patient", "split") if getattr(found, name) != getattr(first, name)]
+    columns += [
+        name for name in ("diagnosis", "hemorrhage") if found.attributes.get(name) != first.attributes.get(name)
+    ]
+    unlike = f", though {' and '.join(columns)} differ" if columns else ""
+    return f"same pixels as {report_name(first)}{unlike}; left out"
+
+
+def _write(draft: Path, image: Image) -> Image:
+    sha256 = write_png(draft / image.file_name, image.pixels)
+    return replace(image, sha256=sha256, pixels=NO_PIXELS)

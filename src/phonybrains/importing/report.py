@@ -1,0 +1,98 @@
+"""What an import did: counts for the record and the screen, and file by file a CSV beside the image set."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .slices import Notice
+
+SHOWN = 8
+"""Notices of one kind shown on the screen; the report file has them all."""
+COLUMNS = ("train", "validation", "test", "none")
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """The outcome of an import.
+
+    results: counts, as in `record.json`; notices: what the report file lists; file: that report file, beside `out`.
+    finished_before: the same command had finished earlier, and nothing was done now.
+    """
+
+    out: Path
+    file: Path
+    results: Mapping[str, Any]
+    notices: tuple[Notice, ...] = ()
+    finished_before: bool = False
+    strict: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether the caller shall exit with 1: strict was asked for, and a file was left out."""
+        return self.strict and self.results.get("skipped", 0) > 0
+
+    def __rich__(self) -> RenderableType:
+        if self.finished_before:
+            return Text(f"{self.out} is finished already: {self.results.get('total', 0)} images. Nothing to do.")
+        return Group(self._counts(), *self._lines())
+
+    def _counts(self) -> Table:
+        table = Table(title=f"{self.out}: {self.results['total']} images", title_justify="left")
+        for name in ("modality", *COLUMNS, "split"):
+            table.add_column(name, justify="left" if name in ("modality", "split") else "right")
+        for modality, counts in self.results["images"].items():
+            cells = [str(counts.get(name, 0)) for name in COLUMNS]
+            table.add_row(modality, *cells, self.results["split"].get(modality, ""))
+        return table
+
+    def _lines(self) -> list[Text]:
+        lines: list[Text] = []
+        for kind, style in (
+            ("skipped", "red"),
+            ("duplicate", ""),
+            ("near duplicate", ""),
+            ("warning", "yellow"),
+            ("note", ""),
+        ):
+            of_kind = [notice for notice in self.notices if notice.kind == kind]
+            for notice in of_kind[:SHOWN]:
+                lines.append(Text(f"{kind}: {': '.join(filter(None, (notice.file, notice.reason)))}", style=style))
+            if len(of_kind) > SHOWN:
+                lines.append(Text(f"{kind}: {len(of_kind) - SHOWN} more in {self.file}", style=style))
+        return lines
+
+
+def write_report(path: Path, notices: Sequence[Notice]) -> None:
+    """Write the report as CSV with the columns file, kind and reason; no half of it stays when the disk is full."""
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("file", "kind", "reason"))
+            writer.writerows((notice.file, notice.kind, notice.reason) for notice in notices)
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+def count_by(pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """Images by modality and split; "none" are those in no split."""
+    counts: dict[str, dict[str, int]] = {}
+    for (modality, split), number in sorted(Counter(pairs).items()):
+        counts.setdefault(modality, {})[split or "none"] = number
+    return counts
+
+
+def show(report: ImportReport) -> None:
+    """Print the summary."""
+    Console().print(report)

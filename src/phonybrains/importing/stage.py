@@ -1,0 +1,179 @@
+"""The import stage: from source files of any kind to one image set, with a report of what was left out and why."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..errors import OutputError
+from ..imageset import Row, write_metadata
+from ..record import Record, is_published, publish, read_record
+from .config import ImportConfig
+from .duplicates import NearDuplicates, find_near_duplicates
+from .intake import Image, Intake, report_name, take_in
+from .parallel import threads
+from .pseudonym import load_key, pseudonym
+from .report import ImportReport, count_by, show, write_report
+from .scan import Scan, scan_all
+from .slices import Notice
+from .split import Member, Splits, split
+
+DEFAULTS = ImportConfig()
+IDENTIFYING = re.compile(r"name|birth|dob|mrn|accession|address|phone|mail|ssn|subject|participant", re.IGNORECASE)
+
+
+def import_images(
+    sources: Sequence[str | Path],
+    out: str | Path,
+    config: ImportConfig = DEFAULTS,
+    *,
+    strict: bool = False,
+    progress: bool = True,
+) -> ImportReport:
+    """Write one image set from folders (or single files) of PNG, JPEG, TIFF, BMP, WebP, DICOM, NIfTI or MATLAB files.
+
+    Reads   sources, of any mixture; a folder can have a metadata.csv, or be an image set itself
+    Writes  out (an image set); beside it <out>.import.csv: file, kind, reason of all that was left out or noticed
+    Raises  SourceError if a source does not exist or no image can be used; OutputError if `out` is something else, lies
+            inside a source, or the disk is full: nothing is left then. A file that cannot be used is only reported.
+
+    The same command again, when it has finished, does nothing. `strict` makes `ImportReport.failed` true if a file was
+    left out; `progress` shows a bar and the summary.
+    """
+    paths, out = [Path(source) for source in sources], Path(out)
+    _check_places(paths, out)
+    with _bar(progress) as bar:
+        scans = scan_all(paths)
+        record = _record(scans, config)
+        file = out.with_name(f"{out.name}.import.csv")
+        if is_published(out, record):
+            report = ImportReport(out, file, read_record(out)["results"], finished_before=True, strict=strict)
+        else:
+            notices = _import(scans, out, file, record, config, bar)
+            report = ImportReport(out, file, record.results, tuple(notices), strict=strict)
+    if progress:
+        show(report)
+    return report
+
+
+def _import(
+    scans: Sequence[Scan], out: Path, report_file: Path, record: Record, config: ImportConfig, bar: Progress,
+) -> list[Notice]:  # fmt: skip
+    """Import into a draft and publish it; the report appears after the set, and neither without the other."""
+    partial_report = report_file.with_name(f".{report_file.name}.partial")
+    try:
+        with publish(out, record) as draft, threads() as pool:
+            (draft / "images").mkdir()
+            intake = take_in(scans, draft, config, pool, bar)
+            splits = split([_member(image) for image in intake.images], config)
+            near = _near_duplicates(intake, splits, bar)
+            write_metadata(draft, _rows(intake.images, splits, config))
+            notices = intake.notices + _findings(intake, splits, near, record)
+            record.results.update(_results(intake, splits, near))
+            write_report(partial_report, notices + _imported(intake))
+        partial_report.replace(report_file)
+    finally:
+        partial_report.unlink(missing_ok=True)
+    return notices
+
+
+def _check_places(sources: Sequence[Path], out: Path) -> None:
+    for source in sources:
+        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+            raise OutputError(
+                f"{out} lies inside the source {source}: a later import would read it. Choose another --out."
+            )
+
+
+def _bar(progress: bool) -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, disable=not progress, transient=True)
+
+
+def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:
+    """The record of an import, without paths of this machine; licences come from the configuration, else the source."""
+    inputs = [{"name": item.name, "sha256": item.sha256, "record": item.record} for item in scans]
+    sources: dict[str, dict[str, str]] = {}
+    for item in scans:
+        if item.name in config.sources or not item.record.get("sources"):
+            given = config.sources.get(item.name)
+            sources[item.name] = {"name": item.name, **(given.model_dump() if given else {})}
+        else:
+            sources |= {entry["name"]: entry for entry in item.record["sources"]}
+    settings = config.model_dump(mode="json", exclude={"key_file"})
+    return Record("import", settings, config.seed, inputs, list(sources.values()))
+
+
+def _member(image: Image) -> Member:
+    found = image.slice
+    return Member(found.modality, found.patient, found.series, found.order, image.volume, found.split)
+
+
+def _rows(images: Sequence[Image], splits: Splits, config: ImportConfig) -> list[Row]:
+    """Rows with pseudonyms in place of patient ids; the key is read, or made, only if there is a patient."""
+    key = load_key(config.key_file) if any(image.slice.patient for image in images) else b""
+    return [
+        Row(image.file_name, image.sha256, image.slice.modality, pseudonym(image.slice.patient, key), name,
+            image.slice.synthetic, image.slice.source, image.slope, image.intercept, image.slice.unit,
+            image.slice.attributes)
+        for image, name in zip(images, splits.names, strict=True)
+    ]  # fmt: skip
+
+
+def _near_duplicates(intake: Intake, splits: Splits, bar: Progress) -> NearDuplicates:
+    found = [image.slice for image in intake.images]
+    patients, modalities = [item.patient for item in found], [item.modality for item in found]
+    task = bar.add_task("near duplicates", total=len(found))
+    return find_near_duplicates(
+        np.stack(intake.thumbnails), splits.names, patients, modalities, advance=lambda count: bar.advance(task, count)
+    )
+
+
+def _findings(intake: Intake, splits: Splits, near: NearDuplicates, record: Record) -> list[Notice]:
+    """Notices on the set as a whole."""
+    notices = [Notice("", "warning", text) for text in splits.warnings]
+    columns = dict.fromkeys(name for image in intake.images for name in image.slice.attributes)
+    notices += [
+        Notice("", "warning", f"column '{name}' may identify patients: leave it out with the option attributes")
+        for name in columns if IDENTIFYING.search(name)
+    ]  # fmt: skip
+    if near.across_splits or near.across_patients:
+        notices.append(Notice("", "warning", f"{near.across_splits} pairs of near duplicates lie in two splits, "
+                              f"{near.across_patients} belong to two patients"))  # fmt: skip
+    for pair in near.worst:
+        first, second = intake.images[pair.first], intake.images[pair.second]
+        where = f"{splits.names[pair.first] or 'no split'} and {splits.names[pair.second] or 'no split'}"
+        reason = f"like {report_name(second.slice)} ({where}; correlation {pair.correlation:.4f})"
+        notices.append(Notice(report_name(first.slice), "near duplicate", reason))
+    for source in record.sources:
+        if not source.get("licence"):
+            notices.append(Notice(source["name"], "note", "no licence given: name it in the option sources"))
+    return notices
+
+
+def _imported(intake: Intake) -> list[Notice]:
+    """Which file became which image; for the report file only, since names of files may identify patients."""
+    return [Notice(report_name(image.slice), "imported", image.file_name) for image in intake.images]
+
+
+def _results(intake: Intake, splits: Splits, near: NearDuplicates) -> dict[str, Any]:
+    """Counts for the record: no name of a file or a patient."""
+    kinds = Counter(notice.kind for notice in intake.notices)
+    found = [image.slice for image in intake.images]
+    patients = {m: len({s.patient for s in found if s.modality == m} - {""}) for m in splits.methods}
+    return {
+        "total": len(found),
+        "images": count_by([(s.modality, name) for s, name in zip(found, splits.names, strict=True)]),
+        "patients": patients,
+        "split": dict(splits.methods),
+        "skipped": kinds["skipped"],
+        "duplicates": kinds["duplicate"],
+        "near_duplicates": {"pairs": near.pairs, "across_splits": near.across_splits,
+                            "across_patients": near.across_patients},
+    }  # fmt: skip

@@ -1,0 +1,107 @@
+"""The `metadata.csv` beside raster files: what it says of each, and what is wrong with it."""
+
+from __future__ import annotations
+
+import csv
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from ..imageset import METADATA_NAME
+from .slices import Notice
+
+MODALITIES = {"MR": "MR", "MRI": "MR", "CT": "CT", "": ""}
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
+    "dev": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+@dataclass
+class Table:
+    """One metadata.csv: its rows by path from its folder; `broken` says why none of it can be used."""
+
+    folder: Path
+    name: str
+    columns: tuple[str, ...] = ()
+    rows: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    unusable: set[str] = field(default_factory=set)
+    notices: list[Notice] = field(default_factory=list)
+    broken: str = ""
+    gives_split: bool = False
+
+    def row(self, path: Path) -> Mapping[str, str] | None:
+        """The row of a file, or None where the table has none."""
+        return self.rows.get(self._key(path))
+
+    def spoils(self, path: Path) -> bool:
+        """Whether the file's row is damaged, which a notice says already."""
+        return self._key(path) in self.unusable
+
+    def _key(self, path: Path) -> str:
+        return _same(path.relative_to(self.folder).as_posix())
+
+
+def find_tables(root: Path, files: Iterable[Path]) -> dict[Path, Table]:
+    """Read the metadata.csv of the root and of every folder that holds some of the files, or a folder of them."""
+    folders = {root}
+    for folder in {path.parent for path in files}:
+        folders.update(f for f in (folder, *folder.parents) if f.is_relative_to(root))
+    return {folder: read_table(root, folder) for folder in sorted(folders) if (folder / METADATA_NAME).is_file()}
+
+
+def table_of(tables: Mapping[Path, Table], path: Path) -> Table | None:
+    """The nearest table at or above a file that has a row for it, else the nearest; None where there is none."""
+    above = [tables[folder] for folder in path.parents if folder in tables]
+    return next((table for table in above if table.broken or table.row(path)), above[0] if above else None)
+
+
+def read_table(root: Path, folder: Path) -> Table:
+    """Read one metadata.csv; never raises: what is wrong with it is in `notices`, or in `broken` if nothing is left."""
+    path = folder / METADATA_NAME
+    table = Table(folder, (root.name / path.relative_to(root)).as_posix())
+    entries: list[dict[str, str]] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            entries = list(reader)
+            table.columns = tuple(reader.fieldnames or ())
+    except UnicodeDecodeError:
+        table.broken = "not UTF-8; save it as CSV in UTF-8"
+    except (csv.Error, OSError) as error:
+        table.broken = f"not a readable CSV file ({error}); repair it"
+    if not table.broken and "file_name" not in table.columns:
+        table.broken = "it has no column file_name; rename the column that holds the files' names"
+    if table.broken:
+        return table
+    for number, entry in enumerate(entries, start=2):
+        _add(table, number, entry)
+    splits = {row.get("split", "").strip().lower() for row in table.rows.values()}
+    ours = (folder / "record.json").is_file() and bool(splits - {""})
+    table.gives_split = bool(splits) and splits - ({""} if ours else set()) <= SPLIT_NAMES.keys()
+    return table
+
+
+def _add(table: Table, number: int, entry: Mapping[str, str]) -> None:
+    where = f"{table.name}, row {number}"
+    name = (entry["file_name"] or "").strip().replace("\\", "/")
+    if None in entry or None in entry.values():
+        table.unusable.add(_same(name))
+        table.notices.append(Notice(where, "skipped", f"{name}: the number of cells differs from the header's"))
+        return
+    if not name or name.startswith("/") or ".." in PurePosixPath(name).parts:
+        table.notices.append(Notice(where, "skipped", f"file_name '{name}' does not lie inside the folder"))
+        return
+    key = _same(PurePosixPath(name).as_posix())
+    if key in table.rows:
+        table.notices.append(Notice(where, "warning", f"{name} has a row already; the first one counts"))
+    elif not (table.folder / name).exists():
+        table.notices.append(Notice(where, "skipped", f"{name} is missing"))
+    else:
+        table.rows[key] = entry
+
+
+def _same(name: str) -> str:
+    """One spelling of a name: macOS and Windows write accents differently."""
+    return unicodedata.normalize("NFC", name)
