@@ -34,13 +34,14 @@ class PredictNoise:
 
 @dataclass(frozen=True)
 class PredictV:
-    """v = a ε - s x_0, for processes with a² + s² = 1.  [Salimans 2022, app. D]"""
+    """v = a ε - s x_0; where a² + s² is not 1, as in the Flow, its inverse divides by it.  [Salimans 2022, app. D]"""
 
     def target(self, x_0: Tensor, noise: Tensor, t: Tensor, process: Process) -> Tensor:
         return process.signal(t).to(x_0) * noise - process.noise(t).to(x_0) * x_0
 
     def to_x0(self, output: Tensor, x_t: Tensor, t: Tensor, process: Process) -> Tensor:
-        return process.signal(t).to(x_t) * x_t - process.noise(t).to(x_t) * output
+        a, s = process.signal(t), process.noise(t)
+        return (a.to(x_t) * x_t - s.to(x_t) * output) / (a**2 + s**2).to(x_t)
 
 
 @dataclass(frozen=True)
