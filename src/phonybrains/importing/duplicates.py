@@ -81,7 +81,7 @@ def _alike(
             i, j = np.nonzero(correlation > threshold)
             later = j + left > i + top
             i, j = i[later], j[later]
-            yield members[i + top], members[j + left], correlation[i, j]
+            yield members[i + top], members[j + left], correlation[i, j].round(4)
         advance(len(rows))
 
 

@@ -21,7 +21,7 @@ from .config import ImportConfig
 from .parallel import map_in_order
 from .resize import Placement, place, thumbnail, to_pixels
 from .scan import Scan
-from .slices import Notice, Slice
+from .slices import Notice, Slice, shown
 
 Reader = Callable[[Path, Sequence[Path], ImportConfig], Iterator[Slice | Notice]]
 NO_VALUES = np.empty((0, 0), np.float32)
@@ -73,7 +73,7 @@ def take_in(
 
 def report_name(found: Slice) -> str:
     """What the report calls a slice."""
-    return found.file or f"{found.source} {found.series} {found.order:g}"
+    return shown(found.file or f"{found.source} {found.series} {found.order:g}")
 
 
 def _prepared(
@@ -147,7 +147,7 @@ def _numbered(found: Iterable[Image | Notice], intake: Intake) -> Iterator[Image
     numbers = itertools.count(1)
     for item in found:
         if isinstance(item, Notice):
-            intake.notices.append(item)
+            intake.notices.append(replace(item, file=shown(item.file)))
             continue
         first = intake.seen.setdefault(item.digest, item.slice)
         name = report_name(item.slice)

@@ -1,42 +1,28 @@
-"""Read PNG, JPEG, TIFF, BMP and WebP, 8 or 16 bit, with or without a `metadata.csv` beside them.
-
-Only what is safe to take as a gray image is taken: a damaged, coloured, partly transparent or animated file is left
-out with its reason, never repaired in silence.
-"""
+"""Read PNG, JPEG, TIFF, BMP and WebP, 8 or 16 bit, with or without a `metadata.csv` beside them."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
 
 from ..errors import SourceError
 from ..imageset import FIXED_COLUMNS, Attribute
 from .config import ImportConfig
 from .parallel import map_in_order, threads
-from .slices import Notice, Slice
+from .raster_pixels import Range, decode, deep_range, open_image, strict_pillow
+from .slices import Notice, Slice, shown
 from .table import MODALITIES, SPLIT_NAMES, Table, find_tables, table_of
-
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
-COLOUR_TOLERANCE = 8
-"""Channels of a gray image may differ this much (of 255): JPEG rounds colours."""
-ORIENTATION = 0x0112
-TIFF = (b"II", b"MM")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One raster file with the row that describes it, its place in its series, and the range of its stored numbers."""
+    """One raster file with the row that describes it ({} for none), and its place in its series."""
 
     root: Path
     path: Path
@@ -47,7 +33,7 @@ class Found:
 
     @property
     def name(self) -> str:
-        return f"{self.root.name}/{self.path.relative_to(self.root).as_posix()}"
+        return _name(self.root, self.path)
 
 
 def read_rasters(root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
@@ -70,13 +56,18 @@ def read_rasters(root: Path, files: Sequence[Path], config: ImportConfig) -> Ite
             continue
         row = (table.row(path) if table else None) or {}
         if table and not row:
-            yield Notice(
-                f"{root.name}/{path.relative_to(root).as_posix()}", "warning", "no row in metadata.csv names it"
-            )
+            yield Notice(_name(root, path), "warning", "no row in metadata.csv names it")
         found.append(_found(root, path, row, table, place))
     with strict_pillow(), threads() as pool:
-        whites = _whites(list(map_in_order(pool, partial(_peak, config), found)), found)
-        yield from map_in_order(pool, lambda item: _read(item, whites.get(item.series), config), found)
+        spans = list(map_in_order(pool, lambda item: deep_range(item.path, config.max_pixels), found))
+        ranges = _by_series(spans, found)
+        for series, (low, high) in ranges.items():
+            yield Notice(shown(series), "note", f"more than 8 bits: {low:g} becomes black and {high:g} white")
+        yield from map_in_order(pool, lambda item: _read(item, ranges.get(item.series), config), found)
+
+
+def _name(root: Path, path: Path) -> str:
+    return shown(f"{root.name}/{path.relative_to(root).as_posix()}")
 
 
 def _found(root: Path, path: Path, row: Mapping[str, str], table: Table | None, place: int) -> Found:
@@ -89,121 +80,37 @@ def _found(root: Path, path: Path, row: Mapping[str, str], table: Table | None, 
     return Found(root, path, row, table, f"{root.name}/{folder.relative_to(root).as_posix()}", order)
 
 
-@contextmanager
-def strict_pillow() -> Iterator[None]:
-    """Let Pillow refuse truncated files and leave the limit of pixels to us; the caller's settings come back after."""
-    before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
-    ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before
+def _by_series(spans: Sequence[Range | None], found: Sequence[Found]) -> dict[str, Range]:
+    """One range for all deep files of a series, so that they stay comparable."""
+    ranges: dict[str, Range] = {}
+    for span, item in zip(spans, found, strict=True):
+        if span is not None and not _tells_values(item.row):
+            low, high = ranges.get(item.series, span)
+            ranges[item.series] = min(low, span[0]), max(high, span[1])
+    return ranges
 
 
-def _read(found: Found, white: float | None, config: ImportConfig) -> Slice | Notice:
+def _read(found: Found, deep: Range | None, config: ImportConfig) -> Slice | Notice:
     try:
         content = found.path.read_bytes()
         expected = found.row.get("sha256", "").strip().lower()
         if expected and hashlib.sha256(content).hexdigest() != expected:
             raise SourceError("its SHA-256 differs from the one in metadata.csv: get the file again")
         modality = _modality(found.row, config)
-        with _open(content, config.max_pixels) as image:
-            values, high = decode(image)
-        if high > 255 and white and not found.row.get("slope"):
-            high = white
-        return _slice(found, values, high, modality, config)
+        with open_image(content, config.max_pixels) as image:
+            values, span = decode(image)
+        if span[1] > 255 and deep and not _tells_values(found.row):
+            span = deep
+        return _slice(found, values, span, modality, config)
     except SourceError as error:
         return Notice(found.name, "skipped", str(error))
     except OSError as error:
         return Notice(found.name, "skipped", f"cannot be read ({error.strerror or error})")
 
 
-@contextmanager
-def _open(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
-    """Open an image without decoding it. Raises SourceError for what is no image, too large or has several frames."""
-    if not content:
-        raise SourceError("the file is empty")
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise SourceError(f"{image.width}×{image.height} pixels are more than max_pixels = {max_pixels:,}")
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1:
-                what = "pages" if image.format == "TIFF" else "frames"
-                raise SourceError(f"holds {frames} {what}: save each as a file of its own")
-            yield image
-    except SourceError:
-        raise
-    except Image.UnidentifiedImageError:
-        what = "its content is not that of an image; the extension misleads, or it is damaged"
-        raise SourceError(what) from None
-    except Exception as error:  # Pillow fails in many ways on damaged files
-        raise SourceError(f"damaged or truncated ({str(error) or type(error).__name__})") from None
-
-
-def decode(image: Image.Image) -> tuple[NDArray[np.float32], float]:
-    """The gray values (H, W) of an opened image, and the number that stands for white in its format.
-
-    Raises SourceError if it is CMYK, coloured, partly transparent, black-and-white, or holds NaN.
-    """
-    if image.getexif().get(ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-    if image.mode == "L":
-        return np.asarray(image, np.float32), 255.0
-    if image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.float32), 65535.0
-    if image.mode in ("I", "F"):
-        values = np.asarray(image).astype(np.float32)
-        if not np.isfinite(values).all():
-            raise SourceError("holds NaN or infinite values")
-        return values, max(256.0, float(values.max()))
-    if image.mode == "1":
-        raise SourceError("black and white (1 bit), not gray: a mask, or a drawing")
-    if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-        raise SourceError(f"{image.mode} colours, not gray: convert it to gray first")
-    return _gray(image), 255.0
-
-
-def _gray(image: Image.Image) -> NDArray[np.float32]:
-    """The gray values of an image with a palette, three channels or transparency, if it really is gray and opaque."""
-    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        if image.getchannel("A").getextrema() != (255, 255):
-            raise SourceError("partly transparent: what lies behind is not known; flatten it first")
-    channels = np.asarray(image.convert("RGB"))
-    spread = int((channels.max(axis=2) - channels.min(axis=2)).max())
-    if spread > COLOUR_TOLERANCE:
-        raise SourceError(f"is coloured, not gray (channels differ by up to {spread} of 255)")
-    return np.asarray(image.convert("RGB").convert("L"), np.float32)
-
-
-def _peak(config: ImportConfig, found: Found) -> float | None:
-    """The largest number of a file with more than 8 bits; None for all others (which costs only their first bytes)."""
-    try:
-        with found.path.open("rb") as file:
-            head = file.read(25)
-        if not (head.startswith(TIFF) or (head.startswith(b"\x89PNG") and head[-1] == 16)):
-            return None
-        with Image.open(found.path, formats=FORMATS) as image:
-            if image.mode[0] not in "IF" or image.width * image.height > config.max_pixels:
-                return None
-            return float(np.asarray(image).max())
-    except Exception:  # reported when it is read
-        return None
-
-
-def _whites(peaks: Sequence[float | None], found: Sequence[Found]) -> dict[str, float]:
-    """By series, the white of its files with more than 8 bits: 2ⁿ - 1 with n of 8…16, or the largest number itself."""
-    highest: dict[str, float] = {}
-    for peak, item in zip(peaks, found, strict=True):
-        if peak is not None and math.isfinite(peak):
-            highest[item.series] = max(peak, highest.get(item.series, 0.0))
-    return {
-        series: float(2 ** max(8, math.ceil(math.log2(peak + 1))) - 1) if 255 <= peak <= 65535 else peak
-        for series, peak in highest.items()
-    }
+def _tells_values(row: Mapping[str, str]) -> bool:
+    """Whether the row says what the numbers mean."""
+    return bool(row.get("slope", "").strip())
 
 
 def _modality(row: Mapping[str, str], config: ImportConfig) -> str:
@@ -216,12 +123,14 @@ def _modality(row: Mapping[str, str], config: ImportConfig) -> str:
     return known or config.modality
 
 
-def _slice(found: Found, values: NDArray[np.float32], white: float, modality: str, config: ImportConfig) -> Slice:
+def _slice(
+    found: Found, values: NDArray[np.float32], span: Range, modality: str, config: ImportConfig
+) -> Slice:  # fmt: skip
     row, table = found.row, found.table
     slope, intercept = _number(row, "slope", 1.0), _number(row, "intercept", 0.0)
     unit = row.get("unit", "").strip() or "a.u."
-    low, high = intercept, intercept + slope * white
-    if unit == "HU" and white > 255 and config.bits == 8 and config.window:
+    low, high = (intercept + slope * number for number in span)
+    if unit == "HU" and span[1] > 255 and config.bits == 8 and config.window:
         low, high = config.window[0] - config.window[1] / 2, config.window[0] + config.window[1] / 2
     patient = row.get("patient_id", "").strip()
     given = row.get("split", "").strip().lower()
@@ -240,8 +149,8 @@ def _number(row: Mapping[str, str], column: str, default: float) -> float:
         number = float(text) if text else default
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
-        raise SourceError(f"{column} '{text}' in metadata.csv is not a number")
+    if not math.isfinite(number) or (column == "slope" and number == 0):
+        raise SourceError(f"{column} '{text}' in metadata.csv is not a usable number")
     return number
 
 

@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .slices import Notice
+from .slices import Notice, shown
 
 SHOWN = 8
 """Notices of one kind shown on the screen; the report file has them all."""
@@ -43,11 +43,13 @@ class ImportReport:
 
     def __rich__(self) -> RenderableType:
         if self.finished_before:
-            return Text(f"{self.out} is finished already: {self.results.get('total', 0)} images. Nothing to do.")
+            return Text(
+                f"{shown(str(self.out))} is finished already: {self.results.get('total', 0)} images. Nothing to do."
+            )
         return Group(self._counts(), *self._lines())
 
     def _counts(self) -> Table:
-        table = Table(title=f"{self.out}: {self.results['total']} images", title_justify="left")
+        table = Table(title=Text(shown(f"{self.out}: {self.results['total']} images")), title_justify="left")
         for name in ("modality", *COLUMNS, "split"):
             table.add_column(name, justify="left" if name in ("modality", "split") else "right")
         for modality, counts in self.results["images"].items():
@@ -68,7 +70,7 @@ class ImportReport:
             for notice in of_kind[:SHOWN]:
                 lines.append(Text(f"{kind}: {': '.join(filter(None, (notice.file, notice.reason)))}", style=style))
             if len(of_kind) > SHOWN:
-                lines.append(Text(f"{kind}: {len(of_kind) - SHOWN} more in {self.file}", style=style))
+                lines.append(Text(f"{kind}: {len(of_kind) - SHOWN} more in {shown(str(self.file))}", style=style))
         return lines
 
 
@@ -95,4 +97,4 @@ def count_by(pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, int]]:
 
 def show(report: ImportReport) -> None:
     """Print the summary."""
-    Console().print(report)
+    Console(soft_wrap=True).print(report)

@@ -16,7 +16,7 @@ from ..errors import SourceError
 from ..imageset import FIXED_COLUMNS, METADATA_NAME
 from ..record import RECORD_NAME, fingerprint, read_record, sha256_file
 from .parallel import map_in_order, threads
-from .slices import Notice
+from .slices import Notice, shown
 
 KINDS = ("raster", "dicom", "nifti", "mat")
 EXTENSIONS = {
@@ -76,7 +76,7 @@ def scan(source: Path, pool: ThreadPoolExecutor) -> Scan:
     files: dict[str, list[Path]] = {kind: [] for kind in KINDS}
     hashed: list[str] = []
     for path, (kind, reason, sha256) in zip(found, map_in_order(pool, _examine, found), strict=True):
-        relative = path.relative_to(root).as_posix()
+        relative = shown(path.relative_to(root).as_posix())
         if sha256:
             hashed.append(f"{relative} {sha256}\n")
         if kind in files:

@@ -41,6 +41,11 @@ class Slice:
     synthetic: bool = False
 
 
+def shown(text: str) -> str:
+    """A file's name as text that can be written: bytes that are not UTF-8 appear as backslash escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """A line of the import report. kind: `skipped` (file left out), `warning` or `note`."""

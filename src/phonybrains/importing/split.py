@@ -60,7 +60,7 @@ def split(members: Sequence[Member], config: ImportConfig) -> Splits:
     known = _given(members, groups, warnings)
     for label, drawn in _draw_groups(members, groups, known, config, warnings).items():
         for index in groups[label]:
-            names[index] = drawn
+            names[index] = drawn if members[index].given is None else names[index]
     if BY_VOLUME in (methods := _methods(members)).values():
         warnings.append("the patients of some volumes are not known: each volume counts as a patient of its own")
     loose = [i for i, member in enumerate(members) if member.given is None and not _label(member)]

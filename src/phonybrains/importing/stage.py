@@ -25,7 +25,9 @@ from .slices import Notice
 from .split import Member, Splits, split
 
 DEFAULTS = ImportConfig()
-IDENTIFYING = re.compile(r"name|birth|dob|mrn|accession|address|phone|mail|ssn|subject|participant", re.IGNORECASE)
+IDENTIFYING = re.compile(
+    r"name|birth|dob|mrn|accession|address|phone|mail|ssn|subject|participant|patient|pid", re.IGNORECASE
+)
 
 
 def import_images(
@@ -49,7 +51,9 @@ def import_images(
     paths, out = [Path(source) for source in sources], Path(out)
     _check_places(paths, out)
     with _bar(progress) as bar:
+        task = bar.add_task("looking at the files", total=None)
         scans = scan_all(paths)
+        bar.remove_task(task)
         record = _record(scans, config)
         file = out.with_name(f"{out.name}.import.csv")
         if is_published(out, record):
@@ -92,7 +96,7 @@ def _check_places(sources: Sequence[Path], out: Path) -> None:
 
 
 def _bar(progress: bool) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     return Progress(*columns, disable=not progress, transient=True)
 
 
@@ -101,8 +105,8 @@ def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:
     inputs = [{"name": item.name, "sha256": item.sha256, "record": item.record} for item in scans]
     sources: dict[str, dict[str, str]] = {}
     for item in scans:
-        if item.name in config.sources or not item.record.get("sources"):
-            given = config.sources.get(item.name)
+        if item.root.name in config.sources or not item.record.get("sources"):
+            given = config.sources.get(item.root.name)
             sources[item.name] = {"name": item.name, **(given.model_dump() if given else {})}
         else:
             sources |= {entry["name"]: entry for entry in item.record["sources"]}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..imageset import METADATA_NAME
+from .scan import is_image_set
 from .slices import Notice
 
 MODALITIES = {"MR": "MR", "MRI": "MR", "CT": "CT", "": ""}
@@ -78,8 +79,7 @@ def read_table(root: Path, folder: Path) -> Table:
     for number, entry in enumerate(entries, start=2):
         _add(table, number, entry)
     splits = {row.get("split", "").strip().lower() for row in table.rows.values()}
-    ours = (folder / "record.json").is_file() and bool(splits - {""})
-    table.gives_split = bool(splits) and splits - ({""} if ours else set()) <= SPLIT_NAMES.keys()
+    table.gives_split = bool(splits) and (splits <= SPLIT_NAMES.keys() or is_image_set(folder))
     return table
 
 
