@@ -117,7 +117,7 @@ def _prepare(found: Slice | Notice, config: ImportConfig, volume: bool, prefix: 
     if isinstance(found, Notice):
         return found
     values = found.values
-    if not values.size or not np.isfinite(values).all():
+    if not values.size or not np.isfinite([values.min(), values.max()]).all():  # min and max hand NaN on
         return Notice(
             report_name(found), "skipped", "holds NaN or infinite values" if values.size else "holds no pixels"
         )

@@ -130,12 +130,14 @@ def _slice(
     slope, intercept = _number(row, "slope", 1.0), _number(row, "intercept", 0.0)
     unit = row.get("unit", "").strip() or "a.u."
     low, high = (intercept + slope * number for number in span)
+    if (slope, intercept) != (1, 0):
+        values = values * np.float32(slope) + np.float32(intercept)
     if unit == "HU" and span[1] > 255 and config.bits == 8 and config.window:
         low, high = config.window[0] - config.window[1] / 2, config.window[0] + config.window[1] / 2
     patient = row.get("patient_id", "").strip()
     given = row.get("split", "").strip().lower()
     return Slice(
-        values=values * np.float32(slope) + np.float32(intercept), low=low, high=high, modality=modality,
+        values=values, low=low, high=high, modality=modality,
         series=found.series, order=found.order, unit=unit, patient=patient, attributes=_attributes(row, config),
         source=found.root.name if patient else found.name, file=found.name,
         split=SPLIT_NAMES.get(given, "") if table and table.gives_split else None,

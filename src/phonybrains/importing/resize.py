@@ -64,7 +64,9 @@ def to_pixels(
     if not high > low:
         high = low + 1.0
     top = 2**bits - 1
-    square = fit(np.clip(values, low, high), placement, low)
+    if values.min() < low or values.max() > high:
+        values = np.clip(values, low, high)
+    square = fit(values, placement, low)
     scaled = np.rint((square - np.float32(low)) * np.float32(top / (high - low)))
     kind: Any = np.uint8 if bits == 8 else np.uint16
     return np.clip(scaled, 0, top).astype(kind), (high - low) / top, low
