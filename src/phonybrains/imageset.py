@@ -120,9 +120,9 @@ def from_unit_range(values: NDArray[Any]) -> NDArray[np.uint8]:
 def read_png(path: Path) -> Pixels:
     """Read a grayscale PNG as (H, W) uint8 or uint16. Raises ImageSetError if it is damaged."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=["PNG"]) as image:
             array = np.asarray(image)
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise ImageSetError(f"{path}: not a readable PNG ({error}). Import the source again.") from None
     return array if array.dtype == np.uint8 else array.astype(np.uint16)
 
@@ -155,15 +155,17 @@ def write_metadata(folder: Path, rows: Sequence[Row]) -> None:
 def read_metadata(path: Path) -> list[Row]:
     """Read and check `metadata.csv`. Raises ImageSetError naming the row and what to do."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # a spreadsheet program may have put a mark in front
             reader = csv.DictReader(file, strict=True)
-            table = list(reader)
-    except FileNotFoundError:
+            columns, table = reader.fieldnames or (), list(reader)
+    except (FileNotFoundError, NotADirectoryError):
         raise ImageSetError(f"{path.parent} is not an image set: it has no {path.name}. Make one with "
                             "'phonybrains import'.") from None  # fmt: skip
+    except OSError as error:
+        raise ImageSetError(f"{path}: cannot be read ({error.strerror}).") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise ImageSetError(f"{path}: not a UTF-8 CSV file ({error}). Import the source again.") from None
-    missing = [name for name in FIXED_COLUMNS if name not in (reader.fieldnames or ())]
+    missing = [name for name in FIXED_COLUMNS if name not in columns]
     if missing:
         raise ImageSetError(f"{path}: the columns {', '.join(missing)} are missing. Import the source again.")
     rows = [_parse_row(path, number, entry) for number, entry in enumerate(table, start=2)]
@@ -184,13 +186,15 @@ def _parse_row(path: Path, number: int, entry: Mapping[str, str]) -> Row:
         raise ImageSetError(f"{path}, row {number}: '{name}' does not lie inside the set.")
     if entry["split"] not in SPLITS:
         raise ImageSetError(f"{path}, row {number}: split '{entry['split']}' is not train, validation, test or empty.")
-    try:
-        slope, intercept = float(entry["slope"]), float(entry["intercept"])
-    except ValueError:
-        raise ImageSetError(f"{path}, row {number}: slope and intercept must be numbers.") from None
+    synthetic = {"true": True, "false": False}.get(entry["synthetic"].lower())
+    if synthetic is None:
+        raise ImageSetError(f"{path}, row {number}: synthetic '{entry['synthetic']}' is not true or false.")
+    slope, intercept = _to_attribute(entry["slope"]), _to_attribute(entry["intercept"])
+    if not isinstance(slope, float) or not isinstance(intercept, float):
+        raise ImageSetError(f"{path}, row {number}: slope and intercept must be numbers.")
     attributes = {key: _to_attribute(text) for key, text in entry.items() if key not in FIXED_COLUMNS}
     return Row(name, entry["sha256"], entry["modality"], entry["patient_id"], entry["split"],
-               entry["synthetic"].lower() == "true", entry["source"], slope, intercept, entry["unit"], attributes)  # fmt: skip
+               synthetic, entry["source"], slope, intercept, entry["unit"], attributes)  # fmt: skip
 
 
 def _check_image(folder: Path, number: int, row: Row) -> tuple[int, int, int]:
@@ -200,21 +204,25 @@ def _check_image(folder: Path, number: int, row: Row) -> tuple[int, int, int]:
         content = (folder / row.file_name).read_bytes()
     except FileNotFoundError:
         raise ImageSetError(f"{where} is missing. Import the source again, or remove the row.") from None
+    except OSError as error:
+        raise ImageSetError(f"{where} cannot be read ({error.strerror}).") from None
     if hashlib.sha256(content).hexdigest() != row.sha256:
         raise ImageSetError(f"{where} has another SHA-256 than its row. Import the source again, or remove the row.")
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             if image.mode not in ("L", "I;16", "I"):
                 raise ImageSetError(f"{where} is {image.mode}, not grayscale. Import the source again.")
             return image.width, image.height, 8 if image.mode == "L" else 16
-    except OSError as error:
-        raise ImageSetError(f"{where} is not a readable PNG ({error}). Import the source again.") from None
+    except (OSError, SyntaxError, ValueError):
+        raise ImageSetError(f"{where} is not a readable PNG. Import the source again.") from None
 
 
 def _to_attribute(text: str) -> Attribute:
-    """Numbers come back as float, an empty cell as None, all else as text."""
+    """Numbers come back as float, an empty cell, nan and inf as None, all else as text."""
     if text == "":
         return None
+    if "_" in text:  # Python would take 1_2 for 12
+        return text
     try:
         number = float(text)
     except ValueError:
@@ -228,5 +236,5 @@ def _to_text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return f"{value:.9g}"
-    return str(value)
+        return float.__repr__(value).removesuffix(".0")
+    return str(value).replace("\r\n", "\n").replace("\r", "\n")  # Python's csv does not quote a lone \r before 3.13

@@ -56,8 +56,13 @@ class Record:
             "results": self.results,
             "versions": versions(),
         }
-        text = json.dumps(content, indent=2, default=str)
+        text = json.dumps(content, indent=2, default=_plain)
         (folder / RECORD_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """A scalar of NumPy or torch as a number, not as the text of one; anything else that JSON lacks as text."""
+    return value.item() if getattr(value, "ndim", None) == 0 else str(value)
 
 
 def versions() -> dict[str, str]:
@@ -78,7 +83,12 @@ def sha256_file(path: Path) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 of a folder's content: of `metadata.csv` for an image set (it names each image's hash), else of all files."""
+    """SHA-256 of a folder's content: of `metadata.csv` for an image set (it has each image's hash), else of all files.
+
+    Of a single file, that of its bytes. Raises FileNotFoundError where there is neither.
+    """
+    if not folder.is_dir():
+        return sha256_file(folder)
     if (folder / "metadata.csv").is_file():
         return sha256_file(folder / "metadata.csv")
     digest = hashlib.sha256()
@@ -101,7 +111,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def as_input(folder: Path) -> dict[str, Any]:
-    """Describe a folder as the input of a stage: base name, fingerprint and its own record, nested."""
+    """Describe a folder or a single file as the input of a stage: base name, fingerprint and its own record, nested."""
     return {"name": folder.resolve().name, "sha256": fingerprint(folder), "record": read_record(folder)}
 
 
@@ -125,9 +135,11 @@ def publish(out: Path, record: Record, *, resume: bool = False) -> Iterator[Path
     """Yield a draft folder beside `out`; on success add the record and rename it to `out`, in one step.
 
     With `resume`, an interrupted draft is kept, and the next call with the same record identity goes on in it; without,
-    it is removed. Add to `record.results` before leaving. Raises OutputError when the disk is full or not writable.
+    it is removed. Add to `record.results` before leaving. Raises OutputError when the disk is full or not writable, and
+    when `out` exists, finished or foreign.
     """
-    is_published(out, record)
+    if is_published(out, record):
+        raise OutputError(f"{out} is already finished. Choose another --out, or remove it first.")
     draft = draft_folder(out, record)
     try:
         if draft.exists() and not resume:
@@ -142,12 +154,15 @@ def publish(out: Path, record: Record, *, resume: bool = False) -> Iterator[Path
         if not resume:
             shutil.rmtree(draft, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            kept = (
-                "What is done is kept: free some space and give the command again." if resume else "Nothing was left."
-            )
-            raise OutputError(f"{out}: the disk is full. {kept}") from error
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
-            raise OutputError(
-                f"{out}: the folder cannot be written ({error.strerror}). Choose another --out."
-            ) from error
+            kept = "What is done is kept" if resume else "Nothing was left"
+            raise OutputError(f"{out}: the disk is full. {kept}: free some space, give the command again.") from error
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS) and _concerns(error, draft):
+            reason = f"{out}: the folder cannot be written ({error.strerror}). Choose another --out."
+            raise OutputError(reason) from error
         raise
+
+
+def _concerns(error: OSError, draft: Path) -> bool:
+    """Whether an error is about the draft, something in it or a folder around it, and not about an input."""
+    path = Path(str(error.filename or draft))
+    return draft in (path, *path.parents) or path in draft.parents
