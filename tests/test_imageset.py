@@ -1,0 +1,529 @@
+"""The one data format: PNGs, metadata.csv and what becomes of a set that is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import io
+import os
+import re
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from phonybrains.errors import ImageSetError, PhonyBrainsError
+from phonybrains.imageset import (
+    FIXED_COLUMNS,
+    METADATA_NAME,
+    ImageSet,
+    Row,
+    from_unit_range,
+    read_metadata,
+    read_png,
+    to_unit_range,
+    write_metadata,
+    write_png,
+)
+from phonybrains.record import Record, sha256_file
+
+RAMP = np.arange(64 * 48, dtype=np.uint16).reshape(64, 48)
+ROWS = [
+    Row("images/1.png", "", "MR", "p1", "train", False, "scans/a", attributes={"age_years": 61.0, "diagnosis": "none"}),
+    Row(
+        "images/2.png",
+        "",
+        "CT",
+        "p2",
+        "test",
+        True,
+        "model",
+        0.5,
+        -1024.0,
+        "HU",
+        {"age_years": None, "diagnosis": "glioma"},
+    ),
+    Row("images/3.png", "", "CT", "p2", "train", True, "model", 1.0, 0.0, "HU", {"age_years": 7.5, "diagnosis": None}),
+]
+Pixels = np.ndarray[Any, Any]
+
+
+def make_set(folder: Path, bits: int = 8) -> Path:
+    """Three images of 64 × 48 and their rows."""
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for step, row in enumerate(ROWS, start=1):
+        pixels = (RAMP * step % 256).astype(np.uint8) if bits == 8 else (RAMP * 21 * step).astype(np.uint16)
+        rows.append(replace(row, sha256=write_png(folder / row.file_name, pixels)))
+    write_metadata(folder, rows)
+    return folder
+
+
+def edit(folder: Path, row: int, **cells: str) -> None:
+    """Change cells of a row, counted as a spreadsheet does: the header is row 1."""
+    with (folder / METADATA_NAME).open(newline="") as file:
+        table = list(csv.DictReader(file))
+    table[row - 2] |= cells
+    with (folder / METADATA_NAME).open("w", newline="") as file:
+        writer = csv.DictWriter(file, table[0].keys())
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def put(folder: Path, row: int, content: bytes) -> None:
+    """Put other bytes in place of a row's image, and their hash into the row."""
+    path = folder / f"images/{row - 1}.png"
+    path.write_bytes(content)
+    edit(folder, row, sha256=sha256_file(path))
+
+
+def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind)
+    return buffer.getvalue()
+
+
+# --- Opening ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_an_opened_set_holds_what_was_written(tmp_path: Path, bits: int) -> None:
+    """Rows in order with their attributes, size, bit depth, and the record."""
+    folder = make_set(tmp_path / "set", bits)
+    Record("import", seed=5).write(folder)
+    images = ImageSet.open(str(folder))
+    assert [replace(row, sha256="") for row in images.rows] == ROWS
+    assert (images.height, images.width, images.bits, len(images)) == (64, 48, bits, 3)
+    assert images.record["stage"] == "import"
+    expected = (RAMP * 2 % 256).astype(np.uint8) if bits == 8 else (RAMP * 42).astype(np.uint16)
+    assert images.pixels(1).dtype == expected.dtype
+    assert np.array_equal(images.pixels(1), expected)
+
+
+def test_a_set_needs_no_record(tmp_path: Path) -> None:
+    """A set that someone put together by hand opens; one with a damaged record says which file it is."""
+    folder = make_set(tmp_path / "set")
+    assert ImageSet.open(folder).record == {}
+    (folder / "record.json").write_text("{")
+    with pytest.raises(PhonyBrainsError, match=r"set/record\.json: not valid JSON"):
+        ImageSet.open(folder)
+
+
+damages: dict[str, tuple[Callable[[Path], object], str]] = {
+    "image missing": (
+        lambda s: (s / "images/2.png").unlink(),
+        r"row 3: images/2\.png is missing\. Import the source again, or remove the row\.",
+    ),
+    "image changed": (
+        lambda s: write_png(s / "images/2.png", np.zeros((64, 48), np.uint8)),
+        r"row 3: images/2\.png has another SHA-256 than its row\. Import the source again, or remove the row\.",
+    ),
+    "one bit of an image": (
+        lambda s: (s / "images/2.png").write_bytes(_flip((s / "images/2.png").read_bytes())),
+        r"row 3: images/2\.png has another SHA-256",
+    ),
+    "image is a folder": (lambda s: edit(s, 3, file_name="images"), r"row 3: images cannot be read \(Is a directory\)"),
+    "not an image": (
+        lambda s: put(s, 3, b"GIF89a?"),
+        r"row 3: images/2\.png is not a readable PNG\. Import the source",
+    ),
+    "empty file": (lambda s: put(s, 3, b""), r"row 3: images/2\.png is not a readable PNG"),
+    "cut in its header": (
+        lambda s: put(s, 3, b"\x89PNG\r\n\x1a\n\x00\x00\x00\x05IHDR" + bytes(9)),
+        r"row 3: images/2\.png is not a readable PNG",
+    ),
+    "JPEG called PNG": (
+        lambda s: put(s, 3, encoded(Image.new("L", (48, 64)), "JPEG")),
+        r"row 3: images/2\.png is not a readable PNG",
+    ),
+    "colour": (
+        lambda s: put(s, 3, encoded(Image.new("RGB", (48, 64)))),
+        r"row 3: images/2\.png is RGB, not grayscale\. Import the source again\.",
+    ),
+    "palette": (lambda s: put(s, 3, encoded(Image.new("P", (48, 64)))), r"row 3: images/2\.png is P, not grayscale"),
+    "transparency": (lambda s: put(s, 3, encoded(Image.new("LA", (48, 64)))), r"row 3: images/2\.png is LA, not gray"),
+    "outside the set": (
+        lambda s: edit(s, 3, file_name="../other/2.png"),
+        r"row 3: '\.\./other/2\.png' does not lie inside the set\.",
+    ),
+    "absolute name": (lambda s: edit(s, 3, file_name="/etc/passwd"), r"row 3: '/etc/passwd' does not lie inside"),
+    "no name": (lambda s: edit(s, 3, file_name=""), r"row 3: '' does not lie inside the set\."),
+    "name twice": (
+        lambda s: edit(s, 4, file_name="images/1.png"),
+        r"row 4: images/1\.png is already in row 2\. Remove one of them\.",
+    ),
+    "split": (
+        lambda s: edit(s, 3, split="testing"),
+        r"row 3: split 'testing' is not train, validation, test or empty\.",
+    ),
+    "synthetic": (lambda s: edit(s, 3, synthetic="yes"), r"row 3: synthetic 'yes' is not true or false\."),
+    "synthetic empty": (lambda s: edit(s, 3, synthetic=""), r"row 3: synthetic '' is not true or false\."),
+    "slope": (lambda s: edit(s, 3, slope="one"), r"row 3: slope and intercept must be numbers\."),
+    "slope nan": (lambda s: edit(s, 3, slope="nan"), r"row 3: slope and intercept must be numbers\."),
+    "intercept": (lambda s: edit(s, 4, intercept=""), r"row 4: slope and intercept must be numbers\."),
+    "a cell too many": (
+        lambda s: _add_to_line(s, 3, ",more"),
+        r"row 3: the number of cells differs from the header's\.",
+    ),
+    "a cell too few": (
+        lambda s: _replace_line(s, 3, "images/2.png,abc,CT"),
+        r"row 3: the number of cells differs from the header's\.",
+    ),
+}
+
+
+def _flip(content: bytes) -> bytes:
+    return content[:-20] + bytes([content[-20] ^ 1]) + content[-19:]
+
+
+def _replace_line(folder: Path, row: int, line: str) -> None:
+    lines = (folder / METADATA_NAME).read_text().splitlines()
+    lines[row - 1] = line
+    (folder / METADATA_NAME).write_text("\n".join(lines) + "\n")
+
+
+def _add_to_line(folder: Path, row: int, text: str) -> None:
+    _replace_line(folder, row, (folder / METADATA_NAME).read_text().splitlines()[row - 1] + text)
+
+
+@pytest.mark.parametrize("name", damages)
+def test_damage_in_a_row_is_named_by_file_and_row(tmp_path: Path, name: str) -> None:
+    """Whatever is wrong with one image of a set, the error names metadata.csv, the row, the image and the fault."""
+    damage, message = damages[name]
+    folder = make_set(tmp_path / "set")
+    damage(folder)
+    with pytest.raises(ImageSetError, match=f"^{re.escape(str(folder / METADATA_NAME))}, {message}"):
+        ImageSet.open(folder)
+
+
+def test_a_folder_without_metadata_is_not_an_image_set(tmp_path: Path) -> None:
+    """The error says so and how to make one: for an empty folder, for none, for a file."""
+    (tmp_path / "file.png").write_bytes(b"")
+    for folder in (tmp_path, tmp_path / "nowhere", tmp_path / "file.png"):
+        with pytest.raises(ImageSetError, match=rf"^{folder} is not an image set: it has no metadata\.csv\. Make one"):
+            ImageSet.open(folder)
+
+
+def test_metadata_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """Neither text in another encoding, nor a broken quotation, nor a folder of that name ends in a traceback."""
+    folder = make_set(tmp_path / "set")
+    path = folder / METADATA_NAME
+    good = path.read_text()
+    path.write_bytes(good.replace("glioma", "Tumör").encode("latin-1"))
+    with pytest.raises(ImageSetError, match=r"metadata\.csv: not a UTF-8 CSV file"):
+        ImageSet.open(folder)
+    path.write_text(good.replace("glioma", '"gli"oma'))
+    with pytest.raises(ImageSetError, match=r"metadata\.csv: not a UTF-8 CSV file"):
+        ImageSet.open(folder)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ImageSetError, match=r"metadata\.csv: cannot be read \(Is a directory\)"):
+        ImageSet.open(folder)
+
+
+@pytest.mark.parametrize("column", FIXED_COLUMNS)
+def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
+    """Every fixed column is needed, and the error says which is not there."""
+    folder = make_set(tmp_path / "set")
+    path = folder / METADATA_NAME
+    path.write_text(path.read_text().replace(f"{column}", f"my_{column}", 1))
+    with pytest.raises(ImageSetError, match=rf"metadata\.csv: the columns {column} are missing\."):
+        ImageSet.open(folder)
+
+
+def test_an_empty_metadata_is_an_error(tmp_path: Path) -> None:
+    """An empty file lacks its columns; a header without rows is a set without images."""
+    (tmp_path / METADATA_NAME).write_text("")
+    with pytest.raises(ImageSetError, match=r"metadata\.csv: the columns file_name, sha256, .* are missing"):
+        ImageSet.open(tmp_path)
+    write_metadata(tmp_path, [])
+    with pytest.raises(ImageSetError, match="a set has one size and bit depth, this has no images"):
+        ImageSet.open(tmp_path)
+
+
+def test_a_set_of_two_sizes_or_depths_is_refused(tmp_path: Path) -> None:
+    """The error lists what was found."""
+    folder = make_set(tmp_path / "size")
+    put(folder, 3, encoded(Image.new("L", (32, 64))))
+    with pytest.raises(
+        ImageSetError, match="size: a set has one size and bit depth, this has 32×64 8-bit, 48×64 8-bit"
+    ):
+        ImageSet.open(folder)
+    folder = make_set(tmp_path / "depth")
+    put(folder, 3, encoded(Image.fromarray(RAMP)))
+    with pytest.raises(ImageSetError, match=r"depth: a set has .* 48×64 8-bit, 48×64 16-bit"):
+        ImageSet.open(folder)
+
+
+def test_a_set_edited_in_a_spreadsheet_opens(tmp_path: Path) -> None:
+    """Such programs write a byte-order mark, CRLF line ends and TRUE."""
+    folder = make_set(tmp_path / "set")
+    path = folder / METADATA_NAME
+    text = path.read_text().replace("true", "TRUE").replace("false", "FALSE").replace("\n", "\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert [replace(row, sha256="") for row in ImageSet.open(folder).rows] == ROWS
+
+
+def test_damaged_pixels_are_named_when_they_are_read(tmp_path: Path) -> None:
+    """A file that was already cut short when its hash was taken is found when its pixels are needed."""
+    folder = make_set(tmp_path / "set")
+    put(folder, 3, (folder / "images/2.png").read_bytes()[:-30])
+    images = ImageSet.open(folder)
+    with pytest.raises(ImageSetError, match=r"images/2\.png: not a readable PNG \(.*\)\. Import the source again\."):
+        images.pixels(1)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@given(data=st.data())
+def test_no_damage_to_a_png_ends_in_anything_but_an_image_set_error(
+    tmp_path_factory: pytest.TempPathFactory, bits: int, data: st.DataObject
+) -> None:
+    """Any bytes changed, any part cut off: read_png returns (H, W) pixels or raises ImageSetError."""
+    pixels = RAMP[:8, :8].astype(np.uint8 if bits == 8 else np.uint16)
+    content = bytearray(encoded(Image.fromarray(pixels)))
+    for place, value in data.draw(st.dictionaries(st.integers(0, len(content) - 1), st.integers(0, 255))).items():
+        content[place] = value
+    path = tmp_path_factory.getbasetemp() / f"damaged{bits}.png"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    with contextlib.suppress(ImageSetError):
+        assert read_png(path).ndim >= 2
+
+
+# --- Reading a set ---------------------------------------------------------------------------------------------------
+
+
+def test_where_keeps_the_rows_that_match_all(tmp_path: Path) -> None:
+    """Fixed columns, attributes and missing ones (None) are chosen alike; order, size and pixels stay."""
+    images = ImageSet.open(make_set(tmp_path / "set"))
+
+    def names(**wanted: str | float | bool | None) -> list[str]:
+        return [row.file_name for row in images.where(**wanted).rows]
+
+    assert names() == ["images/1.png", "images/2.png", "images/3.png"]
+    assert names(modality="CT") == ["images/2.png", "images/3.png"]
+    assert names(modality="CT", split="train") == ["images/3.png"]
+    assert names(synthetic=False) == ["images/1.png"]
+    assert names(diagnosis="glioma") == ["images/2.png"]
+    assert names(age_years=7.5) == ["images/3.png"]
+    assert names(age_years=None) == ["images/2.png"]
+    assert names(modality="PET") == []
+    chosen = images.where(split="train").where(modality="CT")
+    assert np.array_equal(chosen.pixels(0), images.pixels(2))
+    assert (chosen.height, chosen.width, chosen.bits, chosen.folder) == (64, 48, 8, images.folder)
+
+
+def test_a_row_is_read_by_column() -> None:
+    """row["…"] gives fixed columns and attributes, and None for an attribute that the image does not have."""
+    assert [ROWS[1][name] for name in ("modality", "synthetic", "slope", "diagnosis", "age_years", "plane")] == [
+        "CT", True, 0.5, "glioma", None, None,
+    ]  # fmt: skip
+
+
+def test_values_are_physical(tmp_path: Path) -> None:
+    """value = slope · pixel + intercept, each row's own, as float32."""
+    images = ImageSet.open(make_set(tmp_path / "set", bits=16))
+    assert images.values(1).dtype == np.float32
+    assert np.array_equal(images.values(1), 0.5 * images.pixels(1).astype(np.float64) - 1024)
+    assert np.array_equal(images.values(0), images.pixels(0))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_batches_give_every_image_once_in_order(tmp_path: Path, bits: int, size: int) -> None:
+    """(B, 1, H, W) float32, the last batch smaller, pixels spread over -1…1."""
+    images = ImageSet.open(make_set(tmp_path / "set", bits))
+    batches = list(images.batches(size))
+    assert [len(batch) for batch in batches] == {1: [1, 1, 1], 2: [2, 1], 3: [3], 5: [3]}[size]
+    together = np.concatenate(batches)
+    assert together.dtype == np.float32
+    assert together.shape == (3, 1, 64, 48)
+    largest = 255 if bits == 8 else 65535
+    for i in range(3):
+        np.testing.assert_allclose(together[i, 0], images.pixels(i) / (largest / 2) - 1, rtol=0, atol=1e-6)
+
+
+def test_unit_range_holds_both_ends_and_every_gray() -> None:
+    """0 is -1, the largest pixel is 1, and every 8-bit gray comes back as itself; beyond the ends is clipped."""
+    grays = np.arange(256, dtype=np.uint8)
+    for kind in (np.uint8, np.uint16):
+        assert to_unit_range(np.array([0, np.iinfo(kind).max], kind)).tolist() == [-1, 1]
+    assert np.array_equal(from_unit_range(to_unit_range(grays)), grays)
+    assert from_unit_range(np.array([-3.0, -1.0, 0.0, 1.0, 3.0])).tolist() == [0, 0, 128, 255, 255]
+    assert from_unit_range((grays + 0.49) / 127.5 - 1).tolist() == grays.tolist()
+
+
+# --- PNG -------------------------------------------------------------------------------------------------------------
+
+
+def chunks(content: bytes) -> Iterator[str]:
+    """The names of a PNG's chunks.  [PNG specification, sec. 5.3]"""
+    place = 8
+    while place < len(content):
+        (length,) = struct.unpack(">I", content[place : place + 4])
+        yield content[place + 4 : place + 8].decode()
+        place += length + 12
+
+
+images_of_any_depth = st.sampled_from([np.uint8, np.uint16]).flatmap(
+    lambda kind: arrays.arrays(kind, arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40))
+)
+
+
+@given(pixels=images_of_any_depth)
+def test_png_is_lossless(tmp_path_factory: pytest.TempPathFactory, pixels: Pixels) -> None:
+    """Every pixel of 8 or 16 bits comes back, also from Pillow alone, and the SHA-256 is that of the file."""
+    path = tmp_path_factory.getbasetemp() / "round-trip.png"
+    sha256 = write_png(path, pixels)
+    found = read_png(path)
+    assert found.dtype == pixels.dtype
+    assert np.array_equal(found, pixels)
+    assert np.array_equal(np.asarray(Image.open(path)), pixels)
+    assert sha256 == sha256_file(path)
+    assert write_png(path, pixels) == sha256
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_png_has_no_metadata(tmp_path: Path, kind: type) -> None:
+    """Header, pixels and end: no text, no time, no colour profile that could hold something of a patient."""
+    noise = np.random.default_rng(0).integers(0, 255, (256, 256)).astype(kind)
+    write_png(tmp_path / "noise.png", noise)
+    assert set(chunks((tmp_path / "noise.png").read_bytes())) == {"IHDR", "IDAT", "IEND"}
+
+
+@pytest.mark.parametrize("step", ["write_bytes", "rename"])
+def test_png_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """When the disk is full at any step the old file stays, a new one does not appear, and no part is left."""
+    write_png(tmp_path / "old.png", np.zeros((4, 4), np.uint8))
+    before = (tmp_path / "old.png").read_bytes()
+    write_bytes = Path.write_bytes
+
+    def fill(self: Path, *args: Any) -> None:
+        if step == "write_bytes":
+            write_bytes(self, b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, step, fill)
+    for name in ("old.png", "new.png"):
+        with pytest.raises(OSError, match="No space left"):
+            write_png(tmp_path / name, np.ones((4, 4), np.uint8))
+    assert [path.name for path in tmp_path.iterdir()] == ["old.png"]
+    assert (tmp_path / "old.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((4, 4)),
+        np.zeros((4, 4), np.int16),
+        np.zeros((4, 4, 3), np.uint8),
+        np.zeros(4, np.uint8),
+        np.ones((4, 4), bool),
+    ],
+    ids=["float", "signed", "colour", "a line", "mask"],
+)
+def test_what_is_no_grayscale_image_is_not_written(tmp_path: Path, pixels: Pixels) -> None:
+    """A caller that forgot to convert learns it, instead of finding wrong grays."""
+    with pytest.raises(TypeError, match=r"expected \(H, W\) uint8 or uint16, got \(4"):
+        write_png(tmp_path / "wrong.png", pixels)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- metadata.csv ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("61", 61.0), ("-0.5", -0.5), ("1e-3", 0.001), ("0", 0.0),
+        ("glioma", "glioma"), ("none", "none"), ("true", "true"), ("1.2.840.113619", "1.2.840.113619"),
+        ("61 y", "61 y"), ("10_20", "10_20"), ("ähnlich, \"so\"", "ähnlich, \"so\""),
+        ("", None), ("nan", None), ("inf", None),
+    ],
+)  # fmt: skip
+def test_an_attribute_is_a_number_a_category_or_missing(tmp_path: Path, text: str, value: str | float | None) -> None:
+    """What reads as a finite number is one, an empty cell is missing, all else is a category as it was written."""
+    folder = make_set(tmp_path / "set")
+    edit(folder, 3, diagnosis=text)
+    found = ImageSet.open(folder).rows[1]["diagnosis"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_metadata_has_fixed_columns_then_attributes_in_order(tmp_path: Path) -> None:
+    """An attribute that only some images have gets a column, empty for the others."""
+    rows = [
+        Row("1.png", "a", "MR", attributes={"age_years": 61.0}),
+        Row("2.png", "b", "CT", "p", "test", True, "s", 0.25, -1024.0, "HU", {"sex": "F", "age_years": 7.25}),
+    ]
+    write_metadata(tmp_path, rows)
+    assert (tmp_path / METADATA_NAME).read_text() == (
+        "file_name,sha256,modality,patient_id,split,synthetic,source,slope,intercept,unit,age_years,sex\n"
+        "1.png,a,MR,,,false,,1,0,a.u.,61,\n"
+        "2.png,b,CT,p,test,true,s,0.25,-1024,HU,7.25,F\n"
+    )
+    first, second = read_metadata(tmp_path / METADATA_NAME)
+    assert first == replace(rows[0], attributes={"age_years": 61.0, "sex": None})
+    assert second == rows[1]
+
+
+def _is_category(text: str) -> bool:
+    try:
+        float(text.replace("_", "?"))
+    except ValueError:
+        return text != ""
+    return False
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=20)
+attributes = st.none() | texts.filter(_is_category) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(st.tuples(texts, texts, st.booleans(), attributes, attributes), max_size=5))
+def test_metadata_comes_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[str, str, bool, Any, Any]]
+) -> None:
+    """Commas, quotes, new lines and any language survive, and every digit of every number."""
+    rows = [
+        Row(f"{i}.png", "0", "MR", patient, "", synthetic, source, attributes={"plane": plane, "größe, mm": size})
+        for i, (patient, source, synthetic, plane, size) in enumerate(drawn)
+    ]
+    folder = tmp_path_factory.getbasetemp()
+    write_metadata(folder, rows)
+    assert read_metadata(folder / METADATA_NAME) == rows
+
+
+def test_line_ends_within_a_cell_become_new_lines(tmp_path: Path) -> None:
+    """Some text of a scanner has them; a lone carriage return would end the row in some readers."""
+    write_metadata(tmp_path, [Row("1.png", "a", "MR", attributes={"note": "one\rtwo\r\nthree\nfour"})])
+    assert read_metadata(tmp_path / METADATA_NAME)[0]["note"] == "one\ntwo\nthree\nfour"
+
+
+# --- Other readers ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_huggingface_datasets_opens_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int) -> None:
+    """`load_dataset("imagefolder", data_dir=…)` gives the same images in the same order with all columns."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    folder = make_set(tmp_path / "set", bits)
+    Record("import").write(folder)
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(folder), cache_dir=str(tmp_path / "cache"))
+    assert list(loaded) == ["train"]
+    images = ImageSet.open(folder)
+    assert loaded["train"].num_rows == len(images)
+    assert {"image", *FIXED_COLUMNS, "age_years", "diagnosis"} - {"file_name"} <= set(loaded["train"].column_names)
+    for i, found in enumerate(loaded["train"]):
+        assert np.array_equal(np.asarray(found["image"]), images.pixels(i))
+        assert found["sha256"] == images.rows[i].sha256
+        assert (found["modality"], found["synthetic"]) == (images.rows[i].modality, images.rows[i].synthetic)
+        assert (found["age_years"], found["diagnosis"]) == (images.rows[i]["age_years"], images.rows[i]["diagnosis"])
