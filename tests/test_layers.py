@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -45,6 +48,20 @@ def test_diffusion_imports_only_torch_and_the_standard_library():
     for path in files:
         others = top_level_imports(path) - {"torch", "."} - (set(sys.stdlib_module_names) - no_input_or_output)
         assert not others, f"{path.name} imports {', '.join(sorted(others))}"
+
+
+def test_every_imported_package_is_declared():
+    """What the package imports is a dependency in pyproject.toml, not a guest of another dependency."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[<>=\[ ]", line)[0].lower() for line in project["dependencies"]}
+    imported = set().union(*(top_level_imports(path) for path in PACKAGE.rglob("*.py")))
+    providers = metadata.packages_distributions()
+    missing = {
+        name
+        for name in imported - set(sys.stdlib_module_names) - {".", "..", "phonybrains"}
+        if not declared & {provider.lower() for provider in providers.get(name, ())}
+    }
+    assert missing == set()
 
 
 def test_every_folder_of_modules_is_a_package():
