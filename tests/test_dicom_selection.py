@@ -157,4 +157,6 @@ def test_synthetic_images_say_so(tmp_path: Path) -> None:
     """SyntheticData = YES, as phonybrains exports it, is not lost on the way back."""
     write(tmp_path / "a", PIXELS, SyntheticData="YES")
     write(tmp_path / "b", PIXELS, SyntheticData="NO")
-    assert {Path(item.file).name: item.synthetic for item in read(tmp_path)[0]} == {"a": True, "b": False}
+    slices, _ = read(tmp_path)
+    assert {Path(item.file).name: item.synthetic for item in slices} == {"a": True, "b": False}
+    assert slices[0].series != slices[1].series

@@ -70,7 +70,7 @@ def test_padding_and_values_below_air_become_air(tmp_path: Path) -> None:
     write(tmp_path / "a", pixels, **padded)
     write(tmp_path / "b", pixels, SeriesInstanceUID="1.2.3", **(padded | {"PixelPaddingValue": int(pixels[9, 9])}))
     high, tissue = (item.values for item in read(tmp_path)[0])
-    assert high[:3].max() == -1024
+    assert high[:3].min() == high[:3].max() == -1024
     np.testing.assert_array_equal(high[3:], pixels[3:])
     assert tissue[1].max() == 5000
     assert tissue[9, 9] == pixels[9, 9]
@@ -97,6 +97,16 @@ def test_bits_that_are_not_stored_do_not_count(tmp_path: Path) -> None:
     np.testing.assert_array_equal(signed, -pixels)
 
 
+def test_padding_beyond_the_stored_bits_is_recognised(tmp_path: Path) -> None:
+    """-2000 in an unsigned 12-bit image is padding, not the bone that its lower 12 bits would be."""
+    pixels = picture(dtype=np.uint16)
+    pixels[0] = 65536 - 2000
+    write(tmp_path / "a", pixels, BitsStored=12, HighBit=11, PixelPaddingValue=65536 - 2000)
+    values = read(tmp_path)[0][0].values
+    assert values[0].max() == -1024
+    np.testing.assert_array_equal(values[1:], pixels[1:] - 1024.0)
+
+
 def test_a_modality_lut_is_applied(tmp_path: Path) -> None:
     """A table in place of slope and intercept maps stored values (PS3.3 C.11.1)."""
     lut = Dataset()
@@ -120,13 +130,14 @@ def test_monochrome1_mr_is_inverted_and_hu_are_not(tmp_path: Path) -> None:
 
 
 def test_mr_range_is_that_of_the_volume(tmp_path: Path) -> None:
-    """All slices of a series share low and high, percentiles of the head without the zeros around it."""
+    """All slices of a series share low and high, percentiles of the head, however small it is."""
     volume = np.zeros((4, 40, 40), np.uint16)
-    volume[:, 15:25, 15:25] = np.arange(100, 500, 100)[:, None, None] + np.arange(10)
+    volume[:, 18:22, 18:22] = np.arange(100, 500, 100)[:, None, None] + np.arange(4)
+    volume[:, 0, :8] = 3
     stack(tmp_path, volume, places(4), "MR")
     slices, notices = read(tmp_path, percentiles=(0, 100))
     assert not notices
-    assert {(item.low, item.high, item.unit) for item in slices} == {(100.0, 409.0, "a.u.")}
+    assert {(item.low, item.high, item.unit) for item in slices} == {(100.0, 403.0, "a.u.")}
 
 
 def test_enhanced_mr_frames_are_ordered_and_rescaled_each(tmp_path: Path) -> None:

@@ -32,21 +32,19 @@ def load(path: Path) -> Dataset:
 def frame_values(dataset: Dataset, frame: Frame) -> NDArray[np.float32]:
     """(H, W) float32: HU, at least -1024, for CT; the stored values after any rescaling for MR.
 
-    Pixels marked as padding become -1024 HU, in MR the darkest value of the slice. MONOCHROME1 says how to show
-    values, not what they are, so HU are not changed by it; MR is inverted by the reader of the whole series.
+    Pixels marked as padding become -1024 HU, unless the mark is the HU of tissue; in MR the darkest value of the slice.
+    MONOCHROME1 says how to show values, not what they are, so HU are not changed by it; MR is inverted by the reader
+    of the whole volume.
     Raises SourceError if the pixels are missing, damaged, or not HU in a CT.
     """
-    stored = _decode(dataset, frame)
-    padding = _padding(dataset, stored)
-    bits = int(number([dataset], "BitsAllocated") or 16)
-    unused = bits - int(number([dataset], "BitsStored") or bits)
-    if 0 < unused < bits and stored.dtype.itemsize * 8 == bits:
-        stored = (stored << unused) >> unused  # clears overlays in unused bits, extends the sign
+    raw = _decode(dataset, frame)
+    padding = _padding(dataset, raw)  # before unused bits are cleared: some scanners pad with values beyond them
     with quiet():
-        values = _rescale(dataset, frame, stored)
-    if frame.modality == "CT":
-        values[padding & ((values < NOT_AIR_HU) | (values > HIGHEST_12_BIT_HU))] = AIR_HU
-        return np.maximum(values, np.float32(AIR_HU))
+        values = _rescale(dataset, frame, _stored_bits(dataset, raw))
+        if frame.modality == "CT":
+            as_hu = _rescale(dataset, frame, raw[padding])
+            values[padding] = np.where((as_hu < NOT_AIR_HU) | (as_hu > HIGHEST_12_BIT_HU), AIR_HU, values[padding])
+            return np.maximum(values, np.float32(AIR_HU))
     inside = values[~padding]
     if inside.size:
         values[padding] = inside.max() if frame.inverted else inside.min()
@@ -63,7 +61,7 @@ def _decode(dataset: Dataset, frame: Frame) -> NDArray[Any]:
         dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
     try:
         with quiet():
-            stored = pixel_array(dataset, index=frame.index)
+            stored = pixel_array(dataset, index=frame.index, correct_unused_bits=False)
     except Exception as error:  # each decoder fails in its own ways
         name = uid.UID(dataset.file_meta.TransferSyntaxUID).name
         raise SourceError(f"its pixel data cannot be decoded ({name}, {type(error).__name__}): damaged, "
@@ -71,6 +69,13 @@ def _decode(dataset: Dataset, frame: Frame) -> NDArray[Any]:
     if stored.shape != frame.shape or stored.dtype.kind not in "iu":
         raise SourceError("its pixel data is not one integer per pixel, as the header says")
     return stored
+
+
+def _stored_bits(dataset: Dataset, raw: NDArray[Any]) -> NDArray[Any]:
+    """Clear what lies in the bits that are not stored (old overlays), and extend the sign (PS3.5 8.1.1)."""
+    bits = int(number([dataset], "BitsAllocated") or 16)
+    unused = bits - int(number([dataset], "BitsStored") or bits)
+    return (raw << unused) >> unused if 0 < unused < bits and raw.dtype.itemsize * 8 == bits else raw
 
 
 def _padding(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.bool_]:
