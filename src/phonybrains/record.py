@@ -147,9 +147,7 @@ def publish(out: Path, record: Record, *, resume: bool = False) -> Iterator[Path
         draft.mkdir(parents=True, exist_ok=True)
         yield draft
         record.write(draft)
-        if out.exists():
-            out.rmdir()
-        draft.rename(out)
+        draft.rename(out)  # also in place of an empty folder
     except BaseException as error:
         if not resume:
             shutil.rmtree(draft, ignore_errors=True)
