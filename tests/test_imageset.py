@@ -9,6 +9,7 @@ import io
 import os
 import re
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,9 @@ ROWS = [
     ),
     Row("images/3.png", "", "CT", "p2", "train", True, "model", 1.0, 0.0, "HU", {"age_years": 7.5, "diagnosis": None}),
 ]
+CUT_IN_ITS_HEADER = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x05IHDR\x00\x00\x00\x30\x00" + zlib.crc32(
+    b"IHDR\0\0\0\x30\0"
+).to_bytes(4)
 Pixels = np.ndarray[Any, Any]
 
 
@@ -138,7 +142,7 @@ damages: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "empty file": (lambda s: put(s, 3, b""), r"row 3: images/2\.png is not a readable PNG"),
     "cut in its header": (
-        lambda s: put(s, 3, b"\x89PNG\r\n\x1a\n\x00\x00\x00\x05IHDR" + bytes(9)),
+        lambda s: put(s, 3, CUT_IN_ITS_HEADER),
         r"row 3: images/2\.png is not a readable PNG",
     ),
     "JPEG called PNG": (
@@ -282,6 +286,14 @@ def test_damaged_pixels_are_named_when_they_are_read(tmp_path: Path) -> None:
         images.pixels(1)
 
 
+@pytest.mark.parametrize("content", [encoded(Image.new("L", (48, 64)), "JPEG"), CUT_IN_ITS_HEADER, b""])
+def test_only_a_png_is_read(tmp_path: Path, content: bytes) -> None:
+    """A lossy JPEG that is called PNG is refused like a damaged file."""
+    (tmp_path / "1.png").write_bytes(content)
+    with pytest.raises(ImageSetError, match=r"1\.png: not a readable PNG"):
+        read_png(tmp_path / "1.png")
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 @given(data=st.data())
 def test_no_damage_to_a_png_ends_in_anything_but_an_image_set_error(
@@ -316,8 +328,8 @@ def test_where_keeps_the_rows_that_match_all(tmp_path: Path) -> None:
     assert names(age_years=7.5) == ["images/3.png"]
     assert names(age_years=None) == ["images/2.png"]
     assert names(modality="PET") == []
-    chosen = images.where(split="train").where(modality="CT")
-    assert np.array_equal(chosen.pixels(0), images.pixels(2))
+    assert np.array_equal(images.where(split="train").where(modality="CT").pixels(0), images.pixels(2))
+    chosen = images.where(split="train")
     assert (chosen.height, chosen.width, chosen.bits, chosen.folder) == (64, 48, 8, images.folder)
 
 
@@ -461,18 +473,18 @@ def test_an_attribute_is_a_number_a_category_or_missing(tmp_path: Path, text: st
 def test_metadata_has_fixed_columns_then_attributes_in_order(tmp_path: Path) -> None:
     """An attribute that only some images have gets a column, empty for the others."""
     rows = [
-        Row("1.png", "a", "MR", attributes={"age_years": 61.0}),
+        Row("1.png", "a", "MR", attributes={"plane": "axial", "age_years": 61.0}),
         Row("2.png", "b", "CT", "p", "test", True, "s", 0.25, -1024.0, "HU", {"sex": "F", "age_years": 7.25}),
     ]
     write_metadata(tmp_path, rows)
     assert (tmp_path / METADATA_NAME).read_text() == (
-        "file_name,sha256,modality,patient_id,split,synthetic,source,slope,intercept,unit,age_years,sex\n"
-        "1.png,a,MR,,,false,,1,0,a.u.,61,\n"
-        "2.png,b,CT,p,test,true,s,0.25,-1024,HU,7.25,F\n"
+        "file_name,sha256,modality,patient_id,split,synthetic,source,slope,intercept,unit,plane,age_years,sex\n"
+        "1.png,a,MR,,,false,,1,0,a.u.,axial,61,\n"
+        "2.png,b,CT,p,test,true,s,0.25,-1024,HU,,7.25,F\n"
     )
     first, second = read_metadata(tmp_path / METADATA_NAME)
-    assert first == replace(rows[0], attributes={"age_years": 61.0, "sex": None})
-    assert second == rows[1]
+    assert first == replace(rows[0], attributes={"plane": "axial", "age_years": 61.0, "sex": None})
+    assert second == replace(rows[1], attributes={"plane": None, "age_years": 7.25, "sex": "F"})
 
 
 def _is_category(text: str) -> bool:

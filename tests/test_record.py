@@ -321,6 +321,16 @@ def test_fingerprint_covers_names_and_content_and_nothing_else(tmp_path: Path) -
     assert len(found | {original}) == 5
 
 
+def test_fingerprint_does_not_depend_on_the_order_of_the_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two file systems list the same folder differently."""
+    folder = make_folder(tmp_path / "model", {"a": "1", "b": "2", "c": "3"})
+    listings = [[folder / name for name in order] for order in ("abc", "cab")]
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: listings.pop())
+    assert fingerprint(folder) == fingerprint(folder)
+
+
 def test_fingerprint_of_an_image_set_is_that_of_its_metadata(tmp_path: Path) -> None:
     """metadata.csv has every image's hash in it, so thousands of images need not be read again."""
     folder = make_folder(tmp_path / "set", {"metadata.csv": "file_name,sha256\n", "images/1.png": "pixels"})
