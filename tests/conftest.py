@@ -1,14 +1,56 @@
-"""Settings of all tests: the same examples in every run, and no fight of torch's threads over the cores."""
+"""Settings and fixtures of all tests: the same examples in every run, no fight over the cores, one tiny model."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # before torch is imported: more threads slow small tensors down
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: more threads slow small tensors down
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 settings.register_profile("phonybrains", derandomize=True, deadline=None, database=None)
 settings.load_profile("phonybrains")
+
+
+@contextmanager
+def one_at_a_time(folder: Path, name: str) -> Iterator[Path]:
+    """Let one pytest-xdist worker at a time make what all of them use."""
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder / name
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of one run have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def phantom_corpus(shared_folder: Path) -> Path:
+    """48 phantoms at 64×64, MR and CT, as an image set. Made once; do not change it, copy it."""
+    from phonybrains.phantom import make_phantoms
+
+    with one_at_a_time(shared_folder, "phantoms") as out:
+        return make_phantoms(48, out, size=64)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(shared_folder: Path, phantom_corpus: Path) -> Path:
+    """The folder of a model trained with the tiny preset on the phantoms, conditions plane, hemorrhage and age_years.
+
+    Trained once (seconds); do not change it, copy it.
+    """
+    from phonybrains.training.config import load_train_config
+    from phonybrains.training.stage import train
+
+    config = load_train_config("tiny", conditions=("plane", "hemorrhage", "age_years"), precision="fp32")
+    with one_at_a_time(shared_folder, "tiny") as out:
+        return train(phantom_corpus, out, config, show=False)
