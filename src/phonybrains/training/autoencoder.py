@@ -50,7 +50,7 @@ class AutoencoderTask:
         turned = torch.rand(size, generator=rng) < 0.5
         seed = int(torch.randint(2**62, (1,), generator=rng))
         shrink = 0.5 if float(torch.rand((), generator=rng)) < config.equivariance else 1.0
-        x = _crops(self.corpus.images(rows[share]), corner[share], turned[share], config.crop).to(self.device)
+        x = self.corpus.crops(rows[share], corner[share], turned[share], config.crop).to(self.device)
         x = x.contiguous(memory_format=torch.channels_last)
         side, channels = config.crop // 8, config.shape.latent_channels
         local = Generator(self.device).manual_seed(seed + (share.start or 0))
@@ -92,8 +92,3 @@ class AutoencoderTask:
         for rows in torch.tensor(self.validation_rows).split(16):
             x = self.corpus.images(rows).to(self.device).contiguous(memory_format=torch.channels_last)
             yield x, network(x).float()
-
-
-def _crops(images: Tensor, corner: Tensor, turned: Tensor, size: int) -> Tensor:
-    parts = [image[:, y : y + size, x : x + size] for image, (y, x) in zip(images, corner.tolist(), strict=True)]
-    return torch.stack([part.flip(2) if flip else part for part, flip in zip(parts, turned.tolist(), strict=True)])

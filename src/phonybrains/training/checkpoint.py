@@ -81,11 +81,12 @@ class TrainState:
             raise TrainingError(f"{path}: the checkpoint cannot be used ({error}). Remove it to start over.") from None
 
     def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = {}
+        parameters = list(self.network.parameters())
         for key, tensor in tensors.items():
             index, name = key.split("/")
-            state.setdefault(int(index), {})[name] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+            parameter = parameters[int(index)]
+            like = tensor.to(parameter.device) if tensor.ndim == 0 else torch.empty_like(parameter).copy_(tensor)
+            self.optimizer.state[parameter][name] = like
 
 
 def load_weights(network: nn.Module, weights: dict[str, Tensor]) -> None:

@@ -7,19 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import TrainingError
-from ..imageset import ImageSet, to_unit_range
+from ..imageset import ImageSet
 from ..model.conditions import Conditions
+
+RESIDENT_BYTES = 4 * 2**30
+"""A corpus smaller than this is kept on the GPU."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Images (N, H, W) on disk, their conditions (N, width), modalities, and the rows to train and validate on."""
+    """Images (N, H, W), mapped from disk or on the GPU, their conditions (N, width), modalities, and rows by split."""
 
-    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    pixels: Tensor
     conditions: Conditions
     encoded: Tensor
     modalities: tuple[str, ...]
@@ -27,7 +29,7 @@ class Corpus:
     validation: Tensor
 
     @classmethod
-    def open(cls, images: ImageSet, names: tuple[str, ...], work: Path, write: bool = True) -> Corpus:
+    def open(cls, images: ImageSet, names: tuple[str, ...], work: Path, device: torch.device) -> Corpus:
         """Prepare an image set. Raises TrainingError or ConfigError if it cannot be trained on, naming the reason."""
         splits = [row.split for row in images.rows]
         train = [i for i, split in enumerate(splits) if split == "train"]
@@ -39,15 +41,28 @@ class Corpus:
                                 "whose side is a multiple of 32. Import again with --size.")  # fmt: skip
         conditions = Conditions.fit([images.rows[i] for i in train], names)
         path = work / "pixels.npy"
-        if write and not path.is_file():
+        if not path.is_file():
             _write_pixels(images, path)
-        return cls(np.load(path, mmap_mode="r"), conditions, conditions.encode(images.rows),
-                   tuple(row.modality for row in images.rows), torch.tensor(train),
+        pixels = torch.from_numpy(np.load(path, mmap_mode="c"))
+        if device.type == "cuda" and pixels.nbytes < RESIDENT_BYTES:
+            pixels = pixels.to(device)
+        modalities = tuple(row.modality for row in images.rows)
+        return cls(pixels, conditions, conditions.encode(images.rows), modalities, torch.tensor(train),
                    torch.tensor(validation or train))  # fmt: skip
 
-    def images(self, index: Tensor) -> Tensor:
+    def images(self, rows: Tensor) -> Tensor:
         """Images by row number: (B, 1, H, W) float32 in -1…1."""
-        return torch.from_numpy(to_unit_range(self.pixels[index.numpy()]))[:, None]
+        return self._unit(self.pixels[rows.to(self.pixels.device)])
+
+    def crops(self, rows: Tensor, corners: Tensor, mirrored: Tensor, size: int) -> Tensor:
+        """Squares of images, cut at (y, x) corners (B, 2) and some mirrored: (B, 1, size, size) float32 in -1…1."""
+        along = torch.arange(size)
+        across = torch.where(mirrored[:, None], along.flip(0), along) + corners[:, 1:]
+        place = rows[:, None, None], (corners[:, :1] + along)[:, :, None], across[:, None, :]
+        return self._unit(self.pixels[tuple(index.to(self.pixels.device) for index in place)])
+
+    def _unit(self, pixels: Tensor) -> Tensor:
+        return (pixels.float() / (torch.iinfo(pixels.dtype).max / 2) - 1)[:, None]
 
 
 def _write_pixels(images: ImageSet, path: Path) -> None:

@@ -42,7 +42,8 @@ class Progress:
     validation: float | None = None
 
 
-def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Accelerator) -> Iterator[Progress]:
+def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Accelerator, compiled: bool = False,
+        ) -> Iterator[Progress]:  # fmt: skip
     """Train a task to its end, from its last checkpoint in `folder` if there is one, and report progress.
 
     While it reports a validation, the network holds the best averaged weights; at the end it holds those for good.
@@ -54,7 +55,9 @@ def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Ac
                                   weight_decay=config.weight_decay, fused=True)  # fmt: skip
     state = TrainState.start(task.network, optimizer, config.averages)
     state.restore(checkpoint)
-    network = accelerator.prepare_model(task.network)
+    network: nn.Module = accelerator.prepare_model(task.network)
+    if compiled:
+        network.compile()
     share = slice(accelerator.process_index, config.batch_size, accelerator.num_processes)
     total, since = torch.zeros((), device=accelerator.device), 0
     network.train()

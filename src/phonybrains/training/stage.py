@@ -49,9 +49,7 @@ class Run:
     def follow(self, task: Task, loop: LoopConfig) -> Iterator[StepProgress]:
         """Train a task, showing and logging its progress; yields where a sample sheet is due."""
         line = self.bar.add_task(task.name, total=loop.steps)
-        if self.config.compile:
-            task.network.compile()
-        for progress in fit(task, loop, self.config.seed, self.work, self.accelerator):
+        for progress in fit(task, loop, self.config.seed, self.work, self.accelerator, self.config.compile):
             self.bar.update(line, completed=progress.step, description=f"{task.name}  loss {progress.loss:.4f}")
             self._log(progress)
             if progress.validation is not None and self.accelerator.is_main_process:
@@ -99,7 +97,7 @@ def train(corpus: str | Path, out: str | Path, config: TrainConfig, *, show: boo
 def _train_both(run: Run, images: ImageSet) -> tuple[LatentDiffusion, dict[str, Any]]:
     config, accelerator, device = run.config, run.accelerator, run.accelerator.device
     with accelerator.main_process_first():
-        corpus = Corpus.open(images, config.conditions, run.work)
+        corpus = Corpus.open(images, config.conditions, run.work, device)
     set_seed(config.seed)
     perceptual = PerceptualDistance(config.features).to(device) if config.features else None
     reconstruction = Reconstruction(build_autoencoder(config.autoencoder.shape))
