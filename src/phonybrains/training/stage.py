@@ -24,7 +24,7 @@ from ..sheets import contact_sheet
 from . import augment
 from .autoencoder import AutoencoderTask, Reconstruction
 from .card import model_card
-from .config import LoopConfig, TrainConfig
+from .config import LoopConfig, TrainConfig, load_train_config
 from .corpus import Corpus
 from .denoiser import DenoiserTask
 from .latents import encode_latents, load_latents
@@ -66,15 +66,19 @@ class Run:
                 file.write(json.dumps({"step": progress.step, **values}) + "\n")
 
 
-def train(corpus: str | Path, out: str | Path, config: TrainConfig, *, show: bool = True) -> Path:
+def train(
+    corpus: str | Path, out: str | Path, config: TrainConfig | None = None, *, show: bool = True, preset: str = "cpu",
+    **settings: Any,
+) -> Path:  # fmt: skip
     """Train a latent diffusion model on an image set and write its folder; the same call goes on where it stopped.
 
+    Without a `config`, it is the preset with `settings` (the fields of TrainConfig) on top.
     Raises ImageSetError, ConfigError or TrainingError before the first step if the corpus or configuration is unfit.
     """
-    corpus, out = Path(corpus), Path(out)
+    corpus, out, config = Path(corpus), Path(out), config or load_train_config(preset, **settings)
     images = ImageSet.open(corpus)
-    settings = config.model_dump(mode="json", exclude={"features"}) | {"perceptual": config.features is not None}
-    record = Record("train", settings, config.seed, [as_input(corpus)], images.record.get("sources", ()))
+    facts = config.model_dump(mode="json", exclude={"features"}) | {"perceptual": config.features is not None}
+    record = Record("train", facts, config.seed, [as_input(corpus)], images.record.get("sources", ()))
     if is_published(out, record):
         return out
     accelerator = _accelerator(config, draft_folder(out, record))

@@ -1,0 +1,5 @@
+"""`python -m phonybrains`: the command line, also for torchrun."""
+
+from .cli import main
+
+main()

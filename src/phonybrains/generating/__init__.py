@@ -1,0 +1,1 @@
+"""Generating: a model folder in, an image set of synthetic images out."""
