@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,23 @@ def contact_sheet(images: Sequence[NDArray[Any]] | NDArray[Any], path: Path, col
             pen.text((x, y + side), labels[i][: side // 5], fill=INK, font=font)
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
+    return path
+
+
+def film_strip(rows: Mapping[str, Sequence[tuple[str, NDArray[Any]]]], path: Path, side: int = 160) -> Path:
+    """Draw rows of frames, each row under its title, each frame (H, W) above its label."""
+    cell, row_height = side + GAP, side + 2 * LABEL_HEIGHT + 3 * GAP
+    strip = Image.new("L", (max(map(len, rows.values())) * cell + GAP, len(rows) * row_height + GAP), PAPER)
+    pen, font = ImageDraw.Draw(strip), ImageFont.load_default(size=10)
+    for number, (title, frames) in enumerate(rows.items()):
+        top = GAP + number * row_height
+        pen.text((GAP, top), title, fill=INK, font=ImageFont.load_default(size=11))
+        for i, (label, pixels) in enumerate(frames):
+            x, y = GAP + i * cell, top + LABEL_HEIGHT + GAP
+            strip.paste(_thumbnail(pixels, side), (x, y))
+            pen.text((x, y + side), label, fill=INK, font=font)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    strip.save(path)
     return path
 
 

@@ -1,0 +1,238 @@
+"""The command line: parsing only, each command calls one stage."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+from cyclopts import App, CycloptsError, Parameter, validators
+
+from .errors import ConfigError, PhonyBrainsError
+
+Whole = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+Seed = Annotated[int, Parameter(validator=validators.Number(gte=0))]
+Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def _version() -> str:
+    from . import __version__
+
+    return f"phonybrains {__version__}"
+
+
+app = App(
+    name="phonybrains",
+    help="Synthetic brain MRI and CT with latent diffusion models. For research and teaching, not for diagnosis.",
+    version=_version,
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
+)
+model_app = App(name="model", help="Look at a trained model.", sort_key=7)
+app.command(model_app)
+
+
+@app.command(name="import", sort_key=1)
+def import_(
+    sources: Annotated[list[Path], Parameter(name="SRC", negative="")],
+    /,
+    *,
+    out: Path,
+    config: Path | None = None,
+    size: int | None = None,
+    bits: Literal[8, 16] | None = None,
+    modality: Literal["MR", "CT"] | None = None,
+    window: Annotated[tuple[float, float] | None, Parameter(negative="")] = None,
+    plane: Literal["native", "axial", "coronal", "sagittal"] | None = None,
+    seed: int | None = None,
+    key_file: Path | None = None,
+    strict: Flag = False,
+) -> int:
+    """Turn scans (DICOM, NIfTI, PNG, JPEG, TIFF, …) into an image set.
+
+    Args:
+        sources: Folders or files, of any mixture.
+        out: Folder of the image set; what was left out is listed beside it, in OUT.import.csv.
+        config: TOML file with any of the settings of docs/import.md; the options here win.
+        size: Side of the images in pixels (256).
+        bits: Bits of a pixel (8).
+        modality: Modality of files that do not say theirs.
+        window: CT: centre and width in HU (40 80).
+        plane: NIfTI: the plane to slice in (native: the one with the finest pixels).
+        seed: Start of the random numbers of the split (0).
+        key_file: Another key of the patient pseudonyms.
+        strict: Exit with 1 if any file was left out.
+    """
+    from .config import load_config
+    from .importing import ImportConfig, import_images
+
+    settings = load_config(ImportConfig, config, size=size, bits=bits, modality=modality, window=window, plane=plane,
+                           seed=seed, key_file=key_file)  # fmt: skip
+    return int(import_images(sources, out, settings, strict=strict).failed)
+
+
+@app.command(sort_key=2)
+def fetch(name: str, /, *, out: Path) -> None:
+    """Download a public data set from its publisher, for import.
+
+    Args:
+        name: cheng2017 (brain MRI with tumours) or ct-ich (head CT with hemorrhages; needs a PhysioNet login).
+        out: Folder for its files.
+    """
+    from .importing.fetch import fetch
+
+    print(f"{fetch(name, out)} is complete. Next: phonybrains import {out} --out corpus/")
+
+
+@app.command(sort_key=3)
+def phantom(*, n: Annotated[Whole, Parameter(name=["--n", "-n"])], out: Path, seed: Seed = 0,
+            size: Annotated[int, Parameter(validator=validators.Number(gte=16))] = 256) -> None:  # fmt: skip
+    """Draw head phantoms, MR and CT, as an image set with known ventricles, brain, age and lesions.
+
+    Args:
+        n: How many images.
+        out: Folder of the image set.
+        seed: Start of the random numbers.
+        size: Side of the images in pixels.
+    """
+    from .phantom import make_phantoms
+
+    print(f"{make_phantoms(n, out, seed=seed, size=size)}: {n} phantoms")
+
+
+@app.command(sort_key=4)
+def train(
+    corpus: Path,
+    /,
+    *,
+    out: Path,
+    preset: str = "cpu",
+    config: Path | None = None,
+    conditions: Words = None,
+    features: Path | None = None,
+    seed: int | None = None,
+) -> None:
+    """Train a latent diffusion model on an image set.
+
+    Args:
+        corpus: An image set.
+        out: Folder of the model.
+        preset: tiny (seconds, for rehearsals), cpu or gpu.
+        config: TOML file with any of the settings of docs/train.md, laid over the preset; the options here win.
+        conditions: Columns of metadata.csv that the model is told about, besides the modality.
+        features: SqueezeNet weights (safetensors) for the perceptual part of the autoencoder's loss.
+        seed: Start of the random numbers.
+    """
+    from .training.config import load_train_config
+    from .training.stage import train
+
+    settings = load_train_config(preset, config, conditions=conditions and tuple(conditions), features=features,
+                                 seed=seed)  # fmt: skip
+    train(corpus, out, settings)
+    _say(f"{out} is trained. Next: phonybrains generate {out} -n 95 --out samples/")
+
+
+@app.command(sort_key=5)
+def generate(
+    model: str,
+    /,
+    *,
+    n: Annotated[Whole, Parameter(name=["-n", "--n"])],
+    out: Path,
+    where: Words = None,
+    seed: Seed = 0,
+    steps: Whole | None = None,
+    guidance: float | None = None,
+    sampler: str = "",
+    batch_size: Whole = 16,
+    grid: Path | None = None,
+) -> None:
+    """Generate synthetic images as an image set.
+
+    Args:
+        model: A model folder, or the name of a model that comes with the package.
+        n: How many images.
+        out: Folder of the image set.
+        where: What they show, e.g. modality=CT hemorrhage=epidural. "phonybrains model info MODEL" lists what it knows.
+        seed: Start of the random numbers: image i depends on (seed, i) alone.
+        steps: Steps from noise to image (16).
+        guidance: How strongly the conditions are pushed; 1 is the plain model, at half the cost (1).
+        sampler: heun, ddim, ddpm or euler; the model's own if not given.
+        batch_size: Images computed at a time.
+        grid: Also draw a contact sheet into this picture file.
+    """
+    from .generating.stage import generate
+
+    generate(model, out, n, where=_pairs(where or []), seed=seed, steps=steps, guidance=guidance, sampler=sampler,
+             batch_size=batch_size, grid=grid)  # fmt: skip
+    _say(f"{out}: {n} synthetic images" + (f"; contact sheet: {grid}" if grid else ""))
+
+
+@app.command(sort_key=6)
+def demo(*, out: Path = Path("out/demo")) -> None:
+    """Generate 95 images with the model that comes with the package, and draw sheets of them.
+
+    Args:
+        out: Folder for the image set and the sheets.
+    """
+    from .demo import demo
+
+    demo(out)
+
+
+@model_app.command
+def info(model: str, /) -> None:
+    """Print what a model can be asked for, its figures and its licences.
+
+    Args:
+        model: A model folder, or the name of a model that comes with the package.
+    """
+    from .model.summary import summary
+
+    print(summary(model))
+
+
+def main() -> NoReturn:
+    """Run the command line: 0 done, 1 an error that a person can act on, 2 wrong usage, 130 stopped."""
+    warnings.simplefilter("ignore")
+    for name, value in (("DIFFUSERS_VERBOSITY", "error"), ("TORCH_CPP_LOG_LEVEL", "ERROR")):
+        os.environ.setdefault(name, value)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = app(print_error=False, exit_on_error=False)
+    except CycloptsError as error:
+        _fail(f"{error}\nphonybrains --help lists the commands and their options.", 2)
+    except PhonyBrainsError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("stopped. Give the same command again to go on.", 130)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 1)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        _fail("the memory of this machine is not enough. A smaller batch size needs less.", 1)
+    sys.exit(code)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    print(f"phonybrains: {text}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _pairs(words: list[str]) -> dict[str, Any]:
+    """`name=value` words as a mapping."""
+    for word in words:
+        if not word.partition("=")[2]:
+            raise ConfigError(f"--where takes name=value, for instance modality=CT, not '{word}'.")
+    return dict(word.split("=", 1) for word in words)
+
+
+def _say(text: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(text)

@@ -1,0 +1,94 @@
+"""`phonybrains demo`: 95 images from the shipped model, and the paper's first three figures drawn with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .errors import ModelError
+from .generating.stage import GenerateConfig, Request, draw_sheet, generate_requests
+from .imageset import ImageSet
+from .model.folder import shipped_models
+from .model.latent_diffusion import LatentDiffusion, Sampling
+from .record import RECORD_NAME
+from .sheets import film_strip
+
+REQUESTS = (Request(n=48, where={"modality": "MR"}), Request(n=47, where={"modality": "CT"}))
+FRAMES = 8
+NEXT = """\
+What to try next:
+  phonybrains model info {name}
+  phonybrains generate {name} -n 20 --where modality=CT --seed 7 --out ct/ --grid ct.png
+  phonybrains import scans/ --out corpus/     your own scans: DICOM, NIfTI or pictures
+  phonybrains train corpus/ --out model/      and a model of your own
+These images show nobody. They are for research and teaching, not for diagnosis."""
+
+
+def demo(out: str | Path, *, show: bool = True) -> Path:
+    """Generate 95 images, 48 MR and 47 CT, and draw them; what is there already is not made again.
+
+    Writes  out/samples (an image set); out/mri.png and out/ct.png, contact sheets (the paper's Fig. 2 and 3);
+            out/process.png, one image drowned in noise and won back from noise (Fig. 1)
+    Raises  ModelError if no model comes with the package; OutputError if `out` is something else or the disk is full.
+    """
+    name, folder = _shipped_model()
+    out, config = Path(out), GenerateConfig(requests=REQUESTS)
+    samples = generate_requests(folder, out / "samples", config, show=show)
+    images = ImageSet.open(samples)
+    figures: dict[str, Callable[[Path], Path]] = {
+        "mri.png": lambda path: draw_sheet(images.where(modality="MR"), path),
+        "ct.png": lambda path: draw_sheet(images.where(modality="CT"), path),
+        "process.png": lambda path: _draw_process(LatentDiffusion.load(folder), config, path),
+    }
+    for figure, draw in figures.items():
+        if not _is_newer(out / figure, samples / RECORD_NAME):
+            draw(out / figure)
+    if show:
+        print(f"{samples}: {len(images)} synthetic images, metadata.csv, record.json")
+        print(f"{out / 'mri.png'}, {out / 'ct.png'}: all of them at a glance")
+        print(f"{out / 'process.png'}: how noise covers an image, and how the model finds one in noise")
+        print(NEXT.format(name=name))
+    return out
+
+
+def _shipped_model() -> tuple[str, Path]:
+    models = shipped_models()
+    if not models:
+        raise ModelError("no model comes with this copy of the package: src/phonybrains/models is empty. "
+                         "Clone the repository again, or train one with 'phonybrains train'.")  # fmt: skip
+    return next(iter(models.items()))
+
+
+def _is_newer(figure: Path, record: Path) -> bool:
+    return figure.is_file() and figure.stat().st_mtime >= record.stat().st_mtime
+
+
+def _draw_process(model: LatentDiffusion, config: GenerateConfig, path: Path) -> Path:
+    """Draw the first image of the demo as it was won from noise, and as noise takes it back."""
+    wanted = model.ask([0], REQUESTS[0].where, config.seed)
+    sampling = Sampling(config.seed, config.steps, config.guidance, config.sampler)
+    walk = list(model.walk([0], wanted, sampling))
+    chosen = [round(i * (len(walk) - 1) / (FRAMES - 1)) for i in range(FRAMES)]
+    drowned = model.diffuse(walk[-1], FRAMES - 1, config.seed + 1)  # not the noise it was made of
+    modality = [row["modality"] for row in wanted]
+
+    def frames(latents: Sequence[Tensor], times: Sequence[float]) -> list[tuple[str, NDArray[np.uint8]]]:
+        pictures = model.decode(torch.cat(list(latents)), modality * len(latents))
+        return list(zip(map(_time, times), pictures, strict=True))
+
+    rows = {
+        "forward process q: noise covers an image": frames(drowned, [i / (FRAMES - 1) for i in range(FRAMES)]),
+        "reverse process p: the model finds an image in noise": frames(
+            [walk[i] for i in chosen], [1 - i / (len(walk) - 1) for i in chosen]
+        ),
+    }
+    return film_strip(rows, path)
+
+
+def _time(fraction: float) -> str:
+    return {0.0: "t = 0", 1.0: "t = T"}.get(fraction, f"t = {fraction:.2f} T")
