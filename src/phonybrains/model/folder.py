@@ -18,7 +18,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 from diffusers.models.unets.unet_2d import UNet2DModel
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from ..errors import ModelError
 from ..record import sha256_file
@@ -26,6 +26,7 @@ from .conditions import Conditions
 from .latent_diffusion import LatentDiffusion, LatentScale
 from .networks import Denoiser
 from .sampling import CHAINS
+from .tensors import write_tensors
 
 FORMAT_VERSION = 1
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
@@ -48,11 +49,8 @@ def save_model(model: LatentDiffusion, folder: Path, dtype: torch.dtype = torch.
     folder.mkdir(parents=True, exist_ok=True)
     _save_network(model.autoencoder, folder / "autoencoder", dtype)
     _save_network(model.denoiser.unet, folder / "unet", dtype)
-    embedding = {
-        name: tensor.to(dtype).contiguous().cpu() for name, tensor in model.denoiser.embed.state_dict().items()
-    }
     (folder / EMBEDDING).parent.mkdir(exist_ok=True)
-    save_file(embedding, folder / EMBEDDING)
+    _write_weights(folder / EMBEDDING, model.denoiser.embed, dtype)
     (folder / "conditions.json").write_text(model.conditions.to_json() + "\n", encoding="utf-8")
     content = {
         "format_version": FORMAT_VERSION,
@@ -110,8 +108,11 @@ def _read_description(folder: Path) -> dict[str, Any]:
 def _save_network(network: AutoencoderDC | UNet2DModel, folder: Path, dtype: torch.dtype) -> None:
     folder.mkdir(exist_ok=True)
     network.save_config(folder)
-    weights = {name: tensor.to(dtype).contiguous().cpu() for name, tensor in network.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_NAME)
+    _write_weights(folder / WEIGHTS_NAME, network, dtype)
+
+
+def _write_weights(path: Path, network: torch.nn.Module, dtype: torch.dtype) -> None:
+    write_tensors(path, {name: tensor.to(dtype) for name, tensor in network.state_dict().items()})
 
 
 def _load_network(kind: Any, folder: Path) -> Any:

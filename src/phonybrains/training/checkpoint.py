@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import TrainingError
+from ..model.tensors import write_tensors
 
 
 @dataclass
@@ -58,10 +58,7 @@ class TrainState:
             tensors |= {f"average/{decay}/{name}": p for name, p in average.items()}
         for index, entry in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in entry.items()}
-        partial = path.with_suffix(".partial")
-        facts = {"step": str(self.step), "best_loss": repr(self.best_loss)}
-        save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, partial, facts)
-        partial.rename(path)
+        write_tensors(path, tensors, {"step": str(self.step), "best_loss": repr(self.best_loss)})
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint, if there is one. Raises TrainingError if it is damaged or of another network."""
@@ -71,13 +68,13 @@ class TrainState:
             with safe_open(path, "pt") as file:
                 facts, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             load_weights(self.network, _below(tensors, "network"))
-            self.best = {name: t.to(self.best[name].device) for name, t in _below(tensors, "best").items()}
+            self.best = {name: tensors[f"best/{name}"].to(t.device) for name, t in self.best.items()}
             for decay, average in self.averages.items():
-                for name, tensor in _below(tensors, f"average/{decay}").items():
-                    average[name].copy_(tensor)
+                for name, tensor in average.items():
+                    tensor.copy_(tensors[f"average/{decay}/{name}"])
             self._restore_optimizer(_below(tensors, "optimizer"))
             self.step, self.best_loss = int(facts["step"]), float(facts["best_loss"])
-        except (SafetensorError, KeyError, RuntimeError) as error:
+        except (SafetensorError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise TrainingError(f"{path}: the checkpoint cannot be used ({error}). Remove it to start over.") from None
 
     def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Generator, Tensor
 
 from ..model.latent_diffusion import LatentScale
+from ..model.tensors import write_tensors
 from .augment import augment, draw_parameters
 from .config import DenoiserConfig
 from .corpus import Corpus
@@ -45,9 +46,7 @@ def encode_latents(autoencoder: AutoencoderDC, corpus: Corpus, config: DenoiserC
             parts.append(autoencoder.encode(x, return_dict=False)[0].half().cpu().contiguous())
             yield v * n + int(rows[-1]) + 1, n * config.variants
         versions.append(torch.cat(parts))
-    partial = path.with_suffix(".partial")
-    save_file({"values": torch.stack(versions), "parameters": parameters.half()}, partial)
-    partial.rename(path)
+    write_tensors(path, {"values": torch.stack(versions), "parameters": parameters.half()})
 
 
 def load_latents(path: Path, corpus: Corpus) -> Latents:

@@ -1,0 +1,23 @@
+"""Tensors on disk, written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file beside its place, then rename it.
+
+    A full disk is an OSError that says so, and the file gets the permissions of any other; `save_file` has neither.
+    """
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(facts or {}))
+    partial = path.with_suffix(".partial")
+    try:
+        partial.write_bytes(content)
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
