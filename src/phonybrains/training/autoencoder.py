@@ -87,6 +87,7 @@ class AutoencoderTask:
     def batches(self) -> int:
         return -(-len(self.validation_rows) // 16)
 
+    @torch.no_grad()
     def reconstructions(self, network: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
         """Pairs of whole validation images and their reconstructions, both float32, in batches."""
         for rows in torch.tensor(self.validation_rows).split(16):

@@ -27,7 +27,7 @@ class LoopConfig(Config):
     """Share of the steps at the end over which the learning rate falls to zero."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     clip: Positive = 1.0
-    averages: tuple[Share, ...] = (0.999,)
+    averages: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.999,)
     """Decay of each exponential moving average of the weights; the one with the lowest validation loss is kept."""
     validate_every: Count = 500
     checkpoint_every: Count = 250
@@ -38,7 +38,7 @@ class AutoencoderConfig(Config):
 
     shape: AutoencoderShape = AutoencoderShape()
     loop: LoopConfig
-    crop: Count = 128
+    crop: Annotated[int, Field(ge=16, multiple_of=16)] = 128
     squared: Share = 0.5
     """Weight of the squared error beside the absolute error."""
     perceptual: Annotated[float, Field(ge=0)] = 0.1
@@ -63,7 +63,7 @@ class DenoiserConfig(Config):
 class TrainConfig(Config):
     """How a model is trained. The presets tiny, cpu and gpu are complete; a file or options are laid over them."""
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     conditions: tuple[str, ...] = ()
     """Attributes the model is told about, besides the modality."""
     diffusion: Literal["flow", "ddpm"] = "flow"

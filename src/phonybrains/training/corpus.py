@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import TrainingError
+from ..errors import ConfigError, TrainingError
 from ..imageset import ImageSet
 from ..model.conditions import Conditions
 
@@ -29,17 +29,9 @@ class Corpus:
     validation: Tensor
 
     @classmethod
-    def open(cls, images: ImageSet, names: tuple[str, ...], work: Path, device: torch.device) -> Corpus:
-        """Prepare an image set. Raises TrainingError or ConfigError if it cannot be trained on, naming the reason."""
-        splits = [row.split for row in images.rows]
-        train = [i for i, split in enumerate(splits) if split == "train"]
-        validation = [i for i, split in enumerate(splits) if split == "validation"]
-        if not train:
-            raise TrainingError(f"{images.folder}: no image is in the split 'train'. Import it again with a split.")
-        if images.height % 32 or images.width != images.height:
-            raise TrainingError(f"{images.folder}: images are {images.width}×{images.height}; training needs squares "
-                                "whose side is a multiple of 32. Import again with --size.")  # fmt: skip
-        conditions = Conditions.fit([images.rows[i] for i in train], names)
+    def open(cls, images: ImageSet, conditions: Conditions, work: Path, device: torch.device) -> Corpus:
+        """Prepare a checked image set; its pixels are copied into `work` once."""
+        train, validation = rows_in(images, "train"), rows_in(images, "validation")
         path = work / "pixels.npy"
         if not path.is_file():
             _write_pixels(images, path)
@@ -65,11 +57,29 @@ class Corpus:
         return (pixels.float() / (torch.iinfo(pixels.dtype).max / 2) - 1)[:, None]
 
 
+def rows_in(images: ImageSet, split: str) -> list[int]:
+    return [i for i, row in enumerate(images.rows) if row.split == split]
+
+
+def check_corpus(images: ImageSet, names: tuple[str, ...], crop: int) -> Conditions:
+    """The conditions of a corpus. Raises TrainingError or ConfigError if it cannot be trained on, naming the reason."""
+    train = rows_in(images, "train")
+    if not train:
+        raise TrainingError(f"{images.folder}: no image is in the split 'train'. Import it again with a split.")
+    if images.height % 32 or images.width != images.height:
+        raise TrainingError(f"{images.folder}: images are {images.width}×{images.height}; training needs squares "
+                            "whose side is a multiple of 32. Import again with --size.")  # fmt: skip
+    if crop > images.height:
+        raise ConfigError(f"autoencoder.crop is {crop}, but the images of {images.folder} are only {images.width}×"
+                          f"{images.height}. Set it to {images.height} or less.")  # fmt: skip
+    return Conditions.fit([images.rows[i] for i in train], names)
+
+
 def _write_pixels(images: ImageSet, path: Path) -> None:
     partial = path.with_suffix(".partial")
-    dtype = np.uint8 if images.bits == 8 else np.uint16
-    array = np.lib.format.open_memmap(partial, "w+", dtype, (len(images), images.height, images.width))
-    for i in range(len(images)):
-        array[i] = images.pixels(i)
-    array.flush()
+    shape, dtype = (len(images), images.height, images.width), "|u1" if images.bits == 8 else "<u2"
+    with partial.open("wb") as file:  # not a memory map: a full disk would be a bus error instead of an OSError
+        np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+        for i in range(len(images)):
+            file.write(images.pixels(i).astype(dtype).tobytes())
     partial.rename(path)

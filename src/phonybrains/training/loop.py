@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Ac
 
     While it reports a validation, the network holds the best averaged weights; at the end it holds those for good.
     Closing the iterator early, or an exception inside, leaves the last checkpoint.
-    Raises TrainingError at a loss that is not finite.
+    Raises TrainingError at a loss or gradient that is not finite.
     """
     checkpoint = folder / f"{task.name}.safetensors"
     optimizer = torch.optim.AdamW(task.network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99),
@@ -59,7 +59,7 @@ def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Ac
     if compiled:
         network.compile()
     share = slice(accelerator.process_index, config.batch_size, accelerator.num_processes)
-    total, since = torch.zeros((), device=accelerator.device), 0
+    total, since = torch.zeros(2, device=accelerator.device), 0
     network.train()
     while state.step < config.steps:
         rng = step_rng(seed, task.name, state.step, accelerator)
@@ -68,21 +68,22 @@ def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Ac
             loss = task.loss(network, rng, share)
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(loss)
-        accelerator.clip_grad_norm_(task.network.parameters(), config.clip)
+        norm = nn.utils.clip_grad_norm_(task.network.parameters(), config.clip)
         optimizer.step()
         state.step += 1
         state.average()
-        total, since = total + loss.detach(), since + 1
+        total, since = total + torch.stack([loss.detach().float(), norm]), since + 1
         due = [state.step % every == 0 or state.step == config.steps
                for every in (CHECK_EVERY, config.validate_every, config.checkpoint_every)]  # fmt: skip
         if any(due):
-            mean = _finite(task, state, total.item() / since, checkpoint)
+            means: Any = accelerator.reduce(total / since, "mean")
+            mean = _finite(task, state, means, checkpoint)
             validation = _validate(task, state, accelerator) if due[1] else None
-            if (due[1] or due[2]) and accelerator.is_main_process:
-                state.save(checkpoint)
             total, since = torch.zeros_like(total), 0
             with state.using(state.best) if validation is not None else nullcontext():
                 yield Progress(task.name, state.step, config.steps, mean, validation)
+            if (due[1] or due[2]) and accelerator.is_main_process:
+                state.save(checkpoint)  # after the report, so that no report is missing when a stopped run goes on
     with torch.no_grad():
         for name, parameter in task.network.named_parameters():
             parameter.copy_(state.best[name])
@@ -103,10 +104,12 @@ def _set_rate(optimizer: torch.optim.Optimizer, config: LoopConfig, step: int) -
         group["lr"] = config.learning_rate * rising * falling
 
 
-def _finite(task: Task, state: TrainState, loss: float, checkpoint: Path) -> float:
-    if not math.isfinite(loss):
+def _finite(task: Task, state: TrainState, means: Tensor, checkpoint: Path) -> float:
+    """The mean loss of (loss, gradient norm); a bad gradient spoils the weights before the loss shows it."""
+    loss, norm = means.tolist()
+    if not math.isfinite(loss + norm):
         kept = f"the last good checkpoint is {checkpoint.name}" if checkpoint.exists() else "no checkpoint was made yet"
-        raise TrainingError(f"{task.name}: the loss is not finite at step {state.step}; {kept}. "
+        raise TrainingError(f"{task.name}: the loss or its gradient is not finite at step {state.step}; {kept}. "
                             "Lower the learning rate, or set precision = \"fp32\".")  # fmt: skip
     return loss
 

@@ -12,10 +12,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..errors import ConfigError
 from ..imageset import ImageSet, from_unit_range
+from ..model.conditions import Conditions
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.networks import Denoiser, build_autoencoder, build_unet
 from ..model.sampling import CHAINS
@@ -25,12 +28,14 @@ from . import augment
 from .autoencoder import AutoencoderTask, Reconstruction
 from .card import model_card
 from .config import LoopConfig, TrainConfig, load_train_config
-from .corpus import Corpus
+from .corpus import Corpus, check_corpus
 from .denoiser import DenoiserTask
 from .latents import encode_latents, load_latents
 from .loop import Progress as StepProgress
 from .loop import Task, fit
 from .perceptual import PerceptualDistance
+
+LOG_NAME = "training/log.jsonl"
 
 
 @dataclass
@@ -49,8 +54,12 @@ class Run:
     def follow(self, task: Task, loop: LoopConfig) -> Iterator[StepProgress]:
         """Train a task, showing and logging its progress; yields where a sample sheet is due."""
         line = self.bar.add_task(task.name, total=loop.steps)
+        begun = False
         for progress in fit(task, loop, self.config.seed, self.work, self.accelerator, self.config.compile):
             self.bar.update(line, completed=progress.step, description=f"{task.name}  loss {progress.loss:.4f}")
+            if not begun and self.accelerator.is_main_process:
+                _forget(self.draft / LOG_NAME, task.name, progress.step)
+            begun = True
             self._log(progress)
             if progress.validation is not None and self.accelerator.is_main_process:
                 yield progress
@@ -62,8 +71,19 @@ class Run:
             values[f"{progress.task}/validation"] = progress.validation
         self.accelerator.log(values, step=progress.step)
         if self.accelerator.is_main_process:
-            with (self.draft / "training" / "log.jsonl").open("a", encoding="utf-8") as file:
+            with (self.draft / LOG_NAME).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": progress.step, **values}) + "\n")
+
+
+def _forget(log: Path, task: str, step: int) -> None:
+    """Remove what a run that was stopped had logged of a task from a step on, and a line it did not finish."""
+    if log.is_file():
+        lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")]
+        entries = [json.loads(line) for line in lines]
+        kept = [line for line, e in zip(lines, entries, strict=True) if f"{task}/loss" not in e or e["step"] < step]
+        partial = log.with_suffix(".partial")
+        partial.write_text("".join(kept), encoding="utf-8")
+        partial.rename(log)
 
 
 def train(
@@ -79,33 +99,62 @@ def train(
     images = ImageSet.open(corpus)
     facts = config.model_dump(mode="json", exclude={"features"}) | {"perceptual": config.features is not None}
     record = Record("train", facts, config.seed, [as_input(corpus)], images.record.get("sources", ()))
-    if is_published(out, record):
-        return out
-    accelerator = _accelerator(config, draft_folder(out, record))
+    if not is_published(out, record):
+        new = _start(images, config)
+        with _accelerator(config, draft_folder(out, record)) as accelerator:
+            _train_and_publish(new, images, out, record, config, accelerator, show)
+    shutil.rmtree(out / "work", ignore_errors=True)  # only now, so that a stop at any moment costs no training
+    return out
+
+
+@dataclass(frozen=True)
+class New:
+    """What training starts from: the conditions, the networks as initialised, and the perceptual term if there is one.
+
+    Each process has its own, and they are the same.
+    """
+
+    conditions: Conditions
+    reconstruction: Reconstruction
+    denoiser: Denoiser
+    perceptual: PerceptualDistance | None
+
+
+def _start(images: ImageSet, config: TrainConfig) -> New:
+    """Make the networks. What is wrong with a corpus or a configuration shows here, before anything is written."""
+    conditions = check_corpus(images, config.conditions, config.autoencoder.crop)
+    set_seed(config.seed)
+    autoencoder = build_autoencoder(config.autoencoder.shape)
+    unet = build_unet(config.denoiser.shape, config.autoencoder.shape.latent_channels, images.height // 8)
+    perceptual = PerceptualDistance(config.features) if config.features else None
+    return New(conditions, Reconstruction(autoencoder), Denoiser(unet, conditions.width, augment.WIDTH), perceptual)
+
+
+def _train_and_publish(new: New, images: ImageSet, out: Path, record: Record, config: TrainConfig,
+                       accelerator: Accelerator, show: bool) -> None:  # fmt: skip
     with _shared_draft(out, record, accelerator) as draft, _progress_bar(show and accelerator.is_main_process) as bar:
         run = Run(draft, accelerator, config, bar)
         for folder in (run.work, draft / "training"):
             folder.mkdir(exist_ok=True)
         accelerator.init_trackers("tensorboard")
-        model, figures = _train_both(run, images)
-        accelerator.end_training()
+        model, figures = _train_both(run, images, new)
+        for tracker in accelerator.trackers:
+            tracker.finish()
         if accelerator.is_main_process:
             record.results.update(figures)
             model.card = figures
             model.save(draft)
             (draft / "README.md").write_text(model_card(model, images, figures), encoding="utf-8")
-            shutil.rmtree(run.work)
-    return out
 
 
-def _train_both(run: Run, images: ImageSet) -> tuple[LatentDiffusion, dict[str, Any]]:
+def _train_both(run: Run, images: ImageSet, new: New) -> tuple[LatentDiffusion, dict[str, Any]]:
     config, accelerator, device = run.config, run.accelerator, run.accelerator.device
     with accelerator.main_process_first():
-        corpus = Corpus.open(images, config.conditions, run.work, device)
-    set_seed(config.seed)
-    perceptual = PerceptualDistance(config.features).to(device) if config.features else None
-    reconstruction = Reconstruction(build_autoencoder(config.autoencoder.shape))
-    reconstruction.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        corpus = Corpus.open(images, new.conditions, run.work, device)
+    reconstruction, denoiser = new.reconstruction, new.denoiser
+    for network in (reconstruction, denoiser):
+        network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    perceptual = new.perceptual.to(device) if new.perceptual else None
     coder = AutoencoderTask(reconstruction, corpus, config.autoencoder, perceptual, device)
     for progress in run.follow(coder, config.autoencoder.loop):
         _sheet_of_reconstructions(coder, run.draft / "training" / f"autoencoder-{progress.step:07d}.png")
@@ -120,9 +169,6 @@ def _train_both(run: Run, images: ImageSet) -> tuple[LatentDiffusion, dict[str, 
             run.bar.update(line, completed=done, total=total)
     accelerator.wait_for_everyone()
     latents = load_latents(cache, corpus)
-    unet = build_unet(config.denoiser.shape, latents.values.shape[2], latents.values.shape[-1])
-    denoiser = Denoiser(unet, corpus.conditions.width, augment.WIDTH)
-    denoiser.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = LatentDiffusion(reconstruction.autoencoder, denoiser, corpus.conditions, latents.scale,
                             CHAINS[config.diffusion], images.height)  # fmt: skip
     task = DenoiserTask(denoiser, corpus, latents, model.chain, config.denoiser, device)
@@ -143,16 +189,26 @@ def _sheet_of_reconstructions(task: AutoencoderTask, path: Path) -> None:
     contact_sheet(from_unit_range(pairs), path, columns=min(8, len(x)), side=256)
 
 
-def _accelerator(config: TrainConfig, draft: Path) -> Accelerator:
+@contextmanager
+def _accelerator(config: TrainConfig, draft: Path) -> Iterator[Accelerator]:
+    """accelerate's state is global to the process; it is left clean, for another training with other settings."""
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if _has_bf16() else "fp32"
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision="bf16" if precision == "bf16" else "no",
         cpu=not torch.cuda.is_available(),
         log_with="tensorboard",
         project_dir=draft / "training",
     )
+    try:
+        smallest = min(config.autoencoder.loop.batch_size, config.denoiser.loop.batch_size)
+        if smallest < accelerator.num_processes:
+            raise ConfigError(f"batch_size {smallest} is less than the {accelerator.num_processes} processes.")
+        yield accelerator
+    finally:
+        accelerator.state.destroy_process_group()
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _has_bf16() -> bool:
