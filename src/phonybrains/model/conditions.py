@@ -36,15 +36,15 @@ class Category:
     def columns(self, value: Value) -> list[float]:
         if value is None:
             return [0.0] * len(self.labels) + [1.0]
-        chosen = set(str(value).split(";"))
+        chosen = set(labels_of(value))
         return [float(label in chosen) for label in self.labels] + [0.0]
 
     def check(self, value: Value) -> Value:
         """The value as it is stored, or ConfigError naming the known labels."""
-        for label in str(value).split(";"):
+        for label in labels_of(value) or [""]:
             if label not in self.labels:
                 raise ConfigError(f"{self.name} '{label}' is not known to the model.{_near(label, self.labels)}")
-        return str(value)
+        return ";".join(labels_of(value))
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _fit(name: str, values: list[Value], rows: Sequence[Any]) -> Category | Numb
     if all(isinstance(value, (int, float)) for value in present):
         numbers = [float(value) for value in present]
         return Number(name, min(numbers), max(numbers))
-    return Category(name, tuple(sorted({label for value in present for label in str(value).split(";")})))
+    return Category(name, tuple(sorted({label for value in present for label in labels_of(value)})))
 
 
 def _get(row: Any, name: str) -> Value:
@@ -184,12 +184,18 @@ def _get(row: Any, name: str) -> Value:
     return None if value == "" else value
 
 
+def labels_of(value: Value) -> list[str]:
+    """The labels in a category's value: «a;b» has two; in a column with words too, the number 1 is the label «1»."""
+    text = f"{value:.15g}" if isinstance(value, float) else str(value)
+    return [label.strip() for label in text.split(";") if label.strip()]
+
+
 def _text(value: Value) -> Value:
-    return None if value is None or value == "" else str(value)
+    return None if value is None else ";".join(labels_of(value)) or None
 
 
 def _matches(value: Value, wanted: Value) -> bool:
-    return value is not None and set(str(wanted).split(";")) <= set(str(value).split(";"))
+    return value is not None and set(labels_of(wanted)) <= set(labels_of(value))
 
 
 def _near(wrong: str, known: Iterable[str]) -> str:

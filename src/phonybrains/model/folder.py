@@ -76,11 +76,12 @@ def load_model(name: str | Path) -> LatentDiffusion:
         conditions = Conditions.from_json((folder / "conditions.json").read_text(encoding="utf-8"))
         denoiser = Denoiser(unet, conditions.width, int(content["augmentation_width"]))
         denoiser.embed.load_state_dict(_load_weights(folder / EMBEDDING))
+        scale = _read_scale(content["latent_scale"], autoencoder.config["latent_channels"])
         return LatentDiffusion(
-            autoencoder, denoiser, conditions, LatentScale(content["latent_scale"]),
-            CHAINS[content["diffusion"]], int(content["size"]), content.get("card", {}),
+            autoencoder, denoiser, conditions, scale, CHAINS[content["diffusion"]], int(content["size"]),
+            content.get("card", {}),
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: its parts do not fit together ({error}). {AGAIN}") from None
 
 
@@ -91,7 +92,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder} is not a model folder: it has no model.json. Shipped models: {shipped}.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        version, hashes = content["format_version"], content["sha256"]
+        version, hashes = int(content["format_version"]), dict(content["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not a model description ({error}). {AGAIN}") from None
     if version > FORMAT_VERSION:
@@ -103,6 +104,13 @@ def _read_description(folder: Path) -> dict[str, Any]:
         if sha256_file(folder / part) != hashes.get(part):
             raise ModelError(f"{folder / part} is damaged: its SHA-256 is not the one in model.json. {AGAIN}")
     return content
+
+
+def _read_scale(statistics: dict[str, Any], channels: int) -> LatentScale:
+    table = torch.tensor(list(statistics.values()))
+    if table.shape[1:] != (2, channels) or not bool(table.isfinite().all()) or not bool((table[:, 1] > 0).all()):
+        raise ValueError(f"latent_scale in model.json is not a mean and a deviation for each of {channels} channels")
+    return LatentScale(statistics)
 
 
 def _save_network(network: AutoencoderDC | UNet2DModel, folder: Path, dtype: torch.dtype) -> None:
