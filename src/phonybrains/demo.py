@@ -19,6 +19,7 @@ from .record import RECORD_NAME
 from .sheets import film_strip
 
 REQUESTS = (Request(n=48, where={"modality": "MR"}), Request(n=47, where={"modality": "CT"}))
+STEPS = 12
 FRAMES = 8
 NEXT = """\
 What to try next:
@@ -37,7 +38,7 @@ def demo(out: str | Path, *, show: bool = True) -> Path:
     Raises  ModelError if no model comes with the package; OutputError if `out` is something else or the disk is full.
     """
     name, folder = _shipped_model()
-    out, config = Path(out), GenerateConfig(requests=REQUESTS)
+    out, config = Path(out), GenerateConfig(requests=REQUESTS, steps=STEPS)
     samples = generate_requests(folder, out / "samples", config, show=show)
     images = ImageSet.open(samples)
     figures: dict[str, Callable[[Path], Path]] = {
