@@ -213,9 +213,9 @@ def test_images_show_what_was_asked_for(tiny_model: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ({"modalitty": "CT"}, "no attribute 'modalitty'. Known: modality, plane, hemorrhage, age_years. Did you mean modality?"),
+        ({"modalitty": "CT"}, "'modalitty'. Known: modality, plane, hemorrhage, age_years. Did you mean modality?"),
         ({"modality": "PET"}, "modality 'PET' is not known to the model. Known: CT, MR."),
-        ({"plane": "axal"}, "plane 'axal' is not known to the model. Known: axial, coronal, sagittal. Did you mean axial"),
+        ({"plane": "axal"}, "'axal' is not known to the model. Known: axial, coronal, sagittal. Did you mean axial?"),
         ({"age_years": "old"}, "age_years 'old' is not a number"),
         ({"age_years": 900}, "age_years 900 is outside what the model has seen"),
     ],
