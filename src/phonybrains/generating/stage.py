@@ -18,7 +18,7 @@ from ..config import Config, load_config
 from ..errors import ConfigError, ImageSetError
 from ..imageset import FIXED_COLUMNS, Attribute, ImageSet, Row, read_png, write_metadata, write_png
 from ..model.conditions import Value
-from ..model.folder import shipped_models
+from ..model.folder import model_folder
 from ..model.latent_diffusion import LatentDiffusion, Sampling
 from ..model.networks import Count
 from ..model.sampling import sampler_named
@@ -115,7 +115,7 @@ def generate_requests(
     """
     out, share = Path(out), Share.of_this_process()
     _check_sheet(grid, out)
-    folder = shipped_models().get(str(model), Path(model))
+    folder = model_folder(model)
     work = _prepare(LatentDiffusion.load(folder, _device()), folder.resolve().name, config, batch_size)
     origin = as_input(folder)
     record = Record("generate", work.config.model_dump(mode="json"), config.seed, [origin],

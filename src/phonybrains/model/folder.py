@@ -26,7 +26,7 @@ from .conditions import Conditions
 from .latent_diffusion import LatentDiffusion, LatentScale
 from .networks import Denoiser
 from .sampling import CHAINS
-from .tensors import write_tensors
+from .tensors import brief, write_tensors
 
 FORMAT_VERSION = 1
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
@@ -42,6 +42,11 @@ def shipped_models() -> dict[str, Path]:
     """Names and folders of the models that come with the package."""
     root = Path(str(resources.files("phonybrains"))) / "models"
     return {path.parent.name: path.parent for path in sorted(root.glob("*/model.json"))}
+
+
+def model_folder(name: str | Path) -> Path:
+    """The folder of a model that ships with the package, by name, or the path as it is."""
+    return shipped_models().get(str(name), Path(name))
 
 
 def save_model(model: LatentDiffusion, folder: Path, dtype: torch.dtype = torch.float16) -> None:
@@ -66,7 +71,7 @@ def save_model(model: LatentDiffusion, folder: Path, dtype: torch.dtype = torch.
 
 def load_model(name: str | Path) -> LatentDiffusion:
     """Read and check a model folder, or a shipped model by name. Raises ModelError naming the part and what to do."""
-    folder = shipped_models().get(str(name), Path(name))
+    folder = model_folder(name)
     content = _read_description(folder)
     autoencoder, unet = (
         _load_network(AutoencoderDC, folder / "autoencoder"),
@@ -82,7 +87,7 @@ def load_model(name: str | Path) -> LatentDiffusion:
             content.get("card", {}),
         )  # fmt: skip
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{folder}: its parts do not fit together ({error}). {AGAIN}") from None
+        raise ModelError(f"{folder}: its parts do not fit together ({brief(error)}). {AGAIN}") from None
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
@@ -125,10 +130,10 @@ def _write_weights(path: Path, network: torch.nn.Module, dtype: torch.dtype) -> 
 
 def _load_network(kind: Any, folder: Path) -> Any:
     try:
-        network = kind.from_config(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        network = kind.from_config(dict(json.loads((folder / "config.json").read_text(encoding="utf-8"))))
         network.load_state_dict(_load_weights(folder / WEIGHTS_NAME))
     except (RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder}: the weights do not fit the configuration ({error}). {AGAIN}") from None
+        raise ModelError(f"{folder}: the weights do not fit the configuration ({brief(error)}). {AGAIN}") from None
     return network
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..record import read_record
 from .conditions import Category, Number
-from .folder import load_model, shipped_models
+from .folder import load_model, model_folder
 from .latent_diffusion import LatentDiffusion
 
 MOST_FREQUENT = 12
@@ -15,7 +15,7 @@ MOST_FREQUENT = 12
 
 def summary(name: str | Path) -> str:
     """Describe a model folder, or a shipped model by its name. Raises ModelError if it is damaged."""
-    folder = shipped_models().get(str(name), Path(name))
+    folder = model_folder(name)
     model, record = load_model(folder), read_record(folder)
     lines = [f"{folder.resolve().name}: {model.size}×{model.size} images, {model.chain.name}, "
              f"{record.get('created', 'date not known')}"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tensors on disk, written whole or not at all."""
+"""Tensors on disk, written whole or not at all, and what went wrong with them in one line."""
 
 from __future__ import annotations
 
@@ -21,3 +21,9 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mappin
         partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def brief(error: Exception) -> str:
+    """An error's text on one line, cut off where torch goes on to list every weight."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else text[:199] + "…"

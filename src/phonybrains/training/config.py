@@ -19,7 +19,7 @@ Positive = Annotated[float, Field(gt=0)]
 class LoopConfig(Config):
     """One training loop: AdamW with warm-up and a linear cool-down, averaged weights, validation now and then."""
 
-    steps: Count
+    steps: Annotated[int, Field(ge=0)]
     batch_size: Count
     learning_rate: Positive
     warmup: Annotated[int, Field(ge=0)] = 100
@@ -72,6 +72,8 @@ class TrainConfig(Config):
     denoiser: DenoiserConfig
     features: Path | None = None
     """SqueezeNet weights (safetensors) for the perceptual term; without them it is left out."""
+    start: str | None = None
+    """A model folder, or a shipped model by name, whose weights training starts from instead of random ones."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: bool = False
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..model.tensors import brief
 
 FIRE = {3: (64, 16, 64), 4: (128, 16, 64), 6: (128, 32, 128), 7: (256, 32, 128),
         9: (256, 48, 192), 10: (384, 48, 192), 11: (384, 64, 256), 12: (512, 64, 256)}  # fmt: skip
@@ -45,8 +46,8 @@ class PerceptualDistance(nn.Module):
         try:
             self.load_state_dict(load_file(weights))
         except (OSError, SafetensorError, RuntimeError) as error:
-            raise ModelError(f"{weights}: not SqueezeNet 1.1 features ({error}). Leave `features` out, or give the "
-                             "file in torchvision's names.") from None  # fmt: skip
+            raise ModelError(f"{weights}: not SqueezeNet 1.1 features ({brief(error)}). Leave `features` out, or give "
+                             "the file in torchvision's names.") from None  # fmt: skip
         self.requires_grad_(False).eval()
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..errors import ConfigError
 from ..imageset import ImageSet, from_unit_range
 from ..model.conditions import Conditions
+from ..model.folder import model_folder
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.networks import Denoiser, build_autoencoder, build_unet
 from ..model.sampling import CHAINS
@@ -97,8 +98,9 @@ def train(
     """
     corpus, out, config = Path(corpus), Path(out), config or load_train_config(preset, **settings)
     images = ImageSet.open(corpus)
-    facts = config.model_dump(mode="json", exclude={"features"}) | {"perceptual": config.features is not None}
-    record = Record("train", facts, config.seed, [as_input(corpus)], images.record.get("sources", ()))
+    facts = config.model_dump(mode="json", exclude={"features", "start"}) | {"perceptual": config.features is not None}
+    inputs = [as_input(corpus), *([as_input(model_folder(config.start))] if config.start else [])]
+    record = Record("train", facts, config.seed, inputs, images.record.get("sources", ()))
     if not is_published(out, record):
         new = _start(images, config)
         with _accelerator(config, draft_folder(out, record)) as accelerator:
@@ -127,7 +129,22 @@ def _start(images: ImageSet, config: TrainConfig) -> New:
     autoencoder = build_autoencoder(config.autoencoder.shape)
     unet = build_unet(config.denoiser.shape, config.autoencoder.shape.latent_channels, images.height // 8)
     perceptual = PerceptualDistance(config.features) if config.features else None
-    return New(conditions, Reconstruction(autoencoder), Denoiser(unet, conditions.width, augment.WIDTH), perceptual)
+    new = New(conditions, Reconstruction(autoencoder), Denoiser(unet, conditions.width, augment.WIDTH), perceptual)
+    if config.start:
+        _take_weights(new, config.start)
+    return new
+
+
+def _take_weights(new: New, start: str) -> None:
+    """Start from the weights of a model. Raises ConfigError if it has other shapes or knows other conditions."""
+    old = LatentDiffusion.load(start)
+    if old.conditions.attributes != new.conditions.attributes:
+        raise ConfigError(f"start: {start} knows other conditions than this corpus and configuration give.")
+    try:
+        new.reconstruction.autoencoder.load_state_dict(old.autoencoder.state_dict())
+        new.denoiser.load_state_dict(old.denoiser.state_dict())
+    except RuntimeError:
+        raise ConfigError(f"start: {start} has networks of other shapes than this configuration.") from None
 
 
 def _train_and_publish(new: New, images: ImageSet, out: Path, record: Record, config: TrainConfig,
