@@ -1,0 +1,224 @@
+"""A model on disk: what is saved is what is loaded, and damage is found before anything is computed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from phonybrains.errors import ModelError
+from phonybrains.model import folder as model_folder
+from phonybrains.model.folder import PARTS
+from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.record import sha256_file
+from phonybrains.training.config import load_train_config
+from phonybrains.training.stage import train
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def copy(tiny_model: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model, to be damaged."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+@pytest.fixture(scope="module")
+def other_model(phantom_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the same shapes from another seed and without conditions."""
+    loop = {"loop": {"steps": 2}}
+    config = load_train_config("tiny", seed=5, precision="fp32", autoencoder=loop, denoiser=loop)
+    return train(phantom_corpus, tmp_path_factory.mktemp("other") / "model", config, show=False)
+
+
+def change_json(path: Path, change: Callable[[dict], object]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_what_is_saved_is_what_is_loaded(tiny_model: Path, tmp_path: Path):
+    """Weights, conditions, scale, chain and facts come back; saved again, every file is the same byte for byte."""
+    first = LatentDiffusion.load(tiny_model)
+    first.save(tmp_path / "again")
+    second = LatentDiffusion.load(tmp_path / "again")
+    for a, b in ((first.autoencoder, second.autoencoder), (first.denoiser, second.denoiser)):
+        assert a.state_dict().keys() == b.state_dict().keys()
+        for name, tensor in a.state_dict().items():
+            assert torch.equal(tensor, b.state_dict()[name]), name
+    assert second.conditions == first.conditions
+    assert second.chain == first.chain
+    assert second.scale == first.scale
+    assert (second.size, second.card) == (first.size, first.card)
+    for part in PARTS:
+        assert (tmp_path / "again" / part).read_bytes() == (tiny_model / part).read_bytes(), part
+
+
+def test_loaded_models_make_the_same_images(tiny_model: Path, tmp_path: Path):
+    """Generation does not depend on which copy of the weights it runs."""
+    first = LatentDiffusion.load(tiny_model)
+    first.save(tmp_path / "again")
+    a = first.generate(3, {"modality": "MR"}, seed=4, steps=2)
+    b = LatentDiffusion.load(tmp_path / "again").generate(3, {"modality": "MR"}, seed=4, steps=2)
+    assert (a.images == b.images).all()
+    assert a.conditions == b.conditions
+
+
+def test_weights_are_rounded_to_half_precision(tiny_model: Path, tmp_path: Path):
+    """What is not representable is rounded to the nearest float16; loaded, it is float32 again."""
+    model = LatentDiffusion.load(tiny_model)
+    with torch.no_grad():
+        weight = next(model.denoiser.unet.parameters())
+        weight.fill_(1 / 3)
+    model.save(tmp_path / "rounded")
+    assert {t.dtype for t in load_file(tmp_path / "rounded" / UNET).values()} == {torch.float16}
+    loaded = next(LatentDiffusion.load(tmp_path / "rounded").denoiser.unet.parameters())
+    assert loaded.dtype == torch.float32
+    assert torch.equal(loaded, weight.half().float())
+
+
+def test_a_loaded_model_is_ready_to_generate(tiny_model: Path):
+    """Evaluation mode, no gradients, convolutions in the fast memory format."""
+    model = LatentDiffusion.load(tiny_model)
+    for network in (model.autoencoder, model.denoiser):
+        assert not network.training
+        assert not any(p.requires_grad for p in network.parameters())
+    kernels = [p for p in model.denoiser.parameters() if p.ndim == 4]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+
+
+def test_the_folder_is_json_and_safetensors(tiny_model: Path):
+    """No pickle; every part is listed with its hash, and readable by all whom the umask lets read."""
+    names = {p.name for p in tiny_model.rglob("*") if p.is_file() and "training" not in p.parts}
+    assert names == {"README.md", "record.json", "model.json", "conditions.json", "config.json", Path(UNET).name}
+    hashes = json.loads((tiny_model / "model.json").read_text())["sha256"]
+    assert hashes == {part: sha256_file(tiny_model / part) for part in PARTS}
+    modes = {stat.S_IMODE((tiny_model / part).stat().st_mode) for part in PARTS}
+    assert modes == {stat.S_IMODE((tiny_model / "record.json").stat().st_mode)}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_missing_part_is_named(copy: Path, part: str):
+    """Whatever part is gone, the error names it and says what to do."""
+    (copy / part).unlink()
+    with pytest.raises(ModelError, match=r"is missing\. Copy the folder again") as caught:
+        LatentDiffusion.load(copy)
+    assert str(copy / part) in str(caught.value)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
+def test_a_damaged_part_is_named(copy: Path, part: str, damage: str):
+    """One flipped bit, half a file or an empty one: the error names the file, before any weight is read."""
+    content = bytearray((copy / part).read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    (copy / part).write_bytes({"flip": content, "truncate": content[: len(content) // 2], "empty": b""}[damage])
+    with pytest.raises(ModelError, match=r"is damaged: its SHA-256 .* train it again") as caught:
+        LatentDiffusion.load(copy)
+    assert str(copy / part) in str(caught.value)
+
+
+def test_damage_is_found_before_anything_is_computed(copy: Path, monkeypatch: pytest.MonkeyPatch):
+    """No network is built where the last part is bad."""
+    (copy / PARTS[-1]).write_bytes(b"")
+    monkeypatch.setattr(model_folder, "_load_network", lambda *_: pytest.fail("a network was built"))
+    with pytest.raises(ModelError):
+        LatentDiffusion.load(copy)
+
+
+def test_foreign_weights_are_refused(copy: Path, other_model: Path):
+    """The U-Net of another model, of the very same shape, is not this model's."""
+    shutil.copy(other_model / UNET, copy / UNET)
+    with pytest.raises(ModelError, match="is damaged"):
+        LatentDiffusion.load(copy)
+
+
+@pytest.mark.parametrize("part", ["conditions.json", "unet/config.json", "autoencoder/config.json"])
+def test_parts_that_do_not_fit_are_refused(copy: Path, other_model: Path, part: str):
+    """With hashes made to agree, what does not fit is still an error in one line."""
+    if part == "conditions.json":
+        shutil.copy(other_model / part, copy / part)
+    else:
+        key, value = ("block_out_channels", [16, 64]) if part.startswith("unet") else ("latent_channels", 2)
+        change_json(copy / part, lambda content: content.update({key: value}))
+    change_json(copy / "model.json", lambda content: content["sha256"].update({part: sha256_file(copy / part)}))
+    with pytest.raises(ModelError, match=r"do(es)? not fit .*Copy the folder again"):
+        LatentDiffusion.load(copy)
+
+
+@pytest.mark.parametrize("part", [UNET, "autoencoder/config.json", "conditions.json"])
+def test_nonsense_with_the_right_hash_is_refused(copy: Path, part: str):
+    """A file that was never what it should be, hash and all."""
+    (copy / part).write_bytes(b"[1, 2]\n")
+    change_json(copy / "model.json", lambda content: content["sha256"].update({part: sha256_file(copy / part)}))
+    with pytest.raises(ModelError, match="Copy the folder again"):
+        LatentDiffusion.load(copy)
+
+
+def test_a_newer_format_asks_for_an_upgrade(copy: Path):
+    """A model of a later version is not guessed at."""
+    change_json(copy / "model.json", lambda content: content.update(format_version=2))
+    with pytest.raises(ModelError, match=r"model\.json: format version 2 is newer .* \(1\)\. Upgrade phonybrains\."):
+        LatentDiffusion.load(copy)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "not JSON", "[]", "{}", '{"format_version": 1}', '{"format_version": "x", "sha256": {}}',
+     '{"format_version": 1, "sha256": 3}', '{"format_version": null, "sha256": {}}', "\N{BROKEN BAR}"],
+)  # fmt: skip
+def test_a_description_that_is_none(copy: Path, text: str):
+    """A `model.json` that is not JSON, or not what it should hold, is named."""
+    (copy / "model.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ModelError, match=r"model\.json: not a model description .*Copy the folder again"):
+        LatentDiffusion.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("diffusion", "warp"),
+        ("size", "big"),
+        ("augmentation_width", 7),
+        ("latent_scale", {}),
+        ("latent_scale", 3),
+        ("latent_scale", {"MR": [[0, 0], [1, 1]]}),
+        ("latent_scale", {"MR": [[0, 0, 0, 0], [1, 1, 0, 1]]}),
+        ("latent_scale", {"MR": [[0, 0, float("nan"), 0], [1, 1, 1, 1]]}),
+    ],
+)
+def test_a_description_that_does_not_fit(copy: Path, key: str, value: object):
+    """An unknown diffusion, or a latent scale that is not a mean and a deviation per channel, is found at loading."""
+    change_json(copy / "model.json", lambda content: content.update({key: value}))
+    with pytest.raises(ModelError, match="do not fit together"):
+        LatentDiffusion.load(copy)
+    change_json(copy / "model.json", lambda content: content.pop(key))
+    with pytest.raises(ModelError, match=f"do not fit together.*{key}"):
+        LatentDiffusion.load(copy)
+
+
+def test_a_folder_that_is_no_model(tmp_path: Path):
+    """An empty folder, a file, a name that is neither: the error says so and lists the models that ship."""
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path, tmp_path / "file", tmp_path / "nowhere"):
+        with pytest.raises(
+            ModelError, match=r"is not a model folder: it has no model\.json\. Shipped models: "
+        ) as caught:
+            LatentDiffusion.load(path)
+        assert str(path) in str(caught.value)
+
+
+def test_shipped_models_are_known_by_name(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A folder in the package's `models` is opened by its name alone, and is named where a name is wrong."""
+    shutil.copytree(tiny_model, tmp_path / "models" / "small")
+    monkeypatch.setattr(model_folder.resources, "files", lambda _: tmp_path)
+    assert LatentDiffusion.load("small").size == 64
+    with pytest.raises(ModelError, match="Shipped models: small"):
+        LatentDiffusion.load("smal")
