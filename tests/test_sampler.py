@@ -34,6 +34,7 @@ from phonybrains.diffusion.sampler import (
     heun,
     renewed,
     sample,
+    quadratic_times,
     schedule_times,
     step,
 )
@@ -203,6 +204,17 @@ def test_schedule_times_fall_from_T_to_0_whatever_their_number(drawn: tuple[int,
     assert max(gaps) - min(gaps) <= 1
 
 
+@given(st.integers(1, 1000).flatmap(lambda T: st.tuples(st.just(T), st.integers(1, T))))
+def test_quadratic_times_close_up_towards_0_whatever_their_number(drawn: tuple[int, int]) -> None:
+    """`steps` + 1 whole numbers from T to 0, no two the same, none but roundings in the way of ever smaller gaps."""
+    T, steps = drawn
+    times = quadratic_times(linear_schedule(T), steps)
+    gaps = [t - r for t, r in pairwise(times)]
+    assert (times[0], times[-1], len(gaps)) == (T, 0, steps)
+    assert min(gaps) >= 1
+    assert all(later <= sooner + 1 for sooner, later in pairwise(gaps))
+
+
 def test_images_keep_their_type_and_the_noise_it_started_from_is_not_overwritten() -> None:
     """float32 in, float32 out, and x stays usable for a second run."""
     for process in (LINEAR, FLOW):
@@ -367,15 +379,10 @@ def test_consistency_sampling_keeps_each_level_of_noise(process: Process) -> Non
 # --- Accuracy --------------------------------------------------------------------------------------------------------
 
 
-def squared_times(s: Schedule, steps: int) -> list[int]:
-    """T … 0 in steps that shrink towards 0, so that the noise level, about √t there, falls evenly."""
-    return [round(s.T * (1 - i / steps) ** 2) for i in range(steps + 1)]
-
-
 FINE = cosine_schedule(2**16)
 walks = [
     pytest.param(FLOW, flow_times(64), flow_times(128), id="flow"),
-    pytest.param(FINE, squared_times(FINE, 64), squared_times(FINE, 128), id="cosine"),
+    pytest.param(FINE, quadratic_times(FINE, 64), quadratic_times(FINE, 128), id="cosine"),
 ]
 
 

@@ -77,6 +77,15 @@ def schedule_times(schedule: Schedule, steps: int) -> list[int]:
     return [round(schedule.T * (1 - i / steps)) for i in range(steps + 1)]
 
 
+def quadratic_times(schedule: Schedule, steps: int) -> list[int]:
+    """T … 0 as `steps` + 1 falling whole numbers, closer together near 0, where s(t) goes as √t.
+
+    Equal steps end in one large one there, which costs Heun its second order.  [Song 2021, app. D.2]
+    """
+    squared = [round(schedule.T * (1 - i / steps) ** 2) for i in range(steps + 1)]
+    return [max(t, steps - i) for i, t in enumerate(squared)]
+
+
 def _pairs(x: Tensor, times: Sequence[float], process: Process) -> Iterator[tuple[Tensor, Tensor]]:
     dtype = torch.float64 if isinstance(process, Flow) else torch.long
     grid = torch.tensor(times, dtype=dtype, device=x.device)

@@ -43,7 +43,7 @@ def _times(process: Process, steps: int) -> list[float] | list[int]:
         return sampler.flow_times(steps)
     if steps > process.T:
         raise ConfigError(f"steps {steps}: this model's chain has {process.T} steps.")
-    return sampler.schedule_times(process, steps)
+    return sampler.quadratic_times(process, steps)
 
 
 SAMPLERS: dict[str, Walk] = {
