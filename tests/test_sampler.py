@@ -32,9 +32,9 @@ from phonybrains.diffusion.sampler import (
     deterministic,
     flow_times,
     heun,
+    quadratic_times,
     renewed,
     sample,
-    quadratic_times,
     schedule_times,
     step,
 )
