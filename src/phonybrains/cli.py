@@ -48,6 +48,7 @@ def import_(
     bits: Literal[8, 16] | None = None,
     modality: Literal["MR", "CT"] | None = None,
     window: Annotated[tuple[float, float] | None, Parameter(negative="")] = None,
+    no_window: Flag = False,
     plane: Literal["native", "axial", "coronal", "sagittal"] | None = None,
     seed: int | None = None,
     key_file: Path | None = None,
@@ -63,6 +64,7 @@ def import_(
         bits: Bits of a pixel (8).
         modality: Modality of files that do not say theirs.
         window: CT: centre and width in HU (40 80).
+        no_window: CT: keep the HU as they are, in 16 bits.
         plane: NIfTI: the plane to slice in (native: the one with the finest pixels).
         seed: Start of the random numbers of the split (0).
         key_file: Another key of the patient pseudonyms.
@@ -71,8 +73,12 @@ def import_(
     from .config import load_config
     from .importing import ImportConfig, import_images
 
-    settings = load_config(ImportConfig, config, size=size, bits=bits, modality=modality, window=window, plane=plane,
-                           seed=seed, key_file=key_file)  # fmt: skip
+    if no_window and window is not None:
+        raise ConfigError("--window and --no-window do not go together.")
+    settings = load_config(
+        ImportConfig, config, size=size, bits=16 if no_window else bits, modality=modality,
+        window="none" if no_window else window, plane=plane, seed=seed, key_file=key_file,
+    )  # fmt: skip
     return int(import_images(sources, out, settings, strict=strict).failed)
 
 

@@ -136,7 +136,7 @@ def generate_requests(
 
 def draw_sheet(images: ImageSet, path: Path) -> Path:
     """Draw a contact sheet of an image set; below each image what it shows."""
-    labels = [", ".join([row.file_name[-10:-4].lstrip("0") or "0", row.modality, *_shown(row)]) for row in images.rows]
+    labels = [" ".join([row.file_name[-10:-4].lstrip("0") or "0", row.modality, *_shown(row)]) for row in images.rows]
     return contact_sheet([images.pixels(i) for i in range(len(images))], path, labels=labels)
 
 

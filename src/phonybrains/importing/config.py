@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from ..config import Config
 
+Window = Annotated[tuple[float, float] | None, BeforeValidator(lambda value: None if value == "none" else value)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -27,8 +28,8 @@ class ImportConfig(Config):
     bits: Literal[8, 16] = 8
     modality: Literal["", "MR", "CT"] = ""
     """Modality of files that do not say theirs."""
-    window: tuple[float, float] | None = (40.0, 80.0)
-    """CT window: centre and width in HU. None keeps the HU as they are (give bits = 16)."""
+    window: Window = (40.0, 80.0)
+    """CT window: centre and width in HU. None, in TOML "none", keeps the HU as they are (give bits = 16)."""
     percentiles: tuple[float, float] = (0.5, 99.5)
     """MR: these percentiles of a volume become black and white."""
     plane: Literal["native", "axial", "coronal", "sagittal"] = "native"
