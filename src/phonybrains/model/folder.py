@@ -45,8 +45,13 @@ def shipped_models() -> dict[str, Path]:
 
 
 def model_folder(name: str | Path) -> Path:
-    """The folder of a model that ships with the package, by name, or the path as it is."""
-    return shipped_models().get(str(name), Path(name))
+    """The folder of a model that ships with the package, by name, or the path. Raises ModelError if it is no model."""
+    shipped = shipped_models()
+    folder = shipped.get(str(name), Path(name))
+    if not (folder / "model.json").is_file():
+        known = ", ".join(shipped) or "none"
+        raise ModelError(f"{folder} is not a model folder: it has no model.json. Shipped models: {known}.")
+    return folder
 
 
 def save_model(model: LatentDiffusion, folder: Path, dtype: torch.dtype = torch.float16) -> None:
@@ -92,9 +97,6 @@ def load_model(name: str | Path) -> LatentDiffusion:
 
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / "model.json"
-    if not path.is_file():
-        shipped = ", ".join(shipped_models()) or "none"
-        raise ModelError(f"{folder} is not a model folder: it has no model.json. Shipped models: {shipped}.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version, hashes = int(content["format_version"]), dict(content["sha256"])
