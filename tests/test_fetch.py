@@ -20,6 +20,7 @@ import pytest
 
 from phonybrains.errors import ConfigError, OutputError, SourceError
 from phonybrains.importing import download as download_module
+from phonybrains.importing import import_images
 from phonybrains.importing.config import ImportConfig
 from phonybrains.importing.download import unzip
 from phonybrains.importing.fetch import fetch
@@ -161,6 +162,17 @@ def test_cheng2017_is_fetched_checked_and_unpacked(server: Server, tmp_path: Pat
     assert record["results"]["files"]["README.txt"] == "md5:" + hashlib.md5(b"read me").hexdigest()
     found = [item for item in read_cheng2017(out, sorted(out.rglob("*.mat")), CONFIG) if isinstance(item, Slice)]
     assert [item.attributes["diagnosis"] for item in found] == ["glioma", "pituitary"]
+
+
+def test_import_takes_the_licence_of_what_was_fetched(server: Server, tmp_path: Path) -> None:
+    """Nobody has to type the licence again: it goes from the download's record into the corpus's."""
+    publish_cheng(server, {"brainTumorDataPublic_1-766.zip": zip_bytes({"1.mat": mat_bytes(), "2.mat": mat_bytes(3)})})
+    out = fetch("cheng2017", tmp_path / "cheng", base_url=f"{server.url}/v2", progress=False)
+    config = ImportConfig(size=32, key_file=tmp_path / "key")
+    import_images([out], tmp_path / "corpus", config, progress=False)
+    record = read_record(tmp_path / "corpus")
+    assert [source["licence"] for source in record["sources"]] == ["CC BY 4.0"]
+    assert record["inputs"][0]["record"]["stage"] == "fetch"
 
 
 def test_second_run_downloads_nothing(server: Server, tmp_path: Path) -> None:

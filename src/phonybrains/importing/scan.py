@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 import re
 import zlib
@@ -83,8 +84,9 @@ def scan(source: Path, pool: ThreadPoolExecutor) -> Scan:
             files[kind].append(path)
         elif reason:
             notices.append(Notice(f"{root.name}/{relative}", kind, reason))
-    record = read_record(root) if is_image_set(root) and source.is_dir() else {}
-    digest = fingerprint(root) if record else hashlib.sha256("".join(hashed).encode()).hexdigest()
+    own = source.is_dir() and is_image_set(root)
+    record = read_record(root) if own or (source.is_dir() and _is_fetched(root)) else {}
+    digest = fingerprint(root) if own else hashlib.sha256("".join(hashed).encode()).hexdigest()
     return Scan(root, root.name, files, notices, digest, record)
 
 
@@ -96,6 +98,15 @@ def is_image_set(folder: Path) -> bool:
         return (folder / RECORD_NAME).is_file() and header[: len(FIXED_COLUMNS)] == list(FIXED_COLUMNS)
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def _is_fetched(folder: Path) -> bool:
+    """Whether a folder was downloaded by `phonybrains fetch`, whose record names licence and attribution."""
+    try:
+        content = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("stage") == "fetch"
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
