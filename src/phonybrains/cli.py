@@ -206,8 +206,9 @@ def info(model: str, /) -> None:
 def main() -> NoReturn:
     """Run the command line: 0 done, 1 an error that a person can act on, 2 wrong usage, 130 stopped."""
     warnings.simplefilter("ignore")
-    for name, value in (("DIFFUSERS_VERBOSITY", "error"), ("TORCH_CPP_LOG_LEVEL", "ERROR")):
-        os.environ.setdefault(name, value)
+    # On busy cores, threads that spin while they wait make everything three times slower.
+    settings = {"OMP_WAIT_POLICY": "PASSIVE", "DIFFUSERS_VERBOSITY": "error", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    os.environ.update(settings | os.environ)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(print_error=False, exit_on_error=False)

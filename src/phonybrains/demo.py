@@ -72,21 +72,17 @@ def _is_newer(figure: Path, record: Path) -> bool:
 def _draw_process(model: LatentDiffusion, config: GenerateConfig, path: Path) -> Path:
     """Draw the first image of the demo as it was won from noise, and as noise takes it back."""
     wanted = model.ask([0], REQUESTS[0].where, config.seed)
-    sampling = Sampling(config.seed, config.steps, config.guidance, config.sampler)
-    walk = list(model.walk([0], wanted, sampling))
-    chosen = [round(i * (len(walk) - 1) / (FRAMES - 1)) for i in range(FRAMES)]
-    drowned = model.diffuse(walk[-1], FRAMES - 1, config.seed + 1)  # not the noise it was made of
-    modality = [row["modality"] for row in wanted]
+    won = list(model.walk([0], wanted, Sampling(config.seed, 2 * (FRAMES - 1), config.guidance)))[::2]
+    drowned = model.diffuse(won[-1], FRAMES - 1, config.seed + 1)  # not the noise it was made of
+    modality = [row["modality"] for row in wanted] * FRAMES
 
     def frames(latents: Sequence[Tensor], times: Sequence[float]) -> list[tuple[str, NDArray[np.uint8]]]:
-        pictures = model.decode(torch.cat(list(latents)), modality * len(latents))
-        return list(zip(map(_time, times), pictures, strict=True))
+        return list(zip(map(_time, times), model.decode(torch.cat(list(latents)), modality), strict=True))
 
+    times = [i / (FRAMES - 1) for i in range(FRAMES)]
     rows = {
-        "forward process q: noise covers an image": frames(drowned, [i / (FRAMES - 1) for i in range(FRAMES)]),
-        "reverse process p: the model finds an image in noise": frames(
-            [walk[i] for i in chosen], [1 - i / (len(walk) - 1) for i in chosen]
-        ),
+        "forward process q: noise covers an image": frames(drowned, times),
+        "reverse process p: the model finds an image in noise": frames(won, times[::-1]),
     }
     return film_strip(rows, path)
 

@@ -25,7 +25,8 @@ def contact_sheet(images: Sequence[NDArray[Any]] | NDArray[Any], path: Path, col
         x, y = GAP + i % columns * cell[0], GAP + i // columns * cell[1]
         sheet.paste(_thumbnail(pixels, side), (x, y))
         if labels:
-            pen.text((x, y + side), labels[i][: side // 5], fill=INK, font=font)
+            text = labels[i][: side // 5].replace(" ", "  ")  # the font's own blanks all but vanish
+            pen.text((x, y + side), text, fill=INK, font=font)
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
     return path
