@@ -44,7 +44,9 @@ They show no patient and must not be used for diagnosis.
 
 def _splits(images: ImageSet) -> str:
     counts = {split: sum(row.split == split for row in images.rows) for split in ("train", "validation", "test")}
-    return ", ".join(f"{count} for {name}" for name, count in counts.items())
+    methods = images.record.get("results", {}).get("split", {})
+    split = "; ".join(f"{modality} split {method}" for modality, method in methods.items())
+    return ", ".join(f"{count} for {name}" for name, count in counts.items()) + (f" ({split})" if split else "")
 
 
 def _sources(images: ImageSet) -> str:
