@@ -62,7 +62,7 @@ class DenoiserTask:
     def mean_error(self, network: nn.Module, rows: Tensor, most: int = 512) -> float:
         """Mean loss over up to `most` images, evenly picked, four times and noises each."""
         rows = rows[:: max(1, len(rows) // most)].to(self.device)
-        rng, local = Generator().manual_seed(0), Generator(self.device).manual_seed(0)
+        rng, local = Generator().manual_seed(0), Generator(self.device).manual_seed(1)
         total, count = torch.zeros((), device=self.device), 0
         for part in rows.repeat(4).split(64):
             t = self.times(len(part), rng).to(self.device)
