@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from safetensors.torch import load_file
 
+from phonybrains.diffusion.process import Schedule
+from phonybrains.diffusion.sampler import flow_times
 from phonybrains.errors import ModelError
 from phonybrains.model import folder as model_folder
-from phonybrains.model.folder import PARTS
+from phonybrains.model.folder import PARTS, SCHEDULERS
 from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.sampling import CHAINS
 from phonybrains.record import sha256_file
 from phonybrains.training.config import load_train_config
 from phonybrains.training.stage import train
@@ -96,7 +100,8 @@ def test_a_loaded_model_is_ready_to_generate(tiny_model: Path):
 def test_the_folder_is_json_and_safetensors(tiny_model: Path):
     """No pickle; every part is listed with its hash, and readable by all whom the umask lets read."""
     names = {p.name for p in tiny_model.rglob("*") if p.is_file() and "training" not in p.parts}
-    assert names == {"README.md", "record.json", "model.json", "conditions.json", "config.json", Path(UNET).name}
+    assert names == {"README.md", "record.json", "model.json", *(Path(part).name for part in PARTS)}
+    assert {Path(name).suffix for name in names} == {".md", ".json", ".safetensors"}
     hashes = json.loads((tiny_model / "model.json").read_text())["sha256"]
     assert hashes == {part: sha256_file(tiny_model / part) for part in PARTS}
     modes = {stat.S_IMODE((tiny_model / part).stat().st_mode) for part in PARTS}
@@ -222,3 +227,21 @@ def test_shipped_models_are_known_by_name(tiny_model: Path, tmp_path: Path, monk
     assert LatentDiffusion.load("small").size == 64
     with pytest.raises(ModelError, match="Shipped models: small"):
         LatentDiffusion.load("smal")
+
+
+def test_diffusers_reads_the_schedule(tiny_model: Path) -> None:
+    """The folder's scheduler is diffusers' own, with the times of our sampler."""
+    scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(tiny_model / "scheduler")
+    scheduler.set_timesteps(sigmas=flow_times(8)[:-1])
+    assert scheduler.sigmas.tolist() == pytest.approx(flow_times(8))
+
+
+@pytest.mark.parametrize("name", list(CHAINS))
+def test_each_kind_of_diffusion_has_its_scheduler_in_diffusers(name: str) -> None:
+    """The schedule written for diffusers is the one that the networks are trained with."""
+    scheduler, process = SCHEDULERS[name], CHAINS[name].process
+    if isinstance(process, Schedule):
+        assert isinstance(scheduler, DDPMScheduler)
+        assert scheduler.alphas_cumprod.tolist() == pytest.approx(process.alpha_bar[1:].tolist(), rel=1e-4)
+    else:
+        assert scheduler.config["shift"] == 1

@@ -337,6 +337,12 @@ def test_fingerprint_of_an_image_set_is_that_of_its_metadata(tmp_path: Path) -> 
     assert fingerprint(folder) == sha256_file(folder / "metadata.csv")
 
 
+def test_fingerprint_of_a_model_is_that_of_its_description(tmp_path: Path) -> None:
+    """model.json has every part's hash in it; a word added to the card does not make another model."""
+    folder = make_folder(tmp_path / "model", {"model.json": "{}", "README.md": "card"})
+    assert fingerprint(folder) == sha256_file(folder / "model.json")
+
+
 def test_fingerprint_of_a_single_file_is_that_of_its_bytes(tmp_path: Path) -> None:
     """Two volumes given as files, not as folders, are two inputs; one that does not exist is none."""
     first, second = tmp_path / "first.nii", tmp_path / "second.nii"

@@ -83,14 +83,15 @@ def sha256_file(path: Path) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 of a folder's content: of `metadata.csv` for an image set (it has each image's hash), else of all files.
+    """SHA-256 of a folder's content: of the file that has the hash of each part, else of all files.
 
-    Of a single file, that of its bytes. Raises FileNotFoundError where there is neither.
+    That is `metadata.csv` in an image set, `model.json` in a model folder. Of a single file, that of its bytes. Raises FileNotFoundError where there is neither.
     """
     if not folder.is_dir():
         return sha256_file(folder)
-    if (folder / "metadata.csv").is_file():
-        return sha256_file(folder / "metadata.csv")
+    for name in ("metadata.csv", "model.json"):
+        if (folder / name).is_file():
+            return sha256_file(folder / name)
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != RECORD_NAME):
         digest.update(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}\n".encode())

@@ -4,6 +4,7 @@ model.json                   format version, kind of diffusion, latent scale, im
 conditions.json              the attributes the model knows
 autoencoder/, unet/          diffusers' config.json and weights
 condition_embedding/         weights of the small network that embeds conditions
+scheduler/                   the kind of diffusion as diffusers' configuration
 README.md, record.json       model card and provenance
 """
 
@@ -17,6 +18,8 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 from diffusers.models.unets.unet_2d import UNet2DModel
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -33,8 +36,13 @@ WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
 EMBEDDING = f"condition_embedding/{WEIGHTS_NAME}"
 PARTS = (
     "conditions.json", "autoencoder/config.json", f"autoencoder/{WEIGHTS_NAME}",
-    "unet/config.json", f"unet/{WEIGHTS_NAME}", EMBEDDING,
+    "unet/config.json", f"unet/{WEIGHTS_NAME}", "scheduler/scheduler_config.json", EMBEDDING,
 )  # fmt: skip
+SCHEDULERS = {
+    "flow": FlowMatchEulerDiscreteScheduler(shift=1.0),
+    "ddpm": DDPMScheduler(1000, beta_start=1e-4, beta_end=0.02, clip_sample=False),
+}
+"""What sampling.CHAINS are called in diffusers."""
 AGAIN = "Copy the folder again from where it was made, or train it again."
 
 
@@ -59,6 +67,7 @@ def save_model(model: LatentDiffusion, folder: Path, dtype: torch.dtype = torch.
     folder.mkdir(parents=True, exist_ok=True)
     _save_network(model.autoencoder, folder / "autoencoder", dtype)
     _save_network(model.denoiser.unet, folder / "unet", dtype)
+    SCHEDULERS[model.chain.name].save_config(folder / "scheduler")
     (folder / EMBEDDING).parent.mkdir(exist_ok=True)
     _write_weights(folder / EMBEDDING, model.denoiser.embed, dtype)
     (folder / "conditions.json").write_text(model.conditions.to_json() + "\n", encoding="utf-8")
