@@ -19,7 +19,7 @@ from .record import RECORD_NAME
 from .sheets import film_strip
 
 REQUESTS = (Request(n=48, where={"modality": "MR"}), Request(n=47, where={"modality": "CT"}))
-STEPS = 12
+STEPS = 10
 FRAMES = 8
 NEXT = """\
 What to try next:
