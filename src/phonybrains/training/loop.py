@@ -63,16 +63,9 @@ def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Ac
     network.train()
     while state.step < config.steps:
         rng = step_rng(seed, task.name, state.step, accelerator)
-        _set_rate(optimizer, config, state.step)
         with accelerator.autocast():
             loss = task.loss(network, rng, share)
-        optimizer.zero_grad(set_to_none=True)
-        accelerator.backward(loss)
-        norm = nn.utils.clip_grad_norm_(task.network.parameters(), config.clip)
-        optimizer.step()
-        state.step += 1
-        state.average()
-        total, since = total + torch.stack([loss.detach().float(), norm]), since + 1
+        total, since = total + _descend(state, loss, config, accelerator), since + 1
         due = [state.step % every == 0 or state.step == config.steps
                for every in (CHECK_EVERY, config.validate_every, config.checkpoint_every)]  # fmt: skip
         if any(due):
@@ -95,6 +88,18 @@ def step_rng(seed: int, name: str, step: int, accelerator: Accelerator) -> Gener
     words = np.random.SeedSequence([seed, *name.encode(), step]).generate_state(2)
     torch.manual_seed(int(words[1]) + accelerator.process_index)
     return Generator().manual_seed(int(words[0]))
+
+
+def _descend(state: TrainState, loss: Tensor, config: LoopConfig, accelerator: Accelerator) -> Tensor:
+    """One step down the gradient; returns (loss, gradient norm)."""
+    _set_rate(state.optimizer, config, state.step)
+    state.optimizer.zero_grad(set_to_none=True)
+    accelerator.backward(loss)
+    norm = nn.utils.clip_grad_norm_(state.network.parameters(), config.clip)
+    state.optimizer.step()
+    state.step += 1
+    state.average()
+    return torch.stack([loss.detach().float(), norm])
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, config: LoopConfig, step: int) -> None:

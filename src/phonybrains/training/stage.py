@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -23,7 +21,7 @@ from ..model.folder import model_folder
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.networks import Denoiser, build_autoencoder, build_unet
 from ..model.sampling import CHAINS
-from ..record import Record, as_input, draft_folder, is_published, publish
+from ..record import Record, as_input, draft_folder, is_published
 from ..sheets import contact_sheet
 from . import augment
 from .autoencoder import AutoencoderTask, Reconstruction
@@ -35,6 +33,7 @@ from .latents import encode_latents, load_latents
 from .loop import Progress as StepProgress
 from .loop import Task, fit
 from .perceptual import PerceptualDistance
+from .processes import accelerating, shared_draft
 
 LOG_NAME = "training/log.jsonl"
 
@@ -103,7 +102,7 @@ def train(
     record = Record("train", facts, config.seed, inputs, images.record.get("sources", ()))
     if not is_published(out, record):
         new = _start(images, config)
-        with _accelerator(config, draft_folder(out, record)) as accelerator:
+        with accelerating(config, draft_folder(out, record)) as accelerator:
             _train_and_publish(new, images, out, record, config, accelerator, show)
     shutil.rmtree(out / "work", ignore_errors=True)  # only now, so that a stop at any moment costs no training
     return out
@@ -149,7 +148,7 @@ def _take_weights(new: New, start: str) -> None:
 
 def _train_and_publish(new: New, images: ImageSet, out: Path, record: Record, config: TrainConfig,
                        accelerator: Accelerator, show: bool) -> None:  # fmt: skip
-    with _shared_draft(out, record, accelerator) as draft, _progress_bar(show and accelerator.is_main_process) as bar:
+    with shared_draft(out, record, accelerator) as draft, _progress_bar(show and accelerator.is_main_process) as bar:
         run = Run(draft, accelerator, config, bar)
         for folder in (run.work, draft / "training"):
             folder.mkdir(exist_ok=True)
@@ -204,48 +203,6 @@ def _sheet_of_reconstructions(task: AutoencoderTask, path: Path) -> None:
     x, y = next(iter(task.reconstructions(task.network)))
     pairs = torch.cat([x[:8], y[:8].clamp(-1, 1)])[:, 0].float().detach().cpu().numpy()
     contact_sheet(from_unit_range(pairs), path, columns=min(8, len(x)), side=256)
-
-
-@contextmanager
-def _accelerator(config: TrainConfig, draft: Path) -> Iterator[Accelerator]:
-    """accelerate's state is global to the process; it is left clean, for another training with other settings."""
-    precision = config.precision
-    if precision == "auto":
-        precision = "bf16" if _has_bf16() else "fp32"
-    accelerator = Accelerator(
-        mixed_precision="bf16" if precision == "bf16" else "no",
-        cpu=not torch.cuda.is_available(),
-        log_with="tensorboard",
-        project_dir=draft / "training",
-    )
-    try:
-        smallest = min(config.autoencoder.loop.batch_size, config.denoiser.loop.batch_size)
-        if smallest < accelerator.num_processes:
-            raise ConfigError(f"batch_size {smallest} is less than the {accelerator.num_processes} processes.")
-        yield accelerator
-    finally:
-        accelerator.state.destroy_process_group()
-        AcceleratorState._reset_state(reset_partial_state=True)
-
-
-def _has_bf16() -> bool:
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
-@contextmanager
-def _shared_draft(out: Path, record: Record, accelerator: Accelerator) -> Iterator[Path]:
-    """The draft folder, which the main process makes and publishes and the others only use."""
-    if accelerator.is_main_process:
-        with publish(out, record, resume=True) as draft:
-            accelerator.wait_for_everyone()
-            yield draft
-            accelerator.wait_for_everyone()
-    else:
-        accelerator.wait_for_everyone()
-        yield draft_folder(out, record)
-        accelerator.wait_for_everyone()
 
 
 def _progress_bar(show: bool) -> Progress:

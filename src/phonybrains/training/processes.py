@@ -1,0 +1,57 @@
+"""The processes that train together, on CPU or GPU, alone or started by torchrun."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from ..errors import ConfigError
+from ..record import Record, draft_folder, publish
+from .config import TrainConfig
+
+
+@contextmanager
+def accelerating(config: TrainConfig, draft: Path) -> Iterator[Accelerator]:
+    """accelerate's state is global to the process; it is left clean, for another training with other settings."""
+    precision = config.precision
+    if precision == "auto":
+        precision = "bf16" if _has_bf16() else "fp32"
+    accelerator = Accelerator(
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        cpu=not torch.cuda.is_available(),
+        log_with="tensorboard",
+        project_dir=draft / "training",
+    )
+    try:
+        smallest = min(config.autoencoder.loop.batch_size, config.denoiser.loop.batch_size)
+        if smallest < accelerator.num_processes:
+            raise ConfigError(f"batch_size {smallest} is less than the {accelerator.num_processes} processes.")
+        yield accelerator
+    finally:
+        accelerator.state.destroy_process_group()
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _has_bf16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+@contextmanager
+def shared_draft(out: Path, record: Record, accelerator: Accelerator) -> Iterator[Path]:
+    """The draft folder, which the main process makes and publishes and the others only use."""
+    if accelerator.is_main_process:
+        with publish(out, record, resume=True) as draft:
+            accelerator.wait_for_everyone()
+            yield draft
+            accelerator.wait_for_everyone()
+    else:
+        accelerator.wait_for_everyone()
+        yield draft_folder(out, record)
+        accelerator.wait_for_everyone()
