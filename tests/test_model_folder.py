@@ -59,6 +59,7 @@ def test_what_is_saved_is_what_is_loaded(tiny_model: Path, tmp_path: Path):
     assert second.conditions == first.conditions
     assert second.chain == first.chain
     assert second.scale == first.scale
+    assert first.card["parameters"] > 0
     assert (second.size, second.card) == (first.size, first.card)
     for part in PARTS:
         assert (tmp_path / "again" / part).read_bytes() == (tiny_model / part).read_bytes(), part

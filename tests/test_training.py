@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Generator, Tensor, nn
 
 import phonybrains.training.stage as stage
 from phonybrains.errors import ConfigError, ImageSetError, ModelError, OutputError, TrainingError
 from phonybrains.imageset import FIXED_COLUMNS, ImageSet, Row, to_unit_range, write_metadata, write_png
+from phonybrains.model.conditions import Number
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.networks import AutoencoderShape, build_autoencoder
 from phonybrains.model.sampling import CHAINS
@@ -105,15 +106,17 @@ def test_the_pixel_cache_is_written_once(tmp_path: Path):
     assert {p.name for p in tmp_path.iterdir()} == {"pixels.npy"}
 
 
-def test_splits_are_kept_apart(corpus: Corpus, phantom_corpus: Path):
+def test_splits_are_kept_apart(corpus: Corpus, phantom_corpus: Path, tmp_path: Path):
     """Train and validation rows are those of the set, test rows are in neither; conditions come from train alone."""
     rows = ImageSet.open(phantom_corpus).rows
     assert {rows[i].split for i in corpus.train.tolist()} == {"train"}
     assert {rows[i].split for i in corpus.validation.tolist()} == {"validation"}
     assert len(corpus.train) + len(corpus.validation) < len(rows)
-    ages = [rows[i]["age_years"] for i in corpus.train.tolist()]
-    age = next(a for a in corpus.conditions.attributes if a.name == "age_years")
-    assert (age.low, age.high) == (min(ages), max(ages))  # type: ignore[union-attr]
+    folder = image_set(tmp_path / "set", noise_images(3))
+    three = ((20.0, "train"), (30.0, "train"), (90.0, "validation"))
+    found = zip(ImageSet.open(folder).rows, three, strict=True)
+    write_metadata(folder, [replace(r, split=split, attributes={"age": age}) for r, (age, split) in found])
+    assert check_corpus(ImageSet.open(folder), ("age",), 32).attributes[1] == Number("age", 20.0, 30.0)
 
 
 def test_without_a_validation_split_the_training_images_serve(tmp_path: Path):
@@ -167,13 +170,14 @@ def test_the_autoencoder_is_trained_on_crops(corpus: Corpus):
     task = AutoencoderTask(network, corpus, config, None, CPU)
     for share in (slice(0, 4, 1), slice(0, 4, 2), slice(1, 4, 2)):
         assert task.loss(network, Generator().manual_seed(3), share).item() == 0
-    (whole, noise, scale), (even, *_), (odd, *_) = network.calls
+    (whole, noise, scale), (even, even_noise, _), (odd, odd_noise, _) = network.calls
     assert whole.shape == (4, 1, 32, 32)
     assert noise.shape == (4, 4, 4, 4)
     assert noise.std().item() == pytest.approx(0.05, rel=0.2)
     assert scale == 1
     assert torch.equal(whole[::2], even)
     assert torch.equal(whole[1::2], odd)
+    assert not torch.equal(even_noise, odd_noise)
     assert len({c.numpy().tobytes() for c in whole}) == 4
 
 
@@ -228,14 +232,21 @@ def test_the_denoiser_sees_each_version_with_its_parameters(corpus: Corpus):
 
 def test_shares_make_up_the_batch_of_the_denoiser(corpus: Corpus):
     """Two processes show between them the images and times that one shows, each with noise of its own."""
-    network = Recorder()
-    task = DenoiserTask(network, corpus, some_latents(corpus), CHAINS["flow"], micro().denoiser, CPU)
+    batches: list[Any] = []
+
+    class Recorded(DenoiserTask):
+        def errors(self, network: nn.Module, *batch: Any) -> Tensor:
+            batches.append((batch[0], batch[1], batch[4].initial_seed()))
+            return batch[0][:, 0, 0, 0] * 0
+
+    task = Recorded(nn.Identity(), corpus, some_latents(corpus), CHAINS["flow"], micro().denoiser, CPU)
     for share in (slice(0, 4, 1), slice(0, 4, 2), slice(1, 4, 2)):
-        task.loss(network, Generator().manual_seed(3), share)
-    (_, whole, *_), (x_even, even, *_), (x_odd, odd, *_) = network.calls
-    assert torch.equal(whole[::2], even)
-    assert torch.equal(whole[1::2], odd)
-    assert not torch.equal(x_even, x_odd)
+        task.loss(task.network, Generator().manual_seed(3), share)
+    whole, even, odd = batches
+    for place in (0, 1):
+        assert torch.equal(whole[place][::2], even[place])
+        assert torch.equal(whole[place][1::2], odd[place])
+    assert even[2] != odd[2]
 
 
 @pytest.mark.parametrize(("chain", "expected"), [("flow", 2.0), ("ddpm", 1.0)])
@@ -257,7 +268,8 @@ def test_validation_is_the_same_every_time(corpus: Corpus):
     task = DenoiserTask(network, corpus, some_latents(corpus), CHAINS["flow"], micro().denoiser, CPU)
     first, again = task.validate(network), task.validate(network)
     assert first == again
-    for _, _, condition, augmentation in network.calls:
+    for x_t, _, condition, augmentation in network.calls:
+        assert x_t.max() < 100  # version 1 begins at 1000
         assert not augmentation.any()
         assert bool((condition[:, None] == corpus.encoded[corpus.validation]).all(-1).any(-1).all())
     assert task.mean_error(network, corpus.train) != first
@@ -332,6 +344,13 @@ def test_latents_are_standardised_by_the_training_images(corpus: Corpus, coder: 
     ))  # fmt: skip
     assert load_latents(path, only_train).scale == first.scale
     assert set(first.scale.statistics) == {"MR", "CT"}
+
+
+def test_latents_without_variance_do_not_become_nan(corpus: Corpus, tmp_path: Path):
+    """A channel that is the same everywhere is divided by something small, not by nothing."""
+    n = len(corpus.modalities)
+    save_file({"values": torch.ones(1, n, 4, 2, 2), "parameters": torch.zeros(1, n, augment.WIDTH)}, tmp_path / "z")
+    assert not load_latents(tmp_path / "z", corpus).values.any()
 
 
 # The stage
