@@ -28,7 +28,7 @@ from phonybrains.model.sampling import CHAINS
 from phonybrains.training import augment
 from phonybrains.training.autoencoder import AutoencoderTask
 from phonybrains.training.config import TrainConfig, load_train_config
-from phonybrains.training.corpus import Corpus, check_corpus
+from phonybrains.training.corpus import Corpus, check_corpus, shared_units
 from phonybrains.training.denoiser import DenoiserTask
 from phonybrains.training.latents import Latents, encode_latents, load_latents
 from phonybrains.training.stage import train
@@ -621,3 +621,16 @@ def test_a_run_that_diverges_keeps_its_draft(phantom_corpus: Path, tmp_path: Pat
     draft = next(tmp_path.glob(".model.*.partial"))
     assert (draft / "work" / "autoencoder.safetensors").is_file()
     assert AcceleratorState._shared_state == {}
+
+
+def test_units_are_kept_where_images_agree(phantom_corpus: Path):
+    """A modality whose images differ in slope has no unit of its own; 16-bit slopes become those of 8 bit."""
+    images = ImageSet.open(phantom_corpus)
+    wide = replace(images, bits=16)
+    ct = images.where(modality="CT").rows[0]
+    assert shared_units(images)["CT"] == (ct.slope, ct.intercept, "HU")
+    assert shared_units(wide)["CT"] == (ct.slope * 257, ct.intercept, "HU")
+    train = next(row for row in images.rows if (row.modality, row.split) == ("CT", "train"))
+    other = replace(images, rows=(*images.rows, replace(train, slope=2.0)))
+    assert "CT" not in shared_units(other)
+    assert "MR" in shared_units(other)

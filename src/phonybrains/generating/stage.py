@@ -84,7 +84,9 @@ class Work:
                 attributes[f"condition_{name}" if name in FIXED_COLUMNS else name] = value
         digest = hashlib.sha256((draft / file_name(index)).read_bytes()).hexdigest()
         modality = str(wanted["modality"] or "")
-        return Row(file_name(index), digest, modality, synthetic=True, source=self.name, attributes=attributes)
+        slope, intercept, unit = self.model.units.get(modality, (1.0, 0.0, "a.u."))
+        return Row(file_name(index), digest, modality, synthetic=True, source=self.name, slope=slope,
+                   intercept=intercept, unit=unit, attributes=attributes)  # fmt: skip
 
 
 def generate(

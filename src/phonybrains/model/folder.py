@@ -77,6 +77,7 @@ def save_model(model: LatentDiffusion, folder: Path, dtype: torch.dtype = torch.
         "size": model.size,
         "augmentation_width": model.denoiser.augmentation_width,
         "latent_scale": model.scale.statistics,
+        "units": model.units,
         "card": model.card,
         "sha256": {part: sha256_file(folder / part) for part in PARTS},
     }
@@ -98,10 +99,14 @@ def load_model(name: str | Path) -> LatentDiffusion:
         scale = _read_scale(content["latent_scale"], autoencoder.config["latent_channels"])
         return LatentDiffusion(
             autoencoder, denoiser, conditions, scale, CHAINS[content["diffusion"]], int(content["size"]),
-            content.get("card", {}),
+            _read_units(content.get("units", {})), content.get("card", {}),
         )  # fmt: skip
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: its parts do not fit together ({brief(error)}). {AGAIN}") from None
+
+
+def _read_units(units: dict[str, Any]) -> dict[str, tuple[float, float, str]]:
+    return {modality: (float(a), float(b), str(unit)) for modality, (a, b, unit) in units.items()}
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

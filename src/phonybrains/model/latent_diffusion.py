@@ -64,7 +64,11 @@ class Generated:
 
 @dataclass
 class LatentDiffusion:
-    """Autoencoder, denoiser, conditions, latent scale and diffusion chain; `card` is free for facts about the model."""
+    """Autoencoder, denoiser, conditions, latent scale and diffusion chain.
+
+    units: slope, intercept and unit of generated pixels, for each modality whose training images agree on them.
+    card: free for facts about the model.
+    """
 
     autoencoder: AutoencoderDC
     denoiser: Denoiser
@@ -72,6 +76,7 @@ class LatentDiffusion:
     scale: LatentScale
     chain: Chain = CHAINS["flow"]
     size: int = 256
+    units: Mapping[str, tuple[float, float, str]] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

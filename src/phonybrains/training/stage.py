@@ -27,7 +27,7 @@ from . import augment
 from .autoencoder import AutoencoderTask, Reconstruction
 from .card import model_card
 from .config import LoopConfig, TrainConfig, load_train_config
-from .corpus import Corpus, check_corpus
+from .corpus import Corpus, check_corpus, shared_units
 from .denoiser import DenoiserTask
 from .latents import encode_latents, load_latents
 from .loop import Progress as StepProgress
@@ -186,7 +186,7 @@ def _train_both(run: Run, images: ImageSet, new: New) -> tuple[LatentDiffusion, 
     accelerator.wait_for_everyone()
     latents = load_latents(cache, corpus)
     model = LatentDiffusion(reconstruction.autoencoder, denoiser, corpus.conditions, latents.scale,
-                            CHAINS[config.diffusion], images.height)  # fmt: skip
+                            CHAINS[config.diffusion], images.height, shared_units(images))  # fmt: skip
     task = DenoiserTask(denoiser, corpus, latents, model.chain, config.denoiser, device)
     for progress in run.follow(task, config.denoiser.loop):
         made = model.generate(16, steps=8, seed=config.seed).images
