@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: more threads slow small tensors down
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
 
 settings.register_profile("phonybrains", derandomize=True, deadline=None, database=None)
 settings.load_profile("phonybrains")
