@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -41,8 +40,8 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
 WAIT_S = 120
 
 
-def config(**values: Any) -> TrainConfig:
-    return load_train_config("tiny", **SETTINGS | values)
+def config() -> TrainConfig:
+    return load_train_config("tiny", **SETTINGS)
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -54,9 +53,12 @@ def results(folder: Path) -> dict[str, bytes]:
     }
 
 
+MEANS = [signal.SIGKILL]
+
+
 def die() -> None:
-    """kill -9, from inside."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    """kill -9, or what MEANS says, from inside."""
+    os.kill(os.getpid(), MEANS[0])
 
 
 class Deadly:
@@ -122,12 +124,13 @@ DEATHS: dict[str, Callable[[], object]] = {
 """In the order in which a training comes past them."""
 
 
-def child(corpus: Path, out: Path, death: str | None, values: dict[str, Any]) -> None:
-    """The body of a process that trains, and dies if told to. Quiet, because it may be meant to fail."""
+def child(corpus: Path, out: Path, death: str | None, means: signal.Signals) -> None:
+    """The body of a process that trains, and dies if told to."""
     torch.set_num_threads(1)
+    MEANS[0] = means
     if death is not None:
         DEATHS[death]()
-    train(corpus, out, config(**values), show=False)
+    train(corpus, out, config(), show=False)
 
 
 class Trainer:
@@ -138,14 +141,14 @@ class Trainer:
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["phonybrains.training.stage"])
 
-    def start(self, out: Path, death: str | None = None, **values: Any) -> BaseProcess:
-        process = self.context.Process(target=child, args=(self.corpus, out, death, values), daemon=True)
+    def start(self, out: Path, death: str | None = None, means: signal.Signals = signal.SIGKILL) -> BaseProcess:
+        process = self.context.Process(target=child, args=(self.corpus, out, death, means), daemon=True)
         process.start()
         return process
 
-    def run(self, out: Path, death: str | None = None, **values: Any) -> int:
+    def run(self, out: Path, death: str | None = None, means: signal.Signals = signal.SIGKILL) -> int:
         """Train to the end or the death; the exit code."""
-        process = self.start(out, death, **values)
+        process = self.start(out, death, means)
         process.join(WAIT_S)
         if process.exitcode is None:
             process.kill()
@@ -197,20 +200,21 @@ def test_killed_once(trainer: Trainer, undisturbed: dict[str, bytes], tmp_path: 
 
 def test_killed_at_random_moments(trainer: Trainer, undisturbed: dict[str, bytes], tmp_path: Path):
     """Killed -9 from outside, again and again, after any part of the time that a whole training takes."""
-    begun = time.monotonic()
-    assert trainer.run(tmp_path / "timed") == 0
-    whole, out, rng, kills = time.monotonic() - begun, tmp_path / "model", random.Random(0), 0
-    shutil.rmtree(tmp_path / "timed")
+    out, rng, kills, whole = tmp_path / "model", random.Random(0), 0, 3.0
     for attempt in range(60):
         process = trainer.start(out)
-        process.join(whole * rng.uniform(0.05, 0.5 + 0.1 * attempt))
-        if process.exitcode is not None:
-            assert process.exitcode == 0
+        process.join(whole * rng.uniform(0.05, 0.4 + 0.1 * attempt))
+        if process.exitcode is None:
+            process.kill()
+            process.join(WAIT_S)
+            kills += 1
+        elif kills:
             break
-        process.kill()
-        process.join(WAIT_S)
-        kills += 1
-    assert kills >= 1
+        else:  # a fast machine: once more, with less time
+            shutil.rmtree(out)
+            whole /= 2
+    assert kills
+    assert process.exitcode == 0
     assert results(out) == undisturbed
     assert_published_alone(out)
 
@@ -218,16 +222,8 @@ def test_killed_at_random_moments(trainer: Trainer, undisturbed: dict[str, bytes
 def test_interrupted_from_the_keyboard(trainer: Trainer, undisturbed: dict[str, bytes], tmp_path: Path):
     """Ctrl-C in each stage: the process ends with an error, the draft stays, and the same call goes on in it."""
     out = tmp_path / "model"
-    for name in ("autoencoder", "denoiser"):
-        process = trainer.start(out)
-        deadline = time.monotonic() + WAIT_S
-        while not list(tmp_path.glob(f".model.*.partial/work/{name}.safetensors")):
-            assert process.is_alive()
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        os.kill(process.pid or 0, signal.SIGINT)
-        process.join(WAIT_S)
-        assert process.exitcode == 1
+    for death in ("between checkpoints", "while latents are encoded", "between the denoiser's checkpoints"):
+        assert trainer.run(out, death, signal.SIGINT) == 1
         assert not out.exists()
     assert trainer.run(out) == 0
     assert results(out) == undisturbed
