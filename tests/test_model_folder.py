@@ -60,6 +60,7 @@ def test_what_is_saved_is_what_is_loaded(tiny_model: Path, tmp_path: Path):
     assert second.chain == first.chain
     assert second.scale == first.scale
     assert first.card["parameters"] > 0
+    assert second.units == first.units == {"MR": (1.0, 0.0, "a.u."), "CT": (80 / 255, 0.0, "HU")}
     assert (second.size, second.card) == (first.size, first.card)
     for part in PARTS:
         assert (tmp_path / "again" / part).read_bytes() == (tiny_model / part).read_bytes(), part
@@ -193,6 +194,7 @@ def test_a_description_that_is_none(copy: Path, text: str):
         ("diffusion", "warp"),
         ("size", "big"),
         ("augmentation_width", 7),
+        ("units", {"MR": [1.0, 0.0]}),
         ("latent_scale", {}),
         ("latent_scale", 3),
         ("latent_scale", {"MR": [[0, 0], [1, 1]]}),
@@ -205,6 +207,8 @@ def test_a_description_that_does_not_fit(copy: Path, key: str, value: object):
     change_json(copy / "model.json", lambda content: content.update({key: value}))
     with pytest.raises(ModelError, match="do not fit together"):
         LatentDiffusion.load(copy)
+    if key == "units":  # the first models had none
+        return
     change_json(copy / "model.json", lambda content: content.pop(key))
     with pytest.raises(ModelError, match=f"do not fit together.*{key}"):
         LatentDiffusion.load(copy)

@@ -19,11 +19,12 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 
 import phonybrains.training.corpus as corpus_module
 import phonybrains.training.stage as stage
-from phonybrains.errors import OutputError
+from phonybrains.errors import ConfigError, OutputError
 from phonybrains.imageset import ImageSet
 from phonybrains.model.folder import PARTS
 from phonybrains.model.latent_diffusion import LatentDiffusion
@@ -390,7 +391,7 @@ def test_two_processes(phantom_corpus: Path, undisturbed: dict[str, bytes], tmp_
 
 def test_more_processes_than_images_in_a_batch(phantom_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A batch that cannot be shared is refused before anything is written."""
-    monkeypatch.setattr(stage.Accelerator, "num_processes", property(lambda self: 5))
-    with pytest.raises(stage.ConfigError, match="batch_size 4 is less than the 5 processes"):
+    monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: 5))
+    with pytest.raises(ConfigError, match="batch_size 4 is less than the 5 processes"):
         train(phantom_corpus, tmp_path / "model", config(), show=False)
     assert list(tmp_path.iterdir()) == []
