@@ -634,3 +634,11 @@ def test_units_are_kept_where_images_agree(phantom_corpus: Path):
     other = replace(images, rows=(*images.rows, replace(train, slope=2.0)))
     assert "CT" not in shared_units(other)
     assert "MR" in shared_units(other)
+
+
+def test_no_file_names_the_machine(tiny_model: Path):
+    """TensorBoard puts the host's name into its files' names; a model that is shared must not carry it."""
+    events = sorted(path.name for path in (tiny_model / "training" / "tensorboard").iterdir())
+    assert events == ["events.out.tfevents.0000"]
+    logged = EventAccumulator(str(tiny_model / "training" / "tensorboard")).Reload()
+    assert "denoiser/loss" in logged.Tags()["scalars"]

@@ -157,6 +157,7 @@ def _train_and_publish(new: New, images: ImageSet, out: Path, record: Record, co
         for tracker in accelerator.trackers:
             tracker.finish()
         if accelerator.is_main_process:
+            _name_events(draft / "training" / "tensorboard")
             record.results.update(figures)
             model.card = figures
             model.save(draft)
@@ -197,6 +198,12 @@ def _train_both(run: Run, images: ImageSet, new: New) -> tuple[LatentDiffusion, 
     figures["images seen by the denoiser"] = config.denoiser.loop.steps * config.denoiser.loop.batch_size
     figures["parameters"] = sum(p.numel() for n in (denoiser, reconstruction) for p in n.parameters())
     return model, figures
+
+
+def _name_events(folder: Path) -> None:
+    """Give TensorBoard's files names without that of this machine."""
+    for number, path in enumerate(sorted(folder.glob("events.out.tfevents.*"))):
+        path.rename(folder / f"events.out.tfevents.{number:04d}")
 
 
 def _sheet_of_reconstructions(task: AutoencoderTask, path: Path) -> None:
