@@ -17,7 +17,7 @@ from phonybrains.diffusion.process import Schedule
 from phonybrains.diffusion.sampler import flow_times
 from phonybrains.errors import ModelError
 from phonybrains.model import folder as model_folder
-from phonybrains.model.folder import PARTS, SCHEDULERS
+from phonybrains.model.folder import FEW_STEP_PARTS, PARTS, SCHEDULERS
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.sampling import CHAINS
 from phonybrains.record import sha256_file
@@ -101,11 +101,12 @@ def test_a_loaded_model_is_ready_to_generate(tiny_model: Path):
 
 def test_the_folder_is_json_and_safetensors(tiny_model: Path):
     """No pickle; every part is listed with its hash, and readable by all whom the umask lets read."""
-    names = {p.name for p in tiny_model.rglob("*") if p.is_file() and "training" not in p.parts}
-    assert names == {"README.md", "record.json", "model.json", *(Path(part).name for part in PARTS)}
-    assert {Path(name).suffix for name in names} == {".md", ".json", ".safetensors"}
+    parts = {str(p.relative_to(tiny_model)) for p in tiny_model.rglob("*") if p.is_file() and "training" not in p.parts}
+    parts -= {"README.md", "record.json", "model.json"}
+    assert parts == {*PARTS, *FEW_STEP_PARTS}
+    assert {Path(part).suffix for part in parts} == {".json", ".safetensors"}
     hashes = json.loads((tiny_model / "model.json").read_text())["sha256"]
-    assert hashes == {part: sha256_file(tiny_model / part) for part in PARTS}
+    assert hashes == {part: sha256_file(tiny_model / part) for part in parts}
     modes = {stat.S_IMODE((tiny_model / part).stat().st_mode) for part in PARTS}
     assert modes == {stat.S_IMODE((tiny_model / "record.json").stat().st_mode)}
 

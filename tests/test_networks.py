@@ -14,9 +14,9 @@ from phonybrains.training.config import load_train_config
 SMALL = DenoiserShape(widths=(16, 32), layers=1, dropout=0.3)
 
 
-def denoiser(condition_width: int = 5, augmentation_width: int = 6) -> Denoiser:
+def denoiser(condition_width: int = 5, extra_width: int = 6) -> Denoiser:
     torch.manual_seed(0)
-    return Denoiser(build_unet(SMALL, 4, 8), condition_width, augmentation_width)
+    return Denoiser(build_unet(SMALL, 4, 8), condition_width, extra_width)
 
 
 def stirred(network: nn.Module) -> nn.Module:

@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .process import Flow, Predict, Process, Rng, Schedule, normal_like
+from .process import Flow, Predict, Process, Rng, Schedule, column, normal_like
 
 FreshNoise = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """fresh(a_t, s_t, a_r, s_r): how much of the noise left at r < t is drawn anew, 0 … s_r."""
@@ -50,20 +50,40 @@ def sample(predict: Predict, x: Tensor, times: Sequence[float], process: Process
 
 
 def heun(predict: Predict, x: Tensor, times: Sequence[float], process: Process) -> Iterator[Tensor]:
-    """Walk x down the given times by Heun's second-order method: two evaluations a step, one in the last.
-
-    Any process becomes the straight path when x is divided by a + s; τ = s / (a + s).  [Karras 2022, alg. 1]
-    """
+    """Walk x down the given times by Heun's second-order method: two evaluations a step, one in the last."""
     for t, r in _pairs(x, times, process):
-        scale_t, scale_r = _span(t, process), _span(r, process)
-        tau_t, tau_r = process.noise(t) / scale_t, process.noise(r) / scale_r
-        u = x / scale_t.to(x)
-        velocity = (u - predict(x, t)) / tau_t.to(x)
-        ahead = u + (tau_r - tau_t).to(x) * velocity
-        if bool((tau_r > 0).all()):
-            velocity_ahead = (ahead - predict(ahead * scale_r.to(x), r)) / tau_r.to(x)
-            ahead = u + (tau_r - tau_t).to(x) * (velocity + velocity_ahead) / 2
-        x = ahead * scale_r.to(x)
+        x = heun_step(predict, x, t, r, process)
+        yield x
+
+
+def heun_step(predict: Predict, x: Tensor, t: Tensor, r: Tensor, process: Process) -> Tensor:
+    """One step of Heun's method from t to r, (B,) each; where r is 0, of Euler's.  [Karras 2022, alg. 1]"""
+    velocity = straight_velocity(predict(x, t), x, t, process)
+    ahead = move(x, velocity, t, r, process)
+    if not bool((r > 0).any()):
+        return ahead
+    later = r.clamp(min=torch.finfo(r.dtype).tiny if r.is_floating_point() else 1)
+    velocity_ahead = straight_velocity(predict(ahead, later), ahead, later, process)
+    mean = torch.where(column(r) > 0, (velocity + velocity_ahead) / 2, velocity)
+    return move(x, mean, t, r, process)
+
+
+def adams(predict: Predict, x: Tensor, times: Sequence[float], process: Process) -> Iterator[Tensor]:
+    """Walk x down the given times by the second-order Adams-Bashforth method: one evaluation a step.
+
+    The velocity halfway is guessed from those here and one step back.  [Zhang 2023, DEIS, sec. 3.3; Liu 2022, PNDM]
+    """
+    before: tuple[Tensor, Tensor] | None = None
+    for t, r in _pairs(x, times, process):
+        velocity = straight_velocity(predict(x, t), x, t, process)
+        tau_t, tau_r = _tau(t, process), _tau(r, process)
+        halfway = velocity
+        if before:
+            tau_before, velocity_before = before
+            share = (tau_t - tau_r) / (2 * (tau_before - tau_t))
+            halfway = velocity + share.to(x) * (velocity - velocity_before)
+        before = tau_t, velocity
+        x = move(x, halfway, t, r, process)
         yield x
 
 
@@ -95,5 +115,20 @@ def _pairs(x: Tensor, times: Sequence[float], process: Process) -> Iterator[tupl
         yield t.expand(len(x)), r.expand(len(x))
 
 
+def straight_velocity(x_0: Tensor, x_t: Tensor, t: Tensor, process: Process) -> Tensor:
+    """(x_t / (a + s) - x_0) / τ: any process runs along a straight path when x is divided by a + s; τ = s / (a + s)."""
+    return (x_t / _span(t, process).to(x_t) - x_0) / _tau(t, process).to(x_t)
+
+
+def move(x_t: Tensor, velocity: Tensor, t: Tensor, r: Tensor, process: Process) -> Tensor:
+    """x_r, from x_t along a velocity of the straight path."""
+    ahead = x_t / _span(t, process).to(x_t) + (_tau(r, process) - _tau(t, process)).to(x_t) * velocity
+    return ahead * _span(r, process).to(x_t)
+
+
 def _span(t: Tensor, process: Process) -> Tensor:
     return process.signal(t) + process.noise(t)
+
+
+def _tau(t: Tensor, process: Process) -> Tensor:
+    return process.noise(t) / _span(t, process)

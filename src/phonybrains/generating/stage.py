@@ -21,7 +21,6 @@ from ..model.conditions import Value
 from ..model.folder import model_folder
 from ..model.latent_diffusion import LatentDiffusion, Sampling
 from ..model.networks import Count
-from ..model.sampling import sampler_named
 from ..record import Record, as_input, is_published
 from ..sheets import contact_sheet
 from .processes import Share, shared_draft, together, wait_for_all
@@ -41,7 +40,8 @@ class GenerateConfig(Config):
 
     requests: tuple[Request, ...]
     seed: Annotated[int, Field(ge=0)] = Sampling.seed
-    steps: Count = Sampling.steps
+    steps: Count | None = Sampling.steps
+    """None are the model's own."""
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Sampling.guidance
     sampler: str = Sampling.sampler
 
@@ -151,14 +151,14 @@ def _prepare(model: LatentDiffusion, name: str, config: GenerateConfig, batch_si
     """Check what is asked for against the model, and settle the conditions of every image."""
     if batch_size < 1:
         raise ConfigError("the batch size must be at least 1.")
-    sampler_named(config.sampler, model.chain)
+    sampling = model.settle(Sampling(config.seed, config.steps, config.guidance, config.sampler))
     requests = [Request(n=r.n, where=model.conditions.check(r.where)) for r in config.requests]
     wanted: list[Mapping[str, Attribute]] = []
     for request in requests:
         indices = range(len(wanted), len(wanted) + request.n)
         wanted += model.ask(indices, request.where, config.seed)
-    settled = config.model_copy(update={"requests": tuple(requests), "sampler": config.sampler or model.chain.sampler})
-    return Work(model, name, wanted, settled, batch_size)
+    settled = {"requests": tuple(requests), "steps": sampling.steps, "sampler": sampling.sampler}
+    return Work(model, name, wanted, config.model_copy(update=settled), batch_size)
 
 
 def _is_whole(path: Path, size: int) -> bool:

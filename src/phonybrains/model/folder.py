@@ -4,6 +4,7 @@ model.json                   format version, kind of diffusion, latent scale, im
 conditions.json              the attributes the model knows
 autoencoder/, unet/          diffusers' config.json and weights
 condition_embedding/         weights of the small network that embeds conditions
+few_step_…/                  the same two, tuned for few steps, if the model has them
 scheduler/                   the kind of diffusion as diffusers' configuration
 README.md, record.json       model card and provenance
 """
@@ -33,11 +34,16 @@ from .tensors import brief, write_tensors
 
 FORMAT_VERSION = 1
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
-EMBEDDING = f"condition_embedding/{WEIGHTS_NAME}"
-PARTS = (
-    "conditions.json", "autoencoder/config.json", f"autoencoder/{WEIGHTS_NAME}",
-    "unet/config.json", f"unet/{WEIGHTS_NAME}", "scheduler/scheduler_config.json", EMBEDDING,
-)  # fmt: skip
+UNET, EMBEDDING, FEW_STEP = "unet", "condition_embedding", "few_step_"
+
+
+def _denoiser_parts(prefix: str = "") -> tuple[str, ...]:
+    return (f"{prefix}{UNET}/config.json", f"{prefix}{UNET}/{WEIGHTS_NAME}", f"{prefix}{EMBEDDING}/{WEIGHTS_NAME}")
+
+
+PARTS = ("conditions.json", "autoencoder/config.json", f"autoencoder/{WEIGHTS_NAME}",
+         "scheduler/scheduler_config.json", *_denoiser_parts())  # fmt: skip
+FEW_STEP_PARTS = _denoiser_parts(FEW_STEP)
 SCHEDULERS = {
     "flow": FlowMatchEulerDiscreteScheduler(shift=1.0),
     "ddpm": DDPMScheduler(1000, beta_start=1e-4, beta_end=0.02, clip_sample=False),
@@ -65,21 +71,24 @@ def model_folder(name: str | Path) -> Path:
 def save_model(model: LatentDiffusion, folder: Path, dtype: torch.dtype = torch.float16) -> None:
     """Write a model folder; weights are rounded to `dtype`, which halves the size."""
     folder.mkdir(parents=True, exist_ok=True)
+    parts = PARTS
     _save_network(model.autoencoder, folder / "autoencoder", dtype)
-    _save_network(model.denoiser.unet, folder / "unet", dtype)
+    _save_denoiser(model.denoiser, folder, dtype)
+    if model.few_step:
+        _save_denoiser(model.few_step, folder, dtype, FEW_STEP)
+        parts += FEW_STEP_PARTS
     SCHEDULERS[model.chain.name].save_config(folder / "scheduler")
-    (folder / EMBEDDING).parent.mkdir(exist_ok=True)
-    _write_weights(folder / EMBEDDING, model.denoiser.embed, dtype)
     (folder / "conditions.json").write_text(model.conditions.to_json() + "\n", encoding="utf-8")
     content = {
         "format_version": FORMAT_VERSION,
         "diffusion": model.chain.name,
         "size": model.size,
-        "augmentation_width": model.denoiser.augmentation_width,
+        "steps": model.steps,
+        "augmentation_width": model.denoiser.extra_width,
         "latent_scale": model.scale.statistics,
         "units": model.units,
         "card": model.card,
-        "sha256": {part: sha256_file(folder / part) for part in PARTS},
+        "sha256": {part: sha256_file(folder / part) for part in parts},
     }
     (folder / "model.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -88,18 +97,16 @@ def load_model(name: str | Path) -> LatentDiffusion:
     """Read and check a model folder, or a shipped model by name. Raises ModelError naming the part and what to do."""
     folder = model_folder(name)
     content = _read_description(folder)
-    autoencoder, unet = (
-        _load_network(AutoencoderDC, folder / "autoencoder"),
-        _load_network(UNet2DModel, folder / "unet"),
-    )
+    autoencoder = _load_network(AutoencoderDC, folder / "autoencoder")
     try:
         conditions = Conditions.from_json((folder / "conditions.json").read_text(encoding="utf-8"))
-        denoiser = Denoiser(unet, conditions.width, int(content["augmentation_width"]))
-        denoiser.embed.load_state_dict(_load_weights(folder / EMBEDDING))
+        denoiser = _load_denoiser(folder, conditions.width, int(content["augmentation_width"]))
+        few_step = _load_denoiser(folder, conditions.width, 1, FEW_STEP) if _has_few_step(content) else None
         scale = _read_scale(content["latent_scale"], autoencoder.config["latent_channels"])
         return LatentDiffusion(
-            autoencoder, denoiser, conditions, scale, CHAINS[content["diffusion"]], int(content["size"]),
-            _read_units(content.get("units", {})), content.get("card", {}),
+            autoencoder, denoiser, conditions, scale, CHAINS[content["diffusion"]],
+            int(content["size"]), few_step=few_step, steps=int(content.get("steps", 16)),
+            units=_read_units(content.get("units", {})), card=content.get("card", {}),
         )  # fmt: skip
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: its parts do not fit together ({brief(error)}). {AGAIN}") from None
@@ -119,7 +126,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if version > FORMAT_VERSION:
         raise ModelError(f"{path}: format version {version} is newer than this phonybrains reads ({FORMAT_VERSION}). "
                          "Upgrade phonybrains.")  # fmt: skip
-    for part in PARTS:
+    for part in (*PARTS, *(FEW_STEP_PARTS if _has_few_step(content) else ())):
         if not (folder / part).is_file():
             raise ModelError(f"{folder / part} is missing. {AGAIN}")
         if sha256_file(folder / part) != hashes.get(part):
@@ -127,11 +134,29 @@ def _read_description(folder: Path) -> dict[str, Any]:
     return content
 
 
+def _has_few_step(content: dict[str, Any]) -> bool:
+    return any(part.startswith(FEW_STEP) for part in content["sha256"])
+
+
 def _read_scale(statistics: dict[str, Any], channels: int) -> LatentScale:
     table = torch.tensor(list(statistics.values()))
     if table.shape[1:] != (2, channels) or not bool(table.isfinite().all()) or not bool((table[:, 1] > 0).all()):
         raise ValueError(f"latent_scale in model.json is not a mean and a deviation for each of {channels} channels")
     return LatentScale(statistics)
+
+
+def _save_denoiser(denoiser: Denoiser, folder: Path, dtype: torch.dtype, prefix: str = "") -> None:
+    _save_network(denoiser.unet, folder / f"{prefix}{UNET}", dtype)
+    path = folder / f"{prefix}{EMBEDDING}" / WEIGHTS_NAME
+    path.parent.mkdir(exist_ok=True)
+    _write_weights(path, denoiser.embed, dtype)
+
+
+def _load_denoiser(folder: Path, condition_width: int, extra_width: int, prefix: str = "") -> Denoiser:
+    unet = _load_network(UNet2DModel, folder / f"{prefix}{UNET}")
+    denoiser = Denoiser(unet, condition_width, extra_width)
+    denoiser.embed.load_state_dict(_load_weights(folder / f"{prefix}{EMBEDDING}" / WEIGHTS_NAME))
+    return denoiser
 
 
 def _save_network(network: AutoencoderDC | UNet2DModel, folder: Path, dtype: torch.dtype) -> None:

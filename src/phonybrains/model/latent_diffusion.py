@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..diffusion.guidance import guide
-from ..diffusion.process import q_sample
+from ..diffusion.process import Predict, q_sample
 from ..errors import ConfigError
 from ..imageset import from_unit_range
 from .conditions import Conditions, Value
 from .networks import Denoiser
-from .sampling import CHAINS, Chain, sampler_named
+from .sampling import CHAINS, FEW, SHORTCUT, Chain, sampler_named
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class LatentScale:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample: seed, number of steps, guidance strength, sampler (empty: the model's own best), batch size."""
+    """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size."""
 
     seed: int = 0
-    steps: int = 16
+    steps: int | None = None
     guidance: float = 1.0
     sampler: str = ""
     batch_size: int = 16
@@ -66,6 +66,7 @@ class Generated:
 class LatentDiffusion:
     """Autoencoder, denoiser, conditions, latent scale and diffusion chain.
 
+    few_step: the denoiser tuned for sampling in up to FEW steps, if the model has one; steps: taken if none are asked.
     units: slope, intercept and unit of generated pixels, for each modality whose training images agree on them.
     card: free for facts about the model.
     """
@@ -76,6 +77,8 @@ class LatentDiffusion:
     scale: LatentScale
     chain: Chain = CHAINS["flow"]
     size: int = 256
+    few_step: Denoiser | None = None
+    steps: int = 16
     units: Mapping[str, tuple[float, float, str]] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
 
@@ -97,7 +100,7 @@ class LatentDiffusion:
 
     def to(self, device: str) -> LatentDiffusion:
         """Move the networks to a device, in the memory format that convolutions are fastest in."""
-        for network in (self.autoencoder, self.denoiser):
+        for network in filter(None, (self.autoencoder, self.denoiser, self.few_step)):
             network.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
@@ -128,8 +131,7 @@ class LatentDiffusion:
     def paint(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
               ) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
         """Yield the images with these indices one by one, (H, W) uint8, computed in batches."""
-        if sampling.steps < 1 or sampling.batch_size < 1:
-            raise ConfigError("steps and batch size must be at least 1.")
+        sampling = self.settle(sampling)
         for start in range(0, len(indices), sampling.batch_size):
             part = slice(start, start + sampling.batch_size)
             *_, latents = self.walk(indices[part], wanted[part], sampling)
@@ -139,19 +141,45 @@ class LatentDiffusion:
     def walk(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
              ) -> Iterator[Tensor]:  # fmt: skip
         """Yield the latents of one batch from pure noise to the clean end, one for each step, (B, C, h, w)."""
+        sampling = self.settle(sampling)
         rngs = [image_rng(sampling.seed, i) for i in indices]
         x = torch.stack([torch.randn(self.latent_shape, generator=rng) for rng in rngs]).to(self.device)
         x = x.contiguous(memory_format=torch.channels_last)
         condition = self.conditions.encode(wanted).to(self.device)
         null = self.conditions.null(len(wanted)).to(self.device)
-        predict = guide(self.predict, condition, null, sampling.guidance)
+        steps = sampling.steps or self.steps
+        if sampling.sampler == SHORTCUT and self.few_step:
+            predict = self.shortcut(self.few_step, condition, steps)
+        else:
+            predict = guide(self.predict, condition, null, sampling.guidance)
         yield x
-        yield from sampler_named(sampling.sampler, self.chain)(predict, x, sampling.steps, self.chain.process, rngs)
+        yield from sampler_named(sampling.sampler)(predict, x, steps, self.chain.process, rngs)
+
+    def settle(self, sampling: Sampling) -> Sampling:
+        """The sampling with steps and sampler filled in. Raises ConfigError for what this model cannot do."""
+        steps = self.steps if sampling.steps is None else sampling.steps
+        if steps < 1 or sampling.batch_size < 1:
+            raise ConfigError("steps and batch size must be at least 1.")
+        few = self.few_step is not None and steps <= FEW
+        sampler = sampling.sampler or (SHORTCUT if few else self.chain.sampler)
+        sampler_named(sampler)
+        if sampler == SHORTCUT and self.few_step is None:
+            raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Others: heun, ddim, ddpm.")
+        if sampler == SHORTCUT and sampling.guidance != 1:
+            raise ConfigError(f"guidance {sampling.guidance:g}: few-step weights have theirs built in. "
+                              f"Give more than {FEW} steps, or another sampler.")  # fmt: skip
+        return replace(sampling, steps=steps, sampler=sampler)
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         """The clean latents expected behind x_t."""
         process, objective = self.chain.process, self.chain.objective
         return objective.to_x0(self.denoiser(x_t, process.fraction(t), condition), x_t, t, process)
+
+    def shortcut(self, network: nn.Module, condition: Tensor, steps: int) -> Predict:
+        """Few-step weights as a prediction for Euler's method in so many steps: each jump is told its length."""
+        length = condition.new_full((len(condition), 1), 1 / steps)
+        process, objective = self.chain.process, self.chain.objective
+        return lambda x_t, t: objective.to_x0(network(x_t, t, condition, length), x_t, t, process)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, modalities: Sequence[Value]) -> NDArray[np.uint8]:

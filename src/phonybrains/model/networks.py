@@ -101,21 +101,22 @@ def _explained(network: str, shape: Config) -> Iterator[None]:
 
 
 class Denoiser(nn.Module):
-    """The U-Net with its condition: forward(x_t, fraction of time, condition, augmentation) → (B, C, h, w).
+    """The U-Net with its condition: forward(x_t, fraction of time, condition, extra) → (B, C, h, w).
 
-    condition: (B, condition_width); augmentation: (B, augmentation_width), zeros (the default) when sampling.
+    condition: (B, condition_width); extra: (B, extra_width), zeros if not given: the augmentation that training images
+    went through, or for few-step weights the length of the jump.
     """
 
-    def __init__(self, unet: UNet2DModel, condition_width: int, augmentation_width: int) -> None:
+    def __init__(self, unet: UNet2DModel, condition_width: int, extra_width: int) -> None:
         super().__init__()
         self.unet = unet
         self.condition_width = condition_width
-        self.augmentation_width = augmentation_width
+        self.extra_width = extra_width
         embedding = unet.config["block_out_channels"][0] * 4
-        self.embed = TimestepEmbedding(condition_width + augmentation_width, embedding)
+        self.embed = TimestepEmbedding(condition_width + extra_width, embedding)
 
-    def forward(self, x_t: Tensor, fraction: Tensor, condition: Tensor, augmentation: Tensor | None = None) -> Tensor:
-        if augmentation is None:
-            augmentation = condition.new_zeros(len(condition), self.augmentation_width)
-        embedded = self.embed(torch.cat([condition, augmentation], dim=1).to(x_t.dtype))
+    def forward(self, x_t: Tensor, fraction: Tensor, condition: Tensor, extra: Tensor | None = None) -> Tensor:
+        if extra is None:
+            extra = condition.new_zeros(len(condition), self.extra_width)
+        embedded = self.embed(torch.cat([condition, extra], dim=1).to(x_t.dtype))
         return self.unet(x_t, (fraction * 1000).float(), embedded, return_dict=False)[0]

@@ -35,6 +35,11 @@ CHAINS = {
     "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim"),
 }
 
+FEW = 4
+"""Up to so many steps, a model with few-step weights uses them."""
+
+SHORTCUT = "shortcut"
+
 Walk = Callable[[Predict, Tensor, int, Process, Rng], Iterator[Tensor]]
 
 
@@ -48,16 +53,17 @@ def _times(process: Process, steps: int) -> list[float] | list[int]:
 
 SAMPLERS: dict[str, Walk] = {
     "heun": lambda predict, x, steps, process, rng: sampler.heun(predict, x, _times(process, steps), process),
+    "adams": lambda predict, x, steps, process, rng: sampler.adams(predict, x, _times(process, steps), process),
     "ddim": lambda predict, x, steps, process, rng: sampler.sample(predict, x, _times(process, steps), process, rng),
     "ddpm": lambda predict, x, steps, process, rng: sampler.sample(
         predict, x, _times(process, steps), process, rng, sampler.ancestral
     ),
 }
-SAMPLERS["euler"] = SAMPLERS["ddim"]  # for the Flow, DDIM is Euler's method
+SAMPLERS["euler"] = SAMPLERS[SHORTCUT] = SAMPLERS["ddim"]  # for the Flow, DDIM is Euler's method
 
 
-def sampler_named(name: str, chain: Chain) -> Walk:
-    """The sampler of this name, or the chain's own for an empty name. Raises ConfigError listing the known names."""
-    if name and name not in SAMPLERS:
+def sampler_named(name: str) -> Walk:
+    """The sampler of this name. Raises ConfigError listing the known names."""
+    if name not in SAMPLERS:
         raise ConfigError(f"sampler '{name}' is not known. Known: {', '.join(SAMPLERS)}.")
-    return SAMPLERS[name or chain.sampler]
+    return SAMPLERS[name]

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..config import Config, load_config
 from ..errors import ConfigError
@@ -60,6 +60,25 @@ class DenoiserConfig(Config):
     """Chance of each augmentation (flip, rotation, scale, shift, gamma) in an augmented version."""
 
 
+class FewStepConfig(Config):
+    """A copy of the denoiser learns the jumps of few-step sampling; `loop.steps = 0` leaves it out."""
+
+    loop: LoopConfig
+    """Its batch size counts sampling paths; each gives as many examples as `counts` has jumps."""
+    counts: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 4)
+    """The numbers of steps that are learnt."""
+    path_steps: Count = 12
+    """Steps of the denoiser's own sampling paths: a multiple of each of `counts`."""
+    guidance: Annotated[float, Field(ge=0)] = 1.0
+    """Strength of the guidance that is built in; 1 is none, at three quarters of the cost."""
+
+    @model_validator(mode="after")
+    def _path_meets_jumps(self) -> FewStepConfig:
+        if any(self.path_steps % count for count in self.counts):
+            raise ValueError(f"path_steps {self.path_steps} is not a multiple of each of counts {self.counts}")
+        return self
+
+
 class TrainConfig(Config):
     """How a model is trained. The presets tiny, cpu and gpu are complete; a file or options are laid over them."""
 
@@ -70,6 +89,10 @@ class TrainConfig(Config):
     """Rectified flow, or the paper's DDPM with noise prediction."""
     autoencoder: AutoencoderConfig
     denoiser: DenoiserConfig
+    few_step: FewStepConfig
+    """Used for the flow alone."""
+    steps: Annotated[int, Field(ge=1)] = 16
+    """How many steps the finished model takes where none are asked for."""
     features: Path | None = None
     """SqueezeNet weights (safetensors) for the perceptual term; without them it is left out."""
     start: str | None = None

@@ -28,7 +28,7 @@ def accelerating(config: TrainConfig, draft: Path) -> Iterator[Accelerator]:
         project_dir=draft / "training",
     )
     try:
-        smallest = min(config.autoencoder.loop.batch_size, config.denoiser.loop.batch_size)
+        smallest = min(part.loop.batch_size for part in (config.autoencoder, config.denoiser, config.few_step))
         if smallest < accelerator.num_processes:
             raise ConfigError(f"batch_size {smallest} is less than the {accelerator.num_processes} processes.")
         yield accelerator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from .card import model_card
 from .config import LoopConfig, TrainConfig, load_train_config
 from .corpus import Corpus, check_corpus, shared_units
 from .denoiser import DenoiserTask
+from .few_step import FewStepTask, few_step_copy
 from .latents import encode_latents, load_latents
 from .loop import Progress as StepProgress
 from .loop import Task, fit
@@ -36,6 +37,7 @@ from .perceptual import PerceptualDistance
 from .processes import accelerating, shared_draft
 
 LOG_NAME = "training/log.jsonl"
+SEEN = "images seen by the denoiser"
 
 
 @dataclass
@@ -64,6 +66,10 @@ class Run:
             if progress.validation is not None and self.accelerator.is_main_process:
                 yield progress
         self.bar.update(line, completed=loop.steps)
+
+    def sheet_of_samples(self, model: LatentDiffusion, name: str, steps: int) -> None:
+        made = model.generate(16, steps=steps, seed=self.config.seed).images
+        contact_sheet(made, self.draft / "training" / name, columns=8)
 
     def _log(self, progress: StepProgress) -> None:
         values = {f"{progress.task}/loss": progress.loss}
@@ -110,7 +116,7 @@ def train(
 
 @dataclass(frozen=True)
 class New:
-    """What training starts from: the conditions, the networks as initialised, and the perceptual term if there is one.
+    """What training starts from: conditions, networks as initialised, the perceptual term, and their figures so far.
 
     Each process has its own, and they are the same.
     """
@@ -119,6 +125,7 @@ class New:
     reconstruction: Reconstruction
     denoiser: Denoiser
     perceptual: PerceptualDistance | None
+    figures: dict[str, Any] = field(default_factory=dict)
 
 
 def _start(images: ImageSet, config: TrainConfig) -> New:
@@ -142,6 +149,7 @@ def _take_weights(new: New, start: str) -> None:
     try:
         new.reconstruction.autoencoder.load_state_dict(old.autoencoder.state_dict())
         new.denoiser.load_state_dict(old.denoiser.state_dict())
+        new.figures.update(old.card)
     except RuntimeError:
         raise ConfigError(f"start: {start} has networks of other shapes than this configuration.") from None
 
@@ -175,7 +183,7 @@ def _train_both(run: Run, images: ImageSet, new: New) -> tuple[LatentDiffusion, 
     coder = AutoencoderTask(reconstruction, corpus, config.autoencoder, perceptual, device)
     for progress in run.follow(coder, config.autoencoder.loop):
         _sheet_of_reconstructions(coder, run.draft / "training" / f"autoencoder-{progress.step:07d}.png")
-    figures: dict[str, Any] = {f"autoencoder PSNR {m}, dB": round(v, 2) for m, v in coder.psnr(reconstruction).items()}
+    figures = new.figures | {f"autoencoder PSNR {m}, dB": round(v, 2) for m, v in coder.psnr(reconstruction).items()}
 
     cache = run.work / "latents.safetensors"
     if accelerator.is_main_process:
@@ -187,17 +195,33 @@ def _train_both(run: Run, images: ImageSet, new: New) -> tuple[LatentDiffusion, 
     accelerator.wait_for_everyone()
     latents = load_latents(cache, corpus)
     model = LatentDiffusion(reconstruction.autoencoder, denoiser, corpus.conditions, latents.scale,
-                            CHAINS[config.diffusion], images.height, shared_units(images))  # fmt: skip
+                            CHAINS[config.diffusion], images.height, units=shared_units(images),
+                            steps=config.steps)  # fmt: skip
     task = DenoiserTask(denoiser, corpus, latents, model.chain, config.denoiser, device)
     for progress in run.follow(task, config.denoiser.loop):
-        made = model.generate(16, steps=8, seed=config.seed).images
-        contact_sheet(made, run.draft / "training" / f"denoiser-{progress.step:07d}.png", columns=8)
+        run.sheet_of_samples(model, f"denoiser-{progress.step:07d}.png", steps=8)
     with torch.no_grad():
         figures["validation loss"] = round(task.validate(denoiser), 4)
         figures["training loss on as many images"] = round(task.mean_error(denoiser, corpus.train), 4)
-    figures["images seen by the denoiser"] = config.denoiser.loop.steps * config.denoiser.loop.batch_size
+    figures[SEEN] = figures.get(SEEN, 0) + config.denoiser.loop.steps * config.denoiser.loop.batch_size
     figures["parameters"] = sum(p.numel() for n in (denoiser, reconstruction) for p in n.parameters())
+    if config.few_step.loop.steps and config.diffusion == "flow":
+        figures |= _tune(run, model, corpus)
     return model, figures
+
+
+def _tune(run: Run, model: LatentDiffusion, corpus: Corpus) -> dict[str, Any]:
+    """Give the model few-step weights."""
+    config = run.config.few_step
+    model.to(str(corpus.encoded.device))
+    model.few_step = few_step_copy(model.denoiser)
+    task = FewStepTask(model.few_step, model, corpus, config, run.accelerator.device)
+    for progress in run.follow(task, config.loop):
+        run.sheet_of_samples(model, f"few_step-{progress.step:07d}.png", steps=2)
+    with torch.no_grad():
+        distance = round(task.validate(model.few_step), 4)
+    return {"few steps end off the full path by": distance,
+            "paths walked for few-step weights": config.loop.steps * config.loop.batch_size}  # fmt: skip
 
 
 def _name_events(folder: Path) -> None:
