@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import generate
+import loops
+import peers
+import timing
+import train
 from phonybrains.imageset import read_metadata, read_png, write_metadata, write_png
-
-BENCH = Path(__file__).resolve().parents[1] / "bench"
-Script = Callable[[str], ModuleType]
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
-    """Import a file of bench/ as it is imported when a script there runs; nothing of it stays."""
-    monkeypatch.syspath_prepend(str(BENCH))
-    monkeypatch.setenv("DIFFUSERS_VERBOSITY", "error")  # the scripts set it, for good
-    yield importlib.import_module
-    for name in [path.stem for path in BENCH.glob("*.py")]:
-        sys.modules.pop(name, None)
 
 
 def rows(text: str) -> dict[str, list[str]]:
@@ -37,28 +28,25 @@ def rows(text: str) -> dict[str, list[str]]:
     return {f"{row[0]}, {row[1]}": row for row in cells}
 
 
-def test_generation_is_compared_with_the_peers(script: Script, capsys: pytest.CaptureFixture[str]):
+def test_generation_is_compared_with_the_peers(capsys: pytest.CaptureFixture[str]):
     """The table has our model once for each number of steps, each peer with its own steps, and ratios to ours."""
-    script("generate").main(["--smoke"])
+    generate.main(["--smoke"])
     text = capsys.readouterr().out
     table = rows(text)
     assert table["phonybrains heads, 1"][-2:] == ["1×", table["phonybrains heads, 1"][-1]]
     assert table["phonybrains heads, 2"][-1] == "1×"
-    peers = ["Stable Diffusion 1.5's shape, 25"]
-    if script("peers").monai_is_missing():
+    others = ["Stable Diffusion 1.5's shape, 25"]
+    if peers.monai_is_missing():
         assert "monai-ddpm: skipped, monai is not installed" in text
     else:
-        peers += ["MONAI latent diffusion, DDIM, 50", "MONAI latent diffusion, DDPM, 1000"]
-    for peer in peers:
+        others += ["MONAI latent diffusion, DDIM, 50", "MONAI latent diffusion, DDPM, 1000"]
+    for peer in others:
         seconds, ours = float(table[peer][3]), float(table["phonybrains heads, 1"][3])
         assert float(table[peer][-2].rstrip("×")) == pytest.approx(seconds / ours, rel=0.02)
 
 
-def test_a_peer_that_is_not_installed_is_left_out(
-    script: Script, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
+def test_a_peer_that_is_not_installed_is_left_out(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     """Without MONAI the rest is measured, and the reason is printed."""
-    generate = script("generate")
     monkeypatch.setattr(generate, "monai_is_missing", lambda: True)
     generate.main(["--smoke", "--systems", "ours", "monai-ddpm"])
     text = capsys.readouterr().out
@@ -66,9 +54,8 @@ def test_a_peer_that_is_not_installed_is_left_out(
     assert [name for name in rows(text) if name.startswith("MONAI")] == []
 
 
-def test_few_timed_steps_are_scaled_to_all(script: Script, monkeypatch: pytest.MonkeyPatch):
+def test_few_timed_steps_are_scaled_to_all(monkeypatch: pytest.MonkeyPatch):
     """A peer of 100 steps, 4 of them timed at 3 s each, decoded in 7 s, 2 images at a time: (300 + 7) / 2 s/image."""
-    peers = script("peers")
     clock = [0.0]
     monkeypatch.setattr(peers, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
 
@@ -82,9 +69,9 @@ def test_few_timed_steps_are_scaled_to_all(script: Script, monkeypatch: pytest.M
     assert measure(0) == pytest.approx((3 * 100 + 7) / 2)
 
 
-def test_training_is_compared_with_a_plain_loop(script: Script, capsys: pytest.CaptureFixture[str]):
+def test_training_is_compared_with_a_plain_loop(capsys: pytest.CaptureFixture[str]):
     """The table has our loop and the plain one, with images encoded each step and with latents; ratios are of rates."""
-    script("train").main(["--smoke"])
+    train.main(["--smoke"])
     table = rows(capsys.readouterr().out)
     names = ["phonybrains' loop", "plain loop, images encoded in each step", "plain loop, latents cached"]
     lines = [next(row for key, row in table.items() if key.startswith(name)) for name in names]
@@ -94,9 +81,8 @@ def test_training_is_compared_with_a_plain_loop(script: Script, capsys: pytest.C
         assert re.fullmatch(r"\d+\.\d%", row[5])
 
 
-def test_the_operations_of_a_training_step_are_three_forward_passes(script: Script, tmp_path: Path):
+def test_the_operations_of_a_training_step_are_three_forward_passes(tmp_path: Path):
     """A denoiser that is one product of (1, 4) with (4, 5) has 2 · 4 · 5 operations forward, 120 in a step."""
-    loops = script("loops")
 
     class Product(nn.Linear):
         def forward(self, input: Tensor, *_: Tensor) -> Tensor:
@@ -108,9 +94,8 @@ def test_the_operations_of_a_training_step_are_three_forward_passes(script: Scri
     assert loops.training_flop(setup) == 3 * 2 * 4 * 5
 
 
-def test_a_command_is_charged_for_its_memory_and_its_children(script: Script):
+def test_a_command_is_charged_for_its_memory_and_its_children():
     """60 MB that a command fills, and half a second of work that its child does, show in its usage."""
-    timing = script("timing")
     spend = "import time; b = time.process_time()\nwhile time.process_time() < b + 0.5: pass"
     program = f"import subprocess, sys; x = bytearray(60_000_000); subprocess.run([sys.executable, '-c', {spend!r}])"
     used = timing.run([sys.executable, "-c", program])
@@ -119,26 +104,25 @@ def test_a_command_is_charged_for_its_memory_and_its_children(script: Script):
     assert used.peak_mib > 60e6 / 2**20
 
 
-def test_a_command_that_fails_ends_the_benchmark_with_its_output(script: Script):
+def test_a_command_that_fails_ends_the_benchmark_with_its_output():
     """What a failed command printed is the reason given."""
     with pytest.raises(SystemExit, match="no such brain"):
-        script("timing").run([sys.executable, "-c", "import sys; sys.exit('no such brain')"])
+        timing.run([sys.executable, "-c", "import sys; sys.exit('no such brain')"])
 
 
-def test_contestants_take_turns(script: Script):
+def test_contestants_take_turns():
     """Each round calls everyone once, in order; results come back by contestant."""
     calls: list[str] = []
 
     def contestant(name: str) -> Callable[[int], str]:
         return lambda number: calls.append(name) or f"{name}{number}"
 
-    assert script("timing").in_turns([contestant("a"), contestant("b")], 2) == [["a0", "a1"], ["b0", "b1"]]
+    assert timing.in_turns([contestant("a"), contestant("b")], 2) == [["a0", "a1"], ["b0", "b1"]]
     assert calls == ["a", "b", "a", "b"]
 
 
-def test_the_difference_of_two_sets_is_that_of_their_pixels(script: Script, phantom_corpus: Path, tmp_path: Path):
+def test_the_difference_of_two_sets_is_that_of_their_pixels(phantom_corpus: Path, tmp_path: Path):
     """A set and its copy are identical; a copy with one pixel 3 grey levels off differs by 3 in one image."""
-    generate = script("generate")
     copy = tmp_path / "copy"
     shutil.copytree(phantom_corpus, copy)
     found = read_metadata(copy / "metadata.csv")

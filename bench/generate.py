@@ -1,0 +1,190 @@
+"""How fast images are made: ours and other systems in turns in one process, and the command line by itself.
+
+python bench/generate.py                     the table: seconds per image, peak memory, ratio to ours
+python bench/generate.py --isolate           the peak memory of each system in a process of its own
+python bench/generate.py --whole             whole commands: phonybrains generate, phonybrains demo
+python bench/generate.py --scale 95 1000     time and memory against the number of images
+python bench/generate.py --torchrun          one process against two
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+from peers import Size, System, monai, monai_is_missing, ours, stable_diffusion
+from timing import Usage, cores, figure, in_turns, machine, own_peak_mib, run, table, use_threads
+
+SYSTEMS = ("ours", "monai-ddpm", "monai-ddim", "sd")
+PHONYBRAINS = (sys.executable, "-m", "phonybrains")
+SMOKE = {"images": 2, "steps": [1, 2], "timed_steps": 1, "rounds": 1, "toy": True}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run what the command line asks for, and print tables."""
+    options = _parse(words)
+    use_threads(options.threads)
+    parts = {"isolate": isolate, "whole": whole, "scale": scale, "torchrun": torchrun}
+    asked = [part for name, part in parts.items() if getattr(options, name)]
+    for part in asked or [compare]:
+        part(options)
+
+
+def _parse(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--model", default="heads", help="a model folder, or the name of a shipped model")
+    add("--steps", type=int, nargs="+", default=[2, 16], help="step settings of ours")
+    add("--images", type=int, default=95, help="images of ours in each round, and of the commands")
+    add("--peer-batch", type=int, default=1, help="images that the peers make at a time (1, as in their scripts)")
+    add("--timed-steps", type=int, default=20, help="steps of the peers that are timed and scaled to all")
+    add("--rounds", type=int, default=3, help="how often everything is measured; the median counts")
+    add("--threads", type=int, default=0, help="threads of all systems (0: as the machine has cores)")
+    add("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    add("--isolate", action="store_true", help="peak memory of each system in a process of its own")
+    add("--whole", action="store_true", help="time whole commands in fresh processes")
+    add("--scale", type=int, nargs="+", default=[], metavar="N", help="time and memory for these numbers of images")
+    add("--torchrun", action="store_true", help="one process against two that share the work")
+    add("--toy", action="store_true", help=argparse.SUPPRESS)
+    add("--smoke", action="store_true", help="tiny networks and numbers: whether it runs, not how fast")
+    options = parser.parse_args(words)
+    if options.smoke:
+        vars(options).update(SMOKE)
+    return options
+
+
+def compare(options: argparse.Namespace) -> None:
+    """All systems in turns: median seconds per image, peak memory of the process after each, ratios to ours."""
+    systems = list(_systems(options))
+    peaks: dict[int, float] = {}
+
+    def turn(place: int, number: int) -> float:
+        seconds = systems[place](number)
+        peaks.setdefault(place, own_peak_mib())
+        print(f"round {number + 1}, {systems[place].name}, {systems[place].steps} steps: {seconds:.3g} s/image",
+              file=sys.stderr, flush=True)  # fmt: skip
+        return seconds
+
+    rounds = in_turns([lambda number, place=i: turn(place, number) for i in range(len(systems))], options.rounds)
+    seconds = [median(column) for column in rounds]
+    references = [(system.steps, time) for system, time in zip(systems, seconds, strict=True) if system.ours]
+    rows = [
+        [system.name, system.steps, system.timed, time, f"{min(column):.3g}–{max(column):.3g}", peaks[i],
+         *(f"{figure(time / reference)}×" for _, reference in references)]
+        for i, (system, time, column) in enumerate(zip(systems, seconds, rounds, strict=True))
+    ]  # fmt: skip
+    print(f"\n{machine()}; medians of {options.rounds} rounds in turns; fp32, 256×256 images")
+    print(table(["system", "steps", "timed", "s/image", "range", "peak MiB so far",
+                 *(f"ratio to ours, {count} steps" for count, _ in references)], rows))  # fmt: skip
+
+
+def _systems(options: argparse.Namespace) -> Iterator[System]:
+    """What is asked for, ours first, since the peak memory of a process only rises; what is not installed is named."""
+    size = Size(options.images, options.peer_batch, options.timed_steps, options.toy)
+    if "ours" in options.systems:
+        yield from ours(options.model, options.steps, size)
+    for name, sampler in (("monai-ddim", "DDIM"), ("monai-ddpm", "DDPM")):
+        if name in options.systems and monai_is_missing():
+            print(f"{name}: skipped, monai is not installed (the extra 'bench' has it)")
+        elif name in options.systems:
+            yield monai(sampler, size)
+    if "sd" in options.systems:
+        yield stable_diffusion(size)
+
+
+def isolate(options: argparse.Namespace) -> None:
+    """The peak memory of each system in a process of its own, and what importing PyTorch and diffusers takes of it."""
+    base = run([sys.executable, "-c", "import torch, diffusers.models.unets.unet_2d"])
+    rows: list[list[object]] = [["imports alone", base.peak_mib, "", ""]]
+    reference = 0.0
+    for name in options.systems:
+        if name.startswith("monai") and monai_is_missing():
+            rows.append([name, "skipped: monai is not installed", "", ""])
+            continue
+        command = [sys.executable, __file__, "--systems", name, "--rounds", 1, "--model", options.model,
+                   "--images", options.images, "--peer-batch", options.peer_batch, "--timed-steps", 2,
+                   "--steps", options.steps[0], *(["--toy"] if options.toy else [])]  # fmt: skip
+        peak = run([str(word) for word in command]).peak_mib
+        reference = peak if name == "ours" else reference
+        rows.append([name, peak, peak - base.peak_mib, peak / reference if reference else ""])
+    print(table(["system, alone in its process", "peak MiB", "above imports", "ratio to ours"], rows))
+
+
+def whole(options: argparse.Namespace) -> None:
+    """Wall and CPU seconds and peak memory of whole commands in fresh processes, in turns."""
+    generate = [*PHONYBRAINS, "generate", options.model, "-n", options.images]
+    commands = {f"generate {options.model} -n {options.images} --steps {steps}": [*generate, "--steps", steps]
+                for steps in options.steps}  # fmt: skip
+    commands = {f"generate {options.model} -n {options.images}": generate} | commands
+    commands |= {"demo": [*PHONYBRAINS, "demo"], "--version": [*PHONYBRAINS, "--version"]}
+
+    def once(words: Sequence[object], _: int) -> Usage:
+        with tempfile.TemporaryDirectory() as folder:
+            out = [] if words[-1] == "--version" else ["--out", Path(folder) / "out"]
+            return run([str(word) for word in (*words, *out)])
+
+    columns = in_turns([lambda number, words=w: once(words, number) for w in commands.values()], options.rounds)
+    _print_usage("command, in a fresh process", list(commands), columns, options.images)
+
+
+def scale(options: argparse.Namespace) -> None:
+    """Seconds per image and peak memory of the command line for growing numbers of images, one run each."""
+    rows: list[list[object]] = []
+    for count in options.scale:
+        with tempfile.TemporaryDirectory() as folder:
+            used = run([*PHONYBRAINS, "generate", options.model, "-n", str(count), "--out", Path(folder) / "out",
+                        "--steps", str(options.steps[0])])  # fmt: skip
+        rows.append([count, used.wall_s, used.cpu_s, used.wall_s / count, used.peak_mib])
+        print(f"{count} images: {used.wall_s:.1f} s", file=sys.stderr, flush=True)
+    for row, before in zip(rows[1:], rows, strict=False):
+        row.append((row[1] - before[1]) / (row[0] - before[0]))  # type: ignore[operator]
+    rows[0].append("")
+    print(table(["images", "wall s", "CPU s", "s/image", "peak MiB", "s for each more"], rows))
+
+
+def torchrun(options: argparse.Namespace) -> None:
+    """One process with all threads against two with half of them each: time, and whether the images are the same."""
+    threads = options.threads or cores()
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "phonybrains"]
+    ways = {f"1 process, {threads} threads": (PHONYBRAINS, threads),
+            f"torchrun, 2 processes, {max(1, threads // 2)} threads each": (two, max(1, threads // 2))}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+
+        def once(place: int, number: int) -> Usage:
+            command, each = list(ways.values())[place]
+            out = Path(folder) / f"{place}-{number}"
+            return run([*command, "generate", options.model, "-n", str(options.images), "--out", out,
+                        "--steps", str(options.steps[0])], {"OMP_NUM_THREADS": str(each)})  # fmt: skip
+
+        columns = in_turns([lambda number, place=i: once(place, number) for i in range(2)], options.rounds)
+        difference, same = largest_difference(Path(folder) / "0-0", Path(folder) / "1-0")
+    _print_usage(f"{options.images} images, {options.steps[0]} steps", list(ways), columns, options.images)
+    print(f"largest grey-level difference between the two sets: {difference}; {same} images identical")
+
+
+def largest_difference(one: Path, other: Path) -> tuple[int, int]:
+    """The largest difference between two image sets in grey levels, and how many images are identical."""
+    from phonybrains.imageset import ImageSet
+
+    a, b = ImageSet.open(one), ImageSet.open(other)
+    if [row.file_name for row in a.rows] != [row.file_name for row in b.rows]:
+        raise SystemExit("the two sets have different images")
+    each = [int(abs(a.pixels(i).astype(int) - b.pixels(i).astype(int)).max()) for i in range(len(a))]
+    return max(each), each.count(0)
+
+
+def _print_usage(title: str, names: Sequence[str], columns: Sequence[Sequence[Usage]], images: int) -> None:
+    medians = [Usage.median(column) for column in columns]
+    rows = [[name, used.wall_s, used.cpu_s, used.peak_mib, used.wall_s / images if name != "--version" else "",
+             used.wall_s / medians[0].wall_s] for name, used in zip(names, medians, strict=True)]  # fmt: skip
+    print(f"\n{cores()} cores, load average {os.getloadavg()[0]:.1f}; medians of {len(columns[0])} rounds in turns")
+    print(table([title, "wall s", "CPU s", "peak MiB (largest process)", "s/image", "ratio to the first"], rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Clocks, memory and tables of the speed benchmarks.
+
+Nothing here imports torch: a child's peak memory is never less than its parent's at the time of the fork.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+T = TypeVar("T")
+MAX_RSS_BYTES = 1 if sys.platform == "darwin" else 1024
+"""The unit of ru_maxrss."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a command used: wall and CPU seconds with all its children, and the peak memory of its largest process."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mib: float
+
+    @classmethod
+    def median(cls, runs: Sequence[Usage]) -> Usage:
+        return cls(*(median(getattr(run, name) for run in runs) for name in ("wall_s", "cpu_s", "peak_mib")))
+
+
+def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Usage:
+    """Run a command in a process of its own; what it printed is shown only if it fails, and that ends the benchmark."""
+    with tempfile.TemporaryFile("w+") as output:
+        begin = time.perf_counter()
+        process = subprocess.Popen([str(word) for word in command], stdout=output, stderr=output,
+                                   env={**os.environ, **(environment or {})})  # fmt: skip
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            sys.exit(f"{' '.join(map(str, command))}: exit status {process.returncode}\n{output.read()}")
+    return Usage(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * MAX_RSS_BYTES / 2**20)
+
+
+def own_peak_mib() -> float:
+    """The highest resident memory of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAX_RSS_BYTES / 2**20
+
+
+def in_turns(contestants: Sequence[Callable[[int], T]], rounds: int) -> list[list[T]]:
+    """Call each contestant once a round, so that a load that comes and goes falls on all; their results, by contestant.
+
+    Each is told the number of the round.
+    """
+    results = [[contestant(number) for contestant in contestants] for number in range(rounds)]
+    return [list(column) for column in zip(*results, strict=True)]
+
+
+def use_threads(threads: int) -> None:
+    """Set the number of threads of this process and its children; to be called before torch is imported."""
+    wanted = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} if threads else {}
+    os.environ.update(wanted)
+    for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("DIFFUSERS_VERBOSITY", "error")):
+        os.environ.setdefault(name, value)
+    if threads and "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine() -> str:
+    """The machine in a line: cores, threads, vector instructions, versions, and how busy it is."""
+    import torch
+
+    return (f"{cores()} cores, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}, "
+            f"PyTorch {torch.__version__}, Python {sys.version.split()[0]}, load average {os.getloadavg()[0]:.1f}"
+            )  # fmt: skip
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table, columns aligned; floats with three significant digits."""
+    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+             for row in cells]  # fmt: skip
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def _cell(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return figure(value)
+
+
+def figure(value: float) -> str:
+    """A number with three significant digits, and no power of ten."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
