@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from .errors import ConfigError, PhonyBrainsError
+from .startup import lean_diffusers
 
 Whole = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 Seed = Annotated[int, Parameter(validator=validators.Number(gte=0))]
@@ -172,7 +173,8 @@ def generate(
         batch_size: Images computed at a time.
         grid: Also draw a contact sheet into this picture file.
     """
-    from .generating.stage import generate
+    with lean_diffusers():
+        from .generating.stage import generate
 
     generate(model, out, n, where=_pairs(where or []), seed=seed, steps=steps, guidance=guidance, sampler=sampler,
              batch_size=batch_size, grid=grid)  # fmt: skip
@@ -186,7 +188,8 @@ def demo(*, out: Path = Path("out/demo")) -> None:
     Args:
         out: Folder for the image set and the sheets.
     """
-    from .demo import demo
+    with lean_diffusers():
+        from .demo import demo
 
     demo(out)
 
@@ -198,7 +201,8 @@ def info(model: str, /) -> None:
     Args:
         model: A model folder, or the name of a model that comes with the package.
     """
-    from .model.summary import summary
+    with lean_diffusers():
+        from .model.summary import summary
 
     print(summary(model))
 

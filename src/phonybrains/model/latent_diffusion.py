@@ -20,6 +20,7 @@ from ..imageset import from_unit_range
 from .conditions import Conditions, Value
 from .networks import Denoiser
 from .sampling import CHAINS, FEW, SHORTCUT, Chain, sampler_named
+from .workers import count_workers, even_batches, side_by_side
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,15 @@ class LatentDiffusion:
 
     def paint(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
               ) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
-        """Yield the images with these indices one by one, (H, W) uint8, computed in batches."""
-        sampling = self.settle(sampling)
-        for start in range(0, len(indices), sampling.batch_size):
-            part = slice(start, start + sampling.batch_size)
+        """Yield the images with these indices one by one, (H, W) uint8, computed in batches of up to batch_size."""
+        sampling, workers = self.settle(sampling), count_workers(self.device)
+
+        def batch(part: slice) -> NDArray[np.uint8]:
             *_, latents = self.walk(indices[part], wanted[part], sampling)
-            yield from self.decode(latents, [row.get("modality") for row in wanted[part]])
+            return self.decode(latents, [row.get("modality") for row in wanted[part]])
+
+        for images in side_by_side(batch, even_batches(len(indices), sampling.batch_size, workers), workers):
+            yield from images
 
     @torch.inference_mode()
     def walk(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,

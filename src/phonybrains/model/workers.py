@@ -1,0 +1,50 @@
+"""Batches computed side by side: a core that works alone on a batch wastes less than two that share one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+from typing import TypeVar
+
+import torch
+
+MOST_WORKERS = 8
+"""More share the cores among them: each holds a batch in memory."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def count_workers(device: torch.device) -> int:
+    """One for a GPU, otherwise one for each of torch's threads, but no more than MOST_WORKERS."""
+    return 1 if device.type != "cpu" else min(torch.get_num_threads(), MOST_WORKERS)
+
+
+def even_batches(n: int, size: int, workers: int) -> list[slice]:
+    """0 … n - 1 in batches of at most `size`, about as long as one another, and as many for each worker if n allows."""
+    rounds = -(-n // (size * workers))
+    count = min(n, rounds * workers)
+    edges = [n * i // count for i in range(count + 1)] if count else []
+    return [slice(begin, end) for begin, end in pairwise(edges)]
+
+
+def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    """function(item) of all items, in order; torch's threads are shared out among the workers, and given back."""
+    if workers == 1:
+        yield from map(function, items)
+        return
+    threads = torch.get_num_threads()
+    ahead: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(max(1, threads // workers),))
+    try:
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)

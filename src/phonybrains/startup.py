@@ -1,0 +1,32 @@
+"""A quick start of the command line: diffusers spends most of its import on what generating never uses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+HIDDEN = ("scipy", "torch._dynamo")
+
+
+@contextmanager
+def lean_diffusers() -> Iterator[None]:
+    """Import diffusers meanwhile without SciPy and torch's compiler, for a process that needs neither of it.
+
+    diffusers does without both where they are not installed, but for one decorator that only the compiler heeds.
+    """
+    import torch
+
+    def unchanged(function: Callable[..., Any] | None = None, **_: Any) -> Callable[..., Any]:
+        return function or unchanged
+
+    hidden = [name for name in HIDDEN if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
+    disable, torch.compiler.disable = torch.compiler.disable, unchanged  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.compiler.disable = disable
+        for name in hidden:
+            del sys.modules[name]
