@@ -1,0 +1,180 @@
+"""Real and generated images of one modality set side by side: every figure of a model, as plain dictionaries."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import grey
+import measures
+from nearest import Nearest
+from phonybrains.imageset import Row
+
+Array = NDArray[Any]
+Figures = dict[str, Any]
+RUN_LENGTH = 30
+"""At most so many neighbouring images count as one patient where patients are unknown."""
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Images of one modality (n, H, W) uint8, their rows, who they show, deep (n, 512) and plain (n, 108) features."""
+
+    images: Array
+    rows: Sequence[Row]
+    groups: Sequence[str]
+    deep: Array
+    plain: Array
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def part(self, chosen: Sequence[int] | range) -> Sample:
+        """The images with these numbers."""
+        which = list(chosen)
+        return Sample(self.images[which], [self.rows[i] for i in which], [self.groups[i] for i in which],
+                      self.deep[which], self.plain[which])  # fmt: skip
+
+    def rounds(self, n: int) -> list[Sample]:
+        """A sample of several images for each of n rows, in parts of one image for each; the whole if it is none."""
+        if len(self) % n:
+            return [self]
+        return [self.part(range(start, start + n)) for start in range(0, len(self), n)]
+
+
+def patients(rows: Sequence[Row]) -> list[str]:
+    """Who each image shows: the patient, or where that is unknown its run of neighbouring images in one split."""
+    people: list[str] = []
+    run = length = 0
+    for i, row in enumerate(rows):
+        fresh = i == 0 or row.split != rows[i - 1].split or length == RUN_LENGTH
+        run, length = (run + 1, 1) if fresh else (run, length + 1)
+        people.append(row.patient_id or f"run {run}")
+    return people
+
+
+def composition(row: Row) -> tuple[Any, ...]:
+    """What a sample is matched by: plane, diagnosis, whether there is a hemorrhage."""
+    return row["plane"], row["diagnosis"], row["hemorrhage"] not in (None, "", "none")
+
+
+def matched(wanted: Sequence[Row], stock: Sequence[Row], rng: np.random.Generator) -> list[int]:
+    """Numbers of random images in stock, none twice, composed like those wanted; any image where a kind runs out."""
+    kinds: dict[Any, list[int]] = defaultdict(list)
+    for i in rng.permutation(len(stock)).tolist():
+        kinds[composition(stock[i])].append(i)
+    chosen = [kinds[kind].pop() for kind in map(composition, wanted) if kinds[kind]]
+    rest = [i for kind in kinds.values() for i in kind]
+    return chosen + rng.permutation(rest)[: len(wanted) - len(chosen)].tolist()
+
+
+def distances(sample: Sample, real: Sample, paired: bool = False) -> Figures:
+    """KID and Fréchet distance of a sample from real images; the latter at the real images' number.
+
+    paired: the sample was made from the real images themselves.
+    """
+    value, error = measures.kid(sample.deep, real.deep, paired)
+    rounds = [measures.frechet_of(part.plain, real.plain) for part in sample.rounds(len(real))]
+    return {"kid": value, "kid_error": error, "fd_handcrafted": float(np.mean(rounds))}
+
+
+def floor(train: Sample, split: Sample, seed: int, draws: int = 20) -> Figures:
+    """The distances of training images composed like the split: mean and deviation over random draws."""
+    found = [distances(train.part(matched(split.rows, train.rows, np.random.default_rng([seed, i]))), split)
+             for i in range(draws)]  # fmt: skip
+    return _mean_and_deviation(found, ("kid", "fd_handcrafted")) | {"draws": draws}
+
+
+def two_sample(split: Sample, made: Sample, seed: int) -> Figures:
+    """How well a classifier tells generated images from those of the split; a patient's are in one fold."""
+    made, rng = made.rounds(len(split))[0], np.random.default_rng(seed)
+    folds = measures.deal(split.groups, FOLDS, rng)
+    if len(made) != len(split):
+        return measures.two_sample(split.deep, made.deep, folds, rng.integers(folds.max() + 1, size=len(made)), seed)
+    return measures.two_sample(split.deep, made.deep, folds, folds, seed)
+
+
+def two_sample_null(train: Sample, split: Sample, seed: int, draws: int = 10) -> Figures:
+    """How well it tells training images, composed like the split, from those of the split; over random draws."""
+    found = []
+    for i in range(draws):
+        rng = np.random.default_rng([seed, i])
+        folds = measures.deal(split.groups, FOLDS, rng)
+        stock = _deal_by_kind(train, folds.max() + 1, rng)
+        chosen, places = [], []
+        for fold in range(folds.max() + 1):
+            own = np.flatnonzero(stock == fold).tolist()
+            wanted = [split.rows[k] for k in np.flatnonzero(folds == fold).tolist()]
+            drawn = [own[k] for k in matched(wanted, [train.rows[k] for k in own], rng)]
+            chosen += drawn
+            places += [fold] * len(drawn)
+        found.append(measures.two_sample(split.deep, train.deep[chosen], folds, np.array(places), seed))
+    return _mean_and_deviation(found, ("accuracy", "auc")) | {"draws": draws}
+
+
+def _deal_by_kind(sample: Sample, folds: int, rng: np.random.Generator) -> Array:
+    """The fold of each image, (n,): a patient's are in one, and the patients of each kind are shared out evenly."""
+    kinds: dict[str, Counter[Any]] = defaultdict(Counter)
+    for group, row in zip(sample.groups, sample.rows, strict=True):
+        kinds[group][composition(row)] += 1
+    shuffled = rng.permutation(sorted(kinds)).tolist()
+    order = sorted(shuffled, key=lambda group: str(kinds[group].most_common(1)[0][0]))
+    place = {group: i % folds for i, group in enumerate(order)}
+    return np.array([place[group] for group in sample.groups])
+
+
+def _mean_and_deviation(found: Sequence[Figures], names: Sequence[str]) -> Figures:
+    result: Figures = {}
+    for name in names:
+        values = [f[name] for f in found]
+        result |= {name: float(np.mean(values)), f"{name}_deviation": float(np.std(values, ddof=1))}
+    return result
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A classifier that reads an attribute off an image's deep features."""
+
+    name: str
+    classifier: Any
+
+    @classmethod
+    def learn(cls, name: str, train: Sequence[Sample]) -> Attribute:
+        deep = np.concatenate([sample.deep for sample in train])
+        labels = [str(row[name]) for sample in train for row in sample.rows]
+        return cls(name, measures.classifier(0.1).fit(deep, labels))
+
+    def accuracy(self, sample: Sample) -> Figures:
+        """Share of images that show what their row says: over all, and for each label."""
+        truth = [str(row[self.name]) for row in sample.rows]
+        right = self.classifier.predict(sample.deep) == np.array(truth)
+        counts = Counter(truth)
+        hits = Counter(label for label, hit in zip(truth, right, strict=True) if hit)
+        return {"n": len(sample), "accuracy": float(right.mean()),
+                "interval": measures.share_interval(int(right.sum()), len(sample)),
+                "labels": {label: hits[label] / n for label, n in sorted(counts.items())}}  # fmt: skip
+
+
+def copies(found: Nearest, threshold: float) -> Figures:
+    """Which images come closer to a training image than 99 % of unseen real images do."""
+    above = np.flatnonzero(found.correlation > threshold)
+    return {"threshold": threshold, "above": len(above), "indices": above.tolist(),
+            "median": float(np.median(found.correlation)), "highest": float(found.correlation.max()),
+            "correlation": found.correlation.tolist(), "training_index": found.index.tolist()}  # fmt: skip
+
+
+def spectrum(sample: Sample, split: Sample) -> Figures:
+    """Power over that of the split in dB, by band, and the largest deviation up to 80 % of the Nyquist frequency."""
+    ratio = grey.spectrum_ratio(sample.images, split.images)
+    return {"db": ratio.tolist(), "worst_db": float(np.abs(ratio[: round(0.8 * len(ratio))]).max())}
+
+
+def fidelity(made: Array, split: Sample) -> Figures:
+    """PSNR (dB) and SSIM of reconstructions, averaged over the images."""
+    return {"psnr_db": float(grey.psnr(made, split.images).mean()), "ssim": float(grey.ssim(made, split.images).mean())}

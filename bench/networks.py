@@ -1,0 +1,102 @@
+"""What the figures need of networks: SqueezeNet's features, and the model's images, reconstructions and loss."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator
+
+from phonybrains.diffusion.objective import denoising_loss, draw_steps, draw_times
+from phonybrains.diffusion.process import Schedule, q_sample
+from phonybrains.imageset import Row, to_unit_range
+from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.record import sha256_file
+from phonybrains.training.perceptual import PerceptualDistance
+
+Array = NDArray[Any]
+Images = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Arrays that depend on nothing but images and a name, kept in a folder under the hash of both."""
+
+    folder: Path
+
+    def of(self, name: str, images: Sequence[Images], make: Callable[..., Array]) -> Array:
+        """What `make` gives for these images: read if it is there, else made and kept."""
+        digest = hashlib.sha256(name.encode())
+        for each in images:
+            digest.update(str(each.shape).encode() + np.ascontiguousarray(each).tobytes())
+        path = self.folder / f"{name}-{digest.hexdigest()[:32]}.npz"
+        if path.is_file():
+            with np.load(path) as stored:
+                return stored["values"]
+        values = make(*images)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.savez(file, values=values)
+        partial.rename(path)
+        return values
+
+
+class SqueezeFeatures:
+    """The last features of SqueezeNet 1.1, averaged over the image: (n, H, W) uint8 to (n, 512)."""
+
+    def __init__(self, weights: Path, device: str) -> None:
+        layers = PerceptualDistance(weights).features
+        self.layers = layers.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = device
+        self.name = f"squeezenet-{sha256_file(weights)[:12]}"
+
+    @torch.inference_mode()
+    def __call__(self, images: Images, batch_size: int = 4) -> Array:
+        mean = torch.tensor([123.68, 116.779, 103.939], device=self.device).reshape(1, 3, 1, 1)
+        parts = [torch.from_numpy(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
+        found = [self.layers(p.to(self.device).float()[:, None] - mean).mean(dim=(2, 3)).cpu() for p in parts]
+        return torch.cat(found).numpy()
+
+
+def conditions_of(model: LatentDiffusion, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """What to ask a model for to get an image like each of these rows."""
+    names = [a.name for a in model.conditions.attributes]
+    return [{name: None if row[name] == "" else row[name] for name in names} for row in rows]
+
+
+@torch.inference_mode()
+def reconstructed(model: LatentDiffusion, images: Images, modalities: Sequence[str], batch_size: int = 16) -> Images:
+    """Images after the model's autoencoder: encoded, decoded, rounded."""
+    parts = []
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        latents = model.encode(to_unit_range(images[part])[:, None], modalities[part])
+        parts.append(model.decode(latents, modalities[part]))
+    return np.concatenate(parts)
+
+
+@torch.inference_mode()
+def denoising_losses(model: LatentDiffusion, images: Images, wanted: Sequence[Mapping[str, Any]], repeats: int = 4,
+                     ) -> Array:  # fmt: skip
+    """Training loss of the denoiser for each image, (n,), averaged over times and noises that are always the same."""
+    process, objective = model.chain.process, model.chain.objective
+    modalities = [row["modality"] for row in wanted]
+    losses, times, noises = np.zeros(len(images)), Generator().manual_seed(0), Generator().manual_seed(1)
+    for start in range(0, len(images), 32):
+        part = slice(start, start + 32)
+        x_0 = model.encode(to_unit_range(images[part])[:, None], modalities[part])
+        condition = model.conditions.encode(wanted[part]).to(model.device)
+        for _ in range(repeats):
+            n = len(x_0)
+            t = draw_steps(n, process.T, times) if isinstance(process, Schedule) else draw_times(n, times)
+            noise, t = torch.randn(x_0.shape, generator=noises).to(x_0), t.to(x_0.device)
+            output = model.denoiser(q_sample(x_0, t, process, noise), process.fraction(t), condition)
+            losses[part] += denoising_loss(output, x_0, noise, t, objective, process).cpu().numpy() / repeats
+    return losses

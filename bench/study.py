@@ -1,0 +1,139 @@
+"""The real images of a corpus, measured once, and the figures of any other images against them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import comparison
+import grey
+from comparison import Attribute, Figures, Sample
+from measures import standardise
+from nearest import Gallery, Nearest
+from networks import Cache, SqueezeFeatures, conditions_of, denoising_losses, reconstructed
+from phonybrains.errors import ConfigError
+from phonybrains.imageset import ImageSet, Row
+from phonybrains.model.latent_diffusion import LatentDiffusion
+
+Images = NDArray[np.uint8]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which split is compared with, and whether the slow figures are left out."""
+
+    split: str = "validation"
+    seed: int = 0
+    quick: bool = False
+
+
+class Study:
+    """One modality: its training images, its split, and what real images score by the same measures."""
+
+    def __init__(self, modality: str, corpus: ImageSet, squeeze: SqueezeFeatures, cache: Cache, settings: Settings,
+                 ) -> None:  # fmt: skip
+        self.modality, self.squeeze, self.cache, self.settings = modality, squeeze, cache, settings
+        real = corpus.where(modality=modality)
+        train = read(real, _numbers(real, "train"))
+        self.scale = cache.of("handcrafted-1", [train], grey.handcrafted)
+        self.train, self.split = self._real(real, "train"), self._real(real, settings.split)
+        self.gallery: Gallery | None = None
+
+    def _real(self, real: ImageSet, split: str) -> Sample:
+        numbers, people = _numbers(real, split), comparison.patients(real.rows)
+        rows, groups = [real.rows[i] for i in numbers], [people[i] for i in numbers]
+        return self.sample(read(real, numbers), rows, groups, cached=True)
+
+    def sample(self, images: Images, rows: Sequence[Row], groups: Sequence[str], cached: bool = False) -> Sample:
+        """Images with their features; those of real images are kept in the cache."""
+        if cached:
+            deep = self.cache.of(self.squeeze.name, [images], self.squeeze)
+            plain = self.cache.of("handcrafted-1", [images], grey.handcrafted)
+        else:
+            deep, plain = self.squeeze(images), grey.handcrafted(images)
+        return Sample(images, rows, groups, deep, standardise(plain, self.scale))
+
+    def answers(self, images: Images, rows: Sequence[Row]) -> Sample:
+        """Generated images, each counted to the patient of the real image whose place it takes."""
+        n = len(self.split)
+        people = [self.split.groups[i % n] for i in range(len(rows))]
+        return self.sample(images, rows, people if len(rows) % n == 0 else [f"alone {i}" for i in range(len(rows))])
+
+    def nearest(self, images: Images) -> Nearest:
+        self.gallery = self.gallery or Gallery(self.train.images)
+        return self.gallery.nearest(images)
+
+    def threshold(self) -> float:
+        """The correlation with a training image that 1 % of the split's images exceed."""
+        found = self.cache.of("nearest-1", [self.split.images, self.train.images],
+                              lambda images, _: self.nearest(images).correlation)  # fmt: skip
+        return float(np.quantile(found, 0.99))
+
+    def reference(self, attributes: Sequence[Attribute]) -> Figures:
+        """What real images score: training images, and the split itself under a blur."""
+        split, seed = self.split, self.settings.seed
+        blurred = self.sample(grey.blur(split.images), split.rows, split.groups, cached=True)
+        blur = comparison.distances(blurred, split, paired=True) | {"spectrum": comparison.spectrum(blurred, split)}
+        figures: Figures = {
+            "n": len(split), "n_train": len(self.train), "patients": len({row.patient_id for row in split.rows} - {""}),
+            "floor": comparison.floor(self.train, split, seed), "blur": blur,
+            "attributes": {a.name: a.accuracy(split) for a in attributes},
+            "level": grey.level(split.images),
+        }  # fmt: skip
+        if not self.settings.quick:
+            figures["two_sample"] = comparison.two_sample_null(self.train, split, seed)
+            figures["nearest_threshold"] = self.threshold()
+        return figures
+
+    def of_model(self, model: LatentDiffusion) -> Figures:
+        """What the model does to the split: its reconstructions, and its loss."""
+        split, asked = self.split, conditions_of(model, self.split.rows)
+        made = reconstructed(model, split.images, [self.modality] * len(split))
+        sample = self.sample(made, split.rows, split.groups)
+        figures = comparison.distances(sample, split, paired=True) | comparison.fidelity(made, split)
+        figures["spectrum"] = comparison.spectrum(sample, split)
+        if not self.settings.quick:
+            figures["loss"] = float(denoising_losses(model, split.images, asked).mean())
+        return figures
+
+    def figures(self, images: Images, rows: Sequence[Row], attributes: Sequence[Attribute], reference: Figures,
+                ) -> Figures:  # fmt: skip
+        """Every figure of generated images."""
+        made, split = self.answers(images, rows), self.split
+        found = comparison.distances(made, split) | {"n": len(made)}
+        found |= {"kid_over_floor": found["kid"] / reference["floor"]["kid"],
+                  "kid_over_blur": found["kid"] / reference["blur"]["kid"],
+                  "fd_over_floor": found["fd_handcrafted"] / reference["floor"]["fd_handcrafted"],
+                  "fd_over_blur": found["fd_handcrafted"] / reference["blur"]["fd_handcrafted"],
+                  "attributes": {a.name: a.accuracy(made) for a in attributes},
+                  "spectrum": comparison.spectrum(made, split), "level": grey.level(made.images)}  # fmt: skip
+        if not self.settings.quick:
+            found["two_sample"] = comparison.two_sample(split, made, self.settings.seed)
+            found["nearest"] = comparison.copies(self.nearest(images), reference["nearest_threshold"])
+        return found
+
+
+def _numbers(real: ImageSet, split: str) -> list[int]:
+    numbers = [i for i, row in enumerate(real.rows) if row.split == split]
+    if len(numbers) < 3:
+        modality = real.rows[0].modality
+        raise ConfigError(f"{real.folder}: only {len(numbers)} {modality} images are in the split '{split}'.")
+    return numbers
+
+
+def read(images: ImageSet, numbers: Sequence[int]) -> Images:
+    """The images with these numbers, (n, H, W), in 8 bits."""
+    stack = np.stack([images.pixels(i) for i in numbers])
+    return (stack >> (images.bits - 8)).astype(np.uint8)
+
+
+def learn_attributes(studies: Sequence[Study], names: Sequence[str] = ("modality", "plane")) -> list[Attribute]:
+    """Classifiers of what every training image says about itself and not all say alike."""
+    train: list[Any] = [study.train for study in studies]
+    told = [name for name in names if len({row[name] for sample in train for row in sample.rows} - {None, ""}) > 1]
+    return [Attribute.learn(name, train) for name in told]
