@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from phonybrains.imageset import ImageSet, to_unit_range
-from phonybrains.model.networks import Denoiser, build_autoencoder, build_unet
+from phonybrains.model.networks import Denoiser, build_autoencoder, build_embedding, build_unet
 from phonybrains.model.sampling import CHAINS
 from phonybrains.phantom import make_phantoms
 from phonybrains.training import augment
@@ -72,7 +72,7 @@ def prepare(options: argparse.Namespace, work: Path) -> Setup:
     torch.manual_seed(0)
     autoencoder = build_autoencoder(config.autoencoder.shape)
     unet = build_unet(config.denoiser.shape, config.autoencoder.shape.latent_channels, images.height // 8)
-    denoiser = Denoiser(unet, conditions.width, augment.WIDTH)
+    denoiser = Denoiser(unet, build_embedding(unet, conditions.width, augment.WIDTH))
     for network in (autoencoder, denoiser):
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     autoencoder.eval().requires_grad_(False)

@@ -8,7 +8,14 @@ from pydantic import ValidationError
 from torch import nn
 
 from phonybrains.errors import ConfigError
-from phonybrains.model.networks import AutoencoderShape, Denoiser, DenoiserShape, build_autoencoder, build_unet
+from phonybrains.model.networks import (
+    AutoencoderShape,
+    Denoiser,
+    DenoiserShape,
+    build_autoencoder,
+    build_embedding,
+    build_unet,
+)
 from phonybrains.training.config import load_train_config
 
 SMALL = DenoiserShape(widths=(16, 32), layers=1, dropout=0.3)
@@ -16,7 +23,8 @@ SMALL = DenoiserShape(widths=(16, 32), layers=1, dropout=0.3)
 
 def denoiser(condition_width: int = 5, extra_width: int = 6) -> Denoiser:
     torch.manual_seed(0)
-    return Denoiser(build_unet(SMALL, 4, 8), condition_width, extra_width)
+    unet = build_unet(SMALL, 4, 8)
+    return Denoiser(unet, build_embedding(unet, condition_width, extra_width))
 
 
 def stirred(network: nn.Module) -> nn.Module:
@@ -41,7 +49,7 @@ def test_autoencoder_shapes(channels: int, side: int):
 def test_denoiser_shapes(widths: tuple[int, ...]):
     """Latents in, latents out, of the same shape."""
     unet = build_unet(DenoiserShape(widths=widths, layers=1), 4, 8)
-    network = Denoiser(unet, 5, 6)
+    network = Denoiser(unet, build_embedding(unet, 5, 6))
     y = network(torch.randn(3, 4, 8, 8), torch.rand(3), torch.zeros(3, 5), torch.zeros(3, 6))
     assert y.shape == (3, 4, 8, 8)
 

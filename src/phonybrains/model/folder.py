@@ -28,7 +28,7 @@ from ..errors import ModelError
 from ..record import sha256_file
 from .conditions import Conditions
 from .latent_diffusion import LatentDiffusion, LatentScale
-from .networks import Denoiser
+from .networks import Denoiser, build_embedding
 from .sampling import CHAINS
 from .tensors import brief, write_tensors
 
@@ -154,7 +154,7 @@ def _save_denoiser(denoiser: Denoiser, folder: Path, dtype: torch.dtype, prefix:
 
 def _load_denoiser(folder: Path, condition_width: int, extra_width: int, prefix: str = "") -> Denoiser:
     unet = _load_network(UNet2DModel, folder / f"{prefix}{UNET}")
-    denoiser = Denoiser(unet, condition_width, extra_width)
+    denoiser = Denoiser(unet, build_embedding(unet, condition_width, extra_width))
     denoiser.embed.load_state_dict(_load_weights(folder / f"{prefix}{EMBEDDING}" / WEIGHTS_NAME))
     return denoiser
 

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import torch
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
-from diffusers.models.embeddings import TimestepEmbedding
 from diffusers.models.unets.unet_2d import UNet2DModel
 from pydantic import Field
 from torch import Tensor, nn
 
 from ..config import Config
 from ..errors import ConfigError
+from .condition_embedding import ConditionEmbedding
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -89,6 +89,11 @@ def build_unet(shape: DenoiserShape, channels: int, size: int) -> UNet2DModel:
     return unet
 
 
+def build_embedding(unet: UNet2DModel, condition_width: int, extra_width: int) -> ConditionEmbedding:
+    """The network that turns a condition, and what else the U-Net is told, into what its blocks listen to."""
+    return ConditionEmbedding(condition_width, extra_width, 4 * unet.config["block_out_channels"][0])
+
+
 @contextmanager
 def _explained(network: str, shape: Config) -> Iterator[None]:
     """diffusers' complaints about a shape, as our error; the trial run inside is there to call them forth."""
@@ -107,13 +112,12 @@ class Denoiser(nn.Module):
     went through, or for few-step weights the length of the jump.
     """
 
-    def __init__(self, unet: UNet2DModel, condition_width: int, extra_width: int) -> None:
+    def __init__(self, unet: UNet2DModel, embed: ConditionEmbedding) -> None:
         super().__init__()
         self.unet = unet
-        self.condition_width = condition_width
-        self.extra_width = extra_width
-        embedding = unet.config["block_out_channels"][0] * 4
-        self.embed = TimestepEmbedding(condition_width + extra_width, embedding)
+        self.embed = embed
+        self.condition_width: int = embed.config["condition_width"]
+        self.extra_width: int = embed.config["extra_width"]
 
     def forward(self, x_t: Tensor, fraction: Tensor, condition: Tensor, extra: Tensor | None = None) -> Tensor:
         if extra is None:

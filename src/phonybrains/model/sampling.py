@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..diffusion import sampler
 from ..diffusion.objective import Objective, PredictNoise, PredictVelocity
 from ..diffusion.process import Flow, Predict, Process, Rng, Schedule, linear_schedule
+from ..diffusion.sampler import adams, ancestral, flow_times, heun, quadratic_times, sample
 from ..errors import ConfigError
 
 
@@ -45,19 +45,17 @@ Walk = Callable[[Predict, Tensor, int, Process, Rng], Iterator[Tensor]]
 
 def _times(process: Process, steps: int) -> list[float] | list[int]:
     if not isinstance(process, Schedule):
-        return sampler.flow_times(steps)
+        return flow_times(steps)
     if steps > process.T:
         raise ConfigError(f"steps {steps}: this model's chain has {process.T} steps.")
-    return sampler.quadratic_times(process, steps)
+    return quadratic_times(process, steps)
 
 
 SAMPLERS: dict[str, Walk] = {
-    "heun": lambda predict, x, steps, process, rng: sampler.heun(predict, x, _times(process, steps), process),
-    "adams": lambda predict, x, steps, process, rng: sampler.adams(predict, x, _times(process, steps), process),
-    "ddim": lambda predict, x, steps, process, rng: sampler.sample(predict, x, _times(process, steps), process, rng),
-    "ddpm": lambda predict, x, steps, process, rng: sampler.sample(
-        predict, x, _times(process, steps), process, rng, sampler.ancestral
-    ),
+    "heun": lambda predict, x, steps, process, rng: heun(predict, x, _times(process, steps), process),
+    "adams": lambda predict, x, steps, process, rng: adams(predict, x, _times(process, steps), process),
+    "ddim": lambda predict, x, steps, process, rng: sample(predict, x, _times(process, steps), process, rng),
+    "ddpm": lambda predict, x, steps, process, rng: sample(predict, x, _times(process, steps), process, rng, ancestral),
 }
 SAMPLERS["euler"] = SAMPLERS[SHORTCUT] = SAMPLERS["ddim"]  # for the Flow, DDIM is Euler's method
 

@@ -14,7 +14,7 @@ from ..diffusion.sampler import flow_times, sample
 from ..diffusion.shortcut import jump_times, jumps, path_points, pseudo_huber
 from ..model.conditions import drop
 from ..model.latent_diffusion import LatentDiffusion
-from ..model.networks import Denoiser
+from ..model.networks import Denoiser, build_embedding
 from .config import FewStepConfig
 from .corpus import Corpus
 
@@ -24,7 +24,8 @@ PATHS = 48
 
 def few_step_copy(denoiser: Denoiser) -> Denoiser:
     """A copy that is told the length of a jump instead of an augmentation; no dropout, as targets are exact."""
-    student = Denoiser(copy.deepcopy(denoiser.unet), denoiser.condition_width, extra_width=1)
+    unet = copy.deepcopy(denoiser.unet)
+    student = Denoiser(unet, build_embedding(unet, denoiser.condition_width, extra_width=1))
     weights = {name: tensor.clone() for name, tensor in denoiser.embed.state_dict().items()}
     known = weights["linear_1.weight"][:, : denoiser.condition_width]
     weights["linear_1.weight"] = torch.cat([known, known.new_zeros(len(known), 1)], dim=1)

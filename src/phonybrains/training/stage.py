@@ -19,7 +19,7 @@ from ..imageset import ImageSet, from_unit_range
 from ..model.conditions import Conditions
 from ..model.folder import model_folder
 from ..model.latent_diffusion import LatentDiffusion
-from ..model.networks import Denoiser, build_autoencoder, build_unet
+from ..model.networks import Denoiser, build_autoencoder, build_embedding, build_unet
 from ..model.sampling import CHAINS
 from ..record import Record, as_input, draft_folder, is_published
 from ..sheets import contact_sheet
@@ -135,7 +135,8 @@ def _start(images: ImageSet, config: TrainConfig) -> New:
     autoencoder = build_autoencoder(config.autoencoder.shape)
     unet = build_unet(config.denoiser.shape, config.autoencoder.shape.latent_channels, images.height // 8)
     perceptual = PerceptualDistance(config.features) if config.features else None
-    new = New(conditions, Reconstruction(autoencoder), Denoiser(unet, conditions.width, augment.WIDTH), perceptual)
+    denoiser = Denoiser(unet, build_embedding(unet, conditions.width, augment.WIDTH))
+    new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual)
     if config.start:
         _take_weights(new, config.start)
     return new
