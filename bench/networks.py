@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator
+from torch import Generator, Tensor
 
 from phonybrains.diffusion.objective import denoising_loss, draw_steps, draw_times
 from phonybrains.diffusion.process import Schedule, q_sample
@@ -22,6 +22,8 @@ from phonybrains.training.perceptual import PerceptualDistance
 
 Array = NDArray[Any]
 Images = NDArray[np.uint8]
+BATCH = 8
+"""Images at a time through the autoencoder: few, so that on a CPU memory is reused and not fetched anew."""
 
 
 @dataclass(frozen=True)
@@ -72,31 +74,30 @@ def conditions_of(model: LatentDiffusion, rows: Sequence[Row]) -> list[dict[str,
 
 
 @torch.inference_mode()
-def reconstructed(model: LatentDiffusion, images: Images, modalities: Sequence[str], batch_size: int = 16) -> Images:
-    """Images after the model's autoencoder: encoded, decoded, rounded."""
-    parts = []
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
-        latents = model.encode(to_unit_range(images[part])[:, None], modalities[part])
-        parts.append(model.decode(latents, modalities[part]))
-    return np.concatenate(parts)
+def encoded(model: LatentDiffusion, images: Images, modality: str) -> Tensor:
+    """Standardised latents of images of one modality, (n, C, h, w)."""
+    parts = [to_unit_range(images[i : i + BATCH])[:, None] for i in range(0, len(images), BATCH)]
+    return torch.cat([model.encode(part, [modality] * len(part)) for part in parts])
 
 
 @torch.inference_mode()
-def denoising_losses(model: LatentDiffusion, images: Images, wanted: Sequence[Mapping[str, Any]], repeats: int = 4,
+def decoded(model: LatentDiffusion, latents: Tensor, modality: str) -> Images:
+    """Latents of one modality as images again."""
+    return np.concatenate([model.decode(part, [modality] * len(part)) for part in latents.split(BATCH)])
+
+
+@torch.inference_mode()
+def denoising_losses(model: LatentDiffusion, latents: Tensor, wanted: Sequence[Mapping[str, Any]], repeats: int = 4,
                      ) -> Array:  # fmt: skip
     """Training loss of the denoiser for each image, (n,), averaged over times and noises that are always the same."""
     process, objective = model.chain.process, model.chain.objective
-    modalities = [row["modality"] for row in wanted]
-    losses, times, noises = np.zeros(len(images)), Generator().manual_seed(0), Generator().manual_seed(1)
-    for start in range(0, len(images), 32):
-        part = slice(start, start + 32)
-        x_0 = model.encode(to_unit_range(images[part])[:, None], modalities[part])
-        condition = model.conditions.encode(wanted[part]).to(model.device)
-        for _ in range(repeats):
-            n = len(x_0)
-            t = draw_steps(n, process.T, times) if isinstance(process, Schedule) else draw_times(n, times)
-            noise, t = torch.randn(x_0.shape, generator=noises).to(x_0), t.to(x_0.device)
-            output = model.denoiser(q_sample(x_0, t, process, noise), process.fraction(t), condition)
-            losses[part] += denoising_loss(output, x_0, noise, t, objective, process).cpu().numpy() / repeats
+    losses, times, noises = np.zeros(len(latents)), Generator().manual_seed(0), Generator().manual_seed(1)
+    for rows in torch.arange(len(latents)).repeat(repeats).split(2 * BATCH):
+        x_0, n = latents[rows], len(rows)
+        t = draw_steps(n, process.T, times) if isinstance(process, Schedule) else draw_times(n, times)
+        noise, t = torch.randn(x_0.shape, generator=noises).to(x_0), t.to(x_0.device)
+        condition = model.conditions.encode([wanted[i] for i in rows.tolist()]).to(x_0)
+        output = model.denoiser(q_sample(x_0, t, process, noise), process.fraction(t), condition)
+        found = denoising_loss(output, x_0, noise, t, objective, process)
+        np.add.at(losses, rows.numpy(), found.cpu().numpy() / repeats)
     return losses

@@ -14,7 +14,7 @@ import grey
 from comparison import Attribute, Figures, Sample
 from measures import standardise
 from nearest import Gallery, Nearest
-from networks import Cache, SqueezeFeatures, conditions_of, denoising_losses, reconstructed
+from networks import Cache, SqueezeFeatures, conditions_of, decoded, denoising_losses, encoded
 from phonybrains.errors import ConfigError
 from phonybrains.imageset import ImageSet, Row
 from phonybrains.model.latent_diffusion import LatentDiffusion
@@ -92,13 +92,13 @@ class Study:
 
     def of_model(self, model: LatentDiffusion) -> Figures:
         """What the model does to the split: its reconstructions, and its loss."""
-        split, asked = self.split, conditions_of(model, self.split.rows)
-        made = reconstructed(model, split.images, [self.modality] * len(split))
+        split, latents = self.split, encoded(model, self.split.images, self.modality)
+        made = decoded(model, latents, self.modality)
         sample = self.sample(made, split.rows, split.groups)
         figures = comparison.distances(sample, split, paired=True) | comparison.fidelity(made, split)
         figures["spectrum"] = comparison.spectrum(sample, split)
         if not self.settings.quick:
-            figures["loss"] = float(denoising_losses(model, split.images, asked).mean())
+            figures["loss"] = float(denoising_losses(model, latents, conditions_of(model, split.rows)).mean())
         return figures
 
     def figures(self, images: Images, rows: Sequence[Row], attributes: Sequence[Attribute], reference: Figures,
