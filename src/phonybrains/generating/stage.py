@@ -21,6 +21,7 @@ from ..model.conditions import Value
 from ..model.folder import model_folder
 from ..model.latent_diffusion import LatentDiffusion, Sampling
 from ..model.networks import Count
+from ..model.precision import Precision
 from ..record import Record, as_input, is_published
 from ..sheets import contact_sheet
 from .processes import Share, shared_draft, together, wait_for_all
@@ -44,6 +45,7 @@ class GenerateConfig(Config):
     """None are the model's own."""
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Sampling.guidance
     sampler: str = Sampling.sampler
+    precision: Precision = "auto"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Work:
     def paint(self, draft: Path, share: Share, bar: Progress) -> None:
         """Make what is missing of this share; each image appears whole as soon as it is made."""
         indices, settings = self.missing(draft, share), self.config
-        sampling = Sampling(settings.seed, settings.steps, settings.guidance, settings.sampler, self.batch_size)
+        sampling = Sampling(settings.seed, settings.steps, settings.guidance, settings.sampler, self.batch_size,
+                            settings.precision)  # fmt: skip
         line = bar.add_task("generating", total=len(indices))
         for index, pixels in zip(
             indices, self.model.paint(indices, [self.wanted[i] for i in indices], sampling), strict=True
@@ -91,13 +94,13 @@ class Work:
 
 def generate(
     model: str | Path, out: str | Path, n: int, *, where: Mapping[str, str | float] | None = None, seed: int = 0,
-    steps: int | None = None, guidance: float | None = None, sampler: str = "", batch_size: int = 16,
-    grid: str | Path | None = None, show: bool = True,
+    steps: int | None = None, guidance: float | None = None, sampler: str = "", precision: str = "auto",
+    batch_size: int = 16, grid: str | Path | None = None, show: bool = True,
 ) -> Path:  # fmt: skip
     """Generate n images that show what `where` asks for; see `generate_requests`."""
     config = load_config(
         GenerateConfig, None, requests=[{"n": n, "where": dict(where or {})}], seed=seed, steps=steps,
-        guidance=guidance, sampler=sampler,
+        guidance=guidance, sampler=sampler, precision=precision,
     )  # fmt: skip
     return generate_requests(model, out, config, batch_size=batch_size, grid=grid, show=show)
 
@@ -149,15 +152,15 @@ def file_name(index: int) -> str:
 
 def _prepare(model: LatentDiffusion, name: str, config: GenerateConfig, batch_size: int) -> Work:
     """Check what is asked for against the model, and settle the conditions of every image."""
-    if batch_size < 1:
-        raise ConfigError("the batch size must be at least 1.")
-    sampling = model.settle(Sampling(config.seed, config.steps, config.guidance, config.sampler))
+    asked = Sampling(config.seed, config.steps, config.guidance, config.sampler, batch_size, config.precision)
+    sampling = model.settle(asked)
     requests = [Request(n=r.n, where=model.conditions.check(r.where)) for r in config.requests]
     wanted: list[Mapping[str, Attribute]] = []
     for request in requests:
         indices = range(len(wanted), len(wanted) + request.n)
         wanted += model.ask(indices, request.where, config.seed)
-    settled = {"requests": tuple(requests), "steps": sampling.steps, "sampler": sampling.sampler}
+    settled = {"requests": tuple(requests), "steps": sampling.steps, "sampler": sampling.sampler,
+               "precision": sampling.precision}  # fmt: skip
     return Work(model, name, wanted, config.model_copy(update=settled), batch_size)
 
 

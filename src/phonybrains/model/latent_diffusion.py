@@ -19,6 +19,7 @@ from ..errors import ConfigError
 from ..imageset import from_unit_range
 from .conditions import Conditions, Value
 from .networks import Denoiser
+from .precision import computing_in, settle_precision
 from .sampling import CHAINS, FEW, SHORTCUT, Chain, sampler_named
 from .workers import count_workers, even_batches, side_by_side
 
@@ -49,13 +50,17 @@ class LatentScale:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size."""
+    """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
+
+    precision: bf16, fp32, or auto for the faster on this machine; the two differ by up to 3 gray levels.
+    """
 
     seed: int = 0
     steps: int | None = None
     guidance: float = 1.0
     sampler: str = ""
     batch_size: int = 16
+    precision: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -138,8 +143,9 @@ class LatentDiffusion:
         sampling, workers = self.settle(sampling), count_workers(self.device)
 
         def batch(part: slice) -> NDArray[np.uint8]:
-            *_, latents = self.walk(indices[part], wanted[part], sampling)
-            return self.decode(latents, [row.get("modality") for row in wanted[part]])
+            with computing_in(sampling.precision, self.device):
+                *_, latents = self.walk(indices[part], wanted[part], sampling)
+                return self.decode(latents, [row.get("modality") for row in wanted[part]])
 
         for images in side_by_side(batch, even_batches(len(indices), sampling.batch_size, workers), workers):
             yield from images
@@ -163,7 +169,7 @@ class LatentDiffusion:
         yield from sampler_named(sampling.sampler)(predict, x, steps, self.chain.process, rngs)
 
     def settle(self, sampling: Sampling) -> Sampling:
-        """The sampling with steps and sampler filled in. Raises ConfigError for what this model cannot do."""
+        """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
         steps = self.steps if sampling.steps is None else sampling.steps
         if steps < 1 or sampling.batch_size < 1:
             raise ConfigError("steps and batch size must be at least 1.")
@@ -175,7 +181,8 @@ class LatentDiffusion:
         if sampler == SHORTCUT and sampling.guidance != 1:
             raise ConfigError(f"guidance {sampling.guidance:g}: few-step weights have theirs built in. "
                               f"Give more than {FEW} steps, or another sampler.")  # fmt: skip
-        return replace(sampling, steps=steps, sampler=sampler)
+        precision = settle_precision(sampling.precision, self.device)
+        return replace(sampling, steps=steps, sampler=sampler, precision=precision)
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         """The clean latents expected behind x_t."""
