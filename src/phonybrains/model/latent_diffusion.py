@@ -52,7 +52,7 @@ class LatentScale:
 class Sampling:
     """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
 
-    precision: bf16, fp32, or auto for the faster on this machine; the two differ by up to 3 gray levels.
+    precision: of decoding: bf16, fp32, or auto for the faster on this machine; they differ by 2 gray levels at most.
     """
 
     seed: int = 0
@@ -143,8 +143,8 @@ class LatentDiffusion:
         sampling, workers = self.settle(sampling), count_workers(self.device)
 
         def batch(part: slice) -> NDArray[np.uint8]:
+            *_, latents = self.walk(indices[part], wanted[part], sampling)
             with computing_in(sampling.precision, self.device):
-                *_, latents = self.walk(indices[part], wanted[part], sampling)
                 return self.decode(latents, [row.get("modality") for row in wanted[part]])
 
         for images in side_by_side(batch, even_batches(len(indices), sampling.batch_size, workers), workers):
