@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import pytest
@@ -28,10 +28,12 @@ from phonybrains.diffusion.process import (
 )
 from phonybrains.diffusion.sampler import (
     FreshNoise,
+    adams,
     ancestral,
     deterministic,
     flow_times,
     heun,
+    heun_step,
     quadratic_times,
     renewed,
     sample,
@@ -136,7 +138,27 @@ def test_the_last_step_returns_the_prediction(process: Process, fresh: FreshNois
     """At t = 0 no noise is left, old or new: x is what the network expects there."""
     found = last(sample(lambda x_t, t: crooked(x_t, 3.0), images(), times_of(process, 1), process, seeded(), fresh))
     assert_close(found, crooked(images(), 3.0), **EXACT)
-    assert_close(last(heun(lambda x_t, t: crooked(x_t, 3.0), images(), times_of(process, 1), process)), found, **EXACT)
+    for method in (heun, adams):
+        end = last(method(lambda x_t, t: crooked(x_t, 3.0), images(), times_of(process, 1), process))
+        assert_close(end, found, **EXACT)
+
+
+@processes
+def test_a_step_of_heun_takes_each_image_from_its_own_time_to_its_own(process: Process) -> None:
+    """Images that end at 0 beside others that do not: each goes where it goes alone, and the former to x_0."""
+    pairs = [(900, 500), (300, 0), (700, 200), (500, 0)]
+    t, r = (torch.cat([next(moments(process, time))[:1] for time in times]) for times in zip(*pairs, strict=True))
+    x = images(4)
+
+    def predict(x_t: Tensor, t: Tensor) -> Tensor:
+        return torch.tanh(x_t * (1 + process.fraction(t).reshape(-1, 1, 1, 1)))
+
+    found = heun_step(predict, x, t, r, process)
+    for i in range(4):
+        one = slice(i, i + 1)
+        assert_close(found[one], heun_step(predict, x[one], t[one], r[one], process), **EXACT)
+        if r[i] == 0:
+            assert_close(found[one], predict(x[one], t[one]), **EXACT)
 
 
 # --- A walk ----------------------------------------------------------------------------------------------------------
@@ -176,6 +198,33 @@ def test_heun_evaluates_twice_a_step_and_once_in_the_last(process: Process) -> N
     assert seen == [times[0], times[1], times[1], times[2], times[2]]
 
 
+@processes
+def test_adams_evaluates_once_a_step(process: Process) -> None:
+    """Each step looks at its start alone, also the last; the rest it remembers."""
+    seen: list[float] = []
+
+    def predict(x_t: Tensor, t: Tensor) -> Tensor:
+        seen.append(t[0].item())
+        return 0.5 * x_t
+
+    times = times_of(process, 5)
+    assert len(list(adams(predict, images(), times, process))) == 5
+    assert seen == times[:5]
+
+
+@processes
+def test_adams_begins_with_a_step_of_eulers_method(process: Process) -> None:
+    """With nothing to remember its first step is the one of DDIM; the second is not."""
+    times = times_of(process, 5)
+
+    def predict(x_t: Tensor, t: Tensor) -> Tensor:
+        return crooked(x_t, 300 * process.fraction(t)[0].item())
+
+    ours, plain = adams(predict, images(), times, process), sample(predict, images(), times, process, seeded())
+    assert_close(next(ours), next(plain), **SAME)
+    assert (next(ours) - next(plain)).abs().max() > 0.01
+
+
 @pytest.mark.parametrize("times", [[], [0], [1], [1000, 500], [1000, 500, 500, 0], [500, 1000, 0], [1000, 500, 0, 0]])
 def test_times_that_do_not_fall_to_0_are_refused(times: list[int]) -> None:
     """An image that is left with noise in it, or a step that goes nowhere, is an error and not a picture."""
@@ -183,6 +232,8 @@ def test_times_that_do_not_fall_to_0_are_refused(times: list[int]) -> None:
         next(sample(lambda x_t, t: x_t, images(), times, LINEAR, seeded()))
     with pytest.raises(ValueError, match="times must fall strictly and end in 0"):
         next(heun(lambda x_t, t: x_t, images(), [t / 1000 for t in times], FLOW))
+    with pytest.raises(ValueError, match="times must fall strictly and end in 0"):
+        next(adams(lambda x_t, t: x_t, images(), times, LINEAR))
 
 
 def test_flow_times_are_equal_steps() -> None:
@@ -221,7 +272,7 @@ def test_images_keep_their_type_and_the_noise_it_started_from_is_not_overwritten
         x = images(dtype=torch.float32)
         times = times_of(process, 5)
         runs = [sample(lambda x_t, t: 0.5 * x_t, x, times, process, seeded(), f) for f in (deterministic, ancestral)]
-        for run in (*runs, heun(lambda x_t, t: 0.5 * x_t, x, times, process)):
+        for run in (*runs, *(method(lambda x_t, t: 0.5 * x_t, x, times, process) for method in (heun, adams))):
             assert last(run).dtype == torch.float32
         assert torch.equal(x, images(dtype=torch.float32))
 
@@ -363,6 +414,18 @@ def test_heun_recovers_the_data(data: Mixture, process: Process, steps: int, dis
     assert_recovered(x, data, distance)
 
 
+@datasets
+@pytest.mark.parametrize(
+    ("process", "times", "distance"),
+    [(LINEAR, quadratic_times(LINEAR, 100), 0.0025), (COSINE, times_of(COSINE, 100), 0.005),
+     (FLOW, flow_times(50), 0.002), (FLOW, flow_times(100), 0.001)],
+    ids=["linear, 100", "cosine, 100", "flow, 50", "flow, 100"],
+)  # fmt: skip
+def test_adams_recovers_the_data(data: Mixture, process: Process, times: Sequence[float], distance: float) -> None:
+    """In the paper's chain as for the flow, with as many evaluations as steps."""
+    assert_recovered(last(adams(data.predict(process), normal_quantiles(2001), times, process)), data, distance)
+
+
 @pytest.mark.parametrize("process", [LINEAR, FLOW], ids=["linear", "flow"])
 def test_consistency_sampling_keeps_each_level_of_noise(process: Process) -> None:
     """Where the network knows x_0, as a distilled one should, x at time r has mean a_r x_0 and deviation s_r."""
@@ -379,6 +442,7 @@ def test_consistency_sampling_keeps_each_level_of_noise(process: Process) -> Non
 # --- Accuracy --------------------------------------------------------------------------------------------------------
 
 
+Method = Callable[[Predict, Tensor, Sequence[float], Process], Iterator[Tensor]]
 FINE = cosine_schedule(2**16)
 walks = [
     pytest.param(FLOW, flow_times(64), flow_times(128), id="flow"),
@@ -397,13 +461,48 @@ def start(process: Process, z: Tensor) -> Tensor:
     return a * 0.5 + (a**2 * 0.25 + s**2).sqrt() * z
 
 
+@pytest.mark.parametrize("method", [heun, adams])
 @pytest.mark.parametrize(("process", "times", "finer"), walks)
-def test_heun_is_of_second_order(process: Process, times: Sequence[float], finer: Sequence[float]) -> None:
+def test_heun_and_adams_are_of_second_order(
+    process: Process, times: Sequence[float], finer: Sequence[float], method: Method
+) -> None:
     """Twice the steps leave a quarter of the error."""
     z, predict = normal_quantiles(101), GAUSSIAN.predict(process)
-    coarse, fine = (error(heun(predict, start(process, z), grid, process), z) for grid in (times, finer))
-    assert coarse < 1e-3
+    coarse, fine = (error(method(predict, start(process, z), grid, process), z) for grid in (times, finer))
+    assert coarse < 2e-3
     assert coarse / fine == pytest.approx(4, rel=0.1)
+
+
+@pytest.mark.parametrize("method", [heun, adams])
+@pytest.mark.parametrize(("process", "times", "finer"), walks)
+def test_the_order_holds_where_paths_part(
+    process: Process, times: Sequence[float], finer: Sequence[float], method: Method
+) -> None:
+    """Two peaks: twice the steps leave a quarter of the mean distance from where many small steps of Heun's end."""
+    exact = ends(process, TWO_PEAKS, 1024, heun)
+    coarse, fine = (
+        (last(method(TWO_PEAKS.predict(process), normal_quantiles(101), grid, process)) - exact).abs().mean().item()
+        for grid in (times, finer)
+    )
+    assert coarse / fine == pytest.approx(4, rel=0.12)
+
+
+@datasets
+@pytest.mark.parametrize("evaluations", [5, 9, 15, 33])
+def test_adams_is_nearer_than_heun_at_equal_cost(data: Mixture, evaluations: int) -> None:
+    """For the flow, where a step of Heun's costs two evaluations and the last one."""
+    exact = ends(FLOW, data, 1024, heun)
+    distances = [
+        (ends(FLOW, data, steps, method) - exact).abs().mean().item()
+        for method, steps in ((adams, evaluations), (heun, (evaluations + 1) // 2))
+    ]
+    assert distances[0] < 0.9 * distances[1]
+
+
+def ends(process: Process, data: Mixture, steps: int, method: Method) -> Tensor:
+    """Where noise that is spread evenly goes."""
+    times = quadratic_times(process, steps) if isinstance(process, Schedule) else flow_times(steps)
+    return last(method(data.predict(process), normal_quantiles(101), times, process))
 
 
 @pytest.mark.parametrize(("process", "times", "finer"), walks)
@@ -418,7 +517,7 @@ def test_deterministic_steps_are_of_first_order(
 
 @pytest.mark.parametrize("s", [LINEAR, COSINE], ids=["linear", "cosine"])
 def test_a_schedule_is_the_flow_in_other_coordinates(s: Schedule) -> None:
-    """Dividing x by a + s makes of any schedule the straight path at τ = s / (a + s), for Heun as for DDIM."""
+    """Dividing x by a + s makes of any schedule the straight path at τ = s / (a + s), for every method."""
     times = schedule_times(s, 20)
     t = torch.tensor(times)
     span = (s.signal(t) + s.noise(t)).flatten()
@@ -426,6 +525,7 @@ def test_a_schedule_is_the_flow_in_other_coordinates(s: Schedule) -> None:
     x, on_s, on_flow = normal_quantiles(101), TWO_PEAKS.predict(s), TWO_PEAKS.predict(FLOW)
     pairs = [
         (heun(on_s, x, times, s), heun(on_flow, x / span[0], tau, FLOW)),
+        (adams(on_s, x, times, s), adams(on_flow, x / span[0], tau, FLOW)),
         (sample(on_s, x, times, s, seeded()), sample(on_flow, x / span[0], tau, FLOW, seeded())),
     ]
     for schedule_walk, flow_walk in pairs:
@@ -435,11 +535,11 @@ def test_a_schedule_is_the_flow_in_other_coordinates(s: Schedule) -> None:
 
 @processes
 def test_samplers_follow_a_straight_path_exactly(process: Process) -> None:
-    """When the network names the one x_0 behind x_t, DDIM and Heun pass through a_r x_0 + s_r ε at every time."""
+    """When the network names the one x_0 behind x_t, every method passes through a_r x_0 + s_r ε at every time."""
     x_0, noise, times = images(), images(seed=1), times_of(process, 5)
     grid = torch.tensor(times, dtype=torch.long if isinstance(process, Schedule) else torch.float64)
     x = q_sample(x_0, grid[:1], process, noise)
-    walks = [sample(lambda x_t, t: x_0, x, times, process, seeded()), heun(lambda x_t, t: x_0, x, times, process)]
-    for walk in walks:
+    straight = [method(lambda x_t, t: x_0, x, times, process) for method in (heun, adams)]
+    for walk in (sample(lambda x_t, t: x_0, x, times, process, seeded()), *straight):
         for x_r, r in zip(walk, grid[1:], strict=True):
             assert_close(x_r, q_sample(x_0, r[None], process, noise), **SAME)
