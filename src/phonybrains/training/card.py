@@ -8,6 +8,7 @@ from typing import Any
 from ..imageset import ImageSet
 from ..model.conditions import Category
 from ..model.latent_diffusion import LatentDiffusion
+from ..model.share import NO_SOURCES
 
 
 def model_card(model: LatentDiffusion, images: ImageSet, figures: Mapping[str, Any]) -> str:
@@ -16,9 +17,10 @@ def model_card(model: LatentDiffusion, images: ImageSet, figures: Mapping[str, A
     attributes = "\n".join(f"- `{a.name}`: " + (", ".join(a.labels) if isinstance(a, Category)
                            else f"{a.low:g} to {a.high:g}") for a in model.conditions.attributes)  # fmt: skip
     return f"""---
-library_name: phonybrains
-tags: [medical-imaging, brain, latent-diffusion, synthetic]
----
+library_name: diffusers
+pipeline_tag: unconditional-image-generation
+tags: [phonybrains, medical-imaging, brain, latent-diffusion, synthetic]
+{_licence(images)}---
 # A latent diffusion model of head images
 
 Trained with phonybrains. It makes **synthetic** images of {model.size}×{model.size} pixels for research and teaching.
@@ -53,4 +55,10 @@ def _sources(images: ImageSet) -> str:
     sources = images.record.get("sources") or []
     lines = [f"- {s.get('name', '')}: {s.get('attribution', '')} {s.get('licence', '')} {s.get('url', '')}".rstrip()
              for s in sources]  # fmt: skip
-    return "\n".join(lines) or "The corpus names no sources or licences: add them before you share this model."
+    return "\n".join(lines) or NO_SOURCES
+
+
+def _licence(images: ImageSet) -> str:
+    """The line with the licence, as hubs spell it, where all sources have the same one."""
+    licences = {source.get("licence", "") for source in images.record.get("sources") or []}
+    return f"license: {'-'.join(licences.pop().lower().split())}\n" if len(licences) == 1 and any(licences) else ""

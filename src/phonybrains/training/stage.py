@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,22 @@ from accelerate.utils import set_seed
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import ConfigError
-from ..imageset import ImageSet, from_unit_range
+from ..imageset import ImageSet
 from ..model.conditions import Conditions
 from ..model.folder import model_folder
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.networks import Denoiser, build_autoencoder, build_embedding, build_unet
 from ..model.sampling import CHAINS
 from ..record import Record, as_input, draft_folder, is_published
-from ..sheets import contact_sheet
 from . import augment
 from .autoencoder import AutoencoderTask, Reconstruction
 from .card import model_card
 from .config import LoopConfig, TrainConfig, load_train_config
+from .copies import Nearness
 from .corpus import Corpus, check_corpus, shared_units
 from .denoiser import DenoiserTask
 from .few_step import FewStepTask, few_step_copy
+from .inspection import Inspect, Samples, draw_reconstructions
 from .latents import encode_latents, load_latents
 from .loop import Progress as StepProgress
 from .loop import Task, fit
@@ -53,26 +55,22 @@ class Run:
     def work(self) -> Path:
         return self.draft / "work"
 
-    def follow(self, task: Task, loop: LoopConfig) -> Iterator[StepProgress]:
-        """Train a task, showing and logging its progress; yields where a sample sheet is due."""
+    def follow(self, task: Task, loop: LoopConfig, inspect: Inspect) -> None:
+        """Train a task, showing and logging its progress; at each validation `inspect` draws and measures."""
         line = self.bar.add_task(task.name, total=loop.steps)
-        begun = False
+        begun, main = False, self.accelerator.is_main_process
         for progress in fit(task, loop, self.config.seed, self.work, self.accelerator, self.config.compile):
             self.bar.update(line, completed=progress.step, description=f"{task.name}  loss {progress.loss:.4f}")
-            if not begun and self.accelerator.is_main_process:
+            if not begun and main:
                 _forget(self.draft / LOG_NAME, task.name, progress.step)
             begun = True
-            self._log(progress)
-            if progress.validation is not None and self.accelerator.is_main_process:
-                yield progress
+            sheet = self.draft / "training" / f"{task.name}-{progress.step:07d}.png"
+            self._log(progress, inspect(sheet) if progress.validation is not None and main else {})
         self.bar.update(line, completed=loop.steps)
 
-    def sheet_of_samples(self, model: LatentDiffusion, name: str, steps: int) -> None:
-        made = model.generate(16, steps=steps, seed=self.config.seed).images
-        contact_sheet(made, self.draft / "training" / name, columns=8)
-
-    def _log(self, progress: StepProgress) -> None:
+    def _log(self, progress: StepProgress, figures: Mapping[str, float]) -> None:
         values = {f"{progress.task}/loss": progress.loss}
+        values |= {f"{progress.task}/{name}": value for name, value in figures.items()}
         if progress.validation is not None:
             values[f"{progress.task}/validation"] = progress.validation
         self.accelerator.log(values, step=progress.step)
@@ -182,8 +180,7 @@ def _train_both(run: Run, images: ImageSet, new: New) -> tuple[LatentDiffusion, 
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     perceptual = new.perceptual.to(device) if new.perceptual else None
     coder = AutoencoderTask(reconstruction, corpus, config.autoencoder, perceptual, device)
-    for progress in run.follow(coder, config.autoencoder.loop):
-        _sheet_of_reconstructions(coder, run.draft / "training" / f"autoencoder-{progress.step:07d}.png")
+    run.follow(coder, config.autoencoder.loop, partial(draw_reconstructions, coder))
     figures = new.figures | {f"autoencoder PSNR {m}, dB": round(v, 2) for m, v in coder.psnr(reconstruction).items()}
 
     cache = run.work / "latents.safetensors"
@@ -199,26 +196,25 @@ def _train_both(run: Run, images: ImageSet, new: New) -> tuple[LatentDiffusion, 
                             CHAINS[config.diffusion], images.height, units=shared_units(images),
                             steps=config.steps)  # fmt: skip
     task = DenoiserTask(denoiser, corpus, latents, model.chain, config.denoiser, device)
-    for progress in run.follow(task, config.denoiser.loop):
-        run.sheet_of_samples(model, f"denoiser-{progress.step:07d}.png", steps=8)
+    samples = Samples(model, Nearness.of(corpus), config.seed)
+    run.follow(task, config.denoiser.loop, partial(samples.draw, steps=8))
     with torch.no_grad():
         figures["validation loss"] = round(task.validate(denoiser), 4)
         figures["training loss on as many images"] = round(task.mean_error(denoiser, corpus.train), 4)
     figures[SEEN] = figures.get(SEEN, 0) + config.denoiser.loop.steps * config.denoiser.loop.batch_size
     figures["parameters"] = sum(p.numel() for n in (denoiser, reconstruction) for p in n.parameters())
     if config.few_step.loop.steps and config.diffusion == "flow":
-        figures |= _tune(run, model, corpus)
+        figures |= _tune(run, corpus, samples)
     return model, figures
 
 
-def _tune(run: Run, model: LatentDiffusion, corpus: Corpus) -> dict[str, Any]:
+def _tune(run: Run, corpus: Corpus, samples: Samples) -> dict[str, Any]:
     """Give the model few-step weights."""
-    config = run.config.few_step
+    config, model = run.config.few_step, samples.model
     model.to(str(corpus.encoded.device))
     model.few_step = few_step_copy(model.denoiser)
     task = FewStepTask(model.few_step, model, corpus, config, run.accelerator.device)
-    for progress in run.follow(task, config.loop):
-        run.sheet_of_samples(model, f"few_step-{progress.step:07d}.png", steps=2)
+    run.follow(task, config.loop, partial(samples.draw, steps=2))
     with torch.no_grad():
         distance = round(task.validate(model.few_step), 4)
     return {"few steps end off the full path by": distance,
@@ -229,12 +225,6 @@ def _name_events(folder: Path) -> None:
     """Give TensorBoard's files names without that of this machine."""
     for number, path in enumerate(sorted(folder.glob("events.out.tfevents.*"))):
         path.rename(folder / f"events.out.tfevents.{number:04d}")
-
-
-def _sheet_of_reconstructions(task: AutoencoderTask, path: Path) -> None:
-    x, y = next(iter(task.reconstructions(task.network)))
-    pairs = torch.cat([x[:8], y[:8].clamp(-1, 1)])[:, 0].float().detach().cpu().numpy()
-    contact_sheet(from_unit_range(pairs), path, columns=min(8, len(x)), side=256)
 
 
 def _progress_bar(show: bool) -> Progress:
