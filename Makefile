@@ -1,6 +1,7 @@
 # make demo    95 synthetic brain images from the shipped model, in out/demo
 # make test    the whole test suite
 # make lint    ruff, pyright, import-linter
+# make models  write the generated files of the shipped models anew, after a change of the code that samples
 # make clean   remove the environment and everything that was made
 #
 # PYTHON=python3.12       another Python, 3.11 or later
@@ -17,7 +18,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 NEEDS := pyproject.toml constraints.txt
 
-.PHONY: help env dev demo test lint clean
+.PHONY: help env dev demo test lint models clean
 .DELETE_ON_ERROR:
 
 help:
@@ -53,6 +54,9 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
+
+models: .venv/installed
+	$(BIN)/python -c 'from phonybrains.model.folder import refresh_pipeline, shipped_models; [*map(refresh_pipeline, shipped_models().values())]'
 
 clean:
 	rm -rf .venv build dist out .pytest_cache .ruff_cache .import_linter_cache .hypothesis

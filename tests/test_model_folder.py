@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from phonybrains.diffusion.process import Schedule
 from phonybrains.diffusion.sampler import flow_times
 from phonybrains.errors import ModelError
 from phonybrains.model import folder as model_folder
-from phonybrains.model.folder import FEW_STEP_PARTS, PARTS, SCHEDULERS
+from phonybrains.model.folder import CODE, FEW_STEP_CODE, FEW_STEP_PARTS, PARTS, refresh_pipeline
+from phonybrains.model.for_diffusers import SCHEDULERS
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.sampling import CHAINS
 from phonybrains.record import sha256_file
@@ -25,6 +26,8 @@ from phonybrains.training.config import load_train_config
 from phonybrains.training.stage import train
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
+ALL_PARTS = (*PARTS, *CODE, *FEW_STEP_PARTS, *FEW_STEP_CODE)
+WEIGHTS = [part for part in ALL_PARTS if part.endswith(".safetensors")]
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def test_what_is_saved_is_what_is_loaded(tiny_model: Path, tmp_path: Path):
     assert first.card["parameters"] > 0
     assert second.units == first.units == {"MR": (1.0, 0.0, "a.u."), "CT": (80 / 255, 0.0, "HU")}
     assert (second.size, second.card) == (first.size, first.card)
-    for part in PARTS:
+    for part in ALL_PARTS:
         assert (tmp_path / "again" / part).read_bytes() == (tiny_model / part).read_bytes(), part
 
 
@@ -99,19 +102,19 @@ def test_a_loaded_model_is_ready_to_generate(tiny_model: Path):
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
 
 
-def test_the_folder_is_json_and_safetensors(tiny_model: Path):
+def test_the_folder_is_json_safetensors_and_code(tiny_model: Path):
     """No pickle; every part is listed with its hash, and readable by all whom the umask lets read."""
     parts = {str(p.relative_to(tiny_model)) for p in tiny_model.rglob("*") if p.is_file() and "training" not in p.parts}
     parts -= {"README.md", "record.json", "model.json"}
-    assert parts == {*PARTS, *FEW_STEP_PARTS}
-    assert {Path(part).suffix for part in parts} == {".json", ".safetensors"}
+    assert parts == {*ALL_PARTS}
+    assert {Path(part).suffix for part in parts} == {".json", ".safetensors", ".py"}
     hashes = json.loads((tiny_model / "model.json").read_text())["sha256"]
     assert hashes == {part: sha256_file(tiny_model / part) for part in parts}
-    modes = {stat.S_IMODE((tiny_model / part).stat().st_mode) for part in PARTS}
+    modes = {stat.S_IMODE((tiny_model / part).stat().st_mode) for part in ALL_PARTS}
     assert modes == {stat.S_IMODE((tiny_model / "record.json").stat().st_mode)}
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", ALL_PARTS)
 def test_a_missing_part_is_named(copy: Path, part: str):
     """Whatever part is gone, the error names it and says what to do."""
     (copy / part).unlink()
@@ -120,7 +123,7 @@ def test_a_missing_part_is_named(copy: Path, part: str):
     assert str(copy / part) in str(caught.value)
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", ALL_PARTS)
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
 def test_a_damaged_part_is_named(copy: Path, part: str, damage: str):
     """One flipped bit, half a file or an empty one: the error names the file, before any weight is read."""
@@ -135,17 +138,58 @@ def test_a_damaged_part_is_named(copy: Path, part: str, damage: str):
 
 def test_damage_is_found_before_anything_is_computed(copy: Path, monkeypatch: pytest.MonkeyPatch):
     """No network is built where the last part is bad."""
-    (copy / PARTS[-1]).write_bytes(b"")
+    (copy / FEW_STEP_CODE[-1]).write_bytes(b"")
     monkeypatch.setattr(model_folder, "_load_network", lambda *_: pytest.fail("a network was built"))
     with pytest.raises(ModelError):
         LatentDiffusion.load(copy)
 
 
-def test_foreign_weights_are_refused(copy: Path, other_model: Path):
+@pytest.mark.parametrize("part", [UNET, f"few_step_{UNET}"])
+def test_foreign_weights_are_refused(copy: Path, other_model: Path, part: str):
     """The U-Net of another model, of the very same shape, is not this model's."""
-    shutil.copy(other_model / UNET, copy / UNET)
+    shutil.copy(other_model / UNET, copy / part)
     with pytest.raises(ModelError, match="is damaged"):
         LatentDiffusion.load(copy)
+
+
+@pytest.mark.parametrize("part", WEIGHTS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(copy: Path, part: str, value: float):
+    """One NaN or infinity, with the right hash, is found at loading, and its tensor is named."""
+    weights = load_file(copy / part)
+    name = max(weights)
+    weights[name].view(-1)[-1] = value
+    save_file(weights, copy / part)
+    change_json(copy / "model.json", lambda content: content["sha256"].update({part: sha256_file(copy / part)}))
+    with pytest.raises(ModelError, match="holds numbers that are not finite") as caught:
+        LatentDiffusion.load(copy)
+    assert str(caught.value).startswith(f"{copy / part}: {name} ")
+
+
+@pytest.mark.parametrize("part", [*CODE, *FEW_STEP_CODE])
+def test_code_that_the_description_does_not_list_is_refused(copy: Path, part: str):
+    """A foreign `pipeline.py`, dropped into a model that came without one, is noticed."""
+    change_json(copy / "model.json", lambda content: content["sha256"].pop(part))
+    with pytest.raises(ModelError, match="is damaged: its SHA-256"):
+        LatentDiffusion.load(copy)
+
+
+def test_the_first_models_had_no_code(copy: Path, tiny_model: Path):
+    """A folder without what diffusers needs loads, and `refresh_pipeline` adds it."""
+    for part in (*CODE, *FEW_STEP_CODE):
+        (copy / part).unlink()
+        change_json(copy / "model.json", lambda content, part=part: content["sha256"].pop(part))
+    LatentDiffusion.load(copy)
+    refresh_pipeline(copy)
+    assert json.loads((copy / "model.json").read_text()) == json.loads((tiny_model / "model.json").read_text())
+    LatentDiffusion.load(copy)
+
+
+def test_a_damaged_model_gets_no_code(copy: Path):
+    """What is generated is not made for weights that are not the model's."""
+    (copy / UNET).write_bytes(b"")
+    with pytest.raises(ModelError, match="is damaged"):
+        refresh_pipeline(copy)
 
 
 @pytest.mark.parametrize("part", ["conditions.json", "unet/config.json", "autoencoder/config.json"])

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from .errors import ConfigError, PhonyBrainsError
+from .model_cli import model_app
 from .startup import lean_diffusers
 
 Whole = Annotated[int, Parameter(validator=validators.Number(gte=1))]
@@ -34,7 +35,6 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-model_app = App(name="model", help="Look at a trained model.", sort_key=7)
 app.command(model_app)
 
 
@@ -194,19 +194,6 @@ def demo(*, out: Path = Path("out/demo")) -> None:
         from .demo import demo
 
     demo(out)
-
-
-@model_app.command
-def info(model: str, /) -> None:
-    """Print what a model can be asked for, its figures and its licences.
-
-    Args:
-        model: A model folder, or the name of a model that comes with the package.
-    """
-    with lean_diffusers():
-        from .model.summary import summary
-
-    print(summary(model))
 
 
 def main() -> NoReturn:

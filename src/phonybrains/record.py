@@ -142,19 +142,28 @@ def publish(out: Path, record: Record, *, resume: bool = False) -> Iterator[Path
     """
     if is_published(out, record):
         raise OutputError(f"{out} is already finished. Choose another --out, or remove it first.")
-    draft = draft_folder(out, record)
+    with appear(out, draft_folder(out, record), keep=resume) as draft:
+        yield draft
+        record.write(draft)
+
+
+@contextmanager
+def appear(out: Path, draft: Path, *, keep: bool = False) -> Iterator[Path]:
+    """Yield a draft folder; on success rename it to `out`, otherwise `keep` or remove it.
+
+    Raises OutputError when the disk is full or not writable.
+    """
     try:
-        if draft.exists() and not resume:
+        if draft.exists() and not keep:
             shutil.rmtree(draft)
         draft.mkdir(parents=True, exist_ok=True)
         yield draft
-        record.write(draft)
         draft.rename(out)  # also in place of an empty folder
     except BaseException as error:
-        if not resume:
+        if not keep:
             shutil.rmtree(draft, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            kept = "What is done is kept" if resume else "Nothing was left"
+            kept = "What is done is kept" if keep else "Nothing was left"
             raise OutputError(f"{out}: the disk is full. {kept}: free some space, give the command again.") from error
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS) and _concerns(error, draft):
             reason = f"{out}: the folder cannot be written ({error.strerror}). Choose another --out."

@@ -6,12 +6,14 @@ autoencoder/, unet/          diffusers' config.json and weights
 condition_embedding/         weights of the small network that embeds conditions
 few_step_…/                  the same two, tuned for few steps, if the model has them
 scheduler/                   the kind of diffusion as diffusers' configuration
+pipeline.py …                what diffusers needs to open the folder: for_diffusers.py
 README.md, record.json       model card and provenance
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,22 +21,21 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 from diffusers.models.unets.unet_2d import UNet2DModel
-from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
-from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..errors import ModelError
-from ..record import sha256_file
+from ..record import RECORD_NAME, sha256_file
 from .conditions import Conditions
+from .for_diffusers import CODE, EMBEDDING, FEW_STEP, FEW_STEP_CODE, SCHEDULERS, UNET, write_for_diffusers
 from .latent_diffusion import LatentDiffusion, LatentScale
 from .networks import Denoiser, build_embedding
 from .sampling import CHAINS
 from .tensors import brief, write_tensors
 
 FORMAT_VERSION = 1
+DESCRIPTION, CARD = "model.json", "README.md"
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
-UNET, EMBEDDING, FEW_STEP = "unet", "condition_embedding", "few_step_"
 
 
 def _denoiser_parts(prefix: str = "") -> tuple[str, ...]:
@@ -44,11 +45,7 @@ def _denoiser_parts(prefix: str = "") -> tuple[str, ...]:
 PARTS = ("conditions.json", "autoencoder/config.json", f"autoencoder/{WEIGHTS_NAME}",
          "scheduler/scheduler_config.json", *_denoiser_parts())  # fmt: skip
 FEW_STEP_PARTS = _denoiser_parts(FEW_STEP)
-SCHEDULERS = {
-    "flow": FlowMatchEulerDiscreteScheduler(shift=1.0),
-    "ddpm": DDPMScheduler(1000, beta_start=1e-4, beta_end=0.02, clip_sample=False),
-}
-"""What sampling.CHAINS are called in diffusers."""
+ALL_FILES = (DESCRIPTION, CARD, RECORD_NAME, *PARTS, *CODE, *FEW_STEP_PARTS, *FEW_STEP_CODE)
 AGAIN = "Copy the folder again from where it was made, or train it again."
 
 
@@ -62,23 +59,30 @@ def model_folder(name: str | Path) -> Path:
     """The folder of a model that ships with the package, by name, or the path. Raises ModelError if it is no model."""
     shipped = shipped_models()
     folder = shipped.get(str(name), Path(name))
-    if not (folder / "model.json").is_file():
+    if not (folder / DESCRIPTION).is_file():
         known = ", ".join(shipped) or "none"
         raise ModelError(f"{folder} is not a model folder: it has no model.json. Shipped models: {known}.")
     return folder
 
 
+def model_files(folder: Path) -> list[str]:
+    """The files that a model is made of, its training's log apart. Raises ModelError if its description is none."""
+    content = _read_description(folder)
+    listed = [part for part in (*_parts(content), *_code(content)) if part in content["sha256"]]
+    return [DESCRIPTION, *listed, *(name for name in (CARD, RECORD_NAME) if (folder / name).is_file())]
+
+
 def save_model(model: LatentDiffusion, folder: Path, dtype: torch.dtype = torch.float16) -> None:
     """Write a model folder; weights are rounded to `dtype`, which halves the size."""
     folder.mkdir(parents=True, exist_ok=True)
-    parts = PARTS
     _save_network(model.autoencoder, folder / "autoencoder", dtype)
     _save_denoiser(model.denoiser, folder, dtype)
     if model.few_step:
         _save_denoiser(model.few_step, folder, dtype, FEW_STEP)
-        parts += FEW_STEP_PARTS
     SCHEDULERS[model.chain.name].save_config(folder / "scheduler")
     (folder / "conditions.json").write_text(model.conditions.to_json() + "\n", encoding="utf-8")
+    write_for_diffusers(model, folder)
+    parts = (*PARTS, *CODE, *((*FEW_STEP_PARTS, *FEW_STEP_CODE) if model.few_step else ()))
     content = {
         "format_version": FORMAT_VERSION,
         "diffusion": model.chain.name,
@@ -90,13 +94,31 @@ def save_model(model: LatentDiffusion, folder: Path, dtype: torch.dtype = torch.
         "card": model.card,
         "sha256": {part: sha256_file(folder / part) for part in parts},
     }
-    (folder / "model.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    _write_description(folder, content)
+
+
+def refresh_pipeline(folder: Path) -> None:
+    """Write what is generated in a model folder, the files of for_diffusers.py, anew; all else stays to the byte.
+
+    Raises ModelError if any other part is damaged.
+    """
+    content = _read_description(folder)
+    model = _load(folder, content, _parts(content))
+    write_for_diffusers(model, folder)
+    content["sha256"] |= {part: sha256_file(folder / part) for part in _code(content)}
+    _write_description(folder, content)
 
 
 def load_model(name: str | Path) -> LatentDiffusion:
     """Read and check a model folder, or a shipped model by name. Raises ModelError naming the part and what to do."""
     folder = model_folder(name)
     content = _read_description(folder)
+    return _load(folder, content, (*_parts(content), *_code(content)))
+
+
+def _load(folder: Path, content: dict[str, Any], checked: Sequence[str]) -> LatentDiffusion:
+    for part in checked:
+        _check(folder, part, content["sha256"])
     autoencoder = _load_network(AutoencoderDC, folder / "autoencoder")
     try:
         conditions = Conditions.from_json((folder / "conditions.json").read_text(encoding="utf-8"))
@@ -117,7 +139,7 @@ def _read_units(units: dict[str, Any]) -> dict[str, tuple[float, float, str]]:
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
-    path = folder / "model.json"
+    path = folder / DESCRIPTION
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version, hashes = int(content["format_version"]), dict(content["sha256"])
@@ -126,12 +148,29 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if version > FORMAT_VERSION:
         raise ModelError(f"{path}: format version {version} is newer than this phonybrains reads ({FORMAT_VERSION}). "
                          "Upgrade phonybrains.")  # fmt: skip
-    for part in (*PARTS, *(FEW_STEP_PARTS if _has_few_step(content) else ())):
-        if not (folder / part).is_file():
-            raise ModelError(f"{folder / part} is missing. {AGAIN}")
-        if sha256_file(folder / part) != hashes.get(part):
-            raise ModelError(f"{folder / part} is damaged: its SHA-256 is not the one in model.json. {AGAIN}")
-    return content
+    return content | {"sha256": hashes}
+
+
+def _write_description(folder: Path, content: dict[str, Any]) -> None:
+    (folder / DESCRIPTION).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _check(folder: Path, part: str, hashes: dict[str, Any]) -> None:
+    path = folder / part
+    if part in (*CODE, *FEW_STEP_CODE) and part not in hashes and not path.exists():
+        return  # the first models had none
+    if not path.is_file():
+        raise ModelError(f"{path} is missing. {AGAIN}")
+    if sha256_file(path) != hashes.get(part):
+        raise ModelError(f"{path} is damaged: its SHA-256 is not the one in model.json. {AGAIN}")
+
+
+def _parts(content: dict[str, Any]) -> tuple[str, ...]:
+    return (*PARTS, *(FEW_STEP_PARTS if _has_few_step(content) else ()))
+
+
+def _code(content: dict[str, Any]) -> tuple[str, ...]:
+    return (*CODE, *(FEW_STEP_CODE if _has_few_step(content) else ()))
 
 
 def _has_few_step(content: dict[str, Any]) -> bool:
@@ -180,6 +219,9 @@ def _load_network(kind: Any, folder: Path) -> Any:
 
 def _load_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
-        return {name: tensor.float() for name, tensor in load_file(path).items()}
+        weights = {name: tensor.float() for name, tensor in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not readable safetensors ({error}). {AGAIN}") from None
+    if broken := [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]:
+        raise ModelError(f"{path}: {broken[0]} holds numbers that are not finite. {AGAIN}")
+    return weights

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import torch
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d import UNet2DModel
 from pydantic import Field
 from torch import Tensor, nn
@@ -108,11 +109,12 @@ def _explained(network: str, shape: Config) -> Iterator[None]:
 class Denoiser(nn.Module):
     """The U-Net with its condition: forward(x_t, fraction of time, condition, extra) → (B, C, h, w).
 
+    embed: a ConditionEmbedding.
     condition: (B, condition_width); extra: (B, extra_width), zeros if not given: the augmentation that training images
     went through, or for few-step weights the length of the jump.
     """
 
-    def __init__(self, unet: UNet2DModel, embed: ConditionEmbedding) -> None:
+    def __init__(self, unet: UNet2DModel, embed: ModelMixin) -> None:
         super().__init__()
         self.unet = unet
         self.embed = embed

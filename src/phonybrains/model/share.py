@@ -1,0 +1,119 @@
+"""Models passed on: through the Hugging Face Hub, or as a checked copy in a folder; without the log of training."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from huggingface_hub import HfApi, ModelCard, snapshot_download
+from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the HTTP client that the Hub's library uses
+
+from ..errors import ConfigError, ModelError, OutputError
+from ..record import appear
+from .folder import ALL_FILES, CARD, load_model, model_files, model_folder
+from .tensors import brief
+
+NO_SOURCES = "The corpus names no sources or licences: add them before you share this model."
+"""What a card says where nothing is known of the training data."""
+
+
+def model_card(name: str | Path) -> str:
+    """The text of a model's card, its README.md. Raises ModelError if it has none."""
+    path = model_folder(name) / CARD
+    if not path.is_file():
+        raise ModelError(f"{path} is missing: the model has no card. Write one before you share the model.")
+    return path.read_text(encoding="utf-8")
+
+
+def push_model(name: str | Path, repo: str, *, private: bool = False, revision: str | None = None) -> str:
+    """Copy a model to a repository of the Hub, made if there is none, or into a folder; returns where it is.
+
+    repo: "user/name", or a folder: a path that starts with / . or ~ or that exists, or a file:// URL.
+    Raises ModelError for a damaged model or one whose card names no licence or no sources, OutputError where the Hub
+    or the folder does not take it.
+    """
+    folder = model_folder(name)
+    load_model(folder)
+    _check_card(folder)
+    if target := _local(repo, revision, private):
+        return str(_copy(folder, target))
+    api = HfApi()
+    with _explained(repo, OutputError):
+        url = api.create_repo(repo, private=private or None, exist_ok=True)
+        if private and not api.repo_info(repo).private:
+            raise OutputError(f"{repo} exists and is public. Make it private first, or choose another name.")
+        if revision:
+            api.create_branch(repo, branch=revision, exist_ok=True)
+        api.upload_folder(repo_id=repo, folder_path=folder, revision=revision, allow_patterns=model_files(folder),
+                          commit_message="A model of phonybrains")  # fmt: skip
+    return str(url)
+
+
+def pull_model(repo: str, out: str | Path, *, revision: str | None = None) -> Path:
+    """Fetch a model that was pushed; it appears at `out` whole and checked, or not at all.
+
+    repo: as in `push_model`. Raises ModelError if it is no sound model or cannot be had, OutputError if `out` exists.
+    """
+    out = Path(out)
+    _check_free(out)
+    source = _local(repo, revision)
+    if source is None:
+        with _explained(repo, ModelError):
+            source = Path(snapshot_download(repo, revision=revision, allow_patterns=list(ALL_FILES)))
+    return _copy(model_folder(source), out)
+
+
+def _local(repo: str, revision: str | None, private: bool = False) -> Path | None:
+    """The folder that is meant, or None for a repository of the Hub."""
+    url, path = urlsplit(repo), Path(repo).expanduser()
+    if url.scheme == "file":
+        path = Path(url2pathname(url.path))
+    elif not repo.startswith(("/", ".", "~")) and not path.exists():
+        return None
+    if revision or private:
+        raise ConfigError(f"{repo} is a folder: it has no revisions and is not private.")
+    return path
+
+
+def _copy(folder: Path, out: Path) -> Path:
+    _check_free(out)
+    load_model(folder)
+    with appear(out, out.parent / f".{out.name}.model.partial") as draft:
+        for name in model_files(folder):
+            (draft / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(folder / name, draft / name)
+        load_model(draft)
+    return out
+
+
+def _check_free(out: Path) -> None:
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise OutputError(f"{out} already exists. Choose another place, or remove it first.")
+
+
+def _check_card(folder: Path) -> None:
+    """Raise ModelError for a card that does not say what the model may be used for and where it comes from."""
+    text = model_card(folder)
+    try:
+        licence = ModelCard(text).data.to_dict().get("license")
+    except ValueError as error:
+        raise ModelError(f"{folder / CARD}: the block between --- at its top is not valid ({brief(error)}).") from None
+    if not licence:
+        raise ModelError(f"{folder / CARD} names no licence: add a line such as 'license: cc-by-4.0' to the block "
+                         "between --- at its top.")  # fmt: skip
+    if NO_SOURCES in text:
+        raise ModelError(f"{folder / CARD} names no sources of the training data: add them in place of that sentence.")
+
+
+@contextmanager
+def _explained(repo: str, kind: type[ModelError | OutputError]) -> Iterator[None]:
+    """What the Hub refuses, or the way to it, as an error of ours."""
+    try:
+        yield
+    except (HTTPError, OSError, ValueError) as error:
+        raise kind(f"{repo}: {brief(error)} Check the name, the connection, and your login: 'hf auth login', or "
+                   "HF_TOKEN. A folder is written with ./ in front.") from None  # fmt: skip
