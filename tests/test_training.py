@@ -36,12 +36,13 @@ from phonybrains.training.stage import train
 CPU = torch.device("cpu")
 LOOP = {"steps": 4, "batch_size": 4, "warmup": 1, "validate_every": 2, "checkpoint_every": 2}
 PARTS = ("autoencoder", "unet", "condition_embedding")
+FEW_STEP_PARTS = ("few_step_unet", "few_step_condition_embedding")
 
 
 def micro(**values: Any) -> TrainConfig:
-    """The tiny preset, with two times four steps."""
-    both = {part: {"loop": LOOP} | values.pop(part, {}) for part in ("autoencoder", "denoiser")}
-    return load_train_config("tiny", **{"precision": "fp32"} | both | values)
+    """The tiny preset, with three times four steps."""
+    parts = {part: {"loop": LOOP} | values.pop(part, {}) for part in ("autoencoder", "denoiser", "few_step")}
+    return load_train_config("tiny", **{"precision": "fp32"} | parts | values)
 
 
 def image_set(
@@ -62,8 +63,8 @@ def noise_images(n: int, side: int = 32, dtype: Any = np.uint8) -> list[np.ndarr
     return [rng.integers(0, np.iinfo(dtype).max, (side, side), dtype, endpoint=True) for _ in range(n)]
 
 
-def weights(folder: Path) -> dict[str, bytes]:
-    return {part: (folder / part / "diffusion_pytorch_model.safetensors").read_bytes() for part in PARTS}
+def weights(folder: Path, parts: tuple[str, ...] = PARTS) -> dict[str, bytes]:
+    return {part: (folder / part / "diffusion_pytorch_model.safetensors").read_bytes() for part in parts}
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:
@@ -368,6 +369,8 @@ def test_losses_fall_on_phantoms(tiny_model: Path):
 def test_the_model_folder_is_complete(tiny_model: Path, phantom_corpus: Path):
     """A model that loads, a card, a record that leads to the corpus, sheets, logs; nothing of the work is left."""
     model = LatentDiffusion.load(tiny_model)
+    assert model.few_step
+    assert model.few_step.extra_width == 1
     assert [a.name for a in model.conditions.attributes] == ["modality", "plane", "hemorrhage", "age_years"]
     assert model.size == 64
     record = json.loads((tiny_model / "record.json").read_text())
@@ -376,7 +379,9 @@ def test_the_model_folder_is_complete(tiny_model: Path, phantom_corpus: Path):
     assert record["inputs"][0]["name"] == phantom_corpus.name
     assert record["inputs"][0]["record"]["stage"] == "phantom"
     assert record["results"] == model.card
-    assert {"validation loss", "autoencoder PSNR MR, dB", "autoencoder PSNR CT, dB"} <= set(model.card)
+    assert {"validation loss", "autoencoder PSNR MR, dB", "autoencoder PSNR CT, dB",
+            "few steps end off the full path by"} <= set(model.card)  # fmt: skip
+    assert model.card["paths walked for few-step weights"] == 40 * 2
     assert all(math.isfinite(v) for v in model.card.values())
     card = (tiny_model / "README.md").read_text()
     for words in ("48 images; 32 for train", "CC0-1.0", "must not be used for diagnosis", "`plane`: axial, coronal",
@@ -387,6 +392,7 @@ def test_the_model_folder_is_complete(tiny_model: Path, phantom_corpus: Path):
         "log.jsonl",
         "tensorboard",
         *(f"{t}-00000{s}.png" for t in ("autoencoder", "denoiser") for s in (30, 60)),
+        *(f"few_step-00000{s}.png" for s in (20, 40)),
     }
     assert not (tiny_model / "work").exists()
     assert not list(tiny_model.parent.glob(f".{tiny_model.name}.*"))
@@ -398,8 +404,9 @@ def test_tensorboard_and_jsonl_agree(tiny_model: Path):
     events = EventAccumulator(str(tiny_model / "training" / "tensorboard"))
     events.Reload()
     entries = log_of(tiny_model)
-    assert [e["step"] for e in entries] == [20, 30, 40, 50, 60] * 2
-    for tag in ("autoencoder/loss", "autoencoder/validation", "denoiser/loss", "denoiser/validation"):
+    assert [e["step"] for e in entries] == [20, 30, 40, 50, 60] * 2 + [20, 40]
+    tasks = ("autoencoder", "denoiser", "few_step")
+    for tag in (f"{task}/{kind}" for task in tasks for kind in ("loss", "validation")):
         there = {s.step: s.value for s in events.Scalars(tag)}
         assert there == pytest.approx({e["step"]: e[tag] for e in entries if tag in e})
 
@@ -409,10 +416,10 @@ def test_the_same_seed_gives_the_same_weights(phantom_corpus: Path, tmp_path: Pa
     a, b, other = (
         train(phantom_corpus, tmp_path / n, micro(seed=s), show=False) for n, s in (("a", 3), ("b", 3), ("c", 4))
     )
-    assert weights(a) == weights(b)
+    assert weights(a, PARTS + FEW_STEP_PARTS) == weights(b, PARTS + FEW_STEP_PARTS)
     assert (a / "model.json").read_text() == (b / "model.json").read_text()
     assert log_of(a) == log_of(b)
-    assert all(weights(a)[part] != weights(other)[part] for part in PARTS)
+    assert all(weights(a, (part,)) != weights(other, (part,)) for part in PARTS + FEW_STEP_PARTS)
 
 
 def test_the_paper_objective_trains(phantom_corpus: Path, tmp_path: Path):
@@ -426,6 +433,29 @@ def test_the_paper_objective_trains(phantom_corpus: Path, tmp_path: Path):
     model = LatentDiffusion.load(folder)
     assert model.chain == CHAINS["ddpm"]
     assert model.generate(2, steps=5).images.std() > 1
+    assert_without_few_step_weights(folder)
+    assert model.generate(2, steps=2).images.std() > 1
+
+
+def test_few_step_weights_can_be_left_out(phantom_corpus: Path, tmp_path: Path):
+    """With no steps there are none, in folder, log and card; the other weights are the same; `steps` is kept."""
+    nothing = {"loop": LOOP | {"steps": 0}}
+    plain = train(phantom_corpus, tmp_path / "plain", micro(few_step=nothing, steps=7), show=False)
+    tuned = train(phantom_corpus, tmp_path / "tuned", micro(), show=False)
+    assert_without_few_step_weights(plain)
+    assert weights(plain) == weights(tuned)
+    assert [LatentDiffusion.load(folder).steps for folder in (plain, tuned)] == [7, 16]
+    whole = LatentDiffusion.load(tuned).card
+    assert LatentDiffusion.load(plain).card == {k: v for k, v in whole.items() if "few" not in k}
+    assert log_of(tuned)[: len(log_of(plain))] == log_of(plain)
+
+
+def assert_without_few_step_weights(folder: Path) -> None:
+    assert LatentDiffusion.load(folder).few_step is None
+    assert not list(folder.glob("few_step*"))
+    assert not list((folder / "training").glob("few_step*"))
+    assert not [key for entry in log_of(folder) for key in entry if "few_step" in key]
+    assert not [key for key in LatentDiffusion.load(folder).card if "few" in key]
 
 
 def test_a_finished_training_is_not_repeated(tiny_model: Path, phantom_corpus: Path, monkeypatch: pytest.MonkeyPatch):
@@ -492,6 +522,30 @@ def test_training_can_start_from_a_model(tiny_model: Path, phantom_corpus: Path,
     with pytest.raises(ModelError, match="nowhere is not a model folder"):
         train(phantom_corpus, tmp_path / "b", micro(start=str(tmp_path / "nowhere")), show=False)
     assert {p.name for p in tmp_path.iterdir()} == {"same"}
+
+
+def test_few_step_weights_for_a_model_that_is_there(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):
+    """Other parts make no steps and stay as they are, with their figures; only the few-step weights are new."""
+    started = Path(shutil.copytree(tiny_model, tmp_path / "started"))
+    description = json.loads((started / "model.json").read_text())
+    description["card"] |= {"images seen by the denoiser": 1000, "a figure of the start": 0.5, "parameters": 1}
+    (started / "model.json").write_text(json.dumps(description))
+    nothing, names = {"loop": LOOP | {"steps": 0}}, ("plane", "hemorrhage", "age_years")
+    settings = {"conditions": names, "start": str(started), "autoencoder": nothing, "seed": 5}
+    tuned = train(phantom_corpus, tmp_path / "tuned", micro(**settings, denoiser=nothing), show=False)
+    assert weights(tuned) == weights(tiny_model)
+    assert all(weights(tuned, (part,)) != weights(tiny_model, (part,)) for part in FEW_STEP_PARTS)
+    card = LatentDiffusion.load(tuned).card
+    assert (card["images seen by the denoiser"], card["a figure of the start"]) == (1000, 0.5)
+    assert card["parameters"] > 1000
+    assert card["paths walked for few-step weights"] == 16
+    assert f"| a figure of the start | {card['a figure of the start']} |" in (tuned / "README.md").read_text()
+    assert {key.partition("/")[0] for entry in log_of(tuned) for key in entry} == {"step", "few_step"}
+
+    longer = train(phantom_corpus, tmp_path / "longer", micro(**settings), show=False)
+    assert LatentDiffusion.load(longer).card["images seen by the denoiser"] == 1000 + 16
+    assert weights(longer, ("autoencoder",)) == weights(tiny_model, ("autoencoder",))
+    assert weights(longer, ("unet",)) != weights(tiny_model, ("unet",))
 
 
 # Small, odd and bad corpora
@@ -604,6 +658,11 @@ def test_features_that_are_none(tmp_path: Path):
         ({"autoencoder": {"crop": 40}}, r"autoencoder\.crop: Input should be a multiple of 16"),
         ({"denoiser": {"loop": {"batch_size": 0}}}, r"denoiser\.loop\.batch_size: Input should be greater"),
         ({"diffusion": "warp"}, "diffusion: Input should be 'flow' or 'ddpm'"),
+        ({"few_step": {"path_steps": 6}}, r"few_step: .*path_steps 6 is not a multiple of each of counts \(1, 2, 4\)"),
+        ({"few_step": {"counts": [1, 3]}}, r"few_step: .*path_steps 4 is not a multiple of each of counts \(1, 3\)"),
+        ({"few_step": {"counts": []}}, r"few_step\.counts: .*at least 1"),
+        ({"few_step": {"guidance": -1}}, r"few_step\.guidance: Input should be greater"),
+        ({"steps": 0}, "steps: Input should be greater than or equal to 1"),
         ({"step": 3}, r"step: Extra inputs are not permitted.* Known: .*diffusion"),
     ],
 )
