@@ -19,7 +19,6 @@ from .record import RECORD_NAME
 from .sheets import film_strip
 
 REQUESTS = (Request(n=48, where={"modality": "MR"}), Request(n=47, where={"modality": "CT"}))
-STEPS = 10
 FRAMES = 8
 NEXT = """\
 What to try next:
@@ -38,7 +37,7 @@ def demo(out: str | Path, *, show: bool = True) -> Path:
     Raises  ModelError if no model comes with the package; OutputError if `out` is something else or the disk is full.
     """
     name, folder = _shipped_model()
-    out, config = Path(out), GenerateConfig(requests=REQUESTS, steps=STEPS)
+    out, config = Path(out), GenerateConfig(requests=REQUESTS)
     samples = generate_requests(folder, out / "samples", config, show=show)
     images = ImageSet.open(samples)
     figures: dict[str, Callable[[Path], Path]] = {

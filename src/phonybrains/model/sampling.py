@@ -31,7 +31,7 @@ class Chain:
 
 
 CHAINS = {
-    "flow": Chain("flow", Flow(), PredictVelocity(), "heun"),
+    "flow": Chain("flow", Flow(), PredictVelocity(), "adams"),
     "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim"),
 }
 

@@ -566,7 +566,7 @@ class Chain:
 
 
 CHAINS = {
-    "flow": Chain("flow", Flow(), PredictVelocity(), "heun"),
+    "flow": Chain("flow", Flow(), PredictVelocity(), "adams"),
     "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim"),
 }
 
