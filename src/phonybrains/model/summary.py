@@ -9,6 +9,7 @@ from ..record import read_record
 from .conditions import Category, Number
 from .folder import load_model, model_folder
 from .latent_diffusion import LatentDiffusion
+from .sampling import FEW
 
 MOST_FREQUENT = 12
 
@@ -19,6 +20,8 @@ def summary(name: str | Path) -> str:
     model, record = load_model(folder), read_record(folder)
     lines = [f"{folder.resolve().name}: {model.size}×{model.size} images, {model.chain.name}, "
              f"{record.get('created', 'date not known')}"]  # fmt: skip
+    few = f", and few-step weights for up to {FEW}" if model.few_step else ""
+    lines += [f"{model.steps} steps where none are asked for{few}"]
     lines += ["", "Ask for it with --where name=value", *map(_attribute, model.conditions.attributes)]
     lines += ["", "Most frequent in training, as drawn when nothing is asked for", *_combinations(model)]
     lines += ["", "Figures", *(f"  {key}: {value}" for key, value in model.card.items())]
