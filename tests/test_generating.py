@@ -69,9 +69,8 @@ def test_images_do_not_depend_on_the_batch_size(tiny_model: Path, twenty: Path, 
 
 def test_guided_images_do_not_depend_on_the_batch_size(tiny_model: Path, tmp_path: Path):
     """Guidance runs the network on twice the batch, and changes nothing about that."""
-    one, five = (
-        generate(tiny_model, tmp_path / str(size), 5, guidance=2.0, batch_size=size, **QUICK) for size in (1, 5)
-    )
+    guided: dict[str, Any] = {"guidance": 2.0, "sampler": "heun"} | QUICK
+    one, five = (generate(tiny_model, tmp_path / str(size), 5, batch_size=size, **guided) for size in (1, 5))
     assert_same_images(one, five)
 
 
@@ -239,6 +238,7 @@ def test_what_the_model_does_not_know_is_an_error(
         ({"guidance": float("nan")}, "guidance"),
         ({"batch_size": 0}, "batch size must be at least 1"),
         ({"sampler": "magic"}, "sampler 'magic' is not known. Known: heun"),
+        ({"guidance": 2.0}, "guidance 2: few-step weights have theirs built in. Give more than 4 steps"),
         ({"grid": "sheet.txt"}, "a contact sheet is a picture"),
         ({"grid": "set/sheet.png"}, "Put the sheet beside it"),
     ],
@@ -292,8 +292,29 @@ def test_the_record_leads_back_to_the_corpus(tiny_model: Path, phantom_corpus: P
     assert corpus["sha256"] == fingerprint(phantom_corpus)
     assert corpus["record"]["stage"] == "phantom"
     assert record["sources"] == read_record(phantom_corpus)["sources"]
-    assert record["config"]["sampler"] == "heun"
     assert str(tiny_model.parent) not in (twenty / "record.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "steps", "sampler"),
+    [
+        ({}, 16, "adams"),
+        ({"steps": 2}, 2, "shortcut"),
+        ({"steps": 2, "sampler": "heun"}, 2, "heun"),
+        ({"steps": 5}, 5, "adams"),
+    ],
+)
+def test_the_record_says_how_images_were_sampled(
+    tiny_model: Path, tmp_path: Path, options: dict[str, Any], steps: int, sampler: str
+):
+    """Also where steps and sampler were left to the model; and the same set can be asked for by their names."""
+    out = generate(tiny_model, tmp_path / "set", 1, show=False, **options)
+    config = read_record(out)["config"]
+    assert (config["steps"], config["sampler"]) == (steps, sampler)
+    assert [row["steps"] for row in ImageSet.open(out).rows] == [steps]
+    before = (out / "record.json").stat().st_mtime_ns
+    generate(tiny_model, out, 1, steps=steps, sampler=sampler, show=False)
+    assert (out / "record.json").stat().st_mtime_ns == before
 
 
 def test_a_condition_named_like_a_fixed_column_keeps_its_own(tmp_path: Path, tiny_model: Path):

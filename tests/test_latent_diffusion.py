@@ -5,34 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from phonybrains.diffusion.guidance import guide
 from phonybrains.errors import ConfigError
 from phonybrains.imageset import ImageSet, from_unit_range, to_unit_range
 from phonybrains.model.latent_diffusion import LatentDiffusion, LatentScale, Sampling, image_rng
-from phonybrains.model.sampling import CHAINS
+from phonybrains.model.sampling import CHAINS, FEW
 
 TWO = LatentScale({"MR": ([1.0, -2.0], [0.5, 3.0]), "CT": ([10.0, 0.0], [2.0, 1.0])})
 
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Path) -> LatentDiffusion:
-    """The tiny model with its condition embedding amplified: so little trained, it would hardly listen."""
+    """The tiny model with its weights disturbed, few-step ones too: so little trained, it would hardly listen."""
     loaded = LatentDiffusion.load(tiny_model)
+    assert loaded.few_step
     with torch.no_grad():
-        for parameter in loaded.denoiser.parameters():
+        for parameter in (*loaded.denoiser.parameters(), *loaded.few_step.parameters()):
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.03)
     return loaded
 
 
 @pytest.fixture(scope="module")
 def chain_model(model: LatentDiffusion) -> LatentDiffusion:
-    """The same networks read as the paper's DDPM."""
-    return replace(model, chain=CHAINS["ddpm"])
+    """The same networks read as the paper's DDPM, which has no few-step weights."""
+    return replace(model, chain=CHAINS["ddpm"], few_step=None)
+
+
+both_weights = pytest.mark.parametrize("sampler", ["heun", "shortcut"])
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> int:
@@ -110,9 +116,10 @@ def test_decode_after_encode_is_the_bare_autoencoder(tiny_model: Path, phantom_c
     assert back.std() > 10
 
 
-def test_images_do_not_depend_on_the_batch(model: LatentDiffusion):
+@pytest.mark.parametrize("settings", [{"sampler": "heun", "guidance": 2.0}, {"sampler": "shortcut"}], ids=str)
+def test_images_do_not_depend_on_the_batch(model: LatentDiffusion, settings: dict):
     """Batches of 1, 3 and 16: within one gray level, and the same conditions."""
-    made = [model.generate(7, {}, seed=3, steps=3, guidance=2.0, batch_size=b) for b in (1, 3, 16)]
+    made = [model.generate(7, {}, seed=3, steps=3, batch_size=b, **settings) for b in (1, 3, 16)]
     assert made[0].images.shape == (7, 64, 64)
     assert made[0].images.std() > 5
     assert max(difference(m.images, made[0].images) for m in made) <= 1
@@ -121,7 +128,7 @@ def test_images_do_not_depend_on_the_batch(model: LatentDiffusion):
 
 def test_image_i_is_the_same_alone(model: LatentDiffusion):
     """Image 5 of 7 is image 5 made by itself, with noise drawn anew at every step too."""
-    for sampling in (Sampling(seed=3, steps=3), Sampling(seed=3, steps=3, sampler="ddpm")):
+    for sampling in (Sampling(seed=3, steps=3, sampler=name) for name in ("heun", "adams", "ddpm", "shortcut")):
         wanted = model.ask(range(7), {}, 3)
         together = list(model.paint(range(7), wanted, sampling))
         alone = next(model.paint([5], model.ask([5], {}, 3), sampling))
@@ -150,10 +157,12 @@ def test_what_is_asked_for_is_in_the_conditions(model: LatentDiffusion):
     assert len({str(c) for c in model.generate(12, {}, steps=1).conditions}) > 2
 
 
-def test_conditions_reach_the_network(model: LatentDiffusion):
+@both_weights
+def test_conditions_reach_the_network(model: LatentDiffusion, sampler: str):
     """The same noise under another condition is another image."""
-    a, b = (model.generate(2, {"modality": m}, seed=1, steps=2).images for m in ("MR", "CT"))
-    assert difference(a, b) > 3
+    wanted = [model.ask([0, 1], {"modality": m}, 1) for m in ("MR", "CT")]
+    a, b = (list(model.walk([0, 1], w, Sampling(seed=1, steps=2, sampler=sampler)))[-1] for w in wanted)
+    assert (a - b).abs().max() > 0.03
 
 
 def test_guidance_one_is_the_plain_model(model: LatentDiffusion):
@@ -172,9 +181,10 @@ def test_guidance_one_is_the_plain_model(model: LatentDiffusion):
 
 
 def test_guidance_changes_generated_images(model: LatentDiffusion):
-    """`guidance` reaches the sampler."""
-    one, three = (model.generate(2, {"modality": "CT"}, steps=2, guidance=g).images for g in (1.0, 3.0))
-    assert difference(one, three) > 1
+    """`guidance` reaches the sampler: one that is named, and the one for more steps than the few-step weights serve."""
+    for settings in ({"steps": 2, "sampler": "heun"}, {"steps": FEW + 1}):
+        one, three = (model.generate(2, {"modality": "CT"}, guidance=g, **settings).images for g in (1.0, 3.0))
+        assert difference(one, three) > 1
 
 
 @pytest.mark.parametrize(
@@ -182,13 +192,67 @@ def test_guidance_changes_generated_images(model: LatentDiffusion):
     [
         ({"steps": 0}, "steps and batch size must be at least 1"),
         ({"batch_size": 0}, "steps and batch size must be at least 1"),
-        ({"sampler": "heunn"}, r"sampler 'heunn' is not known\. Known: heun, ddim, ddpm, euler"),
+        ({"sampler": "heunn"}, r"sampler 'heunn' is not known\. Known: heun, adams, ddim, ddpm, euler, shortcut\."),
+        ({"steps": 4, "guidance": 2.0}, r"guidance 2: few-step weights have theirs built in\. Give more than 4 steps"),
+        ({"steps": 9, "guidance": 0.5, "sampler": "shortcut"}, r"guidance 0\.5: few-step weights have theirs built in"),
     ],
 )
 def test_wrong_settings_are_explained(model: LatentDiffusion, settings: dict, words: str):
     """Steps below 1 and samplers that do not exist are errors that say what is possible."""
     with pytest.raises(ConfigError, match=words):
         model.generate(1, **settings)
+
+
+def test_the_few_step_sampler_without_their_weights_is_explained(model: LatentDiffusion):
+    """A model that has none names other samplers."""
+    with pytest.raises(ConfigError, match=r"sampler 'shortcut': this model has no few-step weights\. Others: heun"):
+        replace(model, few_step=None).generate(1, sampler="shortcut")
+
+
+def test_steps_choose_the_weights(model: LatentDiffusion, chain_model: LatentDiffusion):
+    """Few-step weights up to 4 steps, the denoiser beyond; the model's own number; a sampler that is named wins."""
+
+    def settled(chosen: LatentDiffusion, **sampling: Any) -> tuple[int | None, str]:
+        found = chosen.settle(Sampling(**sampling))
+        assert chosen.settle(found) == found
+        return found.steps, found.sampler
+
+    assert settled(model) == (16, "adams")
+    assert [settled(model, steps=n)[1] for n in range(1, 7)] == ["shortcut"] * 4 + ["adams"] * 2
+    assert settled(replace(model, steps=3)) == (3, "shortcut")
+    assert settled(replace(model, steps=3), steps=12) == (12, "adams")
+    assert settled(model, steps=2, sampler="heun") == (2, "heun")
+    assert settled(model, steps=2, sampler="euler", guidance=3.0) == (2, "euler")
+    assert settled(model, steps=9, sampler="shortcut") == (9, "shortcut")
+    assert settled(replace(model, few_step=None), steps=2) == (2, "adams")
+    assert settled(chain_model, steps=2) == (2, "ddim")
+
+
+def test_few_steps_are_jumps_of_the_few_step_weights(model: LatentDiffusion):
+    """Each is told when it begins and how long it is; with a velocity that stays the same, they go straight to x - v.
+
+    The denoiser is not asked; where a sampler of its own is named, it alone is.
+    """
+
+    class Straight(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.told: list[list[float]] = []
+
+        def forward(self, x: Tensor, t: Tensor, condition: Tensor, length: Tensor) -> Tensor:
+            self.told.append([*t.tolist(), *length[:, 0].tolist()])
+            return torch.full_like(x, 0.3) + condition.sum()
+
+    few, wanted = Straight(), [{"modality": "CT"}]
+    jumping = replace(model, few_step=few, denoiser=torch.nn.Linear(1, 1))  # type: ignore[arg-type]
+    for steps in (1, 2, 4):
+        noise, *_, end = jumping.walk([5], wanted, Sampling(seed=2, steps=steps))
+        velocity = 0.3 + model.conditions.encode(wanted).sum()
+        torch.testing.assert_close(end, noise - velocity, rtol=0, atol=1e-5)
+        assert few.told == [[1 - i / steps, 1 / steps] for i in range(steps)]
+        few.told.clear()
+    list(replace(jumping, denoiser=model.denoiser).walk([5], wanted, Sampling(seed=2, steps=2, sampler="heun")))
+    assert few.told == []
 
 
 def test_unknown_conditions_are_explained(model: LatentDiffusion):
@@ -199,7 +263,7 @@ def test_unknown_conditions_are_explained(model: LatentDiffusion):
         model.generate(1, {"plane": "oblique"})
 
 
-@pytest.mark.parametrize("sampler", ["", "ddim", "ddpm", "heun", "euler"])
+@pytest.mark.parametrize("sampler", ["", "ddim", "ddpm", "heun", "adams", "euler"])
 def test_the_paper_chain_generates(chain_model: LatentDiffusion, sampler: str):
     """A DDPM model works with every sampler and with a step number that does not divide 1000."""
     made = chain_model.generate(2, steps=7, sampler=sampler).images
@@ -223,14 +287,16 @@ def test_the_paper_chain_has_a_thousand_steps(chain_model: LatentDiffusion, monk
         chain_model.generate(1, steps=1001)
 
 
-def test_walk_is_the_film_of_the_reverse_process(model: LatentDiffusion):
+@both_weights
+def test_walk_is_the_film_of_the_reverse_process(model: LatentDiffusion, sampler: str):
     """`steps` + 1 frames, the first pure noise of the image's own generator, the last what is decoded."""
     wanted = model.ask([4, 9], {}, 2)
-    frames = list(model.walk([4, 9], wanted, Sampling(seed=2, steps=3)))
+    sampling = Sampling(seed=2, steps=3, sampler=sampler)
+    frames = list(model.walk([4, 9], wanted, sampling))
     assert len(frames) == 4
     for frame, index in zip(frames[0], (4, 9), strict=True):
         assert torch.equal(frame, torch.randn(model.latent_shape, generator=image_rng(2, index)))
-    painted = np.stack(list(model.paint([4, 9], wanted, Sampling(seed=2, steps=3))))
+    painted = np.stack(list(model.paint([4, 9], wanted, sampling)))
     assert (model.decode(frames[-1], [c["modality"] for c in wanted]) == painted).all()
 
 
