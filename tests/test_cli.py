@@ -17,6 +17,7 @@ import phonybrains as pb
 from phonybrains import cli
 from phonybrains.importing import ImportConfig
 from phonybrains.record import read_record
+from phonybrains.training.config import load_train_config
 
 Run = Callable[..., tuple[int, str, str]]
 HEAVY = ("torch", "diffusers", "accelerate", "pydicom", "nibabel", "highdicom", "numpy", "PIL", "pydantic", "requests")
@@ -108,7 +109,7 @@ def test_the_whole_path_on_the_command_line(run: Run, tmp_path: Path):
     ):
         assert expected in out
 
-    words = ("generate", model, "-n", 6, "--where", "modality=MR", "plane=coronal", "--steps", 2, "--guidance", 2)
+    words = ("generate", model, "-n", 6, "--where", "modality=MR", "plane=coronal", "--steps", 5, "--guidance", 2)
     code, out, err = run(*words, "--seed", 7, "--batch-size", 4, "--grid", tmp_path / "grid.png", "--out", samples)
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == f"{samples}: 6 synthetic images; contact sheet: {tmp_path / 'grid.png'}"
@@ -162,6 +163,17 @@ def test_import_options_win_over_the_file(run: Run, tmp_path: Path, monkeypatch:
     }  # fmt: skip
 
 
+def test_train_options_win_over_the_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What is not given stays as in the TOML file, or as in the preset."""
+    seen: list[Any] = []
+    monkeypatch.setattr("phonybrains.training.stage.train", lambda *given: seen.extend(given))
+    (tmp_path / "train.toml").write_text('seed = 5\nsteps = 9\nstart = "other"\ndiffusion = "ddpm"\n')
+    words = ("a", "--out", "b", "--preset", "tiny", "--config", tmp_path / "train.toml", "--start", "heads")
+    assert run("train", *words, "--seed", 3, "--conditions", "plane", "sex", "--features", "f")[0] == 0
+    given = {"seed": 3, "start": "heads", "conditions": ("plane", "sex"), "features": Path("f")}
+    assert seen == [Path("a"), Path("b"), load_train_config("tiny", steps=9, diffusion="ddpm", **given)]
+
+
 def test_strict_turns_a_skipped_file_into_exit_code_1(run: Run, tmp_path: Path):
     """Without --strict the good rest is imported and the exit code is 0; with it, imported too, but 1."""
     source = tmp_path / "scans"
@@ -210,6 +222,9 @@ def test_wrong_usage_exits_with_2(run: Run, words: tuple[str, ...], message: str
         (("generate", "{model}", "-n", "1", "--grid", "{tmp}/g.txt", "--out", "{tmp}/x"), "contact sheet is a picture"),
         (("train", "{tmp}", "--out", "{tmp}/x"), "is not an image set"),
         (("train", "{corpus}", "--preset", "huge", "--out", "{tmp}/x"), "'huge' is not known. Known: cpu, gpu, tiny"),
+        (("train", "{corpus}", "--start", "{tmp}/none", "--out", "{tmp}/x"), "none is not a model folder"),
+        (("train", "{corpus}", "--preset", "tiny", "--start", "{model}", "--out", "{tmp}/x"), "knows other conditions"),
+        (("generate", "{model}", "-n", "1", "--steps", "2", "--guidance", "2", "--out", "{tmp}/x"), "theirs built in"),
         (("train", "{corpus}", "--config", "{tmp}/no.toml", "--out", "{tmp}/x"), "no.toml: cannot be read"),
         (("import", "{tmp}/none", "--out", "{tmp}/x"), "none"),
         (("import", "{tmp}", "--size", "3", "--out", "{tmp}/../x"), "size: Input should be greater"),

@@ -122,6 +122,7 @@ def train(
     config: Path | None = None,
     conditions: Words = None,
     features: Path | None = None,
+    start: str | None = None,
     seed: int | None = None,
 ) -> None:
     """Train a latent diffusion model on an image set.
@@ -133,13 +134,14 @@ def train(
         config: TOML file with any of the settings of docs/train.md, laid over the preset; the options here win.
         conditions: Columns of metadata.csv that the model is told about, besides the modality.
         features: SqueezeNet weights (safetensors) for the perceptual part of the autoencoder's loss.
+        start: Begin with the weights of this model folder, or of a model that comes with the package; same conditions.
         seed: Start of the random numbers.
     """
     from .training.config import load_train_config
     from .training.stage import train
 
     settings = load_train_config(preset, config, conditions=conditions and tuple(conditions), features=features,
-                                 seed=seed)  # fmt: skip
+                                 start=start, seed=seed)  # fmt: skip
     train(corpus, out, settings)
     _say(f"{out} is trained. Next: phonybrains generate {out} -n 95 --out samples/")
 
