@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .importing import ImportConfig, import_images
     from .importing.fetch import fetch
     from .model.latent_diffusion import LatentDiffusion
+    from .model.share import pull_model, push_model
     from .phantom import make_phantoms
     from .training.config import TrainConfig, load_train_config
     from .training.stage import train
@@ -47,6 +48,8 @@ __all__ = [
     "import_images",
     "load_train_config",
     "make_phantoms",
+    "pull_model",
+    "push_model",
     "train",
 ]
 
@@ -61,6 +64,8 @@ _HOMES = {
     "import_images": "importing",
     "load_train_config": "training.config",
     "make_phantoms": "phantom",
+    "pull_model": "model.share",
+    "push_model": "model.share",
     "train": "training.stage",
 }
 

@@ -85,9 +85,11 @@ def _bound(node: Definition) -> set[str]:
 def _take(sources: dict[str, Source], source: Source, name: str, imports: set[Import]) -> None:
     """Take what a name means in a module, and in turn what that needs."""
     if name in source.inside:
-        home, name = source.inside[name]
-        if home not in sources or name not in sources[home].defined:
-            raise ValueError(f"{source.name}: {name} is not defined in {home}; import it from where it is")
+        home, own_name = source.inside[name]
+        if own_name not in sources[home].defined:
+            raise ValueError(f"{source.name}: {own_name} is not defined in {home}; import it from where it is")
+        if name != own_name:
+            raise ValueError(f"{source.name}: {name} is {own_name} in {home}; import it by its own name")
         _take(sources, sources[home], name, imports)
     elif name in source.outside:
         imports.add(source.outside[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from huggingface_hub import HfApi, ModelCard, snapshot_download
+from huggingface_hub import CommitOperationAdd, HfApi, snapshot_download
 from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the HTTP client that the Hub's library uses
 
 from ..errors import ConfigError, ModelError, OutputError
@@ -41,15 +42,14 @@ def push_model(name: str | Path, repo: str, *, private: bool = False, revision: 
     _check_card(folder)
     if target := _local(repo, revision, private):
         return str(_copy(folder, target))
-    api = HfApi()
+    api, files = HfApi(), [CommitOperationAdd(name, folder / name) for name in model_files(folder)]
     with _explained(repo, OutputError):
         url = api.create_repo(repo, private=private or None, exist_ok=True)
         if private and not api.repo_info(repo).private:
             raise OutputError(f"{repo} exists and is public. Make it private first, or choose another name.")
         if revision:
             api.create_branch(repo, branch=revision, exist_ok=True)
-        api.upload_folder(repo_id=repo, folder_path=folder, revision=revision, allow_patterns=model_files(folder),
-                          commit_message="A model of phonybrains")  # fmt: skip
+        api.create_commit(repo, files, commit_message="A model of phonybrains", revision=revision)
     return str(url)
 
 
@@ -98,11 +98,8 @@ def _check_free(out: Path) -> None:
 def _check_card(folder: Path) -> None:
     """Raise ModelError for a card that does not say what the model may be used for and where it comes from."""
     text = model_card(folder)
-    try:
-        licence = ModelCard(text).data.to_dict().get("license")
-    except ValueError as error:
-        raise ModelError(f"{folder / CARD}: the block between --- at its top is not valid ({brief(error)}).") from None
-    if not licence:
+    block = text.removeprefix("---\n").partition("\n---\n")[0] if text.startswith("---\n") else ""
+    if not re.search(r"^license: *\S", block, re.MULTILINE):
         raise ModelError(f"{folder / CARD} names no licence: add a line such as 'license: cc-by-4.0' to the block "
                          "between --- at its top.")  # fmt: skip
     if NO_SOURCES in text:
@@ -115,5 +112,5 @@ def _explained(repo: str, kind: type[ModelError | OutputError]) -> Iterator[None
     try:
         yield
     except (HTTPError, OSError, ValueError) as error:
-        raise kind(f"{repo}: {brief(error)} Check the name, the connection, and your login: 'hf auth login', or "
-                   "HF_TOKEN. A folder is written with ./ in front.") from None  # fmt: skip
+        raise kind(f"{repo}: {brief(error).rstrip('.')}. Check the name, the connection and the login, 'hf auth login' "
+                   "or HF_TOKEN. A folder is written with ./ in front.") from None  # fmt: skip
