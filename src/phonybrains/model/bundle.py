@@ -121,7 +121,7 @@ def _texts(source: Source) -> Iterator[str]:
     """The text of each statement taken, with the comment above and the docstring below it, in the module's order."""
     for node in sorted(source.taken, key=lambda node: node.lineno):
         first, last = _first_line(node), source.ends[node]
-        while source.lines[first - 2].startswith("#"):
+        while first > 1 and source.lines[first - 2].startswith("#"):
             first -= 1
         gone = {i for m in _left_out(node) for i in range(_first_line(m), (m.end_lineno or 0) + 2)}
         yield "\n".join(source.lines[i - 1] for i in range(first, last + 1) if i not in gone).rstrip()
