@@ -64,7 +64,9 @@ def pull_model(repo: str, out: str | Path, *, revision: str | None = None) -> Pa
     if source is None:
         with _explained(repo, ModelError):
             source = Path(snapshot_download(repo, revision=revision, allow_patterns=list(ALL_FILES)))
-    return _copy(model_folder(source), out)
+    folder = model_folder(source.resolve())
+    load_model(folder)
+    return _copy(folder, out)
 
 
 def _local(repo: str, revision: str | None, private: bool = False) -> Path | None:
@@ -80,8 +82,8 @@ def _local(repo: str, revision: str | None, private: bool = False) -> Path | Non
 
 
 def _copy(folder: Path, out: Path) -> Path:
+    """Copy the files of a model that has been checked, and check the copy."""
     _check_free(out)
-    load_model(folder)
     with appear(out, out.parent / f".{out.name}.model.partial") as draft:
         for name in model_files(folder):
             (draft / name).parent.mkdir(exist_ok=True)
