@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import multiprocessing
 import os
@@ -23,20 +22,22 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 import phonybrains.training.corpus as corpus_module
+import phonybrains.training.inspection as inspection
 import phonybrains.training.stage as stage
 from phonybrains.errors import ConfigError, OutputError
 from phonybrains.imageset import ImageSet
-from phonybrains.model.folder import PARTS
+from phonybrains.model.folder import FEW_STEP_PARTS, PARTS
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.record import Record
 from phonybrains.training.checkpoint import TrainState
 from phonybrains.training.config import TrainConfig, load_train_config
 from phonybrains.training.denoiser import DenoiserTask
+from phonybrains.training.few_step import FewStepTask
 from phonybrains.training.stage import train
 
 LOOP = {"steps": 12, "batch_size": 4, "warmup": 2, "validate_every": 6, "checkpoint_every": 4}
 SETTINGS: dict[str, Any] = {"conditions": ("plane", "age_years"), "autoencoder": {"loop": LOOP},
-                            "denoiser": {"loop": LOOP}}  # fmt: skip
+                            "denoiser": {"loop": LOOP}, "few_step": {"loop": LOOP}}  # fmt: skip
 UNET = "unet/diffusion_pytorch_model.safetensors"
 WAIT_S = 120
 
@@ -50,7 +51,7 @@ def results(folder: Path) -> dict[str, bytes]:
     sheets = [f"training/{path.name}" for path in (folder / "training").glob("*.png")]
     return {
         name: (folder / name).read_bytes()
-        for name in (*PARTS, "model.json", "README.md", "training/log.jsonl", *sheets)
+        for name in (*PARTS, *FEW_STEP_PARTS, "model.json", "README.md", "training/log.jsonl", *sheets)
     }
 
 
@@ -110,13 +111,17 @@ DEATHS: dict[str, Callable[[], object]] = {
     "with half a checkpoint written": lambda: half_written(2),
     "after a report, before its checkpoint": lambda: Deadly(TrainState, "save", 1),
     "right after a checkpoint": lambda: Deadly(TrainState, "save", 1, after=True),
-    "while a sheet is drawn": lambda: Deadly(stage, "contact_sheet", 1),
+    "while a sheet is drawn": lambda: Deadly(inspection, "contact_sheet", 1),
     "while latents are encoded": while_encoding,
     "with half the latents written": lambda: half_written(1),
     "before the denoiser's first checkpoint": lambda: Deadly(DenoiserTask, "loss", 3),
     "between the denoiser's checkpoints": lambda: Deadly(DenoiserTask, "loss", 10),
     "while the denoiser's sheet is made": lambda: Deadly(LatentDiffusion, "paint", 1),
-    "when all steps are made": lambda: Deadly(DenoiserTask, "mean_error", 4),
+    "when all the denoiser's steps are made": lambda: Deadly(DenoiserTask, "mean_error", 4),
+    "before the few-step weights' first checkpoint": lambda: Deadly(FewStepTask, "loss", 3),
+    "between the few-step weights' checkpoints": lambda: Deadly(FewStepTask, "loss", 10),
+    "while the few-step weights' sheet is made": lambda: Deadly(LatentDiffusion, "shortcut", 4),
+    "when all steps are made": lambda: Deadly(stage, "_tune", 1, after=True),
     "while the model is saved": lambda: Deadly(LatentDiffusion, "save", 1, after=True),
     "before the record is written": lambda: Deadly(Record, "write", 1),
     "before the draft is renamed": lambda: Deadly(Record, "write", 1, after=True),
@@ -177,7 +182,7 @@ def assert_published_alone(out: Path) -> None:
 
 
 def test_killed_everywhere(trainer: Trainer, undisturbed: dict[str, bytes], tmp_path: Path):
-    """One training, killed -9 at seventeen places one after the other, from the first pixel to the last cleaning up."""
+    """One training, killed -9 at twenty-one places one after the other, from the first pixel to the last cleaning."""
     out = tmp_path / "model"
     for death in DEATHS:
         assert trainer.run(out, death) == -signal.SIGKILL, death
@@ -190,7 +195,7 @@ def test_killed_everywhere(trainer: Trainer, undisturbed: dict[str, bytes], tmp_
 @pytest.mark.parametrize(
     "death",
     ["between checkpoints", "while latents are encoded", "before the denoiser's first checkpoint",
-     "between the denoiser's checkpoints"],
+     "between the denoiser's checkpoints", "between the few-step weights' checkpoints", "when all steps are made"],
 )  # fmt: skip
 def test_killed_once(trainer: Trainer, undisturbed: dict[str, bytes], tmp_path: Path, death: str):
     """Killed -9 at one place of each stage, the rest of the training made by a second process."""
@@ -223,7 +228,8 @@ def test_killed_at_random_moments(trainer: Trainer, undisturbed: dict[str, bytes
 def test_interrupted_from_the_keyboard(trainer: Trainer, undisturbed: dict[str, bytes], tmp_path: Path):
     """Ctrl-C in each stage: the process ends with an error, the draft stays, and the same call goes on in it."""
     out = tmp_path / "model"
-    for death in ("between checkpoints", "while latents are encoded", "between the denoiser's checkpoints"):
+    for death in ("between checkpoints", "while latents are encoded", "between the denoiser's checkpoints",
+                  "between the few-step weights' checkpoints"):  # fmt: skip
         assert trainer.run(out, death, signal.SIGINT) == 1
         assert not out.exists()
     assert trainer.run(out) == 0
@@ -235,7 +241,7 @@ def test_the_log_has_every_step_once(undisturbed: dict[str, bytes]):
     """What the killed runs are compared with is a log without gaps."""
     entries = [json.loads(line) for line in undisturbed["training/log.jsonl"].splitlines()]
     assert [(e["step"], next(k for k in e if k.endswith("/loss"))) for e in entries] == [
-        (step, f"{task}/loss") for task in ("autoencoder", "denoiser") for step in (4, 6, 8, 12)
+        (step, f"{task}/loss") for task in ("autoencoder", "denoiser", "few_step") for step in (4, 6, 8, 12)
     ]
 
 
@@ -251,7 +257,7 @@ def test_a_torn_line_of_the_log_is_dropped(phantom_corpus: Path, tmp_path: Path,
     train(phantom_corpus, tmp_path / "model", config(), show=False)
     lines = (tmp_path / "model" / "training" / "log.jsonl").read_text().splitlines(keepends=True)
     assert "".join(lines[:4]) == whole
-    assert len([json.loads(line) for line in lines]) == 8
+    assert len([json.loads(line) for line in lines]) == 12
 
 
 # A full disk
@@ -297,7 +303,7 @@ def test_a_disk_that_is_really_full(trainer: Trainer, undisturbed: dict[str, byt
     if mounted.returncode:
         pytest.skip("mounting a small file system needs to be root")
     try:
-        sizes, told = [100, 240, 500, 1000, 1300, 2200, 2500, 40_000], trainer.context.Queue()
+        sizes, told = [100, 240, 500, 1000, 1300, 2200, 2500, 13_000, 40_000], trainer.context.Queue()
         process = trainer.context.Process(target=on_a_small_disk, args=(trainer.corpus, disk, sizes, told), daemon=True)
         process.start()
         process.join(WAIT_S)
@@ -340,7 +346,7 @@ both = stage._train_both
 def told(run, images, new):
     model, figures = both(run, images, new)
     digest = hashlib.sha256()
-    for network in (model.autoencoder, model.denoiser):
+    for network in (model.autoencoder, model.denoiser, model.few_step):
         for tensor in network.state_dict().values():
             digest.update(tensor.contiguous().numpy().tobytes())
     Path({out!r} + ".rank" + os.environ["RANK"]).write_text(digest.hexdigest() + f" {{run.accelerator.num_processes}}")
@@ -381,17 +387,22 @@ def test_two_processes(phantom_corpus: Path, undisturbed: dict[str, bytes], tmp_
     alone = [json.loads(line) for line in undisturbed["training/log.jsonl"].splitlines()]
     for a, b in zip(both, alone, strict=True):
         assert a.keys() == b.keys()
-        assert all(a[k] == pytest.approx(b[k], rel=0.15) for k in a)
-    (tmp_path / "one").write_bytes(undisturbed[UNET])
-    one, two = load_file(tmp_path / "one"), load_file(whole / UNET)
-    vectors = [torch.cat([w[name].float().flatten() for name in one]) for w in (one, two)]
-    assert torch.nn.functional.cosine_similarity(*vectors, dim=0) > 0.99
-    assert hashlib.sha256(vectors[0].numpy().tobytes()) != hashlib.sha256(vectors[1].numpy().tobytes())
+        assert all(a[k] == pytest.approx(b[k], rel=0.15, abs=0.02) for k in a)
+    for part in (UNET, f"few_step_{UNET}"):
+        (tmp_path / "one").write_bytes(undisturbed[part])
+        one, two = load_file(tmp_path / "one"), load_file(whole / part)
+        vectors = [torch.cat([w[name].float().flatten() for name in one]) for w in (one, two)]
+        assert torch.nn.functional.cosine_similarity(*vectors, dim=0) > 0.99
+        assert not torch.equal(*vectors)
 
 
-def test_more_processes_than_images_in_a_batch(phantom_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A batch that cannot be shared is refused before anything is written."""
-    monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: 5))
-    with pytest.raises(ConfigError, match="batch_size 4 is less than the 5 processes"):
-        train(phantom_corpus, tmp_path / "model", config(), show=False)
+@pytest.mark.parametrize("part", ["autoencoder", "denoiser", "few_step"])
+def test_more_processes_than_images_in_a_batch(
+    phantom_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+):
+    """A batch that cannot be shared, of images or of paths, is refused before anything is written."""
+    monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: 4))
+    small = load_train_config("tiny", **SETTINGS | {part: {"loop": LOOP | {"batch_size": 3}}})
+    with pytest.raises(ConfigError, match="batch_size 3 is less than the 4 processes"):
+        train(phantom_corpus, tmp_path / "model", small, show=False)
     assert list(tmp_path.iterdir()) == []
