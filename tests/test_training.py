@@ -535,7 +535,10 @@ def test_few_step_weights_for_a_model_that_is_there(tiny_model: Path, phantom_co
     tuned = train(phantom_corpus, tmp_path / "tuned", micro(**settings, denoiser=nothing), show=False)
     assert weights(tuned) == weights(tiny_model)
     assert all(weights(tuned, (part,)) != weights(tiny_model, (part,)) for part in FEW_STEP_PARTS)
+    assert {*weights(tuned, ("few_step_unet",)).values()}.isdisjoint(weights(tuned, ("unet",)).values())
     card = LatentDiffusion.load(tuned).card
+    distances = [entry["few_step/validation"] for entry in log_of(tuned) if "few_step/validation" in entry]
+    assert card["few steps end off the full path by"] == pytest.approx(min(distances), abs=1e-4)
     assert (card["images seen by the denoiser"], card["a figure of the start"]) == (1000, 0.5)
     assert card["parameters"] > 1000
     assert card["paths walked for few-step weights"] == 16
