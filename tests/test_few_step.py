@@ -211,6 +211,18 @@ def test_validation_is_the_distance_between_ends(teacher: LatentDiffusion, corpu
     assert first == pytest.approx(pseudo_huber(noise, end).mean().item(), rel=1e-4)
 
 
+def test_paths_are_walked_in_full_precision(teacher: LatentDiffusion, corpus: Corpus):
+    """What the student is to learn, and is measured by, does not depend on the arithmetic it learns in."""
+    shown = []
+    for precise in (True, False):
+        task = task_of(teacher, corpus)
+        with torch.autocast("cpu", torch.bfloat16, enabled=not precise):
+            task.validate(task.network)
+            loss(task, task.network)
+        shown.append((task.ends[0], task.network.calls[-1][0]))
+    assert all(torch.equal(a, b) for a, b in zip(*shown, strict=True))
+
+
 # That it learns
 
 

@@ -204,8 +204,8 @@ def test_wrong_settings_are_explained(model: LatentDiffusion, settings: dict, wo
 
 
 def test_the_few_step_sampler_without_their_weights_is_explained(model: LatentDiffusion):
-    """A model that has none names other samplers."""
-    with pytest.raises(ConfigError, match=r"sampler 'shortcut': this model has no few-step weights\. Others: heun"):
+    """A model that has none says what to do."""
+    with pytest.raises(ConfigError, match=r"sampler 'shortcut': this model has no few-step weights\. Leave"):
         replace(model, few_step=None).generate(1, sampler="shortcut")
 
 

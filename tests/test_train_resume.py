@@ -33,6 +33,7 @@ from phonybrains.training.checkpoint import TrainState
 from phonybrains.training.config import TrainConfig, load_train_config
 from phonybrains.training.denoiser import DenoiserTask
 from phonybrains.training.few_step import FewStepTask
+from phonybrains.training.processes import accelerating
 from phonybrains.training.stage import train
 
 LOOP = {"steps": 12, "batch_size": 4, "warmup": 2, "validate_every": 6, "checkpoint_every": 4}
@@ -403,6 +404,9 @@ def test_more_processes_than_images_in_a_batch(
     """A batch that cannot be shared, of images or of paths, is refused before anything is written."""
     monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: 4))
     small = load_train_config("tiny", **SETTINGS | {part: {"loop": LOOP | {"batch_size": 3}}})
-    with pytest.raises(ConfigError, match="batch_size 3 is less than the 4 processes"):
+    with pytest.raises(ConfigError, match=rf"{part}\.loop\.batch_size 3 is less than the 4 processes"):
         train(phantom_corpus, tmp_path / "model", small, show=False)
     assert list(tmp_path.iterdir()) == []
+    unused = load_train_config("tiny", **SETTINGS | {part: {"loop": LOOP | {"batch_size": 3, "steps": 0}}})
+    with accelerating(unused, tmp_path / "draft"):
+        pass  # a part that is not trained needs no batch

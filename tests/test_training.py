@@ -504,12 +504,18 @@ def test_precision_may_change_between_trainings(phantom_corpus: Path, tmp_path: 
 
 
 def test_training_can_start_from_a_model(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):
-    """With no steps to make the weights are those of the start; other conditions, shapes and no model are refused."""
+    """With no steps to make, weights and scale are those of the start; other conditions, shapes, no model are refused."""
     nothing = {"loop": LOOP | {"steps": 0}}
     names = ("plane", "hemorrhage", "age_years")
     config = micro(conditions=names, start=str(tiny_model), autoencoder=nothing, denoiser=nothing)
     same = train(phantom_corpus, tmp_path / "same", config, show=False)
     assert weights(same) == weights(tiny_model)
+    assert LatentDiffusion.load(same).scale == LatentDiffusion.load(tiny_model).scale
+    config = micro(conditions=names, start=str(tiny_model), autoencoder=nothing, denoiser=nothing, few_step=nothing)
+    plain = LatentDiffusion.load(train(phantom_corpus, tmp_path / "plain", config, show=False))
+    assert plain.few_step is None
+    assert not [key for key in plain.card if "few" in key]
+    shutil.rmtree(tmp_path / "plain")
     assert [i["name"] for i in json.loads((same / "record.json").read_text())["inputs"]] == [
         "phantoms",
         tiny_model.name,

@@ -177,7 +177,7 @@ class LatentDiffusion:
         sampler = sampling.sampler or (SHORTCUT if few else self.chain.sampler)
         sampler_named(sampler)
         if sampler == SHORTCUT and self.few_step is None:
-            raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Others: heun, ddim, ddpm.")
+            raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
         if sampler == SHORTCUT and sampling.guidance != 1:
             raise ConfigError(f"guidance {sampling.guidance:g}: few-step weights have theirs built in. "
                               f"Give more than {FEW} steps, or another sampler.")  # fmt: skip

@@ -49,18 +49,21 @@ def encode_latents(autoencoder: AutoencoderDC, corpus: Corpus, config: DenoiserC
     write_tensors(path, {"values": torch.stack(versions), "parameters": parameters.half()})
 
 
-def load_latents(path: Path, corpus: Corpus) -> Latents:
-    """Read the cache and standardise it by the statistics of the training images themselves."""
+def load_latents(path: Path, corpus: Corpus, scale: LatentScale | None = None) -> Latents:
+    """Read the cache and standardise it, by the statistics of the training images themselves if no scale is given."""
     stored = load_file(path)
-    values, modalities = stored["values"].float(), corpus.modalities
-    train = set(corpus.train.tolist())
-    statistics = {}
+    values = stored["values"].float()
+    scale = scale or _measure_scale(values, corpus)
+    for v in range(len(values)):
+        values[v] = scale.standardise(values[v], corpus.modalities)
+    return Latents(values, stored["parameters"].float(), scale)
+
+
+def _measure_scale(values: Tensor, corpus: Corpus) -> LatentScale:
+    train, modalities, statistics = set(corpus.train.tolist()), corpus.modalities, {}
     for modality in dict.fromkeys(modalities[i] for i in sorted(train)):
         rows = [i for i in sorted(train) if modalities[i] == modality]
         own = values[0, rows]
         deviation = own.std(dim=(0, 2, 3)).clamp(min=1e-4)
         statistics[modality] = (own.mean(dim=(0, 2, 3)).tolist(), deviation.tolist())
-    scale = LatentScale(statistics)
-    for v in range(len(values)):
-        values[v] = scale.standardise(values[v], modalities)
-    return Latents(values, stored["parameters"].float(), scale)
+    return LatentScale(statistics)

@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState
 
 from ..errors import ConfigError
 from ..record import Record, draft_folder, publish
-from .config import TrainConfig
+from .config import LoopConfig, TrainConfig
 
 
 @contextmanager
@@ -28,9 +28,11 @@ def accelerating(config: TrainConfig, draft: Path) -> Iterator[Accelerator]:
         project_dir=draft / "training",
     )
     try:
-        smallest = min(part.loop.batch_size for part in (config.autoencoder, config.denoiser, config.few_step))
-        if smallest < accelerator.num_processes:
-            raise ConfigError(f"batch_size {smallest} is less than the {accelerator.num_processes} processes.")
+        for name in ("autoencoder", "denoiser", "few_step"):
+            loop: LoopConfig = getattr(config, name).loop
+            if loop.steps and loop.batch_size < accelerator.num_processes:
+                raise ConfigError(f"{name}.loop.batch_size {loop.batch_size} is less than the "
+                                  f"{accelerator.num_processes} processes.")  # fmt: skip
         yield accelerator
     finally:
         accelerator.state.destroy_process_group()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..imageset import ImageSet
 from ..model.conditions import Conditions
 from ..model.folder import model_folder
-from ..model.latent_diffusion import LatentDiffusion
+from ..model.latent_diffusion import LatentDiffusion, LatentScale
 from ..model.networks import Denoiser, build_autoencoder, build_embedding, build_unet
 from ..model.sampling import CHAINS
 from ..record import Record, as_input, draft_folder, is_published
@@ -40,6 +40,7 @@ from .processes import accelerating, shared_draft
 
 LOG_NAME = "training/log.jsonl"
 SEEN = "images seen by the denoiser"
+FEW_STEP_DISTANCE, FEW_STEP_PATHS = "few steps end off the full path by", "paths walked for few-step weights"
 
 
 @dataclass
@@ -124,6 +125,8 @@ class New:
     denoiser: Denoiser
     perceptual: PerceptualDistance | None
     figures: dict[str, Any] = field(default_factory=dict)
+    scale: LatentScale | None = None
+    """That of an autoencoder which is not trained any further."""
 
 
 def _start(images: ImageSet, config: TrainConfig) -> New:
@@ -136,19 +139,21 @@ def _start(images: ImageSet, config: TrainConfig) -> New:
     denoiser = Denoiser(unet, build_embedding(unet, conditions.width, augment.WIDTH))
     new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual)
     if config.start:
-        _take_weights(new, config.start)
+        old = LatentDiffusion.load(config.start)
+        _take_weights(new, old, config.start)
+        if not config.autoencoder.loop.steps:
+            new = replace(new, scale=old.scale)
     return new
 
 
-def _take_weights(new: New, start: str) -> None:
+def _take_weights(new: New, old: LatentDiffusion, start: str) -> None:
     """Start from the weights of a model. Raises ConfigError if it has other shapes or knows other conditions."""
-    old = LatentDiffusion.load(start)
     if old.conditions.attributes != new.conditions.attributes:
         raise ConfigError(f"start: {start} knows other conditions than this corpus and configuration give.")
     try:
         new.reconstruction.autoencoder.load_state_dict(old.autoencoder.state_dict())
         new.denoiser.load_state_dict(old.denoiser.state_dict())
-        new.figures.update(old.card)
+        new.figures.update({k: v for k, v in old.card.items() if k not in (FEW_STEP_DISTANCE, FEW_STEP_PATHS)})
     except RuntimeError:
         raise ConfigError(f"start: {start} has networks of other shapes than this configuration.") from None
 
@@ -191,7 +196,7 @@ def _train_both(run: Run, images: ImageSet, new: New) -> tuple[LatentDiffusion, 
         ):
             run.bar.update(line, completed=done, total=total)
     accelerator.wait_for_everyone()
-    latents = load_latents(cache, corpus)
+    latents = load_latents(cache, corpus, new.scale)
     model = LatentDiffusion(reconstruction.autoencoder, denoiser, corpus.conditions, latents.scale,
                             CHAINS[config.diffusion], images.height, units=shared_units(images),
                             steps=config.steps)  # fmt: skip
@@ -211,14 +216,13 @@ def _train_both(run: Run, images: ImageSet, new: New) -> tuple[LatentDiffusion, 
 def _tune(run: Run, corpus: Corpus, samples: Samples) -> dict[str, Any]:
     """Give the model few-step weights."""
     config, model = run.config.few_step, samples.model
-    model.to(str(corpus.encoded.device))
+    model.to(str(run.accelerator.device))
     model.few_step = few_step_copy(model.denoiser)
     task = FewStepTask(model.few_step, model, corpus, config, run.accelerator.device)
     run.follow(task, config.loop, partial(samples.draw, steps=2))
     with torch.no_grad():
         distance = round(task.validate(model.few_step), 4)
-    return {"few steps end off the full path by": distance,
-            "paths walked for few-step weights": config.loop.steps * config.loop.batch_size}  # fmt: skip
+    return {FEW_STEP_DISTANCE: distance, FEW_STEP_PATHS: config.loop.steps * config.loop.batch_size}
 
 
 def _name_events(folder: Path) -> None:
