@@ -504,7 +504,7 @@ def test_precision_may_change_between_trainings(phantom_corpus: Path, tmp_path: 
 
 
 def test_training_can_start_from_a_model(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):
-    """With no steps to make, weights and scale are those of the start; other conditions, shapes, no model are refused."""
+    """With no steps to make, weights and scale are those of the start; other conditions or shapes are refused."""
     nothing = {"loop": LOOP | {"steps": 0}}
     names = ("plane", "hemorrhage", "age_years")
     config = micro(conditions=names, start=str(tiny_model), autoencoder=nothing, denoiser=nothing)
