@@ -71,7 +71,7 @@ def heun_step(predict: Predict, x: Tensor, t: Tensor, r: Tensor, process: Proces
 def adams(predict: Predict, x: Tensor, times: Sequence[float], process: Process) -> Iterator[Tensor]:
     """Walk x down the given times by the second-order Adams-Bashforth method: one evaluation a step.
 
-    The velocity halfway is guessed from those here and one step back.  [Zhang 2023, DEIS, sec. 3.3; Liu 2022, PNDM]
+    The velocity halfway is guessed from those here and one step back.  [Zhang 2023, DEIS; Liu 2022, PNDM]
     """
     before: tuple[Tensor, Tensor] | None = None
     for t, r in _pairs(x, times, process):

@@ -487,7 +487,7 @@ def heun_step(predict: Predict, x: Tensor, t: Tensor, r: Tensor, process: Proces
 def adams(predict: Predict, x: Tensor, times: Sequence[float], process: Process) -> Iterator[Tensor]:
     """Walk x down the given times by the second-order Adams-Bashforth method: one evaluation a step.
 
-    The velocity halfway is guessed from those here and one step back.  [Zhang 2023, DEIS, sec. 3.3; Liu 2022, PNDM]
+    The velocity halfway is guessed from those here and one step back.  [Zhang 2023, DEIS; Liu 2022, PNDM]
     """
     before: tuple[Tensor, Tensor] | None = None
     for t, r in _pairs(x, times, process):
@@ -687,7 +687,7 @@ class LatentScale:
 class Sampling:
     """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
 
-    precision: of decoding: bf16, fp32, or auto for the faster on this machine; they differ by 2 gray levels at most.
+    precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 3 gray levels apart.
     """
 
     seed: int = 0
