@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         OutputError,
         PhonyBrainsError,
         SourceError,
+        StudyError,
         TrainingError,
     )
     from .generating.stage import generate
@@ -41,6 +42,7 @@ __all__ = [
     "PhonyBrainsError",
     "Row",
     "SourceError",
+    "StudyError",
     "TrainConfig",
     "TrainingError",
     "fetch",

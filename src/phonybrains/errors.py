@@ -9,6 +9,7 @@ __all__ = [
     "OutputError",
     "PhonyBrainsError",
     "SourceError",
+    "StudyError",
     "TrainingError",
 ]
 
@@ -31,6 +32,10 @@ class ImageSetError(PhonyBrainsError):
 
 class ModelError(PhonyBrainsError):
     """A model folder is missing a part, or a part is damaged or foreign."""
+
+
+class StudyError(PhonyBrainsError):
+    """A study folder, its answers or its database are not what was frozen, or do not fit one another."""
 
 
 class TrainingError(PhonyBrainsError):

@@ -1,0 +1,33 @@
+"""Answers as a table: one row for each presentation that was answered."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from .study import Answer
+
+ANSWER_COLUMNS = (
+    "reader", "position", "kind", "case_id", "call", "confidence", "description", "marks", "seconds", "answered_at",
+)  # fmt: skip
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_answers(path: Path, answers: Iterable[Answer]) -> None:
+    """Write answers as CSV; text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(ANSWER_COLUMNS)
+        for answer in answers:
+            row = asdict(answer) | {"marks": json.dumps([[m.x, m.y] for m in answer.marks]) if answer.marks else ""}
+            writer.writerow([escape_formula(row[column]) for column in ANSWER_COLUMNS])
+
+
+def escape_formula(value: object) -> object:
+    """Text as a spreadsheet shows it and does not run it; what is not text comes back as it is."""
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return f"'{value}"
+    return "" if value is None else value

@@ -1,0 +1,88 @@
+"""Configuration of `phonybrains study design`: the cases, what readers are shown, and the plan of the analysis."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ..config import Config, load_config
+from ..errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[int, Field(ge=0)]
+ReaderName = Annotated[str, Field(pattern=r"^[\w .-]{1,40}$")]
+
+
+class RepeatConfig(Config):
+    """Cases shown twice to the same reader, to see how steady the answers are."""
+
+    share: Share = 0.1
+    """Repeats as a share of the test cases."""
+    least: Number = 10
+    """At least so many, where there are any."""
+    gap: Number = 20
+    """Presentations between the first showing and the second, at least."""
+
+
+class PlanConfig(Config):
+    """The analysis as it is registered before the first answer."""
+
+    primary: Literal["auc", "accuracy", "called_real"] = "auc"
+    """The figure the study is about; `called_real` (share of phony images called real) where there are no controls."""
+    hypothesis: Literal["estimate", "difference", "equivalence"] = "estimate"
+    """Report an interval; show that readers do better than chance; or show that they do not, within `margin`."""
+    margin: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    """What still counts as chance: 0.5 ± margin."""
+    level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Confidence level of all intervals."""
+    unclear: Literal["not phony", "phony", "left out"] = "not phony"
+    """How `unclear` counts in sensitivity and specificity; the report shows the other two beside it."""
+    checks_passed: Share = 0.75
+    """A reader who passes a smaller share of the attention checks is left out of the main analysis."""
+
+
+class StudyConfig(Config):
+    """How a reader study is laid out."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)] = "Real or phony?"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    """Secret start of all random choices; drawn, and kept in the study folder, if not given."""
+    synthetic: dict[str, Number] = {"MR": 20, "CT": 20}
+    """Synthetic test cases of each modality, from each synthetic set."""
+    real: dict[str, Number] = {"MR": 20, "CT": 20}
+    """Real controls of each modality."""
+    split: Literal["train", "validation", "test", "any"] = "test"
+    """The split of the real set that controls come from: patients no model has learnt from."""
+    match: tuple[str, ...] = ("plane",)
+    """Attributes in which the controls follow the synthetic cases, besides the modality."""
+    readers: Annotated[tuple[ReaderName, ...], Field(min_length=1)] = ("reader 1", "reader 2")
+    training: Number = 6
+    """Cases shown first, with the truth after each answer; they are not test cases."""
+    checks: Number = 4
+    """Images no attentive reader calls real: a real image cut into tiles and shuffled."""
+    repeats: RepeatConfig = RepeatConfig()
+    block: Annotated[int, Field(ge=2)] = 8
+    """Longest block of the order; modality and truth are balanced over blocks of random size."""
+    same_history: tuple[str, ...] = ()
+    """Last steps that real and synthetic images both go through: `jpeg:75`, `resize:200`, `blur:0.5`."""
+    days_valid: Annotated[int, Field(ge=1)] = 60
+    """How long an invitation can be used."""
+    plan: PlanConfig = PlanConfig()
+
+
+def preset(name: str) -> Path:
+    """The file of a preset. Raises ConfigError listing the presets."""
+    folder = Path(str(resources.files("phonybrains"))) / "readerstudy" / "presets"
+    path = folder / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
+        raise ConfigError(f"preset '{name}' is not known. Known: {known}.")
+    return path
+
+
+def load_study_config(name: str = "controlled", path: Path | None = None, **given: object) -> StudyConfig:
+    """A preset, a TOML file laid over it, and the given values on top."""
+    return load_config(StudyConfig, preset(name), path, **given)
