@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter, validators
 from .errors import ConfigError, PhonyBrainsError
 from .model_cli import model_app
 from .startup import lean_diffusers
+from .study_cli import study_app
 
 Whole = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 Seed = Annotated[int, Parameter(validator=validators.Number(gte=0))]
@@ -36,6 +37,7 @@ app = App(
     result_action="return_value",
 )
 app.command(model_app)
+app.command(study_app)
 
 
 @app.command(name="import", sort_key=1)
