@@ -100,7 +100,8 @@ def fetch(name: str, /, *, out: Path) -> None:
 
 @app.command(sort_key=3)
 def phantom(*, n: Annotated[Whole, Parameter(name=["--n", "-n"])], out: Path, seed: Seed = 0,
-            size: Annotated[int, Parameter(validator=validators.Number(gte=16))] = 256) -> None:  # fmt: skip
+            size: Annotated[int, Parameter(validator=validators.Number(gte=16))] = 256,
+            as_scans: Flag = False) -> None:  # fmt: skip
     """Draw head phantoms, MR and CT, as an image set with known ventricles, brain, age and lesions.
 
     Args:
@@ -108,10 +109,11 @@ def phantom(*, n: Annotated[Whole, Parameter(name=["--n", "-n"])], out: Path, se
         out: Folder of the image set.
         seed: Start of the random numbers.
         size: Side of the images in pixels.
+        as_scans: Mark them as scans: for rehearsals in which they play the patients.
     """
     from .phantom import make_phantoms
 
-    print(f"{make_phantoms(n, out, seed=seed, size=size)}: {n} phantoms")
+    print(f"{make_phantoms(n, out, seed=seed, size=size, synthetic=not as_scans)}: {n} phantoms")
 
 
 @app.command(sort_key=4)
