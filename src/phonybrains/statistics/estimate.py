@@ -1,0 +1,96 @@
+"""A number with its interval, and the normal, t and F distributions that the intervals come from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
+
+__all__ = [
+    "Estimate",
+    "Interval",
+    "f_p_value",
+    "normal_quantile",
+    "square_and_add",
+    "t_estimate",
+    "t_p_value",
+    "t_quantile",
+]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The limits within which a quantity lies at a stated level of confidence."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its interval, from n observations (reads, cases or units, as the function says).
+
+    standard_error is None where the interval does not come from one.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    standard_error: float | None = None
+
+
+def normal_quantile(level: float) -> float:
+    """The z with P(|Z| < z) = level for a standard normal Z; 1.96 for .95.  Raises ValueError outside (0, 1)."""
+    if not 0 < level < 1:
+        raise ValueError(f"The level of an interval lies between 0 and 1, as .95 does; {level} does not.")
+    return float(ndtri((1 + level) / 2))
+
+
+def t_quantile(level: float, df: float = math.inf) -> float:
+    """The t with P(|T| < t) = level; df = ∞ is the normal distribution.  Raises ValueError outside (0, 1)."""
+    normal = normal_quantile(level)
+    return normal if math.isinf(df) else float(stdtrit(df, (1 + level) / 2))
+
+
+def t_estimate(
+    value: float,
+    standard_error: float,
+    n: int,
+    level: float = 0.95,
+    df: float = math.inf,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Estimate:
+    """value ± t · standard_error, cut off at the bounds of the quantity; df = ∞ is the normal interval."""
+    half = t_quantile(level, df) * standard_error
+    low, high = value - half, value + half
+    return Estimate(value, max(low, bounds[0]), min(high, bounds[1]), n, standard_error)
+
+
+def t_p_value(t: float, df: float = math.inf) -> float:
+    """Two-sided p of a t statistic; df = ∞ is the normal distribution."""
+    return float(2 * ndtr(-abs(t)) if math.isinf(df) else 2 * stdtr(df, -abs(t)))
+
+
+def f_p_value(f: float, df_numerator: float, df_denominator: float = math.inf) -> float:
+    """P(F ≥ f); with an infinite denominator, that of χ²/df."""
+    if math.isinf(df_denominator):
+        return float(chdtrc(df_numerator, df_numerator * f))
+    return float(fdtrc(df_numerator, df_denominator, f))
+
+
+def square_and_add(a: Estimate, b: Estimate, correlation: float = 0.0) -> Interval:
+    """The interval of a - b from those of a and b, which may lie unevenly about their values.
+
+    correlation is that of the two estimates. [Newcombe 1998, Statistics in Medicine 17:873, method 10, and 17:2635]
+    """
+
+    def distance(x: float, y: float) -> float:
+        return math.sqrt(max(x**2 - 2 * correlation * x * y + y**2, 0.0))
+
+    difference = a.value - b.value
+    return Interval(
+        difference - distance(a.value - a.low, b.high - b.value),
+        difference + distance(a.high - a.value, b.value - b.low),
+    )

@@ -1,0 +1,85 @@
+"""Change in the course of a reading: learning or fatigue over positions, and readings of the same case twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+
+from .agreement import cohen_kappa, confusion_table, percent_agreement
+from .estimate import Estimate, t_estimate, t_p_value
+
+__all__ = ["Repeats", "Trend", "test_retest", "trend"]
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Change of the log odds of a correct answer over ten cases (above 0: learning), and its two-sided p."""
+
+    slope_per_10: Estimate
+    p_value: float
+
+
+def trend(correct: ArrayLike, position: ArrayLike, level: float = 0.95) -> Trend:
+    """Logistic regression of correct answers on the position in the reading, with Wald's interval; n is the reads.
+
+    correct: (reads,) booleans; position: (reads,) numbers, 1 for the first case. Raises ValueError with fewer than
+    three reads, with one position only, or where a position parts all right from all wrong answers, all right among
+    them: the slope is then not finite. [McCullagh & Nelder 1989, ch. 2 and 4]
+    """
+    right, x = np.asarray(correct, dtype=float), np.asarray(position, dtype=float) / 10
+    if right.ndim != 1 or right.shape != x.shape or len(x) < 3 or np.ptp(x) == 0:
+        raise ValueError("A trend needs three reads at more than one position.")
+    if _separated(x[right == 1], x[right == 0]):
+        raise ValueError("The trend has no finite slope: the position alone tells right from wrong answers.")
+    centre = x.mean()
+    design = np.stack([np.ones_like(x), (x - centre) / x.std()], axis=1)
+    information, coefficients = _fit(design, right)
+    error = float(np.sqrt(np.linalg.inv(information)[1, 1]) / x.std())
+    slope = float(coefficients[1] / x.std())
+    return Trend(t_estimate(slope, error, len(x), level), t_p_value(slope / error))
+
+
+def _separated(right: NDArray[np.float64], wrong: NDArray[np.float64]) -> bool:
+    if not len(right) or not len(wrong):
+        return True
+    return bool(right.min() >= wrong.max() or right.max() <= wrong.min())
+
+
+def _fit(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Newton's method for the logistic likelihood, steps halved where it would fall: information and coefficients."""
+
+    def likelihood(b: NDArray[np.float64]) -> float:
+        return float(y @ (x @ b) - np.logaddexp(0, x @ b).sum())
+
+    beta = np.zeros(x.shape[1])
+    for _ in range(100):
+        p = expit(x @ beta)
+        information = (x * (p * (1 - p))[:, None]).T @ x
+        step = np.linalg.solve(information, x.T @ (y - p))
+        while likelihood(beta + step) < likelihood(beta) and np.abs(step).max() > 1e-10:
+            step = step / 2
+        beta = beta + step
+        if np.abs(step).max() <= 1e-10:
+            return information, beta
+    raise ValueError("The trend has no finite slope: the position all but tells right from wrong answers.")
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How often the second answer was the first again, 0 to 1, and κ; None where only one answer was ever given."""
+
+    agreement: Estimate
+    kappa: Estimate | None
+
+
+def test_retest(first: ArrayLike, second: ArrayLike, categories: ArrayLike, level: float = 0.95) -> Repeats:
+    """Compare a reader's two answers to each of the repeated cases.
+
+    first, second: (cases,) answers out of categories. Raises ValueError without repeated cases.
+    """
+    agreement, table = percent_agreement(first, second, level), confusion_table(first, second, categories)
+    one_answer = bool((table.sum(axis=0) + table.sum(axis=1) == 2 * table.sum()).any())
+    return Repeats(agreement, None if one_answer else cohen_kappa(table, level=level))
