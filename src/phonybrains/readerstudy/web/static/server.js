@@ -1,0 +1,102 @@
+// Talking to the server: what fails for a while is tried again, what is over is said once.
+
+const FIRST_WAIT = 1000;
+const LONGEST_WAIT = 15000;
+
+/** The server has refused for good: `status` and a sentence that says why. */
+export class Refused extends Error {
+  constructor(status, sentence) {
+    super(sentence);
+    this.status = status;
+  }
+}
+
+export class Server {
+  constructor(csrf) {
+    this.csrf = csrf;
+    this.onWait = () => {}; // (status or 0, sentence) when a request has to wait, (null) when it got through
+    this.waiting = new Set();
+    addEventListener("online", () => this.wake());
+  }
+
+  /** Try at once what is waiting to be tried again. */
+  wake() {
+    for (const resume of [...this.waiting]) resume();
+  }
+
+  state() {
+    return this.#json("/api/state");
+  }
+
+  async image(id) {
+    const response = await this.#send(`/api/presentations/${id}/image`);
+    return new Int16Array(await response.arrayBuffer());
+  }
+
+  draft(id, answer, signal) {
+    return this.#send(`/api/presentations/${id}/draft`, "PUT", answer, signal);
+  }
+
+  answer(id, answer) {
+    return this.#json(`/api/presentations/${id}/answer`, "POST", answer);
+  }
+
+  finish() {
+    return this.#send("/api/finish", "POST", {});
+  }
+
+  async #json(path, method, body) {
+    return (await this.#send(path, method, body)).json();
+  }
+
+  async #send(path, method = "GET", body = undefined, signal = undefined) {
+    const options = { method, signal, cache: "no-store", credentials: "same-origin", redirect: "error" };
+    options.headers = method === "GET" ? {} : { "Content-Type": "application/json", "X-CSRF-Token": this.csrf };
+    if (body !== undefined) options.body = JSON.stringify(body);
+    for (let wait = FIRST_WAIT, waited = false; ; wait = Math.min(wait * 2, LONGEST_WAIT)) {
+      let status = 0;
+      let sentence = "";
+      let least = 0;
+      try {
+        const response = await fetch(path, options);
+        if (response.ok) {
+          if (waited) this.onWait(null);
+          return response;
+        }
+        status = response.status;
+        least = Number(response.headers.get("Retry-After")) * 1000 || 0;
+        sentence = await errorOf(response);
+      } catch (error) {
+        if (signal?.aborted) throw error;
+      }
+      const passing = status === 0 || status === 423 || status === 429 || status >= 500;
+      if (!passing) throw new Refused(status, sentence);
+      waited = true;
+      this.onWait(status, sentence);
+      await this.#pause(Math.min(Math.max(wait, least), 60000), signal);
+    }
+  }
+
+  #pause(milliseconds, signal) {
+    return new Promise((resolve, reject) => {
+      const end = () => {
+        clearTimeout(timer);
+        this.waiting.delete(end);
+        signal?.removeEventListener("abort", end);
+        if (signal?.aborted) reject(signal.reason);
+        else resolve();
+      };
+      const timer = setTimeout(end, milliseconds);
+      this.waiting.add(end);
+      signal?.addEventListener("abort", end);
+    });
+  }
+}
+
+async function errorOf(response) {
+  try {
+    return (await response.json()).error ?? "";
+  } catch {
+    return "";
+  }
+}
