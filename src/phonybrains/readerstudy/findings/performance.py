@@ -1,0 +1,109 @@
+"""How often readers were right: counts, accuracy, sensitivity, specificity, and phony images called real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from ...statistics.estimate import Estimate
+from ...statistics.proportions import binomial_test, clopper_pearson
+from ..study import CALLS
+from .pooled import pooled_share
+from .reads import ALL, TREATMENTS, Finding, Read, arms_of, modalities_of, readers_of, select, with_controls
+
+EXACT, CLUSTERED = "Clopper-Pearson", "score interval, reads of one case kept together"
+Outcome = Callable[[Read], bool | None]
+
+
+def count_calls(reads: Sequence[Read]) -> list[Finding]:
+    """The paper's Fig. 5: how many images each reader called real, phony and unclear, of each modality and truth."""
+    found = []
+    for reader, modality, truth in _cells(reads, ("real", "phony")):
+        own = [read for read in select(reads, reader=reader, modality=modality) if read.case.truth == truth]
+        for call in CALLS if own else ():
+            count = sum(read.call == call for read in own)
+            found.append(Finding(f"{truth} images called {call}", count, len(own), "count", reader=reader,
+                                 modality=modality))  # fmt: skip
+    return found
+
+
+def measure_performance(reads: Sequence[Read], level: float) -> list[Finding]:
+    """Accuracy, sensitivity and specificity of each reader, modality, arm and treatment of `unclear`.
+
+    Phony is the positive class. Of several readers together, the interval keeps the reads of one case together.
+    """
+    found = []
+    for treatment in TREATMENTS:
+        outcomes: dict[str, Outcome] = {
+            "sensitivity": lambda read, t=treatment: read.correct(t) if read.phony else None,
+            "specificity": lambda read, t=treatment: None if read.phony else read.correct(t),
+            "accuracy": lambda read, t=treatment: read.correct(t),
+        }
+        if not with_controls(reads):
+            outcomes = {"sensitivity": outcomes["sensitivity"]}
+        for reader, modality, arm in _cells(reads, [ALL, *_several(arms_of(reads))]):
+            part = select(reads, reader=reader, modality=modality, arm=arm)
+            for name, outcome in outcomes.items():
+                if arm != ALL and name == "specificity":
+                    continue  # the controls are the same whatever the arm
+                finding = share(name, part, outcome, level, each=reader != ALL)
+                found += (
+                    [finding.where(reader=reader, modality=modality, arm=arm, unclear=treatment)] if finding else []
+                )
+    return found
+
+
+def measure_called_real(reads: Sequence[Read], level: float) -> list[Finding]:
+    """The share of phony images called real, against what a coin would do; once with `unclear` left out."""
+    found = []
+    for treatment in ("not real", "left out"):
+
+        def outcome(read: Read, treatment: str = treatment) -> bool | None:
+            dropped = not read.phony or (treatment == "left out" and read.call == "unclear")
+            return None if dropped else read.call == "real"
+
+        for reader, modality, arm in _cells(reads, [ALL, *_several(arms_of(reads))]):
+            part = select(reads, reader=reader, modality=modality, arm=arm)
+            finding = share("called real", part, outcome, level, each=reader != ALL)
+            found += [finding.where(reader=reader, modality=modality, arm=arm, unclear=treatment)] if finding else []
+    return found
+
+
+def share(name: str, reads: Sequence[Read], outcome: Outcome, level: float, *, each: bool) -> Finding | None:
+    """The share of reads with this outcome; of one reader exactly (with p against one half), of several by case."""
+    if each:
+        outcomes = [right for read in reads if (right := outcome(read)) is not None]
+        if not outcomes:
+            return None
+        k, n = sum(outcomes), len(outcomes)
+        p = binomial_test(k, n) if name in ("called real", "accuracy") else None
+        return as_finding(name, clopper_pearson(k, n, level), EXACT, p=p)
+    groups = by_case(reads, outcome)
+    return as_finding(name, pooled_share(groups, level), CLUSTERED) if groups else None
+
+
+def by_case(reads: Sequence[Read], outcome: Outcome) -> dict[str, list[bool]]:
+    """The outcomes of each case that has any."""
+    groups: dict[str, list[bool]] = {}
+    for read in reads:
+        right = outcome(read)
+        if right is not None:
+            groups.setdefault(read.case.case_id, []).append(right)
+    return groups
+
+
+def as_finding(quantity: str, estimate: Estimate, method: str, **labels) -> Finding:
+    """An estimate of the statistics as a finding."""
+    return Finding(quantity, estimate.value, estimate.n, method, estimate.low, estimate.high, **labels)
+
+
+def _cells(reads: Sequence[Read], last: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Every reader and all, every modality and all, crossed with what is given."""
+    for reader in [*readers_of(reads), ALL]:
+        for modality in [ALL, *_several(modalities_of(reads))]:
+            for item in last:
+                yield reader, modality, item
+
+
+def _several(names: list[str]) -> list[str]:
+    """The names where there is a choice; a single one says the same as all."""
+    return names if len(names) > 1 else []

@@ -1,0 +1,74 @@
+"""Shares over the reads of several readers, who saw the same cases: a case they share is not as many cases as readers.
+
+An interval that took all reads for independent would be too narrow wherever some images are harder than others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from ...statistics.estimate import Estimate, normal_quantile, t_estimate
+
+
+def pooled_share(reads: Mapping[str, Sequence[bool]], level: float = 0.95) -> Estimate:
+    """The share of true among the reads of each case, with a score interval for these readers and cases like these.
+
+    The variance is that of a ratio over cases (each case's reads stay together); the score interval is Wilson's with
+    the number of independent reads that has this variance, shortened for its being estimated from so many cases.
+    [Rao & Scott 1992, Biometrics 48:577; Korn & Graubard 1998, Survey Methodology 24:193, with a score interval]
+    """
+    groups = [group for group in reads.values() if group]
+    total = sum(map(len, groups))
+    if not total:
+        raise ValueError("A share needs at least one read.")
+    p = sum(map(sum, groups)) / total
+    effective = effective_reads(groups, p, level)
+    z = normal_quantile(level)
+    shrink = z**2 / effective
+    centre = (p + shrink / 2) / (1 + shrink)
+    half = z * math.sqrt(p * (1 - p) / effective + z**2 / (4 * effective**2)) / (1 + shrink)
+    low, high = (centre - half if p > 0 else 0.0), (centre + half if p < 1 else 1.0)
+    return Estimate(p, max(low, 0.0), min(high, 1.0), total)
+
+
+def effective_reads(groups: Sequence[Sequence[bool]], p: float, level: float) -> float:
+    """How many independent reads would tell as much; at most all of them, and as many as cases where p is 0 or 1."""
+    cases, total = len(groups), sum(map(len, groups))
+    variance = ratio_variance(groups, p)
+    if cases < 2 or p in (0, 1) or variance == 0:
+        return float(cases)
+    quantile = float(stdtrit(cases - 1, (1 + level) / 2))
+    return max(1.0, min(total, p * (1 - p) / variance) * (normal_quantile(level) / quantile) ** 2)
+
+
+def ratio_variance(groups: Sequence[Sequence[bool]], p: float) -> float:
+    """The variance of a share whose reads come in groups.  [Cochran 1977, Sampling Techniques, eq. 6.13]"""
+    cases, total = len(groups), sum(map(len, groups))
+    if cases < 2:
+        return math.inf
+    return cases / (cases - 1) * sum((sum(group) - p * len(group)) ** 2 for group in groups) / total**2
+
+
+def in_general(values: NDArray[np.float64], covariance: NDArray[np.float64], n: int, level: float,
+               bounds: tuple[float, float] = (0.0, 1.0)) -> tuple[Estimate, float]:  # fmt: skip
+    """The mean of a figure over readers like these and cases like these, and its degrees of freedom.
+
+    values: (R,) the figure of each reader; covariance: (R, R) of these figures through the cases.
+    [Obuchowski & Rockette 1995, one test; degrees of freedom: Hillis 2014, section 4]
+    """
+    readers = len(values)
+    between = float(values.var(ddof=1))
+    shared = max(float(covariance[~np.eye(readers, dtype=bool)].mean()), 0.0)
+    total = between + readers * shared
+    df = (readers - 1) * (total / between) ** 2 if between > 1e-12 else math.inf
+    return t_estimate(float(values.mean()), math.sqrt(total / readers), n, level, df, bounds), df
+
+
+def share_covariance(outcomes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance, (R, R), of the readers' shares: outcomes is (R, cases) of 0 and 1, none missing."""
+    return np.atleast_2d(np.cov(outcomes)) / outcomes.shape[1]

@@ -1,0 +1,131 @@
+"""Answers beside the truth, and the one form in which every figure of the analysis is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ...errors import StudyError
+from ..study import Answer, Case, Study
+
+Treatment = Literal["not phony", "phony", "left out"]
+TREATMENTS: tuple[Treatment, ...] = ("not phony", "phony", "left out")
+ALL = "all"
+ASKED_NOT = 50
+"""The confidence an answer is taken to have where none was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One answer and the case it is about."""
+
+    answer: Answer
+    case: Case
+
+    @property
+    def reader(self) -> str:
+        return self.answer.reader
+
+    @property
+    def call(self) -> str:
+        return self.answer.call
+
+    @property
+    def phony(self) -> bool:
+        return self.case.truth == "phony"
+
+    @property
+    def score(self) -> float:
+        """How phony the image looked, 0…200: phony 100 + c, unclear 100, real 100 - c, with confidence c."""
+        confidence = ASKED_NOT if self.answer.confidence is None else self.answer.confidence
+        return 100.0 + {"phony": 1, "unclear": 0, "real": -1}[self.call] * confidence
+
+    def said_phony(self, unclear: Treatment) -> bool | None:
+        """Whether the answer counts as phony; None where it is left out."""
+        if self.call != "unclear":
+            return self.call == "phony"
+        return None if unclear == "left out" else unclear == "phony"
+
+    def correct(self, unclear: Treatment) -> bool | None:
+        """Whether the answer is right; None where it is left out."""
+        said = self.said_phony(unclear)
+        return None if said is None else said == self.phony
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One figure of the analysis: `value` with its interval (where it has one), and what it was reckoned from."""
+
+    quantity: str
+    value: float | None
+    n: int
+    method: str
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    reader: str = ALL
+    modality: str = ALL
+    arm: str = ALL
+    unclear: str = ""
+    """How `unclear` was counted, where that makes a difference."""
+    note: str = ""
+
+    def where(self, **labels: str) -> Finding:
+        """The same figure with other labels."""
+        return replace(self, **labels)
+
+
+def join(study: Study, answers: Iterable[Answer]) -> list[Read]:
+    """Each answer with its case, by reader and position. Raises StudyError where an answer is about no case."""
+    reads = []
+    for answer in answers:
+        case = study.cases.get(answer.case_id)
+        if case is None:
+            raise StudyError(f"reader '{answer.reader}' answered case '{answer.case_id}', which is not in "
+                             f"{study.folder}. Give the database that belongs to this study.")  # fmt: skip
+        reads.append(Read(answer, case))
+    return sorted(reads, key=lambda read: (read.reader, read.answer.position))
+
+
+def of_kind(reads: Iterable[Read], *kinds: str) -> list[Read]:
+    return [read for read in reads if read.answer.kind in kinds]
+
+
+def readers_of(reads: Iterable[Read]) -> list[str]:
+    return sorted({read.reader for read in reads})
+
+
+def modalities_of(reads: Iterable[Read]) -> list[str]:
+    """The modalities, MR first, as the paper has them."""
+    return sorted({read.case.modality for read in reads}, reverse=True)
+
+
+def arms_of(reads: Iterable[Read]) -> list[str]:
+    """The synthetic arms."""
+    return sorted({read.case.arm for read in reads if read.phony})
+
+
+def select(reads: Iterable[Read], *, reader: str = ALL, modality: str = ALL, arm: str = ALL) -> list[Read]:
+    """The reads of one reader, modality and synthetic arm; real controls belong to every arm."""
+    return [
+        read
+        for read in reads
+        if reader in (ALL, read.reader)
+        and modality in (ALL, read.case.modality)
+        and (arm in (ALL, read.case.arm) or not read.phony)
+    ]
+
+
+def with_controls(reads: Iterable[Read]) -> bool:
+    """Whether any case is real: without one, nothing can be said on how well readers know a real image."""
+    return any(not read.phony for read in reads)
+
+
+def find(findings: Sequence[Finding], quantity: str, **labels: str) -> Finding | None:
+    """The one finding of this quantity and these labels (`all` where not given); None if there is none."""
+    wanted = {"reader": ALL, "modality": ALL, "arm": ALL} | labels
+    for finding in findings:
+        if finding.quantity == quantity and all(getattr(finding, key) == value for key, value in wanted.items()):
+            return finding
+    return None

@@ -1,0 +1,243 @@
+"""The plots of the report: matplotlib figures without pyplot, colours that colour-blind readers tell apart."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from ..findings.course import Window
+from ..findings.leaning import ConfidenceBin
+from ..findings.pictures import Heat
+from ..findings.rating import Curve
+from ..findings.reads import Finding
+from .blocks import Figure
+
+CALL_COLOURS = {"real": "#0072B2", "phony": "#D55E00", "unclear": "#999999"}  # Okabe and Ito
+READER_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
+STYLE = {"svg.hashsalt": "phonybrains", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9,
+         "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titleweight": "bold",
+         "axes.labelsize": 9, "legend.frameon": False, "legend.fontsize": 8, "axes.titlelocation": "left",
+         "xtick.labelsize": 8, "ytick.labelsize": 8}  # fmt: skip
+WIDTH = 6.9
+
+
+def draw(name: str, caption: str, height: float, paint: Any, width: float = WIDTH, **grid: Any) -> Figure:
+    """A figure block: `paint(axes)` draws on one axes, or on an array of them where `grid` says how many."""
+    with rc_context(STYLE):  # pyright: ignore[reportArgumentType]
+        drawing = Drawing(figsize=(width, height), layout="constrained")
+        paint(drawing.subplots(**grid))
+        svg, png = io.BytesIO(), io.BytesIO()
+        FigureCanvasSVG(drawing).print_svg(svg, metadata={"Date": None, "Creator": None})
+        FigureCanvasAgg(drawing).print_figure(png, dpi=200, format="png", metadata={"Software": None})
+    return Figure(name, svg.getvalue().decode(), png.getvalue(), width, height, caption)
+
+
+def colour_of(index: int) -> str:
+    return READER_COLOURS[index % len(READER_COLOURS)]
+
+
+def plot_calls(counts: Mapping[str, Mapping[str, Mapping[str, int]]], truth: str, caption: str) -> Figure:
+    """Counts of real, phony and unclear: counts[modality][reader][call], a panel for each modality."""
+
+    def paint(panels: NDArray[Any]) -> None:
+        for axes, (modality, readers) in zip(panels[0], counts.items(), strict=True):
+            names, width = list(readers), 0.27
+            for k, (call, colour) in enumerate(CALL_COLOURS.items()):
+                heights = [readers[name][call] for name in names]
+                bars = axes.bar(
+                    np.arange(len(names)) + (k - 1) * width, heights, width * 0.95, color=colour, label=call
+                )
+                axes.bar_label(bars, fontsize=8, padding=1)
+            axes.set_xticks(range(len(names)), names, rotation=30 if len(names) > 4 else 0)
+            shown = max(sum(calls.values()) for calls in readers.values())
+            axes.set_title(f"{modality}, {shown} {truth} images")
+            axes.set_ylim(0, max(1, max(max(calls.values()) for calls in readers.values())) * 1.15)
+            axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        panels[0][0].set_ylabel("images")
+        panels[0][-1].legend(title="called", loc="upper left", bbox_to_anchor=(1.01, 1))
+
+    return draw(f"calls_{truth}", caption, 2.9, paint, ncols=len(counts), squeeze=False, sharey=True)
+
+
+def plot_forest(name: str, groups: Mapping[str, Sequence[tuple[str, Finding]]], caption: str,
+                chance: float | None = 0.5, zone: float = 0.0) -> Figure:  # fmt: skip
+    """Shares with their intervals, one row each, a panel for each quantity; a line, and a zone, at chance."""
+    rows = max(map(len, groups.values()))
+
+    def paint(panels: NDArray[Any]) -> None:
+        for axes, (title, items) in zip(panels[0], groups.items(), strict=True):
+            for y, (label, finding) in enumerate(items):
+                value, low, high = (100 * (v or 0) for v in (finding.value, finding.low, finding.high))
+                together = label.startswith("all")
+                colour = "#000000" if together else colour_of(0)
+                axes.plot([low, high], [y, y], color=colour, lw=2.4 if together else 1.6, solid_capstyle="butt")
+                axes.plot(value, y, "D" if together else "o", color=colour, ms=6, clip_on=False)
+                axes.text(102, y, f"{value:.0f}  n={finding.n}", va="center", fontsize=7, color="#444")
+            if chance is not None:
+                axes.axvline(100 * chance, color="#666", lw=0.9, ls=":")
+                if zone:
+                    axes.axvspan(100 * (chance - zone), 100 * (chance + zone), color="#009E73", alpha=0.12, lw=0)
+            axes.set(xlim=(0, 100), ylim=(len(items) - 0.4, -0.6), title=title)
+            axes.set_yticks(range(len(items)), [label for label, _ in items])
+            axes.xaxis.set_major_formatter(PercentFormatter(decimals=0))
+
+    return draw(name, caption, 0.95 + 0.27 * rows, paint, ncols=len(groups), squeeze=False)
+
+
+def plot_roc(curves: Sequence[Curve], caption: str, name: str = "roc") -> Figure:
+    """The ROC of each reader, with the area and its interval in the legend."""
+
+    def paint(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color="#999", lw=0.9, ls=":")
+        for k, curve in enumerate(curves):
+            area = curve.area
+            label = f"{curve.reader}: {area.value or 0:.2f} ({area.low or 0:.2f} to {area.high or 0:.2f}), n={area.n}"
+            axes.plot(curve.false_positive, curve.true_positive, DASHES[k % 4], color=colour_of(k), lw=1.8,
+                      marker=MARKERS[k % 7], ms=3.5, label=label)  # fmt: skip
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        axes.set(xlabel="real images called phony (1 - specificity)", ylabel="phony images called phony (sensitivity)")
+        axes.legend(title="reader: area under the curve", loc="upper left", bbox_to_anchor=(1.02, 1))
+
+    return draw(name, caption, 3.8, paint)
+
+
+def plot_agreement(readers: Sequence[str], shares: NDArray[np.float64], caption: str) -> Figure:
+    """The share of equal calls of each two readers."""
+
+    def paint(axes: Axes) -> None:
+        axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+        for i, j in np.ndindex(*shares.shape):
+            if np.isfinite(shares[i, j]):
+                ink = "white" if shares[i, j] > 0.6 else "black"
+                axes.text(j, i, f"{100 * shares[i, j]:.0f} %", ha="center", va="center", color=ink, fontsize=8)
+        axes.set_xticks(range(len(readers)), readers, rotation=35, ha="right")
+        axes.set_yticks(range(len(readers)), readers)
+        axes.spines[:].set_visible(False)
+
+    side = min(5.5, 1.8 + 0.55 * len(readers))
+    return draw("agreement", caption, side, paint, width=side + 0.8)
+
+
+def plot_confusion(tables: Mapping[str, NDArray[np.int64]], rows: Sequence[str], columns: Sequence[str],
+                   caption: str, name: str = "confusion") -> Figure:  # fmt: skip
+    """Counts of what was said against what was true, a panel for each reader, shaded by the share of the row."""
+
+    def paint(panels: NDArray[Any]) -> None:
+        flat = panels.ravel()
+        for axes in flat[len(tables) :]:
+            axes.set_axis_off()
+        for axes, (title, table) in zip(flat, tables.items(), strict=False):
+            shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+            axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+            for i, j in np.ndindex(*table.shape):
+                ink = "white" if shares[i, j] > 0.6 else "black"
+                axes.text(j, i, f"{table[i, j]}\n{100 * shares[i, j]:.0f} %", ha="center", va="center", color=ink,
+                          fontsize=8)  # fmt: skip
+            axes.set_xticks(range(len(columns)), columns)
+            axes.set_yticks(range(len(rows)), [f"{row}\nn={n}" for row, n in zip(rows, table.sum(axis=1), strict=True)])
+            axes.set(title=title, xlabel="called", ylabel="truth")
+            axes.spines[:].set_visible(False)
+
+    across = min(3, len(tables))
+    down = -(-len(tables) // across)
+    return draw(name, caption, 0.5 + (0.75 + 0.5 * len(rows)) * down, paint, width=min(WIDTH, 0.4 + 2.4 * across),
+                nrows=down, ncols=across, squeeze=False)  # fmt: skip
+
+
+def plot_calibration(bins: Mapping[str, Sequence[ConfidenceBin]], caption: str) -> Figure:
+    """The share of right calls against the confidence they were given with."""
+
+    def paint(axes: Axes) -> None:
+        axes.plot([0, 100], [0, 100], color="#999", lw=0.9, ls=":", label="right as often as sure")
+        for k, (reader, own) in enumerate(bins.items()):
+            shift = 0.8 * (k - (len(bins) - 1) / 2)
+            x = [one.mean_confidence + shift for one in own]
+            y, low, high = (
+                np.array([100 * (getattr(one.share_right, part) or 0) for one in own])
+                for part in ("value", "low", "high")
+            )
+            axes.errorbar(x, y, [y - low, high - y], color=colour_of(k), marker=MARKERS[k % 7], ms=5, lw=1.3,
+                          capsize=2, label=f"{reader}, n={sum(one.share_right.n for one in own)}")  # fmt: skip
+        axes.set(xlim=(-3, 103), ylim=(-3, 103), xlabel="confidence given", ylabel="calls that were right")
+        axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
+        axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+
+    return draw("confidence", caption, 3.4, paint)
+
+
+def plot_course(windows: Mapping[str, Sequence[Window]], caption: str) -> Figure:
+    """Share of right answers and seconds per case over the reading, a line for each reader."""
+    panels = [("right", "right answers", lambda one: 100 * one.right), ("seconds", "seconds per case (median)",
+              lambda one: one.seconds)]  # fmt: skip
+    timed = any(one.seconds is not None for own in windows.values() for one in own)
+    panels = panels if timed else panels[:1]
+
+    def paint(axes_row: NDArray[Any]) -> None:
+        for axes, (key, label, value) in zip(axes_row[0], panels, strict=True):
+            for k, (reader, own) in enumerate(windows.items()):
+                points = [(one.middle, value(one)) for one in own if value(one) is not None]
+                if points:
+                    axes.plot(*zip(*points, strict=True), color=colour_of(k), marker=MARKERS[k % 7], ms=4,
+                              ls=DASHES[k % 4], lw=1.5, label=f"{reader}, n={sum(one.n for one in own)}")  # fmt: skip
+            axes.set(xlabel="position in the reading", ylabel=label)
+            if key == "right":
+                axes.set_ylim(-3, 103)
+                axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
+                axes.axhline(50, color="#999", lw=0.9, ls=":")
+            else:
+                axes.set_ylim(0)
+        axes_row[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+
+    return draw("course", caption, 2.9, paint, ncols=len(panels), squeeze=False)
+
+
+def plot_marks(maps: Sequence[Heat], caption: str) -> Figure:
+    """Where readers pointed, over the mean of the phony images of each modality."""
+
+    def paint(panels: NDArray[Any]) -> None:
+        colours = ScalarMappable(Normalize(0, 1), "inferno")
+        for axes, heat in zip(panels[0], maps, strict=True):
+            axes.imshow(heat.mean, cmap="gray", vmin=0, vmax=1)
+            axes.imshow(colours.to_rgba(heat.density, alpha=np.clip(heat.density * 1.4, 0, 0.75)))
+            axes.set_title(
+                f"{heat.modality}: {heat.marks} marks,\n{heat.images} images, {heat.readers} readers", fontsize=9
+            )
+            axes.set_axis_off()
+        panels[0][-1].figure.colorbar(colours, ax=list(panels[0]), shrink=0.8, label="marks per area, most = 1")
+
+    return draw("marks", caption, 3.2, paint, width=min(WIDTH, 0.8 + 3.0 * len(maps)), ncols=len(maps), squeeze=False)
+
+
+def plot_machine(
+    features: Mapping[str, Sequence[float]], readers: Sequence[tuple[str, Finding]], caption: str
+) -> Figure:
+    """The area under the curve of single image statistics (value, low, high) beside the readers'."""
+    rows: list[tuple[str, tuple[float, ...], str, str]] = [
+        (name, tuple(values), CALL_COLOURS["unclear"], "s") for name, values in features.items()
+    ]
+    for name, finding in readers:
+        values = tuple(value or 0.0 for value in (finding.value, finding.low, finding.high))
+        rows.append((f"reader {name}", values, colour_of(0), "o"))
+
+    def paint(axes: Axes) -> None:
+        for y, (_, (value, low, high), colour, marker) in enumerate(rows):
+            axes.plot([low, high], [y, y], color=colour, lw=2, solid_capstyle="butt")
+            axes.plot(value, y, marker, color=colour, ms=6)
+        axes.axvline(0.5, color="#666", lw=0.9, ls=":")
+        axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="area under the ROC curve")
+        axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+
+    return draw("machine", caption, 0.8 + 0.26 * len(rows), paint)
