@@ -1,0 +1,25 @@
+"""The database of a reader study: who reads, what they answered, and an audit log that shows any change."""
+
+from .audit import Entry
+from .clock import Clock
+from .departures import Departure
+from .errors import BusyError, ConflictError, DiskFullError, EndedError, NoSessionError, PausedError, UnknownError
+from .opening import open_store
+from .readers import Reader
+from .store import Store
+
+__all__ = [
+    "BusyError",
+    "Clock",
+    "ConflictError",
+    "Departure",
+    "DiskFullError",
+    "EndedError",
+    "Entry",
+    "NoSessionError",
+    "PausedError",
+    "Reader",
+    "Store",
+    "UnknownError",
+    "open_store",
+]

@@ -1,0 +1,218 @@
+"""What a reader has before them, what they typed so far, and their final answers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
+
+from ...errors import StudyError
+from ..study import CALLS, Answer, Mark
+from . import tables as t
+from .access import Visitor
+from .errors import ConflictError, EndedError, PausedError, UnknownError
+from .writer import Writing
+
+DESCRIPTION_LIMIT, MARKS_LIMIT, SECONDS_LIMIT = 2000, 20, 1e7
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a reader says of a presentation, final or not yet."""
+
+    call: str | None
+    confidence: int | None
+    description: str
+    marks: tuple[tuple[float, float], ...]
+    seconds: float | None
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """A presentation as it waits for an answer."""
+
+    id: str
+    position: int
+    case_id: str
+    kind: str
+    draft: Said | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a reader is: what is shown now and next (none: nothing is left)."""
+
+    done: int
+    total: int
+    current: Showing | None
+    next: Showing | None
+
+
+_waiting = (
+    select(
+        *(t.presentation.c[name] for name in ("id", "position", "case_id", "kind")),
+        *(t.draft.c[name] for name in ("call", "confidence", "description", "marks", "seconds", "revision")),
+    )
+    .select_from(t.presentation.outerjoin(t.draft).outerjoin(t.answer))
+    .where(t.presentation.c.reader_id == bindparam("reader_id"), t.answer.c.presentation_id.is_(None))
+    .order_by(t.presentation.c.position)
+    .limit(2)
+)
+_total = select(func.count()).where(t.presentation.c.reader_id == bindparam("reader_id"))
+
+
+def standing(connection: Connection, reader_id: int) -> Standing:
+    """How far a reader is; answers come in the order of the positions, so that all before the current one are given."""
+    waiting = [_showing(row) for row in connection.execute(_waiting, {"reader_id": reader_id})]
+    total = connection.execute(_total, {"reader_id": reader_id}).scalar_one()
+    current, following = [*waiting, None, None][:2]
+    return Standing(current.position - 1 if current else total, total, current, following)
+
+
+def _showing(row: Row[Any]) -> Showing:
+    draft = None
+    if row.revision is not None:
+        marks = tuple((x, y) for x, y in json.loads(row.marks))
+        draft = Said(row.call, row.confidence, row.description, marks, row.seconds, row.revision)
+    return Showing(row.id, row.position, row.case_id, row.kind, draft)
+
+
+def shown(connection: Connection, who: Visitor, presentation_id: str) -> Showing:
+    """The current presentation, or the next one, by its id. Raises UnknownError for any other."""
+    check_open(who)
+    assert who.reader_id is not None
+    now = standing(connection, who.reader_id)
+    for showing in (now.current, now.next):
+        if showing is not None and showing.id == presentation_id:
+            return showing
+    raise UnknownError("There is no such image.")
+
+
+def check_open(who: Visitor) -> None:
+    """Raises EndedError or PausedError unless this reader may go on."""
+    if who.finished:
+        raise EndedError("You have finished this study; your answers are final.")
+    if who.closed:
+        raise EndedError("This study is closed.")
+    if who.paused:
+        raise PausedError("The study is paused. Your answers are kept; please come back later.")
+
+
+def save_draft(writing: Writing, who: Visitor, presentation_id: str, said: Said) -> None:
+    """Keep what a reader has typed so far; an older revision than the kept one changes nothing."""
+    current = _current(writing.connection, who, presentation_id)
+    if current.draft is not None and current.draft.revision > said.revision:
+        return
+    values = _values(said) | {"revision": said.revision, "saved_at": writing.now}
+    if current.draft is None:
+        writing.connection.execute(t.draft.insert(), values | {"presentation_id": presentation_id})
+    else:
+        writing.connection.execute(update(t.draft).where(t.draft.c.presentation_id == presentation_id), values)
+
+
+def give_answer(writing: Writing, who: Visitor, presentation_id: str, said: Said) -> str:
+    """Record a final answer, once; returns its case. The same again is no error, another answer is ConflictError."""
+    check_open(who)
+    given = _given(writing.connection, who, presentation_id)
+    if given is not None:
+        if _values(said) | {"seconds": None} == _values(given[1]) | {"seconds": None}:
+            return given[0]
+        raise ConflictError("This image was answered already; the first answer stands.")
+    current = _current(writing.connection, who, presentation_id)
+    assert who.reader is not None
+    insert(writing, who.reader, current, said, writing.now)
+    return current.case_id
+
+
+def insert(writing: Writing, reader: str, showing: Showing, said: Said, answered_at: str) -> None:
+    """Write an answer and its row of the audit log; the draft goes."""
+    values = _values(said) | {"answered_at": answered_at}
+    writing.connection.execute(t.answer.insert(), values | {"presentation_id": showing.id})
+    if showing.draft is not None:
+        writing.connection.execute(delete(t.draft).where(t.draft.c.presentation_id == showing.id))
+    writing.note("answer", reader, position=showing.position, case_id=showing.case_id, **values)
+
+
+def _current(connection: Connection, who: Visitor, presentation_id: str) -> Showing:
+    showing = shown(connection, who, presentation_id)
+    assert who.reader_id is not None
+    if showing != standing(connection, who.reader_id).current:
+        raise ConflictError("It is not this image's turn.")
+    return showing
+
+
+_given_query = (
+    select(
+        t.presentation.c.case_id,
+        *(t.answer.c[name] for name in ("call", "confidence", "description", "marks", "seconds")),
+    )
+    .select_from(t.presentation.join(t.answer))
+    .where(t.presentation.c.id == bindparam("id"), t.presentation.c.reader_id == bindparam("reader_id"))
+)
+
+
+def _given(connection: Connection, who: Visitor, presentation_id: str) -> tuple[str, Said] | None:
+    row = connection.execute(_given_query, {"id": presentation_id, "reader_id": who.reader_id}).first()
+    if row is None:
+        return None
+    marks = tuple((x, y) for x, y in json.loads(row.marks))
+    return row.case_id, Said(row.call, row.confidence, row.description, marks, row.seconds)
+
+
+def _values(said: Said) -> dict[str, Any]:
+    values = asdict(said) | {"marks": json.dumps(said.marks)}
+    del values["revision"]
+    return values
+
+
+def final_answers(connection: Connection, kinds: Sequence[str] | None = None) -> list[Answer]:
+    """All answers, by reader and position."""
+    names = "call", "confidence", "description", "marks", "seconds", "answered_at"
+    query = (
+        select(
+            t.reader.c.name,
+            *(t.presentation.c[n] for n in ("position", "kind", "case_id")),
+            *(t.answer.c[n] for n in names),
+        )
+        .select_from(t.answer.join(t.presentation).join(t.reader))
+        .order_by(t.reader.c.id, t.presentation.c.position)
+    )
+    if kinds is not None:
+        query = query.where(t.presentation.c.kind.in_(list(kinds)))
+    found = []
+    for row in connection.execute(query):
+        name, position, kind, case_id, call, confidence, description, marks, seconds, at = tuple(row)
+        spots = tuple(Mark(x, y) for x, y in json.loads(marks))
+        found.append(Answer(name, position, kind, case_id, call, confidence, description, spots, seconds, at))
+    return found
+
+
+def as_details(answer: Answer) -> dict[str, Any]:
+    """An answer as the audit log tells it, apart from its reader and position."""
+    marks = json.dumps([[mark.x, mark.y] for mark in answer.marks])
+    own = {
+        name: getattr(answer, name)
+        for name in ("case_id", "call", "confidence", "description", "seconds", "answered_at")
+    }
+    return own | {"marks": marks}
+
+
+def check_answers(answers: Iterable[Answer]) -> None:
+    """Raises StudyError naming the reader and the position of an answer that cannot be one."""
+    for a in answers:
+        where = f"answer of {a.reader}, position {a.position}"
+        if a.call not in CALLS:
+            raise StudyError(f"{where}: '{a.call}' is none of {', '.join(CALLS)}.")
+        if a.confidence is not None and not 0 <= a.confidence <= 100:
+            raise StudyError(f"{where}: confidence {a.confidence} is not within 0…100.")
+        if len(a.description) > DESCRIPTION_LIMIT or "\0" in a.description:
+            raise StudyError(f"{where}: the description is longer than {DESCRIPTION_LIMIT} characters, or not text.")
+        if len(a.marks) > MARKS_LIMIT or not all(0 <= v <= 1 for mark in a.marks for v in (mark.x, mark.y)):
+            raise StudyError(f"{where}: more than {MARKS_LIMIT} marks, or one outside the image.")
+        if a.seconds is not None and not (math.isfinite(a.seconds) and 0 <= a.seconds <= SECONDS_LIMIT):
+            raise StudyError(f"{where}: {a.seconds} seconds cannot be.")

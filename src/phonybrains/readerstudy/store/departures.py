@@ -1,0 +1,54 @@
+"""What went otherwise than planned, read from the audit log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from .audit import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """One departure from the plan: when, of which reader (none: of the study), and what, as a sentence."""
+
+    at: str
+    reader: str | None
+    text: str
+
+
+def departures(log: Iterable[Entry]) -> list[Departure]:
+    """Pauses with their lengths, readers added or withdrawn, an early close, jumps of the clock; oldest first."""
+    found: list[Departure] = []
+    paused_at: Entry | None = None
+    for entry in log:
+        if entry.event == "paused":
+            paused_at = entry
+        elif entry.event == "resumed" and paused_at is not None:
+            found.append(Departure(paused_at.at, None, f"The study was paused for {_between(paused_at.at, entry.at)}."))
+            paused_at = None
+        elif text := _text(entry, json.loads(entry.details)):
+            found.append(Departure(entry.at, entry.reader, text))
+    if paused_at is not None:
+        found.append(Departure(paused_at.at, None, "The study was paused, and not resumed."))
+    return sorted(found, key=lambda departure: departure.at)
+
+
+def _text(entry: Entry, details: dict) -> str:
+    if entry.event == "reader added" and not details["planned"] and details["source"] != "simulated":
+        return f"Reader '{entry.reader}' was added; the plan does not name them."
+    if entry.event == "reader revoked":
+        return f"Reader '{entry.reader}' was withdrawn by the investigator."
+    if entry.event == "closed" and details["unfinished"]:
+        return f"The study was closed before all had finished: {', '.join(details['unfinished'])}."
+    if entry.event == "clock went back":
+        return f"The server's clock was set back by {details['seconds']:.0f} s; times did not go back."
+    return ""
+
+
+def _between(start: str, end: str) -> str:
+    seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    hours, minutes = seconds / 3600, seconds / 60
+    return f"{hours:.1f} h" if hours >= 1 else f"{minutes:.0f} min" if minutes >= 1 else f"{seconds:.0f} s"

@@ -1,0 +1,82 @@
+"""Bring a study's database to the newest revision: a copy first, then all steps in one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Engine, inspect, text
+
+from ...errors import StudyError
+from . import audit
+from .clock import Clock
+from .database import sqlite_path
+
+VERSION_TABLE = "phonybrains_version"
+
+
+def known_revisions() -> list[str]:
+    """All revisions this phonybrains knows, oldest first."""
+    script = ScriptDirectory.from_config(_config())
+    return [step.revision for step in reversed(list(script.walk_revisions()))]
+
+
+def revision_of(engine: Engine) -> str | None:
+    """The revision of a database; none where it holds nothing. Raises StudyError if it is not a study's."""
+    with engine.connect() as connection:
+        names = inspect(connection).get_table_names()
+        if VERSION_TABLE in names:
+            return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one()
+    if names:
+        raise StudyError(f"{engine.url.render_as_string()}: holds other tables ({', '.join(names[:3])}). Give an empty "
+                         "database, or a study's own.")  # fmt: skip
+    return None
+
+
+def migrate(engine: Engine, url: URL, clock: Clock) -> str | None:
+    """Upgrade to the newest revision; the revision it was at before, if that was an older one.
+
+    Raises StudyError, with nothing changed, for a revision from the future, a clock behind the log, a failed backup.
+    """
+    known, found = known_revisions(), revision_of(engine)
+    if found is not None and found not in known:
+        raise StudyError(f"{url.render_as_string()}: was written by a newer phonybrains (revision {found}; this one "
+                         f"knows {known[-1]}). Install that version; nothing was changed.")  # fmt: skip
+    if found is not None:
+        with engine.connect() as connection:
+            clock.check_start(audit.newest(connection).at)
+    if found == known[-1]:
+        return None
+    path = sqlite_path(url)
+    if path is not None and found is not None:
+        back_up(path, path.with_name(f"{path.name}.{clock.now()[:19].replace(':', '-')}.{found}.backup"))
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        if path is None:  # two that start at once: the second waits, and finds nothing left to do
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('phonybrains migration'))"))
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return found
+
+
+def back_up(path: Path, copy: Path) -> None:
+    """Copy an SQLite database as it stands, whole. Raises StudyError, and leaves nothing, if that fails."""
+    try:
+        source, target = sqlite3.connect(path), sqlite3.connect(copy)
+        try:
+            source.backup(target)
+        finally:
+            source.close()
+            target.close()
+    except sqlite3.Error as error:
+        copy.unlink(missing_ok=True)
+        raise StudyError(f"{copy}: the backup failed ({error}). Make room; the database was left as it was.") from None
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config

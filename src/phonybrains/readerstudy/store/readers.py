@@ -1,0 +1,173 @@
+"""The readers of a study: adding, listing, revoking and finishing them, and answers that come by another way."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from sqlalchemy import Connection, func, select, update
+
+from ...errors import StudyError
+from ..study import Answer, Presentation
+from . import access
+from . import tables as t
+from .answering import Said, Showing, check_answers, insert, standing
+from .errors import ConflictError, UnknownError
+from .writer import Writing
+
+Source = Literal["invited", "imported", "simulated"]
+State = Literal["invited", "reading", "finished", "revoked"]
+NAME = re.compile(r"[\w .-]{1,40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One reader and how far they are, in presentations."""
+
+    id: int
+    name: str
+    source: Source
+    state: State
+    answered: int
+    total: int
+    added_at: str
+    finished_at: str | None
+    revoked_at: str | None
+    last_answer_at: str | None
+
+
+def list_readers(connection: Connection) -> list[Reader]:
+    """All readers, in the order in which they were added."""
+    columns = [t.reader.c[name] for name in ("id", "name", "source", "added_at", "finished_at", "revoked_at")]
+    counts = func.count(t.answer.c.presentation_id), func.count(t.presentation.c.id), func.max(t.answer.c.answered_at)
+    query = (
+        select(*columns, *counts)
+        .select_from(t.reader.outerjoin(t.presentation).outerjoin(t.answer))
+        .group_by(*columns)
+        .order_by(t.reader.c.id)
+    )
+    begun = set(connection.scalars(select(t.web_session.c.reader_id).distinct()))
+    found = []
+    for row in connection.execute(query):
+        number, name, source, added, finished, revoked, answered, total, last = tuple(row)
+        reading: State = "reading" if answered or number in begun else "invited"
+        state: State = "revoked" if revoked else "finished" if finished else reading
+        found.append(Reader(number, name, source, state, answered, total, added, finished, revoked, last))
+    return found
+
+
+def add(writing: Writing, name: str, source: Source, order: Sequence[Presentation], *, planned: bool) -> int:
+    """Add a reader with their order; each showing gets an opaque id of its own. Returns the reader's number."""
+    if not NAME.fullmatch(name) or not name.strip():
+        raise StudyError(f"'{name[:60]}' cannot be a reader's name: up to 40 letters, digits, blanks, dots and dashes.")
+    if writing.connection.execute(select(t.reader.c.id).where(t.reader.c.name == name)).first():
+        raise ConflictError(f"There is a reader '{name}' already.")
+    values = {"name": name, "added_at": writing.now, "source": source}
+    number = writing.connection.execute(t.reader.insert().returning(t.reader.c.id), values).scalar_one()
+    writing.note("reader added", name, source=source, planned=planned, presentations=len(order))
+    rows = [
+        {"id": secrets.token_hex(16), "reader_id": number, "position": p.position, "case_id": p.case_id, "kind": p.kind}
+        for p in order
+    ]
+    if rows:
+        writing.connection.execute(t.presentation.insert(), rows)
+    return number
+
+
+def find(connection: Connection, name: str) -> int:
+    """The number of a reader. Raises UnknownError."""
+    number = connection.execute(select(t.reader.c.id).where(t.reader.c.name == name)).scalar()
+    if number is None:
+        raise UnknownError(f"There is no reader '{name}'.")
+    return number
+
+
+def new_link(writing: Writing, name: str, days: int) -> str:
+    """A new invitation for a reader who has not finished; older ones end. Returns its token."""
+    number = find(writing.connection, name)
+    row = writing.connection.execute(
+        select(t.reader.c.finished_at, t.reader.c.revoked_at, t.reader.c.source).where(t.reader.c.id == number)
+    ).one()
+    if row.finished_at or row.revoked_at or row.source != "invited":
+        raise ConflictError(
+            f"'{name}' has finished, was withdrawn or does not read here: there is nothing to invite to."
+        )
+    return access.invite(writing, number, name, days)
+
+
+def revoke(writing: Writing, name: str) -> None:
+    """Withdraw a reader: links and sessions end at once, answers stay. Doing it again changes nothing."""
+    number = find(writing.connection, name)
+    mine = t.reader.c.id == number
+    open_one = update(t.reader).where(mine, t.reader.c.revoked_at.is_(None)).values(revoked_at=writing.now)
+    if writing.connection.execute(open_one).rowcount:
+        access.shut_out(writing, number)
+        writing.note("reader revoked", name)
+
+
+def finish(writing: Writing, name: str) -> None:
+    """Lock a reader's answers. Raises ConflictError while any is missing; doing it again changes nothing."""
+    number = find(writing.connection, name)
+    now = standing(writing.connection, number)
+    if now.current is not None:
+        raise ConflictError(f"{now.total - now.done} images are still to be answered.")
+    open_one = update(t.reader).where(t.reader.c.id == number, t.reader.c.finished_at.is_(None))
+    if writing.connection.execute(open_one.values(finished_at=writing.now)).rowcount:
+        writing.note("finished", name, answers=now.total)
+
+
+def record(writing: Writing, answers: Sequence[Answer]) -> None:
+    """Record answers that did not come through a browser. Raises StudyError, and records none, if one cannot be.
+
+    Without a time of its own an answer is of now, but an imported one stays without.
+    """
+    check_answers(answers)
+    readers = {name: (number, source) for number, name, source in writing.connection.execute(_sources)}
+    for answer in answers:
+        if answer.reader not in readers:
+            raise UnknownError(f"There is no reader '{answer.reader}'.")
+        number, source = readers[answer.reader]
+        showing = _open_showing(writing.connection, number, answer)
+        marks = tuple((mark.x, mark.y) for mark in answer.marks)
+        said = Said(answer.call, answer.confidence, answer.description, marks, answer.seconds)
+        at = answer.answered_at or ("" if source == "imported" else writing.now)
+        insert(writing, answer.reader, showing, said, at)
+
+
+def import_readers(writing: Writing, answers: Sequence[Answer], source: Source, planned: Collection[str]) -> None:
+    """Add readers who answered elsewhere, what they were shown, and their answers, and lock them."""
+    for name in dict.fromkeys(answer.reader for answer in answers):
+        own = sorted((a for a in answers if a.reader == name), key=lambda a: a.position)
+        twice = next((a.position for a, b in pairwise(own) if a.position == b.position), None)
+        if twice is not None:
+            raise ConflictError(f"answer of {name}, position {twice}: is there twice.")
+        order = [Presentation(a.position, a.case_id, a.kind) for a in own]
+        add(writing, name, source, order, planned=name in planned)
+        record(writing, own)
+        finish(writing, name)
+
+
+_sources = select(t.reader.c.id, t.reader.c.name, t.reader.c.source)
+
+
+def _open_showing(connection: Connection, number: int, answer: Answer) -> Showing:
+    query = (
+        select(t.presentation.c.id, t.presentation.c.case_id, t.presentation.c.kind, t.answer.c.call)
+        .select_from(t.presentation.outerjoin(t.answer))
+        .where(t.presentation.c.reader_id == number, t.presentation.c.position == answer.position)
+    )
+    row = connection.execute(query).first()
+    where = f"answer of {answer.reader}, position {answer.position}"
+    if row is None:
+        raise UnknownError(f"{where}: this reader has no such position.")
+    if (row.case_id, row.kind) != (answer.case_id, answer.kind):
+        raise ConflictError(
+            f"{where}: is of {answer.kind} {answer.case_id}, but {row.kind} {row.case_id} is shown there."
+        )
+    if row.call is not None:
+        raise ConflictError(f"{where}: was given before; an answer is final.")
+    return Showing(row.id, answer.position, row.case_id, row.kind, None)
