@@ -51,8 +51,8 @@ export class AnswerForm {
     this.slider.value = given ? confidence : 50;
     this.slider.classList.toggle("unset", !given);
     this.output.classList.toggle("given", given);
-    this.output.textContent = given ? `${confidence} of 100` : "not given";
-    this.slider.setAttribute("aria-valuetext", this.output.textContent);
+    this.output.textContent = given ? confidence : "not given · 0 guess, 100 certain";
+    this.slider.setAttribute("aria-valuetext", given ? `${confidence} of 100` : "not given");
     this.clearButton.hidden = !given;
   }
 

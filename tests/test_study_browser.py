@@ -1,0 +1,462 @@
+"""Whole flows of a reader study in a real browser, against the real server."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phonybrains.readerstudy.store import open_store
+from phonybrains.readerstudy.study import Study
+from study_accessibility import faults, focus_faults
+from study_files import make_study
+from study_server import CHROMIUM, Served, chromium, serving
+
+pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: chromium)")
+
+DESK, PHONE = {"width": 1024, "height": 768}, {"width": 390, "height": 844}
+CANVAS = "() => document.getElementById('image').toDataURL()"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small study that no one has answered yet."""
+    return make_study(tmp_path_factory.mktemp("study"), training=1, checks=0, repeats={"share": 0, "least": 0})
+
+
+@pytest.fixture
+def served(template: Path, tmp_path: Path) -> Iterator[Served]:
+    with serving(Path(shutil.copytree(template, tmp_path / "study"))) as server:
+        yield server
+
+
+@pytest.fixture
+def new_page(browser: Any) -> Iterator[Any]:
+    """Opens pages, each in a browser of its own, and fails if any of them reports an error of its program."""
+    contexts, errors = [], []
+
+    def new(viewport: dict[str, int] = DESK, **options: Any) -> Any:
+        contexts.append(browser.new_context(viewport=viewport, reduced_motion="reduce", **options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(8000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: errors.append(said.text) if "Content Security Policy" in said.text else None)
+        return page
+
+    yield new
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def shoot(page: Any, name: str) -> None:
+    """Keep a picture of a page for a person to look at, where the environment names a folder."""
+    if folder := os.environ.get("PHONYBRAINS_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def join(page: Any, link: str) -> None:
+    page.goto(link)
+    page.get_by_role("button", name="Start").click()
+    ready(page)
+
+
+def ready(page: Any, number: int | None = None) -> None:
+    """Wait until an image is shown and an answer can be given."""
+    wanted = str(number or r"\d+")
+    page.locator("#count", has_text=re.compile(rf"^Image {wanted} of")).wait_for()
+    page.wait_for_function("!document.getElementById('answer').inert && !document.getElementById('answer').hidden")
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def picture(page: Any) -> str:
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return hashlib.sha256(page.evaluate(CANVAS).encode()).hexdigest()
+
+
+def practise(page: Any) -> None:
+    """Answer the practice image, and go on to the first image of the study."""
+    page.keyboard.press("a")
+    page.keyboard.press("Enter")
+    page.locator("#feedback").wait_for()
+    page.keyboard.press("Enter")
+    ready(page, 2)
+
+
+def answers(served: Served) -> list[Any]:
+    with open_store(Study.open(served.study), read_only=True) as store:
+        return store.answers()
+
+
+def wait_for_saved(page: Any) -> None:
+    page.locator("#saved", has_text="Saved").wait_for()
+
+
+def test_forty_images_by_keyboard_alone(browser: Any, new_page: Any, tmp_path: Path):
+    """A reader redeems the link, practises, reads 40 images, finishes and is locked out, without touching a mouse."""
+    study = make_study(tmp_path, synthetic={"MR": 10, "CT": 10}, real={"MR": 10, "CT": 10}, training=2, checks=0,
+                       repeats={"share": 0, "least": 0})  # fmt: skip
+    with serving(study) as served:
+        page = new_page()
+        page.goto(served.invitations[0])
+        shoot(page, "join")
+        while page.evaluate("document.activeElement.tagName") != "BUTTON":
+            page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        said = []
+        for number in range(1, 43):
+            ready(page, number)
+            assert page.locator("#practice").is_visible() == (number <= 2)
+            call = ("real", "unclear", "phony")[number % 3]
+            page.keyboard.press("asd"[number % 3])
+            confidence = number % 6 * 20 or None
+            if confidence:
+                page.keyboard.press(f"Shift+Digit{number % 6}")
+            text = "smooth cortex, no vessels" if number % 10 == 0 else ""
+            if text:
+                page.keyboard.press("w")
+                page.keyboard.type(text)
+                page.keyboard.press("Escape")
+            shoot(page, f"reading-{number}") if number in (1, 10) else None
+            page.keyboard.press("Enter")
+            said.append((call, confidence, text))
+            if number <= 2:
+                page.locator("#truth", has_text=re.compile("^This image is (real|phony).$")).wait_for()
+                shoot(page, "feedback")
+                page.keyboard.press("Enter")
+        page.locator("#complete").wait_for()
+        shoot(page, "complete")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/finished")
+        shoot(page, "finished")
+        assert [(a.call, a.confidence, a.description) for a in answers(served)] == said
+        page.goto(served.base + "/read")
+        assert not page.locator("#answer").is_visible()
+        locked = page.goto(served.invitations[0])
+        assert locked.status in (404, 410)
+
+
+def test_window_and_zoom_change_what_is_seen_and_not_the_file(served: Served, new_page: Any):
+    """Drag, wheel, keys and buttons change the pixels of the canvas; nothing is asked of the server for it."""
+    page, images, requests = new_page(), [], []
+    page.on("response", lambda r: images.append(r.body()) if r.url.endswith("/image") else None)
+    join(page, served.invitations[0])
+    practise(page)
+    start = picture(page)
+    page.wait_for_timeout(100)  # the next image is fetched ahead
+    page.on("request", lambda request: requests.append(request.url))
+    box = page.locator("#image").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def drag(dx: float, dy: float, button: str = "left") -> None:
+        page.mouse.move(x, y)
+        page.mouse.down(button=button)
+        page.mouse.move(x + dx, y + dy, steps=4)
+        page.mouse.up(button=button)
+
+    seen = [start]
+    for act in (
+        lambda: drag(80, 0),
+        lambda: drag(0, 60),
+        lambda: page.keyboard.press("i"),
+        lambda: (page.mouse.move(x + 50, y), page.mouse.wheel(0, -200)),
+        lambda: page.keyboard.press("+"),
+        lambda: drag(40, 20, "right"),
+        lambda: page.keyboard.press("Shift+ArrowLeft"),
+        lambda: page.keyboard.press("ArrowUp"),
+        lambda: page.get_by_role("button", name="Fit").click(),
+        lambda: page.get_by_role("button", name="Invert").click(),
+    ):
+        act()
+        seen.append(picture(page))
+    assert len(set(seen)) == len(seen)
+    shoot(page, "windowed")
+    page.keyboard.press("Space")
+    assert picture(page) == start
+    page.mouse.click(x, y)
+    assert picture(page) == start, "a tap changes nothing"
+    assert requests == []
+    study = Study.open(served.study)
+    files = {hashlib.sha256(study.image_bytes(case)).hexdigest() for case in study.cases}
+    assert len(images) >= 2
+    assert all(hashlib.sha256(image).hexdigest() in files for image in images)
+
+
+def test_marks_are_set_by_mouse_and_by_keyboard_and_taken_away(served: Served, new_page: Any):
+    """In mark mode a click sets a mark and a click on it removes it; arrows and Enter do the same."""
+    page = new_page()
+    join(page, served.invitations[0])
+    practise(page)
+    box = page.locator("#image").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.click(x, y)
+    page.get_by_role("button", name="Mark").click()
+    page.mouse.click(x - 150, y)
+    page.mouse.click(x + 100, y)
+    page.mouse.click(x + 102, y)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    shoot(page, "marks")
+    page.keyboard.press("m")
+    page.keyboard.press("d")
+    page.keyboard.press("Enter")
+    ready(page, 3)
+    marks = answers(served)[1].marks
+    side = min(box["width"], box["height"])
+    assert [(m.x, m.y) for m in marks] == [
+        pytest.approx((0.5 - 150 / side, 0.5), abs=0.005),
+        pytest.approx((0.5, 0.52), abs=0.005),
+    ]
+
+
+def test_reading_goes_on_in_another_browser(served: Served, new_page: Any):
+    """What was entered is there after the browser was closed, on another device too, where the first is signed out."""
+    first = new_page()
+    join(first, served.invitations[0])
+    practise(first)
+    first.keyboard.press("d")
+    first.keyboard.press("Shift+Digit4")
+    first.get_by_label("What do you see?").fill("no falx")
+    wait_for_saved(first)
+    second = new_page()
+    join(second, served.invitations[0])
+    ready(second, 2)
+    assert second.get_by_role("radio", name="Phony").is_checked()
+    assert second.locator("#sure").text_content() == "80"
+    assert second.get_by_label("What do you see?").input_value() == "no falx"
+    first.keyboard.press("Enter")
+    first.get_by_role("heading", name="You are signed out.").wait_for()
+    shoot(first, "signed-out")
+    second.locator("#next").click()
+    ready(second, 3)
+    assert [(a.call, a.confidence, a.description) for a in answers(served)][1:] == [("phony", 80, "no falx")]
+
+
+def test_typing_triggers_no_keys(served: Served, new_page: Any):
+    """Letters and digits typed into the description are text; keys can be turned off altogether."""
+    page = new_page()
+    join(page, served.invitations[0])
+    before = picture(page)
+    text = "a sad mid=12345 + -\ni"
+    page.locator("#description").click()
+    page.keyboard.type(text)
+    page.keyboard.press("Shift+Digit3")
+    assert page.locator("#description").input_value() == text + "#"
+    assert page.locator("input[name=call]:checked").count() == 0
+    assert page.locator("#sure").text_content().startswith("not given")
+    assert picture(page) == before
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    assert page.get_by_role("alert").text_content() == "Please say first: real, unclear or phony."
+    page.get_by_role("button", name="Help").click()
+    shoot(page, "help")
+    page.get_by_label("Use single keys").uncheck()
+    page.get_by_role("button", name="Close").click()
+    page.keyboard.press("d")
+    assert page.locator("input[name=call]:checked").count() == 0
+
+
+def test_a_killed_server_loses_no_answer(served: Served, new_page: Any):
+    """The server dies while a reader answers: the page says so calmly, and sends the answer when it is back."""
+    page = new_page()
+    join(page, served.invitations[0])
+    practise(page)
+    served.kill()
+    page.keyboard.press("s")
+    page.keyboard.press("w")
+    page.keyboard.type("half a midbrain")
+    page.locator("#trouble", has_text="cannot be reached").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    shoot(page, "trouble")
+    served.start()
+    page.get_by_role("button", name="Try now").click()
+    ready(page, 3)
+    assert not page.locator("#trouble").is_visible()
+    assert [(a.call, a.description) for a in answers(served)][1:] == [("unclear", "half a midbrain")]
+
+
+def test_a_tab_closed_without_a_connection_loses_no_answer(served: Served, new_page: Any):
+    """What was typed and sent off without a connection is sent when the page is opened again."""
+    page = new_page()
+    join(page, served.invitations[0])
+    practise(page)
+    context = page.context
+    context.set_offline(True)
+    page.keyboard.press("d")
+    page.keyboard.press("w")
+    page.keyboard.type("typed in a tunnel")
+    page.locator("#trouble").wait_for()
+    page.close()
+    context.set_offline(False)
+    again = context.new_page()
+    again.goto(served.base + "/read")
+    ready(again, 2)
+    assert again.locator("#description").input_value() == "typed in a tunnel"
+    wait_for_saved(again)
+    context.set_offline(True)
+    again.keyboard.press("Enter")
+    again.locator("#trouble").wait_for()
+    again.close()
+    context.set_offline(False)
+    last = context.new_page()
+    last.goto(served.base + "/read")
+    ready(last, 3)
+    assert [(a.call, a.description) for a in answers(served)][1:] == [("phony", "typed in a tunnel")]
+
+
+def test_a_full_disk_is_said_and_survived(served: Served, new_page: Any):
+    """Where the server cannot write (507), the reader is told so, and the answer goes through later."""
+    page = new_page()
+    join(page, served.invitations[0])
+    practise(page)
+    page.route("**/answer", lambda route: route.fulfill(status=507, json={"error": "the server's disk is full"}))
+    page.keyboard.press("d")
+    page.keyboard.press("Enter")
+    page.locator("#trouble", has_text="The server's disk is full. What you entered is kept").wait_for()
+    shoot(page, "disk-full")
+    page.unroute("**/answer")
+    page.locator("#retry").click()
+    ready(page, 3)
+    assert len(answers(served)) == 2
+
+
+def test_the_investigator_sees_progress_pauses_and_revokes(served: Served, new_page: Any):
+    """Progress, a pause and a revocation on the investigator's page are what the reader meets."""
+    page, desk = new_page(), new_page()
+    join(page, served.invitations[0])
+    practise(page)
+    desk.goto(served.investigator)
+    if "/investigator/" in desk.url:
+        desk.get_by_role("button").first.click()
+    row = desk.get_by_role("row", name=re.compile("reader 1"))
+    assert re.search(r"\b1\b.*\b25\b", row.text_content())
+    shoot(desk, "investigator")
+    assert faults(desk) == []
+    desk.get_by_role("button", name=re.compile("^Pause")).click()
+    page.keyboard.press("d")
+    page.get_by_role("heading", name="The study is paused.").wait_for()
+    shoot(page, "paused")
+    desk.get_by_role("button", name=re.compile("^(Resume|Go on)")).click()
+    page.get_by_role("heading", name="The study is paused.").wait_for(state="hidden", timeout=15000)
+    desk.on("dialog", lambda dialog: dialog.accept())
+    desk.get_by_role("row", name=re.compile("reader 1")).get_by_role("button", name=re.compile("Revoke")).click()
+    desk.wait_for_load_state()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="This reading is closed.").wait_for()
+    shoot(page, "revoked")
+    assert len(answers(served)) == 1
+
+
+def touch(page: Any, *steps: list[tuple[float, float]]) -> None:
+    """Fingers put down at the first step, moved through the others, and lifted."""
+    session = page.context.new_cdp_session(page)
+    for number, step in enumerate(steps):
+        points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(step)]
+        session.send(
+            "Input.dispatchTouchEvent", {"type": "touchMove" if number else "touchStart", "touchPoints": points}
+        )
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def test_a_phone_is_read_by_touch(served: Served, new_page: Any):
+    """One finger is window and level, two enlarge the image and not the page, a tap marks; calls need no scrolling."""
+    page = new_page(PHONE, has_touch=True, is_mobile=True, device_scale_factor=2)
+    page.goto(served.invitations[0])
+    shoot(page, "phone-join")
+    assert faults(page, touch=True) == []
+    page.get_by_role("button", name="Start").tap()
+    ready(page, 1)
+    shoot(page, "phone-reading")
+    assert faults(page, touch=True) == []
+    for name in ("Real", "Unclear", "Phony"):
+        box = page.locator(".calls label", has_text=name).bounding_box()
+        assert box["y"] + box["height"] <= 664, "seen without scrolling, also under a browser's bars"
+    start = picture(page)
+    touch(page, [(200, 200)], [(240, 200)], [(280, 220)])
+    window = picture(page)
+    assert window != start
+    touch(page, [(180, 200), (220, 200)], [(150, 200), (250, 200)], [(100, 200), (300, 200)])
+    assert float(page.locator("#zoom").text_content().removeprefix("×")) == pytest.approx(5, abs=0.5)
+    assert page.evaluate("visualViewport.scale") == 1
+    shoot(page, "phone-zoomed")
+    page.get_by_role("button", name="Reset").tap()
+    assert picture(page) == start
+    page.touchscreen.tap(150, 150)
+    assert picture(page) == start
+    page.get_by_role("button", name="Mark").tap()
+    page.touchscreen.tap(150, 150)
+    assert picture(page) != start
+    page.locator(".calls label", has_text="Phony").tap()
+    slider = page.locator("#confidence").bounding_box()
+    page.touchscreen.tap(slider["x"] + slider["width"] / 2, slider["y"] + slider["height"] / 2)
+    assert abs(int(page.locator("#sure").text_content()) - 50) <= 1
+    page.locator("#next").tap()
+    page.locator("#go-on").tap()
+    ready(page, 2)
+    given = answers(served)[0]
+    assert (given.call, len(given.marks)) == ("phony", 1)
+    assert abs(given.confidence - 50) <= 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_accessible(served: Served, new_page: Any, scheme: str):
+    """Names, contrast, targets and focus of every page hold WCAG 2.2 AA, in the light and in the dark."""
+    page = new_page(color_scheme=scheme)
+    page.goto(served.invitations[0])
+    found = {"join": faults(page), "join, focus": focus_faults(page)[1]}
+    page.get_by_role("button", name="Start").click()
+    ready(page)
+    page.keyboard.press("d")
+    page.keyboard.press("Shift+Digit2")
+    page.get_by_role("button", name="Mark").click()
+    found["reading"] = faults(page)
+    met, found["reading, focus"] = focus_faults(page)
+    assert any("#image" in name for name in met)
+    assert any("#confidence" in name for name in met)
+    assert any("#next" in name for name in met)
+    page.keyboard.press("?")
+    found["help"] = faults(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    page.locator("#feedback").wait_for()
+    found["feedback"] = faults(page)
+    for name, path in {"instructions": "/instructions", "message": "/join/" + "x" * 43}.items():
+        page.goto(served.base + path)
+        found[name], found[f"{name}, focus"] = faults(page), focus_faults(page)[1]
+        shoot(page, f"{name}-{scheme}")
+    assert {name: bad for name, bad in found.items() if bad} == {}
+    assert page.goto(served.base + "/read") is not None
+    assert page.locator("#live").get_attribute("role") == "status"
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(1024, 768), (768, 1024), (1440, 900), (390, 664), (844, 390), (320, 568)]
+)
+def test_every_screen_shows_image_and_calls(served: Served, new_page: Any, width: int, height: int):
+    """Image and calls are seen together, without scrolling, on screens from a small phone to a desk."""
+    page = new_page({"width": width, "height": height})
+    join(page, served.invitations[0])
+    shoot(page, f"screen-{width}x{height}")
+    image = page.locator("#image").bounding_box()
+    assert min(image["width"], image["height"]) >= min(width, height) * 0.6
+    for label in page.locator(".calls label").all():
+        box = label.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+        assert box["y"] + box["height"] <= height
+    assert faults(page) == []
