@@ -97,13 +97,13 @@ def _together(stated: dict[Key, int], shown: dict[str, int]) -> Iterator[str]:
         smaller = {other: n for (other, m, a), n in stated.items() if m == modality and a == answer and len(other) > 1}
         for other, most in {**alone, **smaller}.items():
             if set(other) < set(readers) and count > most:
-                yield f"{_who(readers, modality)}: {count} {answer} for all of them, but only {most} for {_names(other)}."
+                yield f"{_who(readers, modality)}: {count} {answer} for all, but only {most} for {_names(other)}."
         if len(alone) == len(readers) and modality in shown:
             least = sum(alone.values()) - (len(readers) - 1) * shown[modality]
             if count < least:
                 each = " and ".join(str(n) for n in alone.values())
                 yield (
-                    f"{_who(readers, modality)}: {count} {answer} for all of them, but {each} "
+                    f"{_who(readers, modality)}: {count} {answer} for all, but {each} "
                     f"of {shown[modality]} share at least {least}."
                 )
 

@@ -70,7 +70,7 @@ def placements(scores: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
     """For each positive case the share of negatives it outscores, for each negative that of positives above it.
 
     scores: (..., cases); returns (..., positives) and (..., negatives), V₁₀ and V₀₁, whose means are both the AUC.
-    By sorting, O(cases · log cases). [DeLong, DeLong & Clarke-Pearson 1988; Sun & Xu 2014, whose mid-rank differences these are]
+    By sorting, O(cases · log cases). [DeLong, DeLong & Clarke-Pearson 1988; as differences of mid-ranks, Sun & Xu 2014]
     """
     values, positive = _checked(scores, truth)
     rows = values.reshape(-1, values.shape[-1])

@@ -75,7 +75,7 @@ class Repeats:
     kappa: Estimate | None
 
 
-def test_retest(first: ArrayLike, second: ArrayLike, categories: ArrayLike, level: float = 0.95) -> Repeats:
+def test_retest(first: ArrayLike, second: ArrayLike, categories: ArrayLike, level: float = 0.95) -> Repeats:  # noqa: PT028
     """Compare a reader's two answers to each of the repeated cases.
 
     first, second: (cases,) answers out of categories. Raises ValueError without repeated cases.
