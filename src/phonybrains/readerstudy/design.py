@@ -125,8 +125,8 @@ def _check_same_files(inputs: Inputs) -> None:
         for number, row in enumerate(arm.images.rows, start=2):
             if row.sha256 in real and inputs.real:
                 raise StudyError(f"{arm.images.folder / 'metadata.csv'}, row {number}: {row.file_name} is the same "
-                                 f"file as {real[row.sha256].file_name} of {inputs.real.images.folder}: it cannot be phony "
-                                 "and real. Remove it from one of them.")  # fmt: skip
+                                 f"file as {real[row.sha256].file_name} of {inputs.real.images.folder}: it cannot be "
+                                 "phony and real. Remove it from one of them.")  # fmt: skip
 
 
 def encode_cases(choices: Sequence[Choice], config: StudyConfig) -> tuple[list[EncodedCase], list[str]]:

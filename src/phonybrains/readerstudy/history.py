@@ -18,7 +18,10 @@ Step = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def parse_history(steps: Sequence[str]) -> list[Step]:
-    """The steps `jpeg:75` (quality), `resize:200` (pixels a side), `blur:0.5` (sigma in pixels), in order.
+    """The steps, in order, each with its number:
+
+    jpeg:75 (quality), resize:200 (pixels a side), blur:0.5 (sigma in pixels), frame:8 (pixels at the edge made black),
+    floor:8 (of 255; what is darker becomes black)
 
     Raises ConfigError naming the step.
     """
@@ -40,9 +43,11 @@ def _parse_step(text: str) -> Step:
     name, _, number = text.partition(":")
     known: dict[str, tuple[Callable[..., NDArray[np.float32]], float, float, bool]] = {
         "jpeg": (_jpeg, 1, 100, True), "resize": (_resize, 16, 4096, True), "blur": (_blur, 0.05, 20, False),
+        "frame": (_frame, 1, 64, True), "floor": (_floor, 1, 128, True),
     }  # fmt: skip
     if name not in known:
-        raise ConfigError(f"same_history: '{text}' is not known. Known: jpeg:QUALITY, resize:PIXELS, blur:SIGMA.")
+        raise ConfigError(f"same_history: '{text}' is not known. Known: jpeg:QUALITY, resize:PIXELS, "
+                          "blur:SIGMA, frame:PIXELS, floor:LEVEL.")  # fmt: skip
     step, least, most, whole = known[name]
     try:
         value = float(number)
@@ -73,3 +78,13 @@ def _blur(sigma: float, values: NDArray[np.float32]) -> NDArray[np.float32]:
     from scipy.ndimage import gaussian_filter
 
     return gaussian_filter(values, sigma, mode="nearest").astype(np.float32)
+
+
+def _frame(width: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    framed = np.zeros_like(values)
+    framed[width:-width, width:-width] = values[width:-width, width:-width]
+    return framed
+
+
+def _floor(level: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(values < level, np.float32(0), values)

@@ -60,8 +60,8 @@ def number_of_repeats(config: StudyConfig, tests: int) -> int:
     room = max(0, tests + 1 - config.repeats.gap)
     if wanted > room:
         raise ConfigError(f"repeats: {wanted} cases shown again at least {config.repeats.gap} presentations later do "
-                          f"not fit into {tests} test cases ({room} would). Set a smaller repeats.gap or repeats.least, or "
-                          "repeats.share = 0.")  # fmt: skip
+                          f"not fit into {tests} test cases; {room} would. Set a smaller repeats.gap or "
+                          "repeats.least, or repeats.share = 0.")  # fmt: skip
     return wanted
 
 
