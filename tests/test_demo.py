@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from phonybrains import demo as module
-from phonybrains.demo import demo
+from phonybrains.demo import demo, demo_study
 from phonybrains.errors import ModelError
 from phonybrains.imageset import ImageSet
+from phonybrains.readerstudy.study import Study
 from phonybrains.sheets import GAP, LABEL_HEIGHT, film_strip
 
 SHEETS = ("ct.png", "mri.png", "process.png")
@@ -92,3 +93,15 @@ def test_a_film_strip_has_a_row_for_each_process(tmp_path: Path):
         pixels = np.asarray(strip)
     assert pixels.shape == (2 * (20 + 2 * LABEL_HEIGHT + 3 * GAP) + GAP, 2 * (20 + GAP) + GAP)
     assert (pixels == 128).sum() >= 3 * 20 * 20
+
+
+def test_the_study_of_the_demo_is_the_papers(made: Path, tmp_path: Path):
+    """20 MR and 20 CT of the demo's images, all synthetic, for readers A and B; asked for again, it is the same one."""
+    (tmp_path / "samples").symlink_to(made / "samples")
+    study = Study.open(demo_study(tmp_path))
+    cases = list(study.cases.values())
+    assert sorted(case.modality for case in cases) == ["CT"] * 20 + ["MR"] * 20
+    assert {(case.truth, case.role) for case in cases} == {("phony", "test")}
+    assert study.config.readers == ("A", "B")
+    assert {case.source for case in cases} <= {row.file_name for row in ImageSet.open(made / "samples").rows}
+    assert Study.open(demo_study(tmp_path)).hash == study.hash

@@ -190,16 +190,22 @@ def generate(
 
 
 @app.command(sort_key=6)
-def demo(*, out: Path = Path("out/demo")) -> None:
+def demo(*, out: Path = Path("out/demo"), serve: Flag = False, port: Whole = 8000) -> None:
     """Generate 95 images with the model that comes with the package, and draw sheets of them.
 
     Args:
         out: Folder for the image set and the sheets.
+        serve: Then let two readers judge 40 of the images, as in the paper, in their browsers.
+        port: Port of that study.
     """
     with lean_diffusers():
-        from .demo import demo
+        from .demo import demo, demo_study
 
     demo(out)
+    if serve:
+        from .readerstudy.serve import serve_study
+
+        serve_study(demo_study(out), port=port)
 
 
 def main() -> NoReturn:

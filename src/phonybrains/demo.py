@@ -22,6 +22,7 @@ REQUESTS = (Request(n=48, where={"modality": "MR"}), Request(n=47, where={"modal
 FRAMES = 8
 NEXT = """\
 What to try next:
+  phonybrains demo --serve                    call each of 40 of them real, phony or unclear, in your browser
   phonybrains model info {name}
   phonybrains generate {name} -n 20 --where modality=CT --seed 7 --out ct/ --grid ct.png
   phonybrains import scans/ --out corpus/     your own scans: DICOM, NIfTI or pictures
@@ -54,6 +55,22 @@ def demo(out: str | Path, *, show: bool = True) -> Path:
         print(f"{out / 'process.png'}: how noise covers an image, and how the model finds one in noise")
         print(NEXT.format(name=name))
     return out
+
+
+def demo_study(out: str | Path) -> Path:
+    """The paper's study on the images of `demo`: 20 MR and 20 CT, all synthetic. One that is there already is kept.
+
+    Writes  out/study (a study folder)
+    Raises  StudyError if out/study was changed; OutputError if it is something else.
+    """
+    from .readerstudy.config import load_study_config
+    from .readerstudy.design import design_study
+    from .readerstudy.study import PROTOCOL_NAME, Study
+
+    study = Path(out) / "study"
+    if not (study / PROTOCOL_NAME).is_file():
+        return design_study([Path(out) / "samples"], None, study, load_study_config("paper", name="Phony brains"))
+    return Study.open(study).folder
 
 
 def _shipped_model() -> tuple[str, Path]:

@@ -83,6 +83,8 @@ def preset(name: str) -> Path:
     return path
 
 
-def load_study_config(name: str = "controlled", path: Path | None = None, **given: object) -> StudyConfig:
+def load_study_config(
+    preset_name: str = "controlled", path: Path | None = None, /, **given: object
+) -> StudyConfig:  # fmt: skip
     """A preset, a TOML file laid over it, and the given values on top."""
-    return load_config(StudyConfig, preset(name), path, **given)
+    return load_config(StudyConfig, preset(preset_name), path, **given)
