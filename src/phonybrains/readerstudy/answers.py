@@ -7,23 +7,29 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO
 
 from .study import Answer
 
 ANSWER_COLUMNS = (
     "reader", "position", "kind", "case_id", "call", "confidence", "description", "marks", "seconds", "answered_at",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def write_answers(path: Path, answers: Iterable[Answer]) -> None:
     """Write answers as CSV; text that a spreadsheet would take for a formula gets an apostrophe in front."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(ANSWER_COLUMNS)
-        for answer in answers:
-            row = asdict(answer) | {"marks": json.dumps([[m.x, m.y] for m in answer.marks]) if answer.marks else ""}
-            writer.writerow([escape_formula(row[column]) for column in ANSWER_COLUMNS])
+        write_answer_rows(file, answers)
+
+
+def write_answer_rows(file: TextIO, answers: Iterable[Answer]) -> None:
+    """`write_answers` into an open file."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(ANSWER_COLUMNS)
+    for answer in answers:
+        row = asdict(answer) | {"marks": json.dumps([[m.x, m.y] for m in answer.marks]) if answer.marks else ""}
+        writer.writerow([escape_formula(row[column]) for column in ANSWER_COLUMNS])
 
 
 def escape_formula(value: object) -> object:

@@ -66,11 +66,17 @@ _waiting = (
 _total = select(func.count()).where(t.presentation.c.reader_id == bindparam("reader_id"))
 
 
+def waiting(connection: Connection, reader_id: int) -> tuple[Showing | None, Showing | None]:
+    """The presentation that is shown now and the one after it, without an answer yet."""
+    found = [_showing(row) for row in connection.execute(_waiting, {"reader_id": reader_id})]
+    current, following = [*found, None, None][:2]
+    return current, following
+
+
 def standing(connection: Connection, reader_id: int) -> Standing:
     """How far a reader is; answers come in the order of the positions, so that all before the current one are given."""
-    waiting = [_showing(row) for row in connection.execute(_waiting, {"reader_id": reader_id})]
+    current, following = waiting(connection, reader_id)
     total = connection.execute(_total, {"reader_id": reader_id}).scalar_one()
-    current, following = [*waiting, None, None][:2]
     return Standing(current.position - 1 if current else total, total, current, following)
 
 
@@ -86,8 +92,7 @@ def shown(connection: Connection, who: Visitor, presentation_id: str) -> Showing
     """The current presentation, or the next one, by its id. Raises UnknownError for any other."""
     check_open(who)
     assert who.reader_id is not None
-    now = standing(connection, who.reader_id)
-    for showing in (now.current, now.next):
+    for showing in waiting(connection, who.reader_id):
         if showing is not None and showing.id == presentation_id:
             return showing
     raise UnknownError("There is no such image.")
@@ -115,18 +120,22 @@ def save_draft(writing: Writing, who: Visitor, presentation_id: str, said: Said)
         writing.connection.execute(update(t.draft).where(t.draft.c.presentation_id == presentation_id), values)
 
 
-def give_answer(writing: Writing, who: Visitor, presentation_id: str, said: Said) -> str:
-    """Record a final answer, once; returns its case. The same again is no error, another answer is ConflictError."""
+def give_answer(writing: Writing, who: Visitor, presentation_id: str, said: Said) -> tuple[str, str]:
+    """Record a final answer, once; its case and kind. The same again is no error, another answer is ConflictError."""
     check_open(who)
-    given = _given(writing.connection, who, presentation_id)
-    if given is not None:
-        if _values(said) | {"seconds": None} == _values(given[1]) | {"seconds": None}:
-            return given[0]
-        raise ConflictError("This image was answered already; the first answer stands.")
-    current = _current(writing.connection, who, presentation_id)
+    assert who.reader_id is not None
     assert who.reader is not None
-    insert(writing, who.reader, current, said, writing.now)
-    return current.case_id
+    current, _ = waiting(writing.connection, who.reader_id)
+    if current is not None and current.id == presentation_id:
+        insert(writing, who.reader, current, said, writing.now)
+        return current.case_id, current.kind
+    given = _given(writing.connection, who, presentation_id)
+    if given is None:
+        raise _not_now(writing.connection, who, presentation_id)
+    case_id, kind, before = given
+    if _values(said) | {"seconds": None} != _values(before) | {"seconds": None}:
+        raise ConflictError("This image was answered already; the first answer stands.")
+    return case_id, kind
 
 
 def insert(writing: Writing, reader: str, showing: Showing, said: Said, answered_at: str) -> None:
@@ -139,16 +148,25 @@ def insert(writing: Writing, reader: str, showing: Showing, said: Said, answered
 
 
 def _current(connection: Connection, who: Visitor, presentation_id: str) -> Showing:
-    showing = shown(connection, who, presentation_id)
+    check_open(who)
     assert who.reader_id is not None
-    if showing != standing(connection, who.reader_id).current:
-        raise ConflictError("It is not this image's turn.")
-    return showing
+    current, _ = waiting(connection, who.reader_id)
+    if current is None or current.id != presentation_id:
+        raise _not_now(connection, who, presentation_id)
+    return current
+
+
+def _not_now(connection: Connection, who: Visitor, presentation_id: str) -> StudyError:
+    mine = t.presentation.c.id == presentation_id, t.presentation.c.reader_id == who.reader_id
+    if connection.execute(select(t.presentation.c.id).where(*mine)).first() is None:
+        return UnknownError("There is no such image.")
+    return ConflictError("It is not this image's turn, or it was answered already.")
 
 
 _given_query = (
     select(
         t.presentation.c.case_id,
+        t.presentation.c.kind,
         *(t.answer.c[name] for name in ("call", "confidence", "description", "marks", "seconds")),
     )
     .select_from(t.presentation.join(t.answer))
@@ -156,12 +174,12 @@ _given_query = (
 )
 
 
-def _given(connection: Connection, who: Visitor, presentation_id: str) -> tuple[str, Said] | None:
+def _given(connection: Connection, who: Visitor, presentation_id: str) -> tuple[str, str, Said] | None:
     row = connection.execute(_given_query, {"id": presentation_id, "reader_id": who.reader_id}).first()
     if row is None:
         return None
     marks = tuple((x, y) for x, y in json.loads(row.marks))
-    return row.case_id, Said(row.call, row.confidence, row.description, marks, row.seconds)
+    return row.case_id, row.kind, Said(row.call, row.confidence, row.description, marks, row.seconds)
 
 
 def _values(said: Said) -> dict[str, Any]:

@@ -39,6 +39,11 @@ class Reader:
     revoked_at: str | None
     last_answer_at: str | None
 
+    @property
+    def is_invited(self) -> bool:
+        """Whether an invitation is of use to them."""
+        return self.source == "invited" and self.state in ("invited", "reading")
+
 
 def list_readers(connection: Connection) -> list[Reader]:
     """All readers, in the order in which they were added."""

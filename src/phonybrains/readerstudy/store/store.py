@@ -149,26 +149,24 @@ class Store:
 
     def pause(self, paused: bool = True) -> None:
         """Let all readers wait, or go on. Doing it again changes nothing."""
+        self.write(partial(self.set_paused, paused=paused))
 
-        def change(writing: Writing) -> None:
-            other = update(t.study).where(t.study.c.paused.is_(not paused), t.study.c.closed_at.is_(None))
-            if writing.connection.execute(other.values(paused=paused)).rowcount:
-                writing.note("paused" if paused else "resumed")
-
-        self.write(change)
+    def set_paused(self, writing: Writing, paused: bool) -> None:
+        """`pause` as a part of a larger change."""
+        other = update(t.study).where(t.study.c.paused.is_(not paused), t.study.c.closed_at.is_(None))
+        if writing.connection.execute(other.values(paused=paused)).rowcount:
+            writing.note("paused" if paused else "resumed")
 
     def close_study(self) -> None:
         """End the study for good: no answer is taken any more. Doing it again changes nothing."""
+        self.write(self.set_closed)
 
-        def change(writing: Writing) -> None:
-            still_open = update(t.study).where(t.study.c.closed_at.is_(None)).values(closed_at=writing.now)
-            if writing.connection.execute(still_open).rowcount:
-                open_ones = [
-                    r.name for r in readers.list_readers(writing.connection) if r.state in ("invited", "reading")
-                ]
-                writing.note("closed", unfinished=open_ones)
-
-        self.write(change)
+    def set_closed(self, writing: Writing) -> None:
+        """`close_study` as a part of a larger change."""
+        still_open = update(t.study).where(t.study.c.closed_at.is_(None)).values(closed_at=writing.now)
+        if writing.connection.execute(still_open).rowcount:
+            listed = readers.list_readers(writing.connection)
+            writing.note("closed", unfinished=[r.name for r in listed if r.state in ("invited", "reading")])
 
     def note(self, event: str, **details: Any) -> None:
         """Append to the audit log what happened without any other change."""

@@ -1,0 +1,62 @@
+"""What the investigator sees and takes home. Before the study is closed none of it leads to the truth."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from ..answers import escape_formula, write_answer_rows
+from ..store import audit, readers
+from ..store import tables as t
+from ..store.answering import final_answers
+from ..study import Study
+
+WITHHELD = "withheld until the study is closed"
+
+
+def overview(connection: Connection) -> dict[str, Any]:
+    """How the study stands, for its page."""
+    study = connection.execute(select(t.study.c.paused, t.study.c.closed_at, t.study.c.created_at)).one()
+    last = audit.newest(connection)
+    return {
+        "readers": readers.list_readers(connection),
+        "paused": bool(study.paused),
+        "closed_at": study.closed_at,
+        "created_at": study.created_at,
+        "audit_entries": last.id,
+        "audit_hash": last.hash,
+    }
+
+
+def answers_csv(connection: Connection) -> str:
+    """All final answers, formulas escaped."""
+    file = io.StringIO(newline="")
+    write_answer_rows(file, final_answers(connection))
+    return file.getvalue()
+
+
+def audit_csv(connection: Connection) -> str:
+    """The audit log, formulas escaped."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(audit.Entry.__slots__)
+    for entry in audit.entries(connection):
+        writer.writerow([escape_formula(getattr(entry, name)) for name in audit.Entry.__slots__])
+    return file.getvalue()
+
+
+def protocol_json(study: Study) -> Callable[[Connection], str]:
+    """The frozen protocol; without its seed, from which orders follow, before the study is closed."""
+
+    def content(connection: Connection) -> str:
+        protocol = dict(study.protocol)
+        if connection.execute(select(t.study.c.closed_at)).scalar_one() is None:
+            protocol["config"] = dict(protocol["config"]) | {"seed": WITHHELD}
+        return json.dumps(protocol, indent=2, ensure_ascii=False) + "\n"
+
+    return content
