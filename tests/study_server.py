@@ -16,7 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SERVE = "import sys; from phonybrains.readerstudy.serve import serve_study as s; s({study!r}, port={port}{more})"
+SERVE = """
+{before}
+from pathlib import Path
+from phonybrains.readerstudy.serve import serve_study
+serve_study(Path({study!r}), port={port})
+"""
 LINK = re.compile(r"http://\S+/(join|investigator)/[\w-]+")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -27,7 +32,8 @@ class Served:
 
     study: Path
     port: int
-    more: str = ""
+    before: str = ""
+    """Python to run in the process first: for tests that plant something."""
     invitations: list[str] = field(default_factory=list)
     """One link for each reader, in the order of the configuration."""
     investigator: str = ""
@@ -39,8 +45,7 @@ class Served:
 
     def start(self) -> None:
         """Start the server; returns when it answers. The links it prints the first time are kept."""
-        code = SERVE.format(study=Path(self.study), port=self.port, more=self.more).replace("PosixPath", "")
-        code = f"from pathlib import Path; {code}"
+        code = SERVE.format(before=self.before, study=str(self.study), port=self.port)
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -83,9 +88,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(study: Path, more: str = "") -> Iterator[Served]:
+def serving(study: Path, before: str = "") -> Iterator[Served]:
     """Serve a study until the end of the block."""
-    served = Served(study, free_port(), more)
+    served = Served(study, free_port(), before)
     try:
         served.start()
         yield served

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: chromium)")
 
 DESK, PHONE = {"width": 1024, "height": 768}, {"width": 390, "height": 844}
+READERS = [f"reader {number}" for number in range(1, 31)]
 CANVAS = "() => document.getElementById('image').toDataURL()"
 
 
@@ -32,15 +32,18 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small study that no one has answered yet."""
-    return make_study(tmp_path_factory.mktemp("study"), training=1, checks=0, repeats={"share": 0, "least": 0})
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A small study on the net, with a reader for each test."""
+    study = make_study(tmp_path_factory.mktemp("study"), training=1, checks=0, repeats={"share": 0, "least": 0},
+                       readers=tuple(READERS))  # fmt: skip
+    with serving(study) as server:
+        yield server
 
 
 @pytest.fixture
-def served(template: Path, tmp_path: Path) -> Iterator[Served]:
-    with serving(Path(shutil.copytree(template, tmp_path / "study"))) as server:
-        yield server
+def link(served: Served) -> str:
+    """The invitation of a reader who has not begun."""
+    return served.invitations.pop(0)
 
 
 @pytest.fixture
@@ -96,9 +99,14 @@ def practise(page: Any) -> None:
     ready(page, 2)
 
 
-def answers(served: Served) -> list[Any]:
+def reader_of(served: Served) -> str:
+    """The name of the reader whose link was taken last."""
+    return READERS[len(READERS) - len(served.invitations) - 1]
+
+
+def answers(served: Served, reader: str | None = None) -> list[Any]:
     with open_store(Study.open(served.study), read_only=True) as store:
-        return store.answers()
+        return [answer for answer in store.answers() if answer.reader == (reader or reader_of(served))]
 
 
 def wait_for_saved(page: Any) -> None:
@@ -143,18 +151,18 @@ def test_forty_images_by_keyboard_alone(browser: Any, new_page: Any, tmp_path: P
         page.keyboard.press("Enter")
         page.wait_for_url("**/finished")
         shoot(page, "finished")
-        assert [(a.call, a.confidence, a.description) for a in answers(served)] == said
+        assert [(a.call, a.confidence, a.description) for a in answers(served, "reader 1")] == said
         page.goto(served.base + "/read")
         assert not page.locator("#answer").is_visible()
         locked = page.goto(served.invitations[0])
         assert locked.status in (404, 410)
 
 
-def test_window_and_zoom_change_what_is_seen_and_not_the_file(served: Served, new_page: Any):
+def test_window_and_zoom_change_what_is_seen_and_not_the_file(served: Served, link: str, new_page: Any):
     """Drag, wheel, keys and buttons change the pixels of the canvas; nothing is asked of the server for it."""
     page, images, requests = new_page(), [], []
     page.on("response", lambda r: images.append(r.body()) if r.url.endswith("/image") else None)
-    join(page, served.invitations[0])
+    join(page, link)
     practise(page)
     start = picture(page)
     page.wait_for_timeout(100)  # the next image is fetched ahead
@@ -196,10 +204,10 @@ def test_window_and_zoom_change_what_is_seen_and_not_the_file(served: Served, ne
     assert all(hashlib.sha256(image).hexdigest() in files for image in images)
 
 
-def test_marks_are_set_by_mouse_and_by_keyboard_and_taken_away(served: Served, new_page: Any):
+def test_marks_are_set_by_mouse_and_by_keyboard_and_taken_away(served: Served, link: str, new_page: Any):
     """In mark mode a click sets a mark and a click on it removes it; arrows and Enter do the same."""
     page = new_page()
-    join(page, served.invitations[0])
+    join(page, link)
     practise(page)
     box = page.locator("#image").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -223,17 +231,17 @@ def test_marks_are_set_by_mouse_and_by_keyboard_and_taken_away(served: Served, n
     ]
 
 
-def test_reading_goes_on_in_another_browser(served: Served, new_page: Any):
+def test_reading_goes_on_in_another_browser(served: Served, link: str, new_page: Any):
     """What was entered is there after the browser was closed, on another device too, where the first is signed out."""
     first = new_page()
-    join(first, served.invitations[0])
+    join(first, link)
     practise(first)
     first.keyboard.press("d")
     first.keyboard.press("Shift+Digit4")
     first.get_by_label("What do you see?").fill("no falx")
     wait_for_saved(first)
     second = new_page()
-    join(second, served.invitations[0])
+    join(second, link)
     ready(second, 2)
     assert second.get_by_role("radio", name="Phony").is_checked()
     assert second.locator("#sure").text_content() == "80"
@@ -246,10 +254,10 @@ def test_reading_goes_on_in_another_browser(served: Served, new_page: Any):
     assert [(a.call, a.confidence, a.description) for a in answers(served)][1:] == [("phony", 80, "no falx")]
 
 
-def test_typing_triggers_no_keys(served: Served, new_page: Any):
+def test_typing_triggers_no_keys(served: Served, link: str, new_page: Any):
     """Letters and digits typed into the description are text; keys can be turned off altogether."""
     page = new_page()
-    join(page, served.invitations[0])
+    join(page, link)
     before = picture(page)
     text = "a sad mid=12345 + -\ni"
     page.locator("#description").click()
@@ -270,10 +278,10 @@ def test_typing_triggers_no_keys(served: Served, new_page: Any):
     assert page.locator("input[name=call]:checked").count() == 0
 
 
-def test_a_killed_server_loses_no_answer(served: Served, new_page: Any):
+def test_a_killed_server_loses_no_answer(served: Served, link: str, new_page: Any):
     """The server dies while a reader answers: the page says so calmly, and sends the answer when it is back."""
     page = new_page()
-    join(page, served.invitations[0])
+    join(page, link)
     practise(page)
     served.kill()
     page.keyboard.press("s")
@@ -290,10 +298,10 @@ def test_a_killed_server_loses_no_answer(served: Served, new_page: Any):
     assert [(a.call, a.description) for a in answers(served)][1:] == [("unclear", "half a midbrain")]
 
 
-def test_a_tab_closed_without_a_connection_loses_no_answer(served: Served, new_page: Any):
+def test_a_tab_closed_without_a_connection_loses_no_answer(served: Served, link: str, new_page: Any):
     """What was typed and sent off without a connection is sent when the page is opened again."""
     page = new_page()
-    join(page, served.invitations[0])
+    join(page, link)
     practise(page)
     context = page.context
     context.set_offline(True)
@@ -319,10 +327,10 @@ def test_a_tab_closed_without_a_connection_loses_no_answer(served: Served, new_p
     assert [(a.call, a.description) for a in answers(served)][1:] == [("phony", "typed in a tunnel")]
 
 
-def test_a_full_disk_is_said_and_survived(served: Served, new_page: Any):
+def test_a_full_disk_is_said_and_survived(served: Served, link: str, new_page: Any):
     """Where the server cannot write (507), the reader is told so, and the answer goes through later."""
     page = new_page()
-    join(page, served.invitations[0])
+    join(page, link)
     practise(page)
     page.route("**/answer", lambda route: route.fulfill(status=507, json={"error": "the server's disk is full"}))
     page.keyboard.press("d")
@@ -335,16 +343,16 @@ def test_a_full_disk_is_said_and_survived(served: Served, new_page: Any):
     assert len(answers(served)) == 2
 
 
-def test_the_investigator_sees_progress_pauses_and_revokes(served: Served, new_page: Any):
+def test_the_investigator_sees_progress_pauses_and_revokes(served: Served, link: str, new_page: Any):
     """Progress, a pause and a revocation on the investigator's page are what the reader meets."""
     page, desk = new_page(), new_page()
-    join(page, served.invitations[0])
+    join(page, link)
     practise(page)
     desk.goto(served.investigator)
     if "/investigator/" in desk.url:
         desk.get_by_role("button").first.click()
-    row = desk.get_by_role("row", name=re.compile("reader 1"))
-    assert re.search(r"\b1\b.*\b25\b", row.text_content())
+    name = re.compile(rf"^{reader_of(served)}\b")
+    assert "1 of 25" in desk.get_by_role("row", name=name).text_content()
     shoot(desk, "investigator")
     assert faults(desk) == []
     desk.get_by_role("button", name=re.compile("^Pause")).click()
@@ -353,9 +361,10 @@ def test_the_investigator_sees_progress_pauses_and_revokes(served: Served, new_p
     shoot(page, "paused")
     desk.get_by_role("button", name=re.compile("^(Resume|Go on)")).click()
     page.get_by_role("heading", name="The study is paused.").wait_for(state="hidden", timeout=15000)
-    desk.on("dialog", lambda dialog: dialog.accept())
-    desk.get_by_role("row", name=re.compile("reader 1")).get_by_role("button", name=re.compile("Revoke")).click()
-    desk.wait_for_load_state()
+    mine = desk.locator(".row", has=desk.locator("strong", has_text=re.compile(f"^{reader_of(served)}$")))
+    mine.get_by_role("checkbox").check()
+    mine.get_by_role("button", name="Withdraw").click()
+    desk.get_by_role("row", name=name).filter(has_text="withdrawn").wait_for()
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="This reading is closed.").wait_for()
     shoot(page, "revoked")
@@ -373,10 +382,10 @@ def touch(page: Any, *steps: list[tuple[float, float]]) -> None:
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
-def test_a_phone_is_read_by_touch(served: Served, new_page: Any):
+def test_a_phone_is_read_by_touch(served: Served, link: str, new_page: Any):
     """One finger is window and level, two enlarge the image and not the page, a tap marks; calls need no scrolling."""
     page = new_page(PHONE, has_touch=True, is_mobile=True, device_scale_factor=2)
-    page.goto(served.invitations[0])
+    page.goto(link)
     shoot(page, "phone-join")
     assert faults(page, touch=True) == []
     page.get_by_role("button", name="Start").tap()
@@ -414,10 +423,10 @@ def test_a_phone_is_read_by_touch(served: Served, new_page: Any):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_are_accessible(served: Served, new_page: Any, scheme: str):
+def test_pages_are_accessible(served: Served, link: str, new_page: Any, scheme: str):
     """Names, contrast, targets and focus of every page hold WCAG 2.2 AA, in the light and in the dark."""
     page = new_page(color_scheme=scheme)
-    page.goto(served.invitations[0])
+    page.goto(link)
     found = {"join": faults(page), "join, focus": focus_faults(page)[1]}
     page.get_by_role("button", name="Start").click()
     ready(page)
@@ -432,7 +441,8 @@ def test_pages_are_accessible(served: Served, new_page: Any, scheme: str):
     page.keyboard.press("?")
     found["help"] = faults(page)
     page.keyboard.press("Escape")
-    page.keyboard.press("Enter")
+    page.locator("#help").wait_for(state="hidden")
+    page.locator("#next").click()
     page.locator("#feedback").wait_for()
     found["feedback"] = faults(page)
     for name, path in {"instructions": "/instructions", "message": "/join/" + "x" * 43}.items():
@@ -447,10 +457,10 @@ def test_pages_are_accessible(served: Served, new_page: Any, scheme: str):
 @pytest.mark.parametrize(
     ("width", "height"), [(1024, 768), (768, 1024), (1440, 900), (390, 664), (844, 390), (320, 568)]
 )
-def test_every_screen_shows_image_and_calls(served: Served, new_page: Any, width: int, height: int):
+def test_every_screen_shows_image_and_calls(served: Served, link: str, new_page: Any, width: int, height: int):
     """Image and calls are seen together, without scrolling, on screens from a small phone to a desk."""
     page = new_page({"width": width, "height": height})
-    join(page, served.invitations[0])
+    join(page, link)
     shoot(page, f"screen-{width}x{height}")
     image = page.locator("#image").bounding_box()
     assert min(image["width"], image["height"]) >= min(width, height) * 0.6
