@@ -16,7 +16,7 @@ from ...statistics.agreement import (
     percent_agreement,
     rating_counts,
 )
-from ...statistics.estimate import Estimate
+from ...statistics.estimate import Estimate, t_estimate
 from ...statistics.reliability import krippendorff_interval
 from ...statistics.resample import bootstrap_cases
 from ..study import CALLS
@@ -68,10 +68,15 @@ def of_two(table: NDArray[np.float64], level: float) -> list[Finding]:
     a, b = both[:, 0], both[:, 1]
     return [
         _defined("agreement", "share of equal calls, Wilson", both, lambda: percent_agreement(a, b, level)),
-        _defined("Cohen's κ", "exact agreement, asymptotic standard error", both,
-                 lambda: cohen_kappa(confusion_table(a, b, CODES), level=level)),
+        _defined("Cohen's κ", "asymptotic standard error, Student's t over cases", both, lambda: _kappa(a, b, level)),
         _defined("Gwet's AC1", "Student's t over cases", both, lambda: gwet_ac1(both, CODES, level)),
     ]  # fmt: skip
+
+
+def _kappa(a: NDArray[np.float64], b: NDArray[np.float64], level: float) -> Estimate:
+    """Cohen's κ with Student's t; with the normal distribution it covers too little where cases are few."""
+    kappa = cohen_kappa(confusion_table(a, b, CODES), level=level)
+    return t_estimate(kappa.value, kappa.standard_error or 0.0, kappa.n, level, max(1, kappa.n - 1), (-1, 1))
 
 
 def _of_many(table: NDArray[np.float64], level: float, seed: int) -> list[Finding]:

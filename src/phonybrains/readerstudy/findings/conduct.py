@@ -69,21 +69,19 @@ def measure_checks(readings: Sequence[Reading], level: float) -> list[Finding]:
 def list_departures(study: Study, readings: Sequence[Reading], noted: Sequence[str]) -> list[str]:
     """Everything that went another way than registered: what the store noted, then what the answers show."""
     found = list(noted)
-    registered = set(study.config.readers)
     for reading in readings:
         name, total = f"Reader '{reading.reader}'", sum(reading.planned.values())
         if not reading.answered:
             found.append(f"{name} gave no answer.")
         elif reading.missing:
             found.append(f"{name} did not finish: {reading.missing} of {total} presentations were not answered.")
-        if reading.source == "invited" and reading.reader not in registered:
-            found.append(f"{name} was added after the protocol was frozen.")
         if reading.source == "imported":
             found.append(f"The answers of {name[0].lower() + name[1:]} were collected elsewhere and imported.")
-        if reading.source == "simulated":
-            found.append(f"{name} is simulated, not a person.")
         if reading.excluded:
             least = study.config.plan.checks_passed
             found.append(f"{name} is left out of the main analysis: {reading.checks_passed} of "
                          f"{reading.answered['check']} attention checks passed, fewer than {least:.0%}.")  # fmt: skip
+    simulated = [reading.reader for reading in readings if reading.source == "simulated"]
+    if simulated:
+        found.append(f"Simulated, not persons: {', '.join(simulated)}.")
     return found

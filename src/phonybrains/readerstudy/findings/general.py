@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...statistics.estimate import Estimate, t_p_value
 from ...statistics.proportions import clopper_pearson, equivalence_test
 from ..config import PlanConfig
 from .performance import Outcome, as_finding, share
-from .pooled import in_general, share_covariance
+from .pooled import in_general, p_against_half, share_covariance
 from .rating import AUC, FIXED, LEAST_READERS, RANDOM, measure_auc
 from .reads import ALL, Finding, Read, find, readers_of, with_controls
 
 CHANCE = 0.5
-IN_GENERAL = "readers and cases random (Obuchowski-Rockette; df = {:.1f})"
+IN_GENERAL = "readers and cases random (Obuchowski-Rockette, logit scale; df = {:.1f})"
 
 
 def primary_outcome(plan: PlanConfig) -> Outcome:
@@ -53,13 +52,9 @@ def share_in_general(name: str, reads: Sequence[Read], outcome: Outcome, level: 
     estimate, df = in_general(table.mean(axis=1), share_covariance(table), len(cases), level)
     if not estimate.standard_error:  # every reader said the same of every case
         estimate = clopper_pearson(round(estimate.value * len(cases)), len(cases), level)
-    p = _t_against_chance(estimate, df)
+    p = p_against_half(estimate, df)
     return as_finding(f"{name}, readers in general", estimate, IN_GENERAL.format(df), p=p,
                       note="cases that all answered")  # fmt: skip
-
-
-def _t_against_chance(estimate: Estimate, df: float) -> float | None:
-    return t_p_value((estimate.value - CHANCE) / estimate.standard_error, df) if estimate.standard_error else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from ...statistics.mrmc import obuchowski_rockette
 from ...statistics.resample import holm
 from ...statistics.roc import auc_interval, delong_covariance, placements, roc_curve
 from .performance import as_finding
-from .pooled import in_general, share_covariance
+from .pooled import in_general, on_logit_scale, p_against_half, share_covariance
 from .reads import ALL, Finding, Read, Treatment, arms_of, modalities_of, readers_of, select
 
 AUC, FIXED, RANDOM = "AUC", "AUC, these readers", "AUC, readers in general"
@@ -85,14 +85,23 @@ def _of_all_readers(reads: Sequence[Read], level: float) -> list[Finding]:
     table, truth, _ = score_table(reads)
     if min(truth.sum(), (~truth).sum()) < 2 or len(table) < 2:
         return []
-    study = obuchowski_rockette(table[None], truth, delong_covariance, level=level)
-    fixed = study.fixed_readers.tests[0]
-    method = "mean over these readers, cases random (Obuchowski-Rockette, DeLong covariances)"
-    found = [as_finding(FIXED, fixed.estimate, method, p=fixed.p_value, note="cases that all answered")]
-    if len(table) >= LEAST_READERS and study.random_readers:
+    return [replace(finding, note="cases that all answered") for finding in mean_auc(table, truth, level)]
+
+
+def mean_auc(scores: Floats, truth: NDArray[np.bool_], level: float) -> list[Finding]:
+    """The mean area of two readers or more, for these and, from three on, for readers in general: scores (R, C).
+
+    The standard errors are Obuchowski and Rockette's with DeLong's covariances; the intervals are on the logit scale.
+    """
+    study = obuchowski_rockette(scores[None], truth, delong_covariance, level=level)
+    fixed = study.fixed_readers.tests[0].estimate
+    method = "mean over these readers, cases random (Obuchowski-Rockette, DeLong covariances, logit scale)"
+    found = [as_finding(FIXED, on_logit_scale(fixed, math.inf, level), method, p=p_against_half(fixed))]
+    if len(scores) >= LEAST_READERS and study.random_readers:
         general = study.random_readers.tests[0]
-        method = f"readers and cases random (Obuchowski-Rockette, Hillis; df = {general.df:.1f})"
-        found.append(as_finding(RANDOM, general.estimate, method, p=general.p_value, note="cases that all answered"))
+        method = f"readers and cases random (Obuchowski-Rockette, logit scale; df = {general.df:.1f})"
+        found.append(as_finding(RANDOM, on_logit_scale(general.estimate, general.df, level), method,
+                                p=p_against_half(general.estimate, general.df)))  # fmt: skip
     return found
 
 

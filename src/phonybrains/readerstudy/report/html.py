@@ -108,7 +108,8 @@ def _render(block: Block) -> str:
         case Figure():
             svg = block.svg[block.svg.index("<svg") :]
             svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(block.caption)}"', 1)
-            return f"<figure>{svg}<figcaption>{escape(block.caption)}</figcaption></figure>"
+            width = f"max-width: {1.3 * block.width:.2f}in"
+            return f'<figure><div style="{width}">{svg}</div><figcaption>{escape(block.caption)}</figcaption></figure>'
 
 
 def _table(table: Table) -> str:
@@ -128,7 +129,7 @@ def _table(table: Table) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return _image(cell) if isinstance(cell, Picture) else escape(cell)
+    return _image(cell) if isinstance(cell, Picture) else escape(cell).replace("\n", "<br>")
 
 
 def _image(picture: Picture) -> str:

@@ -131,7 +131,7 @@ def _table(table: Table, width: float, styles):
         if isinstance(value, Picture):
             return _image(value.png, widths[i] - 6, widths[i] - 6)
         style = ("head" if head else "cell") if i in table.text_columns else ("headnumber" if head else "number")
-        return Text(escape(value), styles[style])
+        return Text(escape(value).replace("\n", "<br/>"), styles[style])
 
     rows = [[cell(i, value, True) for i, value in enumerate(table.columns)]]
     rows += [[cell(i, value) for i, value in enumerate(row)] for row in table.rows]
@@ -152,7 +152,7 @@ def _gallery(gallery: Gallery, width: float, styles):
         [_image(picture.png, side - 4, side - 4), Text(escape(label), styles["label"])]
         for picture, label in zip(gallery.pictures, gallery.labels, strict=True)
     ]
-    cells += [[""]] * (-len(cells) % gallery.columns)
+    cells += [[]] * (-len(cells) % gallery.columns)
     rows = [cells[i : i + gallery.columns] for i in range(0, len(cells), gallery.columns)]
     return Grid(rows, [side] * gallery.columns, style=[
         ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0),

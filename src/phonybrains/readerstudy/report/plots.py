@@ -52,6 +52,8 @@ def colour_of(index: int) -> str:
 def plot_calls(counts: Mapping[str, Mapping[str, Mapping[str, int]]], truth: str, caption: str) -> Figure:
     """Counts of real, phony and unclear: counts[modality][reader][call], a panel for each modality."""
 
+    highest = max(1, *(n for readers in counts.values() for calls in readers.values() for n in calls.values()))
+
     def paint(panels: NDArray[Any]) -> None:
         for axes, (modality, readers) in zip(panels[0], counts.items(), strict=True):
             names, width = list(readers), 0.27
@@ -61,10 +63,13 @@ def plot_calls(counts: Mapping[str, Mapping[str, Mapping[str, int]]], truth: str
                     np.arange(len(names)) + (k - 1) * width, heights, width * 0.95, color=colour, label=call
                 )
                 axes.bar_label(bars, fontsize=8, padding=1)
-            axes.set_xticks(range(len(names)), names, rotation=30 if len(names) > 4 else 0)
+            crowded = len(names) * max(map(len, names)) * len(counts) > 60
+            axes.set_xticks(
+                range(len(names)), names, rotation=35 if crowded else 0, ha="right" if crowded else "center"
+            )
             shown = max(sum(calls.values()) for calls in readers.values())
-            axes.set_title(f"{modality}, {shown} {truth} images")
-            axes.set_ylim(0, max(1, max(max(calls.values()) for calls in readers.values())) * 1.15)
+            axes.set_title(f"{modality}, n = {shown} {truth} images")
+            axes.set_ylim(0, 1.15 * highest)
             axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         panels[0][0].set_ylabel("images")
         panels[0][-1].legend(title="called", loc="upper left", bbox_to_anchor=(1.01, 1))
@@ -75,26 +80,30 @@ def plot_calls(counts: Mapping[str, Mapping[str, Mapping[str, int]]], truth: str
 def plot_forest(name: str, groups: Mapping[str, Sequence[tuple[str, Finding]]], caption: str,
                 chance: float | None = 0.5, zone: float = 0.0) -> Figure:  # fmt: skip
     """Shares with their intervals, one row each, a panel for each quantity; a line, and a zone, at chance."""
-    rows = max(map(len, groups.values()))
+    labels = list(dict.fromkeys(label for items in groups.values() for label, _ in items))
 
     def paint(panels: NDArray[Any]) -> None:
         for axes, (title, items) in zip(panels[0], groups.items(), strict=True):
-            for y, (label, finding) in enumerate(items):
+            for label, finding in items:
+                y = labels.index(label)
                 value, low, high = (100 * (v or 0) for v in (finding.value, finding.low, finding.high))
                 together = label.startswith("all")
                 colour = "#000000" if together else colour_of(0)
                 axes.plot([low, high], [y, y], color=colour, lw=2.4 if together else 1.6, solid_capstyle="butt")
                 axes.plot(value, y, "D" if together else "o", color=colour, ms=6, clip_on=False)
-                axes.text(102, y, f"{value:.0f}  n={finding.n}", va="center", fontsize=7, color="#444")
+                text, place = f"{value:.0f} %, n={finding.n}", ("axes fraction", "data")
+                axes.annotate(text, (1.01, y), xycoords=place, va="center", fontsize=6.5, color="#444")
             if chance is not None:
                 axes.axvline(100 * chance, color="#666", lw=0.9, ls=":")
                 if zone:
                     axes.axvspan(100 * (chance - zone), 100 * (chance + zone), color="#009E73", alpha=0.12, lw=0)
-            axes.set(xlim=(0, 100), ylim=(len(items) - 0.4, -0.6), title=title)
-            axes.set_yticks(range(len(items)), [label for label, _ in items])
+            axes.set(xlim=(0, 100), ylim=(len(labels) - 0.4, -0.6), title=title)
+            axes.set_yticks(range(len(labels)), labels)
+            axes.grid(axis="x", color="#e5e5e5", lw=0.6)
+            axes.set_axisbelow(True)
             axes.xaxis.set_major_formatter(PercentFormatter(decimals=0))
 
-    return draw(name, caption, 0.95 + 0.27 * rows, paint, ncols=len(groups), squeeze=False)
+    return draw(name, caption, 0.95 + 0.24 * len(labels), paint, ncols=len(groups), squeeze=False, sharey=True)
 
 
 def plot_roc(curves: Sequence[Curve], caption: str, name: str = "roc") -> Figure:
@@ -104,9 +113,9 @@ def plot_roc(curves: Sequence[Curve], caption: str, name: str = "roc") -> Figure
         axes.plot([0, 1], [0, 1], color="#999", lw=0.9, ls=":")
         for k, curve in enumerate(curves):
             area = curve.area
-            label = f"{curve.reader}: {area.value or 0:.2f} ({area.low or 0:.2f} to {area.high or 0:.2f}), n={area.n}"
-            axes.plot(curve.false_positive, curve.true_positive, DASHES[k % 4], color=colour_of(k), lw=1.8,
-                      marker=MARKERS[k % 7], ms=3.5, label=label)  # fmt: skip
+            interval = f"{area.value or 0:.2f} ({area.low or 0:.2f} to {area.high or 0:.2f})"
+            label = f"{curve.reader}: {interval}\nn = {area.n} images"
+            axes.plot(curve.false_positive, curve.true_positive, DASHES[k % 4], color=colour_of(k), lw=1.8, label=label)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
         axes.set(xlabel="real images called phony (1 - specificity)", ylabel="phony images called phony (sensitivity)")
         axes.legend(title="reader: area under the curve", loc="upper left", bbox_to_anchor=(1.02, 1))
@@ -131,8 +140,8 @@ def plot_agreement(readers: Sequence[str], shares: NDArray[np.float64], caption:
     return draw("agreement", caption, side, paint, width=side + 0.8)
 
 
-def plot_confusion(tables: Mapping[str, NDArray[np.int64]], rows: Sequence[str], columns: Sequence[str],
-                   caption: str, name: str = "confusion") -> Figure:  # fmt: skip
+def plot_confusion(tables: Mapping[str, NDArray[np.int64]], rows: Sequence[str], columns: Sequence[str], caption: str,
+                   name: str = "confusion", axis: tuple[str, str] = ("called", "truth")) -> Figure:  # fmt: skip
     """Counts of what was said against what was true, a panel for each reader, shaded by the share of the row."""
 
     def paint(panels: NDArray[Any]) -> None:
@@ -148,7 +157,7 @@ def plot_confusion(tables: Mapping[str, NDArray[np.int64]], rows: Sequence[str],
                           fontsize=8)  # fmt: skip
             axes.set_xticks(range(len(columns)), columns)
             axes.set_yticks(range(len(rows)), [f"{row}\nn={n}" for row, n in zip(rows, table.sum(axis=1), strict=True)])
-            axes.set(title=title, xlabel="called", ylabel="truth")
+            axes.set(title=title, xlabel=axis[0], ylabel=axis[1])
             axes.spines[:].set_visible(False)
 
     across = min(3, len(tables))

@@ -1,0 +1,82 @@
+"""`phonybrains study analyse`: the answers of a study in, a report, its figures and all tables out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from ..record import Record, as_input, publish
+from .findings.analysis import Analysis, analyse_answers
+from .study import Answer, Study
+
+
+def analyse_study(study: Path, out: Path, *, database: str | None = None, show: bool = True) -> Path:
+    """Work out what the answers are worth, and write the report.
+
+    Reads   study (a frozen study) and the answers in its database, whose audit log is verified first
+    Writes  out/{report.html, report.pdf, results.json, results.csv, answers.csv, readers.csv, cases.csv,
+            dictionary.csv, figures/*.svg, figures/*.png, record.json}
+    Raises  StudyError without answers, or if the database is not this study's or was changed; OutputError if `out` is
+            something else. Nothing is written then.
+    """
+    from .store import open_store
+
+    opened = Study.open(study)
+    with open_store(opened, database, read_only=True) as store:
+        store.verify_audit()
+        readers, answers = store.readers(), store.answers()
+        noted = [departure.text for departure in store.departures()]
+    analysis = analyse_answers(opened, answers, sources={reader.name: reader.source for reader in readers},
+                               states={reader.name: reader.state for reader in readers}, noted=noted)  # fmt: skip
+    return write_report(analysis, Path(out), show=show)
+
+
+def write_report(analysis: Analysis, out: Path, *, show: bool = True) -> Path:
+    """Render an analysis into a folder, which appears whole or not at all."""
+    from .report.build import build_report
+    from .report.opening import verdict_text
+    from .report.tables import columns_of, tables_of, write_results, write_table
+
+    study = analysis.study
+    answers = hash_of_answers([read.answer for read in analysis.reads])
+    inputs = [as_input(study.folder), {"name": "answers", "sha256": answers, "record": {}}]
+    record = Record("study analyse", {"protocol": study.hash}, None, inputs)
+    with publish(out, record) as draft:
+        write_pages(analysis, build_report(analysis), draft)
+        for name, rows in tables_of(analysis).items():
+            write_table(draft / name, rows, columns_of(name, analysis))
+        write_results(draft / "results.json", analysis)
+        record.results.update(verdict=verdict_text(analysis), answers=len(analysis.reads))
+    if show:
+        print(verdict_text(analysis))
+        print(f"{out / 'report.html'}, {out / 'report.pdf'}: the report; the same as data in {out / 'results.json'}")
+    return out
+
+
+def write_pages(analysis: Analysis, blocks: Sequence, draft: Path) -> None:
+    """Write report.html, report.pdf and figures/ from the same blocks."""
+    from .report.blocks import Figure
+    from .report.html import render_html
+    from .report.pdf import render_pdf
+
+    study = analysis.study
+    title = f"{study.config.name}: report of the reader study"
+    subtitle = f"Frozen {str(study.protocol.get('created', ''))[:10]}; protocol {study.hash[:16]}"
+    footer = f"{study.config.name}; protocol {study.hash[:16]}; phonybrains"
+    if analysis.simulated:
+        footer += "; SIMULATED READERS"
+    (draft / "report.html").write_text(render_html(title, subtitle, blocks, footer), encoding="utf-8")
+    (draft / "report.pdf").write_bytes(render_pdf(title, subtitle, blocks, footer))
+    (draft / "figures").mkdir()
+    for figure in blocks:
+        if isinstance(figure, Figure):
+            (draft / "figures" / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+            (draft / "figures" / f"{figure.name}.png").write_bytes(figure.png)
+
+
+def hash_of_answers(answers: Sequence[Answer]) -> str:
+    """SHA-256 over all answers, in their order."""
+    return hashlib.sha256(json.dumps([asdict(answer) for answer in answers], sort_keys=True).encode()).hexdigest()

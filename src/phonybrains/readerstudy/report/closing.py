@@ -1,0 +1,189 @@
+"""The report's last pages: checks, flow, plan and departures, checklist, origin of the images, limits, files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from typing import Any
+
+from ...record import read_record
+from ..findings.analysis import Analysis
+from ..findings.reads import find
+from .blocks import Block, Bullets, Heading, Note, Paragraph, Table
+from .wording import NONE, as_share, count_of
+
+ANSWER_WORDS = {"yes": "answered", "part": "in part", "author": "for the author to state"}
+KINDS = ("training", "test", "repeat", "check")
+
+
+def checks(analysis: Analysis) -> list[Block]:
+    """Attention checks and who was left out."""
+    plan = analysis.study.config.plan
+    blocks: list[Block] = [Heading("Attention checks and exclusions")]
+    found = analysis.all_of("attention checks passed")
+    if not found:
+        return [*blocks, Paragraph("The study had no attention checks, or none was answered; nobody was left out.")]
+    rows = tuple((f.reader, as_share(f), str(f.n), "left out" if f.note else "kept") for f in found)
+    return [
+        *blocks,
+        Paragraph(
+            f"A check is a real image cut into tiles and shuffled; it is passed unless it is called real. "
+            f"Registered: a reader who passes fewer than {plan.checks_passed:.0%} is left out of the main "
+            "analysis."
+        ),
+        Table(("Reader", "checks passed", "checks", "main analysis"), rows, "", (1, 2, 0.6, 1), (0, 3)),
+    ]
+
+
+def flow(analysis: Analysis) -> list[Block]:
+    """Cases and readers from the plan to the analysis."""
+    roles = analysis.study.of_role
+    tests = roles("test")
+    arms: dict[str, list[int]] = {}
+    modalities = sorted({case.modality for case in tests}, reverse=True)
+    for case in tests:
+        arms.setdefault(case.arm, [0] * len(modalities))[modalities.index(case.modality)] += 1
+    rows = tuple((arm, *map(str, counts), str(sum(counts))) for arm, counts in sorted(arms.items()))
+    readers = []
+    for reading in analysis.readings:
+        parts = [f"{reading.answered.get(kind, 0)} / {reading.planned[kind]}" if reading.planned.get(kind)
+                 else str(reading.answered.get(kind, 0) or NONE) for kind in KINDS]  # fmt: skip
+        fate = "left out" if reading.excluded else "in the analysis" if reading.answered.get("test") else "no answers"
+        readers.append((reading.reader, reading.source, reading.state or NONE, *parts, fate))
+    return [
+        Heading("Who was shown what"),
+        Table(("Arm", *modalities, "all"), rows, f"Test cases; besides, "
+                                                 f"{count_of(len(roles('training')), 'training case')} "
+              f"and {count_of(len(roles('check')), 'attention check')}."),
+        Table(("Reader", "came by", "state", *KINDS, "fate"), tuple(readers), "Answered / planned presentations.",
+              (1.3, 1, 0.9, 0.9, 0.9, 0.8, 0.8, 1.2), (0, 1, 2, 7)),
+    ]  # fmt: skip
+
+
+def plan(analysis: Analysis) -> list[Block]:
+    """The registered plan and every departure from it."""
+    protocol, config = analysis.study.protocol, analysis.study.config
+    sentences = tuple(map(str, protocol.get("plan") or ())) or (
+        f"Primary figure: {config.plan.primary.replace('_', ' ')}; hypothesis: {config.plan.hypothesis}; margin "
+        f"{config.plan.margin:g}; level {config.plan.level:g}; unclear counts as {config.plan.unclear}; readers "
+        f"who pass "
+        f"fewer than {config.plan.checks_passed:.0%} of the checks are left out.",
+    )  # fmt: skip
+    departures = analysis.departures
+    return [
+        Heading("The plan as registered"),
+        Paragraph(f"Protocol {analysis.study.hash}, frozen {protocol.get('created', 'at an unknown time')}, "
+                  f"before the first "
+                  "answer. Its hash covers the cases, the code, the seed and this plan."),
+        Bullets(sentences),
+        *(Note(str(warning), "warning") for warning in protocol.get("warnings") or ()),
+        Heading("Departures from the plan"),
+        Bullets(departures) if departures else Paragraph("None."),
+    ]  # fmt: skip
+
+
+def checklist() -> list[Block]:
+    """CLAIM 2024, STARD-AI and GRRAS, in our own words, with where each item is answered."""
+    rows = tuple((row["guideline"], row["item"], row["topic"], ANSWER_WORDS[row["answer"]], row["where"])
+                 for row in read_table("checklist.csv"))  # fmt: skip
+    return [
+        Heading("Reporting checklist"),
+        Paragraph("Items of CLAIM 2024, STARD 2015 with the additions of STARD-AI, and GRRAS, in our own words; "
+                  "CLAIM's and "
+                  "STARD-AI's by section, not by their numbers. It helps to fill in the official forms and does "
+                  "not replace "
+                  "them."),
+        Table(("Guideline", "item", "topic", "here", "where"), rows, "", (1.2, 0.9, 3, 1.2, 3), (0, 1, 2, 3, 4)),
+    ]  # fmt: skip
+
+
+def origin(analysis: Analysis) -> list[Block]:
+    """How the images were made, and the limits of the study."""
+    record = read_record(analysis.study.folder)
+    rows = tuple(_chain(record))
+    blocks: list[Block] = [Heading("How the images were made, and limits")]
+    if rows:
+        blocks.append(Table(("Step", "name", "SHA-256", "what determined it"), rows, "The chain of records from "
+                                                                                     "the study "
+                            "back to its sources; an indented step is an input of the one above.", (1.4, 1.4, 1.2, 4.2),
+                            (0, 1, 2, 3)))  # fmt: skip
+    else:
+        blocks.append(Paragraph("The study has no record of how its images came to be."))
+    history = analysis.study.config.same_history
+    if history:
+        blocks.append(Paragraph(f"Real and synthetic images went through the same last steps: {', '.join(history)}."))
+    return [*blocks, Heading("Limits", 3), Bullets(tuple(_limits(analysis)))]
+
+
+def _limits(analysis: Analysis) -> Iterator[str]:
+    readers = len(analysis.readers)
+    if readers < 3:
+        yield f"{count_of(readers, 'reader')}: nothing is known of other readers."
+    elif readers < 5:
+        yield f"{readers} readers: intervals for readers in general are wide, and rest on few of them."
+    if not analysis.controls:
+        yield "No real images: a reader who calls everything real cannot be told from one whom all images fool."
+    unclear = sum(read.call == "unclear" for read in analysis.main)
+    if unclear:
+        yield (f"{unclear} of {len(analysis.main)} answers are unclear; the three treatments of them are given "
+               f"beside one "
+               "another.")  # fmt: skip
+    yield "Single images were judged on a screen of unknown quality, without the other slices and without the patient."
+    yield (
+        "Readers knew that some images are synthetic. In daily work nobody expects that, and more would pass for real."
+    )
+    yield "That an image passes for real does not show that it is anatomically right, or fit to train a model with."
+
+
+def _chain(record: Mapping[str, Any], depth: int = 0, name: str = "", sha256: str = "") -> Iterator[tuple[str, ...]]:
+    if not record:
+        if name:
+            yield "\u2003" * depth + "source", name, sha256[:12], ""
+        return
+    config = record.get("config") or {}
+    settings = ", ".join(f"{key} = {value}" for key, value in config.items() if not isinstance(value, dict | list))
+    seed = record.get("seed")
+    shown = f"seed {seed}; {settings}" if seed is not None and depth else settings
+    versions = ", ".join(f"{key} {value}" for key, value in (record.get("versions") or {}).items()
+                         if key in ("phonybrains", "torch", "diffusers"))  # fmt: skip
+    what = shown[:240] + ("…" if len(shown) > 240 else "")
+    yield (
+        "\u2003" * depth + str(record.get("stage", "")),
+        name,
+        sha256[:12],
+        f"{what}; {versions}" if versions else what,
+    )
+    for item in record.get("inputs") or ():
+        yield from _chain(item.get("record") or {}, depth + 1, str(item.get("name", "")), str(item.get("sha256", "")))
+
+
+def published(analysis: Analysis) -> list[Block]:
+    """Figures of other studies to stand beside these."""
+    rows = [(row["study"], row["images"], row["readers"], row["result"]) for row in read_table("published.csv")]
+    own = find(analysis.findings, "called real", unclear="not real")
+    if own is not None:
+        images = len({read.case.case_id for read in analysis.main})
+        rows.append(("This study", f"{images} images", count_of(len(analysis.readers), "reader"),
+                     f"{as_share(own)} of the phony images called real"))  # fmt: skip
+    return [Heading("Published figures to compare with"),
+            Table(("Study", "images", "readers", "result"), tuple(rows), "Designs differ; the figures show orders of "
+                  "magnitude and no ranking.", (2, 2, 1.4, 3), (0, 1, 2, 3))]  # fmt: skip
+
+
+def files() -> list[Block]:
+    """What lies beside the report."""
+    return [Heading("Files"), Bullets((
+        "report.html and report.pdf: this report.",
+        "results.json and results.csv: every figure with value, interval, n and method.",
+        "answers.csv: every answer beside the truth; readers.csv; cases.csv: what was said of each case.",
+        "dictionary.csv: what each column of each table means.",
+        "figures/: every figure as SVG and PNG.",
+        "record.json: what this report was made from, with which versions.",
+    ))]  # fmt: skip
+
+
+def read_table(name: str) -> list[dict[str, str]]:
+    """A table that comes with the report."""
+    source = resources.files("phonybrains") / "readerstudy" / "report" / name
+    return list(csv.DictReader(source.read_text(encoding="utf-8").splitlines()))

@@ -1,0 +1,156 @@
+"""The report's middle, second half: agreement, repeats, bias, confidence, course of the reading, marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..findings.analysis import Analysis
+from ..findings.leaning import CONFIDENCE_BINS
+from ..findings.reads import ALL, Finding, find, modalities_of
+from ..study import CALLS
+from . import plots
+from .blocks import Block, Figure, Heading, Note, Paragraph, Table
+from .wording import NONE, as_number, as_p, as_share
+
+MOST_PAIRED = 4
+
+
+def agreement(analysis: Analysis) -> list[Block]:
+    """Agreement among readers."""
+    blocks: list[Block] = [Heading("Agreement among readers")]
+    names = ("agreement", "Cohen's κ", "Fleiss' κ", "Gwet's AC1", "Krippendorff's α")
+    found = [f for f in analysis.findings if f.quantity in names]
+    if not found:
+        return [*blocks, Paragraph("One reader: there is nobody to agree with.")]
+    blocks.append(
+        Paragraph(
+            "Real, phony and unclear are three categories here. κ and α take out the agreement that "
+            "chance would give, and sink where nearly all calls are alike; AC1 does so less."
+        )
+    )
+    shown = [f for f in found if f.reader == ALL or (f.modality == ALL and len(analysis.readers) <= MOST_PAIRED)]
+    blocks.append(_agreement_table(shown, "Agreement with intervals; n is images."))
+    blocks += [Note(f"{f.quantity}, {f.modality}: {f.note}") for f in shown if f.value is None]
+    if len(analysis.readers) > 2:
+        shares = np.full((len(analysis.readers),) * 2, np.nan)
+        for i, one in enumerate(analysis.readers):
+            for j, other in enumerate(analysis.readers):
+                pair = find(found, "agreement", reader=f"{one} and {other}")
+                if pair and pair.value is not None:
+                    shares[i, j] = shares[j, i] = pair.value
+        images = len({read.case.case_id for read in analysis.main})
+        blocks.append(plots.plot_agreement(analysis.readers, shares, f"Equal calls of each two readers; n = {images} "
+                                           "images at most."))  # fmt: skip
+    elif len(analysis.readers) == 2:
+        blocks.append(_pair_figure(analysis))
+    return blocks
+
+
+def _pair_figure(analysis: Analysis) -> Figure:
+    first, second = analysis.readers
+    tables = {}
+    for modality in modalities_of(analysis.main):
+        table = np.zeros((3, 3), dtype=np.int64)
+        for one in analysis.cases:
+            said = {answer.reader: answer.call for answer in one.answers}
+            if one.case.modality == modality and len(said) == 2:
+                table[CALLS.index(said[first]), CALLS.index(said[second])] += 1
+        tables[modality] = table
+    return plots.plot_confusion(tables, CALLS, CALLS, f"Calls of {first} (rows) and {second} (columns); n is images.",
+                                "agreement", (second, first))  # fmt: skip
+
+
+def _agreement_table(found: Sequence[Finding], caption: str) -> Table:
+    """A row for each readers and modality, a column for each measure."""
+    names = list(dict.fromkeys(f.quantity for f in found))
+    rows = []
+    for readers, modality in dict.fromkeys((f.reader, f.modality) for f in found):
+        own = [find(found, name, reader=readers, modality=modality) for name in names]
+        cells = [as_share(f) if f and "agreement" in f.quantity else as_number(f) for f in own]
+        rows.append((readers, modality, *cells, str(max(f.n for f in own if f))))
+    columns = ("Readers", "Modality", *(name.removeprefix("repeats: ") for name in names), "n")
+    return Table(columns, tuple(rows), caption, (1.3, 0.9, *[1.9] * len(names), 0.5), (0, 1))
+
+
+def repeats(analysis: Analysis) -> list[Block]:
+    """Cases shown twice."""
+    found = [f for f in analysis.findings if f.quantity.startswith("repeats: ")]
+    blocks: list[Block] = [Heading("The same image twice")]
+    if not found:
+        return [*blocks, Paragraph("No image was answered twice by the same reader: how steady each reader is "
+                                   "cannot be "
+                                   "told.")]  # fmt: skip
+    return [*blocks, Paragraph("Each reader's second answer beside the first; readers were not told that images "
+                               "repeat."),
+            _agreement_table(found, "Agreement of each reader with himself or herself; change of score is the mean "
+                             "absolute change on the scale of 0 to 200.")]  # fmt: skip
+
+
+def bias(analysis: Analysis) -> list[Block]:
+    """d' and criterion."""
+    found = analysis.all_of("d'")
+    if not found:
+        return []
+    rows = tuple((f.reader, f.modality, as_number(f),
+                  as_number(find(analysis.findings, "criterion c", reader=f.reader, modality=f.modality)), str(f.n))
+                 for f in found)  # fmt: skip
+    return [
+        Heading("Leaning towards phony"),
+        Paragraph("d' is how far apart real and phony look to a reader, whatever he or she leans to: 0 is not at all. "
+                  "The criterion c is the leaning: below 0 towards saying phony, above 0 towards saying real."),
+        Table(("Reader", "Modality", "d'", "criterion c", "n"), rows, "Signal detection, with intervals.",
+              (1, 1, 2, 2, 0.6), (0, 1)),
+    ]  # fmt: skip
+
+
+def confidence(analysis: Analysis) -> list[Block]:
+    """Confidence and how often it was justified."""
+    blocks: list[Block] = [Heading("Confidence")]
+    if not analysis.bins:
+        return [*blocks, Paragraph("No confidence was given.")]
+    ranges = [f"{low}-{high}" for low, high in CONFIDENCE_BINS]
+    rows = []
+    for reader, bins in analysis.bins.items():
+        shares = {f"{one.low}-{one.high}": as_share(one.share_right, with_n=True) for one in bins}
+        over = find(analysis.findings, "overconfidence", reader=reader)
+        points = f"{100 * (over.value or 0):+.0f} points" if over else NONE
+        rows.append((reader, *(shares.get(name, NONE) for name in ranges), points))
+    return [
+        *blocks,
+        plots.plot_calibration(analysis.bins, "Share of right calls against the confidence given; unclear makes "
+                                              "no claim "
+                               "and is left out; n is answers."),
+        Table(("Reader", *(f"{name} [n]" for name in ranges), "surer than right"), tuple(rows),
+              "Share of right calls by confidence; the last column is the mean confidence less the share right.",
+              (1, *[1.6] * len(ranges), 0.9)),
+    ]  # fmt: skip
+
+
+def course(analysis: Analysis) -> list[Block]:
+    """Learning, tiring, time."""
+    rows = []
+    for reader in analysis.readers:
+        slope = find(analysis.findings, "trend", reader=reader)
+        seconds = find(analysis.findings, "seconds per case", reader=reader)
+        rows.append((reader, as_number(slope), as_p(slope.p if slope else None), str(slope.n) if slope else NONE,
+                     as_number(seconds, 1), slope.note if slope else ""))  # fmt: skip
+    right = "right" if analysis.controls else "right (phony)"
+    return [
+        Heading("Learning, tiring and time"),
+        plots.plot_course(analysis.windows, f"Share of {right} answers, and seconds per case, over the reading; n is "
+                          "answers, repeats included."),
+        Table(("Reader", "trend per 10 cases", "p", "n", "seconds (quartiles)", "note"), tuple(rows),
+              "Change of the log odds of a right answer per ten presentations: above 0 learning, below 0 tiring.",
+              (1, 1.8, 0.7, 0.5, 1.8, 2.6), (0, 5)),
+    ]  # fmt: skip
+
+
+def marks(analysis: Analysis) -> list[Block]:
+    """Where readers pointed."""
+    blocks: list[Block] = [Heading("Where readers pointed")]
+    if not analysis.maps:
+        return [*blocks, Paragraph("Nobody marked a spot.")]
+    return [*blocks, plots.plot_marks(analysis.maps, "Marks on phony images over the mean of all phony images of that "
+                                      "modality, smoothed; brighter is more.")]  # fmt: skip

@@ -1,0 +1,154 @@
+"""The report's middle, first half: performance, ROC, arms, and the machine beside the readers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..findings.analysis import Analysis
+from ..findings.reads import ALL, TREATMENTS, Finding, find
+from ..study import CALLS
+from . import plots
+from .blocks import Block, Figure, Heading, Note, Paragraph, Table
+from .wording import as_number, as_p, as_share
+
+TREATMENT_WORDS = {"not phony": "unclear counts as not phony", "phony": "unclear counts as phony",
+                   "left out": "unclear is left out"}  # fmt: skip
+SHARES = ("sensitivity", "specificity", "accuracy")
+MOST_FEATURES = 12
+
+
+def performance(analysis: Analysis) -> list[Block]:
+    """Sensitivity, specificity, accuracy; per reader, modality and arm; with `unclear` treated in three ways."""
+    registered = analysis.study.config.plan.unclear
+    shown = SHARES if analysis.controls else SHARES[:1]
+    blocks: list[Block] = [Heading("Accuracy, sensitivity and specificity" if analysis.controls else "Sensitivity")]
+    blocks.append(Paragraph(
+        "Phony is the positive class: sensitivity is the share of phony images called phony, specificity the share of "
+        "real images not called phony. Intervals of single readers are Wilson's; the exact ones "
+        "(Clopper-Pearson), which "
+        "are wider, are in results.csv. Of all readers together the interval keeps the answers to one image together, "
+        "since some images are harder than others; it is of these readers."))  # fmt: skip
+    groups = {}
+    for name in shown:
+        items = [(_label(f), f) for f in analysis.all_of(name) if f.unclear == registered and f.arm == ALL]
+        if items:
+            groups[name] = items
+    caption = f"{', '.join(groups)} in %, with intervals; n is answers; {TREATMENT_WORDS[registered]}."
+    if groups:
+        blocks.append(plots.plot_forest("performance", groups, caption.capitalize(), None))
+    for treatment in (registered, *(t for t in TREATMENTS if t != registered)):
+        extra = " (as registered)" if treatment == registered else ""
+        blocks.append(_share_table(analysis, shown, treatment, f"{TREATMENT_WORDS[treatment].capitalize()}{extra}."))
+    general = [f for f in analysis.findings if f.quantity.endswith("readers in general") and "AUC" not in f.quantity]
+    if general:
+        rows = tuple((f.quantity.split(",")[0], as_share(f), str(f.n), f.method) for f in general)
+        blocks.append(Table(("Figure", "readers in general", "images", "method"), rows,
+                            "For readers like these and images like these.", (1.2, 2, 0.6, 3), (0, 3)))  # fmt: skip
+    if analysis.controls:
+        blocks.append(_confusion(analysis))
+    return blocks
+
+
+def _label(finding: Finding) -> str:
+    parts = ["all readers" if finding.reader == ALL else finding.reader]
+    return " ".join(parts + ([finding.modality] if finding.modality != ALL else []))
+
+
+def _share_table(analysis: Analysis, shown: Sequence[str], treatment: str, caption: str) -> Table:
+    cells = list(dict.fromkeys((f.reader, f.modality, f.arm) for f in analysis.all_of("sensitivity")))
+    if treatment != analysis.study.config.plan.unclear:
+        cells = [cell for cell in cells if cell[1:] == (ALL, ALL)]  # the rest is in results.csv
+    several = len({arm for _, _, arm in cells}) > 1
+    rows = []
+    for reader, modality, arm in cells:
+        found = [find(analysis.findings, name, reader=reader, modality=modality, arm=arm, unclear=treatment)
+                 for name in shown]  # fmt: skip
+        rows.append((reader, modality, *([arm] if several else []), *(as_share(f, with_n=True) for f in found)))
+    columns = ("Reader", "Modality", *(["Arm"] if several else []), *(f"{name} [n]" for name in shown))
+    texts = tuple(range(len(columns) - len(shown)))
+    return Table(columns, tuple(rows), caption, (1.1, 0.8, *([1.0] if several else []), *[2.1] * len(shown)), texts)
+
+
+def _confusion(analysis: Analysis) -> Figure:
+    tables = {}
+    for reader in analysis.readers:
+        own = [read for read in analysis.main if read.reader == reader]
+        tables[reader] = np.array([[sum(r.case.truth == truth and r.call == call for r in own) for call in CALLS]
+                                   for truth in ("real", "phony")])  # fmt: skip
+    return plots.plot_confusion(tables, ("real", "phony"), CALLS, "What was said against what was true: counts, "
+                                                                  "and the "
+                                "share of the row; n is images.")  # fmt: skip
+
+
+def roc(analysis: Analysis) -> list[Block]:
+    """ROC per reader, and the area under it over readers."""
+    if not analysis.controls:
+        return []
+    blocks: list[Block] = [Heading("ROC")]
+    blocks.append(Paragraph("The score of an answer is 100 + confidence for phony, 100 for unclear, 100 - "
+                            "confidence for "
+                            "real (50 where no confidence was given). The area under the curve is the chance that a "
+                            "phony image gets a higher score than a real one; 0.5 is guessing."))  # fmt: skip
+    if analysis.curves:
+        blocks.append(plots.plot_roc(analysis.curves, "ROC of each reader; n is images."))
+    areas = [f for f in analysis.findings if f.quantity.startswith("AUC")]
+    if not areas:
+        return [*blocks, Note("No reader answered both real and phony images.", "warning")]
+    rows = tuple((f.reader if f.quantity == "AUC" else f.quantity.split(", ")[-1], f.modality, f.arm, as_number(f, 3),
+                  str(f.n), as_p(f.p), f.method) for f in areas)  # fmt: skip
+    blocks.append(Table(("Reader", "Modality", "Arm", "AUC", "images", "p against 0.5", "method"), rows,
+                        "Areas with intervals.", (1.4, 0.8, 1, 1.9, 0.7, 0.9, 2.8), (0, 1, 2, 6)))  # fmt: skip
+    if len(analysis.readers) < 3:
+        blocks.append(Note("Fewer than three readers: only the analysis with fixed readers is given."))
+    return blocks
+
+
+def arms(analysis: Analysis) -> list[Block]:
+    """Synthetic arms compared with one another."""
+    compared = [f for f in analysis.findings if f.quantity.startswith("difference of")]
+    if not compared:
+        return []
+    rows = tuple((f.quantity.removeprefix("difference of "), f.arm, as_number(f, 3), str(f.n), as_p(f.p), f.note)
+                 for f in compared)  # fmt: skip
+    return [
+        Heading("The synthetic arms compared"),
+        Paragraph("The same readers saw all arms. Above 0: the first arm was found out more often."),
+        Table(("Figure", "Arms", "difference", "images", "p", "note"), rows, "Differences with intervals.",
+              (1, 2, 2, 0.7, 0.7, 2.6), (0, 1, 5)),
+    ]  # fmt: skip
+
+
+def machine(analysis: Analysis) -> list[Block]:
+    """Single image statistics as the machine's benchmark."""
+    features = machine_features(analysis.study.protocol.get("leakage") or {})
+    blocks: list[Block] = [Heading("The machine's benchmark")]
+    if not features:
+        return [*blocks, Paragraph("The protocol has no image statistics to compare with (they need real images).")]
+    readers = [(f.reader, f) for f in analysis.all_of("AUC") if f.modality == ALL and f.arm == ALL]
+    best = dict(sorted(features.items(), key=lambda item: -item[1][0])[:MOST_FEATURES])
+    images = len({read.case.case_id for read in analysis.main})
+    return [*blocks,
+            Paragraph("How well one simple statistic of the pixels, such as noise or contrast, tells phony from real, "
+                      "beside the readers. Where the machine does better, the images differ in something that the "
+                      "eye does not use."),
+            plots.plot_machine(best, readers, f"Area under the ROC curve: the {len(best)} image statistics of "
+                               f"{len(features)} that tell most (the best of many look better than they are), measured "
+                               f"before the study, and the readers; n = {images} images, of which each "
+                               f"statistic saw one "
+                               "modality. All are in protocol.json.")]  # fmt: skip
+
+
+def machine_features(leakage: object) -> dict[str, tuple[float, float, float]]:
+    """Name → area, low, high of the leakage gate's image statistics, turned so that the area is 0.5 or more."""
+    group = leakage.get("statistics") if isinstance(leakage, dict) else None
+    features = {}
+    for entry in group or ():
+        value, low, high = (entry.get(key) for key in ("auc", "low", "high"))
+        if value is None or low is None or high is None:
+            continue
+        turned = (value, low, high) if value >= 0.5 else (1 - value, 1 - high, 1 - low)
+        label = " ".join(str(entry[key]) for key in ("modality", "arm", "feature") if entry.get(key) not in (None, ALL))
+        features[label] = turned
+    return features

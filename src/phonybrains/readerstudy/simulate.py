@@ -1,0 +1,163 @@
+"""`phonybrains study simulate`: readers of given skill, bias and fatigue read a study, for rehearsals.
+
+A case looks so phony to a reader: ± d'/2 by its truth, plus what all readers find odd or usual about the case, what
+this reader finds so, and what changes from one showing to the next; the three add up to variance 1. Above criterion the
+reader says phony, below real, near it unclear; confidence grows with the distance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import ndtr
+
+from ..errors import ConfigError
+from .order import keyed_generator, presentations
+from .study import CALLS, Answer, Mark, Study
+
+Floats = NDArray[np.float64]
+SECONDS, MARKED, DESCRIBED, ATTENTIVE = 12.0, 0.5, 0.4, 0.98
+REMARKS = ("ventricles asymmetric", "cortex too smooth", "grey-white border lost", "no abnormality seen",
+           "texture odd near the skull", "looks healthy")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Skill:
+    """How simulated readers see and answer."""
+
+    d_prime: float = 1.0
+    """Mean distance of phony from real, in standard deviations; 0 is guessing."""
+    spread: float = 0.3
+    """Standard deviation of d' over readers."""
+    criterion: float = 0.0
+    """Above it a reader says phony; below 0 is a leaning towards phony."""
+    unclear: float = 0.05
+    """Share of answers that are unclear."""
+    shared: float = 0.3
+    """Share of variance that all readers find in the same cases."""
+    retest: float = 0.2
+    """Share of variance that changes when the same reader sees a case again."""
+    fatigue: float = 0.0
+    """Loss of d' from the first presentation to the last."""
+
+    def __post_init__(self) -> None:
+        shares = (self.shared, self.retest, 1 - self.shared - self.retest)
+        if min(shares) < -1e-12 or not 0 <= self.unclear < 1 or self.spread < 0:
+            raise ConfigError("shares of variance lie between 0 and 1 and add up to 1 at most; unclear lies "
+                              "between 0 and "
+                              "1; spread is not negative.")  # fmt: skip
+
+
+def draw_evidence(truth: NDArray[np.bool_], d_prime: Floats, skill: Skill, rng: np.random.Generator) -> Floats:
+    """How phony each case looks to each reader: (R, C), from truth (C,), True for phony, and d_prime (R,) or (R, C)."""
+    readers, cases = len(d_prime), len(truth)
+    own = max(0.0, 1 - skill.shared - skill.retest)
+    noise = math.sqrt(skill.shared) * rng.standard_normal(cases)
+    noise = noise + math.sqrt(own) * rng.standard_normal((readers, cases))
+    noise = noise + math.sqrt(skill.retest) * rng.standard_normal((readers, cases))
+    return signal(truth, d_prime) + noise
+
+
+def signal(truth: NDArray[np.bool_], d_prime: Floats) -> Floats:
+    """± d'/2: (R, C)."""
+    return np.where(truth, 0.5, -0.5) * (d_prime[:, None] if d_prime.ndim == 1 else d_prime)
+
+
+def half_width(skill: Skill, share_phony: float) -> float:
+    """Half the width of the zone around the criterion in which a reader of mean d' says unclear."""
+    if skill.unclear == 0:
+        return 0.0
+
+    def excess(width: float) -> float:
+        inside = [ndtr(skill.criterion + width - mean) - ndtr(skill.criterion - width - mean)
+                  for mean in (skill.d_prime / 2, -skill.d_prime / 2)]  # fmt: skip
+        return share_phony * inside[0] + (1 - share_phony) * inside[1] - skill.unclear
+
+    return float(brentq(excess, 0.0, 40.0))  # pyright: ignore[reportArgumentType]
+
+
+def answer_evidence(evidence: Floats, skill: Skill, width: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Calls, as places in `CALLS`, and confidences 0…100: 100 (2 Φ(distance from the criterion) - 1), rounded."""
+    distance = evidence - skill.criterion
+    calls = np.where(np.abs(distance) < width, 2, np.where(distance > 0, 1, 0))
+    return calls, np.rint(100 * (2 * ndtr(np.abs(distance)) - 1)).astype(np.int64)
+
+
+def scores_of(calls: NDArray[np.int64], confidences: NDArray[np.int64]) -> Floats:
+    """The ROC scores of answers: phony 100 + c, unclear 100, real 100 - c."""
+    return 100.0 + np.choose(calls, [-1.0, 1.0, 0.0]).astype(np.float64) * confidences
+
+
+def simulate_study(study: Path, *, readers: int | Sequence[str] = 5, skill: Skill = Skill(),
+                   database: str | None = None, seed: int = 0, show: bool = True) -> list[str]:  # fmt: skip
+    """Let simulated readers read a study to its end, and put their answers beside those of people.
+
+    readers: how many, called `simulated 1` and so on, or their names. The report says that they are simulated. Returns
+    their names. Raises StudyError if a name is taken or the database is in use; nothing is written then.
+    """
+    from .store import open_store
+
+    opened = Study.open(study)
+    names = [f"simulated {i}" for i in range(1, readers + 1)] if isinstance(readers, int) else list(readers)
+    if not names:
+        raise ConfigError("give at least one reader to simulate.")
+    answers = simulate_answers(opened, names, skill, seed)
+    with open_store(opened, database) as store:
+        store.import_readers(answers, source="simulated")
+    if show:
+        print(
+            f"{study}: {len(answers)} answers of {len(names)} simulated readers. Next: phonybrains study "
+            f"analyse {study}"
+        )
+    return names
+
+
+def simulate_answers(study: Study, readers: Sequence[str], skill: Skill, seed: int = 0) -> list[Answer]:
+    """The answers of simulated readers to all they are to see, by reader and position; equal seed, equal answers."""
+    rng = np.random.default_rng(seed)
+    cases = sorted(study.cases)
+    truth = np.array([study.cases[case].truth == "phony" for case in cases])
+    shared = dict(zip(cases, math.sqrt(skill.shared) * rng.standard_normal(len(cases)), strict=True))
+    width = half_width(skill, float(truth.mean()))
+    return [
+        answer
+        for name in readers
+        for answer in _read_through(study, name, skill, shared, width, keyed_generator(seed, f"simulate {name}"))
+    ]
+
+
+def _read_through(study: Study, name: str, skill: Skill, shared: dict[str, float], width: float,
+                  rng: np.random.Generator) -> list[Answer]:  # fmt: skip
+    d_prime = skill.d_prime + skill.spread * rng.standard_normal()
+    own_share = max(0.0, 1 - skill.shared - skill.retest)
+    own = {case: math.sqrt(own_share) * rng.standard_normal() for case in sorted(study.cases)}
+    answers = []
+    shown = presentations(study, name)
+    for one in shown:
+        phony = study.cases[one.case_id].truth == "phony"
+        tired = d_prime - skill.fatigue * (one.position - 1) / max(1, len(shown) - 1)
+        evidence = (0.5 if phony else -0.5) * tired + shared[one.case_id] + own[one.case_id]
+        evidence += math.sqrt(skill.retest) * rng.standard_normal()
+        if one.kind == "check":
+            evidence = skill.criterion + (3.0 if rng.random() < ATTENTIVE else -1.0)
+        calls, confidences = answer_evidence(np.array([evidence]), skill, width)
+        call = CALLS[int(calls[0])]
+        marks = tuple(_mark(one.case_id, rng) for _ in range(int(call == "phony" and rng.random() < MARKED)))
+        text = f"simulated: {REMARKS[int(rng.integers(len(REMARKS)))]}" if rng.random() < DESCRIBED else ""
+        seconds = SECONDS * math.exp(0.4 * rng.standard_normal()) * (1 + math.exp(-one.position / 10))
+        answers.append(Answer(name, one.position, one.kind, one.case_id, call, int(confidences[0]), text, marks,
+                              round(seconds, 1)))  # fmt: skip
+    return answers
+
+
+def _mark(case_id: str, rng: np.random.Generator) -> Mark:
+    """A spot near a place that is the case's own."""
+    place = np.random.default_rng(int.from_bytes(case_id.encode()[:8], "big")).uniform(0.35, 0.65, 2)
+    x, y = np.clip(place + 0.06 * rng.standard_normal(2), 0, 1)
+    return Mark(round(float(x), 4), round(float(y), 4))
