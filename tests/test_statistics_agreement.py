@@ -109,6 +109,12 @@ def test_kappa_equals_that_of_statsmodels_and_scikit_learn(table: list[list[int]
         assert found.standard_error == pytest.approx(math.sqrt(max(reference.var_kappa, 0)), abs=1e-7)
 
 
+def test_limits_of_kappa_are_cut_off_at_its_bounds() -> None:
+    """Two units of disagreement out of three say little, but κ cannot be below -1 nor above 1."""
+    assert cohen_kappa([[0, 3], [2, 1]]).low == -1
+    assert cohen_kappa([[5, 1], [0, 5]]).high == 1
+
+
 def test_custom_weights_are_agreement_weights() -> None:
     """The identity gives plain κ; half credit for a neighbour gives linear weights of three categories."""
     half = [[1, 0.5, 0], [0.5, 1, 0.5], [0, 0.5, 1]]

@@ -313,6 +313,14 @@ def test_power_of_fixed_readers_is_normal() -> None:
     assert arm_power(arm, 2, 0.1, random_readers=False) == pytest.approx(arm_power(two, 1, 0.1, random_readers=False))
 
 
+def test_readers_who_are_all_alike_count_as_one() -> None:
+    """Correlation 1 and no spread: three readers, random or fixed, have the power of one, and t is normal."""
+    arm = auc_arm(0.6, 30, 30, 1.0, 0.0)
+    one = arm_power(arm, 1, 0.1, random_readers=False)
+    assert arm_power(arm, 3, 0.1) == pytest.approx(one)
+    assert arm_equivalence_power(arm, 3, 0.2) == pytest.approx(arm_equivalence_power(arm, 1, 0.2, random_readers=False))
+
+
 def test_arms_that_cannot_be_are_refused() -> None:
     """A correlation above 1, a negative spread, a certain result, one reader as a sample."""
     for auc_value, correlation, spread in ((0.5, 1.2, 0), (0.5, 0.3, -0.1), (1.0, 0.3, 0)):

@@ -189,6 +189,7 @@ def test_compare_auc_is_delongs_paired_test() -> None:
     assert found.z == pytest.approx(z)
     assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(z)))
     assert (found.difference.high < 0) == (found.p_value < 0.05)
+    assert (found.difference.value, found.difference.n) == (auc(first, TRUTH) - auc(second, TRUTH), 114)
     turned = compare_auc(second, first, TRUTH)
     assert (turned.z, turned.difference.low) == pytest.approx((-found.z, -found.difference.high))
     order = np.random.default_rng(0).permutation(len(TRUTH))
@@ -213,7 +214,8 @@ def test_comparisons_without_variance_stay_finite() -> None:
     apart = compare_auc(truth.astype(float), np.zeros(20), truth)
     assert apart.difference.value == 0.5
     assert 0 < apart.p_value < 0.01
-    assert math.isfinite(apart.z)
+    assert apart.z == pytest.approx(0.5 / math.sqrt(2 * hanley_mcneil_variance(0.75, 10, 10)))
+    assert (same.difference.n, apart.difference.n) == (20, 20)
     single = compare_auc([1.0, 0.0], [0.0, 1.0], [True, False])
     assert math.isfinite(single.z)
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -123,6 +123,21 @@ def test_bca_interval_equals_that_of_scipy() -> None:
         assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval), rel=1e-9)
 
 
+def test_bca_interval_counts_ties_half() -> None:
+    """Draws that lie evenly about a value equal to some of them have no bias: the percentile interval."""
+    draws = [1.0, 2.0, 2.0, 3.0]
+    assert bca_interval(2.0, draws, [2.0, 2.0], 0.5) == percentile_interval(draws, 0.5)
+    assert bca_interval(9.0, draws, [2.0, 2.0], 0.5) == percentile_interval(draws, 0.5)  # beyond all draws
+
+
+def test_one_case_and_one_draw_are_enough() -> None:
+    """They say nothing, without failing."""
+    found = bootstrap_cases(lambda i: float(len(i)), 1, np.random.default_rng(0), draws=1)
+    assert (found.value, found.low, found.high, found.n, found.standard_error) == (1, 1, 1, 1, 0)
+    both = bootstrap_readers_and_cases(lambda r, c: float(len(r) * len(c)), 1, 1, np.random.default_rng(0), draws=1)
+    assert both == found
+
+
 def test_bootstrap_of_a_mean_is_its_standard_error() -> None:
     """s/√n within 3 %, and an interval near Student's; equal seeds, equal results."""
     x = np.random.default_rng(2).normal(size=80)
@@ -188,6 +203,7 @@ def test_undefined_statistics_are_said_not_hidden() -> None:
 # --- Holm ------------------------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=15)  # theirs takes 50 ms
 @given(st.lists(st.integers(0, 40).map(lambda n: n / 40), min_size=1, max_size=12))
 def test_holm_equals_that_of_statsmodels(p_values: list[float]) -> None:
     """In any order, ties too; never below the plain p."""
