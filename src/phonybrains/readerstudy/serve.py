@@ -19,6 +19,7 @@ from .study import Study
 from .web.app import make_app
 
 STOP_SECONDS = 10
+KEEP_SECONDS = 75  # a reader looks at an image for longer than uvicorn would wait
 
 
 def show_at_once(line: str) -> None:
@@ -59,6 +60,7 @@ def serve_study(
             log_level="warning",
             server_header=False,
             proxy_headers=https,
+            timeout_keep_alive=KEEP_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
             lifespan="off",
         )

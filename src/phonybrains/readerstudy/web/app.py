@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from ...errors import StudyError
 from ..store import (
     BusyError,
     ConflictError,
@@ -27,6 +28,7 @@ from .investigator_routes import investigator_routes
 from .reader_routes import reader_routes
 
 STATUS = {
+    StudyError: 400,
     NoSessionError: 401,
     UnknownError: 404,
     ConflictError: 409,
@@ -38,6 +40,7 @@ STATUS = {
 DISK_FULL = "The server's disk is full; your answer is kept in this browser and sent again."
 BUSY = "The server is busy; your answer is kept in this browser and sent again."
 TITLES = {
+    400: "That is not possible",
     401: "Please open your link",
     403: "That is not possible",
     404: "Nothing is here",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import time
 from collections import OrderedDict
+from time import monotonic
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -24,7 +24,7 @@ class Buckets:
 
     def take(self, key: str) -> None:
         """Take a token. Raises HTTPException 429 if there is none."""
-        now = time.monotonic()
+        now = monotonic()
         tokens, seen = self._kept.pop(key, (self.burst, now))
         tokens = min(self.burst, tokens + self.rate * (now - seen))
         self._kept[key] = (tokens - 1 if tokens >= 1 else tokens, now)

@@ -1,0 +1,187 @@
+"""How long an answer takes when many readers read at once, and whether one is lost.
+
+    python bench/study_load.py [--readers 100] [--answers 20] [--think 2] [--size 256] [--database postgresql://…]
+
+A real server in a process of its own; each reader is a script with a connection of its own that fetches the state and
+the image, saves a draft, thinks (exponentially distributed, `--think` seconds on average) and answers. With --think 0
+every reader answers as fast as the server does: a closed loop, in which the time of an answer is that of all others.
+The time of an answer runs from the first byte sent to the last byte received; the server has committed it to the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SERVER = "import sys; from pathlib import Path; from phonybrains.readerstudy.serve import serve_study; serve_study(Path(sys.argv[1]), port=0, database=sys.argv[2] or None)"  # noqa: E501
+
+
+@dataclass
+class Connection:
+    """One reader's connection and cookies."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    host: str
+    cookie: str = ""
+    csrf: str = ""
+
+    @classmethod
+    async def open(cls, host: str, port: int) -> Connection:
+        return cls(*await asyncio.open_connection(host, port), f"{host}:{port}")
+
+    async def ask(self, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> tuple[int, bytes]:
+        """Send a request; status and body of the response."""
+        head = [
+            f"{method} {path} HTTP/1.1",
+            f"Host: {self.host}",
+            f"Content-Length: {len(body)}",
+            f"Content-Type: {kind}",
+        ]
+        head += [f"Cookie: {self.cookie}"] * bool(self.cookie) + [f"X-CSRF-Token: {self.csrf}"] * bool(self.csrf)
+        self.writer.write("\r\n".join([*head, "", ""]).encode() + body)
+        lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
+        for line in lines:
+            if line.lower().startswith("set-cookie:"):
+                self.cookie = line.split(": ", 1)[1].split(";")[0]
+        return int(lines[0].split()[1]), await self.reader.readexactly(int(headers.get("content-length", 0)))
+
+
+@dataclass
+class Result:
+    """What the readers saw."""
+
+    seconds: list[float] = field(default_factory=list)
+    acknowledged: set[str] = field(default_factory=set)
+    refused: list[int] = field(default_factory=list)
+
+
+async def join(host: str, port: int, path: str) -> Connection:
+    """Redeem an invitation."""
+    connection = await Connection.open(host, port)
+    _, page = await connection.ask("GET", path)
+    csrf = re.search(rb'name="csrf" value="(\w+)"', page)
+    assert csrf
+    form = b"csrf=" + csrf[1]
+    status, _ = await connection.ask("POST", path, form, "application/x-www-form-urlencoded")
+    assert status == 303, status
+    _, page = await connection.ask("GET", "/read")
+    token = re.search(rb'data-csrf="(\w+)"', page)
+    assert token
+    connection.csrf = token[1].decode()
+    return connection
+
+
+async def read(connection: Connection, answers: int, think: float, rng: random.Random, result: Result) -> None:
+    """Read as the viewer does."""
+    await asyncio.sleep(rng.random() * think)
+    _, body = await connection.ask("GET", "/api/state")
+    state: dict[str, Any] = json.loads(body)
+    for _ in range(answers):
+        if state["current"] is None:
+            break
+        path = f"/api/presentations/{state['current']['id']}"
+        status, image = await connection.ask("GET", f"{path}/image")
+        assert status == 200, image
+        said = {"call": rng.choice(["real", "phony", "unclear"]), "confidence": rng.randrange(101), "marks": [],
+                "description": "looks smooth near the ventricles", "seconds": think, "revision": 1}  # fmt: skip
+        await asyncio.sleep(rng.expovariate(1 / think) if think else 0)
+        await connection.ask("PUT", f"{path}/draft", json.dumps(said).encode())
+        start = time.perf_counter()
+        status, body = await connection.ask("POST", f"{path}/answer", json.dumps(said).encode())
+        result.seconds.append(time.perf_counter() - start)
+        if status != 200:
+            result.refused.append(status)
+            break
+        result.acknowledged.add(state["current"]["id"])
+        state = json.loads(body)["next_state"]
+
+
+async def drive(links: list[str], arguments: argparse.Namespace) -> tuple[Result, float]:
+    result, (host, port) = Result(), re.findall(r"//([\d.]+):(\d+)/", links[0])[0]
+    paths = [re.sub(r"^http://[^/]+", "", link) for link in links]
+    connections = [await join(host, int(port), path) for path in paths]
+    start = time.perf_counter()
+    readers = (
+        read(connection, arguments.answers, arguments.think, random.Random(number), result)
+        for number, connection in enumerate(connections)
+    )
+    await asyncio.gather(*readers)
+    return result, time.perf_counter() - start
+
+
+def make_study(folder: Path, readers: int, size: int) -> Path:
+    """A study of phantoms with so many readers."""
+    from phonybrains.phantom import make_phantoms
+    from phonybrains.readerstudy.config import StudyConfig
+    from phonybrains.readerstudy.design import design_study
+
+    synthetic = make_phantoms(120, folder / "synthetic", seed=2, size=size)
+    real = make_phantoms(120, folder / "real", seed=1, size=size, slices_per_patient=2, synthetic=False)
+    names = tuple(f"reader {number}" for number in range(1, readers + 1))
+    config = StudyConfig(readers=names, split="any", seed=1, match=())
+    return design_study([synthetic], real, folder / "study", config, show=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--readers", type=int, default=100)
+    parser.add_argument("--answers", type=int, default=20, help="answers of each reader")
+    parser.add_argument("--think", type=float, default=2.0, help="mean seconds between seeing an image and answering")
+    parser.add_argument("--size", type=int, default=256, help="side of an image in pixels")
+    parser.add_argument("--database", default="", help="PostgreSQL instead of SQLite")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        study = make_study(Path(folder), arguments.readers, arguments.size)
+        command = [sys.executable, "-c", SERVER, str(study), arguments.database]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert server.stdout
+        try:
+            links = []
+            for line in server.stdout:
+                links += re.findall(r"http://\S+/join/\S+", line)
+                if line.startswith("Serving"):
+                    break
+            result, seconds = asyncio.run(drive(links, arguments))
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait()
+        cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
+        report(study, result, seconds, arguments)
+        print(f"the server used {(cpu.ru_utime + cpu.ru_stime):.1f} s of a processor, its start among them")
+
+
+def report(study: Path, result: Result, seconds: float, arguments: argparse.Namespace) -> None:
+    from sqlalchemy import select
+
+    from phonybrains.readerstudy.store import open_store
+    from phonybrains.readerstudy.store.tables import answer
+    from phonybrains.readerstudy.study import Study
+
+    with open_store(Study.open(study), arguments.database or None, read_only=True) as store:
+        stored = store.read(lambda connection: list(connection.scalars(select(answer.c.presentation_id))))
+        store.verify_audit()
+    times = sorted(result.seconds)
+    p50, p95, p99 = (1000 * times[min(len(times) - 1, int(share * len(times)))] for share in (0.5, 0.95, 0.99))
+    print(f"{arguments.readers} readers, mean think time {arguments.think} s, images {arguments.size}²: "
+          f"{len(times)} answers in {seconds:.1f} s ({len(times) / seconds:.0f}/s)")  # fmt: skip
+    print(f"time of an answer: p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms, longest {1000 * times[-1]:.1f} ms")
+    print(f"refused {len(result.refused)}, lost {len(result.acknowledged - set(stored))}, "
+          f"double {len(stored) - len(set(stored))}, stored {len(stored)}; the audit log verifies")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
