@@ -12,7 +12,7 @@ from ..findings.reads import ALL, Finding, find, modalities_of
 from ..study import CALLS
 from . import plots
 from .blocks import Block, Figure, Heading, Note, Paragraph, Table
-from .wording import NONE, as_number, as_p, as_share
+from .wording import NONE, as_number, as_p, as_rounded, as_share
 
 MOST_PAIRED = 4
 
@@ -27,7 +27,8 @@ def agreement(analysis: Analysis) -> list[Block]:
     blocks.append(
         Paragraph(
             "Real, phony and unclear are three categories here. κ and α take out the agreement that "
-            "chance would give, and sink where nearly all calls are alike; AC1 does so less."
+            "chance would give, and sink where nearly all calls are alike; AC1 does so less. κ is Cohen's of "
+            "two readers, Fleiss' of more."
         )
     )
     shown = [f for f in found if f.reader == ALL or (f.modality == ALL and len(analysis.readers) <= MOST_PAIRED)]
@@ -62,16 +63,24 @@ def _pair_figure(analysis: Analysis) -> Figure:
                                 "agreement", (second, first))  # fmt: skip
 
 
+KAPPA = ("Cohen's κ", "Fleiss' κ")
+
+
 def _agreement_table(found: Sequence[Finding], caption: str) -> Table:
-    """A row for each readers and modality, a column for each measure."""
-    names = list(dict.fromkeys(f.quantity for f in found))
+    """A row for each readers and modality, a column for each measure; κ is Fleiss' of more than two, else Cohen's."""
+
+    def column(finding: Finding) -> str:
+        name = finding.quantity.removeprefix("repeats: ")
+        return "κ" if name in KAPPA else name
+
+    names = list(dict.fromkeys(map(column, found)))
     rows = []
     for readers, modality in dict.fromkeys((f.reader, f.modality) for f in found):
-        own = [find(found, name, reader=readers, modality=modality) for name in names]
-        cells = [as_share(f) if f and "agreement" in f.quantity else as_number(f) for f in own]
-        rows.append((readers, modality, *cells, str(max(f.n for f in own if f))))
-    columns = ("Readers", "Modality", *(name.removeprefix("repeats: ") for name in names), "n")
-    return Table(columns, tuple(rows), caption, (1.3, 0.9, *[1.9] * len(names), 0.5), (0, 1))
+        own = {column(f): f for f in found if (f.reader, f.modality) == (readers, modality)}
+        cells = [as_share(own.get(name)) if name == "agreement" else as_number(own.get(name)) for name in names]
+        rows.append((readers, modality, *cells, str(max(f.n for f in own.values()))))
+    widths = (1.5, 1.0, *[1.9] * len(names), 0.5)
+    return Table(("Readers", "Modality", *names, "n"), tuple(rows), caption, widths, (0, 1))
 
 
 def repeats(analysis: Analysis) -> list[Block]:
@@ -113,7 +122,7 @@ def confidence(analysis: Analysis) -> list[Block]:
     ranges = [f"{low}-{high}" for low, high in CONFIDENCE_BINS]
     rows = []
     for reader, bins in analysis.bins.items():
-        shares = {f"{one.low}-{one.high}": as_share(one.share_right, with_n=True) for one in bins}
+        shares = {f"{one.low}-{one.high}": as_rounded(one.share_right) for one in bins}
         over = find(analysis.findings, "overconfidence", reader=reader)
         points = f"{100 * (over.value or 0):+.0f} points" if over else NONE
         rows.append((reader, *(shares.get(name, NONE) for name in ranges), points))
@@ -123,7 +132,8 @@ def confidence(analysis: Analysis) -> list[Block]:
                                               "no claim "
                                "and is left out; n is answers."),
         Table(("Reader", *(f"{name} [n]" for name in ranges), "surer than right"), tuple(rows),
-              "Share of right calls by confidence; the last column is the mean confidence less the share right.",
+              "Share of right calls by confidence (intervals are in results.csv); the last column is the mean "
+              "confidence less the share right.",
               (1, *[1.6] * len(ranges), 0.9)),
     ]  # fmt: skip
 

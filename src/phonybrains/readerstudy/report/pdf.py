@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 
 from .blocks import Block, Bullets, Cell, Figure, Gallery, Heading, Note, Paragraph, Picture, Table
 
+CELL_PICTURE = 52  # points
 MARGIN_MM, SANS, BOLD = 18, "DejaVuSans", "DejaVuSans-Bold"
 INK, SOFT, LINE, TINT, BLUE, WARN = "#1a1a1a", "#595959", "#d9d9d9", "#f5f6f8", "#00568a", "#8f3b00"
 
@@ -19,7 +20,7 @@ def render_pdf(title: str, subtitle: str, blocks: Sequence[Block], footer: str) 
     """The whole report; texts are escaped, so that what a reader typed stays text."""
     from reportlab.lib.pagesizes import A4
     from reportlab.lib.units import mm
-    from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate, Spacer
+    from reportlab.platypus import BaseDocTemplate, CondPageBreak, Frame, PageTemplate, Spacer
     from reportlab.platypus import Paragraph as Text
 
     _register_fonts()
@@ -37,7 +38,9 @@ def render_pdf(title: str, subtitle: str, blocks: Sequence[Block], footer: str) 
     document.addPageTemplates([PageTemplate("page", [frame], onPage=foot)])
     styles = _styles()
     story = [Text(escape(title), styles["title"]), Text(escape(subtitle), styles["soft"]), Spacer(1, 4 * mm)]
-    for block in blocks:
+    for i, block in enumerate(blocks):
+        if isinstance(block, Heading):
+            story.append(CondPageBreak(min(30 + _needed(blocks[i + 1 :], width, height), height)))
         story += _flow(block, width, height, styles)
     document.build(story)
     return buffer.getvalue()
@@ -72,11 +75,11 @@ def _styles() -> dict[str, Any]:
              "spaceBefore": 8, "spaceAfter": 10}  # fmt: skip
     return {
         "title": like("title", fontName=BOLD, fontSize=18, leading=22),
-        "h2": like("h2", fontName=BOLD, fontSize=13, leading=16, spaceBefore=16, spaceAfter=5, keepWithNext=1),
-        "h3": like("h3", fontName=BOLD, fontSize=10, leading=13, spaceBefore=9, spaceAfter=3, keepWithNext=1),
+        "h2": like("h2", fontName=BOLD, fontSize=13, leading=16, spaceBefore=16, spaceAfter=5),
+        "h3": like("h3", fontName=BOLD, fontSize=10, leading=13, spaceBefore=9, spaceAfter=3),
         "text": text,
         "soft": like("soft", fontSize=7.5, leading=10.5, textColor=SOFT),
-        "caption": like("caption", fontSize=7.5, leading=10.5, textColor=SOFT, spaceBefore=4, keepWithNext=1),
+        "caption": like("caption", fontSize=7.5, leading=10.5, textColor=SOFT, spaceBefore=4),
         "note": like("note", **boxed, borderColor=BLUE, borderWidth=0.8),
         "warning": like("warning", **boxed, borderColor=WARN, borderWidth=0.8),
         "banner": like("banner", fontName=BOLD, fontSize=15, leading=19, textColor=WARN, alignment=TA_CENTER,
@@ -89,8 +92,27 @@ def _styles() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _needed(blocks: Sequence[Block], width: float, height: float) -> float:
+    """How much room what follows a heading takes at least, in points, so that no heading stands alone."""
+    match blocks[0] if blocks else None:
+        case Figure() as figure:
+            return _size(figure, width, height)[1] + 30
+        case Gallery() as gallery:
+            return width / gallery.columns * min(2, -(-len(gallery.pictures) // gallery.columns)) + 50
+        case Paragraph() | Note() | Heading():
+            return 45 + _needed(blocks[1:], width, height)
+        case Table():
+            return 110
+    return 40
+
+
+def _size(figure: Figure, width: float, height: float) -> tuple[float, float]:
+    shown = min(width, figure.width * 72, (height - 60) * figure.width / figure.height)
+    return shown, shown * figure.height / figure.width
+
+
 def _flow(block: Block, width: float, height: float, styles) -> list:
-    from reportlab.platypus import KeepTogether, Spacer
+    from reportlab.platypus import CondPageBreak, KeepTogether, Spacer
     from reportlab.platypus import Paragraph as Text
 
     match block:
@@ -104,12 +126,12 @@ def _flow(block: Block, width: float, height: float, styles) -> list:
             return [Text(escape(item), styles["text"], bulletText="•") for item in block.items]
         case Table():
             caption = [Text(escape(block.caption), styles["caption"])] if block.caption else []
-            return [*caption, _table(block, width, styles), Spacer(1, 8)]
+            return [CondPageBreak(70), *caption, _table(block, width, styles), Spacer(1, 8)]
         case Gallery():
-            return [_gallery(block, width, styles), Text(escape(block.caption), styles["soft"]), Spacer(1, 6)]
+            parts = [_gallery(block, width, styles), Text(escape(block.caption), styles["soft"]), Spacer(1, 6)]
+            return [KeepTogether(parts)] if len(block.pictures) <= 4 * block.columns else parts
         case Figure():
-            shown = min(width, block.width * 72, (height - 60) * block.width / block.height)
-            picture = _image(block.png, shown, shown * block.height / block.width)
+            picture = _image(block.png, *_size(block, width, height))
             return [KeepTogether([picture, Text(escape(block.caption), styles["soft"]), Spacer(1, 6)])]
 
 
@@ -129,7 +151,7 @@ def _table(table: Table, width: float, styles):
 
     def cell(i: int, value: Cell, head: bool = False):
         if isinstance(value, Picture):
-            return _image(value.png, widths[i] - 6, widths[i] - 6)
+            return _image(value.png, *[min(widths[i] - 6, CELL_PICTURE)] * 2)
         style = ("head" if head else "cell") if i in table.text_columns else ("headnumber" if head else "number")
         return Text(escape(value).replace("\n", "<br/>"), styles[style])
 

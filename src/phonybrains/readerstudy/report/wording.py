@@ -31,6 +31,11 @@ def as_share(finding: Finding | None, *, with_n: bool = False) -> str:
     return f"{text} [{finding.n}]" if with_n else text
 
 
+def as_rounded(finding: Finding) -> str:
+    """`63 % [40]`."""
+    return NONE if finding.value is None else f"{100 * finding.value:.0f}\u00a0% [{finding.n}]"
+
+
 def as_number(finding: Finding | None, digits: int = 2) -> str:
     """`0.63 (0.46 to 0.77)`."""
     if finding is None or finding.value is None:
