@@ -14,8 +14,8 @@ import pytest
 from phonybrains.readerstudy.store import open_store
 from phonybrains.readerstudy.study import Study
 from study_accessibility import faults, focus_faults
+from study_browser import CHROMIUM, Served, chromium, serving, wait_until
 from study_files import make_study
-from study_server import CHROMIUM, Served, chromium, serving
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: chromium)")
@@ -81,7 +81,7 @@ def ready(page: Any, number: int | None = None) -> None:
     """Wait until an image is shown and an answer can be given."""
     wanted = str(number or r"\d+")
     page.locator("#count", has_text=re.compile(rf"^Image {wanted} of")).wait_for()
-    page.wait_for_function("!document.getElementById('answer').inert && !document.getElementById('answer').hidden")
+    wait_until(page, "document.querySelector('#answer:not([hidden])')?.inert === false")
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
@@ -448,6 +448,8 @@ def test_pages_are_accessible(served: Served, link: str, new_page: Any, scheme: 
     for name, path in {"instructions": "/instructions", "message": "/join/" + "x" * 43}.items():
         page.goto(served.base + path)
         found[name], found[f"{name}, focus"] = faults(page), focus_faults(page)[1]
+        if name == "instructions":
+            assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 1, "printed on one sheet"
         shoot(page, f"{name}-{scheme}")
     assert {name: bad for name, bad in found.items() if bad} == {}
     assert page.goto(served.base + "/read") is not None

@@ -24,7 +24,8 @@ export class AnswerForm {
 
   get value() {
     const call = this.form.elements.call.value || null;
-    return { call, confidence: this.confidence, description: this.text.value };
+    const description = this.text.value.replaceAll("\0", "");
+    return { call, confidence: this.confidence, description: description.toWellFormed?.() ?? description };
   }
 
   fill({ call = null, confidence = null, description = "" } = {}) {

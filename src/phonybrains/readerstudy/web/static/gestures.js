@@ -15,8 +15,8 @@ export function listenTo(viewer, { marking, onTap }) {
   };
 
   canvas.addEventListener("pointerdown", (event) => {
-    event.preventDefault(); // no text selection, no drag of the page; the focus is set by hand
-    canvas.focus({ preventScroll: true });
+    event.preventDefault(); // no text selection, no drag of the page; and so the focus is set by hand
+    canvas.parentElement.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, place(event));
     if (pointers.size === 1) {

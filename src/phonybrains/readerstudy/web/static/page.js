@@ -19,12 +19,13 @@ export function say(text) {
   element("live").textContent = text;
 }
 
-export function showTrouble(status, sentence) {
-  const text =
-    status === 0 ? "The server cannot be reached." : status === 507 ? "The server's disk is full." : sentence || "The server is busy.";
-  const all = `${text} What you entered is kept in this browser and is sent again by itself.`;
-  if (element("trouble").hidden) say(all);
-  element("trouble-text").textContent = all;
+const REASONS = { 0: "The server cannot be reached.", 429: "The server asks for a moment.", 507: "The server's disk is full." };
+
+export function showTrouble(status) {
+  const reason = REASONS[status] ?? "The server is busy.";
+  const text = `${reason} What you entered is kept in this browser and is sent again by itself.`;
+  if (element("trouble").hidden) say(text);
+  element("trouble-text").textContent = text;
   element("trouble").hidden = false;
 }
 

@@ -32,10 +32,10 @@ let busy = true; // no answer is taken now
 let marking = false;
 const prefetched = new Map();
 
-server.onWait = (status, sentence) => {
+server.onWait = (status) => {
   if (status === 423) page.cover("The study is paused.", "What you entered is kept. This page goes on by itself.");
   else if (status === null) (page.uncover(), page.hideTrouble());
-  else page.showTrouble(status, sentence);
+  else page.showTrouble(status);
 };
 
 async function enter(state) {
@@ -132,6 +132,7 @@ async function submit() {
 /** Show one of: the answer form, the feedback after a practice image, the end. */
 function setPart(name) {
   for (const part of ["answer", "feedback", "complete"]) element(part).hidden = part !== name;
+  for (const tools of document.querySelectorAll(".tools")) tools.hidden = name === "complete";
   if (name !== "answer") element(name).focus({ preventScroll: true });
   if (name === "feedback") say(`${element("truth").textContent} ${element("said").textContent}`);
 }
@@ -150,17 +151,23 @@ async function attempt(work) {
 }
 
 function refused(error) {
+  busy = true;
+  const kept = "What you entered is kept in this browser.";
   if (error.status === 401) {
-    page.cover("You are signed out.", "The study may be open on another device. To go on here, open your link again. What you entered is kept in this browser.");
+    page.cover("You are signed out.", `The study may be open on another device. To go on here, open your link again. ${kept}`);
+  } else if (error.status === 403) {
+    page.cover("Please load this page again.", kept);
   } else if (error.status === 404 || error.status === 409) {
-    if (error.status === 409 && current) forgetDraft(current.id);
-    setTimeout(load, 300); // answered elsewhere: see where the reader is now
+    if (error.status === 409 && current) forgetDraft(current.id); // answered elsewhere: the first answer stands
+    setTimeout(load, 1000);
   } else if (error.status === 410) {
     page.cover("This reading is closed.", error.message || "Please ask the person who invited you.");
+  } else if (error.status) {
+    busy = element("answer").inert = false;
+    form.problem.textContent = `This cannot be saved: ${error.message || error.status} Please change it.`;
   } else {
-    page.cover("Something went wrong.", `${error.message || error} Please reload the page; what you entered is kept in this browser.`);
+    page.cover("Something went wrong.", `${error} Please load the page again. ${kept}`);
   }
-  busy = true;
 }
 
 function setMarking(on) {

@@ -14,7 +14,7 @@ export class Refused extends Error {
 export class Server {
   constructor(csrf) {
     this.csrf = csrf;
-    this.onWait = () => {}; // (status or 0, sentence) when a request has to wait, (null) when it got through
+    this.onWait = () => {}; // (status or 0) when a request has to wait, (null) when it got through
     this.waiting = new Set();
     addEventListener("online", () => this.wake());
   }
@@ -29,12 +29,11 @@ export class Server {
   }
 
   async image(id) {
-    const response = await this.#send(`/api/presentations/${id}/image`);
-    return new Int16Array(await response.arrayBuffer());
+    return new Int16Array(await this.#send((response) => response.arrayBuffer(), `/api/presentations/${id}/image`));
   }
 
   draft(id, answer, signal) {
-    return this.#send(`/api/presentations/${id}/draft`, "PUT", answer, signal);
+    return this.#send(() => null, `/api/presentations/${id}/draft`, "PUT", answer, signal);
   }
 
   answer(id, answer) {
@@ -42,37 +41,38 @@ export class Server {
   }
 
   finish() {
-    return this.#send("/api/finish", "POST", {});
+    return this.#json("/api/finish", "POST", {});
   }
 
-  async #json(path, method, body) {
-    return (await this.#send(path, method, body)).json();
+  #json(path, method, body) {
+    return this.#send((response) => response.json(), path, method, body);
   }
 
-  async #send(path, method = "GET", body = undefined, signal = undefined) {
+  /** Send until there is an answer, and `read` it; a connection that breaks off while it is read counts as none. */
+  async #send(read, path, method = "GET", body = undefined, signal = undefined) {
     const options = { method, signal, cache: "no-store", credentials: "same-origin", redirect: "error" };
     options.headers = method === "GET" ? {} : { "Content-Type": "application/json", "X-CSRF-Token": this.csrf };
     if (body !== undefined) options.body = JSON.stringify(body);
     for (let wait = FIRST_WAIT, waited = false; ; wait = Math.min(wait * 2, LONGEST_WAIT)) {
       let status = 0;
-      let sentence = "";
       let least = 0;
       try {
         const response = await fetch(path, options);
         if (response.ok) {
+          const answer = await read(response);
           if (waited) this.onWait(null);
-          return response;
+          return answer;
         }
         status = response.status;
         least = Number(response.headers.get("Retry-After")) * 1000 || 0;
-        sentence = await errorOf(response);
+        const passing = status === 423 || status === 429 || status >= 500;
+        if (!passing) throw new Refused(status, await errorOf(response));
       } catch (error) {
+        if (error instanceof Refused) throw error;
         if (signal?.aborted) throw error;
       }
-      const passing = status === 0 || status === 423 || status === 429 || status >= 500;
-      if (!passing) throw new Refused(status, sentence);
       waited = true;
-      this.onWait(status, sentence);
+      this.onWait(status);
       await this.#pause(Math.min(Math.max(wait, least), 60000), signal);
     }
   }
