@@ -1,4 +1,4 @@
-"""`phonybrains study import-answers`: answers from paper forms or another tool; and published counts, put to the test."""
+"""`phonybrains study import-answers`: answers from paper forms or another tool, and published counts to check."""
 
 from __future__ import annotations
 

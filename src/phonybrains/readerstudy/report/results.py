@@ -99,7 +99,7 @@ def roc(analysis: Analysis) -> list[Block]:
     rows = tuple((f.reader if f.quantity == "AUC" else f.quantity.split(", ")[-1], f.modality, f.arm, as_number(f, 3),
                   str(f.n), as_p(f.p), f.method) for f in areas)  # fmt: skip
     blocks.append(Table(("Reader", "Modality", "Arm", "AUC", "images", "p against 0.5", "method"), rows,
-                        "Areas with intervals.", (1.4, 0.8, 1, 1.9, 0.7, 0.9, 2.8), (0, 1, 2, 6)))  # fmt: skip
+                        "Areas with intervals.", (1.4, 0.9, 0.9, 1.9, 0.9, 0.9, 2.8), (0, 1, 2, 6)))  # fmt: skip
     if len(analysis.readers) < 3:
         blocks.append(Note("Fewer than three readers: only the analysis with fixed readers is given."))
     return blocks
