@@ -449,7 +449,8 @@ def test_pages_are_accessible(served: Served, link: str, new_page: Any, scheme: 
         page.goto(served.base + path)
         found[name], found[f"{name}, focus"] = faults(page), focus_faults(page)[1]
         if name == "instructions":
-            assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 1, "printed on one sheet"
+            sheets = [re.findall(rb"/Type\s*/Page\b", page.pdf(format=paper)) for paper in ("A4", "Letter")]
+            assert [len(sheet) for sheet in sheets] == [1, 1], "one page when printed"
         shoot(page, f"{name}-{scheme}")
     assert {name: bad for name, bad in found.items() if bad} == {}
     assert page.goto(served.base + "/read") is not None
