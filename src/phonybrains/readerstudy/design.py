@@ -63,9 +63,10 @@ def design_study(
     number_of_repeats(config, sum(choice.role == "test" for choice in choices))
     cases, more = encode_cases(choices, config)
     leakage = check_leakage(cases, config)
-    protocol = freeze(config, cases, origins, leakage, [*warnings, *more, *leakage["warnings"]])
     with publish(out, record) as draft:
-        _write_study(draft, cases, protocol)
+        _write_cases(draft, cases)
+        protocol = freeze(draft, config, cases, origins, leakage, [*warnings, *more, *leakage["warnings"]])
+        write_protocol(draft, protocol)
         record.results.update(cases=len(cases), hash=protocol["hash"], warnings=protocol["warnings"])
     if show:
         _show(out, protocol)
@@ -157,14 +158,13 @@ def _seed(config: StudyConfig) -> int:
     return config.seed
 
 
-def _write_study(draft: Path, cases: Sequence[EncodedCase], protocol: dict[str, Any]) -> None:
+def _write_cases(draft: Path, cases: Sequence[EncodedCase]) -> None:
     (draft / "images").mkdir()
     for encoded in cases:
         path = draft / encoded.case.file_name
         path.write_bytes(image_bytes(encoded.image))
         os.utime(path, (MODIFIED, MODIFIED))
     write_cases(draft / CASES_NAME, [encoded.case for encoded in cases])
-    write_protocol(draft, protocol)
 
 
 def _sources(origins: Iterable[dict[str, Any]]) -> Iterable[dict[str, str]]:

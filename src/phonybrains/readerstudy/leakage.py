@@ -7,6 +7,7 @@ distribution of the largest difference under shuffled truth. [Westfall & Young 1
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -30,6 +31,7 @@ REMEDIES = {
     "background": "--same-history floor:16",
     "darkest level": "--same-history floor:16",
     "blocking": "--same-history jpeg:75",
+    "steps of JPEG": "--same-history jpeg:75",
     "grey levels": "--same-history blur:0.5",
     "comb of grey levels": "--same-history blur:0.5",
     "missing grey level": "--same-history blur:0.5",
@@ -37,7 +39,6 @@ REMEDIES = {
     "resampling": "--same-history resize:200",
     "position in the order of files": "--seed with another number",
 }
-STORED = ("size of the file", "slope", "intercept", "height", "width", "position in the order of files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +98,13 @@ def _encoding_of(shown: Sequence[EncodedCase]) -> list[Features]:
     gaps = [missing_levels(encoded.image) for encoded in shown]
     every = set().union(*gaps)
     common = sorted(level for level in every if sum(level in gap for gap in gaps) > 1)
+    darkest = _darkest_levels(shown)
     positions = {encoded.case.case_id: i for i, encoded in enumerate(sorted(shown, key=lambda e: e.case.case_id))}
     return [
         encoding_features(encoded.image)
         | {f"missing grey level {level}": float(level in gap) for level in common}
         | {
+            "darkest level": dark,
             "size of the file": float(len(image_bytes(encoded.image))),
             "height": float(encoded.image.shape[0]),
             "width": float(encoded.image.shape[1]),
@@ -109,7 +112,20 @@ def _encoding_of(shown: Sequence[EncodedCase]) -> list[Features]:
             "intercept": encoded.case.intercept,
             "position in the order of files": float(positions[encoded.case.case_id]),
         }
-        for encoded, gap in zip(shown, gaps, strict=True)
+        for encoded, gap, dark in zip(shown, gaps, darkest, strict=True)
+    ]
+
+
+def _darkest_levels(shown: Sequence[EncodedCase]) -> list[float]:
+    """Each image's darkest level where a third of its modality's share it; else that of most.
+
+    A level that many share comes from storing; where noise lies in the background it varies from image to image.
+    """
+    levels = [(encoded.case.modality, int(encoded.image.min())) for encoded in shown]
+    counts, sizes = Counter(levels), Counter(modality for modality, _ in levels)
+    most = {modality: max((n, level) for (m, level), n in counts.items() if m == modality)[1] for modality in sizes}
+    return [
+        float(level if 3 * counts[modality, level] >= sizes[modality] else most[modality]) for modality, level in levels
     ]
 
 

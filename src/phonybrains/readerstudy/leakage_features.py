@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.fft import dctn
 
 Image = NDArray[np.int16]
 Profile = NDArray[np.float64]
@@ -20,12 +21,16 @@ FRAME, FRAME_CAP, EDGE = 2, 8, 8  # pixels
 BINS = 256  # of the spectra, whatever the image's size
 STEADY = 6.0  # expected pixels of a grey level; fewer can be none by chance (e⁻⁶)
 NOISE_PEAK, GRID_PEAK, COMB_PEAK, LEVELS_MISSING = 2.3, 3.8, 6.0, 0.03  # what no stored image of ours exceeds
+QUANTIZERS, FEW, JPEG_STEPS = range(2, 25), 24, 0.5
+LOW_FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (0, 3), (3, 0))
 TINY = 1e-9
 
 
 def encoding_features(image: Image) -> Features:
     """Traces of storing: frame, background, grey levels, clipping, blocks of JPEG, resampling."""
-    return {**_frame(image), **_levels(image), "blocking": _blocking(image), **_resampling(image)}
+    copied = sum(_copied(lines) for lines in (image, image.T))
+    traces = {"copied rows": copied, "steps of JPEG": _quantization(image), "blocking": _blocking(image)}
+    return {**_frame(image), **_levels(image), **traces, "resampling": _resampling(image)}
 
 
 def missing_levels(image: Image) -> set[int]:
@@ -63,7 +68,6 @@ def _frame(image: Image) -> Features:
         "border": float(sum(widths)),
         "thinnest border": float(min(widths)),
         "background": float(np.median(edge)),
-        "darkest level": float(image.min()),
     }
 
 
@@ -73,15 +77,16 @@ def _constant_rows(image: Image) -> int:
 
 
 def _histogram(image: Image) -> tuple[Profile, Profile]:
-    """Pixels of each grey level, and how many its neighbours let expect (mean or median, the smaller)."""
+    """Pixels of each grey level, and how many its neighbours let expect: the mean below or above, the smaller."""
     histogram = np.bincount((image.astype(np.int32) - int(image.min())).ravel()).astype(np.float64)
-    half = max(4, len(histogram) // 64)
+    half = max(4, len(histogram) // 128)
     if len(histogram) < 2 * half + 3:
         return histogram, np.zeros_like(histogram)
-    inner = histogram[1:-1]  # the ends hold what was clipped
-    mean = (ndimage.uniform_filter1d(inner, 2 * half + 1, mode="reflect") * (2 * half + 1) - inner) / (2 * half)
-    median = ndimage.median_filter(inner, 9, mode="reflect") if half == 4 else mean
-    return histogram, np.concatenate([[0], np.minimum(mean, median), [0]])
+    sums = np.concatenate([np.zeros(half + 1), np.cumsum(histogram[1:-1]), np.zeros(half)])  # the ends may be clipped
+    sums[-half:] = sums[-half - 1]
+    means = (sums[half:] - sums[:-half]) / half  # of the levels i - half … i - 1 of the inner ones
+    inner = len(histogram) - 2
+    return histogram, np.concatenate([[0], np.minimum(means[:inner], means[half + 1 : half + 1 + inner]), [0]])
 
 
 def _levels(image: Image) -> Features:
@@ -126,15 +131,30 @@ def _blocking(image: Image) -> float:
     return float(max(0.0, aligned - 0.05, anywhere - 0.3))
 
 
-def _resampling(image: Image) -> Features:
-    """Traces that repeat over the image: copied rows, and peaks of the third difference off and on a grid of 8."""
+def _quantization(image: Image) -> float:
+    """How strongly the coefficients of aligned 8 × 8 blocks lie on multiples of one number, as JPEG leaves them.
+
+    The mean over low frequencies of the largest mean of cos 2πc/q over q; blocks with clipped values are left out.
+    """
+    values = image[: image.shape[0] // 8 * 8, : image.shape[1] // 8 * 8].astype(np.float64)
+    blocks = values.reshape(values.shape[0] // 8, 8, -1, 8).swapaxes(1, 2).reshape(-1, 8, 8)
+    inside = (blocks.min(axis=(1, 2)) > values.min()) & (blocks.max(axis=(1, 2)) < values.max())
+    coefficients = np.asarray(dctn(blocks[inside], axes=(1, 2), norm="ortho"))
+    strengths = []
+    for u, v in LOW_FREQUENCIES:
+        sizes = np.abs(coefficients[:, u, v])
+        far = ((q, sizes[sizes > 0.75 * q]) for q in QUANTIZERS)
+        strengths.append(max((np.cos(2 * np.pi * c / q).mean() for q, c in far if len(c) >= FEW), default=0.0))
+    mean = float(np.mean(strengths))
+    return 0.2 * (mean // 0.2) if mean > JPEG_STEPS else 0.0  # in steps, as the rest is the image's own
+
+
+def _resampling(image: Image) -> float:
+    """Peaks of the third difference's spectrum: off the eighths, where JPEG and decoders have theirs, or high at ½."""
     power = _line_spectrum(_inside(image))
     eighths = np.arange(BINS // 8, BINS // 2 + 1, BINS // 8)
     off = np.delete(power, np.concatenate([eighths + k for k in range(-3, 4)]).clip(0, BINS // 2))[8:]
-    return {
-        "copied rows": sum(_copied(lines) for lines in (image, image.T)),
-        "resampling": max(0.0, float(off.max()) - NOISE_PEAK) + max(0.0, _peak(power, 2) - GRID_PEAK),
-    }
+    return max(0.0, float(off.max()) - NOISE_PEAK) + max(0.0, _peak(power, 2) - GRID_PEAK)
 
 
 def _copied(image: Image) -> float:

@@ -43,7 +43,7 @@ def presentations(study: Study, reader: str) -> list[Presentation]:
     tests = study.of_role("test")
     shown: list[Shown] = [(case, "test") for block in draw_blocks(tests, stratum, config.block, rng) for case in block]
     _spread_checks(shown, _shuffled(study.of_role("check"), rng), rng)
-    _insert_repeats(shown, number_of_repeats(config, len(tests)), config.repeats.gap, rng)
+    _insert_repeats(shown, number_of_repeats(config, len(tests)), max(1, config.repeats.gap), rng)
     return [Presentation(position, case.case_id, kind) for position, (case, kind) in enumerate(training + shown, 1)]
 
 
