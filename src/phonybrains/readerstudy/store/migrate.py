@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from alembic import command
@@ -53,27 +55,33 @@ def migrate(engine: Engine, url: URL, clock: Clock) -> str | None:
     path = sqlite_path(url)
     if path is not None and found is not None:
         back_up(path, path.with_name(f"{path.name}.{clock.now()[:19].replace(':', '-')}.{found}.backup"))
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        if path is None:  # two that start at once: the second waits, and finds nothing left to do
+    upgrade(engine, "head")
+    return found
+
+
+def upgrade(engine: Engine, revision: str) -> None:
+    """Run the migrations up to a revision, all of them or none."""
+    with engine.execution_options(writes=True).begin() as connection:
+        if connection.dialect.name != "sqlite":  # two that start at once: the second waits, and finds nothing to do
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('phonybrains migration'))"))
         config = _config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    return found
+        command.upgrade(config, revision)
 
 
 def back_up(path: Path, copy: Path) -> None:
     """Copy an SQLite database as it stands, whole. Raises StudyError, and leaves nothing, if that fails."""
+    failed = f"{copy}: the backup failed (%s). Make room for it; the database was left as it was."
     try:
-        source, target = sqlite3.connect(path), sqlite3.connect(copy)
-        try:
+        os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise StudyError(failed % error.strerror) from None
+    try:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
-        finally:
-            source.close()
-            target.close()
     except sqlite3.Error as error:
-        copy.unlink(missing_ok=True)
-        raise StudyError(f"{copy}: the backup failed ({error}). Make room; the database was left as it was.") from None
+        copy.unlink()
+        raise StudyError(failed % error) from None
 
 
 def _config() -> Config:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
 from sqlalchemy import URL, Engine, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ...errors import StudyError
 from ..study import DATABASE_NAME, Study
@@ -101,7 +102,7 @@ def _enter_study(study: Study, engine: Engine, clock: Clock) -> None:
         "created_at": clock.now(),
         "paused": False,
     }
-    with engine.execution_options(writes=True).begin() as connection:
+    with suppress(IntegrityError), engine.execution_options(writes=True).begin() as connection:  # another was quicker
         if connection.execute(select(t.study.c.id)).first() is None:
             connection.execute(t.study.insert(), values)
 

@@ -1,0 +1,170 @@
+"""Databases of other versions: older ones are copied and brought up to date, newer and foreign ones left alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, text
+
+from phonybrains.errors import StudyError
+from phonybrains.readerstudy.order import presentations
+from phonybrains.readerstudy.store import Clock, audit, open_store
+from phonybrains.readerstudy.store.database import connect, parse_url
+from phonybrains.readerstudy.store.migrate import known_revisions, upgrade
+from phonybrains.readerstudy.store.tables import metadata
+from phonybrains.readerstudy.study import Study
+from study_files import make_study
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+BACKUP = "answers.db.2026-01-31T12-00-00.0001.backup"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return Study.open(make_study(tmp_path_factory.mktemp("study")))
+
+
+def write_first_version(engine: Engine, study: Study) -> None:
+    """A database as the first version left it: one reader, invited, with one answer."""
+    upgrade(engine, "0001")
+    at = "2026-01-31T11:00:00.000+00:00"
+    first = presentations(study, "reader 1")[0]
+    said = {"call": "real", "confidence": 60, "description": "old", "marks": "[]", "seconds": 2.0, "answered_at": at}
+    added = audit.entry_after(audit.BEFORE_ALL, at, "reader added", "reader 1", {"planned": True, "source": "invited"})
+    details = {"position": 1, "case_id": first.case_id, **said}
+    answered = audit.entry_after(added, at, "answer", "reader 1", details)
+    rows = {
+        "study": {"id": 1, "protocol_hash": study.hash, "name": "x", "created_at": at, "paused": False},
+        "reader": {"id": 1, "name": "reader 1", "added_at": at},
+        "presentation": {"id": "a" * 32, "reader_id": 1, "position": 1, "case_id": first.case_id, "kind": first.kind},
+        "answer": {"presentation_id": "a" * 32, **said},
+    }
+    with engine.execution_options(writes=True).begin() as connection:
+        for table, row in rows.items():
+            names = ", ".join(row)
+            connection.execute(text(f"INSERT INTO {table} ({names}) VALUES (:{names.replace(', ', ', :')})"), row)
+        for entry in (added, answered):
+            row = {name: getattr(entry, name) for name in audit.Entry.__slots__}
+            connection.execute(metadata.tables["audit"].insert(), row)
+
+
+@pytest.fixture
+def old(study: Study, tmp_path: Path) -> Path:
+    """The file of such a database."""
+    engine = connect(parse_url(f"sqlite:///{tmp_path / 'answers.db'}"))
+    write_first_version(engine, study)
+    engine.dispose()
+    return tmp_path / "answers.db"
+
+
+def query(path: Path, statement: str) -> list[tuple]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(statement).fetchall()
+    finally:
+        connection.close()
+
+
+def test_migrations_lead_to_the_tables_the_code_uses(tmp_path: Path):
+    """After all migrations the database has exactly the tables that `tables.py` describes."""
+    engine = connect(parse_url(f"sqlite:///{tmp_path / 'answers.db'}"))
+    upgrade(engine, "head")
+    with engine.connect() as connection:
+        options = {"version_table": "phonybrains_version", "compare_type": True}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
+    engine.dispose()
+
+
+def test_an_older_database_is_copied_and_brought_up_to_date(study: Study, old: Path):
+    """The answers are there with what is new, the log goes on from the old one, and the copy is as it was before."""
+    with open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON)) as store:
+        assert [(a.reader, a.call, a.description) for a in store.answers()] == [("reader 1", "real", "old")]
+        assert [(r.name, r.source) for r in store.readers()] == [("reader 1", "invited")]
+        assert [entry.event for entry in store.audit()] == ["reader added", "answer", "migrated"]
+        store.verify_audit()
+        assert store.notices == [
+            "The database was of an older version (0001) and was brought up to date; a copy of it lies beside it."
+        ]
+    assert sorted(p.name for p in old.parent.glob("*.backup")) == [BACKUP]
+    assert query(old.with_name(BACKUP), "SELECT version_num FROM phonybrains_version") == [("0001",)]
+    assert query(old.with_name(BACKUP), "SELECT description FROM answer") == [("old",)]
+    with open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON)) as store:
+        assert store.notices == []
+    assert len(list(old.parent.glob("*.backup"))) == 1
+
+
+def test_reading_an_older_database_migrates_it_too(study: Study, old: Path):
+    """The analysis of answers of an older version needs no server in between."""
+    with open_store(study, f"sqlite:///{old}", read_only=True, clock=Clock(lambda: NOON)) as store:
+        assert len(store.answers()) == 1
+    assert old.with_name(BACKUP).exists()
+
+
+def test_a_newer_database_is_left_alone(study: Study, old: Path):
+    """A revision from the future is refused by name, and not a byte changes."""
+    connection = sqlite3.connect(old)
+    connection.execute("UPDATE phonybrains_version SET version_num = '9999'")
+    connection.commit()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    before = old.read_bytes()
+    for read_only in (False, True):
+        with pytest.raises(StudyError, match=r"newer phonybrains \(revision 9999; this one knows 0002\)"):
+            open_store(study, f"sqlite:///{old}", read_only=read_only)
+    assert old.read_bytes() == before
+    assert list(old.parent.glob("*.backup")) == []
+
+
+def test_a_migration_that_fails_leaves_the_old_database(study: Study, old: Path):
+    """If the last step fails, the steps before it are undone as well, and the message names the file."""
+    connection = sqlite3.connect(old)
+    connection.execute("CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT 1; END")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StudyError, match=r"answers\.db: .*audit_no_delete"):
+        open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON))
+    assert query(old, "SELECT version_num FROM phonybrains_version") == [("0001",)]
+    assert "source" not in [row[1] for row in query(old, "PRAGMA table_info(reader)")]
+    assert old.with_name(BACKUP).exists()
+
+
+def test_without_a_backup_nothing_is_migrated(study: Study, old: Path):
+    """If the copy cannot be made, the database stays as it was."""
+    old.with_name(BACKUP).mkdir()
+    with pytest.raises(StudyError, match="the backup failed"):
+        open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON))
+    assert query(old, "SELECT version_num FROM phonybrains_version") == [("0001",)]
+
+
+def test_a_clock_behind_an_older_database_stops_before_the_backup(study: Study, old: Path):
+    """With the clock wrong, not even the copy is made."""
+    with pytest.raises(StudyError, match="Set the clock right"):
+        open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON.replace(hour=10)))
+    assert list(old.parent.glob("*.backup")) == []
+
+
+def test_foreign_files_are_refused(study: Study, tmp_path: Path):
+    """A database of something else, and a file that is none, are refused by name and stay as they are."""
+    other = tmp_path / "other.db"
+    connection = sqlite3.connect(other)
+    connection.execute("CREATE TABLE recipes (name TEXT)")
+    connection.commit()
+    connection.close()
+    (tmp_path / "text.db").write_text("no database at all, but long enough to be looked at\n" * 20)
+    for name, message in (("other.db", "holds other tables"), ("text.db", "file is not a database")):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(StudyError, match=rf"{name}: .*{message}"):
+            open_store(study, f"sqlite:///{tmp_path / name}")
+        if name == "text.db":
+            assert (tmp_path / name).read_bytes() == before
+    assert query(other, "SELECT name FROM sqlite_master") == [("recipes",)]
+
+
+def test_revisions_are_in_order():
+    """The revisions lead from one to the next."""
+    assert known_revisions() == ["0001", "0002"]
