@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter, validators
 
@@ -49,6 +49,47 @@ def design(
                                  same_history=same_history and tuple(same_history))  # fmt: skip
     design_study(synthetic, real, out, settings)
     print(f"Next: phonybrains study serve {out}")
+
+
+@study_app.command(sort_key=2)
+def power(
+    *,
+    preset: str = "controlled",
+    config: Path | None = None,
+    readers: Whole | None = None,
+    phony: Whole | None = None,
+    real: Whole | None = None,
+    arms: Whole = 1,
+    question: Literal["difference", "equivalence"] | None = None,
+    power: Share = 0.8,
+    effect: Share = 0.1,
+    correlation: float = 0.4,
+    reader_sd: float = 0.05,
+) -> None:
+    """Print what a plan can find, and how many readers and cases a question needs.
+
+    Args:
+        preset: controlled or paper, as for design.
+        config: TOML file laid over the preset, as for design.
+        readers: How many readers, instead of the plan's.
+        phony: How many phony test cases from each synthetic set, instead of the plan's.
+        real: How many real controls, instead of the plan's.
+        arms: How many synthetic sets.
+        question: What is to be shown: that readers do better than chance, or that they do not, within plan.margin.
+        power: How often it is to be shown, where it is so.
+        effect: How far from chance the primary figure is thought to lie.
+        correlation: Of two readers' results over the same cases.
+        reader_sd: Standard deviation of the readers' true results.
+    """
+    from .readerstudy.config import load_study_config
+    from .readerstudy.power import Assumed, print_power, study_power
+
+    given: dict[str, Any] = {"readers": readers and tuple(f"reader {i}" for i in range(1, readers + 1))}
+    settings = load_study_config(preset, config, **given)
+    numbers = {"synthetic": phony and {"any": phony}, "real": real and {"any": real}}
+    settings = settings.model_copy(update={name: number for name, number in numbers.items() if number})
+    assumed = Assumed(effect, correlation, reader_sd)
+    print_power(study_power(settings, arms=arms, question=question, power=power, assumed=assumed))
 
 
 @study_app.command(sort_key=3)
@@ -118,3 +159,34 @@ def import_answers(
     if study is not None and table is not None:
         import_answers(study, table, database=database)
     return int(bool(contradictions))
+
+
+@study_app.command(sort_key=6)
+def simulate(
+    study: Path,
+    /,
+    *,
+    readers: Whole = 5,
+    d_prime: float = 1.0,
+    criterion: float = 0.0,
+    unclear: float = 0.05,
+    fatigue: float = 0.0,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    database: str | None = None,
+) -> None:
+    """Let simulated readers read a study, for a rehearsal; the report says that they are simulated.
+
+    Args:
+        study: The folder of a study.
+        readers: How many.
+        d_prime: How far apart phony and real look to them, in standard deviations; 0 is guessing.
+        criterion: Their leaning: above 0 they are slow to say phony.
+        unclear: Share of answers that are unclear.
+        fatigue: Loss of d' from the first image to the last.
+        seed: Start of the random numbers.
+        database: Where answers are kept, if not in the study's folder.
+    """
+    from .readerstudy.simulate import Skill, simulate_study
+
+    skill = Skill(d_prime=d_prime, criterion=criterion, unclear=unclear, fatigue=fatigue)
+    simulate_study(study, readers=readers, skill=skill, seed=seed, database=database)
