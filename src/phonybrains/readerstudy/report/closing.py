@@ -94,7 +94,7 @@ def checklist() -> list[Block]:
                   "STARD-AI's by section, not by their numbers. It helps to fill in the official forms and does "
                   "not replace "
                   "them."),
-        Table(("Guideline", "item", "topic", "here", "where"), rows, "", (1.2, 0.9, 3, 1.2, 3), (0, 1, 2, 3, 4)),
+        Table(("Guideline", "item", "topic", "here", "where"), rows, "", (1.2, 1.1, 3, 1.2, 3), (0, 1, 2, 3, 4)),
     ]  # fmt: skip
 
 
@@ -142,7 +142,9 @@ def _chain(record: Mapping[str, Any], depth: int = 0, name: str = "", sha256: st
             yield "\u2003" * depth + "source", name, sha256[:12], ""
         return
     config = record.get("config") or {}
-    settings = ", ".join(f"{key} = {value}" for key, value in config.items() if not isinstance(value, dict | list))
+    settings = ", ".join(
+        f"{key} = {value}" for key, value in config.items() if key != "seed" and not isinstance(value, dict | list)
+    )
     seed = record.get("seed")
     shown = f"seed {seed}; {settings}" if seed is not None and depth else settings
     versions = ", ".join(f"{key} {value}" for key, value in (record.get("versions") or {}).items()

@@ -79,7 +79,7 @@ def _agreement_table(found: Sequence[Finding], caption: str) -> Table:
         own = {column(f): f for f in found if (f.reader, f.modality) == (readers, modality)}
         cells = [as_share(own.get(name)) if name == "agreement" else as_number(own.get(name)) for name in names]
         rows.append((readers, modality, *cells, str(max(f.n for f in own.values()))))
-    widths = (1.5, 1.0, *[1.9] * len(names), 0.5)
+    widths = (1.4, 0.95, *(2.3 if name == "agreement" else 1.8 for name in names), 0.5)
     return Table(("Readers", "Modality", *names, "n"), tuple(rows), caption, widths, (0, 1))
 
 

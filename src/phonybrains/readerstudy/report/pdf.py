@@ -126,7 +126,12 @@ def _flow(block: Block, width: float, height: float, styles) -> list:
             return [Text(escape(item), styles["text"], bulletText="•") for item in block.items]
         case Table():
             caption = [Text(escape(block.caption), styles["caption"])] if block.caption else []
-            return [CondPageBreak(70), *caption, _table(block, width, styles), Spacer(1, 8)]
+            return [
+                CondPageBreak(50 + 14 * min(len(block.rows), 8)),
+                *caption,
+                _table(block, width, styles),
+                Spacer(1, 8),
+            ]
         case Gallery():
             parts = [_gallery(block, width, styles), Text(escape(block.caption), styles["soft"]), Spacer(1, 6)]
             return [KeepTogether(parts)] if len(block.pictures) <= 4 * block.columns else parts
