@@ -24,6 +24,7 @@ from .leakage_features import Features, encoding_features, image_statistics, mis
 from .order import keyed_generator
 
 LEVEL, SHUFFLES, FEWEST = 0.05, 9999, 6
+POSITION = "position in the order of files"
 SAME_IMPORT = "import both sets the same way"
 REMEDIES = {
     "border": "--same-history frame:8",
@@ -37,7 +38,7 @@ REMEDIES = {
     "missing grey level": "--same-history blur:0.5",
     "copied rows": "--same-history resize:200",
     "resampling": "--same-history resize:200",
-    "position in the order of files": "--seed with another number",
+    POSITION: "--seed with another number",
 }
 
 
@@ -110,22 +111,24 @@ def _encoding_of(shown: Sequence[EncodedCase]) -> list[Features]:
             "width": float(encoded.image.shape[1]),
             "slope": encoded.case.slope,
             "intercept": encoded.case.intercept,
-            "position in the order of files": float(positions[encoded.case.case_id]),
+            POSITION: float(positions[encoded.case.case_id]),
         }
         for encoded, gap, dark in zip(shown, gaps, darkest, strict=True)
     ]
 
 
 def _darkest_levels(shown: Sequence[EncodedCase]) -> list[float]:
-    """Each image's darkest level where a third of its modality's share it; else that of most.
+    """Each image's darkest level where 95 % of its arm share it; else that of most of its modality.
 
-    A level that many share comes from storing; where noise lies in the background it varies from image to image.
+    A level that all share comes from storing; where noise lies in the background it varies.
     """
-    levels = [(encoded.case.modality, int(encoded.image.min())) for encoded in shown]
-    counts, sizes = Counter(levels), Counter(modality for modality, _ in levels)
-    most = {modality: max((n, level) for (m, level), n in counts.items() if m == modality)[1] for modality in sizes}
+    levels = [(encoded.case.modality, encoded.case.arm, int(encoded.image.min())) for encoded in shown]
+    counts, sizes = Counter(levels), Counter((modality, arm) for modality, arm, _ in levels)
+    by_modality = Counter((modality, level) for modality, _, level in levels)
+    most = {modality: level for (modality, level), _ in reversed(by_modality.most_common())}
     return [
-        float(level if 3 * counts[modality, level] >= sizes[modality] else most[modality]) for modality, level in levels
+        float(level if counts[modality, arm, level] >= 0.95 * sizes[modality, arm] else most[modality])
+        for modality, arm, level in levels
     ]
 
 
@@ -138,7 +141,7 @@ def _tables(shown: Sequence[EncodedCase], features: Sequence[Features]) -> Itera
             chosen = [i for i in own if arm == "all" or shown[i].case.arm in (arm, "real")]
             phony = np.array([shown[i].case.truth == "phony" for i in chosen])
             if phony.any() and not phony.all():
-                names = tuple(features[chosen[0]])
+                names = tuple(name for name in features[chosen[0]] if arm == "all" or name != POSITION)
                 values = np.array([[features[i][name] for i in chosen] for name in names])
                 yield Table(modality, arm, names, values, phony)
 
