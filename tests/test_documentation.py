@@ -17,6 +17,7 @@ import phonybrains
 from phonybrains import cli
 from phonybrains.config import Config, load_config
 from phonybrains.importing.config import ImportConfig
+from phonybrains.readerstudy.config import StudyConfig, load_study_config
 from phonybrains.training.config import TrainConfig, load_train_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,7 +85,9 @@ def test_every_public_name_is_described():
         assert re.search(rf"\bpb\.{name}\b", TEXT), f"{name} is on no page"
 
 
-@pytest.mark.parametrize(("page", "kind"), [("import.md", ImportConfig), ("train.md", TrainConfig)])
+@pytest.mark.parametrize(
+    ("page", "kind"), [("import.md", ImportConfig), ("train.md", TrainConfig), ("reader-study.md", StudyConfig)]
+)
 def test_every_configuration_key_is_described(page: str, kind: type[Config]):
     """Each key of each TOML file appears in backticks on the page of its command."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
@@ -95,9 +98,13 @@ def test_every_configuration_key_is_described(page: str, kind: type[Config]):
 def test_examples_of_configuration_are_valid(page: Path, tmp_path: Path):
     """Each TOML example is accepted by the command that its page is about."""
     example = tmp_path / "example.toml"
+    loaders = {
+        "train.md": lambda: load_train_config("cpu", example),
+        "reader-study.md": lambda: load_study_config("controlled", example),
+    }
     for block in fences(page, "toml"):
         example.write_text(block, encoding="utf-8")
-        load_train_config("cpu", example) if page.name == "train.md" else load_config(ImportConfig, example)
+        loaders.get(page.name, lambda: load_config(ImportConfig, example))()
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if fences(page, "python")], ids=lambda page: page.name)

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from .model.latent_diffusion import LatentDiffusion
     from .model.share import pull_model, push_model
     from .phantom import make_phantoms
+    from .readerstudy.analyse import analyse_study
+    from .readerstudy.config import StudyConfig, load_study_config
+    from .readerstudy.design import design_study
+    from .readerstudy.import_answers import check_counts, import_answers
+    from .readerstudy.power import study_power
+    from .readerstudy.serve import serve_study
+    from .readerstudy.simulate import simulate_study
+    from .readerstudy.study import Study
     from .training.config import TrainConfig, load_train_config
     from .training.stage import train
 
@@ -42,16 +50,26 @@ __all__ = [
     "PhonyBrainsError",
     "Row",
     "SourceError",
+    "Study",
+    "StudyConfig",
     "StudyError",
     "TrainConfig",
     "TrainingError",
+    "analyse_study",
+    "check_counts",
+    "design_study",
     "fetch",
     "generate",
+    "import_answers",
     "import_images",
+    "load_study_config",
     "load_train_config",
     "make_phantoms",
     "pull_model",
     "push_model",
+    "serve_study",
+    "simulate_study",
+    "study_power",
     "train",
 ]
 
@@ -60,14 +78,24 @@ _HOMES = {
     "ImportConfig": "importing",
     "LatentDiffusion": "model.latent_diffusion",
     "Row": "imageset",
+    "Study": "readerstudy.study",
+    "StudyConfig": "readerstudy.config",
     "TrainConfig": "training.config",
+    "analyse_study": "readerstudy.analyse",
+    "check_counts": "readerstudy.import_answers",
+    "design_study": "readerstudy.design",
     "fetch": "importing.fetch",
     "generate": "generating.stage",
+    "import_answers": "readerstudy.import_answers",
     "import_images": "importing",
+    "load_study_config": "readerstudy.config",
     "load_train_config": "training.config",
     "make_phantoms": "phantom",
     "pull_model": "model.share",
     "push_model": "model.share",
+    "serve_study": "readerstudy.serve",
+    "simulate_study": "readerstudy.simulate",
+    "study_power": "readerstudy.power",
     "train": "training.stage",
 }
 
