@@ -181,13 +181,16 @@ def test_the_same_last_step_closes_the_leak(images: list[Pixels]) -> None:
     assert check_leakage(cases, config)["gate"] == "passed"
 
 
-def test_noise_is_no_leak_but_is_reported(images: list[Pixels]) -> None:
-    """Softer phony images are image statistics: the study goes on, the warning and the benchmark say it."""
+def softer(pixels: Pixels) -> Pixels:
+    """Smoothed where the head is; the background stays as it was."""
     from scipy.ndimage import gaussian_filter
 
-    found = check_leakage(
-        planted(images, lambda pixels: bytes_of(gaussian_filter(pixels.astype(np.float32), 0.8))), StudyConfig(seed=1)
-    )
+    return np.where(pixels < 16, pixels, bytes_of(gaussian_filter(pixels.astype(np.float32), 0.8))).astype(np.int16)
+
+
+def test_noise_is_no_leak_but_is_reported(images: list[Pixels]) -> None:
+    """Softer phony images are image statistics: the study goes on, the warning and the benchmark say it."""
+    found = check_leakage(planted(images, softer), StudyConfig(seed=1))
     assert found["gate"] == "passed"
     assert found["benchmark"][0]["low"] > 0.7
     assert any("sharpness" in warning or "high band" in warning for warning in found["warnings"])

@@ -23,6 +23,8 @@ def parse_history(steps: Sequence[str]) -> list[Step]:
     jpeg:75 (quality), resize:200 (pixels a side), blur:0.5 (sigma in pixels), frame:8 (pixels at the edge made black),
     floor:8 (of 255; what is darker becomes black)
 
+    A frame comes last: a step after it blurs its edge.
+
     Raises ConfigError naming the step.
     """
     return [_parse_step(text) for text in steps]
