@@ -83,15 +83,9 @@ def study_power(
         raise ConfigError(f"plan.primary = '{config.plan.primary}' needs {lacking}; "
                           "the plan has none.")  # fmt: skip
     asked: Question = question or ("equivalence" if config.plan.hypothesis == "equivalence" else "difference")
-    shares = phony / (phony + real)
 
     def arm(cases: int) -> Arm:
-        positives = min(max(1, round(cases * shares)), cases - 1)
-        value = 0.5 + (assumed.effect if asked == "difference" else 0)
-        if config.plan.primary == "auc":
-            return auc_arm(value, positives, cases - positives, assumed.correlation, assumed.reader_sd)
-        counted = cases if config.plan.primary == "accuracy" else max(1, round(cases * shares))
-        return proportion_arm(value, counted, assumed.correlation, assumed.reader_sd)
+        return _arm_of(config, cases, phony / (phony + real), asked, assumed)
 
     def reach(readers: int, cases: int, random_readers: bool) -> float:
         alpha = 1 - config.plan.level
@@ -113,6 +107,16 @@ def study_power(
         needed, tuple(_one_reader(counted, config, assumed.effect)), (),
     )  # fmt: skip
     return _with_warnings(result, counted)
+
+
+def _arm_of(config: StudyConfig, cases: int, share: float, asked: Question, assumed: Assumed) -> Arm:
+    """The variances of the primary figure with so many test cases, a share of them phony."""
+    phony = min(max(1, round(cases * share)), cases - 1)
+    value = 0.5 + (assumed.effect if asked == "difference" else 0)
+    if config.plan.primary == "auc":
+        return auc_arm(value, phony, cases - phony, assumed.correlation, assumed.reader_sd)
+    counted = cases if config.plan.primary == "accuracy" else max(1, round(cases * share))
+    return proportion_arm(value, counted, assumed.correlation, assumed.reader_sd)
 
 
 def _check(config: StudyConfig, power: float, assumed: Assumed) -> None:
