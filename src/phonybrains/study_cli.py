@@ -102,6 +102,7 @@ def serve(
     database: str | None = None,
     new_links: Flag = False,
     https: Flag = False,
+    public_url: str | None = None,
 ) -> None:
     """Show the cases to readers in their browsers, until you stop it; answers are kept from one start to the next.
 
@@ -112,10 +113,12 @@ def serve(
         database: Where answers are kept: postgresql://USER:PASSWORD@HOST/NAME, or a SQLite file in the study's folder.
         new_links: Print new invitations for readers who have not finished; their old ones end.
         https: The server stands behind a proxy that speaks HTTPS.
+        public_url: How the links begin, e.g. https://study.example.org.
     """
     from .readerstudy.serve import serve_study
 
-    serve_study(study, host=host, port=port, database=database, new_links=new_links, https=https)
+    serve_study(study, host=host, port=port, database=database, new_links=new_links, https=https,
+                public_url=public_url)  # fmt: skip
 
 
 @study_app.command(sort_key=4)

@@ -58,9 +58,9 @@ def write_report(analysis: Analysis, out: Path, *, show: bool = True) -> Path:
 
 def write_pages(analysis: Analysis, blocks: Sequence, draft: Path) -> None:
     """Write report.html, report.pdf and figures/ from the same blocks."""
-    from .report.blocks import Figure
-    from .report.html import render_html
-    from .report.pdf import render_pdf
+    from ..reporting.blocks import Figure
+    from ..reporting.html import render_html
+    from ..reporting.pdf import render_pdf
 
     study = analysis.study
     title = f"{study.config.name}: report of the reader study"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ...reporting.blocks import Block
 from ..findings.analysis import Analysis
 from . import closing, habits, opening, results
-from .blocks import Block
 
 
 def build_report(analysis: Analysis) -> list[Block]:

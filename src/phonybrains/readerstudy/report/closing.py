@@ -8,9 +8,9 @@ from importlib import resources
 from typing import Any
 
 from ...record import read_record
+from ...reporting.blocks import Block, Bullets, Heading, Note, Paragraph, Table
 from ..findings.analysis import Analysis
 from ..findings.reads import find
-from .blocks import Block, Bullets, Heading, Note, Paragraph, Table
 from .wording import NONE, as_share, count_of
 
 ANSWER_WORDS = {"yes": "answered", "part": "in part", "author": "for the author to state"}

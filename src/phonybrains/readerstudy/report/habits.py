@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...reporting.blocks import Block, Figure, Heading, Note, Paragraph, Table
 from ..findings.analysis import Analysis
 from ..findings.leaning import CONFIDENCE_BINS
 from ..findings.reads import ALL, Finding, find, modalities_of
 from ..study import CALLS
 from . import plots
-from .blocks import Block, Figure, Heading, Note, Paragraph, Table
 from .wording import NONE, as_number, as_p, as_rounded, as_share
 
 MOST_PAIRED = 4

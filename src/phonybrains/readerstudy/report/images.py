@@ -7,9 +7,9 @@ import io
 import numpy as np
 from PIL import Image
 
+from ...reporting.blocks import Picture
 from ..findings.pictures import to_grey
 from ..study import Study
-from .blocks import Picture
 
 LONGEST = 192
 

@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from ...reporting.blocks import Figure
+from ...reporting.drawing import DASHES, MARKERS, WIDTH, colour_of, draw
 from ..findings.course import Window
 from ..findings.leaning import ConfidenceBin
 from ..findings.pictures import Heat
 from ..findings.rating import Curve
 from ..findings.reads import Finding
-from .blocks import Figure
 
 CALL_COLOURS = {"real": "#0072B2", "phony": "#D55E00", "unclear": "#999999"}  # Okabe and Ito
-READER_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
-STYLE = {"svg.hashsalt": "phonybrains", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9,
-         "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titleweight": "bold",
-         "axes.labelsize": 9, "legend.frameon": False, "legend.fontsize": 8, "axes.titlelocation": "left",
-         "xtick.labelsize": 8, "ytick.labelsize": 8}  # fmt: skip
-WIDTH = 6.9
-
-
-def draw(name: str, caption: str, height: float, paint: Any, width: float = WIDTH, **grid: Any) -> Figure:
-    """A figure block: `paint(axes)` draws on one axes, or on an array of them where `grid` says how many."""
-    with rc_context(STYLE):  # pyright: ignore[reportArgumentType]
-        drawing = Drawing(figsize=(width, height), layout="constrained")
-        paint(drawing.subplots(**grid))
-        svg, png = io.BytesIO(), io.BytesIO()
-        FigureCanvasSVG(drawing).print_svg(svg, metadata={"Date": None, "Creator": None})
-        FigureCanvasAgg(drawing).print_figure(png, dpi=200, format="png", metadata={"Software": None})
-    return Figure(name, svg.getvalue().decode(), png.getvalue(), width, height, caption)
-
-
-def colour_of(index: int) -> str:
-    return READER_COLOURS[index % len(READER_COLOURS)]
 
 
 def plot_calls(counts: Mapping[str, Mapping[str, Mapping[str, int]]], truth: str, caption: str) -> Figure:
