@@ -1,0 +1,116 @@
+"""What an evaluation says: scores, each beside its null, and findings, which are scores with what is drawn of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# (what is being done, how much of it is done, how much there is); stages show it, tests pass `silent`.
+Progress = Callable[[str, int, int], None]
+
+
+def silent(_what: str, _done: int, _total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """What real images score against real images at the same n: the median, the 2.5 % and the 97.5 % quantile.
+
+    Where chance is known without drawing (an AUC of 0.5), the three are that value.
+    """
+
+    value: float
+    low: float
+    high: float
+    draws: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One number with what is needed to judge it; value None means that it could not be had, and `note` says why.
+
+    `low`, `high`: its 95 % interval. `n`: images it rests on (the smaller side). `null`: real against real at that n.
+    `p`: of the null hypothesis, where it was tested. `versus`: what it is compared with ("test", "train", …).
+    `modality` ("" = all) and `group` ("" = all, else "attribute=value"): the images it concerns.
+    `extractor`: what made the features, with the start of its SHA-256 ("squeezenet1_1 sha256:0123456789ab").
+    """
+
+    name: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    null: Null | None = None
+    p: float | None = None
+    versus: str = ""
+    modality: str = ""
+    group: str = ""
+    extractor: str = ""
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain JSON; what is not finite becomes null."""
+        return _finite(asdict(self))
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Score:
+        """The score that `to_json` wrote."""
+        null = entry.get("null")
+        return cls(**{**entry, "null": Null(**null) if null else None})
+
+
+def unavailable(name: str, note: str, **where: Any) -> Score:
+    """A score that could not be had, and why: shown in the tables, never replaced in silence."""
+    return Score(name, None, note=note, **where)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What one part of the evaluation found: scores, and what the report draws.
+
+    `arrays`: numbers to draw (features, spectra, curves), named. `facts`: anything JSON holds (pairs of file names, a
+    verdict). Kept on disk between a stopped run and the next.
+    """
+
+    scores: Sequence[Score]
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write `scores.json`, `facts.json` and `arrays.npz` into a folder, the scores last."""
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(folder / "arrays.npz", allow_pickle=False, **dict(self.arrays))
+        write_json(folder / "facts.json", _finite(dict(self.facts)))
+        write_json(folder / "scores.json", [score.to_json() for score in self.scores])
+
+    @classmethod
+    def load(cls, folder: Path) -> Findings:
+        """The findings that `save` wrote. Raises FileNotFoundError where they are not whole."""
+        scores = [Score.from_json(entry) for entry in json.loads((folder / "scores.json").read_text("utf-8"))]
+        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+            return cls(scores, dict(arrays), json.loads((folder / "facts.json").read_text("utf-8")))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, np.generic | np.ndarray):
+        return _finite(value.tolist())
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
