@@ -14,15 +14,7 @@ from phonybrains.readerstudy.store import open_store
 from phonybrains.readerstudy.study import Study
 from study_files import make_study
 
-PAPER = """reader,modality,real,phony,unclear,total
-A,MRI,14,4,2,20
-A,CT,3,17,,20
-A,,14,21,2,40
-B,MRI,10,10,,20
-B,CT,2,18,,20
-both,MRI,5,,,
-both,CT,3,,,
-"""
+PAPER = (Path(__file__).parents[1] / "recipes" / "paper-counts.csv").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
