@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from phonybrains.readerstudy.answers import FORMULA
 from phonybrains.readerstudy.study import Study
+from phonybrains.reporting.tables import FORMULA
 from study_files import make_study
 from study_web import BASE, Script, Served, csrf_in, served
 

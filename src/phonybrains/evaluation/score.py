@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..reporting.tables import finite
 
 # (what is being done, how much of it is done, how much there is); stages show it, tests pass `silent`.
 Progress = Callable[[str, int, int], None]
@@ -58,7 +59,7 @@ class Score:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON; what is not finite becomes null."""
-        return _finite(asdict(self))
+        return finite(asdict(self))
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Score:
@@ -88,7 +89,7 @@ class Findings:
         """Write `scores.json`, `facts.json` and `arrays.npz` into a folder, the scores last."""
         folder.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(folder / "arrays.npz", allow_pickle=False, **dict(self.arrays))
-        write_json(folder / "facts.json", _finite(dict(self.facts)))
+        write_json(folder / "facts.json", finite(dict(self.facts)))
         write_json(folder / "scores.json", [score.to_json() for score in self.scores])
 
     @classmethod
@@ -104,13 +105,3 @@ def write_json(path: Path, content: Any) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(path)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, np.generic | np.ndarray):
-        return _finite(value.tolist())
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

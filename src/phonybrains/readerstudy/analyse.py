@@ -36,9 +36,10 @@ def analyse_study(study: Path, out: Path, *, database: str | None = None, show: 
 
 def write_report(analysis: Analysis, out: Path, *, show: bool = True) -> Path:
     """Render an analysis into a folder, which appears whole or not at all."""
+    from ..reporting.tables import write_table
     from .report.build import build_report
     from .report.opening import verdict_text
-    from .report.tables import columns_of, tables_of, write_results, write_table
+    from .report.tables import columns_of, tables_of, write_results
 
     study = analysis.study
     answers = hash_of_answers([read.answer for read in analysis.reads])
@@ -58,9 +59,7 @@ def write_report(analysis: Analysis, out: Path, *, show: bool = True) -> Path:
 
 def write_pages(analysis: Analysis, blocks: Sequence, draft: Path) -> None:
     """Write report.html, report.pdf and figures/ from the same blocks."""
-    from ..reporting.blocks import Figure
-    from ..reporting.html import render_html
-    from ..reporting.pdf import render_pdf
+    from ..reporting.pages import write_pages as write
 
     study = analysis.study
     title = f"{study.config.name}: report of the reader study"
@@ -68,13 +67,7 @@ def write_pages(analysis: Analysis, blocks: Sequence, draft: Path) -> None:
     footer = f"{study.config.name}; protocol {study.hash[:16]}; phonybrains"
     if analysis.simulated:
         footer += "; SIMULATED READERS"
-    (draft / "report.html").write_text(render_html(title, subtitle, blocks, footer), encoding="utf-8")
-    (draft / "report.pdf").write_bytes(render_pdf(title, subtitle, blocks, footer))
-    (draft / "figures").mkdir()
-    for figure in blocks:
-        if isinstance(figure, Figure):
-            (draft / "figures" / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
-            (draft / "figures" / f"{figure.name}.png").write_bytes(figure.png)
+    write(draft, title, subtitle, blocks, footer)
 
 
 def hash_of_answers(answers: Sequence[Answer]) -> str:

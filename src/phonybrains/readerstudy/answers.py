@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
+from ..reporting.tables import escape_formula
 from .study import Answer
 
 ANSWER_COLUMNS = (
     "reader", "position", "kind", "case_id", "call", "confidence", "description", "marks", "seconds", "answered_at",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def write_answers(path: Path, answers: Iterable[Answer]) -> None:
@@ -30,10 +30,3 @@ def write_answer_rows(file: TextIO, answers: Iterable[Answer]) -> None:
     for answer in answers:
         row = asdict(answer) | {"marks": json.dumps([[m.x, m.y] for m in answer.marks]) if answer.marks else ""}
         writer.writerow([escape_formula(row[column]) for column in ANSWER_COLUMNS])
-
-
-def escape_formula(value: object) -> object:
-    """Text as a spreadsheet shows it and does not run it; what is not text comes back as it is."""
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return f"'{value}"
-    return "" if value is None else value

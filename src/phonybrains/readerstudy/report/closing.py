@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib import resources
-from typing import Any
 
 from ...record import read_record
 from ...reporting.blocks import Block, Bullets, Heading, Note, Paragraph, Table
+from ...reporting.origin import chain_of
+from ...reporting.wording import NONE, count_of
 from ..findings.analysis import Analysis
 from ..findings.reads import find
-from .wording import NONE, as_share, count_of
+from .wording import as_share
 
 ANSWER_WORDS = {"yes": "answered", "part": "in part", "author": "for the author to state"}
 KINDS = ("training", "test", "repeat", "check")
@@ -101,7 +102,7 @@ def checklist() -> list[Block]:
 def origin(analysis: Analysis) -> list[Block]:
     """How the images were made, and the limits of the study."""
     record = read_record(analysis.study.folder)
-    rows = tuple(_chain(record))
+    rows = tuple(chain_of(record))
     blocks: list[Block] = [Heading("How the images were made, and limits")]
     if rows:
         blocks.append(Table(("Step", "name", "SHA-256", "what determined it"), rows, "The chain of records from "
@@ -134,30 +135,6 @@ def _limits(analysis: Analysis) -> Iterator[str]:
         "Readers knew that some images are synthetic. In daily work nobody expects that, and more would pass for real."
     )
     yield "That an image passes for real does not show that it is anatomically right, or fit to train a model with."
-
-
-def _chain(record: Mapping[str, Any], depth: int = 0, name: str = "", sha256: str = "") -> Iterator[tuple[str, ...]]:
-    if not record:
-        if name:
-            yield "\u2003" * depth + "source", name, sha256[:12], ""
-        return
-    config = record.get("config") or {}
-    settings = ", ".join(
-        f"{key} = {value}" for key, value in config.items() if key != "seed" and not isinstance(value, dict | list)
-    )
-    seed = record.get("seed")
-    shown = f"seed {seed}; {settings}" if seed is not None and depth else settings
-    versions = ", ".join(f"{key} {value}" for key, value in (record.get("versions") or {}).items()
-                         if key in ("phonybrains", "torch", "diffusers"))  # fmt: skip
-    what = shown[:240] + ("…" if len(shown) > 240 else "")
-    yield (
-        "\u2003" * depth + str(record.get("stage", "")),
-        name,
-        sha256[:12],
-        f"{what}; {versions}" if versions else what,
-    )
-    for item in record.get("inputs") or ():
-        yield from _chain(item.get("record") or {}, depth + 1, str(item.get("name", "")), str(item.get("sha256", "")))
 
 
 def published(analysis: Analysis) -> list[Block]:

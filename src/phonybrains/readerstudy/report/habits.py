@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...reporting.blocks import Block, Figure, Heading, Note, Paragraph, Table
+from ...reporting.wording import NONE, as_p
 from ..findings.analysis import Analysis
 from ..findings.leaning import CONFIDENCE_BINS
 from ..findings.reads import ALL, Finding, find, modalities_of
 from ..study import CALLS
 from . import plots
-from .wording import NONE, as_number, as_p, as_rounded, as_share
+from .wording import as_number, as_rounded, as_share
 
 MOST_PAIRED = 4
 

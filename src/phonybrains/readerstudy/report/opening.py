@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 from ...reporting.blocks import Block, Bullets, Gallery, Heading, Note, Paragraph, Table
+from ...reporting.wording import as_p, count_of, listed
 from ..findings.analysis import Analysis
 from ..findings.pictures import CaseAnswers, pick_notes, unanimous
 from ..findings.reads import ALL, find, modalities_of, readers_of
 from ..study import CALLS
 from . import plots
 from .images import picture_of
-from .wording import as_number, as_p, as_share, count_of, listed
+from .wording import as_number, as_share
 
 SAMPLES = 10
 

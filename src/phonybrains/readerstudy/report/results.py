@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...reporting.blocks import Block, Figure, Heading, Note, Paragraph, Table
+from ...reporting.wording import as_p
 from ..findings.analysis import Analysis
 from ..findings.reads import ALL, TREATMENTS, Finding, find
 from ..study import CALLS
 from . import plots
-from .wording import as_number, as_p, as_share
+from .wording import as_number, as_share
 
 TREATMENT_WORDS = {"not phony": "unclear counts as not phony", "phony": "unclear counts as phony",
                    "left out": "unclear is left out"}  # fmt: skip

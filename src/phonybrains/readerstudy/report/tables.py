@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from ..answers import ANSWER_COLUMNS, escape_formula
+from ...reporting.tables import finite
+from ..answers import ANSWER_COLUMNS
 from ..findings.analysis import Analysis
 from ..findings.reads import Finding
 from ..study import CALLS
@@ -142,15 +141,6 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def write_table(path: Path, rows: Rows, columns: Iterable[str]) -> None:
-    """Write a CSV that no spreadsheet takes for formulas."""
-    columns = list(columns)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([escape_formula(row[column]) for column in columns] for row in rows)
-
-
 def columns_of(name: str, analysis: Analysis) -> list[str]:
     """The columns of a table: those of the dictionary, then in answers.csv the attributes of the cases."""
     return [*MEANINGS[name], *(_attributes(analysis) if name == "answers.csv" else [])]
@@ -180,13 +170,5 @@ def results_of(analysis: Analysis) -> dict[str, Any]:
 
 def write_results(path: Path, analysis: Analysis) -> None:
     """Write results.json; a figure that is not finite is null."""
-    text = json.dumps(_finite(results_of(analysis)), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(results_of(analysis)), indent=2, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

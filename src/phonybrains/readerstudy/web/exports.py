@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from ..answers import escape_formula, write_answer_rows
+from ...reporting.tables import escape_formula
+from ..answers import write_answer_rows
 from ..store import audit, readers
 from ..store import tables as t
 from ..store.answering import final_answers
