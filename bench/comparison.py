@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 import grey
 import measures
 from nearest import Nearest
+from phonybrains.evaluation.groups import deal
 from phonybrains.imageset import Row
 
 Array = NDArray[Any]
 Figures = dict[str, Any]
-RUN_LENGTH = 30
-"""At most so many neighbouring images count as one patient where patients are unknown."""
 FOLDS = 5
 
 
@@ -46,17 +45,6 @@ class Sample:
         if len(self) % n:
             return [self]
         return [self.part(range(start, start + n)) for start in range(0, len(self), n)]
-
-
-def patients(rows: Sequence[Row]) -> list[str]:
-    """Who each image shows: the patient, or where that is unknown its run of neighbouring images in one split."""
-    people: list[str] = []
-    run = length = 0
-    for i, row in enumerate(rows):
-        fresh = i == 0 or row.split != rows[i - 1].split or length == RUN_LENGTH
-        run, length = (run + 1, 1) if fresh else (run, length + 1)
-        people.append(row.patient_id or f"run {run}")
-    return people
 
 
 def composition(row: Row) -> tuple[Any, ...]:
@@ -94,7 +82,7 @@ def floor(train: Sample, split: Sample, seed: int, draws: int = 20) -> Figures:
 def two_sample(split: Sample, made: Sample, seed: int) -> Figures:
     """How well a classifier tells generated images from those of the split; a patient's are in one fold."""
     made, rng = made.rounds(len(split))[0], np.random.default_rng(seed)
-    folds = measures.deal(split.groups, FOLDS, rng)
+    folds = deal(split.groups, FOLDS, rng)
     if len(made) != len(split):
         return measures.two_sample(split.deep, made.deep, folds, rng.integers(folds.max() + 1, size=len(made)), seed)
     return measures.two_sample(split.deep, made.deep, folds, folds, seed)
@@ -105,7 +93,7 @@ def two_sample_null(train: Sample, split: Sample, seed: int, draws: int = 10) ->
     found = []
     for i in range(draws):
         rng = np.random.default_rng([seed, i])
-        folds = measures.deal(split.groups, FOLDS, rng)
+        folds = deal(split.groups, FOLDS, rng)
         stock = _deal_by_kind(train, folds.max() + 1, rng)
         chosen, places = [], []
         for fold in range(folds.max() + 1):

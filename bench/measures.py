@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -74,20 +72,6 @@ def standardise(x: Array, reference: Array, least: float = 0.01) -> Array:
 def classifier(strength: float) -> Pipeline:
     """Logistic regression on standardised features, regularised more the smaller `strength` is."""
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
-
-
-def deal(groups: Sequence[str], folds: int, rng: np.random.Generator) -> Array:
-    """The fold of each image, (n,): groups stay whole, each goes to the fold that is smallest so far, large ones first.
-
-    There are fewer folds than asked for where there are fewer groups.
-    """
-    sizes = Counter(groups)
-    order = sorted(rng.permutation(sorted(sizes)).tolist(), key=lambda group: -sizes[group])
-    load, place = np.zeros(min(folds, len(sizes)), dtype=int), {}
-    for group in order:
-        place[group] = int(load.argmin())
-        load[place[group]] += sizes[group]
-    return np.array([place[group] for group in groups])
 
 
 def two_sample(x: Array, y: Array, folds_x: Array, folds_y: Array, seed: int = 0) -> dict[str, Any]:

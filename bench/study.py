@@ -16,6 +16,7 @@ from measures import standardise
 from nearest import Gallery, Nearest
 from networks import Cache, SqueezeFeatures, conditions_of, decoded, denoising_losses, encoded
 from phonybrains.errors import ConfigError
+from phonybrains.evaluation.groups import patients
 from phonybrains.imageset import ImageSet, Row
 from phonybrains.model.latent_diffusion import LatentDiffusion
 
@@ -45,7 +46,7 @@ class Study:
         self.gallery: Gallery | None = None
 
     def _real(self, real: ImageSet, split: str) -> Sample:
-        numbers, people = _numbers(real, split), comparison.patients(real.rows)
+        numbers, people = _numbers(real, split), patients(real.rows)
         rows, groups = [real.rows[i] for i in numbers], [people[i] for i in numbers]
         return self.sample(read(real, numbers), rows, groups, cached=True)
 

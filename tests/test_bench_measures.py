@@ -19,6 +19,7 @@ import grey
 import measures
 from nearest import Gallery, Pose, prepared, reduced
 from networks import Cache
+from phonybrains.evaluation.groups import deal, patients
 from phonybrains.imageset import Row
 
 
@@ -127,10 +128,10 @@ def test_a_classifier_tells_sets_apart_only_if_they_differ(rng: Generator):
 def test_folds_keep_groups_whole(rng: Generator):
     """A group is in one fold, folds are even, and there are no more folds than groups."""
     groups = [str(i // 7) for i in range(140)]
-    folds = measures.deal(groups, 5, rng)
+    folds = deal(groups, 5, rng)
     assert len({*zip(groups, folds.tolist(), strict=True)}) == 20
     assert np.bincount(folds).tolist() == [28] * 5
-    assert set(measures.deal(["a", "b", "b"], 5, rng)) == {0, 1}
+    assert set(deal(["a", "b", "b"], 5, rng)) == {0, 1}
 
 
 def rows(*kinds: str, split: str = "train") -> list[Row]:
@@ -147,7 +148,7 @@ def test_draws_have_the_composition_of_the_split(rng: Generator):
 
 def test_unknown_patients_are_runs_of_neighbours():
     """A run ends where the split changes, and after thirty images."""
-    found = comparison.patients([*rows(*["axial"] * 31), *rows(*["axial"] * 2, split="test")])
+    found = patients([*rows(*["axial"] * 31), *rows(*["axial"] * 2, split="test")])
     assert len(set(found[:30])) == 1
     assert len(set(found)) == 3
     assert found[31] == found[32] != found[30]
