@@ -1,0 +1,96 @@
+"""The report's last pages: how it was measured, where the images come from, limits, published figures, files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...record import Record
+from ...reporting.blocks import Block, Bullets, Heading, Paragraph, Table
+from ...reporting.origin import chain_of
+from ..config import EvaluateConfig, Part
+from ..score import Findings
+from ..sets import Sides
+
+PUBLISHED = (
+    ("Readers, brain MRI of a GAN, 5 radiologists", "24 to 71 % of the fakes called real"),
+    ("Readers, body CT, 10 readers, 150 + 150 images", "48.1 % of the fakes called real; accuracy 59.4 %"),
+    ("Readers, radiographs, 17 radiologists", "accuracy 70 to 75 %"),
+    ("Readers with gaze tracking, 16 radiologists", "3.4 % of the fakes called real"),
+    ("Quartets of images", "real one found in 29 % (chance 25 %)"),
+    ("3-D latent diffusion, brain MRI, n = 31,740", "FID 0.0076 (3-D, not comparable with a 2-D FID); MS-SSIM 0.6555"),
+)
+
+
+def methods(sides: Sides, config: EvaluateConfig) -> list[Block]:
+    """How it was measured, for the methods section of a paper."""
+    return [
+        Heading("How it was measured"),
+        Paragraph(f"Synthetic images were compared with the {sides.held_out} split of the corpus, which the model has "
+                  "not seen, each modality for itself; copies were searched for in its train split. A score is shown "
+                  "beside its null: what real images score against other real images at the same n, a patient never "
+                  "being on both sides. A score is called as real where it lies in the range of 95 of 100 such "
+                  "draws. Where a measure's weights are missing it is listed as not available; nothing is put in its "
+                  "place."),
+        Table(("Setting", "value"), tuple(_settings(config.model_dump(mode="json"))), "Every setting of this run.",
+              (1.5, 3), (0, 1)),
+    ]  # fmt: skip
+
+
+def _settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            rows += _settings(value, f"{name}.")
+        elif value not in (None, "", False):
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append((prefix + name, shown.rsplit("/", 1)[-1]))
+    return rows
+
+
+def origin(record: Record) -> list[Block]:
+    """The chain of records, from this evaluation back to the sources."""
+    top = {"stage": record.stage, "config": {}, "seed": record.seed, "inputs": record.inputs}
+    caption = ("The chain of records from this evaluation back to its sources; an indented step is an input of the "
+               "one above.")  # fmt: skip
+    columns = ("Step", "name", "SHA-256", "what determined it")
+    return [
+        Heading("Where the images come from"),
+        Table(columns, tuple(chain_of(top)), caption, (1.4, 1.4, 1.2, 4.2), (0, 1, 2, 3)),
+    ]
+
+
+def limits(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
+    """What this evaluation cannot say."""
+    said = ["No score here says that an image is anatomically right, or that a specialist would take it for real: "
+            "that is what a reader study is for.",
+            "Features of networks trained on photographs know little of medicine; handcrafted ones know only what "
+            "they were made to see.",
+            "A search that finds no copy among n images still allows a share of up to about 3/n."]  # fmt: skip
+    if not any(row.patient_id for row in sides.corpus.rows):
+        said.append("The corpus has no patient ids: runs of neighbouring images stood in for patients, so that a "
+                    "patient may be on both sides of a split.")  # fmt: skip
+    absent = [part for part, findings in found.items() if not any(s.value is not None for s in findings.scores)]
+    if absent:
+        said.append(f"Asked for and not measured: {', '.join(absent)}.")
+    return [Heading("Limits"), Bullets(tuple(said))]
+
+
+def published() -> list[Block]:
+    """Figures of others to stand beside these."""
+    caption = "Designs differ; the figures show orders of magnitude and no ranking."
+    return [
+        Heading("Published figures to compare with"),
+        Table(("Study", "result"), PUBLISHED, caption, (2, 2.4), (0, 1)),
+    ]
+
+
+def files() -> list[Block]:
+    """What lies beside the report."""
+    return [Heading("Files"), Bullets((
+        "report.html and report.pdf: this report.",
+        "scores.json and scores.csv: every score with interval, n, null, extractor and hash.",
+        "figures/: every figure as SVG and PNG.",
+        "findings/: what each part found, with the arrays that were drawn.",
+        "record.json: what this evaluation was made from, with which versions.",
+    ))]  # fmt: skip

@@ -1,0 +1,67 @@
+"""What each score is called in the report, what it means, and how a figure of it is written."""
+
+from __future__ import annotations
+
+from ...reporting.wording import NONE, number
+from ..config import Part
+from ..score import Null, Score
+
+PART_QUESTIONS: dict[Part, str] = {"quality": "Is it good?", "memorisation": "Is it new?", "bias": "Is it fair?",
+                  "utility": "Is it useful?"}  # fmt: skip
+
+MEANINGS: dict[str, tuple[str, str]] = {
+    "kid": ("KID", "kernel distance of features; 0 for one and the same source"),
+    "mmd_rbf": ("MMD (RBF)", "kernel distance of features, Gaussian kernel; 0 for one and the same source"),
+    "fid": ("FID", "Fréchet distance of Inception features; grows as n falls"),
+    "fd": ("Fréchet distance", "of features; grows as n falls, so that only its null makes it readable"),
+    "fd_handcrafted": ("Fréchet distance, handcrafted", "of histogram, spectrum, texture and layout; never FID"),
+    "precision": ("Precision", "share of synthetic images that lie among the real ones"),
+    "recall": ("Recall", "share of real images that lie among the synthetic ones"),
+    "density": ("Density", "how densely synthetic images lie among the real ones"),
+    "coverage": ("Coverage", "share of real images with a synthetic one nearby"),
+    "ms_ssim_diversity": ("MS-SSIM of pairs", "likeness of the images of a set to one another; 1 if all are equal"),
+    "c2st_accuracy": ("Told apart, share right", "classifier trained to tell synthetic from real; chance is 0.5"),
+    "c2st_auc": ("Told apart, AUC", "the same as area under the ROC curve; chance is 0.5"),
+    "prevalence": ("Share of images", "with this value of the attribute, beside the real images' share"),
+}
+
+
+def label_of(name: str) -> str:
+    """The score's name in words."""
+    return MEANINGS[name][0] if name in MEANINGS else name.replace("_", " ")
+
+
+def meaning_of(name: str) -> str:
+    return MEANINGS[name][1] if name in MEANINGS else ""
+
+
+def images_of(score: Score) -> str:
+    """Which images a score concerns: `MR, plane = axial`."""
+    return ", ".join(part for part in (score.modality or "all", score.group.replace("=", " = ", 1)) if part)
+
+
+def figure(value: float | None) -> str:
+    """A number with three digits that count, at most four places: `0.0123`, `1.65`, `153`."""
+    if value is None:
+        return NONE
+    size = abs(value)
+    return number(value, 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4)
+
+
+def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """`0.63 (0.46 to 0.77)`, or the number alone."""
+    return figure(value) if low is None or high is None else f"{figure(value)} ({figure(low)} to {figure(high)})"
+
+
+def null_words(null: Null | None) -> str:
+    """What real against real gives: `0.002 (-0.01 to 0.02)`."""
+    if null is None:
+        return NONE
+    return figure(null.value) if null.low == null.high else with_interval(null.value, null.low, null.high)
+
+
+def judged(score: Score) -> str:
+    """Whether a score lies where real images score against real ones at the same n: as real, above, below, or ''."""
+    if score.value is None or score.null is None or score.null.low == score.null.high:
+        return ""
+    return "above" if score.value > score.null.high else "below" if score.value < score.null.low else "as real"

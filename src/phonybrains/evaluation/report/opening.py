@@ -1,0 +1,66 @@
+"""The report's first pages: the verdict, the four questions, real and synthetic images side by side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...reporting.blocks import Block, Heading, Note, Paragraph, Table
+from ...reporting.wording import NONE, count_of
+from ..config import EvaluateConfig, Part
+from ..score import Findings
+from ..sets import Sides
+from .looks import Looks, gallery, short
+from .names import PART_QUESTIONS, judged
+from .verdict import status_of, verdict_text
+
+SHOWN = 10
+
+
+def verdict(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
+    """What was found, in one paragraph; what must not be missed comes first."""
+    blocks: list[Block] = []
+    if status_of(found) == "failed":
+        blocks.append(Note("COPIES OF TRAINING IMAGES WERE FOUND", "banner"))
+    blocks += [Heading("Verdict"), Paragraph(verdict_text(sides, found))]
+    blocks += [Note(warning, "warning") for warning in sides.warnings]
+    return [*blocks, _questions(found)]
+
+
+def _questions(found: Mapping[Part, Findings]) -> Table:
+    rows = []
+    for part, question in PART_QUESTIONS.items():
+        if part not in found:
+            rows.append((question, part, "not asked", NONE, NONE))
+            continue
+        scores = found[part].scores
+        counts = Counter(judged(score) for score in scores)
+        within = (
+            f"{counts['as real']} of {sum(counts.values()) - counts['']}" if len(counts) > bool(counts[""]) else NONE
+        )
+        measured = sum(score.value is not None for score in scores)
+        answer = status_of(found) if part == "memorisation" else "measured" if measured else "not available"
+        rows.append((question, part, answer, f"{measured} of {len(scores)}", within))
+    return Table(("Question", "part", "state", "scores had", "as real"), tuple(rows),
+                 "As real: scores that lie where real images score against real ones at the same n.",
+                 (1.4, 1.2, 1.2, 0.8, 0.8), (0, 1, 2))  # fmt: skip
+
+
+def side_by_side(sides: Sides, looks: Mapping[str, Looks], config: EvaluateConfig) -> list[Block]:
+    """Random real images above random synthetic ones, drawn by the seed and not chosen."""
+    blocks: list[Block] = [Heading("Real and synthetic side by side")]
+    for modality in sides.modalities:
+        look, shown = looks[modality], []
+        for kind, images in (("real", sides.real), ("synthetic", sides.samples)):
+            names = [row.file_name for row in images.rows if row.modality == modality]
+            rng = np.random.default_rng([config.seed, len(modality)])
+            drawn = [names[i] for i in rng.permutation(len(names))[:SHOWN].tolist()]
+            shown += [(look.of(kind, name), f"{kind} {short(name)}") for name in drawn]
+        n = {kind: len(images.where(modality=modality)) for kind, images in
+             (("real", sides.real), ("synthetic", sides.samples))}  # fmt: skip
+        caption = (f"{modality}: of {count_of(n['real'], f'real {sides.held_out} image')} and {n['synthetic']} "
+                   f"synthetic, {SHOWN} each at random, not chosen.")  # fmt: skip
+        blocks += gallery(f"side_by_side_{modality.lower()}", shown, caption, 5)
+    return blocks

@@ -1,0 +1,144 @@
+"""The report's figures: plain numbers in, figure blocks out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from ...reporting.blocks import Figure
+from ...reporting.drawing import COLOURS, WIDTH, draw
+from ..score import Score
+from .names import figure, images_of, judged, label_of
+from .verdict import distance
+
+REAL, SYNTHETIC, BAND = COLOURS[0], COLOURS[1], "#e3e8ef"
+SETTINGS = {"real": (REAL, "o", "real"), "synthetic": (SYNTHETIC, "D", "synthetic")}
+FARTHEST = 1000.0
+
+
+def plot_beside_null(scores: Sequence[Score], caption: str) -> Figure:
+    """How far each score lies from what real images score, in half-widths of that range; the band is as real."""
+    rows = [(score, distance(score)) for score in scores]
+    rows = [(score, float(np.clip(apart, -FARTHEST, FARTHEST))) for score, apart in rows if apart is not None]
+    farthest = max([abs(apart) for _, apart in rows] + [2.0])
+
+    def paint(axes: Axes) -> None:
+        axes.axvspan(-1, 1, color=BAND, lw=0, zorder=0)
+        axes.axvline(0, color="#8894a5", lw=0.9, zorder=1)
+        for y, (score, apart) in enumerate(rows):
+            colour = REAL if judged(score) == "as real" else SYNTHETIC
+            axes.plot([0, apart], [y, y], color=colour, lw=1.4, zorder=2)
+            axes.plot(apart, y, "o" if colour == REAL else "D", color=colour, ms=5.5, zorder=3)
+            axes.annotate(figure(score.value), (apart, y), (7 if apart >= 0 else -7, 0), textcoords="offset points",
+                          va="center", ha="left" if apart >= 0 else "right", fontsize=8)  # fmt: skip
+        axes.set_xscale("symlog", linthresh=2, linscale=1)
+        axes.set(xlim=(-1.8 * farthest, 1.8 * farthest), ylim=(len(rows) - 0.4, -0.6),
+                 xlabel="distance from real against real (1 = the edge of its 95 % range)")  # fmt: skip
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_yticks(range(len(rows)), [f"{label_of(score.name)}, {images_of(score)}" for score, _ in rows])
+
+    return draw("beside_null", caption, 1.0 + 0.24 * len(rows), paint)
+
+
+def plot_map(maps: Mapping[str, Mapping[str, NDArray[Any]]], method: str, caption: str) -> Figure:
+    """Two dimensions of the features of each modality, (n, 2) for each side: likeness as nearness."""
+
+    def paint(panels: NDArray[Any]) -> None:
+        for axes, (modality, sides) in zip(panels[0], maps.items(), strict=True):
+            for kind, points in sides.items():
+                colour, marker, label = SETTINGS[kind]
+                axes.scatter(points[:, 0], points[:, 1], s=13, color=colour, marker=marker, alpha=0.65, lw=0,
+                             label=f"{label}, n={len(points)}")  # fmt: skip
+            axes.set(xticks=[], yticks=[], title=modality, xlabel=f"{method} 1", ylabel=f"{method} 2")
+            axes.set_aspect("equal", adjustable="datalim")
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
+
+    return draw("map", caption, 3.9, paint, width=_wide(len(maps)), ncols=len(maps), squeeze=False)
+
+
+def plot_spectra(spectra: Mapping[str, Mapping[str, NDArray[Any]]], caption: str) -> Figure:
+    """Power at each spatial frequency, synthetic beside the range of the real images, in dB."""
+
+    def paint(panels: NDArray[Any]) -> None:
+        for axes, (modality, one) in zip(panels[0], spectra.items(), strict=True):
+            if "real_low" in one:
+                axes.fill_between(one["frequency"], one["real_low"], one["real_high"], color=BAND, lw=0,
+                                  label="real, 95 % of them")  # fmt: skip
+            axes.plot(one["frequency"], one["real"], color=REAL, lw=1.5, label="real")
+            axes.plot(one["frequency"], one["synthetic"], color=SYNTHETIC, lw=1.5, ls="--", label="synthetic")
+            axes.set(title=modality, xlabel="spatial frequency, cycles per pixel", ylabel="power, dB")
+            axes.legend(loc="upper right")
+
+    return draw("spectra", caption, 2.9, paint, width=_wide(len(spectra)), ncols=len(spectra), squeeze=False)
+
+
+def plot_prevalence(scores: Sequence[Score], caption: str) -> Figure:
+    """Shares of images by attribute, synthetic beside real, with intervals."""
+    labels = [images_of(score) for score in scores]
+
+    def paint(axes: Axes) -> None:
+        for y, score in enumerate(scores):
+            sides = {"real": score.null, "synthetic": score}
+            for shift, (kind, one) in zip((-0.19, 0.19), sides.items(), strict=True):
+                if one is not None and one.value is not None:
+                    axes.barh(y + shift, 100 * one.value, 0.36, color=SETTINGS[kind][0], alpha=0.85,
+                              label=SETTINGS[kind][2] if y == 0 else None)  # fmt: skip
+                    if one.low is not None and one.high is not None:
+                        axes.plot([100 * one.low, 100 * one.high], [y + shift] * 2, color="#222", lw=1)
+        axes.set(xlim=(0, 103), ylim=(len(scores) - 0.5, -0.6), xlabel="share of images")
+        axes.xaxis.set_major_formatter(PercentFormatter(decimals=0))
+        axes.set_yticks(range(len(scores)), labels)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+
+    return draw("prevalence", caption, 0.9 + 0.31 * len(scores), paint)
+
+
+def plot_similarity(found: Mapping[str, Mapping[str, NDArray[Any]]], thresholds: Mapping[str, float],
+                    caption: str) -> Figure:  # fmt: skip
+    """How near each image comes to its nearest training image: synthetic ones, and real ones never trained on."""
+
+    def paint(panels: NDArray[Any]) -> None:
+        for axes, (modality, sides) in zip(panels[0], found.items(), strict=True):
+            values = np.concatenate(list(sides.values()))
+            bins = list(np.linspace(values.min(), max(values.max(), values.min() + 1e-3), 31))
+            for kind, own in sides.items():
+                colour, name = (REAL, "held-out real") if kind == "held_out" else (SYNTHETIC, "synthetic")
+                weights = np.full(len(own), 100 / max(len(own), 1))
+                axes.hist(own, bins, weights=weights, histtype="stepfilled", color=colour, alpha=0.3)
+                axes.hist(
+                    own, bins, weights=weights, histtype="step", color=colour, lw=1.4, label=f"{name}, n={len(own)}"
+                )
+            if modality in thresholds:
+                axes.axvline(thresholds[modality], color="#222", lw=1, ls=":", label="threshold")
+            axes.set(title=modality, xlabel="likeness to the nearest training image", ylabel="share of images")
+            axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
+            axes.legend(loc="upper left")
+
+    return draw("similarity", caption, 2.9, paint, width=_wide(len(found)), ncols=len(found), squeeze=False)
+
+
+def plot_intervals(name: str, scores: Sequence[Score], labels: Sequence[str], zero: float, axis: str,
+                   caption: str) -> Figure:  # fmt: skip
+    """A row for each score: the value with its interval; `zero` is where nothing differs."""
+
+    def paint(axes: Axes) -> None:
+        axes.axvline(zero, color="#8894a5", lw=0.9, ls=":")
+        for y, score in enumerate(scores):
+            if score.value is None:
+                continue
+            if score.low is not None and score.high is not None:
+                axes.plot([score.low, score.high], [y, y], color=REAL, lw=1.8, solid_capstyle="butt")
+            axes.plot(score.value, y, "o", color=REAL, ms=5.5)
+        axes.set(ylim=(len(scores) - 0.4, -0.6), xlabel=axis)
+        axes.set_yticks(range(len(scores)), list(labels))
+
+    return draw(name, caption, 0.9 + 0.26 * len(scores), paint)
+
+
+def _wide(panels: int) -> float:
+    return min(WIDTH, 0.4 + 3.3 * panels)

@@ -1,0 +1,167 @@
+"""The report's middle: a section for each part that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...reporting.blocks import Block, Heading, Note, Paragraph
+from ...reporting.wording import count_of
+from ..score import Findings, Score
+from . import plots
+from .embed import embed
+from .looks import Looks, gallery, short
+from .tables import score_tables
+
+TELLING, PAIRS, BARS = 10, 24, 30
+
+
+def quality(findings: Findings, looks: Mapping[str, Looks], seed: int) -> list[Block]:
+    """Distances beside their nulls, the map, the spectra, what gives itself away, prevalence, all scores."""
+    blocks: list[Block] = [Heading("Quality: is it good?")]
+    beside = [
+        score for score in findings.scores if score.null is not None and not score.group and score.value is not None
+    ]
+    if beside:
+        caption = ("Each score as its distance from what real images score against real ones at the same n. In the "
+                   "band: no farther than real images are from one another. Beside each point, the score "
+                   "itself.")  # fmt: skip
+        blocks.append(plots.plot_beside_null(beside, caption))
+    blocks += [*_map(findings, seed), *_spectra(findings), *_telling(findings, looks)]
+    return [*blocks, *_prevalence(findings.scores, "By what the rows say"), *score_tables(findings, ("prevalence",))]
+
+
+def _map(findings: Findings, seed: int) -> list[Block]:
+    features = _by_modality(findings, "map")
+    maps, method = {}, ""
+    for modality, sides in features.items():
+        if set(sides) >= {"real", "synthetic"} and min(map(len, sides.values())):
+            method, maps[modality] = embed({kind: sides[kind] for kind in ("real", "synthetic")}, seed)
+    if not maps:
+        return []
+    known = findings.facts.get("map") or {}
+    made_by = ", ".join(sorted({str(one.get("extractor")) for one in known.values() if one.get("extractor")}))
+    caption = (f"Features{f' of {made_by}' if made_by else ''} laid out in two dimensions ({method}): images that are "
+               "alike lie close. Where the two colours part, synthetic images differ from real ones; where real "
+               "images have no synthetic ones near, something is missing. Only nearness means anything.")  # fmt: skip
+    return [Heading("A map of the images", 3), plots.plot_map(maps, method, caption)]
+
+
+def _spectra(findings: Findings) -> list[Block]:
+    spectra = {modality: one for modality, one in _by_modality(findings, "spectrum").items()
+               if {"frequency", "real", "synthetic"} <= set(one)}  # fmt: skip
+    if not spectra:
+        return []
+    caption = ("Mean power by spatial frequency. Fine texture is at the right: below the band it is too smooth, "
+               "above it too rough.")  # fmt: skip
+    return [Heading("Spectra", 3), plots.plot_spectra(spectra, caption)]
+
+
+def _telling(findings: Findings, looks: Mapping[str, Looks]) -> list[Block]:
+    blocks: list[Block] = []
+    for modality, images in (findings.facts.get("telling") or {}).items():
+        if modality in looks and images:
+            shown = [(looks[modality].of("synthetic", one["file_name"]),
+                      f"{short(one['file_name'])}: {100 * one['probability']:.0f} % synthetic")
+                     for one in images[:TELLING]]  # fmt: skip
+            caption = (f"{modality}: the synthetic images of which the classifier, trained on others, is surest. Look "
+                       "here first for what goes wrong.")  # fmt: skip
+            blocks += gallery(f"telling_{modality.lower()}", shown, caption, 5)
+    return [Heading("What gives itself away", 3), *blocks] if blocks else []
+
+
+def _prevalence(scores: Sequence[Score], title: str) -> list[Block]:
+    bars = [score for score in scores if score.name == "prevalence" and score.value is not None]
+    if not bars:
+        return []
+    chosen = sorted(bars, key=lambda score: -_gap(score))[:BARS]
+    shown = [score for score in bars if score in chosen]
+    caption = "Shares of images, synthetic beside real, with 95 % intervals."
+    if len(bars) > len(shown):
+        caption += f" Of {len(bars)}, the {len(shown)} that differ most; all are in scores.csv."
+    return [Heading(title, 3), plots.plot_prevalence(shown, caption)]
+
+
+def _gap(score: Score) -> float:
+    return abs((score.value or 0.0) - score.null.value) if score.null else 0.0
+
+
+def memorisation(findings: Findings, looks: Mapping[str, Looks]) -> list[Block]:
+    """Likeness to training images beside that of held-out images, and the pairs for a human to judge."""
+    blocks: list[Block] = [Heading("Memorisation: is it new?")]
+    if findings.facts.get("sentence"):
+        blocks.append(Paragraph(str(findings.facts["sentence"])))
+    similarity = {modality: {kind: np.asarray(values) for kind, values in one.items() if len(values)}
+                  for modality, one in _by_modality(findings, "similarity").items()}  # fmt: skip
+    pairs: list[Mapping[str, Any]] = list(findings.facts.get("pairs") or [])
+    if any(similarity.values()):
+        thresholds = {str(pair["modality"]): float(pair["threshold"]) for pair in pairs if pair.get("threshold")}
+        caption = ("Likeness of each image to its nearest training image, after registration. Real patients that the "
+                   "model never saw show what chance gives; copies lie to the right of the threshold, which 1 % of "
+                   "them pass.")  # fmt: skip
+        blocks.append(plots.plot_similarity({k: v for k, v in similarity.items() if v}, thresholds, caption))
+    blocks += _pairs(pairs, looks)
+    return [*blocks, *score_tables(findings)]
+
+
+def _pairs(pairs: Sequence[Mapping[str, Any]], looks: Mapping[str, Looks]) -> list[Block]:
+    shown: list[Any] = []
+    for pair in pairs[:PAIRS]:
+        if pair["modality"] in looks:
+            look, mark = looks[pair["modality"]], " FLAGGED" if pair.get("flagged") else ""
+            who = f", patient {pair['patient']}" if pair.get("patient") else ""
+            shown += [(look.of("synthetic", pair["synthetic"]),
+                       f"synthetic {short(pair['synthetic'])}: likeness {pair['similarity']:.3f}{mark}"),
+                      (look.of("real", pair["training"]), f"training {short(pair['training'])}{who}")]  # fmt: skip
+    flagged = sum(bool(pair.get("flagged")) for pair in pairs)
+    caption = (f"The most suspicious synthetic images, each left of its nearest training image; {flagged} of them "
+               "flagged. A person has to look: the same head, the same lesion, the same slice?")  # fmt: skip
+    blocks: list[Block] = [*gallery("pairs", shown, caption, 6)]
+    if blocks:
+        blocks.insert(0, Heading("Nearest training images", 3))
+        if flagged:
+            blocks.insert(1, Note(f"{count_of(flagged, 'pair')} to be judged by a person before anything is published.",
+                                  "warning"))  # fmt: skip
+    return blocks
+
+
+def bias(findings: Findings) -> list[Block]:
+    """Composition, amplification, the worst group."""
+    return [Heading("Bias: is it fair?"), *_said(findings), *_prevalence(findings.scores, "Composition"),
+            *_forest("amplification", findings, "log-odds, synthetic minus training (0: as in training)"),
+            *score_tables(findings, ("prevalence",))]  # fmt: skip
+
+
+def utility(findings: Findings) -> list[Block]:
+    """What a classifier gains from synthetic images."""
+    return [Heading("Utility: is it useful?"), *_said(findings),
+            *_forest("delta_auc", findings, "AUC, minus that of real images alone (0: no gain)"),
+            *score_tables(findings)]  # fmt: skip
+
+
+def _said(findings: Findings) -> list[Block]:
+    return [Paragraph(str(findings.facts["sentence"]))] if findings.facts.get("sentence") else []
+
+
+def _forest(name: str, findings: Findings, axis: str) -> list[Block]:
+    scores = [score for score in findings.scores if score.name == name and score.value is not None][:BARS]
+    if not scores:
+        return []
+    labels = [
+        ", ".join(part for part in (score.modality, score.group.replace("=", " = ", 1)) if part) for score in scores
+    ]
+    return [plots.plot_intervals(name, scores, labels, 0.0, axis, f"{axis}, with 95 % intervals.".capitalize())]
+
+
+def _by_modality(findings: Findings, kind: str) -> dict[str, dict[str, NDArray[Any]]]:
+    """`kind/MODALITY/name` arrays as {modality: {name: array}}."""
+    sorted_out: dict[str, dict[str, NDArray[Any]]] = {}
+    for key, array in findings.arrays.items():
+        first, _, rest = key.partition("/")
+        if first == kind and "/" in rest:
+            modality, _, name = rest.partition("/")
+            sorted_out.setdefault(modality, {})[name] = array
+    return sorted_out

@@ -1,0 +1,44 @@
+"""The table that ends the command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ...reporting.wording import NONE, as_p, count_of
+from ..score import Score
+from .names import images_of, judged, label_of, null_words, with_interval
+
+COLOURS = {"as real": "green", "above": "yellow", "below": "yellow"}
+
+
+def print_scores(scores: Sequence[tuple[str, Score]], warnings: Sequence[str], verdict: str) -> None:
+    """Print the scores over whole modalities, then what is odd, then the verdict."""
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    table = Table("part", "score", "images", box=box.SIMPLE, title_justify="left")
+    for name in ("value (95 %)", "n", "real against real", "p"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    shown = [(part, score) for part, score in scores if not score.group]
+    last = ""
+    for part, score in shown:
+        if last and part != last:
+            table.add_section()
+        said = judged(score)
+        tail = f"[{COLOURS[said]}]{said}[/]" if said else ""
+        value = with_interval(score.value, score.low, score.high) if score.value is not None else "not available"
+        table.add_row(part if part != last else "", label_of(score.name), images_of(score), value,
+                      str(score.n or NONE), null_words(score.null), as_p(score.p), tail)  # fmt: skip
+        last = part
+    console.print(table)
+    for note in dict.fromkeys(score.note for _, score in shown if score.value is None and score.note):
+        console.print(f"not available: {note}", markup=False)
+    if len(shown) < len(scores):
+        console.print(f"{count_of(len(scores) - len(shown), 'score')} by attribute: in scores.csv and the report.")
+    for warning in warnings:
+        console.print(f"note: {warning}", markup=False)
+    console.print(verdict, markup=False)

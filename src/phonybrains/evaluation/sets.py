@@ -1,0 +1,117 @@
+"""The two sides of an evaluation: opened, checked against each other, and cut down to what both have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import ConfigError, ImageSetError
+from ..imageset import FIXED_COLUMNS, ImageSet
+from ..reporting.wording import count_of, listed
+from .config import EvaluateConfig
+
+FEW = 20
+NOT_ATTRIBUTES = ("generator", "seed", "index", "steps", "guidance", "source_index")
+"""Columns that say how an image was made or found, not what it shows."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Synthetic images, the corpus, its held-out split, and what the reader of the report must know of them."""
+
+    samples: ImageSet
+    corpus: ImageSet
+    held_out: str
+    warnings: tuple[str, ...]
+
+    @property
+    def modalities(self) -> list[str]:
+        """The modalities of both sides, MR before CT."""
+        return sorted({row.modality for row in self.samples.rows}, reverse=True)
+
+    @property
+    def real(self) -> ImageSet:
+        """The held-out real images."""
+        return self.corpus.where(split=self.held_out)
+
+
+def open_sides(samples: Path, corpus: Path, config: EvaluateConfig) -> Sides:
+    """Open both sets and keep the images of modalities that both have; what is odd becomes a warning.
+
+    Raises ImageSetError if a set is damaged, or if the two have nothing in common; ConfigError for a split that is not
+    there or a column that neither has.
+    """
+    made, real = ImageSet.open(samples), ImageSet.open(corpus)
+    held_out = _held_out(real, config)
+    warnings = [*_of_sizes(made, real), *_of_overlap(made, real)]
+    known = {row.modality for row in real.rows}
+    common = {row.modality for row in made.rows} & known
+    if not common:
+        raise ImageSetError(f"{samples} and {corpus} have no modality in common: "
+                            f"{listed(sorted({row.modality for row in made.rows}))} here, {listed(sorted(known))} "
+                            "there. Compare with a corpus of the same modality.")  # fmt: skip
+    for name, images in (("synthetic", made), ("real", real)):
+        for modality, n in sorted(Counter(row.modality for row in images.rows).items()):
+            if modality not in common:
+                warnings.append(f"{count_of(n, f'{name} {modality} image')} left out: the other set has no {modality}.")
+    sides = Sides(_only(made, common), _only(real, common), held_out, ())
+    return replace(sides, warnings=(*warnings, *_of_numbers(sides)))
+
+
+def shared_attributes(sides: Sides, config: EvaluateConfig) -> list[str]:
+    """The attributes to measure by: those asked for, else all that say what an image shows on both sides."""
+    columns = [{name for row in images.rows for name, value in row.attributes.items() if value is not None}
+               for images in (sides.samples, sides.corpus)]  # fmt: skip
+    if config.attributes is not None:
+        unknown = [name for name in config.attributes if name not in columns[0] | columns[1]]
+        if unknown:
+            raise ConfigError(f"neither set has the attribute '{unknown[0]}'. Both have: "
+                              f"{listed(sorted(columns[0] & columns[1]))}.")  # fmt: skip
+        return list(config.attributes)
+    return [name for name in sorted(columns[0] & columns[1]) if name not in (*FIXED_COLUMNS, *NOT_ATTRIBUTES)]
+
+
+def _only(images: ImageSet, modalities: set[str]) -> ImageSet:
+    return replace(images, rows=tuple(row for row in images.rows if row.modality in modalities))
+
+
+def _held_out(real: ImageSet, config: EvaluateConfig) -> str:
+    splits = Counter(row.split for row in real.rows)
+    wanted: Sequence[str] = [config.held_out] if config.held_out else ["test", "validation"]
+    found = next((split for split in wanted if splits[split]), None)
+    if found is None:
+        raise ConfigError(f"{real.folder}: no image is in the split {' or '.join(wanted)}, so that nothing real is "
+                          "left to compare with that the model has not seen. Import it with a split.")  # fmt: skip
+    return found
+
+
+def _of_sizes(made: ImageSet, real: ImageSet) -> list[str]:
+    if (made.height, made.width) != (real.height, real.width):
+        return [f"The sets differ in size: synthetic {made.width}×{made.height}, real {real.width}×{real.height} "
+                "pixels. Size and resampling alone can tell them apart; import both alike."]  # fmt: skip
+    if made.bits != real.bits:
+        return [f"The sets differ in depth: synthetic {made.bits} bits, real {real.bits} bits. Import both alike."]
+    return []
+
+
+def _of_overlap(made: ImageSet, real: ImageSet) -> list[str]:
+    known = {row.sha256 for row in real.rows}
+    same = sum(row.sha256 in known for row in made.rows)
+    if not same:
+        return []
+    return [f"{count_of(same, 'image')} of the {len(made)} synthetic ones {'is' if same == 1 else 'are'} in the "
+            "corpus too, byte for byte: these are copies, or the sets were mixed up."]  # fmt: skip
+
+
+def _of_numbers(sides: Sides) -> list[str]:
+    warnings = []
+    for modality in sides.modalities:
+        counts = {"synthetic": len(sides.samples.where(modality=modality)),
+                  f"real {sides.held_out}": len(sides.real.where(modality=modality))}  # fmt: skip
+        warnings += [f"Only {count_of(n, f'{side} {modality} image')}: what follows of {modality} says little."
+                     for side, n in counts.items() if n < FEW]  # fmt: skip
+    if all(row.synthetic for row in sides.corpus.rows):
+        warnings.append("Every image of the corpus is marked synthetic: no real image took part.")
+    return warnings

@@ -1,0 +1,152 @@
+"""`phonybrains evaluate`: synthetic images and their corpus in; scores, a report and a verdict out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from ..errors import ConfigError, PhonyBrainsError
+from ..record import Record, as_input, is_published, publish
+from .config import PARTS, EvaluateConfig, Part
+from .parts import RUNNERS, Runner
+from .score import Findings, Progress, Score, unavailable, write_json
+from .sets import Sides, open_sides
+
+FINDINGS = "findings"
+SCORES_NAME = "scores.json"
+NOT_MEASURED = "not measured"
+
+
+def evaluate(
+    samples: str | Path, corpus: str | Path, out: str | Path, config: EvaluateConfig | None = None, *,
+    only: Sequence[str] | None = None, show: bool = True,
+) -> Path:  # fmt: skip
+    """Measure synthetic images against the corpus their model learnt from: good, new, fair, useful?
+
+    Reads   samples (an image set); corpus (an image set with splits: train is what the model learnt from)
+    Writes  out/{report.html, report.pdf, scores.json, scores.csv, figures/, findings/, record.json}
+    Raises  ImageSetError if a set is damaged or the two have no modality in common; ConfigError for settings that
+            cannot be; OutputError if `out` is something else. What a part cannot measure is a score without a value,
+            with the reason; the other parts go on. The same command takes up a stopped one after its last whole part.
+    """
+    samples, corpus, out, config = Path(samples), Path(corpus), Path(out), config or EvaluateConfig()
+    parts = _chosen(only)
+    sides = open_sides(samples, corpus, config)
+    record = _record(samples, corpus, config, parts)
+    if not is_published(out, record):
+        with publish(out, record, resume=True) as draft:
+            found = run_parts(RUNNERS, parts, sides, config, draft / FINDINGS, show=show)
+            _write(draft, sides, config, found, record)
+    if show:
+        _tell(out)
+    return out
+
+
+def run_parts(
+    runners: Mapping[Part, Runner], parts: Sequence[Part], sides: Sides, config: EvaluateConfig, folder: Path, *,
+    show: bool,
+) -> dict[Part, Findings]:  # fmt: skip
+    """The findings of each part: those in the folder that are whole, else new ones; a part that fails says why."""
+    found: dict[Part, Findings] = {}
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Bars(*columns, console=Console(stderr=True), disable=not show) as bars:
+        for part in parts:
+            try:
+                found[part] = Findings.load(folder / part)
+                continue
+            except (OSError, ValueError, KeyError):
+                pass  # not there, or half written
+            if part not in runners:
+                found[part] = Findings([unavailable(part, "this part does not come with this version")])
+                continue
+            line, start = bars.add_task(part, total=None), perf_counter()
+            found[part] = _run(part, runners[part], sides, config, _shown(bars, line, part))
+            bars.update(line, description=f"{part}: {perf_counter() - start:.0f} s", total=1, completed=1)
+            if not any(score.name == NOT_MEASURED for score in found[part].scores):
+                found[part].save(folder / part)
+    return found
+
+
+def _run(part: Part, runner: Runner, sides: Sides, config: EvaluateConfig, progress: Progress) -> Findings:
+    """A part's findings; bad input makes a score that says what is wrong."""
+    try:
+        return runner(sides.samples, sides.corpus, config, progress)
+    except (PhonyBrainsError, ValueError, ArithmeticError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return Findings([unavailable(NOT_MEASURED, f"{part} could not be measured: {reason}")])
+
+
+def _shown(bars: Bars, line: Any, part: Part) -> Progress:
+    def progress(what: str, done: int, total: int) -> None:
+        bars.update(line, description=f"{part}: {what}", completed=done, total=total)
+
+    return progress
+
+
+def _chosen(only: Sequence[str] | None) -> tuple[Part, ...]:
+    """The parts asked for, in their usual order; all if none is named."""
+    unknown = [name for name in only or () if name not in get_args(Part)]
+    if unknown:
+        raise ConfigError(f"--only takes {', '.join(PARTS)}, not '{unknown[0]}'.")
+    return tuple(part for part in PARTS if not only or part in only)
+
+
+def _record(samples: Path, corpus: Path, config: EvaluateConfig, parts: Sequence[Part]) -> Record:
+    """What determines the result; files that the settings name are inputs, known by their content."""
+    settings, files = _plain(config.model_dump())
+    inputs = [as_input(path) for path in (samples, corpus, *files)]
+    return Record("evaluate", {"parts": list(parts), **settings}, config.seed, inputs,
+                  inputs[1]["record"].get("sources", ()))  # fmt: skip
+
+
+def _plain(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[Path]]:
+    """Settings with the base names of the files they name, and these files."""
+    plain: dict[str, Any] = {}
+    files: list[Path] = []
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            plain[name], more = _plain(value)
+            files += more
+        elif isinstance(value, Path):
+            plain[name] = value.name
+            if not value.exists():
+                raise ConfigError(f"{value}: there is no such file ({name}).")
+            files.append(value)
+        else:
+            plain[name] = list(value) if isinstance(value, tuple) else value
+    return plain, files
+
+
+def _write(draft: Path, sides: Sides, config: EvaluateConfig, found: Mapping[Part, Findings], record: Record) -> None:
+    """Write report, scores and tables into the draft, and the verdict into the record."""
+    from ..reporting.pages import write_pages
+    from .report.build import build_report, title_of
+    from .report.tables import scores_of, write_scores
+    from .report.verdict import status_of, verdict_text
+
+    verdict = verdict_text(sides, found)
+    title, subtitle = title_of(sides)
+    footer = f"{title}; evaluation {record.identity[:16]}; phonybrains"
+    write_pages(draft, title, subtitle, build_report(sides, config, found, record), footer)
+    write_scores(draft / "scores.csv", found)
+    content = {"verdict": verdict, "status": status_of(found), "warnings": list(sides.warnings),
+               "held_out": sides.held_out, "scores": scores_of(found)}  # fmt: skip
+    write_json(draft / SCORES_NAME, content)
+    record.results.update(verdict=verdict, status=status_of(found), images=len(sides.samples))
+
+
+def _tell(out: Path) -> None:
+    """Print verdict and table of a finished evaluation."""
+    from .report.terminal import print_scores
+
+    content = json.loads((out / SCORES_NAME).read_text(encoding="utf-8"))
+    scores = [(entry.pop("part"), Score.from_json(entry)) for entry in content["scores"]]
+    print_scores(scores, content["warnings"], content["verdict"])
+    print(f"{out / 'report.html'}, {out / 'report.pdf'}: the report; all scores: {out / 'scores.csv'}")
