@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from .errors import ConfigError, PhonyBrainsError
+from .evaluate_cli import evaluate
 from .model_cli import model_app
 from .startup import lean_diffusers
 from .study_cli import study_app
@@ -38,6 +39,7 @@ app = App(
 )
 app.command(model_app)
 app.command(study_app)
+app.command(evaluate, sort_key=6)
 
 
 @app.command(name="import", sort_key=1)
@@ -189,7 +191,7 @@ def generate(
     _say(f"{out}: {n} synthetic images" + (f"; contact sheet: {grid}" if grid else ""))
 
 
-@app.command(sort_key=6)
+@app.command(sort_key=9)
 def demo(*, out: Path = Path("out/demo"), serve: Flag = False, port: Whole = 8000) -> None:
     """Generate 95 images with the model that comes with the package, and draw sheets of them.
 

@@ -41,7 +41,7 @@ def open_sides(samples: Path, corpus: Path, config: EvaluateConfig) -> Sides:
     """Open both sets and keep the images of modalities that both have; what is odd becomes a warning.
 
     Raises ImageSetError if a set is damaged, or if the two have nothing in common; ConfigError for a split that is not
-    there or a column that neither has.
+    there.
     """
     made, real = ImageSet.open(samples), ImageSet.open(corpus)
     held_out = _held_out(real, config)
@@ -57,20 +57,17 @@ def open_sides(samples: Path, corpus: Path, config: EvaluateConfig) -> Sides:
             if modality not in common:
                 warnings.append(f"{count_of(n, f'{name} {modality} image')} left out: the other set has no {modality}.")
     sides = Sides(_only(made, common), _only(real, common), held_out, ())
-    return replace(sides, warnings=(*warnings, *_of_numbers(sides)))
+    return replace(sides, warnings=(*warnings, *_of_numbers(sides), *_of_attributes(sides, config)))
 
 
-def shared_attributes(sides: Sides, config: EvaluateConfig) -> list[str]:
-    """The attributes to measure by: those asked for, else all that say what an image shows on both sides."""
+def shared_attributes(samples: ImageSet, corpus: ImageSet, wanted: Sequence[str] | None = None) -> list[str]:
+    """The attributes that say what an image shows and that both sides have; of those wanted, if any are named."""
     columns = [{name for row in images.rows for name, value in row.attributes.items() if value is not None}
-               for images in (sides.samples, sides.corpus)]  # fmt: skip
-    if config.attributes is not None:
-        unknown = [name for name in config.attributes if name not in columns[0] | columns[1]]
-        if unknown:
-            raise ConfigError(f"neither set has the attribute '{unknown[0]}'. Both have: "
-                              f"{listed(sorted(columns[0] & columns[1]))}.")  # fmt: skip
-        return list(config.attributes)
-    return [name for name in sorted(columns[0] & columns[1]) if name not in (*FIXED_COLUMNS, *NOT_ATTRIBUTES)]
+               for images in (samples, corpus)]  # fmt: skip
+    shared = columns[0] & columns[1]
+    if wanted is not None:
+        return [name for name in wanted if name in shared]
+    return [name for name in sorted(shared) if name not in (*FIXED_COLUMNS, *NOT_ATTRIBUTES)]
 
 
 def _only(images: ImageSet, modalities: set[str]) -> ImageSet:
@@ -115,3 +112,11 @@ def _of_numbers(sides: Sides) -> list[str]:
     if all(row.synthetic for row in sides.corpus.rows):
         warnings.append("Every image of the corpus is marked synthetic: no real image took part.")
     return warnings
+
+
+def _of_attributes(sides: Sides, config: EvaluateConfig) -> list[str]:
+    wanted = [*(config.attributes or ()), *filter(None, [config.utility.attribute])]
+    shared = shared_attributes(sides.samples, sides.corpus, wanted)
+    both = listed(shared_attributes(sides.samples, sides.corpus) or ["none"])
+    return [f"The attribute '{name}' is not in both sets, and is left out. Both have: {both}."
+            for name in dict.fromkeys(wanted) if name not in shared]  # fmt: skip
