@@ -40,24 +40,32 @@ def images_of(score: Score) -> str:
     return ", ".join(part for part in (score.modality or "all", score.group.replace("=", " = ", 1)) if part)
 
 
-def figure(value: float | None) -> str:
-    """A number with three digits that count, at most four places: `0.0123`, `1.65`, `153`."""
+def figure(value: float | None, digits: int | None = None) -> str:
+    """A number with two or three digits that count, at most four places: `0.012`, `1.65`, `153`, `−0.20`."""
     if value is None:
         return NONE
-    size = abs(value)
-    return number(value, 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4)
+    return number(value, _digits(value) if digits is None else digits).replace("-", "−")
+
+
+def _digits(*values: float) -> int:
+    size = max(map(abs, values))
+    return next((places for least, places in ((100, 0), (10, 1), (0.1, 2), (0.01, 3)) if size >= least), 4)
 
 
 def with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    """`0.63 (0.46 to 0.77)`, or the number alone."""
-    return figure(value) if low is None or high is None else f"{figure(value)} ({figure(low)} to {figure(high)})"
+    """`0.63 (0.46 to 0.77)`, or the number alone; it breaks only before the bracket."""
+    if value is None or low is None or high is None:
+        return figure(value)
+    digits = _digits(value, low, high)
+    shown = [figure(one, digits) for one in (value, low, high)]
+    return f"{shown[0]} ({shown[1]}\u00a0to\u00a0{shown[2]})"
 
 
 def null_words(null: Null | None) -> str:
     """What real against real gives: `0.002 (-0.01 to 0.02)`."""
     if null is None:
         return NONE
-    return figure(null.value) if null.low == null.high else with_interval(null.value, null.low, null.high)
+    return figure(null.value, 2) if null.low == null.high else with_interval(null.value, null.low, null.high)
 
 
 def judged(score: Score) -> str:

@@ -25,7 +25,7 @@ def plot_beside_null(scores: Sequence[Score], caption: str) -> Figure:
     """How far each score lies from what real images score, in half-widths of that range; the band is as real."""
     rows = [(score, distance(score)) for score in scores]
     rows = [(score, float(np.clip(apart, -FARTHEST, FARTHEST))) for score, apart in rows if apart is not None]
-    farthest = max([abs(apart) for _, apart in rows] + [2.0])
+    left, right = -min([apart for _, apart in rows] + [-2.0]), max([apart for _, apart in rows] + [2.0])
 
     def paint(axes: Axes) -> None:
         axes.axvspan(-1, 1, color=BAND, lw=0, zorder=0)
@@ -37,7 +37,7 @@ def plot_beside_null(scores: Sequence[Score], caption: str) -> Figure:
             axes.annotate(figure(score.value), (apart, y), (7 if apart >= 0 else -7, 0), textcoords="offset points",
                           va="center", ha="left" if apart >= 0 else "right", fontsize=8)  # fmt: skip
         axes.set_xscale("symlog", linthresh=2, linscale=1)
-        axes.set(xlim=(-1.8 * farthest, 1.8 * farthest), ylim=(len(rows) - 0.4, -0.6),
+        axes.set(xlim=(-2.5 * left, 2.5 * right), ylim=(len(rows) - 0.4, -0.6),
                  xlabel="distance from real against real (1 = the edge of its 95 % range)")  # fmt: skip
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_yticks(range(len(rows)), [f"{label_of(score.name)}, {images_of(score)}" for score, _ in rows])

@@ -45,8 +45,8 @@ def score_tables(findings: Findings, leave_out: Sequence[str] = ()) -> list[Bloc
         blocks.append(score_table(pooled, _caption(pooled)))
     if grouped:
         beyond = len(grouped) - MOST_ROWS
-        more = f" The first {MOST_ROWS}; {beyond} more are in scores.csv." if beyond > 0 else ""
-        blocks += [Heading("By attribute", 3), score_table(grouped[:MOST_ROWS], f"By attribute.{more}")]
+        more = f"The first {MOST_ROWS}; {beyond} more are in scores.csv." if beyond > 0 else ""
+        blocks += [Heading("By attribute", 3), score_table(grouped[:MOST_ROWS], more)]
     missing = [score for score in shown if score.value is None]
     if missing:
         blocks += [Heading("Not available", 3), Bullets(tuple(dict.fromkeys(map(_missing, missing))))]
@@ -58,7 +58,7 @@ def score_table(scores: Sequence[Score], caption: str) -> Table:
     rows = [(label_of(s.name), images_of(s), with_interval(s.value, s.low, s.high), str(s.n or NONE),
              null_words(s.null), judged(s), as_p(s.p), _made_with(s)) for s in scores]  # fmt: skip
     columns = ("Score", "images", "value (95 % interval)", "n", "real against real", "", "p", "compared with; features")
-    widths = (1.5, 1.3, 1.7, 0.5, 1.7, 0.7, 0.6, 2.0)
+    widths = (1.6, 1.3, 1.6, 0.5, 1.6, 0.7, 0.6, 2.0)
     kept = [i for i in range(len(columns)) if i in (0, 2) or any(row[i] not in ("", NONE) for row in rows)]
     return Table(tuple(columns[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows), caption,
                  tuple(widths[i] for i in kept), tuple(k for k, i in enumerate(kept) if i in (0, 1, 5, 7)))  # fmt: skip
