@@ -31,8 +31,8 @@ from phonybrains.reporting.pages import write_pages
 
 CONFIG, RECORD = EvaluateConfig(), Record("evaluate", {}, 0)
 SECTIONS = ("Verdict", "Real and synthetic side by side", "Quality: is it good?", "Memorisation: is it new?",
-            "Bias: is it fair?", "Utility: is it useful?", "How it was measured", "Where the images come from", "Limits",
-            "Published figures to compare with", "Files")  # fmt: skip
+            "Bias: is it fair?", "Utility: is it useful?", "How it was measured", "Where the images come from",
+            "Limits", "Published figures to compare with", "Files")  # fmt: skip
 ATTACK = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 
 

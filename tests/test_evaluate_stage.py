@@ -93,8 +93,8 @@ def test_what_is_measured_is_not_measured_again(sides: Sides, tmp_path: Path):
     """A stopped evaluation goes on after its last whole part; what failed or is damaged is measured again."""
     calls: list[str] = []
     runners: dict[Part, Runner] = {"quality": counting("a", calls), "memorisation": counting("b", calls)}
+    stopped: dict[Part, Runner] = {**runners, "bias": failing(KeyboardInterrupt())}
     with pytest.raises(KeyboardInterrupt):
-        stopped = {**runners, "bias": failing(KeyboardInterrupt())}
         run_parts(stopped, PARTS[:3], sides, CONFIG, tmp_path, show=False)
     (tmp_path / "memorisation" / "arrays.npz").write_bytes(b"half")
     first = run_parts({**runners, "bias": failing(ValueError("bad"))}, PARTS[:3], sides, CONFIG, tmp_path, show=False)
