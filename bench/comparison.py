@@ -11,10 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import grey
-import measures
-from nearest import Nearest
+from phonybrains.evaluation.c2st import logistic
+from phonybrains.evaluation.c2st import two_sample as told_apart
+from phonybrains.evaluation.distances import frechet_of, kid
 from phonybrains.evaluation.groups import deal
+from phonybrains.evaluation.nearest import Nearest
+from phonybrains.evaluation.spectrum import spectrum_ratio, worst_db
 from phonybrains.imageset import Row
+from phonybrains.statistics.estimate import Estimate
+from phonybrains.statistics.proportions import clopper_pearson
 
 Array = NDArray[Any]
 Figures = dict[str, Any]
@@ -67,8 +72,8 @@ def distances(sample: Sample, real: Sample, paired: bool = False) -> Figures:
 
     paired: the sample was made from the real images themselves.
     """
-    value, error = measures.kid(sample.deep, real.deep, paired)
-    rounds = [measures.frechet_of(part.plain, real.plain) for part in sample.rounds(len(real))]
+    value, error = kid(sample.deep, real.deep, paired)
+    rounds = [frechet_of(part.plain, real.plain) for part in sample.rounds(len(real))]
     return {"kid": value, "kid_error": error, "fd_handcrafted": float(np.mean(rounds))}
 
 
@@ -84,8 +89,8 @@ def two_sample(split: Sample, made: Sample, seed: int) -> Figures:
     made, rng = made.rounds(len(split))[0], np.random.default_rng(seed)
     folds = deal(split.groups, FOLDS, rng)
     if len(made) != len(split):
-        return measures.two_sample(split.deep, made.deep, folds, rng.integers(folds.max() + 1, size=len(made)), seed)
-    return measures.two_sample(split.deep, made.deep, folds, folds, seed)
+        return _told_apart(split.deep, made.deep, folds, rng.integers(folds.max() + 1, size=len(made)))
+    return _told_apart(split.deep, made.deep, folds, folds)
 
 
 def two_sample_null(train: Sample, split: Sample, seed: int, draws: int = 10) -> Figures:
@@ -102,8 +107,22 @@ def two_sample_null(train: Sample, split: Sample, seed: int, draws: int = 10) ->
             drawn = [own[k] for k in matched(wanted, [train.rows[k] for k in own], rng)]
             chosen += drawn
             places += [fold] * len(drawn)
-        found.append(measures.two_sample(split.deep, train.deep[chosen], folds, np.array(places), seed))
+        found.append(_told_apart(split.deep, train.deep[chosen], folds, np.array(places)))
     return _mean_and_deviation(found, ("accuracy", "auc")) | {"draws": draws}
+
+
+def _told_apart(real: Array, made: Array, folds_real: Array, folds_made: Array) -> Figures:
+    """Cross-validated accuracy and AUC with intervals that take predictions for independent."""
+    found = told_apart(real, made, folds_real, folds_made)
+    accuracy = clopper_pearson(round(found.share * found.n), found.n)
+    return {
+        "n": found.n, "folds": found.folds, "accuracy": found.share, "accuracy_interval": _interval(accuracy),
+        "auc": found.auc.value, "auc_interval": _interval(found.auc),
+    }  # fmt: skip
+
+
+def _interval(estimate: Estimate) -> list[float]:
+    return [estimate.low, estimate.high]
 
 
 def _deal_by_kind(sample: Sample, folds: int, rng: np.random.Generator) -> Array:
@@ -136,7 +155,7 @@ class Attribute:
     def learn(cls, name: str, train: Sequence[Sample]) -> Attribute:
         deep = np.concatenate([sample.deep for sample in train])
         labels = [str(row[name]) for sample in train for row in sample.rows]
-        return cls(name, measures.classifier(0.1).fit(deep, labels))
+        return cls(name, logistic(0.1).fit(deep, labels))
 
     def accuracy(self, sample: Sample) -> Figures:
         """Share of images that show what their row says: over all, and for each label."""
@@ -145,7 +164,7 @@ class Attribute:
         counts = Counter(truth)
         hits = Counter(label for label, hit in zip(truth, right, strict=True) if hit)
         return {"n": len(sample), "accuracy": float(right.mean()),
-                "interval": measures.share_interval(int(right.sum()), len(sample)),
+                "interval": _interval(clopper_pearson(int(right.sum()), len(sample))),
                 "labels": {label: hits[label] / n for label, n in sorted(counts.items())}}  # fmt: skip
 
 
@@ -159,8 +178,8 @@ def copies(found: Nearest, threshold: float) -> Figures:
 
 def spectrum(sample: Sample, split: Sample) -> Figures:
     """Power over that of the split in dB, by band, and the largest deviation up to 80 % of the Nyquist frequency."""
-    ratio = grey.spectrum_ratio(sample.images, split.images)
-    return {"db": ratio.tolist(), "worst_db": float(np.abs(ratio[: round(0.8 * len(ratio))]).max())}
+    ratio = spectrum_ratio(sample.images, split.images)
+    return {"db": ratio.tolist(), "worst_db": worst_db(ratio)}
 
 
 def fidelity(made: Array, split: Sample) -> Figures:

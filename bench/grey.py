@@ -6,63 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.fft import fftfreq, rfft2, rfftfreq
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 Array = NDArray[Any]
-BANDS = 20
-"""Bands of spatial frequency, of equal width up to the Nyquist frequency."""
 
 
 def blur(images: Array, sigma: float = 1.0) -> Array:
     """Images under a Gaussian blur of `sigma` pixels, rounded to uint8 again."""
     blurred = [gaussian_filter(image.astype(np.float32), sigma, mode="nearest") for image in images]
     return np.rint(blurred).clip(0, 255).astype(np.uint8)
-
-
-def radial_power(images: Array, bands: int = BANDS) -> Array:
-    """Mean power of each image in rings of spatial frequency up to the Nyquist frequency, (n, bands); no mean grey.
-
-    A Hann window keeps what is cut off at the border from leaking into the high frequencies.
-    """
-    height, width = images.shape[1:]
-    window = np.outer(np.hanning(height + 1)[:-1], np.hanning(width + 1)[:-1]).astype(np.float32)
-    radius = np.hypot(fftfreq(height)[:, None], rfftfreq(width)[None]) / 0.5
-    ring = np.minimum((radius * bands).astype(int), bands)
-    ring[0, 0] = bands
-    count = np.bincount(ring.ravel(), minlength=bands + 1)[:bands]
-    rows = []
-    for image in images:
-        centred = image.astype(np.float32) - np.float32((image * window).sum() / window.sum())
-        power = np.abs(rfft2(centred * window)) ** 2
-        rows.append(np.bincount(ring.ravel(), power.ravel(), bands + 1)[:bands] / count)
-    return np.array(rows)
-
-
-def spectrum_ratio(images: Array, reference: Array) -> Array:
-    """Mean radial power of images over that of the reference, in dB for each band."""
-    return 10 * np.log10(radial_power(images).mean(axis=0) / radial_power(reference).mean(axis=0))
-
-
-def handcrafted(images: Array) -> Array:
-    """Features anyone can read, (n, 108): histogram (16), spectrum in bels (20), 8×8 layout (64), texture (8)."""
-    shares = np.stack([np.bincount(image.ravel() >> 4, minlength=16) for image in images]) / images[0].size
-    spectrum = np.log10(radial_power(images) + 1e-3)
-    n, height, width = images.shape
-    layout = images.reshape(n, 8, height // 8, 8, width // 8).mean(axis=(2, 4)).reshape(n, 64) / 255
-    texture = np.array([_texture(image.astype(np.float32) / 255) for image in images])
-    return np.concatenate([np.sqrt(shares), spectrum, layout, texture], axis=1)
-
-
-def _texture(image: Array) -> list[float]:
-    """Gradient (mean, deviation, 90th and 99th percentile), Laplacian, unlikeness of pixels 1, 2 and 4 apart."""
-    down, across = np.gradient(image)
-    slope = np.hypot(down, across)
-    laplacian = np.abs(4 * image[1:-1, 1:-1] - image[:-2, 1:-1] - image[2:, 1:-1] - image[1:-1, :-2] - image[1:-1, 2:])
-    spread = max(float(image.var()), 1e-6)
-    unlike = [((image[:, k:] - image[:, :-k]) ** 2).mean() / (2 * spread) for k in (1, 2, 4)]
-    return [slope.mean(), slope.std(), *np.quantile(slope, [0.9, 0.99]), laplacian.mean(), *np.sqrt(unlike)]
 
 
 def level(images: Array, threshold: int = 25) -> dict[str, float]:

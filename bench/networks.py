@@ -1,4 +1,4 @@
-"""What the figures need of networks: SqueezeNet's features, and the model's images, reconstructions and loss."""
+"""What the figures need of networks: the model's images, reconstructions and loss."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from phonybrains.diffusion.objective import denoising_loss, draw_steps, draw_tim
 from phonybrains.diffusion.process import Schedule, q_sample
 from phonybrains.imageset import Row, to_unit_range
 from phonybrains.model.latent_diffusion import LatentDiffusion
-from phonybrains.record import sha256_file
-from phonybrains.training.perceptual import PerceptualDistance
 
 Array = NDArray[Any]
 Images = NDArray[np.uint8]
@@ -48,23 +46,6 @@ class Cache:
             np.savez(file, values=values)
         partial.rename(path)
         return values
-
-
-class SqueezeFeatures:
-    """The last features of SqueezeNet 1.1, averaged over the image: (n, H, W) uint8 to (n, 512)."""
-
-    def __init__(self, weights: Path, device: str) -> None:
-        layers = PerceptualDistance(weights).features
-        self.layers = layers.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.device = device
-        self.name = f"squeezenet-{sha256_file(weights)[:12]}"
-
-    @torch.inference_mode()
-    def __call__(self, images: Images, batch_size: int = 4) -> Array:
-        mean = torch.tensor([123.68, 116.779, 103.939], device=self.device).reshape(1, 3, 1, 1)
-        parts = [torch.from_numpy(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-        found = [self.layers(p.to(self.device).float()[:, None] - mean).mean(dim=(2, 3)).cpu() for p in parts]
-        return torch.cat(found).numpy()
 
 
 def conditions_of(model: LatentDiffusion, rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -22,8 +22,9 @@ import torch
 from cyclopts import App, Parameter
 
 from comparison import Figures
-from networks import Cache, SqueezeFeatures, conditions_of
+from networks import Cache, conditions_of
 from phonybrains.errors import ConfigError, PhonyBrainsError
+from phonybrains.evaluation.extractors import SqueezeNetFeatures
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
 from phonybrains.model.folder import model_folder
 from phonybrains.model.latent_diffusion import LatentDiffusion, Sampling
@@ -111,7 +112,10 @@ def measure(name: str, options: Options) -> dict[str, Any]:
     model, corpus = LatentDiffusion.load(folder, device), ImageSet.open(options.corpus)
     if model.size != corpus.height:
         raise ConfigError(f"{options.corpus}: {corpus.height} pixels a side, but the model makes {model.size}.")
-    squeeze, settings = SqueezeFeatures(options.features, device), Settings(options.split, options.seed, options.quick)
+    squeeze, settings = (
+        SqueezeNetFeatures(options.features, device),
+        Settings(options.split, options.seed, options.quick),
+    )
     say("features of the real images")
     modalities = sorted({row.modality for row in corpus.rows}, reverse=True)
     studies = [Study(modality, corpus, squeeze, Cache(options.cache), settings) for modality in modalities]

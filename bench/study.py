@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 import comparison
 import grey
 from comparison import Attribute, Figures, Sample
-from measures import standardise
-from nearest import Gallery, Nearest
-from networks import Cache, SqueezeFeatures, conditions_of, decoded, denoising_losses, encoded
+from networks import Cache, conditions_of, decoded, denoising_losses, encoded
 from phonybrains.errors import ConfigError
+from phonybrains.evaluation.distances import standardise
+from phonybrains.evaluation.extractors import SqueezeNetFeatures
 from phonybrains.evaluation.groups import patients
+from phonybrains.evaluation.handcrafted import PLAIN, handcrafted
+from phonybrains.evaluation.nearest import Gallery, Nearest
 from phonybrains.imageset import ImageSet, Row
 from phonybrains.model.latent_diffusion import LatentDiffusion
 
@@ -36,12 +38,12 @@ class Settings:
 class Study:
     """One modality: its training images, its split, and what real images score by the same measures."""
 
-    def __init__(self, modality: str, corpus: ImageSet, squeeze: SqueezeFeatures, cache: Cache, settings: Settings,
+    def __init__(self, modality: str, corpus: ImageSet, squeeze: SqueezeNetFeatures, cache: Cache, settings: Settings,
                  ) -> None:  # fmt: skip
         self.modality, self.squeeze, self.cache, self.settings = modality, squeeze, cache, settings
         real = corpus.where(modality=modality)
         train = read(real, _numbers(real, "train"))
-        self.scale = cache.of("handcrafted-1", [train], grey.handcrafted)
+        self.scale = cache.of("handcrafted-1", [train], plain_features)
         self.train, self.split = self._real(real, "train"), self._real(real, settings.split)
         self.gallery: Gallery | None = None
 
@@ -53,10 +55,10 @@ class Study:
     def sample(self, images: Images, rows: Sequence[Row], groups: Sequence[str], cached: bool = False) -> Sample:
         """Images with their features; those of real images are kept in the cache."""
         if cached:
-            deep = self.cache.of(self.squeeze.name, [images], self.squeeze)
-            plain = self.cache.of("handcrafted-1", [images], grey.handcrafted)
+            deep = self.cache.of(self.squeeze.identity.replace(" sha256:", "-"), [images], self.squeeze)
+            plain = self.cache.of("handcrafted-1", [images], plain_features)
         else:
-            deep, plain = self.squeeze(images), grey.handcrafted(images)
+            deep, plain = self.squeeze(images), plain_features(images)
         return Sample(images, rows, groups, deep, standardise(plain, self.scale))
 
     def answers(self, images: Images, rows: Sequence[Row]) -> Sample:
@@ -117,6 +119,11 @@ class Study:
             found["two_sample"] = comparison.two_sample(split, made, self.settings.seed)
             found["nearest"] = comparison.copies(self.nearest(images), reference["nearest_threshold"])
         return found
+
+
+def plain_features(images: Images) -> NDArray[Any]:
+    """The handcrafted features that the figures of the log rest on, (n, 108)."""
+    return handcrafted(images)[:, :PLAIN]
 
 
 def _numbers(real: ImageSet, split: str) -> list[int]:
