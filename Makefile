@@ -38,8 +38,11 @@ endif
 	$(PIP) --editable .
 	@touch $@
 
+# torch-fidelity, which ours is compared with, asks for torchvision, which has no build for every torch; its arithmetic
+# does without.
 .venv/installed-dev: .venv/installed
 	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps torch-fidelity
 	@touch $@
 
 demo: .venv/installed
