@@ -17,7 +17,7 @@ import numpy as np
 from cyclopts import App, Parameter
 from scipy.stats import binomtest
 
-from nearest import Gallery
+from phonybrains.evaluation.nearest import Gallery
 from phonybrains.imageset import ImageSet
 from phonybrains.sheets import contact_sheet
 from study import read
