@@ -16,6 +16,7 @@ import pytest
 import phonybrains
 from phonybrains import cli
 from phonybrains.config import Config, load_config
+from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.importing.config import ImportConfig
 from phonybrains.readerstudy.config import StudyConfig, load_study_config
 from phonybrains.training.config import TrainConfig, load_train_config
@@ -86,7 +87,13 @@ def test_every_public_name_is_described():
 
 
 @pytest.mark.parametrize(
-    ("page", "kind"), [("import.md", ImportConfig), ("train.md", TrainConfig), ("reader-study.md", StudyConfig)]
+    ("page", "kind"),
+    [
+        ("import.md", ImportConfig),
+        ("train.md", TrainConfig),
+        ("evaluation.md", EvaluateConfig),
+        ("reader-study.md", StudyConfig),
+    ],
 )
 def test_every_configuration_key_is_described(page: str, kind: type[Config]):
     """Each key of each TOML file appears in backticks on the page of its command."""
@@ -100,6 +107,7 @@ def test_examples_of_configuration_are_valid(page: Path, tmp_path: Path):
     example = tmp_path / "example.toml"
     loaders = {
         "train.md": lambda: load_train_config("cpu", example),
+        "evaluation.md": lambda: load_config(EvaluateConfig, example),
         "reader-study.md": lambda: load_study_config("controlled", example),
     }
     for block in fences(page, "toml"):

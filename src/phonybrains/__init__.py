@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         StudyError,
         TrainingError,
     )
+    from .evaluation.config import EvaluateConfig
+    from .evaluation.stage import evaluate
     from .generating.stage import generate
     from .imageset import ImageSet, Row
     from .importing import ImportConfig, import_images
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigError",
+    "EvaluateConfig",
     "ImageSet",
     "ImageSetError",
     "ImportConfig",
@@ -58,6 +61,7 @@ __all__ = [
     "analyse_study",
     "check_counts",
     "design_study",
+    "evaluate",
     "fetch",
     "generate",
     "import_answers",
@@ -74,6 +78,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "EvaluateConfig": "evaluation.config",
     "ImageSet": "imageset",
     "ImportConfig": "importing",
     "LatentDiffusion": "model.latent_diffusion",
@@ -84,6 +89,7 @@ _HOMES = {
     "analyse_study": "readerstudy.analyse",
     "check_counts": "readerstudy.import_answers",
     "design_study": "readerstudy.design",
+    "evaluate": "evaluation.stage",
     "fetch": "importing.fetch",
     "generate": "generating.stage",
     "import_answers": "readerstudy.import_answers",
