@@ -18,7 +18,7 @@ from ..statistics.proportions import binomial_test, clopper_pearson
 
 Array = NDArray[Any]
 DRAWS = 1000
-WORST_RATE = 0.15
+WORST_RATE = 0.25
 """A classifier whose smallest singular value lies below this tells labels apart too badly to be corrected for."""
 
 

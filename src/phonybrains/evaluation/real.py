@@ -1,0 +1,150 @@
+"""The real images of one modality as a yardstick: features, people, and what can be read off an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..imageset import ImageSet, Row
+from .config import EvaluateConfig
+from .extractors import Extractor, extractors_of
+from .groups import patients
+from .labels import Reader, Scale
+from .score import Progress, silent
+from .sets import NOT_ATTRIBUTES
+
+Array = NDArray[Any]
+CHUNK = 64
+MOST = 4000
+"""At most so many real images of a modality are read, whole people at random."""
+
+
+def pixels_of(images: ImageSet, numbers: Sequence[int]) -> NDArray[np.uint8]:
+    """The images with these numbers, (n, H, W), in 8 bits."""
+    stack = np.stack([images.pixels(i) for i in numbers])
+    return (stack >> (images.bits - 8)).astype(np.uint8)
+
+
+def features_of(images: ImageSet, extractor: Extractor, progress: Progress = silent) -> Array:
+    """Features of all images of a set, (n, width), read a few at a time; what is not finite counts as 0."""
+    parts = []
+    for start in range(0, len(images), CHUNK):
+        parts.append(extractor(pixels_of(images, range(start, min(start + CHUNK, len(images))))))
+        progress(f"features, {images.rows[0].modality}", min(start + CHUNK, len(images)), len(images))
+    return np.nan_to_num(np.concatenate(parts).astype(np.float64), posinf=0, neginf=0)
+
+
+def reading_extractor(config: EvaluateConfig) -> Extractor:
+    """What labels are read from: SqueezeNet's features where its weights are given, else the handcrafted ones."""
+    found = {extractor.name: extractor for extractor in extractors_of(config).found}
+    return found.get("squeezenet1_1", found["handcrafted"])
+
+
+@dataclass
+class Real:
+    """Real images of one modality, who they show, their features, and classifiers of their attributes, once learnt."""
+
+    images: ImageSet
+    people: list[str]
+    features: Array
+    seed: int = 0
+    learnt: dict[str, Readable | ValueError] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, corpus: ImageSet, modality: str, extractor: Extractor, seed: int = 0, progress: Progress = silent,
+           ) -> Real:  # fmt: skip
+        """Measure the real images of a modality, MOST at the most."""
+        images = corpus.where(modality=modality)
+        people = patients(images.rows)
+        if len(people) > MOST:
+            chosen = _whole_people(people, np.random.default_rng([seed, 7]))
+            images = part_of(images, chosen)
+            people = [people[i] for i in chosen]
+        return cls(images, people, features_of(images, extractor, progress), seed)
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        return self.images.rows
+
+    def numbers(self, *splits: str) -> list[int]:
+        """The numbers of the images in these splits."""
+        return [i for i, row in enumerate(self.rows) if row.split in splits]
+
+    @property
+    def training(self) -> list[Row]:
+        """The rows the model learnt from; all where the corpus has no training split."""
+        return [row for row in self.rows if row.split == "train"] or list(self.rows)
+
+    def readable(self, attribute: str) -> Readable:
+        """The classifier of an attribute. Raises ValueError, with the reason, where there can be none."""
+        if attribute not in self.learnt:
+            try:
+                self.learnt[attribute] = self._learn(attribute)
+            except ValueError as error:
+                self.learnt[attribute] = error
+        found = self.learnt[attribute]
+        if isinstance(found, ValueError):
+            raise found
+        return found
+
+    def _learn(self, attribute: str) -> Readable:
+        scale = Scale.of(attribute, self.rows)
+        codes = scale.codes(self.rows)
+        kept = np.flatnonzero(codes >= 0)
+        people = [self.people[i] for i in kept]
+        enough = [k for k in range(len(scale.names)) if len({who for who, c in zip(people, codes[kept], strict=True)
+                                                             if c == k}) >= 2]  # fmt: skip
+        if len(enough) < len(scale.names):
+            rare = [name for k, name in enumerate(scale.names) if k not in enough]
+            if len(enough) < 2:
+                raise ValueError(f"fewer than two labels of '{attribute}' are held by two people or more")
+            scale = Scale(attribute, tuple(name for name in scale.names if name not in rare), scale.edges)
+            codes = scale.codes(self.rows)
+            kept = np.flatnonzero(codes >= 0)
+            people = [self.people[i] for i in kept]
+        reader = Reader.learn(self.features[kept], codes[kept], people, self.seed)
+        training = scale.codes(self.training)
+        counts = np.bincount(training[training >= 0], minlength=len(scale.names))
+        return Readable(scale, reader, kept, counts / max(counts.sum(), 1))
+
+
+@dataclass(frozen=True)
+class Readable:
+    """An attribute that can be read: its labels, its classifier, the images that taught it, the training shares."""
+
+    scale: Scale
+    reader: Reader
+    kept: Array
+    training: Array
+
+
+def part_of(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
+    """The images with these numbers, as a set."""
+    rows = tuple(images.rows[i] for i in numbers)
+    return ImageSet(images.folder, rows, images.height, images.width, images.bits, images.record)
+
+
+def attributes_of(images: ImageSet, others: ImageSet, config: EvaluateConfig) -> list[str]:
+    """The attributes to compare by: those the configuration names, else all that some image on each side has."""
+    columns = [{name for row in side.rows for name, value in row.attributes.items() if value not in (None, "")}
+               for side in (images, others)]  # fmt: skip
+    if config.attributes is not None:
+        return list(config.attributes)
+    return [name for name in sorted(columns[0] & columns[1]) if name not in NOT_ATTRIBUTES]
+
+
+def modalities_of(images: ImageSet) -> Iterator[tuple[str, ImageSet]]:
+    """Each modality of a set with its images, MR before CT."""
+    for modality in sorted({row.modality for row in images.rows}, reverse=True):
+        yield modality, images.where(modality=modality)
+
+
+def _whole_people(people: Sequence[str], rng: np.random.Generator) -> list[int]:
+    """Numbers of the images of random people, about MOST, in their order."""
+    order = {who: place for place, who in enumerate(rng.permutation(sorted(set(people))).tolist())}
+    ranked = sorted(range(len(people)), key=lambda i: (order[people[i]], i))
+    return sorted(ranked[:MOST])
