@@ -119,7 +119,7 @@ def test_every_score_stands_beside_its_null_with_n_and_extractor(blocks: list[Bl
     row = tables[0].rows[0]
     assert row[:2] == ("KID", "MR")
     assert row[2:7] == (
-        "0.002 (−0.010\u00a0to\u00a00.014)",
+        "0.002 (−0.010\u00a0to\u00a00.011)",
         "12",
         "0.001 (−0.010\u00a0to\u00a00.012)",
         "as real",
@@ -130,10 +130,13 @@ def test_every_score_stands_beside_its_null_with_n_and_extractor(blocks: list[Bl
 
 
 def test_a_score_is_judged_by_its_null_alone():
-    """Inside the real-real range is as real, beyond it above or below; without a range nothing is said."""
+    """Within the real-real range is as real, beyond it on the bad side apart; without a range nothing is said."""
     null = Null(0.5, 0.4, 0.7)
     judgements = {value: judged(Score("x", value, null=null)) for value in (0.39, 0.4, 0.6, 0.71, None)}
-    assert judgements == {0.39: "below", 0.4: "as real", 0.6: "as real", 0.71: "above", None: ""}
+    assert judgements == {0.39: "apart", 0.4: "as real", 0.6: "as real", 0.71: "apart", None: ""}
+    assert judged(Score("x", 0.6, 0.5, 0.8, null=null)) == "unclear"
+    assert judged(Score("kid", 0.3, null=null)) == judged(Score("coverage", 0.8, null=null)) == "as real"
+    assert judged(Score("kid", 0.8, null=null)) == judged(Score("coverage", 0.3, null=null)) == "apart"
     assert judged(Score("x", 0.9, null=Null(0.5, 0.5, 0.5))) == judged(Score("x", 0.9)) == ""
     assert distance(Score("x", 0.9, null=null)) == pytest.approx(2.0)
     assert distance(Score("x", 0.3, null=null)) == pytest.approx(-2.0)

@@ -29,9 +29,9 @@ def methods(sides: Sides, config: EvaluateConfig) -> list[Block]:
         Paragraph(f"Synthetic images were compared with the {sides.held_out} split of the corpus, which the model has "
                   "not seen, each modality for itself; copies were searched for in its train split. A score is shown "
                   "beside its null: what real images score against other real images at the same n, a patient never "
-                  "being on both sides. A score is called as real where it lies in the range of 95 of 100 such "
-                  "draws. Where a measure's weights are missing it is listed as not available; nothing is put in its "
-                  "place."),
+                  "being on both sides. A score is called as real where its whole interval lies in the range of 95 "
+                  "of 100 such draws, apart where the score itself lies beyond it, and unclear else: too few images. "
+                  "Where a measure's weights are missing it is listed as not available; nothing is put in its place."),
         Table(("Setting", "value"), tuple(_settings(config.model_dump(mode="json"))), "Every setting of this run.",
               (1.5, 3), (0, 1)),
     ]  # fmt: skip

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from ...reporting.wording import NONE, number
 from ..config import Part
+from ..nulls import Better, judge
 from ..score import Null, Score
 
 PART_QUESTIONS: dict[Part, str] = {"quality": "Is it good?", "memorisation": "Is it new?", "bias": "Is it fair?",
                   "utility": "Is it useful?"}  # fmt: skip
 
-MEANINGS: dict[str, tuple[str, str]] = {
-    "kid": ("KID", "kernel distance of features; 0 for one and the same source"),
-    "mmd_rbf": ("MMD (RBF)", "kernel distance of features, Gaussian kernel; 0 for one and the same source"),
-    "fid": ("FID", "Fréchet distance of Inception features; grows as n falls"),
-    "fd": ("Fréchet distance", "of features; grows as n falls, so that only its null makes it readable"),
-    "fd_handcrafted": ("Fréchet distance, handcrafted", "of histogram, spectrum, texture and layout; never FID"),
-    "precision": ("Precision", "share of synthetic images that lie among the real ones"),
-    "recall": ("Recall", "share of real images that lie among the synthetic ones"),
-    "density": ("Density", "how densely synthetic images lie among the real ones"),
-    "coverage": ("Coverage", "share of real images with a synthetic one nearby"),
-    "ms_ssim_diversity": ("MS-SSIM of pairs", "likeness of the images of a set to one another; 1 if all are equal"),
-    "c2st_accuracy": ("Told apart, share right", "classifier trained to tell synthetic from real; chance is 0.5"),
-    "c2st_auc": ("Told apart, AUC", "the same as area under the ROC curve; chance is 0.5"),
-    "prevalence": ("Share of images", "with this value of the attribute, beside the real images' share"),
+MEANINGS: dict[str, tuple[str, str, Better]] = {
+    "kid": ("KID", "kernel distance of features; 0 for one and the same source", "low"),
+    "mmd_rbf": ("MMD (RBF)", "kernel distance of features, Gaussian kernel; 0 for one and the same source", "low"),
+    "fid": ("FID", "Fréchet distance of Inception features; grows as n falls", "low"),
+    "fd": ("Fréchet distance", "of features; grows as n falls, so that only its null makes it readable", "low"),
+    "fd_handcrafted": ("Fréchet distance, handcrafted", "of histogram, spectrum, texture and layout; never FID", "low"),
+    "precision": ("Precision", "share of synthetic images that lie among the real ones", "high"),
+    "recall": ("Recall", "share of real images that lie among the synthetic ones", "high"),
+    "density": ("Density", "how densely synthetic images lie among the real ones", "high"),
+    "coverage": ("Coverage", "share of real images with a synthetic one nearby", "high"),
+    "ms_ssim": ("MS-SSIM of pairs", "likeness of the images of a set to one another; 1 if all are equal", "near"),
+    "c2st_accuracy": ("Told apart, share right", "a classifier tells synthetic from real; chance is 0.5", "low"),
+    "c2st_auc": ("Told apart, AUC", "the same as area under the ROC curve; chance is 0.5", "low"),
+    "prevalence": ("Share of images", "with this value of the attribute, beside the real images' share", "near"),
 }
+"""Score → its name, its meaning, and what is good: low, high, or near what real images score."""
 
 
 def label_of(name: str) -> str:
@@ -69,7 +71,7 @@ def null_words(null: Null | None) -> str:
 
 
 def judged(score: Score) -> str:
-    """Whether a score lies where real images score against real ones at the same n: as real, above, below, or ''."""
+    """Whether a score is as real images score against real ones at the same n (`judge`); '' where no range is known."""
     if score.value is None or score.null is None or score.null.low == score.null.high:
         return ""
-    return "above" if score.value > score.null.high else "below" if score.value < score.null.low else "as real"
+    return judge(score, MEANINGS[score.name][2] if score.name in MEANINGS else "near")

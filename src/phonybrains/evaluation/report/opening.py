@@ -44,7 +44,7 @@ def _questions(found: Mapping[Part, Findings]) -> Table:
         answer = status_of(found) if part == "memorisation" else "measured" if measured else "not available"
         rows.append((question, part, answer, f"{measured} of {len(scores)}", within))
     return Table(("Question", "part", "state", "scores had", "as real"), tuple(rows),
-                 "As real: scores that lie where real images score against real ones at the same n.",
+                 "As real: scores whose whole interval lies where real images score against real ones at the same n.",
                  (1.4, 1.2, 1.2, 0.8, 0.8), (0, 1, 2))  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def plot_beside_null(scores: Sequence[Score], caption: str) -> Figure:
         axes.axvspan(-1, 1, color=BAND, lw=0, zorder=0)
         axes.axvline(0, color="#8894a5", lw=0.9, zorder=1)
         for y, (score, apart) in enumerate(rows):
-            colour = REAL if judged(score) == "as real" else SYNTHETIC
+            colour = SYNTHETIC if judged(score) == "apart" else REAL
             axes.plot([0, apart], [y, y], color=colour, lw=1.4, zorder=2)
             axes.plot(apart, y, "o" if colour == REAL else "D", color=colour, ms=5.5, zorder=3)
             axes.annotate(figure(score.value), (apart, y), (7 if apart >= 0 else -7, 0), textcoords="offset points",

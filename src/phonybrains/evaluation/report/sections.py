@@ -27,8 +27,7 @@ def quality(findings: Findings, looks: Mapping[str, Looks], seed: int) -> list[B
     ]
     if beside:
         caption = ("Each score as its distance from what real images score against real ones at the same n. In the "
-                   "band: no farther than real images are from one another. Beside each point, the score "
-                   "itself.")  # fmt: skip
+                   "band: no farther than real images are from one another. Beside each point, the score.")  # fmt: skip
         blocks.append(plots.plot_beside_null(beside, caption))
     blocks += [*_map(findings, seed), *_spectra(findings), *_telling(findings, looks)]
     return [*blocks, *_prevalence(findings.scores, "By what the rows say"), *score_tables(findings, ("prevalence",))]

@@ -13,7 +13,7 @@ from ...reporting.wording import NONE, as_p, count_of
 from ..score import Score
 from .names import images_of, judged, label_of, null_words, with_interval
 
-COLOURS = {"as real": "green", "above": "yellow", "below": "yellow"}
+COLOURS = {"as real": "green", "apart": "yellow", "unclear": "dim"}
 
 
 def print_scores(scores: Sequence[tuple[str, Score]], warnings: Sequence[str], verdict: str) -> None:

@@ -29,7 +29,7 @@ def status_of(found: Mapping[Part, Findings]) -> str:
 
 def farthest(scores: Sequence[Score]) -> Score | None:
     """The score that lies farthest from what real images score, in half-widths of the null's range."""
-    apart = [score for score in scores if judged(score) in ("above", "below")]
+    apart = [score for score in scores if judged(score) == "apart"]
     return max(apart, key=lambda score: abs(distance(score) or 0), default=None)
 
 
