@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from .errors import ConfigError, PhonyBrainsError
-from .evaluate_cli import evaluate
+from .evaluate_cli import audit_app, evaluate
 from .model_cli import model_app
 from .startup import lean_diffusers
 from .study_cli import study_app
@@ -37,8 +37,8 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-app.command(model_app)
-app.command(study_app)
+for commands in (model_app, study_app, audit_app):
+    app.command(commands)
 app.command(evaluate, sort_key=6)
 
 
@@ -119,18 +119,8 @@ def phantom(*, n: Annotated[Whole, Parameter(name=["--n", "-n"])], out: Path, se
 
 
 @app.command(sort_key=4)
-def train(
-    corpus: Path,
-    /,
-    *,
-    out: Path,
-    preset: str = "cpu",
-    config: Path | None = None,
-    conditions: Words = None,
-    features: Path | None = None,
-    start: str | None = None,
-    seed: int | None = None,
-) -> None:
+def train(corpus: Path, /, *, out: Path, preset: str = "cpu", config: Path | None = None, conditions: Words = None,
+          features: Path | None = None, start: str | None = None, seed: int | None = None) -> None:  # fmt: skip
     """Train a latent diffusion model on an image set.
 
     Args:

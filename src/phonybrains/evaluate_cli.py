@@ -1,13 +1,16 @@
-"""The commands of the evaluation: `phonybrains evaluate`."""
+"""The commands of the evaluation: `phonybrains evaluate`, `phonybrains audit cascade`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter, validators
+
+audit_app = App(name="audit", help="Find out what becomes of a corpus in the hands of a model.", sort_key=7)
 
 Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
+Whole = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 
 
 def evaluate(
@@ -47,3 +50,34 @@ def evaluate(
                            held_out=held_out, seed=seed, **given)  # fmt: skip
     parts = [part for word in only or [] for part in word.split(",") if part]
     evaluate(samples, against, out, settings, only=parts or None)
+
+
+@audit_app.command
+def cascade(
+    corpus: Path,
+    /,
+    *,
+    out: Path,
+    generations: Whole = 5,
+    preset: str = "tiny",
+    conditions: Words = None,
+    steps: Whole = 8,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+) -> None:
+    """Train generation after generation of models, each on the images of the one before, and plot the drift.
+
+    Args:
+        corpus: An image set, of scans or of phantoms that play them.
+        out: Folder for drift.csv, drift.png, drift.json and the images of each generation.
+        generations: How many models.
+        preset: Of their training, as for train; tiny takes seconds for each.
+        conditions: Columns of metadata.csv that the models are told about; those with labels if not given.
+        steps: Steps from noise to image.
+        seed: Start of the random numbers.
+    """
+    from .startup import lean_diffusers
+
+    with lean_diffusers():
+        from .cascade import cascade
+
+    cascade(corpus, out, generations, preset, seed=seed, conditions=conditions and tuple(conditions), steps=steps)
