@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,6 +138,10 @@ def test_numbers_become_thirds_and_words_stay():
     plane = Scale.of("plane", [row(plane="axial"), row(plane="coronal"), row(plane=None)])
     assert plane.names == ("axial", "coronal")
     assert plane.codes([row(plane="coronal"), row(plane="oblique"), row()]).tolist() == [1, -1, -1]
+    blood = Scale.of("blood", [row(blood="none"), row(blood="epidural"), row(blood="epidural;subdural")])
+    assert blood.names == ("epidural", "none", "several")
+    some = replace(blood, names=("any", "none"), only_any=True)
+    assert some.labels([row(blood="none"), row(blood="a;b"), row()]) == ["none", "any", ""]
     with pytest.raises(ValueError, match="no real image says anything of 'sex'"):
         Scale.of("sex", [row()])
     with pytest.raises(ValueError, match="the same 'sex'"):

@@ -22,12 +22,14 @@ MOST_LABELS = 12
 class Scale:
     """How an attribute's values become labels: as they stand, or a number as a third of what real images have.
 
-    `names`: the labels, in order. `edges`: where the thirds meet; empty where values are categories.
+    `names`: the labels, in order; several in one image («a;b») are the label "several". `edges`: where the thirds meet;
+    empty where values are categories. `only_any`: everything but "none" is the label "any".
     """
 
     attribute: str
     names: tuple[str, ...]
     edges: tuple[float, ...] = ()
+    only_any: bool = False
 
     @classmethod
     def of(cls, attribute: str, real: Sequence[Row]) -> Scale:
@@ -43,8 +45,6 @@ class Scale:
         if len(names) < 2:
             raise ValueError(f"every real image has the same '{attribute}' ({names[0]})")
         if len(names) > MOST_LABELS:
-            names = sorted({name if ";" not in name else "several" for name in names})
-        if len(names) > MOST_LABELS:
             raise ValueError(f"'{attribute}' has {len(names)} labels: too many to compare")
         return cls(attribute, tuple(names))
 
@@ -56,7 +56,8 @@ class Scale:
         if self.edges:
             return CUTS[int(np.searchsorted(self.edges, value))] if isinstance(value, float) else ""
         text = text_of(value)
-        text = "several" if ";" in text and text not in self.names else text
+        if self.only_any:
+            text = "any" if text != "none" else text
         return text if text in self.names else ""
 
     def labels(self, rows: Sequence[Row]) -> list[str]:
@@ -69,8 +70,9 @@ class Scale:
 
 
 def text_of(value: Attribute) -> str:
-    """A value as a label: the number 1 is «1»."""
-    return f"{value:.15g}" if isinstance(value, float) else str(value)
+    """A value as a label: the number 1 is «1», and «a;b» is "several"."""
+    text = f"{value:.15g}" if isinstance(value, float) else str(value)
+    return "several" if ";" in text.strip("; ") else text.strip("; ")
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..imageset import ImageSet, Row
+from .composition import WORST_RATE, telling
 from .config import EvaluateConfig
 from .extractors import Extractor, extractors_of
 from .groups import patients
@@ -92,23 +94,28 @@ class Real:
         return found
 
     def _learn(self, attribute: str) -> Readable:
-        scale = Scale.of(attribute, self.rows)
+        """Learn to read an attribute; where its labels cannot be told apart but one is "none", "none" or "any" of them.
+
+        Labels that fewer than two people have are left out.
+        """
+        found = self._learn_labels(Scale.of(attribute, self.rows))
+        if telling(found.reader.confusion) < WORST_RATE and len(found.scale.names) > 2 and "none" in found.scale.names:
+            return self._learn_labels(Scale(attribute, ("any", "none"), only_any=True))
+        return found
+
+    def _learn_labels(self, scale: Scale) -> Readable:
+        who = defaultdict[str, set[str]](set)
+        for label, person in zip(scale.labels(self.rows), self.people, strict=True):
+            who[label].add(person)
+        names = tuple(name for name in scale.names if len(who[name]) >= 2)
+        if len(names) < 2:
+            raise ValueError(f"fewer than two labels of '{scale.attribute}' are held by two people or more")
+        scale = replace(scale, names=names)
         codes = scale.codes(self.rows)
         kept = np.flatnonzero(codes >= 0)
-        people = [self.people[i] for i in kept]
-        enough = [k for k in range(len(scale.names)) if len({who for who, c in zip(people, codes[kept], strict=True)
-                                                             if c == k}) >= 2]  # fmt: skip
-        if len(enough) < len(scale.names):
-            rare = [name for k, name in enumerate(scale.names) if k not in enough]
-            if len(enough) < 2:
-                raise ValueError(f"fewer than two labels of '{attribute}' are held by two people or more")
-            scale = Scale(attribute, tuple(name for name in scale.names if name not in rare), scale.edges)
-            codes = scale.codes(self.rows)
-            kept = np.flatnonzero(codes >= 0)
-            people = [self.people[i] for i in kept]
-        reader = Reader.learn(self.features[kept], codes[kept], people, self.seed)
+        reader = Reader.learn(self.features[kept], codes[kept], [self.people[i] for i in kept], self.seed)
         training = scale.codes(self.training)
-        counts = np.bincount(training[training >= 0], minlength=len(scale.names))
+        counts = np.bincount(training[training >= 0], minlength=len(names))
         return Readable(scale, reader, kept, counts / max(counts.sum(), 1))
 
 
