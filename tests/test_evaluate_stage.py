@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from evaluation_files import make_sides
+from phonybrains import cli
 from phonybrains.errors import ConfigError, ImageSetError, OutputError
 from phonybrains.evaluation.config import PARTS, EvaluateConfig, Part
 from phonybrains.evaluation.score import Findings, Null, Score, unavailable
@@ -176,3 +177,19 @@ def test_an_attribute_that_is_missing_is_said_and_the_rest_goes_on(folders: tupl
     found = shared_attributes(sides.samples, sides.corpus)
     assert "plane" in found
     assert not {"seed", "index", "generator"} & set(found)
+
+
+def test_the_command_line_says_what_is_measured(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Options win over the file, parts are named in a row or with commas, and the command ends with the verdict."""
+    (tmp_path / "settings.toml").write_text('seed = 3\n[utility]\nattribute = "plane"\nseeds = 2\n', encoding="utf-8")
+    out = tmp_path / "out"
+    cli.app(["evaluate", str(folders[0]), "--against", str(folders[1]), "--out", str(out), "--only", "utility",
+             "--config", str(tmp_path / "settings.toml"), "--seed", "7", "--held-out", "validation"])  # fmt: skip
+    config = read_record(out)["config"]
+    assert (config["seed"], config["held_out"], config["parts"]) == (7, "validation", ["utility"])
+    assert (config["utility"]["attribute"], config["utility"]["seeds"]) == ("plane", 2)
+    printed = capsys.readouterr().out
+    assert "24 synthetic images" in printed
+    assert "scores.csv" in printed

@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 from .blocks import Block, Bullets, Cell, Figure, Gallery, Heading, Note, Paragraph, Picture, Table
 
 CELL_PICTURE = 52  # points
+KEPT_ROWS = 4  # a gallery of so many rows stays on one page
 MARGIN_MM, SANS, BOLD = 18, "DejaVuSans", "DejaVuSans-Bold"
 INK, SOFT, LINE, TINT, BLUE, WARN = "#1a1a1a", "#595959", "#d9d9d9", "#f5f6f8", "#00568a", "#8f3b00"
 
@@ -98,7 +99,8 @@ def _needed(blocks: Sequence[Block], width: float, height: float) -> float:
         case Figure() as figure:
             return _size(figure, width, height)[1] + 30
         case Gallery() as gallery:
-            return width / gallery.columns * min(2, -(-len(gallery.pictures) // gallery.columns)) + 50
+            rows = -(-len(gallery.pictures) // gallery.columns)
+            return width / gallery.columns * (rows if rows <= KEPT_ROWS else 2) * 1.06 + 50
         case Paragraph() | Note() | Heading():
             return 45 + _needed(blocks[1:], width, height)
         case Table():
@@ -134,7 +136,7 @@ def _flow(block: Block, width: float, height: float, styles) -> list:
             ]
         case Gallery():
             parts = [_gallery(block, width, styles), Text(escape(block.caption), styles["soft"]), Spacer(1, 6)]
-            return [KeepTogether(parts)] if len(block.pictures) <= 4 * block.columns else parts
+            return [KeepTogether(parts)] if len(block.pictures) <= KEPT_ROWS * block.columns else parts
         case Figure():
             picture = _image(block.png, *_size(block, width, height))
             return [KeepTogether([picture, Text(escape(block.caption), styles["soft"]), Spacer(1, 6)])]

@@ -16,7 +16,7 @@ from .looks import Looks, gallery, short
 from .names import PART_QUESTIONS, judged
 from .verdict import status_of, verdict_text
 
-SHOWN = 10
+SHOWN, COLUMNS = 12, 6
 
 
 def verdict(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
@@ -62,5 +62,5 @@ def side_by_side(sides: Sides, looks: Mapping[str, Looks], config: EvaluateConfi
              (("real", sides.real), ("synthetic", sides.samples))}  # fmt: skip
         caption = (f"{modality}: of {count_of(n['real'], f'real {sides.held_out} image')} and {n['synthetic']} "
                    f"synthetic, {SHOWN} each at random, not chosen.")  # fmt: skip
-        blocks += gallery(f"side_by_side_{modality.lower()}", shown, caption, 5)
+        blocks += gallery(f"side_by_side_{modality.lower()}", shown, caption, COLUMNS)
     return blocks
