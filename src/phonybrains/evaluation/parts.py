@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from ..imageset import ImageSet
 from .config import EvaluateConfig, Part
+from .copies import memorisation_audit
 from .score import Findings, Progress
 
 Runner = Callable[[ImageSet, ImageSet, EvaluateConfig, Progress], Findings]
 
-RUNNERS: dict[Part, Runner] = {}
+RUNNERS: dict[Part, Runner] = {"memorisation": memorisation_audit}

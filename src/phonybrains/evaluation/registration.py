@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,30 +52,38 @@ class Matches:
 class CopySearch:
     """Training images, ready to be searched for what resembles a query."""
 
-    def __init__(self, images: Tensor, groups: Sequence[str] = ()) -> None:
-        """images: their thumbnails; groups: who each shows, for `nearest(exclude=…)`."""
-        self.images, self.groups = images, np.array(groups)
+    def __init__(self, images: Tensor) -> None:
+        """images: their thumbnails."""
+        self.images = images
         self.mean = self.images.mean(dim=0)
         self.structure = torch.cat([halved(local(x, STRUCTURE)) for x in self.images.split(256)])
         self.waves, mirror = _waves()
-        unit = F.normalize(self.structure.flatten(1) @ self.waves, dim=1)
+        unit = self._unit(self.structure)
         self.unit = torch.cat([unit, unit * mirror])
         self.grid = F.affine_grid(POSES, [len(POSES), 1, COARSE, COARSE], align_corners=False)
         self.common = self._common()
 
     @torch.inference_mode()
-    def nearest(self, images: Tensor, exclude: Sequence[str] = (), progress: Progress = silent) -> Matches:
-        """The training image most like each query, given as thumbnails; with `exclude`, none of the group named."""
+    def nearest(self, images: Tensor, progress: Progress = silent) -> Matches:
+        """The training image most like each query, given as thumbnails."""
         found = []
         for start in range(0, len(images), BLOCK):
-            found.append(self._block(images[start : start + BLOCK], exclude[start : start + BLOCK]))
+            found.append(self._block(images[start : start + BLOCK]))
             progress("looking for copies", min(start + BLOCK, len(images)), len(images))
         score, correlation, index, affine = (torch.cat(part).numpy() for part in zip(*found, strict=True))
         return Matches(score, correlation, index, affine)
 
-    def _block(self, x: Tensor, exclude: Sequence[str]) -> tuple[Tensor, ...]:
+    def features(self, images: Tensor) -> Tensor:
+        """Low frequencies of the structure in images given as thumbnails, of unit length, (n, width)."""
+        parts = [self._unit(halved(local(x, STRUCTURE))) for x in images.split(256)]
+        return torch.cat(parts) if len(images) else torch.empty(0, self.waves.shape[1])
+
+    def _unit(self, structure: Tensor) -> Tensor:
+        return F.normalize(structure.flatten(1) @ self.waves, dim=1)
+
+    def _block(self, x: Tensor) -> tuple[Tensor, ...]:
         structure, edges, detail = halved(local(x, STRUCTURE)), local(x, EDGES), local(x, DETAIL)
-        rows, affine = self._coarse(structure, exclude)
+        rows, affine = self._coarse(structure)
         k = rows.shape[1]
         affine, alike = refine(_repeat(structure, k), self.structure[rows.flatten()], affine, 4)
         best = alike.view(-1, k).topk(min(FINALISTS, k), dim=1).indices
@@ -92,10 +99,10 @@ class CopySearch:
         every = torch.arange(len(x))
         return score[every, which], correlation.amax(dim=1), rows[every, which], affine[every, which]
 
-    def _coarse(self, structure: Tensor, exclude: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def _coarse(self, structure: Tensor) -> tuple[Tensor, Tensor]:
         """The training images most like each query in its best pose on the grid, (n, k), and those poses."""
         n, rows, affine = len(self.structure), [], []
-        for i, image in enumerate(structure):
+        for image in structure:
             best, pose = torch.full((2 * n,), -1.0), torch.zeros(2 * n, dtype=torch.long)
             for start in range(0, len(POSES), 125):
                 grid = self.grid[start : start + 125]
@@ -105,8 +112,6 @@ class CopySearch:
                 best = torch.maximum(alike, best)
             plain, mirrored = best[:n], best[n:]
             alike = torch.maximum(plain, mirrored)
-            if len(exclude):
-                alike = torch.where(torch.from_numpy(self.groups == exclude[i]), -1.0, alike)
             top = alike.topk(min(CANDIDATES, n)).indices
             flip = (mirrored > plain)[top, None, None]
             rows.append(top)
