@@ -247,4 +247,4 @@ def test_what_is_missing_is_named(squeezenet: Path, tmp_path: Path):
     assert [extractor.name for extractor in found.found] == ["handcrafted", "squeezenet1_1"]
     assert "quality.inception" in found.missing["inception-v3-compat"]
     assert "no.safetensors" in found.missing["dinov2"]
-    assert Handcrafted().identity == "handcrafted-2"
+    assert Handcrafted().identity == "handcrafted-3"

@@ -24,6 +24,11 @@ def kid(x: Array, y: Array, paired: bool = False) -> tuple[float, float]:
     within_x, within_y, between = polynomial(x, x), polynomial(y, y), polynomial(x, y)
     if paired:
         return _paired(within_x + within_y - between - between.T)
+    return mmd_of(within_x, within_y, between)
+
+
+def mmd_of(within_x: Array, within_y: Array, between: Array) -> tuple[float, float]:
+    """Unbiased squared MMD of kernels (m, m), (n, n), (m, n), and its jackknife standard error."""
     m, n = between.shape
     rows_x, rows_y = (k.sum(axis=1) - k.diagonal() for k in (within_x, within_y))
     a, b, c = rows_x.sum(), rows_y.sum(), between.sum()
@@ -46,20 +51,21 @@ def _paired(h: Array) -> tuple[float, float]:
 def kid_of_blocks(x: Array, y: Array, size: int = BLOCK, seed: int = 0) -> tuple[float, float]:
     """KID as the mean over disjoint random blocks of at most `size` images a side, and its standard error.
 
-    Unbiased like KID of all, in O(n · size) time and O(size²) memory: the two sides are cut into the same number of
-    blocks, and each block of one meets one of the other. For one block it is `kid`.  [Zaremba 2013, B-test]
+    Unbiased like KID of all, in O(n · size) time and O(size²) memory. Where both sides are larger than a block, each
+    block of one meets one of the other; a side that fits into one block is used whole in each, and the error is then
+    that of a single block, an upper bound. For one block it is `kid`.  [Zaremba 2013, B-test]
     """
-    count = -(-max(len(x), len(y)) // size)
-    count = max(1, min(count, len(x) // 2, len(y) // 2))
+    rng, count = np.random.default_rng(seed), -(-max(len(x), len(y)) // size)
     if count == 1:
         return kid(x, y)
-    rng = np.random.default_rng(seed)
-    parts = [np.array_split(rng.permutation(len(side)), count) for side in (x, y)]
-    found = [kid(x[i], y[j]) for i, j in zip(*parts, strict=True)]
-    values, errors = np.array(found).T
-    inner = float(np.sqrt(np.mean(errors**2) / count))
-    spread = float(values.std(ddof=1) / np.sqrt(count))
-    return float(values.mean()), max(inner, spread) if count < 10 else spread
+    whole = [len(side) <= size for side in (x, y)]
+    if not any(whole):
+        count = min(count, len(x) // 2, len(y) // 2)
+    blocks = [[slice(None)] * count if all_in else np.array_split(rng.permutation(len(side)), count)
+              for side, all_in in zip((x, y), whole, strict=True)]  # fmt: skip
+    values, errors = np.array([kid(x[i], y[j]) for i, j in zip(*blocks, strict=True)]).T
+    error = errors.mean() if any(whole) else values.std(ddof=1) / np.sqrt(count)
+    return float(values.mean()), float(error)
 
 
 def polynomial(x: Array, y: Array) -> Array:

@@ -46,7 +46,7 @@ class Extractor(Protocol):
 class Handcrafted:
     """Histogram, spectrum, layout, texture, co-occurrence, wavelet: no weights."""
 
-    name, width, identity = "handcrafted", len(NAMES), "handcrafted-2"
+    name, width, identity = "handcrafted", len(NAMES), "handcrafted-3"
 
     def __call__(self, images: Images) -> Array:
         return handcrafted(images).astype(np.float32)

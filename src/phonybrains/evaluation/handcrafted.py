@@ -1,4 +1,4 @@
-"""Features of an image that anyone can read and that need no weights: images (n, H, W) uint8 in, (n, 115) out."""
+"""Features of an image that anyone can read and that need no weights: images (n, H, W) uint8 in, (n, 116) out."""
 
 from __future__ import annotations
 
@@ -7,28 +7,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .spectrum import radial_power
+from .spectrum import BANDS, FAINT, noise, radial_power
 
 Array = NDArray[Any]
 NAMES = (
     *(f"histogram {i}" for i in range(16)), *(f"spectrum {i}" for i in range(20)),
     *(f"layout {i // 8},{i % 8}" for i in range(64)), "gradient mean", "gradient deviation", "gradient q90",
     "gradient q99", "laplacian", "unlike 1", "unlike 2", "unlike 4", "glcm contrast", "glcm homogeneity", "glcm energy",
-    "glcm correlation", "wavelet 1", "wavelet 2", "wavelet 3",
+    "glcm correlation", "wavelet 1", "wavelet 2", "wavelet 3", "noise",
 )  # fmt: skip
 PLAIN = 108
 """The first so many need neither co-occurrences nor wavelets; the figures of bench/quality.py rest on these."""
 LEVELS = 16
+LEAST_NOISE = 0.1
+"""Grey levels, below what rounding leaves."""
 
 
 def handcrafted(images: Array) -> Array:
     """Histogram (16), spectrum in bels (20), 8×8 layout (64), texture (8), co-occurrence of grey levels (4), wavelet
-    detail in bels (3), (n, 115)."""
+    detail in bels (3), noise in bels (1), (n, 116)."""
     shares = np.stack([np.bincount(image.ravel() >> 4, minlength=16) for image in images]) / images[0].size
-    spectrum = np.log10(radial_power(images) + 1e-3)
+    spectrum = np.log10(radial_power(images) + FAINT)
     rest = np.array([[*_texture(x), *_cooccurrence(image), *_wavelet(x)]
                      for image in images for x in [image.astype(np.float32) / 255]])  # fmt: skip
-    return np.concatenate([np.sqrt(shares), spectrum, _layout(images), rest], axis=1)
+    grain = np.log10(noise(images) + LEAST_NOISE)[:, None]
+    return np.concatenate([np.sqrt(shares), spectrum, _layout(images), rest, grain], axis=1)
+
+
+def power_of(features: Array) -> Array:
+    """The radial power spectrum that handcrafted features hold, (n, BANDS)."""
+    return 10.0 ** features[:, 16 : 16 + BANDS] - FAINT
+
+
+def noise_of(features: Array) -> Array:
+    """The noise in grey levels that handcrafted features hold, (n,)."""
+    return 10.0 ** features[:, -1] - LEAST_NOISE
 
 
 def _layout(images: Array) -> Array:

@@ -64,3 +64,8 @@ def noise(images: Array) -> Array:
         detail = np.abs(a - b - c + d)[(a + b + c + d) > 0] / 2
         found.append(float(np.median(detail)) / 0.6745 if detail.size else 0.0)
     return np.array(found)
+
+
+def in_db(power: Array) -> Array:
+    """The mean of powers (n, bands), in dB for each band."""
+    return 10 * np.log10(power.mean(axis=0) + FAINT)

@@ -1,0 +1,105 @@
+"""The two sides of one modality: the made images, and the real ones with who they show and which are held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..imageset import ImageSet, Row
+from .config import EvaluateConfig
+from .groups import patients
+from .score import Score, unavailable
+from .sets import NOT_ATTRIBUTES
+
+Array = NDArray[Any]
+FEWEST, MOST = 10, 1000
+"""Images a side below which nothing is said, and above which a random part is compared with the null."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """Made images and real ones of one modality; `held` are the numbers of the held-out real ones (`versus`), whole
+    patients of other splits beside them; `measured` are the numbers of the made images that scores rest on."""
+
+    modality: str
+    versus: str
+    made: ImageSet
+    real: ImageSet
+    groups: Sequence[str]
+    held: Array
+    measured: Array
+    attributes: Sequence[str]
+
+
+def sides_of(samples: ImageSet, corpus: ImageSet, modality: str, config: EvaluateConfig) -> tuple[Side, list[Score]]:
+    """The two sides of a modality, and scores that say what was left out. Raises ValueError, with the reason, where
+    there is too little to compare."""
+    made, real = samples.where(modality=modality), corpus.where(modality=modality)
+    if not len(real):
+        raise ValueError(f"the corpus has no {modality} image")
+    made, notes = _without_copies(made, real)
+    groups = patients(real.rows)
+    versus = _held_out(real.rows, config)
+    held = [i for i, row in enumerate(real.rows) if row.split == versus]
+    for n, side in ((len(made), "synthetic images"), (len(held), f"images of the split '{versus}'")):
+        if n < FEWEST:
+            raise ValueError(f"only {n} {modality} {side}: at least {FEWEST} are needed to say anything")
+    rng = np.random.default_rng(config.seed)
+    others = _some_patients(groups, set(held), max(MOST, 2 * len(held)), rng)
+    if len(others) < FEWEST:
+        raise ValueError(f"only {len(others)} real {modality} images of other splits: no real-against-real null")
+    kept = sorted([*held, *others])
+    place = {i: k for k, i in enumerate(kept)}
+    measured = np.sort(rng.permutation(len(made))[: min(MOST, len(others))])
+    side = Side(modality, versus, made, _part(real, kept), [groups[i] for i in kept],
+                np.array([place[i] for i in held]), measured, _attributes(made.rows, real.rows, config))  # fmt: skip
+    return side, notes
+
+
+def _without_copies(made: ImageSet, real: ImageSet) -> tuple[ImageSet, list[Score]]:
+    """The made images that are not real ones byte for byte, and what was left out; and how many occur twice."""
+    known = {row.sha256 for row in real.rows}
+    where: dict[str, Any] = {"modality": real.rows[0].modality}
+    fresh = [i for i, row in enumerate(made.rows) if row.sha256 not in known]
+    notes = []
+    if len(fresh) < len(made):
+        notes.append(unavailable("in_both_sets", f"{len(made) - len(fresh)} of {len(made)} synthetic images are in the "
+                                 "corpus too, byte for byte; they were left out of every score", **where))  # fmt: skip
+    repeated = len(fresh) - len({made.rows[i].sha256 for i in fresh})
+    if repeated:
+        notes.append(Score("repeated_images", repeated / len(fresh), n=len(fresh),
+                           note="byte-equal to another image of the set", **where))  # fmt: skip
+    return _part(made, fresh), notes
+
+
+def _held_out(rows: Sequence[Row], config: EvaluateConfig) -> str:
+    splits = {row.split for row in rows}
+    wanted = [config.held_out] if config.held_out else ["test", "validation"]
+    found = next((split for split in wanted if split in splits), None)
+    if found is None:
+        raise ValueError(f"no real {rows[0].modality} image is in the split {' or '.join(wanted)}")
+    return found
+
+
+def _some_patients(groups: Sequence[str], held: set[int], most: int, rng: np.random.Generator) -> list[int]:
+    """Numbers of about `most` images that are not held out, of patients who are not, whole patients at random."""
+    taken = {groups[i] for i in held}
+    names = sorted(set(groups) - taken)
+    place = {name: k for k, name in enumerate(rng.permutation(names).tolist())}
+    return sorted((i for i in range(len(groups)) if groups[i] in place), key=lambda i: (place[groups[i]], i))[:most]
+
+
+def _attributes(made: Sequence[Row], real: Sequence[Row], config: EvaluateConfig) -> list[str]:
+    if config.attributes is not None:
+        return list(config.attributes)
+    columns = [{name for row in rows for name, value in row.attributes.items() if value not in (None, "")}
+               for rows in (made, real)]  # fmt: skip
+    return [name for name in sorted(columns[0] & columns[1]) if name not in NOT_ATTRIBUTES]
+
+
+def _part(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
+    return replace(images, rows=tuple(images.rows[i] for i in numbers))
