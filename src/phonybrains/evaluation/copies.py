@@ -140,7 +140,8 @@ def _in_turns(images: Tensor, people: Sequence[str], seed: int, progress: Progre
     rng = np.random.default_rng([seed, 6])
     folds, order = deal(people, 5, rng), []
     seen: Counter[str] = Counter()
-    for i in rng.permutation(len(people)).tolist():
+    numbers: list[int] = rng.permutation(len(people)).tolist()
+    for i in numbers:
         order.append((seen[people[i]], i))
         seen[people[i]] += 1
     chosen = np.array([i for _, i in sorted(order)[:MOST_TURNS]])
