@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..statistics.estimate import t_p_value
 from ..statistics.proportions import binomial_test, clopper_pearson
 
 Array = NDArray[Any]
@@ -123,13 +124,22 @@ def found_shares(
     for i, name in enumerate(names):
         p = float(training[i])
         if 0 < p < 1:
-            below, above = (drawn[:, i] <= p).mean(), (drawn[:, i] >= p).mean()
-            test = min(1.0, 2 * (min(below, above) * DRAWS + 1) / (DRAWS + 1))
+            test = _two_sided(drawn[:, i], float(value[i]), p)
             count = min(max(round(float(value[i]) * n), 0), n)
             exact, test = clopper_pearson(count, n), max(test, binomial_test(count, n, p))
             limits = min(float(low[i]), exact.low), max(float(high[i]), exact.high)
             shares.append(LabelShare(name, float(value[i]), *limits, n, p, test))
     return shares
+
+
+def _two_sided(drawn: Array, value: float, fair: float) -> float:
+    """p of value = fair by how many draws lie beyond; where none does, by the normal tail, which can be smaller."""
+    beyond = min((drawn <= fair).sum(), (drawn >= fair).sum())
+    counted = min(1.0, 2 * (beyond + 1) / (len(drawn) + 1))
+    if beyond:
+        return counted
+    spread = float(drawn.std())
+    return min(counted, t_p_value((value - fair) / spread) if spread > 0 else 0.0)
 
 
 def _draws(confusion: Array, votes: Array, rng: np.random.Generator, people: Array | None) -> Array:

@@ -37,7 +37,7 @@ class MemorisationConfig(Config):
 class BiasConfig(Config):
     """Composition, noise and worst group."""
 
-    autoencoded: Path | None = None  # an image set of the real images through the autoencoder: the chain's middle
+    model: Path | None = None  # model folder: its autoencoder alone is the chain's middle
     smallest_group: Whole = 20  # groups with fewer images on either side are not measured
 
 

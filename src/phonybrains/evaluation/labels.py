@@ -119,10 +119,13 @@ class Reader:
         """One label for each image, (n,): what the classifiers together hold likeliest."""
         return np.mean([c.predict_proba(features) for c in self.classifiers], axis=0).argmax(axis=1)
 
-    def held_out_calls(self, features: Array) -> Array:
-        """The call for changed copies of the real images it learnt from, (n,), by who did not see their person."""
+    def held_out_calls(self, features: Array, which: Array) -> Array:
+        """The call for changed copies of real images it learnt from, (n,), by who did not see their person.
+
+        which: (n,) the places of these images among those it learnt from.
+        """
         calls = np.stack([classifier.predict(features) for classifier in self.classifiers])
-        return calls[self.folds, np.arange(len(features))]
+        return calls[self.folds[which], np.arange(len(features))]
 
 
 def _even_folds(truth: Array, groups: Sequence[str], seed: int) -> Array:

@@ -129,6 +129,40 @@ class Readable:
     training: Array
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Generated images of one modality beside the real ones; `reference`: the held-out split that they are compared to.
+
+    `extractor` made the features of both.
+    """
+
+    made: ImageSet
+    features: Array
+    real: Real
+    reference: list[int]
+    versus: str
+    attributes: list[str]
+    extractor: Extractor
+    config: EvaluateConfig
+
+    @classmethod
+    def of(cls, made: ImageSet, corpus: ImageSet, extractor: Extractor, config: EvaluateConfig,
+           progress: Progress = silent) -> Compared:  # fmt: skip
+        """Measure both sides."""
+        modality = made.rows[0].modality
+        real = Real.of(corpus, modality, extractor, config.seed, progress)
+        versus = config.held_out or ("test" if real.numbers("test") else "validation")
+        reference = real.numbers(versus)
+        if not reference:
+            versus, reference = "train", list(range(len(real.rows)))
+        return cls(made, features_of(made, extractor, progress), real, reference, versus,
+                   attributes_of(made, real.images, config), extractor, config)  # fmt: skip
+
+    def rng(self, purpose: int) -> np.random.Generator:
+        """Random numbers of their own for each purpose, whatever else is measured."""
+        return np.random.default_rng([self.config.seed, purpose])
+
+
 def part_of(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
     """The images with these numbers, as a set."""
     rows = tuple(images.rows[i] for i in numbers)
