@@ -76,7 +76,7 @@ def test_the_page_needs_nothing_from_elsewhere(report: Path):
 def test_every_figure_is_drawn(report: Path, blocks: list[Block]):
     """Each figure of the issue is there: side by side, neighbours, map, spectra, prevalence, telling images."""
     assert {path.stem for path in (report / "figures").iterdir()} == {
-        "beside_null", "map", "spectra", "prevalence", "similarity", "amplification", "delta_auc",
+        "beside_null_mr", "beside_null_ct", "map", "spectra", "prevalence", "similarity", "amplification", "delta_auc",
     }  # fmt: skip
     shown = galleries(blocks)
     assert set(shown) == {"side_by_side_mr", "side_by_side_ct", "telling_mr", "telling_ct", "pairs"}
@@ -96,8 +96,7 @@ def test_the_verdict_is_one_paragraph_in_plain_words(sides: Sides):
     text = verdict_text(sides, made_up(sides))
     assert text.startswith("24 synthetic images (12 MR and 12 CT) against 8 held-out real images (4 MR and 4 CT).")
     assert "One image is a copy of a training image" in text or "one image is a copy of a training image" in text
-    assert "MR: 1 of 1 score lies where real images score" in text
-    assert "farthest off is KID" in text
+    assert "MR: 1 of 1 score as real, 0 apart. CT: 0 of 1 score as real, 1 apart; farthest off is KID" in text
     assert "\n" not in text
 
 
@@ -125,7 +124,8 @@ def test_every_score_stands_beside_its_null_with_n_and_extractor(blocks: list[Bl
         "as real",
         "0.400",
     )
-    assert row[7] == f"test; {EXTRACTOR}"
+    assert row[7] == "fd_handcrafted; test"
+    assert f"Features: {EXTRACTOR}." in tables[0].caption
     assert "FID: no weights were given." in str(blocks)
 
 

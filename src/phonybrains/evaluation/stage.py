@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -15,11 +16,11 @@ from rich.progress import Progress as Bars
 from ..errors import ConfigError, PhonyBrainsError
 from ..record import Record, as_input, is_published, publish
 from .config import PARTS, EvaluateConfig, Part
-from .parts import RUNNERS, Runner
+from .parts import Runner, runners_of
 from .score import Findings, Progress, Score, unavailable, write_json
 from .sets import Sides, open_sides
 
-FINDINGS = "findings"
+FINDINGS, FEATURES = "findings", "features"
 SCORES_NAME = "scores.json"
 NOT_MEASURED = "not measured"
 
@@ -42,7 +43,9 @@ def evaluate(
     record = _record(samples, corpus, config, parts)
     if not is_published(out, record):
         with publish(out, record, resume=True) as draft:
-            found = run_parts(RUNNERS, parts, sides, config, draft / FINDINGS, show=show)
+            runners = runners_of(draft / FEATURES)
+            found = run_parts(runners, parts, sides, config, draft / FINDINGS, show=show)
+            shutil.rmtree(draft / FEATURES, ignore_errors=True)
             _write(draft, sides, config, found, record)
     if show:
         _tell(out)

@@ -12,18 +12,50 @@ PART_QUESTIONS: dict[Part, str] = {"quality": "Is it good?", "memorisation": "Is
 
 MEANINGS: dict[str, tuple[str, str, Better]] = {
     "kid": ("KID", "kernel distance of features; 0 for one and the same source", "low"),
+    "kid_of_all": ("KID of all images", "the same over all images, in blocks", "low"),
     "mmd_rbf": ("MMD (RBF)", "kernel distance of features, Gaussian kernel; 0 for one and the same source", "low"),
     "fid": ("FID", "Fréchet distance of Inception features; grows as n falls", "low"),
     "fd": ("Fréchet distance", "of features; grows as n falls, so that only its null makes it readable", "low"),
     "fd_handcrafted": ("Fréchet distance, handcrafted", "of histogram, spectrum, texture and layout; never FID", "low"),
     "precision": ("Precision", "share of synthetic images that lie among the real ones", "high"),
     "recall": ("Recall", "share of real images that lie among the synthetic ones", "high"),
-    "density": ("Density", "how densely synthetic images lie among the real ones", "high"),
+    "density": ("Density", "how densely synthetic images lie among the real ones", "near"),
     "coverage": ("Coverage", "share of real images with a synthetic one nearby", "high"),
-    "ms_ssim": ("MS-SSIM of pairs", "likeness of the images of a set to one another; 1 if all are equal", "near"),
-    "c2st_accuracy": ("Told apart, share right", "a classifier tells synthetic from real; chance is 0.5", "low"),
-    "c2st_auc": ("Told apart, AUC", "the same as area under the ROC curve; chance is 0.5", "low"),
+    "ms_ssim_diversity": (
+        "MS-SSIM of pairs",
+        "likeness of images of one set; 1 if all are equal",
+        "near",
+    ),
+    "c2st_auc": ("Told apart, AUC", "a logistic classifier tells synthetic from real; chance is 0.5", "low"),
+    "c2st_accuracy": ("Told apart, share right", "of the same classifier; chance is 0.5", "low"),
+    "c2st_forest_auc": ("Told apart by a forest, AUC", "the same with a random forest", "low"),
+    "c2st_forest_accuracy": ("Told apart by a forest, right", "of the same forest; chance is 0.5", "low"),
+    "spectrum_worst_db": ("Spectrum, worst band", "largest deviation of the mean power spectrum, dB", "low"),
+    "noise_ratio": ("Noise, ratio", "median noise over that of real images; 1 is as real", "near"),
     "prevalence": ("Share of images", "with this value of the attribute, beside the real images' share", "near"),
+    "in_both_sets": ("Images in both sets", "byte for byte", "low"),
+    "repeated_images": ("Repeated images", "byte-equal to another of the set", "low"),
+    "copies_flagged": ("Nearer than threshold", "share of images nearer to a training image than the threshold", "low"),
+    "copies_beyond_held_out": ("Nearer than any unseen", "nearer to a training image than all held-out ones", "low"),
+    "likeness_to_training": ("Likeness to training", "median likeness to the nearest training image", "low"),
+    "authentic_share": ("Authentic share", "farther from their nearest training image than that from its own", "high"),
+    "copying_z": ("Copying, C_T", "below -3: nearer to training than held-out images; about 0: as near", "near"),
+    "nearest_share": (
+        "Nearest is training",
+        "rather than an unseen one; chance is 0.5",
+        "low",
+    ),
+    "member_loss_auc": (
+        "Members by loss, AUC",
+        "the model's loss tells training images; chance is 0.5",
+        "low",
+    ),
+    "member_loss_tpr_at_1pct": ("Members by loss, found", "training images found at 1 % false positives", "low"),
+    "amplification": ("Amplification", "log odds of the label, synthetic minus training; 0 is fair", "near"),
+    "amplification_autoencoder": ("Amplification, autoencoder", "the same after the autoencoder alone", "near"),
+    "group_kid": ("KID of the group", "at equal n for all groups", "low"),
+    "group_coverage": ("Coverage of the group", "at equal n for all groups", "high"),
+    "worst_group_kid": ("KID of the worst group", "at equal n for all groups", "low"),
 }
 """Score → its name, its meaning, and what is good: low, high, or near what real images score."""
 
@@ -35,6 +67,11 @@ def label_of(name: str) -> str:
 
 def meaning_of(name: str) -> str:
     return MEANINGS[name][1] if name in MEANINGS else ""
+
+
+def made_with(score: Score) -> str:
+    """The name of the features, without their hash."""
+    return score.extractor.partition(" ")[0]
 
 
 def images_of(score: Score) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...reporting.blocks import Figure
 from ...reporting.drawing import COLOURS, WIDTH, draw
 from ..score import Score
-from .names import figure, images_of, judged, label_of
+from .names import figure, images_of, judged, label_of, made_with
 from .verdict import distance
 
 REAL, SYNTHETIC, BAND = COLOURS[0], COLOURS[1], "#e3e8ef"
@@ -21,7 +21,7 @@ SETTINGS = {"real": (REAL, "o", "real"), "synthetic": (SYNTHETIC, "D", "syntheti
 FARTHEST = 1000.0
 
 
-def plot_beside_null(scores: Sequence[Score], caption: str) -> Figure:
+def plot_beside_null(modality: str, scores: Sequence[Score], caption: str) -> Figure:
     """How far each score lies from what real images score, in half-widths of that range; the band is as real."""
     rows = [(score, distance(score)) for score in scores]
     rows = [(score, float(np.clip(apart, -FARTHEST, FARTHEST))) for score, apart in rows if apart is not None]
@@ -40,9 +40,11 @@ def plot_beside_null(scores: Sequence[Score], caption: str) -> Figure:
         axes.set(xlim=(-2.5 * left, 2.5 * right), ylim=(len(rows) - 0.4, -0.6),
                  xlabel="distance from real against real (1 = the edge of its 95 % range)")  # fmt: skip
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.set_yticks(range(len(rows)), [f"{label_of(score.name)}, {images_of(score)}" for score, _ in rows])
+        names = [", ".join(filter(None, (label_of(score.name), made_with(score)))) for score, _ in rows]
+        axes.set_yticks(range(len(rows)), names)
+        axes.set_title(modality)
 
-    return draw("beside_null", caption, 1.0 + 0.24 * len(rows), paint)
+    return draw(f"beside_null_{modality.lower()}", caption, 1.0 + 0.24 * len(rows), paint)
 
 
 def plot_map(maps: Mapping[str, Mapping[str, NDArray[Any]]], method: str, caption: str) -> Figure:

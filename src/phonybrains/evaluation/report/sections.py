@@ -15,6 +15,7 @@ from . import plots
 from .embed import embed
 from .looks import Looks, gallery, short
 from .tables import score_tables
+from .verdict import distance
 
 TELLING, PAIRS, BARS = 10, 24, 30
 
@@ -22,13 +23,14 @@ TELLING, PAIRS, BARS = 10, 24, 30
 def quality(findings: Findings, looks: Mapping[str, Looks], seed: int) -> list[Block]:
     """Distances beside their nulls, the map, the spectra, what gives itself away, prevalence, all scores."""
     blocks: list[Block] = [Heading("Quality: is it good?")]
-    beside = [
-        score for score in findings.scores if score.null is not None and not score.group and score.value is not None
-    ]
-    if beside:
-        caption = ("Each score as its distance from what real images score against real ones at the same n. In the "
-                   "band: no farther than real images are from one another. Beside each point, the score.")  # fmt: skip
-        blocks.append(plots.plot_beside_null(beside, caption))
+    for modality in looks:
+        beside = [score for score in findings.scores if score.modality == modality and not score.group
+                  and distance(score) is not None]  # fmt: skip
+        if beside:
+            caption = (f"{modality}: each score as its distance from what real images score against real ones at the "
+                       "same n. In the band: no farther than real images are from one another. Beside each point, the "
+                       "score.")  # fmt: skip
+            blocks.append(plots.plot_beside_null(modality, beside, caption))
     blocks += [*_map(findings, seed), *_spectra(findings), *_telling(findings, looks)]
     return [*blocks, *_prevalence(findings.scores, "By what the rows say"), *score_tables(findings, ("prevalence",))]
 

@@ -11,7 +11,7 @@ from ...reporting.tables import write_table
 from ...reporting.wording import NONE, as_p
 from ..config import Part
 from ..score import Findings, Score
-from .names import MEANINGS, images_of, judged, label_of, meaning_of, null_words, with_interval
+from .names import MEANINGS, images_of, judged, label_of, made_with, meaning_of, null_words, with_interval
 
 COLUMNS = ("part", "name", "modality", "group", "value", "low", "high", "n", "null_value", "null_low", "null_high",
            "null_draws", "judged", "p", "versus", "extractor", "note")  # fmt: skip
@@ -57,16 +57,8 @@ def score_table(scores: Sequence[Score], caption: str) -> Table:
     """One row for each score; columns that would be empty are left out."""
     rows = [(label_of(s.name), images_of(s), with_interval(s.value, s.low, s.high), str(s.n or NONE),
              null_words(s.null), judged(s), as_p(s.p), _made_with(s)) for s in scores]  # fmt: skip
-    columns = (
-        "Score",
-        "images",
-        "value (95 % interval)",
-        "n",
-        "real against real",
-        "judged",
-        "p",
-        "compared with; features",
-    )
+    columns = ("Score", "images", "value (95 % interval)", "n", "real against real", "judged", "p",
+               "features; against")  # fmt: skip
     widths = (1.6, 1.1, 1.8, 0.5, 1.9, 0.75, 0.65, 1.7)
     kept = [i for i in range(len(columns)) if i in (0, 2) or any(row[i] not in ("", NONE) for row in rows)]
     return Table(tuple(columns[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows), caption,
@@ -74,7 +66,7 @@ def score_table(scores: Sequence[Score], caption: str) -> Table:
 
 
 def _made_with(score: Score) -> str:
-    return "; ".join(part for part in (score.versus, score.extractor, score.note) if part)
+    return "; ".join(part for part in (made_with(score), score.versus, score.note) if part)
 
 
 def _caption(scores: Sequence[Score]) -> str:
@@ -82,7 +74,9 @@ def _caption(scores: Sequence[Score]) -> str:
     explained = "; ".join(f"{label_of(name)}: {meaning_of(name)}" for name in names)
     beside = ("Beside each score, what real images score against real ones at the same n: median and the range of 95 "
               "of 100 draws." if any(score.null for score in scores) else "")  # fmt: skip
-    return " ".join(part for part in (beside, explained and f"{explained}.") if part)
+    features = "; ".join(dict.fromkeys(score.extractor for score in scores if score.extractor))
+    said = (beside, explained and f"{explained}.", features and f"Features: {features}.")
+    return " ".join(part for part in said if part)
 
 
 def _missing(score: Score) -> str:
