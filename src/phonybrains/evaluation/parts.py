@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from ..imageset import ImageSet
@@ -14,4 +15,8 @@ Runner = Callable[[ImageSet, ImageSet, EvaluateConfig, Progress], Findings]
 
 def runners_of(folder: Path) -> Mapping[Part, Runner]:
     """The function of each part; `folder` is where features are kept while the evaluation is not finished."""
-    return {}
+    from .bias import bias_audit
+    from .copies import memorisation_audit
+    from .quality import quality
+
+    return {"quality": partial(quality, folder=folder), "memorisation": memorisation_audit, "bias": bias_audit}
