@@ -181,7 +181,7 @@ def generate(
     _say(f"{out}: {n} synthetic images" + (f"; contact sheet: {grid}" if grid else ""))
 
 
-@app.command(sort_key=9)
+@app.command(sort_key=10)
 def demo(*, out: Path = Path("out/demo"), serve: Flag = False, port: Whole = 8000) -> None:
     """Generate 95 images with the model that comes with the package, and draw sheets of them.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter, validators
 
-audit_app = App(name="audit", help="Find out what becomes of a corpus in the hands of a model.", sort_key=7)
+audit_app = App(name="audit", help="Find out what becomes of a corpus in the hands of a model.", sort_key=8)
 
 Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
 Whole = Annotated[int, Parameter(validator=validators.Number(gte=1))]

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from .startup import lean_diffusers
 
-model_app = App(name="model", help="Look at a trained model, or pass it on.", sort_key=8)
+model_app = App(name="model", help="Look at a trained model, or pass it on.", sort_key=9)
 
 
 @model_app.command(sort_key=1)
