@@ -138,7 +138,9 @@ def test_several_arms_have_names_of_their_own(sets: tuple[Path, Path], tmp_path:
     made = shutil.copytree(make_phantoms(80, tmp_path / "c" / "x", seed=4, size=64), tmp_path / "c" / "made")
     record = json.loads((made / "record.json").read_text()) | {"stage": "generate", "inputs": [{"name": "heads"}]}
     (made / "record.json").write_text(json.dumps(record))
-    out = design_study([sets[0], again, made], sets[1], tmp_path / "study", small_config(), show=False)
+    out = design_study(
+        [sets[0], again, made], sets[1], tmp_path / "study", small_config(accept_unaudited=True), show=False
+    )
     cases = Study.open(out).of_role("test")
     assert Counter(c.arm for c in cases) == {"samples": 12, "samples 2": 12, "heads": 12, "real": 12}
     assert [origin["name"] for origin in json.loads((out / "record.json").read_text())["inputs"]] == [

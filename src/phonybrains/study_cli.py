@@ -29,6 +29,8 @@ def design(
     readers: Words = None,
     same_history: Words = None,
     seed: int | None = None,
+    evaluation: Folders | None = None,
+    accept_unaudited: Flag = False,
 ) -> None:
     """Choose the cases, look for what gives the truth away, and freeze the protocol.
 
@@ -41,13 +43,16 @@ def design(
         readers: Names of the readers.
         same_history: Last steps for both arms, e.g. jpeg:75.
         seed: Secret start of the random choices; drawn if not given.
+        evaluation: Evaluations of the synthetic sets, which hold their audits for copies of training images.
+        accept_unaudited: Show sets that passed no such audit; the protocol says so.
     """
     from .readerstudy.config import load_study_config
     from .readerstudy.design import design_study
 
     settings = load_study_config(preset, config, readers=readers and tuple(readers), seed=seed,
-                                 same_history=same_history and tuple(same_history))  # fmt: skip
-    design_study(synthetic, real, out, settings)
+                                 same_history=same_history and tuple(same_history),
+                                 accept_unaudited=accept_unaudited or None)  # fmt: skip
+    design_study(synthetic, real, out, settings, evaluations=evaluation or ())
     print(f"Next: phonybrains study serve {out}")
 
 

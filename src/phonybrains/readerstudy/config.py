@@ -70,6 +70,8 @@ class StudyConfig(Config):
     """Last steps that real and synthetic images both go through: `jpeg:75`, `resize:200`, `blur:0.5`."""
     days_valid: Annotated[int, Field(ge=1)] = 60
     """How long an invitation can be used."""
+    accept_unaudited: bool = False
+    """Show synthetic sets that no audit for copies of training images passed; the protocol says so."""
     plan: PlanConfig = PlanConfig()
 
 

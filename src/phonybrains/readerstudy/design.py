@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from ..audit import AuditStatus, require_audit
 from ..errors import ConfigError, StudyError
 from ..imageset import ImageSet
 from ..record import Record, as_input, is_published, publish
@@ -39,14 +40,16 @@ class Inputs:
 
 
 def design_study(
-    synthetic: Sequence[Path], real: Path | None, out: Path, config: StudyConfig, show: bool = True
+    synthetic: Sequence[Path], real: Path | None, out: Path, config: StudyConfig, show: bool = True, *,
+    evaluations: Sequence[Path] = (),
 ) -> Path:  # fmt: skip
     """Choose the cases, send them through one encoder, test them for leaks, and freeze the protocol.
 
-    Reads   synthetic (image sets, one an arm), real (an image set)
+    Reads   synthetic (image sets, one an arm), real (an image set), evaluations (of the synthetic sets)
     Writes  out/{images/*.i16, cases.csv, protocol.json, protocol.html, record.json}
-    Raises  ConfigError for a plan that contradicts itself, StudyError naming the set that does not fit or the feature
-            that tells real from phony, OutputError if `out` is something else. Nothing is written then.
+    Raises  ConfigError for a plan that contradicts itself; StudyError naming the set that does not fit or passed no
+            audit for copies, or the feature that tells real from phony; OutputError if `out` is something else.
+            Nothing is written then.
 
     The same sets and configuration with the same seed give the same images, cases and hash.
     """
@@ -55,6 +58,8 @@ def design_study(
     config = config.model_copy(update={"seed": seed})
     parse_history(config.same_history)
     inputs = open_sets(synthetic, real)
+    audits = {arm.name: require_audit(arm.images.folder, evaluations=evaluations,
+                                      accept_unaudited=config.accept_unaudited) for arm in inputs.arms}  # fmt: skip
     origins = [as_input(arm.images.folder) for arm in inputs.all]
     record = Record("design", config.model_dump(mode="json"), seed, origins, list(_sources(origins)))
     if is_published(out, record):
@@ -65,12 +70,21 @@ def design_study(
     leakage = check_leakage(cases, config)
     with publish(out, record) as draft:
         _write_cases(draft, cases)
-        protocol = freeze(draft, config, cases, origins, leakage, [*warnings, *more, *leakage["warnings"]])
+        warnings = [*_audit_warnings(audits), *warnings, *more, *leakage["warnings"]]
+        protocol = freeze(draft, config, cases, origins, leakage, warnings, audits)
         write_protocol(draft, protocol)
-        record.results.update(cases=len(cases), hash=protocol["hash"], warnings=protocol["warnings"])
+        record.results.update(cases=len(cases), hash=protocol["hash"], warnings=protocol["warnings"],
+                              audit=protocol["audit"])  # fmt: skip
     if show:
         _show(out, protocol)
     return out
+
+
+def _audit_warnings(audits: Mapping[str, AuditStatus]) -> list[str]:
+    """A sentence for each set that was not itself searched for copies of training images and found free of them."""
+    own = ("audited", "no patients")
+    return [f"Set {name}: {status.sentence}." for name, status in audits.items()
+            if status.word not in own or not status.passed]  # fmt: skip
 
 
 def open_sets(synthetic: Sequence[Path], real: Path | None) -> Inputs:

@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ..audit import AuditStatus
 from ..record import sha256_file, versions
 from .config import StudyConfig
 from .encode import EncodedCase
@@ -25,7 +26,7 @@ PAGE_NAME = "protocol.html"
 
 def freeze(
     folder: Path, config: StudyConfig, cases: Sequence[EncodedCase], origins: Sequence[Mapping[str, Any]],
-    leakage: Mapping[str, Any], warnings: Sequence[str],
+    leakage: Mapping[str, Any], warnings: Sequence[str], audits: Mapping[str, AuditStatus],
 ) -> dict[str, Any]:  # fmt: skip
     """The content of protocol.json of a study whose cases.csv lies in `folder`, with its hash."""
     height, width = cases[0].image.shape
@@ -44,6 +45,7 @@ def freeze(
         "inputs": [{"name": origin["name"], "sha256": origin["sha256"]} for origin in origins],
         "plan": plan_sentences(config, counts, counts["repeat"]),
         "limits": limits_of(config, counts),
+        "audit": {name: status.to_json() for name, status in audits.items()},
         "leakage": leakage,
         "warnings": list(warnings),
     }
