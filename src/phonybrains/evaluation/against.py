@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ Measure = Callable[[Array, Array], float]
 Pairs = Sequence[tuple[Array, Array]]
 FOLDS, SHARED_DRAWS = 5, 10
 """Folds of the two-sample test, and draws of its null: it is the slow one."""
+CHANCE = Null(0.5, 0.5, 0.5)
 FAINT = 0.1  # grey levels
 PERMUTED = "p by permutation, which takes images for independent"
 
@@ -92,8 +93,12 @@ def neighbour_scores(x: Against, k: int) -> list[Score]:
     return scores
 
 
-def two_sample_scores(x: Against, name: str, learner: c2st.Learner) -> tuple[list[Score], c2st.TwoSample]:
-    """Whether a classifier tells made from held-out images: AUC beside its null, and the exact test of its accuracy."""
+def two_sample_scores(x: Against, name: str, learner: c2st.Learner, draws: int = SHARED_DRAWS,
+                      ) -> tuple[list[Score], c2st.TwoSample]:  # fmt: skip
+    """Whether a classifier tells made from held-out images: AUC beside its null, and the exact test of its accuracy.
+
+    draws: of the AUC's null, at most; with none, chance stands in its place, which knows nothing of patients.
+    """
 
     def test(made: Array, real: Array, groups: Sequence[str]) -> c2st.TwoSample:
         rng = np.random.default_rng(x.seed)
@@ -108,10 +113,11 @@ def two_sample_scores(x: Against, name: str, learner: c2st.Learner) -> tuple[lis
 
     found = test(x.made, x.real[x.held], [x.groups[int(i)] for i in x.held])
     auc, accuracy = found.auc, found.accuracy
+    score = x.score(f"{name}_auc", auc.value, of_draw, "low", count=draws, low=auc.low, high=auc.high,
+                    note=f"{found.folds} folds by patient")  # fmt: skip
     scores = [
-        x.score(f"{name}_auc", auc.value, of_draw, "low", count=SHARED_DRAWS, low=auc.low, high=auc.high,
-                note=f"{found.folds} folds by patient"),
-        Score(f"{name}_accuracy", accuracy.value, accuracy.low, accuracy.high, accuracy.n // 2, Null(0.5, 0.5, 0.5),
+        score if score.null else replace(score, null=CHANCE),
+        Score(f"{name}_accuracy", accuracy.value, accuracy.low, accuracy.high, accuracy.n // 2, CHANCE,
               found.p, note=f"on {accuracy.n} images of patients not learnt from; exact", **x.where),
     ]  # fmt: skip
     return scores, found

@@ -51,7 +51,7 @@ def logistic(strength: float = 0.01) -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
 
 
-def forest(trees: int = 100, seed: int = 0) -> RandomForestClassifier:
+def forest(trees: int = 50, seed: int = 0) -> RandomForestClassifier:
     """A random forest: finds what no straight line divides."""
     return RandomForestClassifier(trees, min_samples_leaf=3, random_state=seed, n_jobs=1)
 

@@ -24,7 +24,7 @@ from .labels import Scale
 from .nulls import real_against_real
 from .prevalence import prevalence
 from .score import Findings, Progress, Score, silent, unavailable
-from .sides import Side, sides_of
+from .sides import Side, side_of, without_copies
 from .spectrum import frequencies, in_db
 
 Array = NDArray[Any]
@@ -54,9 +54,11 @@ def quality(samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, progres
     for name, reason in extractors.missing.items():
         found.scores += [unavailable(score, reason, extractor=name) for score in MISSING[name]]
     for modality in sorted({row.modality for row in samples.rows}, reverse=True):
+        real = corpus.where(modality=modality)
+        made, notes = without_copies(samples.where(modality=modality), real)
+        found.scores += notes
         try:
-            side, notes = sides_of(samples, corpus, modality, config)
-            found.scores += notes
+            side = side_of(made, real, modality, config)
         except ValueError as error:
             found.scores.append(unavailable("quality", str(error), modality=modality))
             continue
@@ -128,8 +130,10 @@ def _of_features(found: Found, x: Against, side: Side, extractor: Extractor, con
         lambda: against.kernel_scores(x, config.quality.permutations),
         lambda: [against.frechet_score(x, FRECHET.get(extractor.name, "fd"))],
         lambda: against.neighbour_scores(x, config.quality.neighbours),
-        lambda: _told_apart(found, x, side, "c2st", c2st.logistic),
-        lambda: _told_apart(None, x, side, "c2st_forest", c2st.forest) if extractor.name == "handcrafted" else [],
+        lambda: _told_apart(found, x, side),
+        lambda: (
+            against.two_sample_scores(x, "c2st_forest", c2st.forest, 0)[0] if extractor.name == "handcrafted" else []
+        ),
     ]
     for number, step in enumerate(steps):
         progress(f"scores of {extractor.name}", number, len(steps))
@@ -141,14 +145,13 @@ def _of_features(found: Found, x: Against, side: Side, extractor: Extractor, con
     return scores
 
 
-def _told_apart(found: Found | None, x: Against, side: Side, name: str, learner: c2st.Learner) -> list[Score]:
-    scores, test = against.two_sample_scores(x, name, learner)
-    if found is not None:  # of the last kind of features, the deepest
-        found.facts["telling"][side.modality] = [
-            {"file_name": side.made.rows[int(side.measured[i])].file_name,
-             "probability": float(test.probability_made[i])}
-            for i in test.telling(TELLING)
-        ]  # fmt: skip
+def _told_apart(found: Found, x: Against, side: Side) -> list[Score]:
+    """The two-sample test, and its most telling images: in the end those of the last kind of features, the deepest."""
+    scores, test = against.two_sample_scores(x, "c2st", c2st.logistic)
+    found.facts["telling"][side.modality] = [
+        {"file_name": side.made.rows[int(side.measured[i])].file_name, "probability": float(test.probability_made[i])}
+        for i in test.telling(TELLING)
+    ]
     return scores
 
 

@@ -35,13 +35,10 @@ class Side:
     attributes: Sequence[str]
 
 
-def sides_of(samples: ImageSet, corpus: ImageSet, modality: str, config: EvaluateConfig) -> tuple[Side, list[Score]]:
-    """The two sides of a modality, and scores that say what was left out. Raises ValueError, with the reason, where
-    there is too little to compare."""
-    made, real = samples.where(modality=modality), corpus.where(modality=modality)
+def side_of(made: ImageSet, real: ImageSet, modality: str, config: EvaluateConfig) -> Side:
+    """The two sides of a modality. Raises ValueError, with the reason, where there is too little to compare."""
     if not len(real):
         raise ValueError(f"the corpus has no {modality} image")
-    made, notes = _without_copies(made, real)
     groups = patients(real.rows)
     versus = _held_out(real.rows, config)
     held = [i for i, row in enumerate(real.rows) if row.split == versus]
@@ -55,15 +52,14 @@ def sides_of(samples: ImageSet, corpus: ImageSet, modality: str, config: Evaluat
     kept = sorted([*held, *others])
     place = {i: k for k, i in enumerate(kept)}
     measured = np.sort(rng.permutation(len(made))[: min(MOST, len(others))])
-    side = Side(modality, versus, made, _part(real, kept), [groups[i] for i in kept],
+    return Side(modality, versus, made, _part(real, kept), [groups[i] for i in kept],
                 np.array([place[i] for i in held]), measured, _attributes(made.rows, real.rows, config))  # fmt: skip
-    return side, notes
 
 
-def _without_copies(made: ImageSet, real: ImageSet) -> tuple[ImageSet, list[Score]]:
+def without_copies(made: ImageSet, real: ImageSet) -> tuple[ImageSet, list[Score]]:
     """The made images that are not real ones byte for byte, and what was left out; and how many occur twice."""
     known = {row.sha256 for row in real.rows}
-    where: dict[str, Any] = {"modality": real.rows[0].modality}
+    where: dict[str, Any] = {"modality": made.rows[0].modality}
     fresh = [i for i, row in enumerate(made.rows) if row.sha256 not in known]
     notes = []
     if len(fresh) < len(made):
