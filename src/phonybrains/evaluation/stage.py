@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from ..audit import write_audit
 from ..errors import ConfigError, PhonyBrainsError
 from ..record import Record, as_input, is_published, publish
 from .config import PARTS, EvaluateConfig, Part
@@ -142,6 +143,8 @@ def _write(draft: Path, sides: Sides, config: EvaluateConfig, found: Mapping[Par
     content = {"verdict": verdict, "status": status_of(found), "warnings": list(sides.warnings),
                "held_out": sides.held_out, "scores": scores_of(found)}  # fmt: skip
     write_json(draft / SCORES_NAME, content)
+    if "memorisation" in found and found["memorisation"].facts.get("audit"):
+        write_audit(draft, sides.samples.folder, sides.corpus.folder, found["memorisation"].facts, record.identity)
     record.results.update(verdict=verdict, status=status_of(found), images=len(sides.samples))
 
 
