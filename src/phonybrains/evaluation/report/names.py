@@ -74,6 +74,13 @@ def made_with(score: Score) -> str:
     return score.extractor.partition(" ")[0]
 
 
+def named(score: Score) -> str:
+    """The score's name in words, with its features where they are not handcrafted: `KID, squeezenet1_1`."""
+    features = made_with(score)
+    return label_of(score.name) if features.startswith("handcrafted") or not features else (
+        f"{label_of(score.name)}, {features}")  # fmt: skip
+
+
 def images_of(score: Score) -> str:
     """Which images a score concerns: `MR, plane = axial`."""
     return ", ".join(part for part in (score.modality or "all", score.group.replace("=", " = ", 1)) if part)

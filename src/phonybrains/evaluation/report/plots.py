@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...reporting.blocks import Figure
 from ...reporting.drawing import COLOURS, WIDTH, draw
 from ..score import Score
-from .names import figure, images_of, judged, label_of, made_with
+from .names import figure, images_of, judged, named
 from .verdict import distance
 
 REAL, SYNTHETIC, BAND = COLOURS[0], COLOURS[1], "#e3e8ef"
@@ -40,8 +40,7 @@ def plot_beside_null(modality: str, scores: Sequence[Score], caption: str) -> Fi
         axes.set(xlim=(-2.5 * left, 2.5 * right), ylim=(len(rows) - 0.4, -0.6),
                  xlabel="distance from real against real (1 = the edge of its 95 % range)")  # fmt: skip
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        names = [", ".join(filter(None, (label_of(score.name), made_with(score)))) for score, _ in rows]
-        axes.set_yticks(range(len(rows)), names)
+        axes.set_yticks(range(len(rows)), [named(score) for score, _ in rows])
         axes.set_title(modality)
 
     return draw(f"beside_null_{modality.lower()}", caption, 1.0 + 0.24 * len(rows), paint)
@@ -64,19 +63,25 @@ def plot_map(maps: Mapping[str, Mapping[str, NDArray[Any]]], method: str, captio
 
 
 def plot_spectra(spectra: Mapping[str, Mapping[str, NDArray[Any]]], caption: str) -> Figure:
-    """Power at each spatial frequency, synthetic beside the range of the real images, in dB."""
+    """Power at each spatial frequency in dB; below it, how far the synthetic images' lies from the real ones'."""
 
     def paint(panels: NDArray[Any]) -> None:
-        for axes, (modality, one) in zip(panels[0], spectra.items(), strict=True):
+        for column, (modality, one) in enumerate(spectra.items()):
+            above, below = panels[:, column]
+            frequency, real = one["frequency"], one["real"]
+            above.plot(frequency, real, color=REAL, lw=1.5, label="real")
+            above.plot(frequency, one["synthetic"], color=SYNTHETIC, lw=1.5, ls="--", label="synthetic")
+            above.set(title=modality, ylabel="power, dB")
+            above.legend(loc="upper right")
             if "real_low" in one:
-                axes.fill_between(one["frequency"], one["real_low"], one["real_high"], color=BAND, lw=0,
-                                  label="real, 95 % of them")  # fmt: skip
-            axes.plot(one["frequency"], one["real"], color=REAL, lw=1.5, label="real")
-            axes.plot(one["frequency"], one["synthetic"], color=SYNTHETIC, lw=1.5, ls="--", label="synthetic")
-            axes.set(title=modality, xlabel="spatial frequency, cycles per pixel", ylabel="power, dB")
-            axes.legend(loc="upper right")
+                below.fill_between(frequency, one["real_low"] - real, one["real_high"] - real, color=BAND, lw=0,
+                                   label="real against real, 95 %")  # fmt: skip
+            below.axhline(0, color=REAL, lw=1)
+            below.plot(frequency, one["synthetic"] - real, color=SYNTHETIC, lw=1.5, ls="--", label="synthetic")
+            below.set(xlabel="spatial frequency, cycles per pixel", ylabel="minus real, dB")
+            below.legend(loc="best")
 
-    return draw("spectra", caption, 2.9, paint, width=_wide(len(spectra)), ncols=len(spectra), squeeze=False)
+    return draw("spectra", caption, 4.6, paint, width=_wide(len(spectra)), nrows=2, ncols=len(spectra), squeeze=False)
 
 
 def plot_prevalence(scores: Sequence[Score], caption: str) -> Figure:
@@ -119,9 +124,9 @@ def plot_similarity(found: Mapping[str, Mapping[str, NDArray[Any]]], thresholds:
                 axes.axvline(thresholds[modality], color="#222", lw=1, ls=":", label="threshold")
             axes.set(title=modality, xlabel="likeness to the nearest training image", ylabel="share of images")
             axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
-            axes.legend(loc="upper left")
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 
-    return draw("similarity", caption, 2.9, paint, width=_wide(len(found)), ncols=len(found), squeeze=False)
+    return draw("similarity", caption, 3.2, paint, width=_wide(len(found)), ncols=len(found), squeeze=False)
 
 
 def plot_intervals(name: str, scores: Sequence[Score], labels: Sequence[str], zero: float, axis: str,

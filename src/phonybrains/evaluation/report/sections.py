@@ -17,7 +17,7 @@ from .looks import Looks, gallery, short
 from .tables import score_tables
 from .verdict import distance
 
-TELLING, PAIRS, BARS = 10, 24, 30
+TELLING, PAIRS, BARS = 10, 24, 24
 
 
 def quality(findings: Findings, looks: Mapping[str, Looks], seed: int) -> list[Block]:
@@ -28,11 +28,15 @@ def quality(findings: Findings, looks: Mapping[str, Looks], seed: int) -> list[B
                   and distance(score) is not None]  # fmt: skip
         if beside:
             caption = (f"{modality}: each score as its distance from what real images score against real ones at the "
-                       "same n. In the band: no farther than real images are from one another. Beside each point, the "
-                       "score.")  # fmt: skip
+                       "same n. In the band: no farther than real images are from one another. Beside each point, "
+                       "the score.")  # fmt: skip
             blocks.append(plots.plot_beside_null(modality, beside, caption))
     blocks += [*_map(findings, seed), *_spectra(findings), *_telling(findings, looks)]
-    return [*blocks, *_prevalence(findings.scores, "By what the rows say"), *score_tables(findings, ("prevalence",))]
+    return [
+        *blocks,
+        *_prevalence(findings.scores, "Prevalence, as the metadata say"),
+        *score_tables(findings, ("prevalence",)),
+    ]
 
 
 def _map(findings: Findings, seed: int) -> list[Block]:
@@ -56,8 +60,8 @@ def _spectra(findings: Findings) -> list[Block]:
                if {"frequency", "real", "synthetic"} <= set(one)}  # fmt: skip
     if not spectra:
         return []
-    caption = ("Mean power by spatial frequency. Fine texture is at the right: below the band it is too smooth, "
-               "above it too rough.")  # fmt: skip
+    caption = ("Mean power by spatial frequency, and below it that of synthetic images minus that of real ones. Fine "
+               "texture is at the right: below the band it is too smooth, above it too rough.")  # fmt: skip
     return [Heading("Spectra", 3), plots.plot_spectra(spectra, caption)]
 
 
@@ -131,7 +135,8 @@ def _pairs(pairs: Sequence[Mapping[str, Any]], looks: Mapping[str, Looks]) -> li
 
 def bias(findings: Findings) -> list[Block]:
     """Composition, amplification, the worst group."""
-    return [Heading("Bias: is it fair?"), *_said(findings), *_prevalence(findings.scores, "Composition"),
+    return [Heading("Bias: is it fair?"), *_said(findings),
+            *_prevalence(findings.scores, "Composition, as found in the images"),
             *_forest("amplification", findings, "log-odds, synthetic minus training (0: as in training)"),
             *score_tables(findings, ("prevalence",))]  # fmt: skip
 

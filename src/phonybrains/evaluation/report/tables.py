@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ from ...reporting.tables import write_table
 from ...reporting.wording import NONE, as_p
 from ..config import Part
 from ..score import Findings, Score
-from .names import MEANINGS, images_of, judged, label_of, made_with, meaning_of, null_words, with_interval
+from .names import images_of, judged, label_of, made_with, meaning_of, null_words, with_interval
 
 COLUMNS = ("part", "name", "modality", "group", "value", "low", "high", "n", "null_value", "null_low", "null_high",
            "null_draws", "judged", "p", "versus", "extractor", "note")  # fmt: skip
-MOST_ROWS = 60
+MOST_ROWS, MOST_MISSING = 60, 15
+BESIDE = ("Beside each score, what real images score against real ones at the same n: median and the range of 95 of "
+          "100 draws.")  # fmt: skip
 
 
 def scores_of(found: Mapping[Part, Findings]) -> list[dict[str, Any]]:
@@ -42,21 +44,25 @@ def score_tables(findings: Findings, leave_out: Sequence[str] = ()) -> list[Bloc
     grouped = [score for score in measured if score.group]
     blocks: list[Block] = []
     if pooled:
-        blocks.append(score_table(pooled, _caption(pooled)))
+        blocks += [Heading("All scores", 3), score_table(pooled, BESIDE if any(score.null for score in pooled) else "")]
     if grouped:
         beyond = len(grouped) - MOST_ROWS
         more = f"The first {MOST_ROWS}; {beyond} more are in scores.csv." if beyond > 0 else ""
         blocks += [Heading("By attribute", 3), score_table(grouped[:MOST_ROWS], more)]
-    missing = [score for score in shown if score.value is None]
+    if measured:
+        blocks.append(Bullets(tuple(_explained(pooled + grouped[:MOST_ROWS]))))
+    missing = list(dict.fromkeys(_missing(score) for score in shown if score.value is None))
     if missing:
-        blocks += [Heading("Not available", 3), Bullets(tuple(dict.fromkeys(map(_missing, missing))))]
+        more = (f"{len(missing) - MOST_MISSING} more are in scores.csv.",) if len(missing) > MOST_MISSING else ()
+        blocks += [Heading("Not available", 3), Bullets((*missing[:MOST_MISSING], *more))]
     return blocks
 
 
 def score_table(scores: Sequence[Score], caption: str) -> Table:
-    """One row for each score; columns that would be empty are left out."""
+    """One row for each score; columns that would be empty are left out, and so are notes that `_explained` gives."""
+    own = _notes_of_rows(scores)
     rows = [(label_of(s.name), images_of(s), with_interval(s.value, s.low, s.high), str(s.n or NONE),
-             null_words(s.null), judged(s), as_p(s.p), _made_with(s)) for s in scores]  # fmt: skip
+             null_words(s.null), judged(s), as_p(s.p), _made_with(s, own)) for s in scores]  # fmt: skip
     columns = ("Score", "images", "value (95 % interval)", "n", "real against real", "judged", "p",
                "features; against")  # fmt: skip
     widths = (1.6, 1.1, 1.8, 0.5, 1.9, 0.75, 0.65, 1.7)
@@ -65,20 +71,31 @@ def score_table(scores: Sequence[Score], caption: str) -> Table:
                  tuple(widths[i] for i in kept), tuple(k for k, i in enumerate(kept) if i in (0, 1, 5, 7)))  # fmt: skip
 
 
-def _made_with(score: Score) -> str:
-    return "; ".join(part for part in (made_with(score), score.versus, score.note) if part)
+def _notes_of_rows(scores: Sequence[Score]) -> set[str]:
+    """The names of scores whose notes differ from row to row, and so stand there."""
+    notes: dict[str, set[str]] = {}
+    for score in scores:
+        notes.setdefault(score.name, set()).add(score.note)
+    return {name for name, own in notes.items() if len(own) > 1}
 
 
-def _caption(scores: Sequence[Score]) -> str:
-    names = dict.fromkeys(score.name for score in scores if score.name in MEANINGS)
-    explained = "; ".join(f"{label_of(name)}: {meaning_of(name)}" for name in names)
-    beside = ("Beside each score, what real images score against real ones at the same n: median and the range of 95 "
-              "of 100 draws." if any(score.null for score in scores) else "")  # fmt: skip
+def _made_with(score: Score, own_notes: set[str]) -> str:
+    note = score.note if score.name in own_notes else ""
+    return "; ".join(part for part in (made_with(score), score.versus, note) if part)
+
+
+def _explained(scores: Sequence[Score]) -> Iterator[str]:
+    """What each score means, with the note that all its rows share; and the hashes of the features."""
+    own = _notes_of_rows(scores)
+    for score in {score.name: score for score in scores}.values():
+        said = "; ".join(filter(None, (meaning_of(score.name), "" if score.name in own else score.note)))
+        if said:
+            yield f"{label_of(score.name)}: {said}."
     features = "; ".join(dict.fromkeys(score.extractor for score in scores if score.extractor))
-    said = (beside, explained and f"{explained}.", features and f"Features: {features}.")
-    return " ".join(part for part in said if part)
+    if features:
+        yield f"Features: {features}."
 
 
 def _missing(score: Score) -> str:
-    where = images_of(score) if score.modality or score.group else ""
+    where = "; ".join(filter(None, (images_of(score) if score.modality or score.group else "", made_with(score))))
     return f"{label_of(score.name)}{f' ({where})' if where else ''}: {score.note or 'no reason given'}."

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ...reporting.wording import NONE, as_p, count_of
 from ..score import Score
-from .names import images_of, judged, label_of, null_words, with_interval
+from .names import images_of, judged, named, null_words, with_interval
 
 COLOURS = {"as real": "green", "apart": "yellow", "unclear": "dim"}
 
@@ -31,7 +31,7 @@ def print_scores(scores: Sequence[tuple[str, Score]], warnings: Sequence[str], v
         said = judged(score)
         tail = f"[{COLOURS[said]}]{said}[/]" if said else ""
         value = with_interval(score.value, score.low, score.high) if score.value is not None else "not available"
-        table.add_row(part if part != last else "", label_of(score.name), images_of(score), value,
+        table.add_row(part if part != last else "", named(score), images_of(score), value,
                       str(score.n or NONE), null_words(score.null), as_p(score.p), tail)  # fmt: skip
         last = part
     console.print(table)

@@ -10,7 +10,7 @@ from ...reporting.wording import count_of, listed
 from ..config import Part
 from ..score import Findings, Score
 from ..sets import Sides
-from .names import figure, judged, label_of, made_with, null_words
+from .names import figure, judged, named, null_words
 
 
 def verdict_text(sides: Sides, found: Mapping[Part, Findings]) -> str:
@@ -62,14 +62,15 @@ def _of_modality(modality: str, scores: Sequence[Score]) -> str:
     if not own:
         return ""
     counts, worst = Counter(map(judged, own)), farthest(own)
-    text = f"{modality}: {counts['as real']} of {count_of(len(own), 'score')} as real, {counts['apart']} apart"
+    text = (f"{modality}: {counts['as real']} of {count_of(len(own), 'score')} as real, {counts['apart']} apart, "
+            f"{counts['unclear']} unclear")  # fmt: skip
     told = max((s for s in own if s.name.startswith("c2st") and s.name.endswith("auc")), key=_value, default=None)
     if told is not None:
-        text += (f"; a classifier tells the images from real ones with an AUC of {figure(told.value)}, real from real "
-                 f"with {null_words(told.null)}")  # fmt: skip
+        can = {"apart": "can", "as real": "cannot"}.get(judged(told), "cannot be shown to")
+        text += (f"; a classifier {can} tell them from real ones (AUC {figure(told.value)}, real from real "
+                 f"{null_words(told.null)})")  # fmt: skip
     if worst is not None and worst is not told:
-        features = f" of {made_with(worst)}" if made_with(worst) else ""
-        text += (f"; farthest off is {label_of(worst.name)}{features}, {figure(worst.value)} where real images give "
+        text += (f"; farthest off is {named(worst)}: {figure(worst.value)} where real images give "
                  f"{null_words(worst.null)}")  # fmt: skip
     return f"{text}."
 
