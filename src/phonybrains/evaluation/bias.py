@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..errors import PhonyBrainsError
@@ -25,8 +26,14 @@ MOSTLY = 0.9
 ANSWERED = ("amplification", "amplification_asked")
 
 
-def bias_audit(samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, progress: Progress = silent) -> Findings:
-    """Measure each modality's composition, noise, groups and adherence; what cannot be measured says why."""
+def bias_audit(
+    samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, progress: Progress = silent,
+    folder: Path | None = None,
+) -> Findings:  # fmt: skip
+    """Measure each modality's composition, noise, groups and adherence; what cannot be measured says why.
+
+    folder: where features are kept; see features.py.
+    """
     extractor = reading_extractor(config)
     known = {row.modality for row in corpus.rows}
     scores: list[Score] = []
@@ -35,7 +42,7 @@ def bias_audit(samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, prog
         if modality not in known:
             scores.append(unavailable("composition", "the corpus has no images of this modality", modality=modality))
             continue
-        side = Compared.of(made, corpus, extractor, config, progress)
+        side = Compared.of(made, corpus, extractor, config, folder, progress)
         parts: list[tuple[str, Callable[[], Iterable[Score]]]] = [
             ("composition", lambda side=side: composition_scores(side)),
             ("noise", lambda side=side: noise_scores(side, progress)),

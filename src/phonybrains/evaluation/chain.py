@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..imageset import to_unit_range
 from .composition import LabelShare, found_shares
-from .real import Compared, Real, pixels_of
+from .features import pixels_of
+from .real import Compared, Real
 from .score import Null, Score, unavailable
 
 if TYPE_CHECKING:

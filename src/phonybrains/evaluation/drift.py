@@ -15,8 +15,8 @@ from .config import EvaluateConfig
 from .distances import kid, standardise
 from .extractors import Extractor
 from .noise import measure
-from .real import Real, features_of, modalities_of, reading_extractor
-from .score import Score, unavailable
+from .real import Real, finite_features, modalities_of, reading_extractor
+from .score import Score, silent, unavailable
 
 Array = NDArray[Any]
 
@@ -42,7 +42,7 @@ class Yardstick:
         found: list[Score] = []
         for modality, part in modalities_of(images):
             if modality in self.real:
-                features = features_of(part, self.extractor)
+                features = finite_features(part, self.extractor, None, silent)
                 scores = [*self._shares(part, features, self.real[modality]),
                           *self._distances(part, features, self.real[modality]), *_noise(part)]  # fmt: skip
                 found += [replace(score, modality=modality) for score in scores]

@@ -18,5 +18,7 @@ def runners_of(folder: Path) -> Mapping[Part, Runner]:
     from .bias import bias_audit
     from .copies import memorisation_audit
     from .quality import quality
+    from .utility import utility_audit
 
-    return {"quality": partial(quality, folder=folder), "memorisation": memorisation_audit, "bias": bias_audit}
+    return {"quality": partial(quality, folder=folder), "memorisation": memorisation_audit,
+            "bias": partial(bias_audit, folder=folder), "utility": partial(utility_audit, folder=folder)}  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,30 +15,21 @@ from ..imageset import ImageSet, Row
 from .composition import WORST_RATE, telling
 from .config import EvaluateConfig
 from .extractors import Extractor, extractors_of
+from .features import features_of
 from .groups import patients
 from .labels import Reader, Scale
 from .score import Progress, silent
 from .sets import NOT_ATTRIBUTES
 
 Array = NDArray[Any]
-CHUNK = 64
 MOST = 4000
 """At most so many real images of a modality are read, whole people at random."""
 
 
-def pixels_of(images: ImageSet, numbers: Sequence[int]) -> NDArray[np.uint8]:
-    """The images with these numbers, (n, H, W), in 8 bits."""
-    stack = np.stack([images.pixels(i) for i in numbers])
-    return (stack >> (images.bits - 8)).astype(np.uint8)
-
-
-def features_of(images: ImageSet, extractor: Extractor, progress: Progress = silent) -> Array:
-    """Features of all images of a set, (n, width), read a few at a time; what is not finite counts as 0."""
-    parts = []
-    for start in range(0, len(images), CHUNK):
-        parts.append(extractor(pixels_of(images, range(start, min(start + CHUNK, len(images))))))
-        progress(f"features, {images.rows[0].modality}", min(start + CHUNK, len(images)), len(images))
-    return np.nan_to_num(np.concatenate(parts).astype(np.float64), posinf=0, neginf=0)
+def finite_features(images: ImageSet, extractor: Extractor, folder: Path | None, progress: Progress) -> Array:
+    """Features of all images of a set, (n, width) float64; what is not finite counts as 0. Kept in `folder`."""
+    found = features_of(images, range(len(images)), extractor, folder, progress)
+    return np.nan_to_num(found.astype(np.float64), posinf=0, neginf=0)
 
 
 def reading_extractor(config: EvaluateConfig) -> Extractor:
@@ -57,8 +49,8 @@ class Real:
     learnt: dict[str, Readable | ValueError] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, corpus: ImageSet, modality: str, extractor: Extractor, seed: int = 0, progress: Progress = silent,
-           ) -> Real:  # fmt: skip
+    def of(cls, corpus: ImageSet, modality: str, extractor: Extractor, seed: int = 0, folder: Path | None = None,
+           progress: Progress = silent) -> Real:  # fmt: skip
         """Measure the real images of a modality, MOST at the most."""
         images = corpus.where(modality=modality)
         people = patients(images.rows)
@@ -66,7 +58,7 @@ class Real:
             chosen = _whole_people(people, np.random.default_rng([seed, 7]))
             images = part_of(images, chosen)
             people = [people[i] for i in chosen]
-        return cls(images, people, features_of(images, extractor, progress), seed)
+        return cls(images, people, finite_features(images, extractor, folder, progress), seed)
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -147,15 +139,15 @@ class Compared:
 
     @classmethod
     def of(cls, made: ImageSet, corpus: ImageSet, extractor: Extractor, config: EvaluateConfig,
-           progress: Progress = silent) -> Compared:  # fmt: skip
+           folder: Path | None = None, progress: Progress = silent) -> Compared:  # fmt: skip
         """Measure both sides."""
         modality = made.rows[0].modality
-        real = Real.of(corpus, modality, extractor, config.seed, progress)
+        real = Real.of(corpus, modality, extractor, config.seed, folder, progress)
         versus = config.held_out or ("test" if real.numbers("test") else "validation")
         reference = real.numbers(versus)
         if not reference:
             versus, reference = "train", list(range(len(real.rows)))
-        return cls(made, features_of(made, extractor, progress), real, reference, versus,
+        return cls(made, finite_features(made, extractor, folder, progress), real, reference, versus,
                    attributes_of(made, real.images, config), extractor, config)  # fmt: skip
 
     def rng(self, purpose: int) -> np.random.Generator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from ..imageset import ImageSet
 from ..statistics.resample import holm
 from .arms import ARMS, MIXED, REAL, SYNTHETIC, Task, classically_augmented, learn, pool, share_of_people
 from .config import EvaluateConfig, UtilityConfig
+from .features import CHUNK, pixels_of
 from .gain import Drawn, auc_of, brier, calibration_error, people_weights
 from .labels import Scale, text_of
-from .real import CHUNK, Compared, modalities_of, pixels_of, reading_extractor
+from .real import Compared, modalities_of, reading_extractor
 from .score import Findings, Null, Progress, Score, silent, unavailable
 
 Array = NDArray[Any]
@@ -79,7 +81,10 @@ def gains(outcome: Outcome, truth: Array, people: Sequence[str], settings: Utili
     return aucs, deltas, dict(zip(deltas, map(float, adjusted), strict=True))
 
 
-def utility_audit(samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, progress: Progress = silent) -> Findings:
+def utility_audit(
+    samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, progress: Progress = silent,
+    folder: Path | None = None,
+) -> Findings:  # fmt: skip
     """Measure the gain for each attribute that `utility.attribute` names (several: joined by commas), by modality."""
     names = [name.strip() for name in config.utility.attribute.split(",") if name.strip()]
     if not names:
@@ -91,7 +96,7 @@ def utility_audit(samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, p
         if all(row.modality != modality for row in corpus.rows):
             scores.append(unavailable("auc", "the corpus has no images of this modality", modality=modality))
             continue
-        side = Compared.of(made, corpus, extractor, config, progress)
+        side = Compared.of(made, corpus, extractor, config, folder, progress)
         augmented: list[Array] = []
         for name in names:
             try:
