@@ -70,7 +70,12 @@ def kid_of_blocks(x: Array, y: Array, size: int = BLOCK, seed: int = 0) -> tuple
 
 def polynomial(x: Array, y: Array) -> Array:
     """The kernel (x·y/d + 1)³ of each pair, (m, n)."""
-    return (x.astype(np.float64) @ y.astype(np.float64).T / x.shape[1] + 1) ** 3
+    base = x.astype(np.float64) @ y.astype(np.float64).T
+    base /= x.shape[1]
+    base += 1
+    cube = base * base  # a power would take twenty times as long
+    cube *= base
+    return cube
 
 
 def gaussian(width: float) -> Kernel:

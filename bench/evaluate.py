@@ -1,0 +1,152 @@
+"""How fast is the evaluation beside torch-fidelity and MONAI, on the same features in one process, and is it the same?
+
+    python bench/evaluate.py                       # 2 × 1000 vectors of 512 features, seconds and ratios
+    python bench/evaluate.py --large-n 100000      # ours alone, in blocks: seconds and peak memory
+    python bench/evaluate.py --samples samples/ --corpus corpus/ --features squeezenet.safetensors
+
+Ratios above 1 say that ours is faster. The last form times the whole quality part on two image sets. Needs what the
+extra `bench` installs, and torch-fidelity; what is not installed is left out and named.
+"""
+
+from __future__ import annotations
+
+import importlib
+import resource
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cyclopts import App
+from numpy.typing import NDArray
+
+import fidelity
+from phonybrains.evaluation.config import EvaluateConfig
+from phonybrains.evaluation.distances import fid, kid, kid_of_blocks
+from phonybrains.evaluation.diversity import ms_ssim
+from phonybrains.evaluation.neighbours import neighbourhoods
+from phonybrains.evaluation.quality import quality
+from phonybrains.imageset import ImageSet
+from timing import in_turns
+
+Array = NDArray[Any]
+K = 5
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One measure, ours and another's, each giving its value."""
+
+    name: str
+    peer: str
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
+
+
+def contests(x: Array, y: Array, images: Array) -> Iterator[Contest]:
+    """Every measure that a peer has too."""
+    if fidelity.is_missing():
+        print("torch-fidelity: skipped, it is not installed")
+    else:
+        peer = "torch-fidelity"
+        yield Contest("KID", peer, lambda: kid(x, y)[0], lambda: fidelity.kid(x, y))
+        yield Contest("FID", peer, lambda: fid(x, y), lambda: fidelity.fid(x, y))
+        yield Contest("precision, recall", peer, lambda: _two(x, y), lambda: fidelity.precision_recall(x, y, K))
+    if util.find_spec("monai") is None:
+        print("MONAI: skipped, monai is not installed")
+        return
+    metrics = importlib.import_module("monai.metrics")
+    pairs = images[::2], images[1::2]
+    tensors = [torch.from_numpy(side.astype(np.float32))[:, None] for side in pairs]
+    score = metrics.MultiScaleSSIMMetric(2, data_range=255.0, kernel_size=11)
+    doubles = [torch.from_numpy(side.astype(np.float64)) for side in (x, y)]
+    yield Contest("FID", "MONAI", lambda: fid(x, y), lambda: float(metrics.FIDMetric()(*doubles)))
+    yield Contest("MS-SSIM of pairs", "MONAI", lambda: ms_ssim(*pairs).mean(), lambda: float(score(*tensors).mean()))
+
+
+def _two(x: Array, y: Array) -> tuple[float, float]:
+    found = neighbourhoods(x, y, K)
+    return found.precision, found.recall
+
+
+def compare(n: int, width: int, rounds: int) -> None:
+    """Print a table of medians over rounds in turns."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, width)).astype(np.float32)
+    y = rng.normal(0.1, 1.1, (n, width)).astype(np.float32)
+    images = rng.integers(0, 256, (40, 256, 256)).astype(np.uint8)
+    print(f"\n2 × {n} vectors of {width} features, {torch.get_num_threads()} threads, {rounds} rounds")
+    print("| measure | peer | ours s | peer s | ratio | difference |\n|---|---|---|---|---|---|")
+    for contest in contests(x, y, images):
+        found = in_turns([_timed(contest.ours), _timed(contest.theirs)], rounds)
+        ours, theirs = (float(np.median([seconds for seconds, _ in side])) for side in found)
+        apart = np.abs(np.subtract(found[0][0][1], found[1][0][1])).max()
+        print(f"| {contest.name} | {contest.peer} | {ours:.3f} | {theirs:.3f} | {theirs / ours:.1f} | {apart:.1e} |")
+
+
+def _timed(work: Callable[[], Any]) -> Callable[[int], tuple[float, Any]]:
+    def timed(_: int) -> tuple[float, Any]:
+        start = time.perf_counter()
+        value = work()
+        return time.perf_counter() - start, value
+
+    return timed
+
+
+def large(n: int, width: int) -> None:
+    """Print seconds and peak memory of the measures that are for any number of images."""
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((n, width), np.float32) for _ in range(2))
+    print(f"\n2 × {n} vectors of {width} features\n| measure | s | value | peak MiB |\n|---|---|---|---|")
+    measures: list[tuple[str, Callable[[], float]]] = [
+        ("KID in blocks", lambda: kid_of_blocks(x, y)[0]), ("FID", lambda: fid(x, y))]  # fmt: skip
+    for name, work in measures:
+        seconds, value = _timed(work)(0)
+        print(f"| {name} | {seconds:.1f} | {value:.3g} | {_peak_mib():.0f} |")
+
+
+def whole(samples: Path, corpus: Path, features: Path | None) -> None:
+    """Print seconds and peak memory of the quality part on two image sets."""
+    made, real = ImageSet.open(samples), ImageSet.open(corpus)
+    seconds, found = _timed(lambda: quality(made, real, EvaluateConfig(features=features)))(0)
+    print(f"\nquality of {len(made)} images against {len(real)}: {seconds:.0f} s, {_peak_mib():.0f} MiB, "
+          f"{len(found.scores)} scores")  # fmt: skip
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+
+
+@app.default
+def main(
+    *, n: int = 1000, width: int = 512, rounds: int = 5, large_n: int = 0,
+    samples: Path | None = None, corpus: Path | None = None, features: Path | None = None,
+) -> None:  # fmt: skip
+    """Time the measures.
+
+    Args:
+        n: Images a side.
+        width: Features of an image.
+        rounds: Turns of each contestant.
+        large_n: Instead, measure so many images a side in blocks, ours alone.
+        samples: Instead, time the quality part on this image set of generated images.
+        corpus: Its corpus.
+        features: SqueezeNet weights.
+    """
+    if samples and corpus:
+        whole(samples, corpus, features)
+    elif large_n:
+        large(large_n, width)
+    else:
+        compare(n, width, rounds)
+
+
+if __name__ == "__main__":
+    app()

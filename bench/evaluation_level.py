@@ -1,0 +1,115 @@
+"""How often does each test of the evaluation reject a perfect set? Simulated sets, of which the truth is known.
+
+    python bench/evaluation_level.py --sets 1000
+
+Real images: vectors from one normal distribution; each perfect set: others from the same. A test of level 5 % should
+reject about 5 % of them: 4 to 6 % at 1000 sets. The exact test of the classifier's accuracy may reject less, because
+its p comes in steps. Prints the share of each test with its exact interval. Needs what the extra `bench` installs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import App, Parameter
+from numpy.typing import NDArray
+from rich.progress import track
+
+from phonybrains.evaluation import c2st
+from phonybrains.evaluation.against import (
+    Against,
+    frechet_score,
+    kernel_scores,
+    neighbour_scores,
+    noise_score,
+    spectrum_score,
+    two_sample_scores,
+)
+from phonybrains.evaluation.nulls import p_of, real_against_real
+from phonybrains.evaluation.score import Score
+from phonybrains.evaluation.spectrum import BANDS
+from phonybrains.statistics.proportions import clopper_pearson
+
+LEVEL = 0.05
+Array = NDArray[Any]
+
+
+def simulated(rng: np.random.Generator, n: int, width: int, draws: int) -> Against:
+    """A perfect set of n beside 5 n real images, two of each patient, of which n are held out."""
+    groups = [str(i // 2) for i in range(5 * n)]
+    pairs = list(real_against_real(groups, n, n, draws, int(rng.integers(2**31))))
+    made, real = rng.normal(size=(n, width)), rng.normal(size=(5 * n, width))
+    return Against(made, real, groups, np.arange(n), pairs, {}, int(rng.integers(2**31)))
+
+
+def tests_of(x: Against, rng: np.random.Generator, permutations: int, with_auc: bool) -> Iterator[tuple[str, float]]:
+    """Each test's name and p."""
+    for score in kernel_scores(x, permutations):
+        yield f"{score.name}, permutation", _p(score)
+    yield "kid, real against real", _p(_without_permutation(x))
+    made, real = rng.exponential(size=(len(x.made), BANDS)), rng.exponential(size=(len(x.real), BANDS))
+    scores = [frechet_score(x, "fd"), frechet_score(x, "fd_handcrafted"), *neighbour_scores(x, 5),
+              spectrum_score(x, made, real), noise_score(x, made[:, 0], real[:, 0])]  # fmt: skip
+    for score in scores:
+        yield f"{score.name}, real against real", _p(score)
+    auc, accuracy = two_sample_scores(x, "c2st", c2st.logistic, len(x.draws) if with_auc else 0)[0]
+    yield "c2st_accuracy, exact", _p(accuracy)
+    if with_auc:
+        yield "c2st_auc, real against real", _p(auc)
+
+
+def _without_permutation(x: Against) -> Score:
+    from phonybrains.evaluation.distances import kid
+
+    value = kid(x.made, x.real[x.held])[0]
+    return Score("kid", value, p=p_of(value, [kid(x.real[a], x.real[b])[0] for a, b in x.draws]))
+
+
+def _p(score: Score) -> float:
+    return 1.0 if score.p is None else score.p
+
+
+app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+
+
+@app.default
+def main(
+    *, sets: int = 1000, n: int = 40, width: int = 16, draws: int = 19, permutations: int = 99, auc_every: int = 10,
+    seed: int = 0, show: Annotated[bool, Parameter(negative="--quiet")] = True, out: Path | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Count rejections.
+
+    Args:
+        sets: Perfect sets to test.
+        n: Images of each, and as many held-out ones.
+        width: Features of an image.
+        draws: Real against real; p comes in steps of 1 / (draws + 1), so that 19 make 5 % possible.
+        permutations: Of the kernel tests.
+        auc_every: Once in so many sets the two-sample test's AUC, the slow one, is tested too.
+        seed: Start of the random numbers.
+        show: Show progress.
+        out: File for the table.
+    """
+    rejected: Counter[str] = Counter()
+    tried: Counter[str] = Counter()
+    for i in track(range(sets), "perfect sets", disable=not show):
+        rng = np.random.default_rng([seed, i])
+        for name, p in tests_of(simulated(rng, n, width, draws), rng, permutations, i % auc_every == 0):
+            rejected[name] += p <= LEVEL + 1e-12
+            tried[name] += 1
+    lines = ["| test | sets | rejects | 95 % interval |", "|---|---|---|---|"]
+    for name, count in rejected.items():
+        share = clopper_pearson(count, tried[name])
+        lines.append(f"| {name} | {share.n} | {share.value:.1%} | {share.low:.1%}-{share.high:.1%} |")
+    print("\n".join(lines))
+    if out:
+        out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return {name: count / tried[name] for name, count in rejected.items()}
+
+
+if __name__ == "__main__":
+    app()
