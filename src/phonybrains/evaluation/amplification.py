@@ -1,0 +1,123 @@
+"""Dose and response: over several shares of a label in training, what share is generated? A slope above 1 amplifies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .composition import WORST_RATE, corrected, telling
+
+Array = NDArray[Any]
+DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Dose:
+    """A training share of a label, 0 to 1, and what a classifier says of the images of the generator taught with it.
+
+    votes: (n,) 0…1, for the label; confusion: (people, 2, 2) of that classifier, the label second.
+    """
+
+    training: float
+    votes: Array
+    confusion: Array
+
+
+@dataclass(frozen=True)
+class DoseResponse:
+    """Slope of generated on training log odds with its 95 % interval (1 is fair), the intercept, and the shares.
+
+    `shares`: for each dose training share, generated share, and the interval of the latter.
+    """
+
+    slope: float
+    low: float
+    high: float
+    intercept: float
+    shares: tuple[tuple[float, float, float, float], ...]
+
+
+def dose_response(doses: Sequence[Dose], rng: np.random.Generator) -> DoseResponse:
+    """Fit log odds generated = intercept + slope · log odds in training, each dose weighted by its precision.
+
+    Generated images, and the people that the classifier was tested on, are drawn again for the interval; all doses see
+    the same people in one draw where they share a classifier. Raises ValueError with fewer than two different doses, a
+    dose of 0 or 1, or a classifier that cannot tell.
+    """
+    training = np.array([dose.training for dose in doses])
+    if len(np.unique(training)) < 2 or not ((training > 0) & (training < 1)).all():
+        raise ValueError("a slope needs two different shares of training images, none of them 0 or 1")
+    if min(telling(dose.confusion) for dose in doses) < WORST_RATE:
+        raise ValueError("the classifier cannot tell whether an image shows the label")
+    x = _log_odds(training, 1e-9)
+    shares = np.array([_share(d.confusion.sum(axis=0)[None], d.votes.mean()[None])[0] for d in doses])
+    sizes = np.array([len(dose.votes) for dose in doses])
+    drawn = _drawn_shares(doses, rng)
+    y, all_y = (_log_odds(each, 0.5 / (sizes + 1)) for each in (shares, drawn))
+    weights = 1 / np.maximum(all_y.var(axis=0), 1e-6)
+    slope, intercept = _fit(x, y[None], weights)
+    slopes, _ = _fit(x, all_y, weights)
+    low, high = np.quantile(slopes, [0.025, 0.975])
+    limits = np.quantile(drawn, [0.025, 0.975], axis=0)
+    rows = tuple((float(p), float(q), float(a), float(b)) for p, q, a, b in zip(training, shares, *limits, strict=True))
+    return DoseResponse(float(slope[0]), float(low), float(high), float(intercept[0]), rows)
+
+
+def _drawn_shares(doses: Sequence[Dose], rng: np.random.Generator) -> Array:
+    """Corrected shares, (DRAWS, doses), of images and people drawn again."""
+    seed, columns = int(rng.integers(2**31)), []
+    for dose in doses:
+        weights, kinds = _again(dose.confusion.reshape(len(dose.confusion), 4), np.random.default_rng(seed))
+        images, votes = _again(dose.votes[:, None], rng)
+        columns.append(_share((weights @ kinds).reshape(DRAWS, 2, 2), (images @ votes)[:, 0] / len(dose.votes)))
+    return np.stack(columns, axis=1)
+
+
+def _again(rows: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Rows (n, k) drawn again: how often each different one comes, (DRAWS, m), and these, (m, k)."""
+    kinds, counts = np.unique(rows, axis=0, return_counts=True)
+    return rng.multinomial(len(rows), counts / len(rows), DRAWS), kinds
+
+
+def _share(tables: Array, called: Array) -> Array:
+    """True shares, (B,), from tables (B, 2, 2) and shares of calls (B,)."""
+    return corrected(tables, np.stack([1 - called, called], axis=1))[:, 1]
+
+
+def _log_odds(share: Array, edge: float | Array) -> Array:
+    inside = np.clip(share, edge, 1 - np.asarray(edge))
+    return np.log(inside / (1 - inside))
+
+
+def _fit(x: Array, y: Array, weights: Array) -> tuple[Array, Array]:
+    """Weighted least squares of each row of y (B, k) on x (k,): slopes and intercepts, (B,)."""
+    w = weights / weights.sum()
+    centre = (w * x).sum()
+    slope = (y * (w * (x - centre))).sum(axis=1) / (w * (x - centre) ** 2).sum()
+    return slope, (y * w).sum(axis=1) - slope * centre
+
+
+def simulated_doses(
+    slope: float, doses: Sequence[float], n: int, rng: np.random.Generator, rates: tuple[float, float] = (0.85, 0.9),
+    people: int = 200,
+) -> list[Dose]:  # fmt: skip
+    """Generators of a known slope through even odds, read by a classifier of known sensitivity and specificity.
+
+    n: generated images of each dose; rates: sensitivity and specificity; people: on whom the classifier was tested.
+    """
+    sensitivity, specificity = rates
+    called = np.array([[specificity, 1 - specificity], [1 - sensitivity, sensitivity]])
+    confusion = np.zeros((people, 2, 2))
+    for person in range(people):
+        confusion[person, person % 2, rng.choice(2, p=called[person % 2])] = 1
+    found = []
+    for dose in doses:
+        odds = np.exp(slope * np.log(dose / (1 - dose)))
+        shown = rng.random(n) < odds / (1 + odds)
+        votes = rng.random(n) < np.where(shown, sensitivity, 1 - specificity)
+        found.append(Dose(dose, votes.astype(float), confusion))
+    return found
