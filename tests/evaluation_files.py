@@ -68,7 +68,10 @@ def _memorisation(sides: Sides) -> Findings:
 
 
 def _bias() -> Findings:
-    return Findings([Score("amplification", -0.4, -0.9, 0.1, 12, modality="CT", group="hemorrhage=none")])
+    shares = Score("prevalence", 0.2, 0.1, 0.4, 12, Null(0.5, 0.5, 0.5), modality="CT", group="hemorrhage=none")
+    shift = Score("amplification", -0.4, -0.9, 0.1, 12, modality="CT", group="hemorrhage=none")
+    confusion = {"MR plane": {"labels": ["axial", "coronal"], "made": [[5, 1], [2, 4]], "real": [[9, 0], [0, 9]]}}
+    return Findings([shares, shift], facts={"confusion": confusion})
 
 
 def _utility() -> Findings:

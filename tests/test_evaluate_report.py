@@ -76,7 +76,9 @@ def test_the_page_needs_nothing_from_elsewhere(report: Path):
 def test_every_figure_is_drawn(report: Path, blocks: list[Block]):
     """Each figure of the issue is there: side by side, neighbours, map, spectra, prevalence, telling images."""
     assert {path.stem for path in (report / "figures").iterdir()} == {
-        "beside_null_mr", "beside_null_ct", "map", "spectra", "prevalence", "similarity", "amplification", "delta_auc",
+        "beside_null_mr", "beside_null_ct", "map", "spectra", "prevalence", "similarity",
+        "composition", "amplification",
+        "confusion", "delta_auc",
     }  # fmt: skip
     shown = galleries(blocks)
     assert set(shown) == {"side_by_side_mr", "side_by_side_ct", "telling_mr", "telling_ct", "pairs"}

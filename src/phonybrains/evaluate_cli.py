@@ -37,7 +37,7 @@ def evaluate(
         features: SqueezeNet weights (safetensors) for features besides the handcrafted ones.
         config: TOML file with any of the settings of docs/evaluation.md; the options here win.
         attributes: Columns of metadata.csv to measure by; all that both sets have if not given.
-        attribute: Column that the classifier of the utility part learns.
+        attribute: Columns that classifiers of the utility part learn, joined by commas.
         held_out: Split of the corpus to compare with (test; validation if there is none).
         seed: Start of the random numbers.
     """

@@ -115,7 +115,8 @@ def _of_numbers(sides: Sides) -> list[str]:
 
 
 def _of_attributes(sides: Sides, config: EvaluateConfig) -> list[str]:
-    wanted = [*(config.attributes or ()), *filter(None, [config.utility.attribute])]
+    learnt = (name.strip() for name in config.utility.attribute.split(","))
+    wanted = [*(config.attributes or ()), *filter(None, learnt)]
     shared = shared_attributes(sides.samples, sides.corpus, wanted)
     both = listed(shared_attributes(sides.samples, sides.corpus) or ["none"])
     return [f"The attribute '{name}' is not in both sets, and is left out. Both have: {both}."

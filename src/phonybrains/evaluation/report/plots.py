@@ -84,8 +84,8 @@ def plot_spectra(spectra: Mapping[str, Mapping[str, NDArray[Any]]], caption: str
     return draw("spectra", caption, 4.6, paint, width=_wide(len(spectra)), nrows=2, ncols=len(spectra), squeeze=False)
 
 
-def plot_prevalence(scores: Sequence[Score], caption: str) -> Figure:
-    """Shares of images by attribute, synthetic beside real, with intervals."""
+def plot_prevalence(name: str, scores: Sequence[Score], beside: str, caption: str) -> Figure:
+    """Shares of images by attribute, synthetic beside real (`beside`: which), with intervals."""
     labels = [images_of(score) for score in scores]
 
     def paint(axes: Axes) -> None:
@@ -94,15 +94,15 @@ def plot_prevalence(scores: Sequence[Score], caption: str) -> Figure:
             for shift, (kind, one) in zip((-0.19, 0.19), sides.items(), strict=True):
                 if one is not None and one.value is not None:
                     axes.barh(y + shift, 100 * one.value, 0.36, color=SETTINGS[kind][0], alpha=0.85,
-                              label=SETTINGS[kind][2] if y == 0 else None)  # fmt: skip
-                    if one.low is not None and one.high is not None:
+                              label=(beside if kind == "real" else kind) if y == 0 else None)  # fmt: skip
+                    if one.low is not None and one.high is not None and one.high > one.low:
                         axes.plot([100 * one.low, 100 * one.high], [y + shift] * 2, color="#222", lw=1)
         axes.set(xlim=(0, 103), ylim=(len(scores) - 0.5, -0.6), xlabel="share of images")
         axes.xaxis.set_major_formatter(PercentFormatter(decimals=0))
         axes.set_yticks(range(len(scores)), labels)
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
 
-    return draw("prevalence", caption, 0.9 + 0.31 * len(scores), paint)
+    return draw(name, caption, 0.9 + 0.31 * len(scores), paint)
 
 
 def plot_similarity(found: Mapping[str, Mapping[str, NDArray[Any]]], thresholds: Mapping[str, float],
@@ -145,6 +145,26 @@ def plot_intervals(name: str, scores: Sequence[Score], labels: Sequence[str], ze
         axes.set_yticks(range(len(scores)), list(labels))
 
     return draw(name, caption, 0.9 + 0.26 * len(scores), paint)
+
+
+def plot_confusion(tables: Mapping[str, Mapping[str, Any]], caption: str) -> Figure:
+    """What was asked (rows) and found (columns): synthetic images left, real ones right."""
+
+    def paint(panels: NDArray[Any]) -> None:
+        for row, (title, table) in zip(panels, tables.items(), strict=True):
+            for axes, (side, kind) in zip(row, (("made", "synthetic"), ("real", "real")), strict=True):
+                counts = np.asarray(table[side], dtype=float)
+                shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+                axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+                for (y, x), count in np.ndenumerate(counts):
+                    axes.text(x, y, f"{count:.0f}", ha="center", va="center", fontsize=7,
+                              color="white" if shares[y, x] > 0.6 else "#222")  # fmt: skip
+                ticks = range(len(table["labels"]))
+                axes.set(xlabel="found", ylabel="asked" if side == "made" else "true", title=f"{title}, {kind}")
+                axes.set_xticks(ticks, table["labels"], rotation=30, ha="right", fontsize=7)
+                axes.set_yticks(ticks, table["labels"], fontsize=7)
+
+    return draw("confusion", caption, 2.9 * len(tables), paint, nrows=len(tables), ncols=2, squeeze=False)
 
 
 def _wide(panels: int) -> float:

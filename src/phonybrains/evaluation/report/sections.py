@@ -14,10 +14,13 @@ from ..score import Findings, Score
 from . import plots
 from .embed import embed
 from .looks import Looks, gallery, short
+from .names import label_of
 from .tables import score_tables
 from .verdict import distance
 
 TELLING, PAIRS, BARS = 10, 24, 24
+MOST_LABELS, MOST_TABLES = 8, 4
+IN_CSV_ONLY = ("prevalence", "composition_ratio", "composition_asked", "composition_ratio_asked")
 
 
 def quality(findings: Findings, looks: Mapping[str, Looks], seed: int) -> list[Block]:
@@ -34,7 +37,7 @@ def quality(findings: Findings, looks: Mapping[str, Looks], seed: int) -> list[B
     blocks += [*_map(findings, seed), *_spectra(findings), *_telling(findings, looks)]
     return [
         *blocks,
-        *_prevalence(findings.scores, "Prevalence, as the metadata say"),
+        *_prevalence(findings.scores, "prevalence", "Prevalence, as the metadata say", "real"),
         *score_tables(findings, ("prevalence",)),
     ]
 
@@ -78,16 +81,21 @@ def _telling(findings: Findings, looks: Mapping[str, Looks]) -> list[Block]:
     return [Heading("What gives itself away", 3), *blocks] if blocks else []
 
 
-def _prevalence(scores: Sequence[Score], title: str) -> list[Block]:
+def _prevalence(scores: Sequence[Score], name: str, title: str, beside: str) -> list[Block]:
     bars = [score for score in scores if score.name == "prevalence" and score.value is not None]
     if not bars:
         return []
-    chosen = sorted(bars, key=lambda score: -_gap(score))[:BARS]
-    shown = [score for score in bars if score in chosen]
-    caption = "Shares of images, synthetic beside real, with 95 % intervals."
+    shown = _farthest(bars, [_gap(score) for score in bars])
+    caption = f"Shares of images, synthetic beside {beside}, with 95 % intervals."
     if len(bars) > len(shown):
         caption += f" Of {len(bars)}, the {len(shown)} that differ most; all are in scores.csv."
-    return [Heading(title, 3), plots.plot_prevalence(shown, caption)]
+    return [Heading(title, 3), plots.plot_prevalence(name, shown, beside, caption)]
+
+
+def _farthest(scores: Sequence[Score], gaps: Sequence[float]) -> list[Score]:
+    """The scores with the largest gaps, at most BARS, in their order."""
+    chosen = sorted(sorted(range(len(scores)), key=lambda i: -gaps[i])[:BARS])
+    return [scores[i] for i in chosen]
 
 
 def _gap(score: Score) -> float:
@@ -134,11 +142,23 @@ def _pairs(pairs: Sequence[Mapping[str, Any]], looks: Mapping[str, Looks]) -> li
 
 
 def bias(findings: Findings) -> list[Block]:
-    """Composition, amplification, the worst group."""
-    return [Heading("Bias: is it fair?"), *_said(findings),
-            *_prevalence(findings.scores, "Composition, as found in the images"),
-            *_forest("amplification", findings, "log-odds, synthetic minus training (0: as in training)"),
-            *score_tables(findings, ("prevalence",))]  # fmt: skip
+    """Composition, amplification, what was asked for and found, the worst group."""
+    return [
+        Heading("Bias: is it fair?"), *_said(findings),
+        *_prevalence(findings.scores, "composition", "Composition, as found in the images", "training"),
+        *_forest("amplification", findings, "log odds, synthetic minus training (0: as in training)"),
+        *_confusion(findings), *score_tables(findings, IN_CSV_ONLY),
+    ]  # fmt: skip
+
+
+def _confusion(findings: Findings) -> list[Block]:
+    known: Mapping[str, Mapping[str, Any]] = findings.facts.get("confusion") or {}
+    tables = {title: table for title, table in known.items() if 1 < len(table["labels"]) <= MOST_LABELS}
+    if not tables:
+        return []
+    caption = ("What was asked for and what a classifier, taught by real images, finds; at the right the same "
+               "classifier on real people it did not learn from, who show how well it sees.")  # fmt: skip
+    return [Heading("Asked for and found", 3), plots.plot_confusion(dict(list(tables.items())[:MOST_TABLES]), caption)]
 
 
 def utility(findings: Findings) -> list[Block]:
@@ -153,13 +173,14 @@ def _said(findings: Findings) -> list[Block]:
 
 
 def _forest(name: str, findings: Findings, axis: str) -> list[Block]:
-    scores = [score for score in findings.scores if score.name == name and score.value is not None][:BARS]
+    scores = [score for score in findings.scores if score.name == name and score.value is not None]
     if not scores:
         return []
-    labels = [
-        ", ".join(part for part in (score.modality, score.group.replace("=", " = ", 1)) if part) for score in scores
-    ]
-    return [plots.plot_intervals(name, scores, labels, 0.0, axis, f"{axis}, with 95 % intervals.".capitalize())]
+    shown = _farthest(scores, [abs(score.value or 0.0) for score in scores])
+    labels = [", ".join(filter(None, (score.modality, score.group.replace("=", " = ", 1)))) for score in shown]
+    more = f" Of {len(scores)}, the {len(shown)} farthest from 0." if len(scores) > len(shown) else ""
+    caption = f"{axis[0].upper()}{axis[1:]}, with 95 % intervals.{more}"
+    return [Heading(label_of(name), 3), plots.plot_intervals(name, shown, labels, 0.0, axis, caption)]
 
 
 def _by_modality(findings: Findings, kind: str) -> dict[str, dict[str, NDArray[Any]]]:

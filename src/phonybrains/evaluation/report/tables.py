@@ -15,7 +15,7 @@ from .names import images_of, judged, label_of, made_with, meaning_of, null_word
 
 COLUMNS = ("part", "name", "modality", "group", "value", "low", "high", "n", "null_value", "null_low", "null_high",
            "null_draws", "judged", "p", "versus", "extractor", "note")  # fmt: skip
-MOST_ROWS, MOST_MISSING = 60, 15
+MOST_ROWS, MOST_MISSING = 40, 15
 BESIDE = ("Beside each score, what real images score against real ones at the same n: median and the range of 95 of "
           "100 draws.")  # fmt: skip
 
