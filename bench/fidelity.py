@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import util
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 from unittest.mock import MagicMock
@@ -23,6 +25,26 @@ def is_missing() -> bool:
     return util.find_spec("torch_fidelity") is None
 
 
+class StandIn(MagicMock):
+    """A module of torchvision that is there to be imported, and does nothing."""
+
+    __path__: list[str] = []
+    __spec__ = None
+
+
+class StandInFinder(MetaPathFinder, Loader):
+    """Finds a stand-in for every module of torchvision."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self, is_package=True) if fullname.split(".")[0] == "torchvision" else None
+
+    def create_module(self, spec: ModuleSpec) -> Any:
+        return StandIn(name=spec.name)
+
+    def exec_module(self, module: Any) -> None:
+        pass
+
+
 @contextmanager
 def without_torchvision() -> Iterator[None]:
     """Import what only reads pictures with torchvision, where that is not installed or does not fit this torch."""
@@ -32,19 +54,14 @@ def without_torchvision() -> Iterator[None]:
         return
     except (ImportError, RuntimeError):
         pass
-    names = ("torchvision", "torchvision.datasets", "torchvision.transforms", "torchvision.transforms.functional")
-    before = {name: sys.modules.get(name) for name in names}
-    stand_in = MagicMock()
-    stand_in.__spec__ = None
-    sys.modules.update(dict.fromkeys(names, stand_in))
+    finder = StandInFinder()
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        for name, module in before.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module
+        sys.meta_path.remove(finder)
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
 
 
 def metric(name: str) -> ModuleType:
@@ -73,6 +90,3 @@ def precision_recall(made: Array, real: Array, k: int) -> tuple[float, float]:
     sides = torch.from_numpy(np.asarray(made, np.float64)), torch.from_numpy(np.asarray(real, np.float64))
     found = of(*sides, prc_neighborhood=k, verbose=False)
     return found["precision"], found["recall"]
-
-
-Metric = Callable[[Array, Array], Any]
