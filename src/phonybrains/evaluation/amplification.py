@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .composition import WORST_RATE, corrected, telling
+from .composition import DRAWS, WORST_RATE, corrected, drawn_again, telling
 
 Array = NDArray[Any]
-DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -71,16 +70,10 @@ def _drawn_shares(doses: Sequence[Dose], rng: np.random.Generator) -> Array:
     """Corrected shares, (DRAWS, doses), of images and people drawn again."""
     seed, columns = int(rng.integers(2**31)), []
     for dose in doses:
-        weights, kinds = _again(dose.confusion.reshape(len(dose.confusion), 4), np.random.default_rng(seed))
-        images, votes = _again(dose.votes[:, None], rng)
+        weights, kinds = drawn_again(dose.confusion.reshape(len(dose.confusion), 4), np.random.default_rng(seed))
+        images, votes = drawn_again(dose.votes[:, None], rng)
         columns.append(_share((weights @ kinds).reshape(DRAWS, 2, 2), (images @ votes)[:, 0] / len(dose.votes)))
     return np.stack(columns, axis=1)
-
-
-def _again(rows: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Rows (n, k) drawn again: how often each different one comes, (DRAWS, m), and these, (m, k)."""
-    kinds, counts = np.unique(rows, axis=0, return_counts=True)
-    return rng.multinomial(len(rows), counts / len(rows), DRAWS), kinds
 
 
 def _share(tables: Array, called: Array) -> Array:

@@ -142,22 +142,25 @@ def _two_sided(drawn: Array, value: float, fair: float) -> float:
     return min(counted, t_p_value((value - fair) / spread) if spread > 0 else 0.0)
 
 
+def drawn_again(rows: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Rows (n, k) drawn again: how often each different one comes, (DRAWS, m), and these, (m, k)."""
+    kinds, counts = np.unique(rows, axis=0, return_counts=True)
+    return rng.multinomial(len(rows), counts / len(rows), DRAWS), kinds
+
+
 def _draws(confusion: Array, votes: Array, rng: np.random.Generator, people: Array | None) -> Array:
     """Corrected shares, (DRAWS, K), of real people and generated images drawn again.
 
-    One image of each kind that no draw left without a true label stays, so that its rates are defined.
+    Where a draw leaves no image of a true label, the rates of all people are taken.
     """
     persons, k, _ = confusion.shape
-    weights = rng.multinomial(persons, np.full(persons, 1 / persons), DRAWS)
-    tables = (weights @ confusion.reshape(persons, k * k)).reshape(DRAWS, k, k)
-    whole = confusion.sum(axis=0)
-    empty = tables.sum(axis=2, keepdims=True) == 0
-    tables = np.where(empty, whole, tables)
+    weights, kinds = drawn_again(confusion.reshape(persons, k * k), rng)
+    tables = (weights @ kinds).reshape(DRAWS, k, k)
+    tables = np.where(tables.sum(axis=2, keepdims=True) == 0, confusion.sum(axis=0), tables)
+    sizes = np.ones(len(votes))
     if people is not None:
         units = np.unique(people, return_inverse=True)[1]
         votes = np.stack([np.bincount(units, column) for column in votes.T], axis=1)
-        sizes = np.bincount(units)
-    else:
-        sizes = np.ones(len(votes))
-    again = rng.multinomial(len(votes), np.full(len(votes), 1 / len(votes)), DRAWS)
-    return corrected(tables, (again @ votes) / (again @ sizes)[:, None])
+        sizes = np.bincount(units).astype(float)
+    again, rows = drawn_again(np.column_stack([votes, sizes]), rng)
+    return corrected(tables, (again @ rows[:, :-1]) / (again @ rows[:, -1])[:, None])
