@@ -33,7 +33,7 @@ def evaluate(
     """Measure synthetic images against the corpus their model learnt from: good, new, fair, useful?
 
     Reads   samples (an image set); corpus (an image set with splits: train is what the model learnt from)
-    Writes  out/{report.html, report.pdf, scores.json, scores.csv, figures/, findings/, record.json}
+    Writes  out/{report.html, report.pdf, scores.json, scores.csv, audit.json, figures/, findings/, record.json}
     Raises  ImageSetError if a set is damaged or the two have no modality in common; ConfigError for settings that
             cannot be; OutputError if `out` is something else. What a part cannot measure is a score without a value,
             with the reason; the other parts go on. The same command takes up a stopped one after its last whole part.
@@ -67,9 +67,6 @@ def run_parts(
                 continue
             except (OSError, ValueError, KeyError):
                 pass  # not there, or half written
-            if part not in runners:
-                found[part] = Findings([unavailable(part, "this part does not come with this version")])
-                continue
             line, start = bars.add_task(part, total=None), perf_counter()
             found[part] = _run(part, runners[part], sides, config, _shown(bars, line, part))
             bars.update(line, description=f"{part}: {perf_counter() - start:.0f} s", total=1, completed=1)

@@ -58,11 +58,7 @@ MEANINGS: dict[str, tuple[str, str, Better]] = {
     "noise_background": ("Noise, background", "standard deviation outside the head", "near"),
     "noise_tissue": ("Noise, tissue", "standard deviation within tissue, structure left out", "near"),
     "spread_tissue": ("Spread, tissue", "standard deviation of the values within tissue", "near"),
-    "adherence_share": (
-        "Shows what was asked",
-        "share of images in which a classifier finds the label asked for",
-        "high",
-    ),
+    "adherence_share": ("Shows what was asked", "share in which a classifier finds the label asked for", "high"),
     "adherence_kappa": ("Agreement with what was asked, κ", "asked against found, beyond chance", "high"),
     "adherence_r": ("Correlation with what was asked, r", "asked against measured", "high"),
     "adherence_box": ("Lesion in its box", "asked box brighter than boxes of others; chance is 0.5", "high"),
