@@ -16,6 +16,7 @@ from phonybrains.audit import AUDIT_NAME, audit_status, read_audit, require_audi
 from phonybrains.errors import ModelError, StudyError
 from phonybrains.imageset import ImageSet, write_metadata
 from phonybrains.model.folder import load_model
+from phonybrains.phantom import make_phantoms
 from phonybrains.readerstudy.design import design_study
 from phonybrains.readerstudy.study import Study
 from phonybrains.record import fingerprint, read_record
@@ -184,6 +185,21 @@ def test_the_command_line_takes_evaluations_and_acceptance(
                                 ("2", ["--accept-unaudited"], "unaudited")):  # fmt: skip
         study_app([*common, "--out", str(tmp_path / name), *options], result_action="return_value")
         assert Study.open(tmp_path / name).protocol["audit"]["imported"]["word"] == word
+
+
+def test_evaluate_writes_the_audit_that_the_gate_reads(phantom_corpus: Path, tmp_path: Path) -> None:
+    """The evaluation of a set says of that set, and of no other, what its memorisation part found."""
+    from phonybrains.evaluation.stage import evaluate
+
+    samples = make_phantoms(8, tmp_path / "samples", seed=3, size=64)
+    changed(samples, lambda record: record.update(stage="import"))
+    out = evaluate(samples, phantom_corpus, tmp_path / "far" / "out", only=["memorisation"], show=False)
+    found = read_audit(out)
+    assert (found["n"], found["samples"], found["corpus"]) == (8, fingerprint(samples), fingerprint(phantom_corpus))
+    assert found["evaluation"] == read_record(out)["identity"]
+    assert found["verdict"] == json.loads((out / "findings" / "memorisation" / "facts.json").read_text())["status"]
+    status = require_audit(samples, evaluations=[out], accept_unaudited=True)
+    assert (status.word, status.verdict) == ("audited", found["verdict"])
 
 
 def test_the_gate_does_without_torch() -> None:
