@@ -21,6 +21,7 @@ from phonybrains.evaluation.distances import (
     kid_of_blocks,
     median_distance,
     mmd_test,
+    moments,
     polynomial,
     squared_distances,
     standardise,
@@ -221,3 +222,12 @@ def test_standardised_features_have_the_unit_of_the_reference(rng: Generator):
     found = standardise(x, x)
     np.testing.assert_allclose(found[:, 1:].std(axis=0), 1)
     np.testing.assert_allclose(standardise(x + 0.01, x)[:, 0], 1)
+
+
+def test_moments_are_those_of_numpy(rng: Generator, monkeypatch: pytest.MonkeyPatch):
+    """Mean and covariance read in blocks, far from the origin and in single precision, to 1e-6."""
+    monkeypatch.setattr("phonybrains.evaluation.distances.BLOCK", 16)
+    x = (1000 + rng.normal(size=(75, 6))).astype(np.float32)
+    mean, covariance = moments(x)
+    np.testing.assert_allclose(mean, x.astype(np.float64).mean(axis=0))
+    np.testing.assert_allclose(covariance, np.cov(x.astype(np.float64).T), rtol=1e-6)

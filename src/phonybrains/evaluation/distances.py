@@ -149,14 +149,24 @@ def fid(x: Array, y: Array) -> float:
     Of two samples, not of two covariances: the root of their product has the singular values of Xᶜ Yᶜᵀ, so that with
     fewer images than features it takes n² and not d² numbers.
     """
+    if min(len(x), len(y)) >= x.shape[1]:
+        return frechet(*moments(x), *moments(y))
     x, y = x.astype(np.float64), y.astype(np.float64)
     shift = ((x.mean(axis=0) - y.mean(axis=0)) ** 2).sum()
     x, y = ((side - side.mean(axis=0)) / np.sqrt(len(side) - 1) for side in (x, y))
-    if min(len(x), len(y)) < x.shape[1]:
-        cross = np.linalg.svd(x @ y.T, compute_uv=False).sum()
-        return float(shift + (x**2).sum() + (y**2).sum() - 2 * cross)
-    zero = np.zeros(x.shape[1])
-    return float(shift + frechet(zero, x.T @ x, zero, y.T @ y))
+    cross = np.linalg.svd(x @ y.T, compute_uv=False).sum()
+    return float(shift + (x**2).sum() + (y**2).sum() - 2 * cross)
+
+
+def moments(x: Array) -> tuple[Array, Array]:
+    """Mean (d,) and covariance (d, d) in double precision, read a block at a time: O(d²) memory beside the features."""
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(x), BLOCK)]
+    mean = np.sum([x[block].sum(axis=0, dtype=np.float64) for block in blocks], axis=0) / len(x)
+    covariance = np.zeros((x.shape[1], x.shape[1]))
+    for block in blocks:
+        centred = x[block].astype(np.float64) - mean
+        covariance += centred.T @ centred
+    return mean, covariance / (len(x) - 1)
 
 
 def standardise(x: Array, reference: Array, least: float = 0.01) -> Array:
