@@ -61,7 +61,7 @@ def test_a_stopped_cascade_goes_on_to_the_same_end(phantom_corpus: Path, tmp_pat
     rows = table_of(whole)
     assert {row["generation"] for row in rows} == {"0", "1", "2"}
     assert {row["modality"] for row in rows} == {"MR", "CT"}
-    assert {"share_asked", "kid", "diversity", "noise_tissue"} <= {row["name"] for row in rows}
+    assert {"share_asked", "kid", "diversity", "ms_ssim_diversity", "noise_tissue"} <= {row["name"] for row in rows}
     kid = {row["generation"]: float(row["value"]) for row in rows if row["name"] == "kid" and row["modality"] == "MR"}
     assert kid["1"] > kid["0"]
     with Image.open(whole / "drift.png") as plot:
@@ -121,6 +121,8 @@ def test_planted_drift_is_measured(heads: ImageSet, tmp_path: Path):
     assert (smooth[noise].high or 9) < 0.6 * (before[noise].low or 0)
     assert (smooth[kid].low or 0) > (before[kid].high or 0)
     assert before["diversity", ""].value == pytest.approx(1, abs=0.1)
+    alike = ("ms_ssim_diversity", "")
+    assert (smooth[alike].low or 0) > (before[alike].value or 1)
 
 
 def _holds(score: Score, value: float) -> bool:

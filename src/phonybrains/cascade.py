@@ -138,6 +138,7 @@ def draw_drift(found: dict[int, list[Score]], path: Path, modalities: Sequence[s
         ("share found by a classifier", lambda s: s.name == "share_found" and s.value is not None),
         ("KID from training images", lambda s: s.name == "kid"),
         ("diversity (real: 1)", lambda s: s.name == "diversity"),
+        ("MS-SSIM of pairs (1: all alike)", lambda s: s.name == "ms_ssim_diversity" and s.value is not None),
         ("noise", lambda s: s.name.startswith(("noise", "spread")) and s.value is not None),
     ]
 
@@ -161,7 +162,7 @@ def draw_drift(found: dict[int, list[Score]], path: Path, modalities: Sequence[s
                 if len(series) > 1 or title == "noise":
                     axes.legend(fontsize=6)
 
-    figure = draw("drift", "", 2.6 * len(modalities), paint, width=16, nrows=len(modalities), ncols=len(panels),
+    figure = draw("drift", "", 2.6 * len(modalities), paint, width=19, nrows=len(modalities), ncols=len(panels),
                   squeeze=False)  # fmt: skip
     path.write_bytes(figure.png)
     return path

@@ -13,12 +13,16 @@ from ..imageset import ImageSet
 from .composition import asked_shares, found_shares
 from .config import EvaluateConfig
 from .distances import kid, standardise
+from .diversity import ms_ssim, random_pairs
 from .extractors import Extractor
+from .features import pixels_of
+from .groups import patients
 from .noise import measure
 from .real import Real, finite_features, modalities_of, reading_extractor
 from .score import Score, silent, unavailable
 
 Array = NDArray[Any]
+PAIRS = 100
 
 
 @dataclass
@@ -76,6 +80,7 @@ class Yardstick:
         yield Score("kid", value, value - 1.96 * error, value + 1.96 * error, len(features), versus="train",
                     extractor=self.extractor.identity)  # fmt: skip
         yield _spread(standardise(features, reference), standardise(reference, reference))
+        yield _likeness(part, np.random.default_rng([self.seed, 13]))
 
 
 def _spread(made: Array, real: Array) -> Score:
@@ -85,6 +90,19 @@ def _spread(made: Array, real: Array) -> Score:
     half = 1.96 * value * np.hypot(*(x.std(ddof=1) / np.sqrt(len(x)) / x.mean() for x in (of_made, of_real)))
     return Score("diversity", float(value), float(value - half), float(value + half), len(made), versus="train",
                  note="variance of the features over that of the training images")  # fmt: skip
+
+
+def _likeness(part: ImageSet, rng: np.random.Generator) -> Score:
+    """MS-SSIM of random pairs of other people: nears 1 as images become alike."""
+    pairs = random_pairs(
+        patients(part.rows) if part.rows[0].patient_id else list(map(str, range(len(part)))), PAIRS, rng
+    )
+    if len(pairs) < 3:
+        return unavailable("ms_ssim_diversity", f"only {len(part)} images")
+    found = ms_ssim(*(pixels_of(part, [pair[side] for pair in pairs]) for side in (0, 1)))
+    half = 1.96 * found.std(ddof=1) / np.sqrt(len(found))
+    value = float(found.mean())
+    return Score("ms_ssim_diversity", value, value - half, value + half, len(pairs), note=f"{len(pairs)} random pairs")
 
 
 def _noise(part: ImageSet) -> Iterator[Score]:
