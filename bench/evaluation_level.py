@@ -78,7 +78,7 @@ app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 
 @app.default
 def main(
-    *, sets: int = 1000, n: int = 40, width: int = 16, draws: int = 19, permutations: int = 99, auc_every: int = 10,
+    *, sets: int = 1000, n: int = 40, width: int = 16, draws: int = 39, permutations: int = 99, auc_every: int = 10,
     seed: int = 0, show: Annotated[bool, Parameter(negative="--quiet")] = True, out: Path | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Count rejections.
@@ -87,7 +87,7 @@ def main(
         sets: Perfect sets to test.
         n: Images of each, and as many held-out ones.
         width: Features of an image.
-        draws: Real against real; p comes in steps of 1 / (draws + 1), so that 19 make 5 % possible.
+        draws: Real against real; p comes in steps of 1 / (draws + 1), so that 39 make 5 % possible two-sidedly too.
         permutations: Of the kernel tests.
         auc_every: Once in so many sets the two-sample test's AUC, the slow one, is tested too.
         seed: Start of the random numbers.

@@ -273,3 +273,21 @@ def test_pairs_are_independent_and_of_two_people(rng: Generator):
     assert len({i for pair in pairs for i in pair}) == 50
     assert all(groups[a] != groups[b] for a, b in pairs)
     assert random_pairs(["same"] * 10, 5, rng) == []
+
+
+def test_of_many_images_a_part_is_judged_and_all_are_measured(
+    samples: ImageSet, corpus: ImageSet, monkeypatch: pytest.MonkeyPatch
+):
+    """Above the limit, here 30, a random part meets the null; KID of all is there beside it, and near it."""
+    monkeypatch.setattr("phonybrains.evaluation.sides.MOST", 30)
+    found = quality(samples, corpus, CONFIG)
+    n = len(samples.where(modality="MR"))
+    part, whole = the(found, "kid"), the(found, "kid_of_all")
+    assert (whole.n, part.n) == (n, 30)
+    assert f"all {n} images, in blocks; the other scores rest on 30 of them" in whole.note
+    assert part.value is not None
+    assert whole.value is not None
+    assert whole.low is not None
+    assert whole.high is not None
+    assert whole.low - (whole.high - whole.low) < part.value < whole.high + (whole.high - whole.low)
+    assert found.arrays["map/MR/synthetic"].shape == (30, Handcrafted.width)
