@@ -38,15 +38,15 @@ class Calibration:
 
 
 def calibrate(scores: Array, people: Sequence[str], rate: float = 0.01, seed: int = 0) -> Calibration:
-    """The threshold that at most a share `rate` of images of new patients exceed, on average, from held-out scores.
+    """The lowest held-out score that at most a share `rate` of the held-out scores exceed.
 
-    Of fewer than 1/rate - 1 scores it is the highest one. Raises ValueError where there are none.
-    [conformal: Vovk 2005, sec. 2.2]
+    A further image exceeds it with the chance (above + 1) / (n + 1), if it is of the same kind; of fewer than 1/rate
+    scores it is the highest one. Raises ValueError where there are none. [conformal: Vovk 2005, sec. 2.2]
     """
     if not len(scores):
         raise ValueError("there are no held-out images to calibrate with")
     falling = np.sort(scores)[::-1]
-    above = max(0, math.floor(rate * (len(scores) + 1) + 1e-9) - 1)
+    above = math.floor(rate * len(scores) + 1e-9)
     threshold = float(falling[above])
     found = int((scores > threshold).sum())
     return Calibration(threshold, float(falling[0]), found, len(scores), len(set(people)),
