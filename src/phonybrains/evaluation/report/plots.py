@@ -43,7 +43,7 @@ def plot_beside_null(modality: str, scores: Sequence[Score], caption: str) -> Fi
         axes.set_yticks(range(len(rows)), [named(score) for score, _ in rows])
         axes.set_title(modality)
 
-    return draw(f"beside_null_{modality.lower()}", caption, 1.0 + 0.24 * len(rows), paint)
+    return draw(f"beside_null_{modality.lower()}", caption, 1.0 + 0.18 * len(rows), paint)
 
 
 def plot_map(maps: Mapping[str, Mapping[str, NDArray[Any]]], method: str, caption: str) -> Figure:
