@@ -193,3 +193,26 @@ def test_the_command_line_says_what_is_measured(
     printed = capsys.readouterr().out
     assert "24 synthetic images" in printed
     assert "scores.csv" in printed
+
+
+def with_copies(samples: Path, corpus: Path, out: Path, n: int) -> Path:
+    """A copy of an image set with n training images of a corpus among its own, marked as synthetic."""
+    shutil.copytree(samples, out)
+    taken = [row for row in read_metadata(corpus / "metadata.csv") if row.split == "train"][:n]
+    stolen = [replace(row, file_name=f"images/stolen-{i}.png", split="", synthetic=True) for i, row in enumerate(taken)]
+    for own, row in zip(taken, stolen, strict=True):
+        shutil.copy(corpus / own.file_name, out / row.file_name)
+    write_metadata(out, [*read_metadata(out / "metadata.csv"), *stolen])
+    return out
+
+
+def test_stolen_images_fail_the_audit_wherever_one_looks(folders: tuple[Path, Path], tmp_path: Path):
+    """Training images among the samples: the record, the scores, the audit and the report say failed, and show them."""
+    stolen = with_copies(*folders, tmp_path / "stolen", 3)
+    out = evaluate(stolen, folders[1], tmp_path / "out", only=["memorisation"], show=False)
+    assert read_record(out)["results"]["status"] == "failed"
+    assert json.loads((out / "audit.json").read_text(encoding="utf-8"))["verdict"] == "failed"
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "COPIES OF TRAINING IMAGES WERE FOUND" in page
+    assert "3 images of the 27 synthetic ones are in the corpus too" in page
+    assert all(f"synthetic stolen-{i}: likeness 1.000 FLAGGED" in page for i in range(3))
