@@ -90,10 +90,17 @@ class Real:
 
         Labels that fewer than two people have are left out.
         """
-        found = self._learn_labels(Scale.of(attribute, self.rows))
-        if telling(found.reader.confusion) < WORST_RATE and len(found.scale.names) > 2 and "none" in found.scale.names:
-            return self._learn_labels(Scale(attribute, ("any", "none"), only_any=True))
-        return found
+        scale = Scale.of(attribute, self.rows)
+        coarser = "none" in scale.names and len(scale.names) > 2
+        try:
+            found = self._learn_labels(scale)
+        except ValueError:
+            if not coarser:
+                raise
+        else:
+            if not coarser or telling(found.reader.confusion) >= WORST_RATE:
+                return found
+        return self._learn_labels(Scale(attribute, ("any", "none"), only_any=True))
 
     def _learn_labels(self, scale: Scale) -> Readable:
         who = defaultdict[str, set[str]](set)
