@@ -49,3 +49,5 @@ def test_bad_input_is_named():
         dose_response([*some, Dose(0.0, some[0].votes, some[0].confusion)], np.random.default_rng(0))
     with pytest.raises(ValueError, match="cannot tell"):
         dose_response(simulated_doses(1, DOSES, 50, np.random.default_rng(0), (0.5, 0.5)), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="none or in all"):
+        dose_response([*some, Dose(0.2, np.zeros(50), some[0].confusion)], np.random.default_rng(0))

@@ -45,7 +45,7 @@ def dose_response(doses: Sequence[Dose], rng: np.random.Generator) -> DoseRespon
 
     Generated images, and the people that the classifier was tested on, are drawn again for the interval; all doses see
     the same people in one draw where they share a classifier. Raises ValueError with fewer than two different doses, a
-    dose of 0 or 1, or a classifier that cannot tell.
+    dose of 0 or 1, a classifier that cannot tell, or a dose at which none or all images show the label.
     """
     training = np.array([dose.training for dose in doses])
     if len(np.unique(training)) < 2 or not ((training > 0) & (training < 1)).all():
@@ -56,6 +56,8 @@ def dose_response(doses: Sequence[Dose], rng: np.random.Generator) -> DoseRespon
     shares = np.array([_share(d.confusion.sum(axis=0)[None], d.votes.mean()[None])[0] for d in doses])
     sizes = np.array([len(dose.votes) for dose in doses])
     drawn = _drawn_shares(doses, rng)
+    if (np.ptp(np.quantile(drawn, [0.025, 0.975], axis=0), axis=0) < 1e-6).any():
+        raise ValueError("at some dose the classifier finds the label in none or in all images: no slope can be fitted")
     y, all_y = (_log_odds(each, 0.5 / (sizes + 1)) for each in (shares, drawn))
     weights = 1 / np.maximum(all_y.var(axis=0), 1e-6)
     slope, intercept = _fit(x, y[None], weights)
