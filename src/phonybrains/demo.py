@@ -72,7 +72,7 @@ def demo_study(out: str | Path) -> Path:
 
     study = Path(out) / "study"
     if not (study / PROTOCOL_NAME).is_file():
-        config = load_study_config("paper", name="Phony brains", accept_unaudited=True)
+        config = load_study_config("paper", name="Phony brains")
         return design_study([Path(out) / "samples"], None, study, config)
     return Study.open(study).folder
 

@@ -115,7 +115,7 @@ def serve(
         study: The folder of a study.
         host: Address to listen on; 0.0.0.0 for all of this machine's.
         port: Port to listen on.
-        database: Where answers are kept: postgresql://USER:PASSWORD@HOST/NAME or sqlite:///FILE; study.db in the folder.
+        database: Where answers are kept: postgresql://USER:PASSWORD@HOST/NAME or sqlite:///FILE, if not in the folder.
         new_links: Print new invitations for readers who have not finished; their old ones end.
         https: The server stands behind a proxy that speaks HTTPS.
         public_url: How the links begin, e.g. https://study.example.org.
