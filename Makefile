@@ -38,11 +38,11 @@ endif
 	$(PIP) --editable .
 	@touch $@
 
-# torch-fidelity, which ours is compared with, asks for torchvision, which has no build for every torch; its arithmetic
-# does without.
+# torch-fidelity and timm, which ours are compared with, ask for torchvision, which has no build for every torch; their
+# arithmetic does without.
 .venv/installed-dev: .venv/installed
 	$(PIP) --editable '.[dev]'
-	$(PIP) --no-deps torch-fidelity
+	$(PIP) --no-deps torch-fidelity timm
 	@touch $@
 
 demo: .venv/installed

@@ -55,8 +55,9 @@ def test_the_same_seed_gives_the_same_bytes(sets: tuple[Path, Path], tmp_path: P
 
 
 def test_a_seed_that_is_not_given_is_drawn_and_kept(sets: tuple[Path, Path], tmp_path: Path) -> None:
-    """Two designs without a seed differ, and each protocol holds its own."""
-    one, two = design(sets, tmp_path / "1", seed=None), design(sets, tmp_path / "2", seed=None)
+    """Two designs without a seed differ, and each protocol holds its own. No controls: a gate that is not asked."""
+    config = load_study_config("paper", synthetic={"MR": 4, "CT": 4})
+    one, two = (Study.open(design_study([sets[0]], None, tmp_path / name, config, show=False)) for name in "12")
     assert one.seed != two.seed
     assert one.protocol["config"]["seed"] == one.seed
 
