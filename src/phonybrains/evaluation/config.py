@@ -24,7 +24,6 @@ class QualityConfig(Config):
     neighbours: Whole = 5  # k of precision, recall, density, coverage
     inception: Path | None = None  # weights file; shown as unavailable where there is none
     dinov2: Path | None = None
-    download: bool = False  # fetch Inception and DINOv2 weights from their publishers
 
 
 class MemorisationConfig(Config):
