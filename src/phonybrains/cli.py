@@ -57,6 +57,8 @@ def import_(
     plane: Literal["native", "axial", "coronal", "sagittal"] | None = None,
     seed: int | None = None,
     key_file: Path | None = None,
+    synthetic: Flag = False,
+    generator: str | None = None,
     strict: Flag = False,
 ) -> int:
     """Turn scans (DICOM, NIfTI, PNG, JPEG, TIFF, …) into an image set.
@@ -73,6 +75,8 @@ def import_(
         plane: NIfTI: the plane to slice in (native: the one with the finest pixels).
         seed: Start of the random numbers of the split (0).
         key_file: Another key of the patient pseudonyms.
+        synthetic: The images were generated: no split, no patients; colour becomes luminance, and is noted.
+        generator: With --synthetic: what generated them, e.g. "Midjourney 8".
         strict: Exit with 1 if any file was left out.
     """
     from .config import load_config
@@ -83,6 +87,7 @@ def import_(
     settings = load_config(
         ImportConfig, config, size=size, bits=16 if no_window else bits, modality=modality,
         window="none" if no_window else window, plane=plane, seed=seed, key_file=key_file,
+        synthetic=synthetic or None, generator=generator,
     )  # fmt: skip
     return int(import_images(sources, out, settings, strict=strict).failed)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from ..config import Config
 
@@ -53,3 +53,20 @@ class ImportConfig(Config):
     """By base name of the source folder."""
     key_file: Path | None = None
     """Key of the patient pseudonyms; default: pseudonym.key in the user's configuration folder, made when missing."""
+    synthetic: bool = False
+    """All images were generated: they go into no split, belong to nobody, and colour becomes luminance."""
+    generator: str = ""
+    """What generated them."""
+
+    @model_validator(mode="after")
+    def _says_what_generated(self) -> Self:
+        if self.synthetic and not self.generator:
+            raise ValueError("synthetic images need the name of what made them: give --generator NAME")
+        if self.generator and not self.synthetic:
+            raise ValueError("a generator makes synthetic images: give --synthetic too")
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """What determines the images, for the record; what an import of scans does not have is not in it."""
+        left_out = {"key_file"} if self.synthetic else {"key_file", "synthetic", "generator"}
+        return self.model_dump(mode="json", exclude=left_out)

@@ -127,6 +127,8 @@ def _prepare(found: Slice | Notice, config: ImportConfig, volume: bool, prefix: 
     digest.update(np.ascontiguousarray(values).data)
     attributes, series = _placed(found.attributes, placement), prefix + found.series
     kept = replace(found, values=NO_VALUES, attributes=attributes, series=series)
+    if config.synthetic:
+        kept = replace(kept, synthetic=True, patient="", attributes=attributes | {"generator": config.generator})
     return Image(kept, pixels, slope, intercept, digest.digest(), volume)
 
 

@@ -15,7 +15,7 @@ from ..errors import SourceError
 from ..imageset import FIXED_COLUMNS, Attribute
 from .config import ImportConfig
 from .parallel import map_in_order, threads
-from .raster_pixels import Range, decode, deep_range, open_image, strict_pillow
+from .raster_pixels import Range, decode, deep_range, how_coloured, open_image, strict_pillow
 from .slices import Notice, Slice, shown
 from .table import MODALITIES, SPLIT_NAMES, Table, find_tables, table_of
 
@@ -98,10 +98,11 @@ def _read(found: Found, deep: Range | None, config: ImportConfig) -> Slice | Not
             raise SourceError("its SHA-256 differs from the one in metadata.csv: get the file again")
         modality = _modality(found.row, config)
         with open_image(content, config.max_pixels) as image:
-            values, span = decode(image)
+            values, span = decode(image, colour=config.synthetic)
+            colours = how_coloured(image) if config.synthetic else {}
         if span[1] > 255 and deep and not _tells_values(found.row):
             span = deep
-        return _slice(found, values, span, modality, config)
+        return _slice(found, values, span, modality, config, colours)
     except SourceError as error:
         return Notice(found.name, "skipped", str(error))
     except OSError as error:
@@ -124,7 +125,8 @@ def _modality(row: Mapping[str, str], config: ImportConfig) -> str:
 
 
 def _slice(
-    found: Found, values: NDArray[np.float32], span: Range, modality: str, config: ImportConfig
+    found: Found, values: NDArray[np.float32], span: Range, modality: str, config: ImportConfig,
+    colours: Mapping[str, float],
 ) -> Slice:  # fmt: skip
     row, table = found.row, found.table
     slope, intercept = _number(row, "slope", 1.0), _number(row, "intercept", 0.0)
@@ -138,7 +140,8 @@ def _slice(
     given = row.get("split", "").strip().lower()
     return Slice(
         values=values, low=low, high=high, modality=modality,
-        series=found.series, order=found.order, unit=unit, patient=patient, attributes=_attributes(row, config),
+        series=found.series, order=found.order, unit=unit, patient=patient,
+        attributes={**_attributes(row, config), **colours},
         source=found.root.name if patient else found.name, file=found.name,
         split=SPLIT_NAMES.get(given, "") if table and table.gives_split else None,
         synthetic=row.get("synthetic", "").strip().lower() == "true",

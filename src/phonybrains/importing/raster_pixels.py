@@ -1,6 +1,7 @@
 """Decode PNG, JPEG, TIFF, BMP and WebP to gray values, and refuse what is not safe to take as gray.
 
-A damaged, coloured, partly transparent or animated file is left out with its reason, never repaired in silence.
+A damaged, coloured, partly transparent or animated file is left out with its reason, never repaired in silence. Only
+what was generated may be coloured: it becomes luminance, and its row says how coloured it was.
 """
 
 from __future__ import annotations
@@ -63,9 +64,10 @@ def open_image(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
         raise SourceError(f"damaged or truncated ({str(error) or type(error).__name__})") from None
 
 
-def decode(image: Image.Image) -> tuple[NDArray[np.float32], Range]:
+def decode(image: Image.Image, *, colour: bool = False) -> tuple[NDArray[np.float32], Range]:
     """The gray values (H, W) of an opened image, and which of them are black and white in its format.
 
+    colour: take a coloured image by its luminance (ITU-R BT.601, as Pillow weighs channels).
     Raises SourceError if it is CMYK, coloured, partly transparent, black-and-white, or holds NaN.
     """
     if image.getexif().get(ORIENTATION, 1) != 1:
@@ -83,16 +85,32 @@ def decode(image: Image.Image) -> tuple[NDArray[np.float32], Range]:
         raise SourceError("black and white (1 bit), not gray: a mask, or a drawing")
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         raise SourceError(f"{image.mode} colours, not gray: convert it to gray first")
-    return _gray(image), (0.0, 255.0)
+    return _gray(image, colour), (0.0, 255.0)
 
 
-def _gray(image: Image.Image) -> NDArray[np.float32]:
+def how_coloured(image: Image.Image) -> dict[str, float]:
+    """How coloured an opened image is.
+
+    coloured: the share of its pixels whose channels differ by more than COLOUR_TOLERANCE (0 to 1); chroma: how much
+    the channels of a pixel differ on average, of 255.
+    """
+    if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
+        return {"coloured": 0.0, "chroma": 0.0}
+    channels = np.asarray(image.convert("RGB"))
+    spread = channels.max(axis=2) - channels.min(axis=2)
+    share = float((spread > COLOUR_TOLERANCE).mean())
+    return {"coloured": round(share, 4), "chroma": round(float(spread.mean()), 2)}
+
+
+def _gray(image: Image.Image, colour: bool) -> NDArray[np.float32]:
     """The gray values of an image with a palette, three channels or transparency, if it really is gray and opaque."""
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema() != (255, 255):
             raise SourceError("partly transparent: what lies behind is not known; flatten it first")
     image = image.convert("RGB")
+    if colour:
+        return np.asarray(image.convert("L"), np.float32)
     channels = np.asarray(image)
     spread = int((channels.max(axis=2) - channels.min(axis=2)).max())
     if spread > COLOUR_TOLERANCE:

@@ -19,6 +19,7 @@ AS_GIVEN = "as given"
 BY_PATIENT = "by patient"
 BY_VOLUME = "by volume, not patient-safe"
 BY_RUNS = "by runs, not patient-safe"
+SYNTHETIC = "none, synthetic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,14 @@ class Splits:
 def split(members: Sequence[Member], config: ImportConfig) -> Splits:
     """Put each image into a split.
 
-    A split that the source gives is kept. Patients are drawn by a hash of seed and id, per set of modalities that a
-    patient has; a volume without patient counts as one. Raises ConfigError if the shares do not sum to 1.
+    A split that the source gives is kept; synthetic images go into none. Patients are drawn by a hash of seed and id,
+    per set of modalities that a patient has; a volume without patient counts as one. Raises ConfigError if
+    the shares do not sum to 1.
     """
     if abs(sum(config.split) - 1) > 1e-6:
         raise ConfigError(f"split = {config.split}: the shares of train, validation and test must sum to 1.")
+    if config.synthetic:
+        return Splits(("",) * len(members), dict.fromkeys(sorted({m.modality for m in members}), SYNTHETIC), ())
     names = ["" if member.given is None else member.given for member in members]
     warnings: list[str] = []
     groups = _groups(members)

@@ -110,8 +110,7 @@ def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:
             sources[item.name] = {"name": item.name, **(given.model_dump() if given else {})}
         else:
             sources |= {entry["name"]: entry for entry in item.record["sources"]}
-    settings = config.model_dump(mode="json", exclude={"key_file"})
-    return Record("import", settings, config.seed, inputs, list(sources.values()))
+    return Record("import", config.settings(), config.seed, inputs, list(sources.values()))
 
 
 def _member(image: Image) -> Member:
