@@ -6,6 +6,7 @@ import json
 import shutil
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from phonybrains.diffusion.sampler import flow_times
 from phonybrains.errors import ModelError
 from phonybrains.model import folder as model_folder
 from phonybrains.model.folder import CODE, FEW_STEP_CODE, FEW_STEP_PARTS, PARTS, refresh_pipeline
-from phonybrains.model.for_diffusers import SCHEDULERS
+from phonybrains.model.for_diffusers import scheduler_of
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.sampling import CHAINS
 from phonybrains.record import sha256_file
@@ -283,15 +284,25 @@ def test_diffusers_reads_the_schedule(tiny_model: Path) -> None:
     """The folder's scheduler is diffusers' own, with the times of our sampler."""
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(tiny_model / "scheduler")
     scheduler.set_timesteps(sigmas=flow_times(8)[:-1])
-    assert scheduler.sigmas.tolist() == pytest.approx(flow_times(8))
+    assert scheduler.sigmas.tolist() == pytest.approx(LatentDiffusion.load(tiny_model).chain.times(8))
+
+
+def test_a_model_keeps_the_shift_of_its_times(tiny_model: Path, tmp_path: Path) -> None:
+    """Models of before the shift go on with equal steps, and a new one keeps its own through a folder."""
+    model = LatentDiffusion.load(tiny_model)
+    assert model.chain.shift == 4
+    for shift in (1.0, 2.5):
+        replace(model, chain=replace(model.chain, shift=shift)).save(tmp_path / f"{shift}")
+        assert LatentDiffusion.load(tmp_path / f"{shift}").chain.shift == shift
 
 
 @pytest.mark.parametrize("name", list(CHAINS))
-def test_each_kind_of_diffusion_has_its_scheduler_in_diffusers(name: str) -> None:
+def test_each_kind_of_diffusion_has_its_scheduler_in_diffusers(name: str, tiny_model: Path) -> None:
     """The schedule written for diffusers is the one that the networks are trained with."""
-    scheduler, process = SCHEDULERS[name], CHAINS[name].process
+    model = replace(LatentDiffusion.load(tiny_model), chain=CHAINS[name])
+    scheduler, process = scheduler_of(model), model.chain.process
     if isinstance(process, Schedule):
         assert isinstance(scheduler, DDPMScheduler)
         assert scheduler.alphas_cumprod.tolist() == pytest.approx(process.alpha_bar[1:].tolist(), rel=1e-4)
     else:
-        assert scheduler.config["shift"] == 1
+        assert scheduler.config["shift"] == model.chain.shift

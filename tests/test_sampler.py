@@ -244,6 +244,14 @@ def test_flow_times_are_equal_steps() -> None:
     assert flow_times(49)[-1] == 0
 
 
+def test_shifted_flow_times_are_those_of_diffusers() -> None:
+    """FlowMatchEulerDiscreteScheduler(shift=3) makes the same times of equal ones; the ends stay exact."""
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    scheduler.set_timesteps(sigmas=flow_times(20)[:-1])
+    assert scheduler.sigmas.tolist() == pytest.approx(flow_times(20, shift=3.0), abs=1e-6)
+    assert flow_times(2, shift=3.0) == [1, 0.75, 0]
+
+
 @given(st.integers(1, 1000).flatmap(lambda T: st.tuples(st.just(T), st.integers(1, T))))
 def test_schedule_times_fall_from_T_to_0_whatever_their_number(drawn: tuple[int, int]) -> None:
     """`steps` + 1 whole numbers, no two the same, no gap larger than another by more than one."""

@@ -35,31 +35,44 @@ def test_each_count_of_steps_gives_jumps_that_join_noise_to_image() -> None:
     assert r.tolist() == [0, 0.5, 0, 0.75, 0.5, 0.25, 0]
 
 
+def test_shifted_jumps_join_too() -> None:
+    """With a shift of 3, the middle of two steps is where three quarters are noise."""
+    t, r = jump_times([1, 2], shift=3.0)
+    assert t.tolist() == pytest.approx([1, 1, 0.75])
+    assert r.tolist() == pytest.approx([0, 0.75, 0])
+
+
 @pytest.mark.parametrize(("steps", "tolerance"), [(16, 0.02), (64, 0.001)])
 def test_paths_keep_a_gaussians_quantile(steps: int, tolerance: float) -> None:
     """x_t stays at the same multiple of its standard deviation; a method of second order comes close in few steps."""
-    points = path_points(mean, noise(), steps)
+    points = path_points(mean, noise(), flow_times(steps))
     assert len(points) == steps + 1
     for point, time in zip(points, flow_times(steps), strict=True):
         assert_close(point, noise() * spread(torch.tensor([time])), rtol=0, atol=tolerance * noise().abs().max().item())
 
 
-def test_a_jump_along_its_mean_velocity_ends_on_the_path() -> None:
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_a_jump_along_its_mean_velocity_ends_on_the_path(shift: float) -> None:
     """Euler's step with the target of the jump from t leads exactly to the point at r of its path, for every jump."""
-    points = path_points(mean, noise(), 12)
-    t, r = jump_times([1, 2, 3, 4])
-    x_t, velocity = jumps(points, t, r)
+    times = flow_times(12, shift)
+    points = path_points(mean, noise(), times)
+    t, r = jump_times([1, 2, 3, 4], shift)
+    x_t, velocity = jumps(points, times, t, r)
     n, count = len(noise()), len(t)
     assert x_t.shape == velocity.shape == (n * count, 1, 2, 2)
     landed = (x_t - (t - r).repeat(n)[:, None, None, None] * velocity).unflatten(0, (n, count))
     for index, (start, end) in enumerate(zip(t.tolist(), r.tolist(), strict=True)):
-        assert_close(x_t.unflatten(0, (n, count))[:, index], points[round((1 - start) * 12)])
-        assert_close(landed[:, index], points[round((1 - end) * 12)])
+        assert_close(x_t.unflatten(0, (n, count))[:, index], points[_place(times, start)])
+        assert_close(landed[:, index], points[_place(times, end)])
+
+
+def _place(times: list[float], wanted: float) -> int:
+    return next(i for i, time in enumerate(times) if time == pytest.approx(wanted))
 
 
 def test_no_gradient_flows_into_the_teacher() -> None:
     weight = torch.ones((), dtype=torch.float64, requires_grad=True)
-    assert not path_points(lambda x_t, t: weight * mean(x_t, t), noise(), 4).requires_grad
+    assert not path_points(lambda x_t, t: weight * mean(x_t, t), noise(), flow_times(4)).requires_grad
 
 
 def test_pseudo_huber_is_a_square_near_zero_and_a_distance_far_off() -> None:
@@ -79,12 +92,12 @@ def test_learnt_jumps_sample_in_few_steps_what_the_teacher_does_in_many() -> Non
     optimizer = torch.optim.Adam([gains], lr=0.02)
     rng = Generator().manual_seed(1)
     for _ in range(400):
-        points = path_points(mean, torch.randn(4, 1, 2, 2, generator=rng, dtype=torch.float64), 12)
-        x_t, velocity = jumps(points, t, r)
+        points = path_points(mean, torch.randn(4, 1, 2, 2, generator=rng, dtype=torch.float64), flow_times(12))
+        x_t, velocity = jumps(points, flow_times(12), t, r)
         optimizer.zero_grad()
         pseudo_huber(gains.repeat(4)[:, None, None, None] * x_t, velocity).mean().backward()
         optimizer.step()
-    end = path_points(mean, noise(), 12)[-1]
+    end = path_points(mean, noise(), flow_times(12))[-1]
     for count in counts:
 
         def student(x_t: Tensor, t: Tensor, length: float = 1 / count) -> Tensor:

@@ -7,6 +7,7 @@ serves every number of steps that it has learnt.  [Frans 2025, shortcut models; 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -15,26 +16,26 @@ from .process import Flow, Predict
 from .sampler import adams, flow_times
 
 
-def jump_times(counts: Sequence[int]) -> tuple[Tensor, Tensor]:
+def jump_times(counts: Sequence[int], shift: float = 1.0) -> tuple[Tensor, Tensor]:
     """Where the jumps of sampling in each of these numbers of steps begin and end: t and r < t, (Σ counts,) each."""
-    pairs = [(1 - i / n, 1 - (i + 1) / n) for n in counts for i in range(n)]
+    pairs = [pair for n in counts for pair in pairwise(flow_times(n, shift))]
     t, r = torch.tensor(pairs, dtype=torch.float64).T
     return t, r
 
 
 @torch.no_grad()
-def path_points(teacher: Predict, noise: Tensor, steps: int) -> Tensor:
-    """(steps + 1, B, C, H, W): the path from noise (t = 1) to its clean end (t = 0), in equal steps."""
-    return torch.stack([noise, *adams(teacher, noise, flow_times(steps), Flow())])
+def path_points(teacher: Predict, noise: Tensor, times: Sequence[float]) -> Tensor:
+    """(len(times), B, C, H, W): the path from noise (t = 1) to its clean end (t = 0), at these times."""
+    return torch.stack([noise, *adams(teacher, noise, times, Flow())])
 
 
-def jumps(points: Tensor, t: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+def jumps(points: Tensor, times: Sequence[float], t: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
     """Where each jump begins and its mean velocity (x_t - x_r) / (t - r), each (B · jumps, C, H, W), path by path.
 
-    points: as path_points gives them, with every t and r among their times.
+    points: as path_points gives them at `times`, with every t and r among these.
     """
-    steps = len(points) - 1
-    begin, end = (((1 - time) * steps).round().long() for time in (t, r))
+    grid = torch.tensor(times, dtype=t.dtype, device=t.device)
+    begin, end = ((grid - time[:, None]).abs().argmin(dim=1) for time in (t, r))
     x_t, x_r = points[begin].transpose(0, 1), points[end].transpose(0, 1)
     velocity = (x_t - x_r) / (t - r).to(points).reshape(1, -1, 1, 1, 1)
     return x_t.flatten(0, 1), velocity.flatten(0, 1)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from safetensors.torch import load_file
 from ..errors import ModelError
 from ..record import RECORD_NAME, sha256_file
 from .conditions import Conditions
-from .for_diffusers import CODE, EMBEDDING, FEW_STEP, FEW_STEP_CODE, SCHEDULERS, UNET, write_for_diffusers
+from .for_diffusers import CODE, EMBEDDING, FEW_STEP, FEW_STEP_CODE, UNET, scheduler_of, write_for_diffusers
 from .latent_diffusion import LatentDiffusion, LatentScale
 from .networks import Denoiser, build_embedding
 from .sampling import CHAINS
@@ -79,7 +80,7 @@ def save_model(model: LatentDiffusion, folder: Path, dtype: torch.dtype = torch.
     _save_denoiser(model.denoiser, folder, dtype)
     if model.few_step:
         _save_denoiser(model.few_step, folder, dtype, FEW_STEP)
-    SCHEDULERS[model.chain.name].save_config(folder / "scheduler")
+    scheduler_of(model).save_config(folder / "scheduler")
     (folder / "conditions.json").write_text(model.conditions.to_json() + "\n", encoding="utf-8")
     write_for_diffusers(model, folder)
     parts = (*PARTS, *CODE, *((*FEW_STEP_PARTS, *FEW_STEP_CODE) if model.few_step else ()))
@@ -125,8 +126,10 @@ def _load(folder: Path, content: dict[str, Any], checked: Sequence[str]) -> Late
         denoiser = _load_denoiser(folder, conditions.width, int(content["augmentation_width"]))
         few_step = _load_denoiser(folder, conditions.width, 1, FEW_STEP) if _has_few_step(content) else None
         scale = _read_scale(content["latent_scale"], autoencoder.config["latent_channels"])
+        scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+        shift = float(scheduler.get("shift", 1.0))
         return LatentDiffusion(
-            autoencoder, denoiser, conditions, scale, CHAINS[content["diffusion"]],
+            autoencoder, denoiser, conditions, scale, replace(CHAINS[content["diffusion"]], shift=shift),
             int(content["size"]), few_step=few_step, steps=int(content.get("steps", 16)),
             units=_read_units(content.get("units", {})), card=content.get("card", {}),
         )  # fmt: skip

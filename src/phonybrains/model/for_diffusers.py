@@ -25,11 +25,6 @@ PIPELINE = "PhonyBrainsPipeline"  # not imported from pipeline.py, which is slow
 UNET, EMBEDDING, FEW_STEP = "unet", "condition_embedding", "few_step_"
 CODE = ("pipeline.py", "model_index.json", f"{EMBEDDING}/config.json", f"{EMBEDDING}/{EMBEDDING}.py")
 FEW_STEP_CODE = tuple(f"{FEW_STEP}{part}" for part in CODE if part.startswith(EMBEDDING))
-SCHEDULERS = {
-    "flow": FlowMatchEulerDiscreteScheduler(shift=1.0),
-    "ddpm": DDPMScheduler(1000, beta_start=1e-4, beta_end=0.02, clip_sample=False),
-}
-"""What sampling.CHAINS are called in diffusers."""
 HEADER = """The model in this folder as a pipeline of diffusers.
 
     pipe = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
@@ -45,7 +40,7 @@ def write_for_diffusers(model: LatentDiffusion, folder: Path) -> None:
     (folder / "pipeline.py").write_text(pipeline_text(), encoding="utf-8")
     components = {
         "autoencoder": ("diffusers", type(model.autoencoder)),
-        "scheduler": ("diffusers", type(SCHEDULERS[model.chain.name])),
+        "scheduler": ("diffusers", type(scheduler_of(model))),
     }
     for prefix, denoiser in (("", model.denoiser), (FEW_STEP, model.few_step)):
         if denoiser:
@@ -61,6 +56,13 @@ def write_for_diffusers(model: LatentDiffusion, folder: Path) -> None:
         "conditions": json.loads(model.conditions.to_json()),
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+
+
+def scheduler_of(model: LatentDiffusion) -> FlowMatchEulerDiscreteScheduler | DDPMScheduler:
+    """The model's chain as diffusers calls it."""
+    if model.chain.name == "flow":
+        return FlowMatchEulerDiscreteScheduler(shift=model.chain.shift)
+    return DDPMScheduler(1000, beta_start=1e-4, beta_end=0.02, clip_sample=False)
 
 
 def pipeline_text() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ class LatentDiffusion:
         else:
             predict = guide(self.predict, condition, null, sampling.guidance)
         yield x
-        yield from sampler_named(sampling.sampler)(predict, x, steps, self.chain.process, rngs)
+        yield from sampler_named(sampling.sampler)(predict, x, self.chain.times(steps), self.chain.process, rngs)
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
@@ -191,9 +192,14 @@ class LatentDiffusion:
 
     def shortcut(self, network: nn.Module, condition: Tensor, steps: int) -> Predict:
         """Few-step weights as a prediction for Euler's method in so many steps: each jump is told its length."""
-        length = condition.new_full((len(condition), 1), 1 / steps)
         process, objective = self.chain.process, self.chain.objective
-        return lambda x_t, t: objective.to_x0(network(x_t, t, condition, length), x_t, t, process)
+        lengths = {t: t - r for t, r in pairwise(self.chain.times(steps))}
+
+        def predict(x_t: Tensor, t: Tensor) -> Tensor:
+            length = condition.new_full((len(condition), 1), lengths[t[0].item()])
+            return objective.to_x0(network(x_t, t, condition, length), x_t, t, process)
+
+        return predict
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, modalities: Sequence[Value]) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import inspect
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,11 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         if any(part.dtype != torch.float32 for part in self.components.values() if isinstance(part, ModelMixin)):
             raise ConfigError("this pipeline computes in float32: load it without a dtype.")
         few = Denoiser(self.few_step_unet, self.few_step_condition_embedding) if self.few_step_unet else None
+        chain = replace(CHAINS[kind], shift=self.scheduler.config.get("shift", 1.0))
         return LatentDiffusion(
             self.autoencoder, Denoiser(self.unet, self.condition_embedding),
             Conditions.from_json(json.dumps(self.config["conditions"])), LatentScale(self.config["latent_scale"]),
-            CHAINS[kind], self.config["size"], few_step=few, steps=self.config["steps"],
+            chain, self.config["size"], few_step=few, steps=self.config["steps"],
         ).to(str(self.device))  # fmt: skip
 
     def __call__(

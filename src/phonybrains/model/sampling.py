@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,12 +17,24 @@ from ..errors import ConfigError
 
 @dataclass(frozen=True)
 class Chain:
-    """A process, what the network predicts in it, and the sampler that suits both."""
+    """A process, what the network predicts in it, and the sampler that suits both.
+
+    shift: how much finer than near data the steps of the flow's sampling are near noise, 1 for equal ones.
+    """
 
     name: str
-    process: Process
+    process: Flow | Schedule
     objective: Objective
     sampler: str
+    shift: float = 1.0
+
+    def times(self, steps: int) -> Sequence[float]:
+        """The `steps` + 1 times that sampling passes. Raises ConfigError for more steps than the process has."""
+        if isinstance(self.process, Flow):
+            return flow_times(steps, self.shift)
+        if steps > self.process.T:
+            raise ConfigError(f"steps {steps}: this model's chain has {self.process.T} steps.")
+        return quadratic_times(self.process, steps)
 
     def time(self, fraction: float) -> Tensor:
         """(1,) the time at a fraction 0…1 of the way to pure noise."""
@@ -31,7 +44,7 @@ class Chain:
 
 
 CHAINS = {
-    "flow": Chain("flow", Flow(), PredictVelocity(), "adams"),
+    "flow": Chain("flow", Flow(), PredictVelocity(), "adams", shift=4.0),
     "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim"),
 }
 
@@ -40,22 +53,13 @@ FEW = 4
 
 SHORTCUT = "shortcut"
 
-Walk = Callable[[Predict, Tensor, int, Process, Rng], Iterator[Tensor]]
-
-
-def _times(process: Process, steps: int) -> list[float] | list[int]:
-    if not isinstance(process, Schedule):
-        return flow_times(steps)
-    if steps > process.T:
-        raise ConfigError(f"steps {steps}: this model's chain has {process.T} steps.")
-    return quadratic_times(process, steps)
-
+Walk = Callable[[Predict, Tensor, Sequence[float], Process, Rng], Iterator[Tensor]]
 
 SAMPLERS: dict[str, Walk] = {
-    "heun": lambda predict, x, steps, process, rng: heun(predict, x, _times(process, steps), process),
-    "adams": lambda predict, x, steps, process, rng: adams(predict, x, _times(process, steps), process),
-    "ddim": lambda predict, x, steps, process, rng: sample(predict, x, _times(process, steps), process, rng),
-    "ddpm": lambda predict, x, steps, process, rng: sample(predict, x, _times(process, steps), process, rng, ancestral),
+    "heun": lambda predict, x, times, process, rng: heun(predict, x, times, process),
+    "adams": lambda predict, x, times, process, rng: adams(predict, x, times, process),
+    "ddim": sample,
+    "ddpm": partial(sample, fresh=ancestral),
 }
 SAMPLERS["euler"] = SAMPLERS[SHORTCUT] = SAMPLERS["ddim"]  # for the Flow, DDIM is Euler's method
 
