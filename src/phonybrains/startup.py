@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-HIDDEN = ("scipy", "torch._dynamo")
+HIDDEN = ("scipy", "torch._dynamo", "peft", "transformers")
 
 
 @contextmanager
 def lean_diffusers() -> Iterator[None]:
-    """Import diffusers meanwhile without SciPy and torch's compiler, for a process that needs neither of it.
+    """Import diffusers meanwhile without SciPy, torch's compiler, PEFT and Transformers, for a process without them.
 
-    diffusers does without both where they are not installed, but for one decorator that only the compiler heeds.
+    diffusers does without where they are not installed, but for one decorator that only the compiler heeds; PEFT and
+    Transformers, where they are, do not load without the compiler.
     """
     import torch
 
