@@ -22,14 +22,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from phonybrains.imageset import ImageSet, to_unit_range
 from phonybrains.model.networks import Denoiser, build_autoencoder, build_embedding, build_unet
 from phonybrains.model.sampling import CHAINS
+from phonybrains.optimising.loop import Task, fit
+from phonybrains.optimising.processes import accelerating
 from phonybrains.phantom import make_phantoms
 from phonybrains.training import augment
 from phonybrains.training.config import TrainConfig, load_train_config
 from phonybrains.training.corpus import Corpus, check_corpus
 from phonybrains.training.denoiser import DenoiserTask
 from phonybrains.training.latents import Latents, encode_latents, load_latents
-from phonybrains.training.loop import Task, fit
-from phonybrains.training.processes import accelerating
 
 MATMUL_SIDE = {"cpu": 2048, "cuda": 8192}
 

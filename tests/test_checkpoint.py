@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from phonybrains.errors import TrainingError
-from phonybrains.training.checkpoint import TrainState, load_weights
+from phonybrains.optimising.checkpoint import TrainState, load_weights
 
 DECAYS = (0.9, 0.999)
 

@@ -17,10 +17,10 @@ from torch.testing import assert_close
 from phonybrains.diffusion.shortcut import jump_times, path_points, pseudo_huber
 from phonybrains.imageset import ImageSet
 from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.optimising.loop import fit
 from phonybrains.training.config import FewStepConfig, load_train_config
 from phonybrains.training.corpus import Corpus
 from phonybrains.training.few_step import FewStepTask, few_step_copy
-from phonybrains.training.loop import fit
 
 CPU = torch.device("cpu")
 WHOLE, EVEN, ODD = slice(0, 4, 1), slice(0, 4, 2), slice(1, 4, 2)

@@ -28,12 +28,12 @@ from phonybrains.errors import ConfigError, OutputError
 from phonybrains.imageset import ImageSet
 from phonybrains.model.folder import FEW_STEP_PARTS, PARTS
 from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.optimising.checkpoint import TrainState
+from phonybrains.optimising.processes import accelerating
 from phonybrains.record import Record
-from phonybrains.training.checkpoint import TrainState
 from phonybrains.training.config import TrainConfig, load_train_config
 from phonybrains.training.denoiser import DenoiserTask
 from phonybrains.training.few_step import FewStepTask
-from phonybrains.training.processes import accelerating
 from phonybrains.training.stage import train
 
 LOOP = {"steps": 12, "batch_size": 4, "warmup": 2, "validate_every": 6, "checkpoint_every": 4}
@@ -344,8 +344,8 @@ import test_train_resume as t
 
 both = stage._train_both
 
-def told(run, images, new):
-    model, figures = both(run, images, new)
+def told(run, *rest):
+    model, figures = both(run, *rest)
     digest = hashlib.sha256()
     for network in (model.autoencoder, model.denoiser, model.few_step):
         for tensor in network.state_dict().values():

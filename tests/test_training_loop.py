@@ -15,8 +15,8 @@ from safetensors.torch import load_file, safe_open
 from torch import Generator, Tensor, nn
 
 from phonybrains.errors import TrainingError
-from phonybrains.training.config import LoopConfig
-from phonybrains.training.loop import Progress, fit, step_rng
+from phonybrains.optimising.config import LoopConfig
+from phonybrains.optimising.loop import Progress, fit, step_rng
 
 Spoil = Callable[[int, Tensor], Tensor]
 

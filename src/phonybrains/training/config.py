@@ -11,26 +11,7 @@ from pydantic import Field, model_validator
 from ..config import Config, load_config
 from ..errors import ConfigError
 from ..model.networks import AutoencoderShape, Count, DenoiserShape
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-
-
-class LoopConfig(Config):
-    """One training loop: AdamW with warm-up and a linear cool-down, averaged weights, validation now and then."""
-
-    steps: Annotated[int, Field(ge=0)]
-    batch_size: Count
-    learning_rate: Positive
-    warmup: Annotated[int, Field(ge=0)] = 100
-    cooldown: Share = 0.3
-    """Share of the steps at the end over which the learning rate falls to zero."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    clip: Positive = 1.0
-    averages: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.999,)
-    """Decay of each exponential moving average of the weights; the one with the lowest validation loss is kept."""
-    validate_every: Count = 500
-    checkpoint_every: Count = 250
+from ..optimising.config import LoopConfig, Share
 
 
 class AutoencoderConfig(Config):
@@ -99,6 +80,10 @@ class TrainConfig(Config):
     """A model folder, or a shipped model by name, whose weights training starts from instead of random ones."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: bool = False
+
+    @property
+    def loops(self) -> dict[str, LoopConfig]:
+        return {f"{name}.loop": getattr(self, name).loop for name in ("autoencoder", "denoiser", "few_step")}
 
 
 def preset(name: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +12,6 @@ from ..model.latent_diffusion import LatentDiffusion
 from ..sheets import contact_sheet
 from .autoencoder import AutoencoderTask
 from .copies import Nearness
-
-Inspect = Callable[[Path], dict[str, float]]
-"""inspect(sheet) draws a sheet into this file and returns figures for the log."""
 
 COUNT = 16
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import ConfigError
 from ..imageset import ImageSet
@@ -22,73 +19,23 @@ from ..model.folder import model_folder
 from ..model.latent_diffusion import LatentDiffusion, LatentScale
 from ..model.networks import Denoiser, build_autoencoder, build_embedding, build_unet
 from ..model.sampling import CHAINS
+from ..optimising.processes import accelerating, shared_draft
+from ..optimising.run import Run, name_events, progress_bar
 from ..record import Record, as_input, draft_folder, is_published
 from . import augment
 from .autoencoder import AutoencoderTask, Reconstruction
 from .card import model_card
-from .config import LoopConfig, TrainConfig, load_train_config
+from .config import FewStepConfig, TrainConfig, load_train_config
 from .copies import Nearness
 from .corpus import Corpus, check_corpus, shared_units
 from .denoiser import DenoiserTask
 from .few_step import FewStepTask, few_step_copy
-from .inspection import Inspect, Samples, draw_reconstructions
+from .inspection import Samples, draw_reconstructions
 from .latents import encode_latents, load_latents
-from .loop import Progress as StepProgress
-from .loop import Task, fit
 from .perceptual import PerceptualDistance
-from .processes import accelerating, shared_draft
 
-LOG_NAME = "training/log.jsonl"
 SEEN = "images seen by the denoiser"
 FEW_STEP_DISTANCE, FEW_STEP_PATHS = "few steps end off the full path by", "paths walked for few-step weights"
-
-
-@dataclass
-class Run:
-    """One training run: where it works, on what, and how it tells."""
-
-    draft: Path
-    accelerator: Accelerator
-    config: TrainConfig
-    bar: Progress
-
-    @property
-    def work(self) -> Path:
-        return self.draft / "work"
-
-    def follow(self, task: Task, loop: LoopConfig, inspect: Inspect) -> None:
-        """Train a task, showing and logging its progress; at each validation `inspect` draws and measures."""
-        line = self.bar.add_task(task.name, total=loop.steps)
-        begun, main = False, self.accelerator.is_main_process
-        for progress in fit(task, loop, self.config.seed, self.work, self.accelerator, self.config.compile):
-            self.bar.update(line, completed=progress.step, description=f"{task.name}  loss {progress.loss:.4f}")
-            if not begun and main:
-                _forget(self.draft / LOG_NAME, task.name, progress.step)
-            begun = True
-            sheet = self.draft / "training" / f"{task.name}-{progress.step:07d}.png"
-            self._log(progress, inspect(sheet) if progress.validation is not None and main else {})
-        self.bar.update(line, completed=loop.steps)
-
-    def _log(self, progress: StepProgress, figures: Mapping[str, float]) -> None:
-        values = {f"{progress.task}/loss": progress.loss}
-        values |= {f"{progress.task}/{name}": value for name, value in figures.items()}
-        if progress.validation is not None:
-            values[f"{progress.task}/validation"] = progress.validation
-        self.accelerator.log(values, step=progress.step)
-        if self.accelerator.is_main_process:
-            with (self.draft / LOG_NAME).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": progress.step, **values}) + "\n")
-
-
-def _forget(log: Path, task: str, step: int) -> None:
-    """Remove what a run that was stopped had logged of a task from a step on, and a line it did not finish."""
-    if log.is_file():
-        lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")]
-        entries = [json.loads(line) for line in lines]
-        kept = [line for line, e in zip(lines, entries, strict=True) if f"{task}/loss" not in e or e["step"] < step]
-        partial = log.with_suffix(".partial")
-        partial.write_text("".join(kept), encoding="utf-8")
-        partial.rename(log)
 
 
 def train(
@@ -160,24 +107,24 @@ def _take_weights(new: New, old: LatentDiffusion, start: str) -> None:
 
 def _train_and_publish(new: New, images: ImageSet, out: Path, record: Record, config: TrainConfig,
                        accelerator: Accelerator, show: bool) -> None:  # fmt: skip
-    with shared_draft(out, record, accelerator) as draft, _progress_bar(show and accelerator.is_main_process) as bar:
-        run = Run(draft, accelerator, config, bar)
+    with shared_draft(out, record, accelerator) as draft, progress_bar(show and accelerator.is_main_process) as bar:
+        run = Run(draft, accelerator, config.seed, bar, config.compile)
         for folder in (run.work, draft / "training"):
             folder.mkdir(exist_ok=True)
         accelerator.init_trackers("tensorboard")
-        model, figures = _train_both(run, images, new)
+        model, figures = _train_both(run, images, new, config)
         for tracker in accelerator.trackers:
             tracker.finish()
         if accelerator.is_main_process:
-            _name_events(draft / "training" / "tensorboard")
+            name_events(draft / "training" / "tensorboard")
             record.results.update(figures)
             model.card = figures
             model.save(draft)
             (draft / "README.md").write_text(model_card(model, images, figures), encoding="utf-8")
 
 
-def _train_both(run: Run, images: ImageSet, new: New) -> tuple[LatentDiffusion, dict[str, Any]]:
-    config, accelerator, device = run.config, run.accelerator, run.accelerator.device
+def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tuple[LatentDiffusion, dict[str, Any]]:
+    accelerator, device = run.accelerator, run.accelerator.device
     with accelerator.main_process_first():
         corpus = Corpus.open(images, new.conditions, run.work, device)
     reconstruction, denoiser = new.reconstruction, new.denoiser
@@ -209,13 +156,13 @@ def _train_both(run: Run, images: ImageSet, new: New) -> tuple[LatentDiffusion, 
     figures[SEEN] = figures.get(SEEN, 0) + config.denoiser.loop.steps * config.denoiser.loop.batch_size
     figures["parameters"] = sum(p.numel() for n in (denoiser, reconstruction) for p in n.parameters())
     if config.few_step.loop.steps and config.diffusion == "flow":
-        figures |= _tune(run, corpus, samples)
+        figures |= _tune(run, corpus, samples, config.few_step)
     return model, figures
 
 
-def _tune(run: Run, corpus: Corpus, samples: Samples) -> dict[str, Any]:
+def _tune(run: Run, corpus: Corpus, samples: Samples, config: FewStepConfig) -> dict[str, Any]:
     """Give the model few-step weights."""
-    config, model = run.config.few_step, samples.model
+    model = samples.model
     model.to(str(run.accelerator.device))
     model.few_step = few_step_copy(model.denoiser)
     task = FewStepTask(model.few_step, model, corpus, config, run.accelerator.device)
@@ -223,14 +170,3 @@ def _tune(run: Run, corpus: Corpus, samples: Samples) -> dict[str, Any]:
     with torch.no_grad():
         distance = round(task.validate(model.few_step), 4)
     return {FEW_STEP_DISTANCE: distance, FEW_STEP_PATHS: config.loop.steps * config.loop.batch_size}
-
-
-def _name_events(folder: Path) -> None:
-    """Give TensorBoard's files names without that of this machine."""
-    for number, path in enumerate(sorted(folder.glob("events.out.tfevents.*"))):
-        path.rename(folder / f"events.out.tfevents.{number:04d}")
-
-
-def _progress_bar(show: bool) -> Progress:
-    return Progress(TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                    disable=not show)  # fmt: skip

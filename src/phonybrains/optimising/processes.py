@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -12,11 +13,20 @@ from accelerate.state import AcceleratorState
 
 from ..errors import ConfigError
 from ..record import Record, draft_folder, publish
-from .config import LoopConfig, TrainConfig
+from .config import LoopConfig
+
+
+class Training(Protocol):
+    """What the configuration of every training says: its arithmetic (auto, bf16 or fp32), and its loops by name."""
+
+    @property
+    def precision(self) -> str: ...
+    @property
+    def loops(self) -> Mapping[str, LoopConfig]: ...
 
 
 @contextmanager
-def accelerating(config: TrainConfig, draft: Path) -> Iterator[Accelerator]:
+def accelerating(config: Training, draft: Path) -> Iterator[Accelerator]:
     """accelerate's state is global to the process; it is left clean, for another training with other settings."""
     precision = config.precision
     if precision == "auto":
@@ -28,10 +38,9 @@ def accelerating(config: TrainConfig, draft: Path) -> Iterator[Accelerator]:
         project_dir=draft / "training",
     )
     try:
-        for name in ("autoencoder", "denoiser", "few_step"):
-            loop: LoopConfig = getattr(config, name).loop
+        for name, loop in config.loops.items():
             if loop.steps and loop.batch_size < accelerator.num_processes:
-                raise ConfigError(f"{name}.loop.batch_size {loop.batch_size} is less than the "
+                raise ConfigError(f"{name}.batch_size {loop.batch_size} is less than the "
                                   f"{accelerator.num_processes} processes.")  # fmt: skip
         yield accelerator
     finally:

@@ -17,7 +17,10 @@ from ..model.tensors import write_tensors
 
 @dataclass
 class TrainState:
-    """A network, its optimiser, its averaged weights by decay, the best average so far, and the steps made."""
+    """A network, its optimiser, its averaged weights by decay, the best average so far, and the steps made.
+
+    Of weights that are frozen it keeps nothing.
+    """
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
@@ -33,7 +36,7 @@ class TrainState:
 
     def average(self) -> None:
         """Move each average towards the network, faster in the first steps, so that the start is forgotten."""
-        weights = [p.detach() for p in self.network.parameters()]
+        weights = [p.detach() for p in trained(self.network).values()]
         for decay, average in self.averages.items():
             rate = 1 - min(decay, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(list(average.values()), weights, rate)  # pyright: ignore[reportPrivateImportUsage]
@@ -52,7 +55,7 @@ class TrainState:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; the one before it is there until the new one is whole."""
-        tensors = {f"network/{name}": p for name, p in self.network.named_parameters()}
+        tensors = {f"network/{name}": p for name, p in trained(self.network).items()}
         tensors |= {f"best/{name}": p for name, p in self.best.items()}
         for decay, average in self.averages.items():
             tensors |= {f"average/{decay}/{name}": p for name, p in average.items()}
@@ -78,7 +81,7 @@ class TrainState:
             raise TrainingError(f"{path}: the checkpoint cannot be used ({error}). Remove it to start over.") from None
 
     def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        parameters = list(self.network.parameters())
+        parameters = list(trained(self.network).values())
         for key, tensor in tensors.items():
             index, name = key.split("/")
             parameter = parameters[int(index)]
@@ -86,15 +89,20 @@ class TrainState:
             self.optimizer.state[parameter][name] = like
 
 
+def trained(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters of a network that are trained, by name: those that want a gradient."""
+    return {name: p for name, p in network.named_parameters() if p.requires_grad}
+
+
 def load_weights(network: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Copy named weights into a network's parameters."""
+    """Copy named weights into a network's trained parameters."""
     with torch.no_grad():
-        for name, parameter in network.named_parameters():
+        for name, parameter in trained(network).items():
             parameter.copy_(weights[name])
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in network.named_parameters()}
+    return {name: p.detach().clone() for name, p in trained(network).items()}
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from torch import Generator, Tensor, nn
 
 from ..errors import TrainingError
-from .checkpoint import TrainState
+from .checkpoint import TrainState, load_weights, trained
 from .config import LoopConfig
 
 CHECK_EVERY = 50
@@ -51,7 +51,7 @@ def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Ac
     Raises TrainingError at a loss or gradient that is not finite.
     """
     checkpoint = folder / f"{task.name}.safetensors"
-    optimizer = torch.optim.AdamW(task.network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99),
+    optimizer = torch.optim.AdamW(trained(task.network).values(), lr=config.learning_rate, betas=(0.9, 0.99),
                                   weight_decay=config.weight_decay, fused=True)  # fmt: skip
     state = TrainState.start(task.network, optimizer, config.averages)
     state.restore(checkpoint)
@@ -77,9 +77,7 @@ def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Ac
                 yield Progress(task.name, state.step, config.steps, mean, validation)
             if (due[1] or due[2]) and accelerator.is_main_process:
                 state.save(checkpoint)  # after the report, so that no report is missing when a stopped run goes on
-    with torch.no_grad():
-        for name, parameter in task.network.named_parameters():
-            parameter.copy_(state.best[name])
+    load_weights(task.network, state.best)
     task.network.eval()
 
 
@@ -95,7 +93,7 @@ def _descend(state: TrainState, loss: Tensor, config: LoopConfig, accelerator: A
     _set_rate(state.optimizer, config, state.step)
     state.optimizer.zero_grad(set_to_none=True)
     accelerator.backward(loss)
-    norm = nn.utils.clip_grad_norm_(state.network.parameters(), config.clip)
+    norm = nn.utils.clip_grad_norm_(trained(state.network).values(), config.clip)
     state.optimizer.step()
     state.step += 1
     state.average()

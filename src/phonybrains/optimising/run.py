@@ -1,0 +1,80 @@
+"""One training run: its draft folder, its log, and what it shows while it goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from .config import LoopConfig
+from .loop import Progress, Task, fit
+
+LOG_NAME = "training/log.jsonl"
+Inspect = Callable[[Path], dict[str, float]]
+"""inspect(sheet) draws a sheet into this file and returns figures for the log."""
+
+
+@dataclass
+class Run:
+    """One training run: where it works, on what, and how it tells."""
+
+    draft: Path
+    accelerator: Accelerator
+    seed: int
+    bar: Bar
+    compiled: bool = False
+
+    @property
+    def work(self) -> Path:
+        return self.draft / "work"
+
+    def follow(self, task: Task, loop: LoopConfig, inspect: Inspect) -> None:
+        """Train a task, showing and logging its progress; at each validation `inspect` draws and measures."""
+        line = self.bar.add_task(task.name, total=loop.steps)
+        begun, main = False, self.accelerator.is_main_process
+        for progress in fit(task, loop, self.seed, self.work, self.accelerator, self.compiled):
+            self.bar.update(line, completed=progress.step, description=f"{task.name}  loss {progress.loss:.4f}")
+            if not begun and main:
+                _forget(self.draft / LOG_NAME, task.name, progress.step)
+            begun = True
+            sheet = self.draft / "training" / f"{task.name}-{progress.step:07d}.png"
+            self._log(progress, inspect(sheet) if progress.validation is not None and main else {})
+        self.bar.update(line, completed=loop.steps)
+
+    def _log(self, progress: Progress, figures: Mapping[str, float]) -> None:
+        values = {f"{progress.task}/loss": progress.loss}
+        values |= {f"{progress.task}/{name}": value for name, value in figures.items()}
+        if progress.validation is not None:
+            values[f"{progress.task}/validation"] = progress.validation
+        self.accelerator.log(values, step=progress.step)
+        if self.accelerator.is_main_process:
+            with (self.draft / LOG_NAME).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": progress.step, **values}) + "\n")
+
+
+def _forget(log: Path, task: str, step: int) -> None:
+    """Remove what a run that was stopped had logged of a task from a step on, and a line it did not finish."""
+    if log.is_file():
+        lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")]
+        entries = [json.loads(line) for line in lines]
+        kept = [line for line, e in zip(lines, entries, strict=True) if f"{task}/loss" not in e or e["step"] < step]
+        partial = log.with_suffix(".partial")
+        partial.write_text("".join(kept), encoding="utf-8")
+        partial.rename(log)
+
+
+def name_events(folder: Path) -> None:
+    """Give TensorBoard's files names without that of this machine."""
+    for number, path in enumerate(sorted(folder.glob("events.out.tfevents.*"))):
+        path.rename(folder / f"events.out.tfevents.{number:04d}")
+
+
+def progress_bar(show: bool) -> Bar:
+    """What shows how far a training is."""
+    return Bar(TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                    disable=not show)  # fmt: skip
