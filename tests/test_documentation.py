@@ -19,6 +19,7 @@ from phonybrains.config import Config, load_config
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.importing.config import ImportConfig
 from phonybrains.readerstudy.config import StudyConfig, load_study_config
+from phonybrains.remote.config import ImagineConfig, load_imagine_config
 from phonybrains.training.config import TrainConfig, load_train_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,6 +94,7 @@ def test_every_public_name_is_described():
         ("train.md", TrainConfig),
         ("evaluation.md", EvaluateConfig),
         ("reader-study.md", StudyConfig),
+        ("text-to-image.md", ImagineConfig),
     ],
 )
 def test_every_configuration_key_is_described(page: str, kind: type[Config]):
@@ -109,6 +111,7 @@ def test_examples_of_configuration_are_valid(page: Path, tmp_path: Path):
         "train.md": lambda: load_train_config("cpu", example),
         "evaluation.md": lambda: load_config(EvaluateConfig, example),
         "reader-study.md": lambda: load_study_config("controlled", example),
+        "text-to-image.md": lambda: load_imagine_config("paper", example, n=1),
     }
     for block in fences(page, "toml"):
         example.write_text(block, encoding="utf-8")

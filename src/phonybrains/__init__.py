@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         ModelError,
         OutputError,
         PhonyBrainsError,
+        ServiceError,
         SourceError,
         StudyError,
         TrainingError,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .evaluation.stage import evaluate
     from .generating.stage import generate
     from .imageset import ImageSet, Row
+    from .imagine import imagine
     from .importing import ImportConfig, import_images
     from .importing.fetch import fetch
     from .model.latent_diffusion import LatentDiffusion
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from .readerstudy.serve import serve_study
     from .readerstudy.simulate import simulate_study
     from .readerstudy.study import Study
+    from .remote.config import ImagineConfig, load_imagine_config
     from .training.config import TrainConfig, load_train_config
     from .training.stage import train
 
@@ -46,12 +49,14 @@ __all__ = [
     "EvaluateConfig",
     "ImageSet",
     "ImageSetError",
+    "ImagineConfig",
     "ImportConfig",
     "LatentDiffusion",
     "ModelError",
     "OutputError",
     "PhonyBrainsError",
     "Row",
+    "ServiceError",
     "SourceError",
     "Study",
     "StudyConfig",
@@ -64,8 +69,10 @@ __all__ = [
     "evaluate",
     "fetch",
     "generate",
+    "imagine",
     "import_answers",
     "import_images",
+    "load_imagine_config",
     "load_study_config",
     "load_train_config",
     "make_phantoms",
@@ -80,6 +87,7 @@ __all__ = [
 _HOMES = {
     "EvaluateConfig": "evaluation.config",
     "ImageSet": "imageset",
+    "ImagineConfig": "remote.config",
     "ImportConfig": "importing",
     "LatentDiffusion": "model.latent_diffusion",
     "Row": "imageset",
@@ -92,8 +100,10 @@ _HOMES = {
     "evaluate": "evaluation.stage",
     "fetch": "importing.fetch",
     "generate": "generating.stage",
+    "imagine": "imagine",
     "import_answers": "readerstudy.import_answers",
     "import_images": "importing",
+    "load_imagine_config": "remote.config",
     "load_study_config": "readerstudy.config",
     "load_train_config": "training.config",
     "make_phantoms": "phantom",

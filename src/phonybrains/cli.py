@@ -13,7 +13,9 @@ from cyclopts import App, CycloptsError, Parameter, validators
 
 from .errors import ConfigError, PhonyBrainsError
 from .evaluate_cli import audit_app, evaluate
+from .imagine_cli import imagine
 from .model_cli import model_app
+from .serve_cli import serve
 from .startup import lean_diffusers
 from .study_cli import study_app
 
@@ -40,6 +42,8 @@ app = App(
 for commands in (model_app, study_app, audit_app):
     app.command(commands)
 app.command(evaluate, sort_key=6)
+app.command(imagine, sort_key=5)
+app.command(serve, sort_key=6)
 
 
 @app.command(name="import", sort_key=1)

@@ -8,6 +8,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "PhonyBrainsError",
+    "ServiceError",
     "SourceError",
     "StudyError",
     "TrainingError",
@@ -36,6 +37,10 @@ class ModelError(PhonyBrainsError):
 
 class StudyError(PhonyBrainsError):
     """A study folder, its answers or its database are not what was frozen, or do not fit one another."""
+
+
+class ServiceError(PhonyBrainsError):
+    """A text-to-image service did not bring what it was asked for; what it brought is kept."""
 
 
 class TrainingError(PhonyBrainsError):

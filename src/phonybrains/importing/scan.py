@@ -101,12 +101,12 @@ def is_image_set(folder: Path) -> bool:
 
 
 def _is_fetched(folder: Path) -> bool:
-    """Whether a folder was downloaded by `phonybrains fetch`, whose record names licence and attribution."""
+    """Whether `phonybrains fetch` or `imagine` brought a folder, whose record names licence and attribution."""
     try:
         content = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and content.get("stage") == "fetch"
+    return isinstance(content, dict) and content.get("stage") in ("fetch", "imagine")
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:

@@ -1,0 +1,1 @@
+"""Images from text-to-image services, behind one small protocol; nothing is paid for twice."""

@@ -1,0 +1,130 @@
+"""Configuration of `phonybrains imagine`: the prompts, the service, what it may cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from ..config import Config, load_config
+from ..errors import ConfigError
+
+PAPER = Path(__file__).with_name("paper.toml")
+PRESETS = {"paper": PAPER}
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+Count = Annotated[int, Field(ge=1)]
+Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Value = str | int | float
+Dialect = Literal["gpt-image", "dall-e-3"]
+
+
+class Prompt(Config):
+    """A prompt or a template of one: `{name}` stands for an attribute, which has one value or a list of them."""
+
+    text: Annotated[str, Field(min_length=1)]
+    modality: Literal["", "MR", "CT"] = ""
+    """Told from the words of the prompt (MRI, CT …) where it is given nowhere."""
+    attributes: dict[str, Value | Annotated[list[Value], Field(min_length=1)]] = {}
+
+
+class Price(Config):
+    """What a model costs. The budget reckons with `image`, the most that one image costs, before an answer is there."""
+
+    image: Money
+    input_tokens: Money | None = None
+    """For a million tokens of the prompt, where the service counts tokens; the answer then tells the true cost."""
+    output_tokens: Money | None = None
+    currency: str = "USD"
+
+
+class ImagineConfig(Config):
+    """What is asked for, of which service, and within which limits."""
+
+    prompts: Annotated[tuple[Prompt, ...], Field(min_length=1)]
+    n: Count
+    modality: Literal["", "MR", "CT"] = ""
+    """Of the prompts that do not say theirs."""
+    combine: Literal["all", "draw"] = "all"
+    """all: every combination of the attributes in turn; draw: by the seed."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    side: Annotated[int, Field(ge=16, le=4096)] = 256
+    """Side of the images of the set, in pixels."""
+
+    base_url: str = "https://api.openai.com/v1"
+    model: Annotated[str, Field(min_length=1)] = "gpt-image-2.6-sunburst"
+    dialect: Dialect | None = None
+    """None: dall-e-3 for models of that name, else gpt-image."""
+    size: str = "1024x1024"
+    """Of the original, as the service writes it."""
+    quality: str | None = None
+    style: str | None = None
+    """dall-e-3 only: vivid or natural."""
+    moderation: str | None = None
+    """gpt-image only: auto or low."""
+    send_seed: bool = False
+    """Send seed + index as `seed`, for servers whose images depend on it."""
+    extra: dict[str, Any] = {}
+    """More parameters, sent as they are."""
+    licence: str = "the terms of the service"
+
+    budget: Money | None = None
+    """Most that all runs of this command may cost together, in the currency of the price."""
+    max_images: Count | None = None
+    """Most images that all runs of this command may ask for together."""
+    prices: dict[str, Price] = {
+        "gpt-image-2.6-sunburst": Price(image=0.25, input_tokens=5.0, output_tokens=30.0),
+    }
+    """By model. Check them against the service's own list."""
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    retries: Annotated[int, Field(ge=0, le=20)] = 5
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 240.0
+    max_megabytes: Count = 64
+    """A larger answer is not read."""
+    key_file: Path | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, address: str) -> str:
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("an address such as https://api.openai.com/v1 is needed")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("no user, password or query here: it goes into the record. Keys belong in OPENAI_API_KEY")
+        return address.rstrip("/")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the service runs on this machine."""
+        return urlsplit(self.base_url).hostname in LOOPBACK
+
+    @property
+    def price(self) -> Price | None:
+        """The price of the model; nothing for a server on this machine that has none; None where it is not known."""
+        return self.prices.get(self.model) or (Price(image=0) if self.is_local else None)
+
+    def settings(self) -> dict[str, Any]:
+        """What determines the requests, for the record: neither limits, nor anything about the key."""
+        left_out = {
+            "budget",
+            "max_images",
+            "prices",
+            "concurrency",
+            "retries",
+            "timeout_s",
+            "max_megabytes",
+            "key_file",
+        }
+        return self.model_dump(mode="json", exclude=left_out)
+
+
+def load_imagine_config(preset: str | None, *paths: Path | None, **given: Any) -> ImagineConfig:
+    """Read a preset and TOML files, later ones laid over earlier ones, and the given values on top.
+
+    Raises ConfigError naming the file, the key and what is wrong with its value.
+    """
+    if preset is not None and preset not in PRESETS:
+        raise ConfigError(f"preset '{preset}' is not known. Known: {', '.join(PRESETS)}.")
+    return load_config(ImagineConfig, PRESETS[preset] if preset else None, *paths, **given)

@@ -1,0 +1,95 @@
+"""The folder of originals: the images as they came, numbered, with what was asked and answered, for import to take."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..imageset import METADATA_NAME
+from ..record import Record, read_record
+from .answers import Answer, Answers, write_whole
+from .courier import Task
+from .ledger import Ledger
+
+COLUMNS = ("file_name", "modality", "index", "prompt", "revised_prompt", "parameters", "request_id", "cost", "currency")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A task that is done."""
+
+    task: Task
+    answer: Answer
+
+    @property
+    def name(self) -> str:
+        return f"{self.task.wanted.index:06d}{self.answer.suffix}"
+
+
+def lay_out(folder: Path, asked: Sequence[Asked], answers: Answers, ledger: Ledger, record: Record) -> None:
+    """Make the folder hold these images, metadata.csv and record.json; one that does already is left as it is.
+
+    The images are links to those in the folder of answers, where the disk knows links, else copies.
+    """
+    made = [one for one in asked if not one.answer.refused]
+    table = _table(made)
+    names = {METADATA_NAME, *(one.name for one in made)}
+    there = {path.name for path in folder.iterdir() if path.is_file()}
+    done = read_record(folder).get("identity") == record.identity and names <= there
+    if done and (folder / METADATA_NAME).read_bytes() == table:
+        return
+    (folder / "record.json").unlink(missing_ok=True)  # it comes last, and says that the rest is whole
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+    for one in made:
+        _link(answers.image(one.task.key), folder / one.name)
+    write_whole(folder / METADATA_NAME, table)
+    record.results.update(results(asked, ledger))
+    record.write(folder)
+
+
+def results(asked: Sequence[Asked], ledger: Ledger) -> dict[str, Any]:
+    """What was asked and what came of it: images, refusals by their code and one by one, cost."""
+    refused = [one for one in asked if one.answer.refused]
+    return {
+        "asked": len(asked),
+        "images": len(asked) - len(refused),
+        "refused": dict(sorted(Counter(one.answer.code for one in refused).items())),
+        "refusals": [{"index": one.task.wanted.index, "prompt": one.task.wanted.prompt, "code": one.answer.code,
+                      "message": one.answer.message, "request_id": one.answer.request_id} for one in refused],
+        "cost": round(sum(one.answer.cost or 0.0 for one in asked), 6),
+        "cost_of_all_runs": round(ledger.cost, 6),
+        "currency": next((one.answer.currency for one in asked if one.answer.currency), ""),
+        "requests": dict(sorted(ledger.outcomes.items())),
+    }  # fmt: skip
+
+
+def _table(made: Sequence[Asked]) -> bytes:
+    attributes = list(dict.fromkeys(name for one in made for name in one.task.wanted.attributes))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *attributes])
+    for one in made:
+        wanted, answer = one.task.wanted, one.answer
+        said = {name: value for name, value in one.task.parameters.items() if name != "prompt"}
+        cost = "" if answer.cost is None else f"{answer.cost:.6g}"
+        writer.writerow([one.name, wanted.modality, wanted.index, wanted.prompt, answer.revised_prompt,
+                         json.dumps(said, sort_keys=True, ensure_ascii=False), answer.request_id, cost, answer.currency,
+                         *(wanted.attributes.get(name, "") for name in attributes)])  # fmt: skip
+    return text.getvalue().encode()
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
