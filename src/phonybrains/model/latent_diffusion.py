@@ -151,12 +151,16 @@ class LatentDiffusion:
         for images in side_by_side(batch, even_batches(len(indices), sampling.batch_size, workers), workers):
             yield from images
 
-    @torch.inference_mode()
     def walk(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
              ) -> Iterator[Tensor]:  # fmt: skip
         """Yield the latents of one batch from pure noise to the clean end, one for each step, (B, C, h, w)."""
+        yield from self.walk_with([image_rng(sampling.seed, i) for i in indices], wanted, sampling)
+
+    @torch.inference_mode()
+    def walk_with(self, rngs: list[torch.Generator], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
+                  ) -> Iterator[Tensor]:  # fmt: skip
+        """`walk` with each image's own generator, so that images of several seeds share a batch."""
         sampling = self.settle(sampling)
-        rngs = [image_rng(sampling.seed, i) for i in indices]
         x = torch.stack([torch.randn(self.latent_shape, generator=rng) for rng in rngs]).to(self.device)
         x = x.contiguous(memory_format=torch.channels_last)
         condition = self.conditions.encode(wanted).to(self.device)

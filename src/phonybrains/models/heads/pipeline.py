@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, get_args
@@ -503,9 +504,13 @@ def adams(predict: Predict, x: Tensor, times: Sequence[float], process: Process)
         yield x
 
 
-def flow_times(steps: int) -> list[float]:
-    """1 … 0 in equal steps: `steps` + 1 numbers."""
-    return [1 - i / steps for i in range(steps)] + [0.0]
+def flow_times(steps: int, shift: float = 1.0) -> list[float]:
+    """1 … 0 as `steps` + 1 falling numbers: equal steps u, shifted to s u / (1 + (s - 1) u).  [Esser 2024, eq. 23]
+
+    Coarse structure is settled near pure noise, where a shift above 1 makes the steps smaller.
+    """
+    equal = [1 - i / steps for i in range(steps)] + [0.0]
+    return [shift * u / (1 + (shift - 1) * u) for u in equal]
 
 
 def quadratic_times(schedule: Schedule, steps: int) -> list[int]:
@@ -551,12 +556,24 @@ def _tau(t: Tensor, process: Process) -> Tensor:
 
 @dataclass(frozen=True)
 class Chain:
-    """A process, what the network predicts in it, and the sampler that suits both."""
+    """A process, what the network predicts in it, and the sampler that suits both.
+
+    shift: how much finer than near data the steps of the flow's sampling are near noise, 1 for equal ones.
+    """
 
     name: str
-    process: Process
+    process: Flow | Schedule
     objective: Objective
     sampler: str
+    shift: float = 1.0
+
+    def times(self, steps: int) -> Sequence[float]:
+        """The `steps` + 1 times that sampling passes. Raises ConfigError for more steps than the process has."""
+        if isinstance(self.process, Flow):
+            return flow_times(steps, self.shift)
+        if steps > self.process.T:
+            raise ConfigError(f"steps {steps}: this model's chain has {self.process.T} steps.")
+        return quadratic_times(self.process, steps)
 
     def time(self, fraction: float) -> Tensor:
         """(1,) the time at a fraction 0…1 of the way to pure noise."""
@@ -566,7 +583,7 @@ class Chain:
 
 
 CHAINS = {
-    "flow": Chain("flow", Flow(), PredictVelocity(), "adams"),
+    "flow": Chain("flow", Flow(), PredictVelocity(), "adams", shift=4.0),
     "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim"),
 }
 
@@ -578,22 +595,14 @@ FEW = 4
 SHORTCUT = "shortcut"
 
 
-Walk = Callable[[Predict, Tensor, int, Process, Rng], Iterator[Tensor]]
-
-
-def _times(process: Process, steps: int) -> list[float] | list[int]:
-    if not isinstance(process, Schedule):
-        return flow_times(steps)
-    if steps > process.T:
-        raise ConfigError(f"steps {steps}: this model's chain has {process.T} steps.")
-    return quadratic_times(process, steps)
+Walk = Callable[[Predict, Tensor, Sequence[float], Process, Rng], Iterator[Tensor]]
 
 
 SAMPLERS: dict[str, Walk] = {
-    "heun": lambda predict, x, steps, process, rng: heun(predict, x, _times(process, steps), process),
-    "adams": lambda predict, x, steps, process, rng: adams(predict, x, _times(process, steps), process),
-    "ddim": lambda predict, x, steps, process, rng: sample(predict, x, _times(process, steps), process, rng),
-    "ddpm": lambda predict, x, steps, process, rng: sample(predict, x, _times(process, steps), process, rng, ancestral),
+    "heun": lambda predict, x, times, process, rng: heun(predict, x, times, process),
+    "adams": lambda predict, x, times, process, rng: adams(predict, x, times, process),
+    "ddim": sample,
+    "ddpm": partial(sample, fresh=ancestral),
 }
 
 
@@ -769,12 +778,16 @@ class LatentDiffusion:
         for images in side_by_side(batch, even_batches(len(indices), sampling.batch_size, workers), workers):
             yield from images
 
-    @torch.inference_mode()
     def walk(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
              ) -> Iterator[Tensor]:  # fmt: skip
         """Yield the latents of one batch from pure noise to the clean end, one for each step, (B, C, h, w)."""
+        yield from self.walk_with([image_rng(sampling.seed, i) for i in indices], wanted, sampling)
+
+    @torch.inference_mode()
+    def walk_with(self, rngs: list[torch.Generator], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
+                  ) -> Iterator[Tensor]:  # fmt: skip
+        """`walk` with each image's own generator, so that images of several seeds share a batch."""
         sampling = self.settle(sampling)
-        rngs = [image_rng(sampling.seed, i) for i in indices]
         x = torch.stack([torch.randn(self.latent_shape, generator=rng) for rng in rngs]).to(self.device)
         x = x.contiguous(memory_format=torch.channels_last)
         condition = self.conditions.encode(wanted).to(self.device)
@@ -785,7 +798,7 @@ class LatentDiffusion:
         else:
             predict = guide(self.predict, condition, null, sampling.guidance)
         yield x
-        yield from sampler_named(sampling.sampler)(predict, x, steps, self.chain.process, rngs)
+        yield from sampler_named(sampling.sampler)(predict, x, self.chain.times(steps), self.chain.process, rngs)
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
@@ -810,9 +823,14 @@ class LatentDiffusion:
 
     def shortcut(self, network: nn.Module, condition: Tensor, steps: int) -> Predict:
         """Few-step weights as a prediction for Euler's method in so many steps: each jump is told its length."""
-        length = condition.new_full((len(condition), 1), 1 / steps)
         process, objective = self.chain.process, self.chain.objective
-        return lambda x_t, t: objective.to_x0(network(x_t, t, condition, length), x_t, t, process)
+        lengths = {t: t - r for t, r in pairwise(self.chain.times(steps))}
+
+        def predict(x_t: Tensor, t: Tensor) -> Tensor:
+            length = condition.new_full((len(condition), 1), lengths[t[0].item()])
+            return objective.to_x0(network(x_t, t, condition, length), x_t, t, process)
+
+        return predict
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, modalities: Sequence[Value]) -> NDArray[np.uint8]:
@@ -888,10 +906,11 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         if any(part.dtype != torch.float32 for part in self.components.values() if isinstance(part, ModelMixin)):
             raise ConfigError("this pipeline computes in float32: load it without a dtype.")
         few = Denoiser(self.few_step_unet, self.few_step_condition_embedding) if self.few_step_unet else None
+        chain = replace(CHAINS[kind], shift=self.scheduler.config.get("shift", 1.0))
         return LatentDiffusion(
             self.autoencoder, Denoiser(self.unet, self.condition_embedding),
             Conditions.from_json(json.dumps(self.config["conditions"])), LatentScale(self.config["latent_scale"]),
-            CHAINS[kind], self.config["size"], few_step=few, steps=self.config["steps"],
+            chain, self.config["size"], few_step=few, steps=self.config["steps"],
         ).to(str(self.device))  # fmt: skip
 
     def __call__(

@@ -1,0 +1,100 @@
+"""What the routes work with: the model, its words, the queue of what is to be painted, and the answers kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+
+from ..model.latent_diffusion import LatentDiffusion
+from .painter import Painter
+from .picture import Origin
+from .refusal import Refusal
+from .request import Body, Commission, commission, parse_body
+from .shelf import Kept, Shelf
+from .vocabulary import Vocabulary
+
+T = TypeVar("T")
+
+
+class ClientGone(Exception):
+    """Nobody waits for this answer any more."""
+
+
+@dataclass
+class Gallery:
+    """One for each running server."""
+
+    folder: Path
+    model: LatentDiffusion
+    origin: Origin
+    created: int
+    """When the model was made, in seconds since 1970."""
+    painter: Painter
+    token: str = ""
+    shelf: Shelf = field(default_factory=Shelf)
+
+    def __post_init__(self) -> None:
+        self.vocabulary = Vocabulary(self.model.conditions)
+
+    @property
+    def name(self) -> str:
+        return self.origin.generator
+
+    async def read(self, request: Request) -> Body:
+        """The body of a request. Raises Refusal for one that is no JSON, or not what this server takes."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise Refusal(415, "Send the request as JSON, with the header Content-Type: application/json.")
+        try:
+            content = json.loads(await request.body())
+        except (ValueError, RecursionError) as error:
+            raise Refusal(400, f"The body is not valid JSON ({error}).", code="invalid_json") from None
+        return parse_body(content)
+
+    def commission(self, body: Body) -> Commission:
+        """What a body asks of this model."""
+        return commission(body, self.model, self.vocabulary, self.name)
+
+    async def fill(self, request: Request, asked: Commission) -> tuple[str, Kept]:
+        """Paint what is asked for, and keep it: its key, and the images."""
+        images = await unless_gone(request, self.painter.paint(asked.orders))
+        pngs = tuple(self.origin.png(image, order) for image, order in zip(images, asked.orders, strict=True))
+        key = self.shelf.put(asked, pngs)
+        kept = self.shelf.get(key)
+        assert kept is not None
+        return key, kept
+
+    def kept(self, key: str) -> Kept:
+        """An answer that is still kept. Raises Refusal (404) where it is not."""
+        kept = self.shelf.get(key)
+        if kept is None:
+            minutes = f"{self.shelf.seconds / 60:g} minutes"
+            raise Refusal(404, f"This is no longer here, or never was: answers are kept for {minutes}. "
+                          "Ask again: the same request gives the same images.", code="expired")  # fmt: skip
+        return kept
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Wait for some work as long as the client does. Raises ClientGone, and cancels the work, when it hangs up."""
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_hang_up(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone
+        return task.result()
+    finally:
+        for future in (task, gone):
+            future.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task
+
+
+async def _hang_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,74 @@
+"""PNG files that say what they are: synthetic, made by which model, with which seed, index and conditions."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from xml.sax.saxutils import escape
+
+from PIL import Image as Picture
+from PIL.PngImagePlugin import PngInfo
+
+from ..record import versions
+from .painter import Image, Order
+
+SOFTWARE = f"phonybrains {versions()['phonybrains']}"
+SOURCE_TYPE = "trainedAlgorithmicMedia"
+SOURCE_TYPE_URL = f"http://cv.iptc.org/newscodes/digitalsourcetype/{SOURCE_TYPE}"
+NOTICE = (
+    "Synthetic image, made by a diffusion model: it shows no patient. For research and teaching, not for diagnosis."
+)
+XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/"
+ Iptc4xmpExt:DigitalSourceType="{source_type}" xmp:CreatorTool="{software}">
+<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{notice}</rdf:li></rdf:Alt></dc:description>
+</rdf:Description></rdf:RDF></x:xmpmeta>
+<?xpacket end="r"?>"""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made the images: the model's name and the SHA-256 of its model.json."""
+
+    generator: str
+    model_sha256: str
+
+    def facts(self, order: Order) -> dict[str, Any]:
+        """All that determines an image, and that it is synthetic."""
+        how = order.sampling
+        return {
+            "synthetic": True, "digitalSourceType": SOURCE_TYPE, "generator": self.generator,
+            "model_sha256": self.model_sha256, "seed": order.seed, "index": order.index,
+            "conditions": dict(order.wanted), "steps": how.steps, "guidance": how.guidance, "sampler": how.sampler,
+            "precision": how.precision, "software": SOFTWARE,
+        }  # fmt: skip
+
+    def png(self, image: Image, order: Order) -> bytes:
+        """The image as a PNG with these facts as text: XMP for programs that know it, JSON for all others."""
+        facts = self.facts(order)
+        info = PngInfo()
+        info.add_itxt("Description", NOTICE)
+        info.add_itxt("Software", SOFTWARE)
+        info.add_itxt("phonybrains", json.dumps(facts, ensure_ascii=False))
+        info.add_itxt("XML:com.adobe.xmp", XMP.format(
+            source_type=SOURCE_TYPE_URL, software=escape(SOFTWARE), notice=escape(NOTICE)))  # fmt: skip
+        return encode_png(image, info)
+
+
+def encode_png(image: Image, info: PngInfo | None = None) -> bytes:
+    """(H, W) uint8 as a PNG."""
+    buffer = io.BytesIO()
+    Picture.fromarray(image).save(buffer, format="PNG", compress_level=4, pnginfo=info)
+    return buffer.getvalue()
+
+
+def read_facts(png: bytes) -> Mapping[str, Any]:
+    """The facts that `Origin.png` wrote. Raises KeyError where there are none."""
+    with Picture.open(io.BytesIO(png), formats=["PNG"]) as picture:
+        picture.load()
+        return json.loads(picture.text["phonybrains"])  # type: ignore[attr-defined]

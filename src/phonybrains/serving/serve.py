@@ -1,0 +1,130 @@
+"""`phonybrains serve`: a model behind OpenAI's protocol, one process, started and stopped by hand."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+
+import torch
+import uvicorn
+
+from ..errors import ConfigError
+from ..model.folder import model_folder
+from ..model.latent_diffusion import LatentDiffusion
+from ..record import fingerprint, read_record
+from .app import make_app
+from .gallery import Gallery
+from .painter import Painter
+from .picture import Origin
+
+STOP_SECONDS = 30
+KEEP_SECONDS = 75
+
+
+def show_at_once(line: str) -> None:
+    """Print a line also where the output is a file or a pipe."""
+    print(line, flush=True)
+
+
+class Server(uvicorn.Server):
+    """Tells the painter as soon as a signal comes, so that nobody waits for what will not be painted."""
+
+    def __init__(self, config: uvicorn.Config, painter: Painter) -> None:
+        super().__init__(config)
+        self.painter = painter
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self.painter.stop_soon()
+
+
+def serve_model(
+    model: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    token: str = "",
+    queue: int = 200,
+    show: Callable[[str], None] = show_at_once,
+) -> None:
+    """Serve a model folder, or a shipped model by its name, until Ctrl-C or SIGTERM; what is under way is finished.
+
+    Shows   the addresses of the page and of the protocol, once the model is loaded and requests are answered
+    Raises  ModelError for a folder that is no sound model, ConfigError if the host or the port cannot be used
+
+    `token`, if there is one, must come with every request; `queue` images may wait, more are refused.
+    """
+    folder = model_folder(model)
+    with listen(host, port) as listener:
+        gallery = open_gallery(folder, token, queue)
+        base = f"http://{_shown_host(host)}:{listener.getsockname()[1]}"
+        config = uvicorn.Config(
+            make_app(gallery), access_log=False, log_level="warning", server_header=False, lifespan="off",
+            timeout_keep_alive=KEEP_SECONDS, timeout_graceful_shutdown=STOP_SECONDS,
+        )  # fmt: skip
+        for line in _lines(gallery, host, base):
+            show(line)
+        with suppress(KeyboardInterrupt):
+            Server(config, gallery.painter).run(sockets=[listener])
+        gallery.painter.close()
+
+
+def open_gallery(folder: Path, token: str, queue: int) -> Gallery:
+    """Load a model for serving."""
+    model = LatentDiffusion.load(folder, "cuda" if torch.cuda.is_available() else "cpu")
+    made = read_record(folder).get("created")
+    created = int(datetime.fromisoformat(made).timestamp()) if made else 0
+    origin = Origin(folder.resolve().name, fingerprint(folder))
+    return Gallery(folder, model, origin, created, Painter(model, queue), token)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises ConfigError naming what is in the way."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"host '{host}', port {port}: {error}. Give another --host or --port.") from None
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(f"port {port} of {host} is in use. Give another --port, or stop what uses it.") from None
+        raise ConfigError(f"port {port} of {host}: {error.strerror}. Give another --host or --port.") from None
+    return listener
+
+
+def _lines(gallery: Gallery, host: str, base: str) -> list[str]:
+    lines = []
+    if not _is_local(host):
+        guarded = "with the token" if gallery.token else "by anybody, for anything. Give a --token"
+        lines.append(f"WARNING: {host} can be reached from other machines, without encryption, {guarded}.")
+    page = f"{base}/#token={gallery.token}" if gallery.token else f"{base}/"
+    return [
+        *lines,
+        f"Page to play with:  {page}",
+        f"OpenAI's protocol:  {base}/v1 (model '{gallery.name}', key: {'the token' if gallery.token else 'any'})",
+        f"Serving {gallery.name}. Its images are synthetic, and say so. Stop with Ctrl-C.",
+    ]
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _shown_host(host: str) -> str:
+    if host in ("0.0.0.0", "::", ""):
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
