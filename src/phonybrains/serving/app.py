@@ -10,11 +10,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from .api_routes import api_routes
 from .gallery import ClientGone, Gallery
 from .guard import Guard
+from .page_routes import WEB, page_routes
 from .refusal import Refusal
 
 CLIENT_GONE = 499  # as nginx says it; nobody reads it
@@ -24,6 +26,8 @@ def make_app(gallery: Gallery) -> ASGIApp:
     """The application over a loaded model."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(api_routes(gallery))
+    app.include_router(page_routes(gallery))
+    app.mount("/static", StaticFiles(directory=WEB / "static"))
     _handle_errors(app)
     return Guard(app, gallery.token)
 

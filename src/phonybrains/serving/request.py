@@ -72,7 +72,7 @@ def parse_body(content: object) -> Body:
         body = Body.model_validate(content)
     except ValidationError as error:
         raise _explained(error, content) from None
-    if not body.prompt.strip() and not body.where:
+    if not body.prompt.strip() and body.where is None:
         raise Refusal(400, "Missing required parameter: 'prompt'. Say what the images show.", param="prompt",
                       code="missing_required_parameter")  # fmt: skip
     return body
@@ -115,7 +115,8 @@ def _merge(understood: Understood, body: Body, model: LatentDiffusion) -> dict[s
         if said[name] != exact[name]:
             raise Refusal(400, f"The prompt asks for {name} {said[name]}, 'where' for {exact[name]}. Leave one of them "
                           "out.", param="where", code="contradictory_prompt")  # fmt: skip
-    return said | exact
+    asked = said | exact
+    return {a.name: asked[a.name] for a in model.conditions.attributes if a.name in asked}
 
 
 def _notes(body: Body, where: Mapping[str, Value], vocabulary: Vocabulary) -> list[str]:

@@ -1,0 +1,68 @@
+"""An answer as an image set in a ZIP file: what `phonybrains generate` would have written for the same request."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Picture
+
+from ..imageset import FIXED_COLUMNS, Attribute, Row, write_metadata, write_png
+from ..model.latent_diffusion import LatentDiffusion
+from ..record import Record, as_input
+from .painter import Order
+from .shelf import Kept
+
+
+def zip_image_set(kept: Kept, model: LatentDiffusion, folder: Path) -> bytes:
+    """Images without text chunks, metadata.csv and record.json in one folder; `folder` is the model's."""
+    name = folder.resolve().name
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / f"{name}-seed-{kept.commission.seed}"
+        (out / "images").mkdir(parents=True)
+        rows = []
+        for order, png in zip(kept.commission.orders, kept.pngs, strict=True):
+            file_name = f"images/{order.index:06d}.png"
+            with Picture.open(io.BytesIO(png), formats=["PNG"]) as picture:
+                digest = write_png(out / file_name, np.asarray(picture))
+            rows.append(_row(order, file_name, digest, model, name))
+        write_metadata(out, rows)
+        _record(kept, folder).write(out)
+        return _zip(Path(place))
+
+
+def _row(order: Order, file_name: str, digest: str, model: LatentDiffusion, name: str) -> Row:
+    attributes: dict[str, Attribute] = {
+        "generator": name, "seed": order.seed, "index": order.index, "steps": order.sampling.steps,
+        "guidance": order.sampling.guidance,
+    }  # fmt: skip
+    for attribute, value in order.wanted.items():
+        if attribute != "modality":
+            attributes[f"condition_{attribute}" if attribute in FIXED_COLUMNS else attribute] = value
+    modality = str(order.wanted.get("modality") or "")
+    slope, intercept, unit = model.units.get(modality, (1.0, 0.0, "a.u."))
+    return Row(file_name, digest, modality, synthetic=True, source=name, slope=slope, intercept=intercept, unit=unit,
+               attributes=attributes)  # fmt: skip
+
+
+def _record(kept: Kept, folder: Path) -> Record:
+    """The record of `phonybrains generate` for the same images, and how they were asked for in fact."""
+    asked, origin = kept.commission, as_input(folder)
+    how = asked.sampling
+    config = {
+        "requests": [{"n": len(asked.orders), "where": dict(asked.where)}], "seed": asked.seed, "steps": how.steps,
+        "guidance": how.guidance, "sampler": how.sampler, "precision": how.precision,
+    }  # fmt: skip
+    results = {"images": len(asked.orders), "served": True, "prompt": asked.body.prompt}
+    return Record("generate", config, asked.seed, [origin], origin["record"].get("sources", ()), results)
+
+
+def _zip(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.write(path, path.relative_to(folder).as_posix())
+    return buffer.getvalue()

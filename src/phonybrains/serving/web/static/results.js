@@ -1,0 +1,69 @@
+// The grid of results: each answer is a run of images, the newest on top.
+
+const MOST_RUNS = 8;
+
+function make(kind, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(kind), properties);
+  element.append(...children);
+  return element;
+}
+
+function blobOf(b64) {
+  const bytes = Uint8Array.from(atob(b64), (letter) => letter.charCodeAt(0));
+  return new Blob([bytes], { type: "image/png" });
+}
+
+/** Offer a file to the browser for saving. */
+export function save(blob, name) {
+  const link = make("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+function figureOf(answer, item, onFilm) {
+  const name = `${answer.model}-seed-${answer.seed}-${item.index}.png`;
+  const url = URL.createObjectURL(blobOf(item.b64_json));
+  const what = item.revised_prompt || "nothing asked for, nothing drawn";
+  const film = make("button", { type: "button", textContent: "Film" });
+  film.setAttribute("aria-label", `Film of image ${item.index}: from noise to the image`);
+  film.addEventListener("click", () => onFilm(answer, item, film));
+  const link = make("a", { className: "button", href: url, download: name, textContent: "PNG" });
+  link.setAttribute("aria-label", `Save image ${item.index} as PNG`);
+  return make(
+    "figure",
+    {},
+    make("img", { src: url, alt: `Synthetic image ${item.index}: ${what}` }),
+    make("figcaption", { textContent: `${item.index}: ${what}` }),
+    make("div", { className: "row" }, link, film),
+  );
+}
+
+/** What was not understood, and what the server notes, in a sentence each. */
+function remarksOf(answer) {
+  const remarks = [...answer.notes];
+  if (answer.unknown_words.length) {
+    remarks.unshift(`Not understood: ${answer.unknown_words.map((word) => `“${word}”`).join(", ")}.`);
+  }
+  return remarks;
+}
+
+export function showRun(answer, onSet, onFilm) {
+  const asked = answer.understood || "nothing asked for: all as in training";
+  const how = `seed ${answer.seed}, ${answer.steps} steps, guidance ${answer.guidance}`;
+  const set = make("button", { type: "button", textContent: "Save as image set" });
+  set.addEventListener("click", () => onSet(answer, set));
+  const run = make("section", { className: "run" });
+  run.append(make("div", { className: "row" }, make("h2", { textContent: asked }), set));
+  run.append(make("p", { className: "muted small", textContent: how }));
+  for (const remark of remarksOf(answer)) run.append(make("p", { className: "notice", textContent: remark }));
+  run.append(make("div", { className: "grid" }, ...answer.data.map((item) => figureOf(answer, item, onFilm))));
+  const results = document.getElementById("results");
+  document.getElementById("empty").hidden = true;
+  results.prepend(run);
+  const runs = results.querySelectorAll(".run");
+  for (const old of [...runs].slice(MOST_RUNS)) {
+    for (const image of old.querySelectorAll("img")) URL.revokeObjectURL(image.src);
+    old.remove();
+  }
+  return run;
+}
