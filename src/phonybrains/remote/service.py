@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -171,6 +172,8 @@ def _sdk() -> tuple[Any, Any]:
         import openai
     except ImportError:
         raise ConfigError("phonybrains imagine needs the openai package: pip install 'phonybrains[remote]'.") from None
+    for name in ("openai", "httpx2", "httpcore2"):  # their debug logs show headers, which may echo the key
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return openai, httpx2
 
 
