@@ -25,10 +25,11 @@ from phonybrains.model.conditions import Number
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.networks import AutoencoderShape, build_autoencoder
 from phonybrains.model.sampling import CHAINS
+from phonybrains.model.training_data import shared_units
 from phonybrains.training import augment
 from phonybrains.training.autoencoder import AutoencoderTask
 from phonybrains.training.config import TrainConfig, load_train_config
-from phonybrains.training.corpus import Corpus, check_corpus, shared_units
+from phonybrains.training.corpus import Corpus, check_corpus
 from phonybrains.training.denoiser import DenoiserTask
 from phonybrains.training.latents import Latents, encode_latents, load_latents
 from phonybrains.training.stage import train
@@ -144,7 +145,7 @@ def test_psnr_by_hand(tmp_path: Path):
     write_metadata(folder, rows)
     images = ImageSet.open(folder)
     held = Corpus.open(images, check_corpus(images, (), 32), tmp_path, CPU)
-    task = AutoencoderTask(Wrong(), held, micro().autoencoder, None, CPU)
+    task = AutoencoderTask(Wrong(), held, micro(autoencoder={"loop": LOOP, "spectral": 0}).autoencoder, None, CPU)
     found = task.psnr(task.network)
     assert found == pytest.approx({"MR": 20, "CT": 40}, abs=1e-3)
     assert list(found) == ["MR", "CT"]
@@ -512,6 +513,10 @@ def test_training_can_start_from_a_model(tiny_model: Path, phantom_corpus: Path,
     assert weights(same) == weights(tiny_model)
     assert LatentDiffusion.load(same).scale == LatentDiffusion.load(tiny_model).scale
     config = micro(conditions=names, start=str(tiny_model), autoencoder=nothing, denoiser=nothing, few_step=nothing)
+    idle = train(phantom_corpus, tmp_path / "idle", config, show=False)
+    assert weights(idle, FEW_STEP_PARTS) == weights(tiny_model, FEW_STEP_PARTS)
+    shutil.rmtree(idle)
+    config = micro(conditions=names, start=str(tiny_model), autoencoder=nothing, few_step=nothing)
     plain = LatentDiffusion.load(train(phantom_corpus, tmp_path / "plain", config, show=False))
     assert plain.few_step is None
     assert not [key for key in plain.card if "few" in key]
@@ -528,6 +533,24 @@ def test_training_can_start_from_a_model(tiny_model: Path, phantom_corpus: Path,
     with pytest.raises(ModelError, match="nowhere is not a model folder"):
         train(phantom_corpus, tmp_path / "b", micro(start=str(tmp_path / "nowhere")), show=False)
     assert {p.name for p in tmp_path.iterdir()} == {"same"}
+
+
+def test_a_decoder_learns_alone(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):
+    """The encoder and the latents' scale stay, and so does everything that was learnt on those latents."""
+    nothing, names = {"loop": LOOP | {"steps": 0}}, ("plane", "hemorrhage", "age_years")
+    alone = {"loop": LOOP, "decoder_only": True}
+    config = micro(conditions=names, start=str(tiny_model), autoencoder=alone, denoiser=nothing, few_step=nothing)
+    found = LatentDiffusion.load(train(phantom_corpus, tmp_path / "sharper", config, show=False))
+    before = LatentDiffusion.load(tiny_model)
+    kept = ("unet", "condition_embedding", *FEW_STEP_PARTS)
+    assert weights(tmp_path / "sharper", kept) == weights(tiny_model, kept)
+    assert found.scale == before.scale
+    same = {name: torch.equal(tensor, before.autoencoder.state_dict()[name])
+            for name, tensor in found.autoencoder.state_dict().items()}  # fmt: skip
+    assert all(equal for name, equal in same.items() if name.startswith("encoder."))
+    assert not any(equal for name, equal in same.items() if name.startswith("decoder.") and name.endswith(".weight"))
+    with pytest.raises(ConfigError, match="needs `start`"):
+        micro(autoencoder=alone)
 
 
 def test_few_step_weights_for_a_model_that_is_there(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):

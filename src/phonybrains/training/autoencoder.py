@@ -1,4 +1,4 @@
-"""Training the autoencoder: absolute and squared error, a perceptual term, noisy and shrunken latents."""
+"""Training the autoencoder: errors of pixels, features and spectrum; noisy and shrunken latents."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from .config import AutoencoderConfig
 from .corpus import Corpus
 from .perceptual import PerceptualDistance
+from .sharpness import spectral_distance
 
 
 class Reconstruction(nn.Module):
@@ -65,6 +66,8 @@ class AutoencoderTask:
         loss = error.abs().mean() + self.config.squared * error.square().mean()
         if self.perceptual is not None and self.config.perceptual > 0:
             loss = loss + self.config.perceptual * self.perceptual(y, x).float().mean()
+        if self.config.spectral > 0:
+            loss = loss + self.config.spectral * spectral_distance(y, x).mean()
         return loss
 
     def validate(self, network: nn.Module) -> float:

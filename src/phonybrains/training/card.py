@@ -8,7 +8,7 @@ from typing import Any
 from ..imageset import ImageSet
 from ..model.conditions import Category
 from ..model.latent_diffusion import LatentDiffusion
-from ..model.share import NO_SOURCES
+from ..model.training_data import licence, sources, splits
 
 
 def model_card(model: LatentDiffusion, images: ImageSet, figures: Mapping[str, Any]) -> str:
@@ -20,7 +20,7 @@ def model_card(model: LatentDiffusion, images: ImageSet, figures: Mapping[str, A
 library_name: diffusers
 pipeline_tag: unconditional-image-generation
 tags: [phonybrains, medical-imaging, brain, latent-diffusion, synthetic]
-{_licence(images)}---
+{licence(images)}---
 # A latent diffusion model of head images
 
 Trained with phonybrains. It makes **synthetic** images of {model.size}×{model.size} pixels for research and teaching.
@@ -28,9 +28,9 @@ They show no patient and must not be used for diagnosis.
 
 ## Training data
 
-{len(images)} images; {_splits(images)}.
+{len(images)} images; {splits(images)}.
 
-{_sources(images)}
+{sources(images)}
 
 ## What it can be asked for
 
@@ -42,23 +42,3 @@ They show no patient and must not be used for diagnosis.
 |---|---|
 {rows}
 """
-
-
-def _splits(images: ImageSet) -> str:
-    counts = {split: sum(row.split == split for row in images.rows) for split in ("train", "validation", "test")}
-    methods = images.record.get("results", {}).get("split", {})
-    split = "; ".join(f"{modality} split {method}" for modality, method in methods.items())
-    return ", ".join(f"{count} for {name}" for name, count in counts.items()) + (f" ({split})" if split else "")
-
-
-def _sources(images: ImageSet) -> str:
-    sources = images.record.get("sources") or []
-    lines = [f"- {s.get('name', '')}: {s.get('attribution', '')} {s.get('licence', '')} {s.get('url', '')}".rstrip()
-             for s in sources]  # fmt: skip
-    return "\n".join(lines) or NO_SOURCES
-
-
-def _licence(images: ImageSet) -> str:
-    """The line with the licence, as hubs spell it, where all sources have the same one."""
-    licences = {source.get("licence", "") for source in images.record.get("sources") or []}
-    return f"license: {'-'.join(licences.pop().lower().split())}\n" if len(licences) == 1 and any(licences) else ""

@@ -19,11 +19,15 @@ class AutoencoderConfig(Config):
 
     shape: AutoencoderShape = AutoencoderShape()
     loop: LoopConfig
+    decoder_only: bool = False
+    """Train the decoder alone, from the weights of `start`: its latents stay, so the denoiser needs no training."""
     crop: Annotated[int, Field(ge=16, multiple_of=16)] = 128
     squared: Share = 0.5
     """Weight of the squared error beside the absolute error."""
     perceptual: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the SqueezeNet features' distance; used where `features` names their weights."""
+    spectral: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of the distance between power spectra, which keeps reconstructions as sharp as images."""
     latent_noise: Share = 0.05
     """Noise on the latents, as a share of their deviation, so that the decoder forgives small errors."""
     equivariance: Share = 0.25
@@ -84,6 +88,12 @@ class TrainConfig(Config):
     @property
     def loops(self) -> dict[str, LoopConfig]:
         return {f"{name}.loop": getattr(self, name).loop for name in ("autoencoder", "denoiser", "few_step")}
+
+    @model_validator(mode="after")
+    def _decoder_has_latents(self) -> TrainConfig:
+        if self.autoencoder.decoder_only and not self.start:
+            raise ValueError("autoencoder.decoder_only needs `start`, a model whose encoder is kept")
+        return self
 
 
 def preset(name: str) -> Path:

@@ -75,17 +75,6 @@ def check_corpus(images: ImageSet, names: tuple[str, ...], crop: int) -> Conditi
     return Conditions.fit([images.rows[i] for i in train], names)
 
 
-def shared_units(images: ImageSet) -> dict[str, tuple[float, float, str]]:
-    """Slope, intercept and unit as of 8-bit pixels, for each modality whose training images have the same."""
-    found: dict[str, set[tuple[float, float, str]]] = {}
-    for row in images.rows:
-        if row.split == "train":
-            found.setdefault(row.modality, set()).add((row.slope, row.intercept, row.unit))
-    step = (2**images.bits - 1) / 255
-    agreed = {modality: kinds.pop() for modality, kinds in found.items() if len(kinds) == 1}
-    return {modality: (slope * step, intercept, unit) for modality, (slope, intercept, unit) in agreed.items()}
-
-
 def _write_pixels(images: ImageSet, path: Path) -> None:
     partial = path.with_suffix(".partial")
     shape, dtype = (len(images), images.height, images.width), "|u1" if images.bits == 8 else "<u2"

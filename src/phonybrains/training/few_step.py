@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ..diffusion.guidance import guide
-from ..diffusion.sampler import flow_times, sample
+from ..diffusion.sampler import sample
 from ..diffusion.shortcut import jump_times, jumps, path_points, pseudo_huber
 from ..model.conditions import drop
 from ..model.latent_diffusion import LatentDiffusion
@@ -49,7 +49,9 @@ class FewStepTask:
 
     def __post_init__(self) -> None:
         self.encoded = self.corpus.encoded.to(self.device)
-        self.t, self.r = (time.to(self.device) for time in jump_times(self.config.counts))
+        chain = self.teacher.chain
+        self.times = chain.times(self.config.path_steps)
+        self.t, self.r = (time.to(self.device) for time in jump_times(self.config.counts, chain.shift))
 
     def loss(self, network: nn.Module, rng: Generator, share: slice) -> Tensor:
         size = self.config.loop.batch_size
@@ -57,7 +59,7 @@ class FewStepTask:
         local = Generator(self.device).manual_seed(int(torch.randint(2**62, (1,), generator=rng)))
         condition = drop(self.encoded[rows], self.corpus.conditions, local)[share]
         noise = torch.randn(size, *self.teacher.latent_shape, generator=local, device=self.device)[share]
-        x_t, velocity = jumps(self._path(condition, noise), self.t, self.r)
+        x_t, velocity = jumps(self._path(condition, noise), self.times, self.t, self.r)
         n, x_t = len(noise), x_t.contiguous(memory_format=torch.channels_last)
         condition, length = condition.repeat_interleave(len(self.t), 0), (self.t - self.r).float()[:, None].repeat(n, 1)
         return pseudo_huber(network(x_t, self.t.repeat(n), condition, length), velocity).mean()
@@ -73,8 +75,8 @@ class FewStepTask:
             self.ends = [self._path(condition, noise)[-1]]
         distances = []
         for count in self.config.counts:
-            predict, process = self.teacher.shortcut(network, condition, count), self.teacher.chain.process
-            *_, found = sample(predict, noise, flow_times(count), process, rng)
+            predict, chain = self.teacher.shortcut(network, condition, count), self.teacher.chain
+            *_, found = sample(predict, noise, chain.times(count), chain.process, rng)
             distances.append(pseudo_huber(found, self.ends[0]).mean())
         return torch.stack(distances).mean().item()
 
@@ -83,4 +85,4 @@ class FewStepTask:
         null = self.corpus.conditions.null(len(condition)).to(condition)
         with torch.autocast(self.device.type, enabled=False):
             predict = guide(self.teacher.predict, condition, null, self.config.guidance)
-            return path_points(predict, noise, self.config.path_steps)
+            return path_points(predict, noise, self.times)

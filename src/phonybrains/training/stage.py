@@ -19,6 +19,7 @@ from ..model.folder import model_folder
 from ..model.latent_diffusion import LatentDiffusion, LatentScale
 from ..model.networks import Denoiser, build_autoencoder, build_embedding, build_unet
 from ..model.sampling import CHAINS
+from ..model.training_data import shared_units
 from ..optimising.processes import accelerating, shared_draft
 from ..optimising.run import Run, name_events, progress_bar
 from ..record import Record, as_input, draft_folder, is_published
@@ -27,7 +28,7 @@ from .autoencoder import AutoencoderTask, Reconstruction
 from .card import model_card
 from .config import FewStepConfig, TrainConfig, load_train_config
 from .copies import Nearness
-from .corpus import Corpus, check_corpus, shared_units
+from .corpus import Corpus, check_corpus
 from .denoiser import DenoiserTask
 from .few_step import FewStepTask, few_step_copy
 from .inspection import Samples, draw_reconstructions
@@ -73,7 +74,9 @@ class New:
     perceptual: PerceptualDistance | None
     figures: dict[str, Any] = field(default_factory=dict)
     scale: LatentScale | None = None
-    """That of an autoencoder which is not trained any further."""
+    """That of an encoder which is not trained any further."""
+    few_step: Denoiser | None = None
+    """Those of a denoiser which is not trained any further."""
 
 
 def _start(images: ImageSet, config: TrainConfig) -> New:
@@ -88,9 +91,22 @@ def _start(images: ImageSet, config: TrainConfig) -> New:
     if config.start:
         old = LatentDiffusion.load(config.start)
         _take_weights(new, old, config.start)
-        if not config.autoencoder.loop.steps:
+        if config.autoencoder.decoder_only:
+            autoencoder.encoder.requires_grad_(False)
+        if config.autoencoder.decoder_only or not config.autoencoder.loop.steps:
             new = replace(new, scale=old.scale)
+        if _few_step_fits(old, config):
+            new = replace(new, few_step=old.few_step)
+        else:
+            for name in (FEW_STEP_DISTANCE, FEW_STEP_PATHS):
+                new.figures.pop(name, None)
     return new
+
+
+def _few_step_fits(old: LatentDiffusion, config: TrainConfig) -> bool:
+    """Whether the few-step weights of the model that training starts from will be those of its result."""
+    same = config.autoencoder.decoder_only or not config.autoencoder.loop.steps
+    return same and not config.denoiser.loop.steps and old.chain == CHAINS[config.diffusion]
 
 
 def _take_weights(new: New, old: LatentDiffusion, start: str) -> None:
@@ -100,7 +116,7 @@ def _take_weights(new: New, old: LatentDiffusion, start: str) -> None:
     try:
         new.reconstruction.autoencoder.load_state_dict(old.autoencoder.state_dict())
         new.denoiser.load_state_dict(old.denoiser.state_dict())
-        new.figures.update({k: v for k, v in old.card.items() if k not in (FEW_STEP_DISTANCE, FEW_STEP_PATHS)})
+        new.figures.update(old.card)
     except RuntimeError:
         raise ConfigError(f"start: {start} has networks of other shapes than this configuration.") from None
 
@@ -145,7 +161,7 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
     accelerator.wait_for_everyone()
     latents = load_latents(cache, corpus, new.scale)
     model = LatentDiffusion(reconstruction.autoencoder, denoiser, corpus.conditions, latents.scale,
-                            CHAINS[config.diffusion], images.height, units=shared_units(images),
+                            CHAINS[config.diffusion], images.height, new.few_step, units=shared_units(images),
                             steps=config.steps)  # fmt: skip
     task = DenoiserTask(denoiser, corpus, latents, model.chain, config.denoiser, device)
     samples = Samples(model, Nearness.of(corpus), config.seed)

@@ -1,0 +1,39 @@
+"""What a corpus says of itself to a model and to its card: units, splits, sources, licence."""
+
+from __future__ import annotations
+
+from ..imageset import ImageSet
+from .share import NO_SOURCES
+
+
+def shared_units(images: ImageSet) -> dict[str, tuple[float, float, str]]:
+    """Slope, intercept and unit as of 8-bit pixels, for each modality whose training images have the same."""
+    found: dict[str, set[tuple[float, float, str]]] = {}
+    for row in images.rows:
+        if row.split == "train":
+            found.setdefault(row.modality, set()).add((row.slope, row.intercept, row.unit))
+    step = (2**images.bits - 1) / 255
+    agreed = {modality: kinds.pop() for modality, kinds in found.items() if len(kinds) == 1}
+    return {modality: (slope * step, intercept, unit) for modality, (slope, intercept, unit) in agreed.items()}
+
+
+def splits(images: ImageSet) -> str:
+    """How many images are in each split, and how it was made."""
+    counts = {split: sum(row.split == split for row in images.rows) for split in ("train", "validation", "test")}
+    methods = images.record.get("results", {}).get("split", {})
+    split = "; ".join(f"{modality} split {method}" for modality, method in methods.items())
+    return ", ".join(f"{count} for {name}" for name, count in counts.items()) + (f" ({split})" if split else "")
+
+
+def sources(images: ImageSet) -> str:
+    """A list of the sources with their licences, or the sentence that there are none."""
+    found = images.record.get("sources") or []
+    lines = [f"- {s.get('name', '')}: {s.get('attribution', '')} {s.get('licence', '')} {s.get('url', '')}".rstrip()
+             for s in found]  # fmt: skip
+    return "\n".join(lines) or NO_SOURCES
+
+
+def licence(images: ImageSet) -> str:
+    """The line with the licence, as hubs spell it, where all sources have the same one."""
+    licences = {source.get("licence", "") for source in images.record.get("sources") or []}
+    return f"license: {'-'.join(licences.pop().lower().split())}\n" if len(licences) == 1 and any(licences) else ""
