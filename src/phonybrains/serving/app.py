@@ -22,14 +22,14 @@ from .refusal import Refusal
 CLIENT_GONE = 499  # as nginx says it; nobody reads it
 
 
-def make_app(gallery: Gallery) -> ASGIApp:
-    """The application over a loaded model."""
+def make_app(gallery: Gallery, *, local: bool) -> ASGIApp:
+    """The application over a loaded model; `local` where only this machine may ask."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(api_routes(gallery))
     app.include_router(page_routes(gallery))
     app.mount("/static", StaticFiles(directory=WEB / "static"))
     _handle_errors(app)
-    return Guard(app, gallery.token)
+    return Guard(app, gallery.token, local)
 
 
 def _handle_errors(app: FastAPI) -> None:

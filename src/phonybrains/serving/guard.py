@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -30,10 +31,15 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Guard:
-    """Wraps the whole application; with a token, all that paints or tells of the model asks for it."""
+    """Wraps the whole application; with a token, all that paints or tells of the model asks for it.
+
+    local: only this machine's own names will do as host, so that no page can come in by a name of its own that leads
+    here (DNS rebinding).
+    """
 
     app: ASGIApp
     token: str = ""
+    local: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -63,6 +69,9 @@ class Guard:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not HOST.fullmatch(hosts[0]):
             raise Refusal(400, "This host name cannot be.", headers={"Connection": "close"})
+        if self.local and not is_local(urlsplit(f"//{hosts[0]}").hostname or ""):
+            raise Refusal(403, "This server answers to localhost and 127.0.0.1. A proxy in front has to set such a "
+                          "host, or the server a --token.")  # fmt: skip
         if scope["method"] == "POST":
             _check_origin(headers, hosts[0])
         if self.token and scope["path"].startswith(("/v1/", "/playground/")):
@@ -71,6 +80,14 @@ class Guard:
                 raise Refusal(401, "This server asks for its token: send it as 'Authorization: Bearer TOKEN', or give "
                               "it to the client as its API key.", code="invalid_api_key",
                               headers={"WWW-Authenticate": "Bearer"})  # fmt: skip
+
+
+def is_local(host: str) -> bool:
+    """Whether a name or an address can only mean this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _check_origin(headers: Headers, host: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
+from urllib.parse import quote
 
 import torch
 import uvicorn
@@ -20,6 +20,7 @@ from ..model.latent_diffusion import LatentDiffusion
 from ..record import fingerprint, read_record
 from .app import make_app
 from .gallery import Gallery
+from .guard import is_local
 from .painter import Painter
 from .picture import Origin
 
@@ -65,7 +66,8 @@ def serve_model(
         gallery = open_gallery(folder, token, queue)
         base = f"http://{_shown_host(host)}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
-            make_app(gallery), access_log=False, log_level="warning", server_header=False, lifespan="off",
+            make_app(gallery, local=is_local(host) and not token),
+            access_log=False, log_level="warning", server_header=False, lifespan="off",
             timeout_keep_alive=KEEP_SECONDS, timeout_graceful_shutdown=STOP_SECONDS,
         )  # fmt: skip
         for line in _lines(gallery, host, base):
@@ -105,23 +107,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _lines(gallery: Gallery, host: str, base: str) -> list[str]:
     lines = []
-    if not _is_local(host):
+    if not is_local(host):
         guarded = "with the token" if gallery.token else "by anybody, for anything. Give a --token"
         lines.append(f"WARNING: {host} can be reached from other machines, without encryption, {guarded}.")
-    page = f"{base}/#token={gallery.token}" if gallery.token else f"{base}/"
+    page = f"{base}/#token={quote(gallery.token)}" if gallery.token else f"{base}/"
     return [
         *lines,
         f"Page to play with:  {page}",
         f"OpenAI's protocol:  {base}/v1 (model '{gallery.name}', key: {'the token' if gallery.token else 'any'})",
         f"Serving {gallery.name}. Its images are synthetic, and say so. Stop with Ctrl-C.",
     ]
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _shown_host(host: str) -> str:
