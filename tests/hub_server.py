@@ -18,9 +18,10 @@ TOKEN = "hf_" + "x" * 34
 
 @dataclass
 class Repository:
-    """Branches with their files; a commit is known by a hash of its files."""
+    """Branches with their files; a commit is known by a hash of its files; gated: everybody sees it, nobody has it."""
 
     private: bool = False
+    gated: bool = False
     branches: dict[str, dict[str, bytes]] = field(default_factory=lambda: {"main": {".gitattributes": b"*\n"}})
 
     def files(self, revision: str) -> dict[str, bytes]:
@@ -115,6 +116,8 @@ class Handler(BaseHTTPRequestHandler):
         if not files:
             return self.refuse("RevisionNotFound")
         if rest[:1] == ["resolve"]:
+            if repository.gated:
+                return self.refuse("GatedRepo", 403)
             return self.send_file(files, "/".join(rest[2:]))
         if rest[:1] == ["tree"]:
             return self.answer_json([{"type": "file", "path": path, "size": len(content), "oid": sha256(content)}

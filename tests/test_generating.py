@@ -21,6 +21,7 @@ from phonybrains.generating import stage
 from phonybrains.generating.stage import GenerateConfig, Request, generate, generate_requests
 from phonybrains.imageset import ImageSet
 from phonybrains.model.conditions import Category, Conditions
+from phonybrains.model.latent_diffusion import LatentDiffusion, Sampling
 from phonybrains.record import fingerprint, read_record
 
 QUICK: dict[str, Any] = {"steps": 4, "show": False}
@@ -320,8 +321,8 @@ def test_the_record_says_how_images_were_sampled(
 def test_a_condition_named_like_a_fixed_column_keeps_its_own(tmp_path: Path, tiny_model: Path):
     """A model that was told of the source says so beside the set's own column of that name."""
     work = stage.Work(
-        stage.LatentDiffusion.load(tiny_model), "m", [{"modality": "CT", "source": "site A"}],
-        GenerateConfig(requests=(Request(n=1),)), 1,
+        LatentDiffusion.load(tiny_model), "m", [{"modality": "CT", "source": "site A"}],
+        GenerateConfig(requests=(Request(n=1),)), Sampling(),
     )  # fmt: skip
     (tmp_path / "images").mkdir()
     (tmp_path / stage.file_name(0)).write_bytes(b"")

@@ -13,10 +13,11 @@ from cyclopts import App, CycloptsError, Parameter, validators
 
 from .errors import ConfigError, PhonyBrainsError
 from .evaluate_cli import audit_app, evaluate
+from .finetune_cli import finetune
 from .imagine_cli import imagine
 from .model_cli import model_app
 from .serve_cli import serve
-from .startup import lean_diffusers
+from .startup import diffusers_for, lean_diffusers, say
 from .study_cli import study_app
 
 Whole = Annotated[int, Parameter(validator=validators.Number(gte=1))]
@@ -42,6 +43,7 @@ app = App(
 for commands in (model_app, study_app, audit_app):
     app.command(commands)
 app.command(evaluate, sort_key=6)
+app.command(finetune, sort_key=4)
 app.command(imagine, sort_key=5)
 app.command(serve, sort_key=6)
 
@@ -148,7 +150,7 @@ def train(corpus: Path, /, *, out: Path, preset: str = "cpu", config: Path | Non
     settings = load_train_config(preset, config, conditions=conditions and tuple(conditions), features=features,
                                  start=start, seed=seed)  # fmt: skip
     train(corpus, out, settings)
-    _say(f"{out} is trained. Next: phonybrains generate {out} -n 95 --out samples/")
+    say(f"{out} is trained. Next: phonybrains generate {out} -n 95 --out samples/")
 
 
 @app.command(sort_key=5)
@@ -159,6 +161,7 @@ def generate(
     n: Annotated[Whole, Parameter(name=["-n", "--n"])],
     out: Path,
     where: Words = None,
+    prompt: str | None = None,
     seed: Seed = 0,
     steps: Whole | None = None,
     guidance: float | None = None,
@@ -174,20 +177,22 @@ def generate(
         n: How many images.
         out: Folder of the image set.
         where: What they show, e.g. modality=CT hemorrhage=epidural. "phonybrains model info MODEL" lists what it knows.
+        prompt: The same in words, for a model that was fine-tuned from Stable Diffusion.
         seed: Start of the random numbers: image i depends on (seed, i) alone.
         steps: Steps from noise to image; the model's own number if not given. Few-step weights serve up to 4.
-        guidance: How strongly the conditions are pushed; 1 is the plain model, at half the cost (1).
+        guidance: How strongly the conditions are pushed; 1 is the plain model, at half the cost (the model's own: 1).
         sampler: shortcut, adams, heun, ddim, ddpm or euler; the best for model and steps if not given.
         precision: Arithmetic of decoding: bf16, fp32, or auto for the faster here; up to 3 gray levels apart.
         batch_size: Images computed at a time.
         grid: Also draw a contact sheet into this picture file.
     """
-    with lean_diffusers():
+    with diffusers_for(model):
         from .generating.stage import generate
 
-    generate(model, out, n, where=_pairs(where or []), seed=seed, steps=steps, guidance=guidance, sampler=sampler,
+    asked = _pairs(where or []) | ({} if prompt is None else {"prompt": prompt})
+    generate(model, out, n, where=asked, seed=seed, steps=steps, guidance=guidance, sampler=sampler,
              precision=precision, batch_size=batch_size, grid=grid)  # fmt: skip
-    _say(f"{out}: {n} synthetic images" + (f"; contact sheet: {grid}" if grid else ""))
+    say(f"{out}: {n} synthetic images" + (f"; contact sheet: {grid}" if grid else ""))
 
 
 @app.command(sort_key=10)
@@ -213,7 +218,8 @@ def main() -> NoReturn:
     """Run the command line: 0 done, 1 an error that a person can act on, 2 wrong usage, 130 stopped."""
     warnings.simplefilter("ignore")
     # On busy cores, threads that spin while they wait make everything three times slower.
-    settings = {"OMP_WAIT_POLICY": "PASSIVE", "DIFFUSERS_VERBOSITY": "error", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    settings = {"OMP_WAIT_POLICY": "PASSIVE", "DIFFUSERS_VERBOSITY": "error", "TRANSFORMERS_VERBOSITY": "error",
+                "TORCH_CPP_LOG_LEVEL": "ERROR"}  # fmt: skip
     os.environ.update(settings | os.environ)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -244,8 +250,3 @@ def _pairs(words: list[str]) -> dict[str, Any]:
         if not word.partition("=")[2]:
             raise ConfigError(f"--where takes name=value, for instance modality=CT, not '{word}'.")
     return dict(word.split("=", 1) for word in words)
-
-
-def _say(text: str) -> None:
-    if os.environ.get("RANK", "0") == "0":
-        print(text)

@@ -92,7 +92,7 @@ def _is_newer(figure: Path, record: Path) -> bool:
 def _draw_process(model: LatentDiffusion, config: GenerateConfig, path: Path) -> Path:
     """Draw the first image of the demo as it was won from noise, and as noise takes it back."""
     wanted = model.ask([0], REQUESTS[0].where, config.seed)
-    won = list(model.walk([0], wanted, Sampling(config.seed, 2 * (FRAMES - 1), config.guidance)))[::2]
+    won = list(model.walk([0], wanted, Sampling(config.seed, 2 * (FRAMES - 1))))[::2]
     drowned = model.diffuse(won[-1], FRAMES - 1, config.seed + 1)  # not the noise it was made of
     modality = [row["modality"] for row in wanted] * FRAMES
 

@@ -85,12 +85,12 @@ def sha256_file(path: Path) -> str:
 def fingerprint(folder: Path) -> str:
     """SHA-256 of a folder's content: of the file that has the hash of each part, else of all files.
 
-    That is `metadata.csv` in an image set, `model.json` in a model folder.
+    That is `metadata.csv` in an image set, `model.json` or `finetune.json` in a model folder.
     Of a single file, that of its bytes. Raises FileNotFoundError where there is neither.
     """
     if not folder.is_dir():
         return sha256_file(folder)
-    for name in ("metadata.csv", "model.json"):
+    for name in ("metadata.csv", "model.json", "finetune.json"):
         if (folder / name).is_file():
             return sha256_file(folder / name)
     digest = hashlib.sha256()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 HIDDEN = ("scipy", "torch._dynamo", "peft", "transformers")
@@ -31,3 +33,14 @@ def lean_diffusers() -> Iterator[None]:
         torch.compiler.disable = disable
         for name in hidden:
             del sys.modules[name]
+
+
+def diffusers_for(model: str) -> AbstractContextManager[None]:
+    """The quick start, but for a fine-tuned checkpoint, which needs the whole of diffusers."""
+    return nullcontext() if (Path(model) / "finetune.json").is_file() else lean_diffusers()
+
+
+def say(text: str) -> None:
+    """Print a line, once where several processes work together."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text)

@@ -18,9 +18,9 @@ from ..config import Config, load_config
 from ..errors import ConfigError, ImageSetError
 from ..imageset import FIXED_COLUMNS, Attribute, ImageSet, Row, read_png, write_metadata, write_png
 from ..model.conditions import Value
-from ..model.folder import model_folder
-from ..model.latent_diffusion import LatentDiffusion, Sampling
+from ..model.latent_diffusion import Sampling
 from ..model.networks import Count
+from ..model.painter import Painter, load_painter, own_guidance, painter_folder
 from ..model.precision import Precision
 from ..record import Record, as_input, is_published
 from ..sheets import contact_sheet
@@ -42,8 +42,8 @@ class GenerateConfig(Config):
     requests: tuple[Request, ...]
     seed: Annotated[int, Field(ge=0)] = Sampling.seed
     steps: Count | None = Sampling.steps
-    """None are the model's own."""
-    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Sampling.guidance
+    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Steps and guidance that are None are the model's own."""
     sampler: str = Sampling.sampler
     precision: Precision = "auto"
 
@@ -52,11 +52,11 @@ class GenerateConfig(Config):
 class Work:
     """What to make: each image's conditions, by index, and how."""
 
-    model: LatentDiffusion
+    model: Painter
     name: str
     wanted: Sequence[Mapping[str, Attribute]]
     config: GenerateConfig
-    batch_size: int
+    sampling: Sampling
 
     def missing(self, draft: Path, share: Share) -> list[int]:
         """Indices of this share whose images are not there yet."""
@@ -65,19 +65,17 @@ class Work:
 
     def paint(self, draft: Path, share: Share, bar: Progress) -> None:
         """Make what is missing of this share; each image appears whole as soon as it is made."""
-        indices, settings = self.missing(draft, share), self.config
-        sampling = Sampling(settings.seed, settings.steps, settings.guidance, settings.sampler, self.batch_size,
-                            settings.precision)  # fmt: skip
+        indices = self.missing(draft, share)
         line = bar.add_task("generating", total=len(indices))
         for index, pixels in zip(
-            indices, self.model.paint(indices, [self.wanted[i] for i in indices], sampling), strict=True
+            indices, self.model.paint(indices, [self.wanted[i] for i in indices], self.sampling), strict=True
         ):
             write_png(draft / file_name(index), pixels)
             bar.advance(line)
 
     def row(self, index: int, draft: Path) -> Row:
         """The metadata of a finished image."""
-        wanted, settings = self.wanted[index], self.config
+        wanted, settings = self.wanted[index], self.sampling
         attributes: dict[str, Attribute] = {
             "generator": self.name, "seed": settings.seed, "index": index, "steps": settings.steps,
             "guidance": settings.guidance,
@@ -109,7 +107,7 @@ def generate_requests(
     model: str | Path, out: str | Path, config: GenerateConfig, *, batch_size: int = 16,
     grid: str | Path | None = None, show: bool = True,
 ) -> Path:  # fmt: skip
-    """Write an image set of synthetic images with a model folder, or with a shipped model by its name.
+    """Write an image set of synthetic images with a model folder of either kind, or with a shipped model by name.
 
     Writes  out (an image set: synthetic, with generator, seed, index and conditions); grid, a contact sheet beside it
     Raises  ModelError for a folder that is no sound model, ConfigError for what the model does not know: both before
@@ -120,8 +118,8 @@ def generate_requests(
     """
     out, share = Path(out), Share.of_this_process()
     _check_sheet(grid, out)
-    folder = model_folder(model)
-    work = _prepare(LatentDiffusion.load(folder, _device()), folder.resolve().name, config, batch_size)
+    folder = painter_folder(model)
+    work = _prepare(load_painter(folder, _device()), folder.resolve().name, config, batch_size)
     origin = as_input(folder)
     record = Record("generate", work.config.model_dump(mode="json"), config.seed, [origin],
                     origin["record"].get("sources", ()))  # fmt: skip
@@ -150,18 +148,19 @@ def file_name(index: int) -> str:
     return f"images/{index:06d}.png"
 
 
-def _prepare(model: LatentDiffusion, name: str, config: GenerateConfig, batch_size: int) -> Work:
+def _prepare(model: Painter, name: str, config: GenerateConfig, batch_size: int) -> Work:
     """Check what is asked for against the model, and settle the conditions of every image."""
-    asked = Sampling(config.seed, config.steps, config.guidance, config.sampler, batch_size, config.precision)
+    guidance = own_guidance(model) if config.guidance is None else config.guidance
+    asked = Sampling(config.seed, config.steps, guidance, config.sampler, batch_size, config.precision)
     sampling = model.settle(asked)
     requests = [Request(n=r.n, where=model.conditions.check(r.where)) for r in config.requests]
     wanted: list[Mapping[str, Attribute]] = []
     for request in requests:
         indices = range(len(wanted), len(wanted) + request.n)
         wanted += model.ask(indices, request.where, config.seed)
-    settled = {"requests": tuple(requests), "steps": sampling.steps, "sampler": sampling.sampler,
+    settled = {"requests": tuple(requests), "steps": sampling.steps, "guidance": guidance, "sampler": sampling.sampler,
                "precision": sampling.precision}  # fmt: skip
-    return Work(model, name, wanted, config.model_copy(update=settled), batch_size)
+    return Work(model, name, wanted, config.model_copy(update=settled), sampling)
 
 
 def _is_whole(path: Path, size: int) -> bool:
@@ -173,7 +172,7 @@ def _is_whole(path: Path, size: int) -> bool:
 
 
 def _shown(row: Row) -> list[str]:
-    known = ("generator", "seed", "index", "steps", "guidance")
+    known = ("generator", "seed", "index", "steps", "guidance", "prompt")
     return [str(value) for name, value in row.attributes.items() if name not in known and isinstance(value, str)]
 
 

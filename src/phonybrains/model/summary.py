@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..record import read_record
-from .conditions import Category, Number
+from .conditions import Category, Conditions, Number
+from .fine_tuned import FineTuned
 from .folder import load_model, model_folder
-from .latent_diffusion import LatentDiffusion
+from .painter import is_fine_tuned
 from .sampling import FEW
 
 MOST_FREQUENT = 12
@@ -16,21 +18,37 @@ MOST_FREQUENT = 12
 
 def summary(name: str | Path) -> str:
     """Describe a model folder, or a shipped model by its name. Raises ModelError if it is damaged."""
+    if is_fine_tuned(name):
+        return _fine_tuned(FineTuned.load(name), read_record(Path(name)))
     folder = model_folder(name)
     model, record = load_model(folder), read_record(folder)
     lines = [f"{folder.resolve().name}: {model.size}×{model.size} images, {model.chain.name}, "
              f"{record.get('created', 'date not known')}"]  # fmt: skip
     few = f", and few-step weights for up to {FEW}" if model.few_step else ""
     lines += [f"{model.steps} steps where none are asked for{few}"]
-    lines += ["", "Ask for it with --where name=value", *map(_attribute, model.conditions.attributes)]
-    lines += ["", "Most frequent in training, as drawn when nothing is asked for", *_combinations(model)]
-    lines += ["", "Figures", *(f"  {key}: {value}" for key, value in model.card.items())]
+    return "\n".join([*lines, *_rest(model.conditions, model.card, record)])
+
+
+def _fine_tuned(model: FineTuned, record: Mapping[str, Any]) -> str:
+    facts = model.facts
+    lines = [f"{model.folder.resolve().name}: {model.size}×{model.size} images, a LoRA of rank {facts.rank} on "
+             f"{facts.base} ({facts.family}), {record.get('created', 'date not known')}",
+             f"{facts.steps} steps and guidance {facts.guidance:g} where none are asked for, drawn at {facts.size}×"
+             f"{facts.size}", f'Captions: "{facts.caption}"; or any words with --prompt']  # fmt: skip
+    return "\n".join([*lines, *_rest(model.conditions, facts.card, record)])
+
+
+def _rest(conditions: Conditions, card: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+    """What can be asked for, figures and sources."""
+    lines = ["", "Ask for it with --where name=value", *map(_attribute, conditions.attributes)]
+    lines += ["", "Most frequent in training, as drawn when nothing is asked for", *_combinations(conditions)]
+    lines += ["", "Figures", *(f"  {key}: {value}" for key, value in card.items())]
     lines += ["", "Made from"]
     for source in record.get("sources", ()):
         facts = (source.get(key) for key in ("licence", "attribution", "url"))
         lines.append("; ".join(filter(None, (f"  {source.get('name', 'source')}: {next(facts) or 'no licence given'}",
                                              *facts))))  # fmt: skip
-    return "\n".join(lines)
+    return lines
 
 
 def _attribute(attribute: Category | Number) -> str:
@@ -39,8 +57,8 @@ def _attribute(attribute: Category | Number) -> str:
     return f"  {attribute.name}: {', '.join(attribute.labels)}"
 
 
-def _combinations(model: LatentDiffusion) -> Iterator[str]:
-    for values, count in model.conditions.combinations[:MOST_FREQUENT]:
+def _combinations(conditions: Conditions) -> Iterator[str]:
+    for values, count in conditions.combinations[:MOST_FREQUENT]:
         yield f"  {' '.join(str(value) for value in values if value is not None)}: {count}"
-    if len(model.conditions.combinations) > MOST_FREQUENT:
-        yield f"  and {len(model.conditions.combinations) - MOST_FREQUENT} more"
+    if len(conditions.combinations) > MOST_FREQUENT:
+        yield f"  and {len(conditions.combinations) - MOST_FREQUENT} more"

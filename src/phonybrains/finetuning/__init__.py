@@ -1,0 +1,1 @@
+"""Fine-tuning a Stable Diffusion checkpoint on an image set, as a LoRA."""

@@ -1,0 +1,228 @@
+"""`phonybrains finetune`: a Stable Diffusion checkpoint and an image set in, a LoRA with all it takes to use it out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from ..config import load_config
+from ..errors import ConfigError, TrainingError
+from ..imageset import ImageSet
+from ..model.captions import CAPTION, Captions
+from ..model.conditions import Conditions
+from ..model.fine_tuned import Facts, write_description
+from ..model.latent_diffusion import image_rng
+from ..model.stable_diffusion import GUIDANCE, TEXT, Base, backbone, draw, native_size
+from ..model.training_data import shared_units
+from ..optimising.processes import accelerating, shared_draft
+from ..optimising.run import Run, name_events, progress_bar
+from ..record import Record, as_input, draft_folder, is_published
+from ..sheets import contact_sheet
+from .cache import encode_captions, encode_latents, load_latents, load_texts
+from .card import model_card
+from .config import FinetuneConfig
+from .lora import add_lora, write_lora
+from .noising import noising_of
+from .task import LoraTask
+
+SHOWN, SHEET_STEPS = 8, 20
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is fine-tuned on what: the base, the images, their captions (of rows: train, then validation)."""
+
+    base: Base
+    images: ImageSet
+    captions: Captions
+    conditions: Conditions
+    rows: tuple[int, ...]
+    train: int
+    config: FinetuneConfig
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.captions.write(self.images.rows[i]) for i in self.rows]
+
+
+def finetune(
+    base: str, corpus: str | Path, out: str | Path, config: FinetuneConfig | None = None, *, show: bool = True,
+    **settings: Any,
+) -> Path:  # fmt: skip
+    """Fine-tune a Stable Diffusion checkpoint on an image set; the same call goes on where it stopped.
+
+    base: a repository of the Hub, or a folder, in diffusers' format. Without a `config`, it is `settings`, the fields
+    of FinetuneConfig.
+
+    Writes  out/pytorch_lora_weights.safetensors, finetune.json, conditions.json, README.md, record.json, training/
+    Raises  ConfigError, ImageSetError, ModelError or TrainingError before the first step if anything is unfit.
+    """
+    corpus, out, config = Path(corpus), Path(out), config or load_config(FinetuneConfig, None, **settings)
+    images = ImageSet.open(corpus)
+    job = _prepare(Base.find(base, config.revision, config.variant, config.t5), images, config)
+    origin = {"name": base if job.base.revision else job.base.folder.resolve().name, "revision": job.base.revision,
+              "sha256": job.base.fingerprint(), "record": {}}  # fmt: skip
+    record = Record("finetune", config.model_dump(mode="json"), config.seed, [as_input(corpus), origin],
+                    images.record.get("sources", ()))  # fmt: skip
+    if not is_published(out, record):
+        with accelerating(config, draft_folder(out, record)) as accelerator:
+            _train_and_publish(job, out, record, accelerator, show)
+    shutil.rmtree(out / "work", ignore_errors=True)  # only now, so that a stop at any moment costs no training
+    return out
+
+
+def _prepare(base: Base, images: ImageSet, config: FinetuneConfig) -> Job:
+    """Check the corpus and write its captions. Raises TrainingError or ConfigError naming what is wrong."""
+    splits = [[i for i, row in enumerate(images.rows) if row.split == name] for name in ("train", "validation")]
+    train, validation = splits
+    if not train:
+        raise TrainingError(f"{images.folder}: no image is in the split 'train'. Import it again with a split.")
+    if images.width != images.height:
+        raise TrainingError(f"{images.folder}: images are {images.width}×{images.height}; fine-tuning needs squares. "
+                            "Import again with --size.")  # fmt: skip
+    rows = [images.rows[i] for i in train]
+    captions = Captions(config.caption or CAPTION, config.words)
+    if config.caption is None:
+        captions = captions.only({"modality", *(name for row in rows for name, v in row.attributes.items() if v)})
+    conditions = Conditions.fit(rows, captions.names)
+    return Job(base, images, captions, conditions, (*train, *validation), len(train), config)
+
+
+def _train_and_publish(job: Job, out: Path, record: Record, accelerator: Accelerator, show: bool) -> None:
+    config = job.config
+    with shared_draft(out, record, accelerator) as draft, progress_bar(show and accelerator.is_main_process) as bar:
+        run = Run(draft, accelerator, config.seed, bar)
+        for folder in (run.work, draft / "training"):
+            folder.mkdir(exist_ok=True)
+        numbers = _cache_texts(job, run)
+        pipeline = job.base.load(without=TEXT)
+        size = _side(pipeline, config.size)
+        _cache_latents(job, run, pipeline, size)
+        set_seed(config.seed)
+        task = _task(job, run, pipeline, numbers, size)
+        accelerator.init_trackers("tensorboard")
+        run.follow(task, config.loop, partial(_draw_sheet, job, task, pipeline))
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        if accelerator.is_main_process:
+            name_events(draft / "training" / "tensorboard")
+            figures = _figures(task)
+            record.results.update(figures)
+            write_lora(pipeline, draft)
+            facts = _facts(job, out, record, size, figures)
+            write_description(draft, facts, job.conditions)
+            (draft / "README.md").write_text(model_card(facts, job.images, job.captions, job.texts), encoding="utf-8")
+
+
+def _cache_texts(job: Job, run: Run) -> list[int]:
+    """Encode each distinct caption once; returns the number of each image's."""
+    texts = job.texts
+    distinct = list(dict.fromkeys(texts))
+    path = run.work / "captions.safetensors"
+    if run.accelerator.is_main_process and not path.is_file():
+        pipeline = job.base.load_texts(run.accelerator.device)
+        _check_length(pipeline, distinct)
+        line = run.bar.add_task("captions", total=len(distinct))
+        for done in encode_captions(pipeline, distinct, path):
+            run.bar.update(line, completed=done)
+        del pipeline
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    run.accelerator.wait_for_everyone()
+    return [distinct.index(text) for text in texts]
+
+
+def _check_length(pipeline: Any, texts: list[str]) -> None:
+    """Raise ConfigError for a caption of which the base would not read the end."""
+    if getattr(pipeline, "text_encoder_3", None) is not None:
+        return  # T5 reads on
+    longest = max(texts, key=lambda text: len(pipeline.tokenizer(text).input_ids))
+    count, most = len(pipeline.tokenizer(longest).input_ids), pipeline.tokenizer.model_max_length
+    if count > most:
+        raise ConfigError(f"caption: '{longest}' has {count} tokens, and the base reads {most}. Shorten the template.")
+
+
+def _cache_latents(job: Job, run: Run, pipeline: Any, size: int) -> None:
+    device = run.accelerator.device
+    pipeline.vae.to(device)
+    if run.accelerator.is_main_process:
+        line = run.bar.add_task("encode", total=len(job.rows))
+        for done in encode_latents(pipeline.vae, job.images, job.rows, size, run.work / "latents.safetensors"):
+            run.bar.update(line, completed=done)
+    run.accelerator.wait_for_everyone()
+
+
+def _task(job: Job, run: Run, pipeline: Any, numbers: list[int], size: int) -> LoraTask:
+    """The network with its LoRA, in the precision of this run, and what it learns from."""
+    device, config = run.accelerator.device, job.config
+    pipeline.to(device=device, dtype=torch.bfloat16 if run.accelerator.mixed_precision == "bf16" else torch.float32)
+    network = add_lora(pipeline, config.rank, config.targets)
+    if config.gradient_checkpointing:
+        network.enable_gradient_checkpointing()
+    noising = noising_of(pipeline)
+    if config.noise_offset and job.base.family == "sd3":
+        raise ConfigError("noise_offset is for noise prediction; the flow of Stable Diffusion 3 does without.")
+    train, validation = torch.arange(job.train), torch.arange(job.train, len(job.rows))
+    return LoraTask(network, job.base.family, noising, load_latents(run.work / "latents.safetensors"),
+                    load_texts(run.work / "captions.safetensors", numbers), train,
+                    validation if len(validation) else train, size, config, device)  # fmt: skip
+
+
+def _side(pipeline: Any, wanted: int | None) -> int:
+    """The side that the base draws at. Raises ConfigError for one that does not fit its networks."""
+    name, network = backbone(pipeline)
+    inner = network.config.patch_size if name == "transformer" else 2 ** (len(network.config.block_out_channels) - 1)
+    step, native = pipeline.vae_scale_factor * inner, native_size(pipeline)
+    size = wanted or native
+    if size % step or (name == "transformer" and size > native * 2):
+        raise ConfigError(f"size {size}: this base draws sides that are multiples of {step}, at best {native}.")
+    return size
+
+
+def _draw_sheet(job: Job, task: LoraTask, pipeline: Any, sheet: Path) -> dict[str, float]:
+    """Draw images of the corpus's most frequent captions, always of the same noise."""
+    texts = job.texts
+    chosen = [text for text, _ in Counter(texts[: job.train]).most_common(SHOWN)]
+    numbers = task.texts.captions[torch.tensor([texts.index(text) for text in chosen])]
+    dtype = next(task.network.parameters()).dtype
+    guided = {name: tensor.to(task.device, dtype) for name, tensor in task.texts.guided(numbers).items()}
+    made = draw(pipeline, [image_rng(job.config.seed, i) for i in range(len(chosen))], task.side, SHEET_STEPS,
+                _guidance(job), job.images.height, **guided)  # fmt: skip
+    contact_sheet(made, sheet, columns=4, side=256, labels=chosen)
+    return {}
+
+
+def _figures(task: LoraTask) -> dict[str, Any]:
+    network: Any = task.network
+    with torch.no_grad():
+        figures = {"validation loss": task.validate(network),
+                   "training loss on as many images": task.mean_error(network, task.train)}  # fmt: skip
+        network.disable_lora()
+        figures["validation loss of the base as it was"] = task.validate(network)
+        network.enable_lora()
+    trained = sum(p.numel() for name, p in network.named_parameters() if "lora_" in name)
+    loop = task.config.loop
+    return {name: round(value, 4) for name, value in figures.items()} | {
+        "images seen": loop.steps * loop.batch_size, "parameters trained": trained}  # fmt: skip
+
+
+def _guidance(job: Job) -> float:
+    return GUIDANCE[job.base.family] if job.config.guidance is None else job.config.guidance
+
+
+def _facts(job: Job, out: Path, record: Record, size: int, figures: dict[str, Any]) -> Facts:
+    base, config = job.base, job.config
+    local = not base.revision
+    name = os.path.relpath(base.folder.resolve(), out.resolve()) if local else base.name
+    return Facts(base.family, name, record.inputs[1]["sha256"], size, job.images.height, job.captions.template,
+                 config.words, config.steps, _guidance(job), local, base.revision, base.variant, base.t5, config.rank,
+                 shared_units(job.images), figures)  # fmt: skip

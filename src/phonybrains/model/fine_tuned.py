@@ -1,0 +1,172 @@
+"""A Stable Diffusion checkpoint fine-tuned on a corpus: a standard LoRA beside what it takes to use it.
+
+pytorch_lora_weights.safetensors   the LoRA, as diffusers' load_lora_weights reads it
+finetune.json                      the base (name, commit, hash), sizes, caption template, SHA-256 of the parts
+conditions.json                    the attributes of the captions, and how often each combination occurred
+README.md, record.json             model card and provenance
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, ModelError
+from ..record import sha256_file
+from .captions import PROMPT, Captions, Described
+from .conditions import Conditions, Value
+from .latent_diffusion import Sampling, image_rng
+from .precision import Precision, has_bf16
+from .stable_diffusion import Base, draw
+
+DESCRIPTION, WEIGHTS, SCHEMA = "finetune.json", "pytorch_lora_weights.safetensors", "conditions.json"
+FORMAT_VERSION = 1
+SAMPLERS = {
+    "sd": {"ddim": "DDIMScheduler", "ddpm": "DDPMScheduler", "euler": "EulerDiscreteScheduler",
+           "heun": "HeunDiscreteScheduler"},
+    "sd3": {"euler": "FlowMatchEulerDiscreteScheduler", "heun": "FlowMatchHeunDiscreteScheduler"},
+}  # fmt: skip
+SAMPLERS["sdxl"] = SAMPLERS["sd"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What finetune.json says. base: a name on the Hub, or a folder, as seen from the model's folder.
+
+    size: side in pixels that the base draws at; image_size: side of the images; units: slope, intercept and unit of
+    their pixels by modality; sha256: of the base's files; parts: of the folder's.
+    """
+
+    family: str
+    base: str
+    sha256: str
+    size: int
+    image_size: int
+    caption: str
+    words: Mapping[str, Mapping[str, str]]
+    steps: int
+    guidance: float
+    local: bool = False
+    revision: str = ""
+    variant: str | None = None
+    t5: bool = True
+    rank: int = 16
+    units: Mapping[str, tuple[float, float, str]] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass
+class FineTuned:
+    """A fine-tuned checkpoint that can be asked for images, as a LatentDiffusion can. Its weights load when it draws.
+
+    Image i depends on (seed, i) alone, up to the rounding of batches of another size.
+    """
+
+    folder: Path
+    facts: Facts
+    conditions: Described
+    device: torch.device
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "cpu") -> FineTuned:
+        """Read and check the folder, the base's weights apart. Raises ModelError naming the part and what to do."""
+        folder = Path(folder)
+        path = folder / DESCRIPTION
+        try:
+            facts = Facts(**json.loads(path.read_text(encoding="utf-8")))
+            if facts.format_version > FORMAT_VERSION:
+                raise ModelError(f"{path}: format version {facts.format_version} is newer than this phonybrains reads "
+                                 f"({FORMAT_VERSION}). Upgrade phonybrains.")  # fmt: skip
+            for part, digest in facts.parts.items():
+                if sha256_file(folder / part) != digest:
+                    raise ModelError(f"{folder / part} is damaged: its SHA-256 is not the one in {DESCRIPTION}. Copy "
+                                     "the folder again from where it was made.")  # fmt: skip
+            schema = Conditions.from_json((folder / SCHEMA).read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{path}: not a fine-tuned model's description, or a part is missing ({error}). Copy the "
+                             "folder again from where it was made.") from None  # fmt: skip
+        captions = Captions(facts.caption, facts.words)
+        return cls(folder, facts, Described(schema.attributes, schema.combinations, captions), torch.device(device))
+
+    @property
+    def size(self) -> int:
+        return self.facts.image_size
+
+    @property
+    def units(self) -> Mapping[str, tuple[float, float, str]]:
+        return {modality: (float(a), float(b), str(unit)) for modality, (a, b, unit) in self.facts.units.items()}
+
+    def ask(self, indices: Sequence[int], where: Mapping[str, Value], seed: int) -> list[dict[str, Value]]:
+        """The attributes and the prompt of the images with these indices: as asked, the rest drawn as in training."""
+        checked = self.conditions.check(where)
+        return [self.conditions.draw(checked, np.random.default_rng([seed, i])) for i in indices]
+
+    def settle(self, sampling: Sampling) -> Sampling:
+        """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
+        steps = sampling.steps or self.facts.steps
+        known = SAMPLERS[self.facts.family]
+        if sampling.sampler and sampling.sampler not in known:
+            raise ConfigError(f"sampler '{sampling.sampler}' is not known to this model. Known: {', '.join(known)}.")
+        precision = sampling.precision
+        if precision not in get_args(Precision):
+            raise ConfigError(f"precision '{precision}' is not known. Known: {', '.join(get_args(Precision))}.")
+        if precision == "auto":
+            precision = "bf16" if self.device.type == "cuda" and has_bf16(self.device) else "fp32"
+        return replace(sampling, steps=steps, precision=precision)
+
+    def paint(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
+              ) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
+        """Yield the images with these indices one by one, (H, W) uint8, drawn in batches of up to batch_size."""
+        sampling = self.settle(sampling)
+        pipeline = self.pipeline(sampling) if indices else None
+        for start in range(0, len(indices), sampling.batch_size):
+            part = slice(start, start + sampling.batch_size)
+            rngs = [image_rng(sampling.seed, i) for i in indices[part]]
+            prompts = [str(row[PROMPT]) for row in wanted[part]]
+            yield from draw(pipeline, rngs, self.facts.size, sampling.steps or self.facts.steps, sampling.guidance,
+                            self.size, prompt=prompts)  # fmt: skip
+
+    def pipeline(self, sampling: Sampling) -> Any:
+        """The base with the LoRA on it, on the device. Raises ModelError if the base is not the one trained on."""
+        dtype = torch.bfloat16 if sampling.precision == "bf16" else torch.float32
+        pipeline = self.base.load(dtype)
+        pipeline.load_lora_weights(self.folder, weight_name=WEIGHTS)
+        if sampling.sampler:
+            import diffusers
+
+            kind = getattr(diffusers, SAMPLERS[self.facts.family][sampling.sampler])
+            pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
+        return pipeline.to(self.device)
+
+    @cached_property
+    def base(self) -> Base:
+        """The checkpoint it was made from, found and compared with what it was."""
+        facts = self.facts
+        name = os.path.normpath(self.folder.resolve() / facts.base) if facts.local else facts.base
+        if facts.local and not Path(name).is_dir():
+            raise ModelError(f"{self.folder}: its base is to be in {name}, and is not. Put it there, or write where it "
+                             f"is, as seen from {self.folder.name}, into \"base\" in {DESCRIPTION}.")  # fmt: skip
+        base = Base.find(name, facts.revision or None, facts.variant, facts.t5)
+        if base.fingerprint() != facts.sha256:
+            raise ModelError(f"{name} is not the base that {self.folder} was made from: its files have another "
+                             "SHA-256. Get that one, or fine-tune again.")  # fmt: skip
+        return base
+
+
+def write_description(folder: Path, facts: Facts, conditions: Conditions) -> None:
+    """Write conditions.json, and finetune.json with the hashes of the parts, beside the weights."""
+    (folder / SCHEMA).write_text(conditions.to_json() + "\n", encoding="utf-8")
+    parts = {name: sha256_file(folder / name) for name in (WEIGHTS, SCHEMA)}
+    text = json.dumps(asdict(replace(facts, parts=parts)), indent=1)
+    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
