@@ -103,7 +103,7 @@ def test_a_generator_that_ignores_what_is_asked(corpus: ImageSet, others: ImageS
 def test_the_autoencoder_is_measured_alone(phantom_corpus: Path, tiny_model: Path):
     """With a model's folder, real images through its autoencoder are one step of the chain: share, null, interval."""
     corpus = ImageSet.open(phantom_corpus)
-    found = bias_audit(corpus.where(split="test"), corpus, EvaluateConfig(bias=BiasConfig(model=tiny_model)))
+    found = bias_audit(corpus.where(split="test"), corpus, EvaluateConfig(model=tiny_model))
     steps = [score for score in found.scores if score.name.endswith("_autoencoder")]
     assert {score.modality for score in steps} == {"MR", "CT"}
     assert all(score.versus == "autoencoder" for score in steps)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.random import default_rng
+from scipy.stats import betabinom
 
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.copies import memorisation_audit
-from phonybrains.evaluation.exceedance import audit_p, calibrate, excess_p
+from phonybrains.evaluation.exceedance import audit_p, calibrate, chances, excess_p
 from phonybrains.evaluation.registration import CopySearch, Matches, refine
 from phonybrains.evaluation.thumbnails import EDGES, local, thumbnails
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
@@ -47,7 +48,7 @@ def test_planted_copies_are_found(search: CopySearch, strangers: Matches, traini
     """At 1 % false positives: all of the simple edits, mirrored and inverted ones too, most of the mixed ones."""
     images, chosen = plant(training, edit, 8)
     found = search.nearest(thumbnails(images))
-    threshold = calibrate(strangers.score, [str(i) for i in range(100)]).threshold
+    threshold = calibrate(strangers.score, each(100)).threshold
     right = (found.score > threshold) & (found.index == chosen)
     assert right.sum() >= {"crop 80 %": 6, "all edits": 7, "all edits of a blend": 2}.get(edit, 8)
     if edit in ("exact", "flip", "inversion"):
@@ -96,51 +97,75 @@ def test_the_search_does_not_depend_on_the_depth(search: CopySearch, training: P
 # --- Calibration and tests -------------------------------------------------------------------------------------------
 
 
+def each(n: int) -> list[str]:
+    """As many people as images."""
+    return [str(i) for i in range(n)]
+
+
 def test_the_excess_by_hand() -> None:
-    """One image is among the a + 1 highest of m + 1 with that share; all n above all m with n!m!/(n + m)!."""
-    assert excess_p(1, 1, 2, 299) == pytest.approx(3 / 300)
-    assert excess_p(3, 3, 0, 97) == pytest.approx(1 / 161_700)  # 100 over 3
-    assert excess_p(0, 95, 2, 299) == 1
+    """If each person has one image, it is exactly that of order statistics: n!m!/(n + m)! for all above all, and
+    simulated ranks."""
     rng = default_rng(0)
+    of_100 = chances(np.arange(97.0), np.arange(97), 96, rng)
+    assert excess_p(3, 3, of_100) == pytest.approx(1 / 161_700, rel=0.25)  # 100 over 3
+    of_300 = chances(np.arange(299.0), np.arange(299), 296, rng)
+    assert excess_p(1, 1, of_300) == of_300.mean() == pytest.approx(3 / 300, rel=0.05)
+    assert excess_p(0, 95, of_300) == 1
+    assert excess_p(2, 95, of_300) == pytest.approx(betabinom.sf(1, 95, 3, 297), abs=0.02)
     scores = rng.random((20_000, 60))
     threshold = np.sort(scores[:, :40], axis=1)[:, -2]  # the second highest of 40
     counts = (scores[:, 40:] > threshold[:, None]).sum(axis=1)
-    assert excess_p(3, 20, 1, 40) == pytest.approx((counts >= 3).mean(), abs=0.01)
+    of_40 = chances(np.arange(40.0), np.arange(40), 38, rng)
+    assert excess_p(3, 20, of_40) == pytest.approx((counts >= 3).mean(), abs=0.015)
 
 
-def test_the_threshold_is_passed_by_one_in_a_hundred() -> None:
-    """Over many calibrations, a new image passes with the stated chance; of few, the threshold is the highest."""
+def test_new_people_pass_the_threshold_no_oftener_than_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices of a person are alike (ten each, most of the variance between people): of new people's images less than
+    1 % pass on average; the plain 99th percentile lets more pass. Of few people, the threshold is the highest score."""
+    monkeypatch.setattr("phonybrains.evaluation.exceedance.DRAWS", 500)
     rng = default_rng(1)
-    scores = rng.random((2000, 299))
-    found = [calibrate(one, ["p"] * 299) for one in scores]
-    assert {(c.above, c.rate) for c in found} == {(2, 3 / 300)}
-    assert np.mean([1 - c.threshold for c in found]) == pytest.approx(0.01, abs=0.001)
-    few = calibrate(scores[0, :20], ["p"] * 20)
-    assert (few.threshold, few.above, few.rate) == (scores[0, :20].max(), 0, 1 / 21)
+    people = np.repeat(np.arange(43), 10)
+    passed = {"calibrated": 0.0, "plain": 0.0}
+    for draw in range(100):
+        scores, new = (rng.normal(size=n)[:, None] + 0.5 * rng.normal(size=(n, 10)) for n in (43, 400))
+        found = calibrate(scores.ravel(), people.astype(str).tolist(), seed=draw)
+        passed["calibrated"] += (new > found.threshold).mean() / 100
+        passed["plain"] += (new > np.quantile(scores, 0.99)).mean() / 100
+    assert passed["calibrated"] < 0.01 < passed["plain"]
+    few = calibrate(np.arange(20.0), each(20))
+    assert (few.threshold, few.above, few.patients) == (19, 0, 20)
+    assert few.rate == pytest.approx(1 / 21, rel=0.1)
     with pytest.raises(ValueError, match="no held-out"):
         calibrate(np.empty(0), [])
 
 
 def test_patients_widen_the_interval_of_the_rate() -> None:
-    """Where all images above the threshold are of one patient, the rate is less certain than with several."""
-    scores, each = np.arange(1000) / 1000, [f"p{i}" for i in range(1000)]
-    one = [f"p{i // 100}" for i in range(1000)]
-    wide, narrow = calibrate(scores, one).interval, calibrate(scores, each).interval
-    assert wide.high > narrow.high > 0.01
-    assert calibrate(scores, one).patients == 10
+    """Where all images above a level are of one patient, the chance is less certain than with several."""
+    scores, rng = np.arange(1000.0), default_rng(0)
+    one, many = (chances(scores, who, 989, rng) for who in (np.arange(1000) // 100, np.arange(1000)))
+    assert np.quantile(one, 0.975) > 2 * np.quantile(many, 0.975) > 0.02
 
 
-def test_the_audit_rejects_at_its_level() -> None:
-    """Over 1000 sets of 95 that copy nothing, less than 5 % fail, with the calibration drawn anew each time."""
-    rng, people = default_rng(2), [str(i) for i in range(240)]
-    failed = [audit_p(rng.random(95), calibrate(rng.random(240), people)) < 0.05 for _ in range(1000)]
-    assert 0.005 < np.mean(failed) < 0.05
+@pytest.mark.parametrize("slices", [1, 8])
+def test_the_audit_rejects_at_its_level(slices: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over 400 sets of 95 that copy nothing, about 5 % fail at most, with the calibration drawn anew each time; also
+    where the slices of a person are alike."""
+    monkeypatch.setattr("phonybrains.evaluation.exceedance.DRAWS", 300)
+    rng, n = default_rng(2), 240 // slices
+    people = np.repeat(np.arange(n), slices).astype(str).tolist()
+
+    def drawn(persons: int, of_each: int) -> np.ndarray:
+        return (rng.normal(size=(persons, 1)) + (slices > 1) * rng.normal(size=(persons, of_each))).ravel()
+
+    failed = [audit_p(drawn(95, 1), calibrate(drawn(n, slices), people)) < 0.05 for _ in range(400)]
+    assert 0.003 < np.mean(failed) < 0.065
 
 
 @pytest.mark.parametrize(("k", "power"), [(3, 0.6), (5, 0.95)])
-def test_few_copies_among_95_are_enough(k: int, power: float) -> None:
+def test_few_copies_among_95_are_enough(k: int, power: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies that lie above all held-out images, as most do: k among 95 fail the audit at least that often."""
-    rng, people = default_rng(3), [str(i) for i in range(240)]
+    monkeypatch.setattr("phonybrains.evaluation.exceedance.DRAWS", 300)
+    rng, people = default_rng(3), each(240)
     sets = (np.concatenate([rng.random(95 - k), np.full(k, 2.0)]) for _ in range(300))
     assert np.mean([audit_p(one, calibrate(rng.random(240), people)) < 0.05 for one in sets]) >= power
 

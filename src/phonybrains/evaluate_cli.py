@@ -20,7 +20,8 @@ def evaluate(
     against: Path,
     out: Path,
     only: Words = None,
-    features: Path | None = None,
+    features: str | None = None,
+    model: Path | None = None,
     config: Path | None = None,
     attributes: Words = None,
     attribute: str | None = None,
@@ -34,7 +35,8 @@ def evaluate(
         against: The image set that their model was trained on, with its splits.
         out: Folder for report.html, report.pdf, scores.json, scores.csv and the figures.
         only: Parts to measure, of quality, memorisation, bias and utility.
-        features: SqueezeNet weights (safetensors) for features besides the handcrafted ones.
+        features: SqueezeNet weights (safetensors), a file or an address, for features besides the handcrafted ones.
+        model: Folder of the model that made them, for what its autoencoder and its loss tell.
         config: TOML file with any of the settings of docs/evaluation.md; the options here win.
         attributes: Columns of metadata.csv to measure by; all that both sets have if not given.
         attribute: Columns that classifiers of the utility part learn, joined by commas.
@@ -46,8 +48,8 @@ def evaluate(
     from .evaluation.stage import evaluate
 
     given: dict[str, Any] = {"utility": {"attribute": attribute} if attribute else None}
-    settings = load_config(EvaluateConfig, config, features=features, attributes=attributes and tuple(attributes),
-                           held_out=held_out, seed=seed, **given)  # fmt: skip
+    settings = load_config(EvaluateConfig, config, features=features, model=model, held_out=held_out, seed=seed,
+                           attributes=attributes and tuple(attributes), **given)  # fmt: skip
     parts = [part for word in only or [] for part in word.split(",") if part]
     evaluate(samples, against, out, settings, only=parts or None)
 

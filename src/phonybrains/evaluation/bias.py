@@ -17,6 +17,7 @@ from .config import EvaluateConfig
 from .noise import compare, measure
 from .real import Compared, modalities_of, part_of, reading_extractor
 from .score import Findings, Null, Progress, Score, silent, unavailable
+from .sets import grouping
 from .worst_group import worst_group_scores
 
 FAIR = Null(0.0, 0.0, 0.0)
@@ -49,8 +50,8 @@ def bias_audit(
             ("group_kid", lambda side=side: worst_group_scores(side)),
             ("adherence", lambda side=side: adherence_scores(side, tables)),
         ]
-        if config.bias.model is not None:
-            model = config.bias.model
+        if config.model is not None:
+            model = config.model
             parts.append(("amplification_autoencoder", lambda side=side, model=model: chain_scores(side, model)))
         for done, (name, run) in enumerate(parts):
             progress(f"{name}, {modality}", done, len(parts))
@@ -72,7 +73,7 @@ def composition_scores(side: Compared) -> Iterator[Score]:
     """For each label: its share as asked for and as found, q/p, and amplification in log odds, against training."""
     if not side.attributes:
         yield unavailable("composition", "the two sets have no attribute in common")
-    for attribute in side.attributes:
+    for attribute in grouping(side.attributes, side.config):
         identity = side.extractor.identity
         try:
             known = side.real.readable(attribute)

@@ -14,6 +14,7 @@ from .composition import LabelShare, found_shares
 from .features import pixels_of
 from .real import Compared, Real
 from .score import Null, Score, unavailable
+from .sets import grouping
 
 if TYPE_CHECKING:
     from ..model.latent_diffusion import LatentDiffusion
@@ -66,7 +67,7 @@ def chain_scores(side: Compared, model: Path) -> Iterator[Score]:
         return
     numbers = sorted(side.rng(43).permutation(len(real.rows))[:MOST].tolist())
     features = side.extractor(reconstructions(network, pixels_of(real.images, numbers), modality)).astype(float)
-    for attribute in side.attributes:
+    for attribute in grouping(side.attributes, side.config):
         where: dict[str, Any] = {"versus": "autoencoder", "extractor": side.extractor.identity}
         try:
             shares = shares_after(real, attribute, numbers, features, side.rng(47))

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..config import Config
+from .weights import Weights
 
 Part = Literal["quality", "memorisation", "bias", "utility"]
 PARTS: tuple[Part, ...] = ("quality", "memorisation", "bias", "utility")
@@ -22,21 +23,23 @@ class QualityConfig(Config):
     permutations: Whole = 500  # of the KID's p-value
     null_draws: Whole = 20  # real-real splits at the same n
     neighbours: Whole = 5  # k of precision, recall, density, coverage
-    inception: Path | None = None  # weights file; shown as unavailable where there is none
-    dinov2: Path | None = None
+    network: bool = False  # a small network trained on the images as one more classifier: half a minute a modality
+    inception: Weights | None = None  # file or address; shown as unavailable where there is none
+    dinov2: Weights | None = None
 
 
 class MemorisationConfig(Config):
     """Search for copies of training images."""
 
+    search: Literal["registration", "features", "both"] = "registration"  # features: SqueezeNet's, which find less
     false_positives: Share = 0.01  # at which the threshold is calibrated on held-out patients
     pairs: Whole = 24  # most suspicious pairs shown to a human
+    member_loss: bool = False  # whether the loss of `model` tells training images from held-out ones
 
 
 class BiasConfig(Config):
     """Composition, noise and worst group."""
 
-    model: Path | None = None  # model folder: its autoencoder alone is the chain's middle
     smallest_group: Whole = 20  # groups with fewer images on either side are not measured
 
 
@@ -53,7 +56,8 @@ class EvaluateConfig(Config):
     """Settings of `evaluate`."""
 
     seed: Annotated[int, Field(ge=0)] = 0
-    features: Path | None = None  # SqueezeNet weights (safetensors)
+    features: Weights | None = None  # SqueezeNet weights (safetensors), a file or an address
+    model: Path | None = None  # model folder: its autoencoder alone is the chain's middle, its loss may tell members
     attributes: tuple[str, ...] | None = None  # columns to measure by; all that both sets have if not given
     held_out: Literal["test", "validation"] | None = None  # real split to compare with: test, else validation
     quality: QualityConfig = QualityConfig()

@@ -1,219 +1,213 @@
 """Memorisation: do synthetic images come nearer to training images than those of patients the model never saw?
 
-By modality: the threshold that 1 % of held-out images exceed, how many synthetic ones do, whether that is more than
-chance gives, and the pairs for a human to judge.
+By modality: the threshold that 1 % of unseen patients' images exceed, how many synthetic ones do, whether that is more
+than chance gives, and the pairs for a human to judge.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
+from ..errors import ModelError
 from ..imageset import ImageSet
-from ..reporting.wording import count_of
-from ..statistics.proportions import clopper_pearson
-from .config import EvaluateConfig, MemorisationConfig
-from .exceedance import Array, Calibration, audit_p, calibrate, excess_p
+from .config import EvaluateConfig
+from .exceedance import Array, Calibration, audit_p, calibrate
+from .extractors import extractors_of
 from .groups import deal, patients
-from .privacy import privacy_scores
-from .registration import CopySearch, Matches
-from .score import Findings, Null, Progress, Score, silent, unavailable
-from .thumbnails import thumbnails_of
+from .privacy import membership_of, privacy_scores
+from .score import Findings, Progress, Score, silent, unavailable
+from .search import ByFeatures, ByRegistration, Found, Search
 
 LEVEL = 0.05
-FEW = 99
-"""With fewer held-out images than this, training patients take turns in being held out, where patients are known."""
-LEAST = 20
-CERTAIN = 0.95
-"""Likeness from which a pair counts as a copy by itself, if no held-out image comes as near."""
-EXTRACTOR = "registration-1"
-MOST, MOST_TURNS = 2000, 200
+LEAST, LEAST_PATIENTS = 20, 5
+"""With fewer held-out images or patients than this an audit decides nothing, unless a copy is beyond doubt."""
+MOST, MOST_TURNS = 2000, 300
 
 
 @dataclass(frozen=True)
-class CopiesResult:
-    """The search in one modality: the synthetic images' matches among `training`, the held-out ones' likeness."""
+class Searched:
+    """One search: what it found for the synthetic images, the likeness of unseen people's, and what chance gives.
 
-    modality: str
-    samples: ImageSet
-    training: ImageSet
-    found: Matches
+    left_out: of the unseen ones, those of training images searched for among other patients' images.
+    """
+
+    extractor: str
+    found: Found
     held_out: Array
     calibration: Calibration
-    same_files: Array
     left_out: int
-    """Of the held-out scores, those of training images searched for among other patients' images."""
+    sure: float
+    """Likeness from which a pair counts as a copy by itself, if no held-out image comes as near."""
 
     @property
     def flagged(self) -> Array:
-        """Which synthetic images a human must look at, (n,)."""
-        return (self.found.score > self.calibration.threshold) | self.same_files
+        return self.found.score > self.calibration.threshold
 
     @property
     def certain(self) -> Array:
-        """Which are copies beyond doubt, (n,)."""
-        return self.same_files | (self.found.score > max(CERTAIN, self.calibration.highest))
+        return self.found.score > max(self.sure, self.calibration.highest)
 
     @property
     def p(self) -> float:
         return audit_p(self.found.score, self.calibration)
+
+
+@dataclass(frozen=True)
+class CopiesResult:
+    """The searches in one modality; what any of them flags is flagged."""
+
+    modality: str
+    samples: ImageSet
+    training: ImageSet
+    searches: tuple[Searched, ...]
+    same_files: Array
+
+    @property
+    def flagged(self) -> Array:
+        """Which synthetic images a human must look at, (n,)."""
+        return np.any([self.same_files, *(one.flagged for one in self.searches)], axis=0)
+
+    @property
+    def certain(self) -> Array:
+        """Which are copies beyond doubt, (n,)."""
+        return np.any([self.same_files, *(one.certain for one in self.searches)], axis=0)
+
+    @property
+    def p(self) -> float:
+        """The least p of the searches, times their number."""
+        return min(1.0, len(self.searches) * min(one.p for one in self.searches))
 
     @property
     def status(self) -> str:
         """failed: more likeness than chance gives, or a copy beyond doubt; undecided: too few held-out images."""
         if self.certain.any() or self.p < LEVEL:
             return "failed"
-        return "undecided" if self.calibration.n < LEAST else "passed"
+        known = self.searches[0].calibration
+        return "undecided" if known.n < LEAST or known.patients < LEAST_PATIENTS else "passed"
 
 
 def memorisation_audit(
-    samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, progress: Progress = silent
+    samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, progress: Progress = silent,
+    folder: Path | None = None,
 ) -> Findings:  # fmt: skip
     """Search every synthetic image for among the training images of its modality; scores, pairs and a verdict.
 
     Training images are those of the corpus' split train, held-out ones those of validation and test whose patients are
-    not in it. Findings: as report/__init__.py describes.
+    not in it. folder: where what was found is kept for the next run. Findings: as report/__init__.py describes.
     """
+    from .suspects import findings_of
+
     scores: list[Score] = []
     results: list[CopiesResult] = []
     for modality in sorted({row.modality for row in samples.rows}, reverse=True):
         made, real = samples.where(modality=modality), corpus.where(modality=modality)
         try:
-            result, privacy = audit_modality(made, real, config.memorisation, config.seed, progress)
+            result, privacy = audit_modality(made, real, config, progress, folder)
         except ValueError as error:
             scores.append(unavailable("copies_flagged", str(error), modality=modality))
             continue
         results.append(result)
-        scores += [*_scores(result), *privacy]
-    arrays = {f"similarity/{r.modality}/{side}": values for r in results
-              for side, values in (("synthetic", r.found.score), ("held_out", r.held_out))}  # fmt: skip
-    pairs = [pair for result in results for pair in pairs_of(result, config.memorisation.pairs)]
-    pairs.sort(key=lambda pair: (not pair["flagged"], -pair["similarity"]))
+        scores += privacy
     whole = len(results) == len({row.modality for row in samples.rows})
-    facts = {"pairs": pairs, "status": _status(results, whole), "sentence": _sentence(results, whole),
-             "audit": {r.modality: _facts(r) for r in results}}  # fmt: skip
-    return Findings(scores, arrays, facts)
+    return findings_of(results, scores, whole, config.memorisation.pairs)
 
 
-def audit_modality(
-    samples: ImageSet, corpus: ImageSet, config: MemorisationConfig, seed: int = 0, progress: Progress = silent
-) -> tuple[CopiesResult, list[Score]]:
-    """The search in one modality, and the scores of privacy. Raises ValueError where it cannot be calibrated."""
+def audit_modality(samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, progress: Progress = silent,
+                   folder: Path | None = None) -> tuple[CopiesResult, list[Score]]:  # fmt: skip
+    """The searches in one modality, and the scores of privacy. Raises ValueError where none can be calibrated."""
     training = corpus.where(split="train")
     if len(training) < 2:
         raise ValueError("the corpus has fewer than two training images of it to look for copies of")
-    people, known = patients(training.rows), {row.patient_id for row in training.rows} - {""}
+    known = {row.patient_id for row in training.rows} - {""}
     others = [i for i, row in enumerate(corpus.rows)
               if row.split in ("validation", "test") and row.patient_id not in known]  # fmt: skip
-    others = sorted(np.random.default_rng([seed, 5]).permutation(others)[:MOST].tolist())
-    search = CopySearch(thumbnails_of(training))
-    made, unseen = thumbnails_of(samples), thumbnails_of(corpus, others)
-    everyone = patients(corpus.rows)
-    held_out, who = _search(search, unseen, progress), [everyone[i] for i in others]
-    absent = np.empty(0)
-    if len(others) < FEW and len(known) >= 2:
-        absent, whose = _in_turns(search.images, people, seed, progress)
-        held_out, who = np.concatenate([held_out, absent]), [*who, *whose]
-    calibration = calibrate(held_out, who, config.false_positives, seed)
+    others = sorted(np.random.default_rng([config.seed, 5]).permutation(others)[:MOST].tolist())
+    modality, searches, scores = samples.rows[0].modality, [], []
+    for search in _searches(training, config, scores, progress, folder):
+        searches.append(_searched(search, samples, corpus, others, training, config, progress))
+        seen = (search.features(training, range(len(training))), search.features(corpus, others),
+                search.features(samples, range(len(samples))))  # fmt: skip
+        scores += privacy_scores(*seen, modality=modality, extractor=search.features_name, seed=config.seed)
+    if not searches:
+        raise ValueError("nothing was searched: search by features needs --features")
+    if config.memorisation.member_loss and config.model:
+        scores += _members(config.model, corpus, training, others, config.seed)
     hashes = {row.sha256 for row in training.rows}
     same = np.array([row.sha256 in hashes for row in samples.rows])
-    found = search.nearest(made, progress=progress)
-    result = CopiesResult(samples.rows[0].modality, samples, training, found, held_out, calibration, same, len(absent))
-    features = [search.features(x).numpy() for x in (search.images, unseen, made)]
-    return result, privacy_scores(*features, modality=result.modality, extractor="structure-1", seed=seed)
+    return CopiesResult(modality, samples, training, tuple(searches), same), scores
 
 
-def _search(search: CopySearch, images: Tensor, progress: Progress) -> Array:
-    return search.nearest(images, progress=progress).score if len(images) else np.empty(0)
+def _searches(training: ImageSet, config: EvaluateConfig, scores: list[Score], progress: Progress,
+              folder: Path | None) -> Iterator[Search]:  # fmt: skip
+    """The searches that are asked for; one whose weights are missing is a score that says so."""
+    wanted = config.memorisation.search
+    if wanted != "features":
+        yield ByRegistration.of(training, folder)
+    if wanted != "registration":
+        networks = extractors_of(config)
+        found = {extractor.name: extractor for extractor in networks.found}.get("squeezenet1_1")
+        if found is None:
+            note, modality = networks.missing["squeezenet1_1"], training.rows[0].modality
+            scores.append(unavailable("copies_flagged", note, extractor="squeezenet1_1", modality=modality))
+        else:
+            yield ByFeatures.of(training, found, folder, progress)
 
 
-def _in_turns(images: Tensor, people: Sequence[str], seed: int, progress: Progress) -> tuple[Array, list[str]]:
+def _searched(search: Search, samples: ImageSet, corpus: ImageSet, others: Sequence[int], training: ImageSet,
+              config: EvaluateConfig, progress: Progress) -> Searched:  # fmt: skip
+    """Calibrate a search with unseen people, and use it."""
+    unseen, who, absent = unseen_scores(search, corpus, others, training, config.seed, progress)
+    calibration = calibrate(unseen, who, config.memorisation.false_positives, config.seed)
+    found = search.found(samples, range(len(samples)), progress)
+    return Searched(search.name, found, unseen, calibration, absent, search.certain)
+
+
+def unseen_scores(search: Search, corpus: ImageSet, others: Sequence[int], training: ImageSet, seed: int = 0,
+                  progress: Progress = silent) -> tuple[Array, list[str], int]:  # fmt: skip
+    """Likeness to training images of people who are not among them, who each shows, and how many of these take turns.
+
+    Held-out images (`others` of the corpus), and training images among those of the other patients, where patients are
+    known: a threshold is as good as the number of people it rests on.
+    """
+    everyone = patients(corpus.rows)
+    scores, who = search.found(corpus, others, progress).score, [everyone[i] for i in others]
+    if len({row.patient_id for row in training.rows} - {""}) < 2:
+        return scores, who, 0
+    absent, whose = _in_turns(search, training, seed, progress)
+    return np.concatenate([scores, absent]), [*who, *whose], len(absent)
+
+
+def _in_turns(search: Search, training: ImageSet, seed: int, progress: Progress) -> tuple[Array, list[str]]:
     """Likeness of training images to those of the other patients, a fifth of the patients at a time; and who they show.
 
-    At most MOST_TURNS random images, as evenly over the patients as can be.
+    At most MOST_TURNS random images of known patients, as evenly over these as can be.
     """
-    rng = np.random.default_rng([seed, 6])
+    rng, people = np.random.default_rng([seed, 6]), patients(training.rows)
     folds, order = deal(people, 5, rng), []
     seen: Counter[str] = Counter()
     numbers: list[int] = rng.permutation(len(people)).tolist()
     for i in numbers:
-        order.append((seen[people[i]], i))
-        seen[people[i]] += 1
+        if training.rows[i].patient_id:
+            order.append((seen[people[i]], i))
+            seen[people[i]] += 1
     chosen = np.array([i for _, i in sorted(order)[:MOST_TURNS]])
     scores, whose = [], []
     for fold in range(folds.max() + 1):
-        own = chosen[folds[chosen] == fold]
-        if len(own):
-            scores.append(_search(CopySearch(images[folds != fold]), images[own], progress))
+        own: list[int] = chosen[folds[chosen] == fold].tolist()
+        if own:
+            scores.append(search.part(np.flatnonzero(folds != fold)).found(training, own, progress).score)
             whose += [people[i] for i in own]
     return np.concatenate(scores), whose
 
 
-def pairs_of(result: CopiesResult, most: int) -> list[dict[str, Any]]:
-    """The most suspicious images with their nearest training images, all that are flagged among them."""
-    found, flagged = result.found, result.flagged
-    order = np.lexsort((-found.score, ~flagged))[: max(most, int(flagged.sum()))]
-    return [{
-        "modality": result.modality, "synthetic": result.samples.rows[i].file_name, "similarity": float(found.score[i]),
-        "correlation": float(found.correlation[i]), "training": result.training.rows[found.index[i]].file_name,
-        "patient": result.training.rows[found.index[i]].patient_id, "threshold": result.calibration.threshold,
-        "flagged": bool(flagged[i]), "same_file": bool(result.same_files[i]),
-    } for i in order.tolist()]  # fmt: skip
-
-
-def _facts(result: CopiesResult) -> dict[str, Any]:
-    calibration = result.calibration
-    return {"n": len(result.samples), "exceedances": int(result.flagged.sum()), "certain": int(result.certain.sum()),
-            "threshold": calibration.threshold, "rate": calibration.rate, "p": result.p, "status": result.status,
-            "held_out": calibration.n, "held_out_patients": calibration.patients, "left_out": result.left_out,
-            "training": len(result.training)}  # fmt: skip
-
-
-def _scores(result: CopiesResult) -> list[Score]:
-    calibration, n = result.calibration, len(result.samples)
-    where: dict[str, Any] = {"modality": result.modality, "versus": "train"}
-    flagged = clopper_pearson(int(result.flagged.sum()), n)
-    beyond = int((result.found.score > calibration.highest).sum())
-    share = clopper_pearson(beyond, n)
-    chance = Null(calibration.rate, calibration.interval.low, calibration.interval.high, calibration.n)
-    note = f"threshold {calibration.threshold:.3f} from {count_of(calibration.n, 'held-out image')}" + (
-        f", {result.left_out} of them training images among other patients' images" if result.left_out else ""
-    )
-    low, middle, high = np.quantile(result.held_out, [0.025, 0.5, 0.975]).tolist()
-    return [
-        Score("copies_flagged", flagged.value, flagged.low, flagged.high, n, chance, result.p, extractor=EXTRACTOR,
-              note=note, **where),
-        Score("copies_beyond_held_out", share.value, share.low, share.high, n,
-              p=excess_p(beyond, n, 0, calibration.n), extractor=EXTRACTOR, **where),
-        Score("likeness_to_training", float(np.median(result.found.score)), n=n, extractor=EXTRACTOR,
-              null=Null(middle, low, high, calibration.n), note="median; null: single held-out images", **where),
-    ]  # fmt: skip
-
-
-def _status(results: Sequence[CopiesResult], whole: bool) -> str:
-    each = {result.status for result in results}
-    if "failed" in each:
-        return "failed"
-    return "passed" if whole and each == {"passed"} else "undecided"
-
-
-def _sentence(results: Sequence[CopiesResult], whole: bool) -> str:
-    """What was found, in plain words, for the verdict."""
-    said = []
-    for result in results:
-        n, flagged, certain = len(result.samples), int(result.flagged.sum()), int(result.certain.sum())
-        most = clopper_pearson(flagged, n).high
-        text = (f"{result.modality}: {flagged} of {n} are nearer to a training image than "
-                f"{1 - result.calibration.rate:.1%} of unseen patients' images are (chance gives "
-                f"{n * result.calibration.rate:.1f}; p = {result.p:.2g})")  # fmt: skip
-        text += f"; {count_of(certain, 'copy', 'copies')} beyond doubt" if certain else ""
-        text += "" if flagged else f"; 0 of {n} still allows {most:.1%}"
-        said.append(text)
-    ends = {"failed": "The audit failed: look at the pairs.", "undecided": "Too few held-out images to decide.",
-            "passed": "The audit passed; flagged pairs are for a person to judge."}  # fmt: skip
-    return f"{'; '.join(said)}. {ends[_status(results, whole)]}" if said else "No modality could be searched."
+def _members(model: Path, corpus: ImageSet, training: ImageSet, others: Sequence[int], seed: int) -> list[Score]:
+    """Whether the model's loss tells training images from held-out ones; what cannot be measured says why."""
+    try:
+        return membership_of(model, training, corpus, others, seed)
+    except (ValueError, ModelError) as error:
+        return [unavailable("member_loss_auc", str(error), modality=training.rows[0].modality)]

@@ -1,28 +1,31 @@
-"""How many images may look like copies by chance: a threshold from held-out images, and exact tests of the excess."""
+"""How many images may look like copies by chance: a threshold from people the model never saw, and tests of the excess.
+
+Slices of one person are alike, so that people are what is drawn again, never images.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import betabinom
+from scipy.stats import binom
 
 from ..statistics.estimate import Interval
-from ..statistics.proportions import clopper_pearson
 
 Array = NDArray[Any]
+DRAWS = 2000
+SURE = 0.95
+"""The threshold lies above the wanted quantile with this confidence, so that new people pass it no oftener."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What chance gives: `above` of the n held-out images are likelier copies than the threshold.
+    """What chance gives: `above` of the n scores of unseen images, of so many patients, lie above the threshold.
 
-    rate: the chance that a further image of the kind is above it, (above + 1) / (n + 1). interval: of that rate, over
-    resamples of whole patients where there are several, exact else.
+    rates: draws of the chance that an image of a further patient lies above it.
     """
 
     threshold: float
@@ -30,49 +33,57 @@ class Calibration:
     above: int
     n: int
     patients: int
-    interval: Interval
+    rates: Array
+    rates_beyond: Array
+    """The same of the highest score."""
 
     @property
     def rate(self) -> float:
-        return (self.above + 1) / (self.n + 1)
+        """The mean chance that an image of a further patient lies above the threshold."""
+        return float(self.rates.mean())
+
+    @property
+    def interval(self) -> Interval:
+        low, high = np.quantile(self.rates, [0.025, 0.975])
+        return Interval(float(low), float(high))
 
 
 def calibrate(scores: Array, people: Sequence[str], rate: float = 0.01, seed: int = 0) -> Calibration:
-    """The lowest held-out score that at most a share `rate` of the held-out scores exceed.
+    """The threshold that at most a share `rate` of unseen images exceeds, with confidence SURE over patients.
 
-    A further image exceeds it with the chance (above + 1) / (n + 1), if it is of the same kind; of fewer than 1/rate
-    scores it is the highest one. Raises ValueError where there are none. [conformal: Vovk 2005, sec. 2.2]
+    Patients are drawn again DRAWS times; in a share SURE of the draws the threshold lies at or above the score that a
+    share `rate` of the images exceeds.  Raises ValueError where there are no scores.  [cluster bootstrap: Davison &
+    Hinkley 1997, sec. 3.8]
     """
     if not len(scores):
         raise ValueError("there are no held-out images to calibrate with")
-    falling = np.sort(scores)[::-1]
-    above = math.floor(rate * len(scores) + 1e-9)
-    threshold = float(falling[above])
-    found = int((scores > threshold).sum())
-    return Calibration(threshold, float(falling[0]), found, len(scores), len(set(people)),
-                       _interval(scores > threshold, people, seed))  # fmt: skip
+    names, who = np.unique(np.asarray(people, dtype=str), return_inverse=True)
+    order, rng = np.argsort(-scores, kind="stable"), np.random.default_rng([seed, 11])
+    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), DRAWS)
+    passed = np.cumsum(times[:, who[order]], axis=1)
+    found = scores[order[(passed <= rate * passed[:, -1:] + 1e-9).sum(axis=1)]]
+    threshold, highest = float(np.quantile(found, SURE, method="inverted_cdf")), float(scores.max())
+    return Calibration(threshold, highest, int((scores > threshold).sum()), len(scores), len(names),
+                       chances(scores, who, threshold, rng), chances(scores, who, highest, rng))  # fmt: skip
 
 
-def _interval(above: Array, people: Sequence[str], seed: int, draws: int = 1000) -> Interval:
-    exact = clopper_pearson(int(above.sum()), len(above))
-    names, number = np.unique(np.array(people, dtype=str), return_inverse=True)
-    if len(names) < 5 or len(names) == len(above) or not above.any():
-        return Interval(exact.low, exact.high)
-    sizes, hits = np.bincount(number), np.bincount(number, weights=above)
-    chosen = np.random.default_rng([seed, 11]).integers(len(names), size=(draws, len(names)))
-    low, high = np.quantile(hits[chosen].sum(axis=1) / sizes[chosen].sum(axis=1), [0.025, 0.975])
-    return Interval(min(float(low), exact.low), max(float(high), exact.high))
+def chances(scores: Array, who: Array, level: float, rng: np.random.Generator) -> Array:
+    """Draws of the chance that an image of a further patient lies above a level, (DRAWS,).
 
-
-def excess_p(count: int, n: int, above: int, calibrated: int) -> float:
-    """P(at least `count` of n new images above the threshold), if new and held-out images are of one kind.
-
-    The threshold is the (above + 1)-th highest of the `calibrated` held-out scores, so that the count is
-    beta-binomial: exact, the calibration's own uncertainty with it.
+    Weights of Dirichlet's distribution for the patients (numbered by `who`), and for one more, of average size, in
+    whom as many images lie above as in the worst of them. If each patient has one image this is exactly the Beta
+    distribution of order statistics.  [Bayesian bootstrap: Rubin 1981; conformal: Vovk 2005, sec. 2.2]
     """
-    if count <= 0:
-        return 1.0
-    return float(betabinom.sf(count - 1, n, above + 1, calibrated - above))
+    sizes = np.bincount(who).astype(float)
+    above, near = (np.bincount(who, weights=over) for over in (scores > level, scores >= level))
+    size, worst = sizes.mean(), (near / sizes).max()
+    weights = rng.standard_exponential((DRAWS, len(sizes) + 1))
+    return weights @ np.append(above, worst * size) / (weights @ np.append(sizes, size))
+
+
+def excess_p(count: int, n: int, rates: Array) -> float:
+    """P(at least `count` of n new images above a level), if they are of further patients: binomial at each chance."""
+    return 1.0 if count <= 0 else float(binom.sf(count - 1, n, rates).mean())
 
 
 def audit_p(scores: Array, calibration: Calibration) -> float:
@@ -81,6 +92,6 @@ def audit_p(scores: Array, calibration: Calibration) -> float:
     The second count finds three copies among 95, which the first hardly does; the factor pays for looking twice.
     """
     flagged, beyond = ((scores > level).sum() for level in (calibration.threshold, calibration.highest))
-    one = excess_p(int(flagged), len(scores), calibration.above, calibration.n)
-    two = excess_p(int(beyond), len(scores), 0, calibration.n)
+    one = excess_p(int(flagged), len(scores), calibration.rates)
+    two = excess_p(int(beyond), len(scores), calibration.rates_beyond)
     return min(1.0, 2 * min(one, two))

@@ -19,6 +19,7 @@ from ..errors import ModelError
 from ..record import sha256_file
 from .config import EvaluateConfig
 from .handcrafted import NAMES, handcrafted
+from .weights import weights_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -188,8 +189,8 @@ class Extractors:
 
 
 def extractors_of(config: EvaluateConfig, device: str = "cpu") -> Extractors:
-    """Handcrafted features, and each network whose weights are at hand; the others are named with the reason."""
-    wanted: dict[str, tuple[Callable[[Path, str], Extractor], Path | None, str]] = {
+    """Handcrafted features, and each network whose weights are at hand or come; the others with the reason."""
+    wanted: dict[str, tuple[Callable[[Path, str], Extractor], Path | str | None, str]] = {
         "squeezenet1_1": (SqueezeNetFeatures, config.features, "--features"),
         "inception-v3-compat": (InceptionFeatures, config.quality.inception, "quality.inception"),
         "dinov2": (Dinov2Features, config.quality.dinov2, "quality.dinov2"),
@@ -198,10 +199,10 @@ def extractors_of(config: EvaluateConfig, device: str = "cpu") -> Extractors:
     missing: dict[str, str] = {}
     for name, (make, weights, setting) in wanted.items():
         if weights is None:
-            missing[name] = f"no weights: name their file with {setting}"
+            missing[name] = f"no weights: name their file or address with {setting}"
             continue
         try:
-            found.append(make(weights, device))
+            found.append(make(weights_file(weights), device))
         except ModelError as error:
             missing[name] = str(error)
     return Extractors(found, missing)

@@ -20,5 +20,5 @@ def runners_of(folder: Path) -> Mapping[Part, Runner]:
     from .quality import quality
     from .utility import utility_audit
 
-    return {"quality": partial(quality, folder=folder), "memorisation": memorisation_audit,
+    return {"quality": partial(quality, folder=folder), "memorisation": partial(memorisation_audit, folder=folder),
             "bias": partial(bias_audit, folder=folder), "utility": partial(utility_audit, folder=folder)}  # fmt: skip

@@ -6,6 +6,8 @@ All functions take features (n, d) as arrays. [AuthPct: Alaa 2022, sec. 3.3; C_T
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from .score import Null, Score, unavailable
 
 Array = NDArray[Any]
 DRAWS = 20
-FEWEST = 10
+FEWEST, MEMBERS = 10, 200
 
 
 def nearest_distance(x: Array, stock: Array, *, itself: bool = False) -> tuple[Array, Array]:
@@ -102,7 +104,8 @@ def privacy_scores(
 def membership_scores(members: Array, others: Array, modality: str = "") -> list[Score]:
     """How well a model's loss tells training images (n,) from held-out ones (m,): AUC, and true positives at 1 % false.
 
-    Members have the lower loss. 0.5 and 1 % are chance. [Carlini 2022 for the second figure]
+    Members have the lower loss. 0.5 and 1 % are chance, if both sides are alike but for that.  [Carlini 2022 for the
+    second figure]
     """
     losses, truth = -np.concatenate([members, others]), np.arange(len(members) + len(others)) < len(members)
     n = min(len(members), len(others))
@@ -116,6 +119,19 @@ def membership_scores(members: Array, others: Array, modality: str = "") -> list
     ]
 
 
+def membership_of(model: Path, training: ImageSet, corpus: ImageSet, others: Sequence[int], seed: int) -> list[Score]:
+    """`membership_scores` of at most MEMBERS random images a side: training ones, and those of the corpus numbered so.
+
+    Raises ValueError with fewer than FEWEST of a side, or images of another size; ModelError for what is no model.
+    """
+    rng = np.random.default_rng([seed, 13])
+    sides = [replace(images, rows=tuple(images.rows[i] for i in sorted(rng.permutation(numbers)[:MEMBERS].tolist())))
+             for images, numbers in ((training, range(len(training))), (corpus, others))]  # fmt: skip
+    if min(map(len, sides)) < FEWEST:
+        raise ValueError(f"only {min(map(len, sides))} training or held-out images: no loss to compare")
+    return membership_scores(*(member_losses(model, images) for images in sides), modality=training.rows[0].modality)
+
+
 def member_losses(model_folder: Path, images: ImageSet, repeats: int = 4) -> Array:
     """The denoising loss of a model for each image of a set, (n,), over times and noises that are always the same."""
     import torch
@@ -125,6 +141,9 @@ def member_losses(model_folder: Path, images: ImageSet, repeats: int = 4) -> Arr
     from ..model.latent_diffusion import LatentDiffusion
 
     model = LatentDiffusion.load(model_folder, "cpu")
+    if (model.size, model.size) != (images.height, images.width):
+        raise ValueError(f"{model_folder} makes images of {model.size} pixels a side, the corpus has "
+                         f"{images.width}×{images.height}")  # fmt: skip
     process, objective, losses, start = model.chain.process, model.chain.objective, np.zeros(len(images)), 0
     names = [attribute.name for attribute in model.conditions.attributes]
     with torch.inference_mode():

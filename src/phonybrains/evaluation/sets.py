@@ -15,6 +15,9 @@ from .config import EvaluateConfig
 FEW = 20
 NOT_ATTRIBUTES = ("generator", "seed", "index", "steps", "guidance", "source_index")
 """Columns that say how an image was made or found, not what it shows."""
+PLACES = ("slice", "lesion_x", "lesion_y", "lesion_width", "lesion_height")
+"""Columns that say where a slice or a lesion lies. What was asked is compared with what is found; thirds of a place are
+no groups, though, and their shares say nothing of fairness."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,11 @@ def shared_attributes(samples: ImageSet, corpus: ImageSet, wanted: Sequence[str]
     if wanted is not None:
         return [name for name in wanted if name in shared]
     return [name for name in sorted(shared) if name not in (*FIXED_COLUMNS, *NOT_ATTRIBUTES)]
+
+
+def grouping(attributes: Sequence[str], config: EvaluateConfig) -> list[str]:
+    """The attributes whose labels are counted: none of PLACES, unless the settings name it."""
+    return [name for name in attributes if name not in PLACES or name in (config.attributes or ())]
 
 
 def _only(images: ImageSet, modalities: set[str]) -> ImageSet:

@@ -33,13 +33,16 @@ def evaluate(
     """Measure synthetic images against the corpus their model learnt from: good, new, fair, useful?
 
     Reads   samples (an image set); corpus (an image set with splits: train is what the model learnt from)
-    Writes  out/{report.html, report.pdf, scores.json, scores.csv, audit.json, figures/, findings/, record.json}
+    Writes  out/{report.html, report.pdf, scores.json, scores.csv, audit.json, pairs.csv, figures/, findings/,
+            record.json}
     Raises  ImageSetError if a set is damaged or the two have no modality in common; ConfigError for settings that
             cannot be; OutputError if `out` is something else. What a part cannot measure is a score without a value,
             with the reason; the other parts go on. The same command takes up a stopped one after its last whole part.
     """
     samples, corpus, out, config = Path(samples), Path(corpus), Path(out), config or EvaluateConfig()
     parts = _chosen(only)
+    if config.memorisation.member_loss and not config.model:
+        raise ConfigError("memorisation.member_loss asks for the loss of a model: name its folder with --model.")
     sides = open_sides(samples, corpus, config)
     record = _record(samples, corpus, config, parts)
     if not is_published(out, record):
@@ -129,7 +132,7 @@ def _write(draft: Path, sides: Sides, config: EvaluateConfig, found: Mapping[Par
     """Write report, scores and tables into the draft, and the verdict into the record."""
     from ..reporting.pages import write_pages
     from .report.build import build_report, title_of
-    from .report.tables import scores_of, write_scores
+    from .report.tables import scores_of, write_pairs, write_scores
     from .report.verdict import status_of, verdict_text
 
     verdict = verdict_text(sides, found)
@@ -141,6 +144,7 @@ def _write(draft: Path, sides: Sides, config: EvaluateConfig, found: Mapping[Par
                "held_out": sides.held_out, "scores": scores_of(found)}  # fmt: skip
     write_json(draft / SCORES_NAME, content)
     if "memorisation" in found and found["memorisation"].facts.get("audit"):
+        write_pairs(draft / "pairs.csv", found["memorisation"].facts["pairs"])
         write_audit(draft, sides.samples.folder, sides.corpus.folder, found["memorisation"].facts, record.identity)
     record.results.update(verdict=verdict, status=status_of(found), images=len(sides.samples))
 

@@ -15,6 +15,7 @@ from .neighbours import neighbourhoods
 from .nulls import null_of
 from .real import Compared
 from .score import Null, Score, unavailable
+from .sets import grouping
 
 Array = NDArray[Any]
 DRAWS = 20
@@ -78,7 +79,7 @@ def worst_group_scores(side: Compared) -> Iterator[Score]:
     taught = [i for i, row in enumerate(side.real.rows) if row.split == "train"]
     reference = side.real.features[taught or slice(None)]
     made, real = standardise(side.features, reference), standardise(side.real.features, reference)
-    for attribute in side.attributes:
+    for attribute in grouping(side.attributes, side.config):
         try:
             scale = side.real.readable(attribute).scale
         except ValueError:

@@ -31,6 +31,7 @@ def methods(sides: Sides, config: EvaluateConfig) -> list[Block]:
                   "beside its null: what real images score against other real images at the same n, a patient never "
                   "being on both sides. A score is called as real where its whole interval lies in the range of 95 "
                   "of 100 such draws, apart where the score itself lies beyond it, and unclear else: too few images. "
+                  "Columns that say where a slice or a lesion lies make no groups; asked and found are compared. "
                   "Where a measure's weights are missing it is listed as not available; nothing is put in its place."),
         Table(("Setting", "value"), tuple(_settings(config.model_dump(mode="json"))), "Every setting of this run.",
               (1.5, 3), (0, 1)),

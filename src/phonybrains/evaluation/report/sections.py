@@ -111,18 +111,19 @@ def memorisation(findings: Findings, looks: Mapping[str, Looks]) -> list[Block]:
                   for modality, one in _by_modality(findings, "similarity").items()}  # fmt: skip
     pairs: list[Mapping[str, Any]] = list(findings.facts.get("pairs") or [])
     if any(similarity.values()):
-        thresholds = {str(pair["modality"]): float(pair["threshold"]) for pair in pairs if pair.get("threshold")}
+        thresholds = {str(pair.get("panel", pair["modality"])): float(pair["threshold"]) for pair in pairs
+                      if pair.get("threshold")}  # fmt: skip
         caption = ("Likeness of each image to its nearest training image, after registration. Real patients that the "
                    "model never saw show what chance gives; copies lie to the right of the threshold, which 1 % of "
                    "them pass.")  # fmt: skip
         blocks.append(plots.plot_similarity({k: v for k, v in similarity.items() if v}, thresholds, caption))
-    blocks += _pairs(pairs, looks)
+    blocks += _pairs(pairs, looks, int(findings.facts.get("pairs_shown", PAIRS)))
     return [*blocks, *score_tables(findings)]
 
 
-def _pairs(pairs: Sequence[Mapping[str, Any]], looks: Mapping[str, Looks]) -> list[Block]:
+def _pairs(pairs: Sequence[Mapping[str, Any]], looks: Mapping[str, Looks], most: int) -> list[Block]:
     shown: list[Any] = []
-    for pair in pairs[:PAIRS]:
+    for pair in pairs[:most]:
         if pair["modality"] in looks:
             look, mark = looks[pair["modality"]], " FLAGGED" if pair.get("flagged") else ""
             who = f", patient {pair['patient']}" if pair.get("patient") else ""
@@ -130,8 +131,10 @@ def _pairs(pairs: Sequence[Mapping[str, Any]], looks: Mapping[str, Looks]) -> li
                        f"synthetic {short(pair['synthetic'])}: likeness {pair['similarity']:.3f}{mark}"),
                       (look.of("real", pair["training"]), f"training {short(pair['training'])}{who}")]  # fmt: skip
     flagged = sum(bool(pair.get("flagged")) for pair in pairs)
+    undrawn = sum(bool(pair.get("flagged")) for pair in pairs[most:])
     caption = (f"The most suspicious synthetic images, each left of its nearest training image; {flagged} of them "
                "flagged. A person has to look: the same head, the same lesion, the same slice?")  # fmt: skip
+    caption += f" {count_of(undrawn, 'flagged pair')} not drawn: all are in pairs.csv." if undrawn else ""
     blocks: list[Block] = [*gallery("pairs", shown, caption, 6)]
     if blocks:
         blocks.insert(0, Heading("Nearest training images", 3))

@@ -15,6 +15,9 @@ from .names import images_of, judged, label_of, made_with, meaning_of, null_word
 
 COLUMNS = ("part", "name", "modality", "group", "value", "low", "high", "n", "null_value", "null_low", "null_high",
            "null_draws", "judged", "p", "versus", "extractor", "note")  # fmt: skip
+PAIR_COLUMNS = ("modality", "synthetic", "training", "patient", "similarity", "threshold", "flagged", "same_file",
+                "correlation", "panel", "judgement")  # fmt: skip
+"""`judgement` is empty: for the person who looks."""
 MOST_ROWS, MOST_MISSING = 40, 15
 BESIDE = ("Beside each score, what real images score against real ones at the same n: median and the range of 95 of "
           "100 draws.")  # fmt: skip
@@ -34,6 +37,11 @@ def write_scores(path: Path, found: Mapping[Part, Findings]) -> None:
             null = entry.pop("null") or {}
             rows.append(entry | {f"null_{name}": null.get(name) for name in ("value", "low", "high", "draws")})
     write_table(path, rows, COLUMNS)
+
+
+def write_pairs(path: Path, pairs: Sequence[Mapping[str, Any]]) -> None:
+    """Write pairs.csv: every flagged image and the most suspicious of the others, with its nearest training image."""
+    write_table(path, [{"judgement": "", **pair} for pair in pairs], PAIR_COLUMNS)
 
 
 def score_tables(findings: Findings, leave_out: Sequence[str] = ()) -> list[Block]:

@@ -1,0 +1,100 @@
+"""What is said of a search for copies: scores, the suspicious pairs, the facts of the audit, and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..reporting.wording import count_of
+from ..statistics.proportions import clopper_pearson
+from .copies import CopiesResult, Searched
+from .exceedance import excess_p
+from .score import Findings, Null, Score
+
+
+def findings_of(results: Sequence[CopiesResult], scores: Sequence[Score], whole: bool, most: int) -> Findings:
+    """The findings of an audit; `whole`: every modality could be searched; most: suspicious pairs to be shown."""
+    arrays = {f"similarity/{_panel(result, one)}/{side}": values for result in results for one in result.searches
+              for side, values in (("synthetic", one.found.score), ("held_out", one.held_out))}  # fmt: skip
+    pairs = [pair for result in results for one in result.searches for pair in _pairs(result, one, most)]
+    pairs.sort(key=lambda pair: (not pair["flagged"], -pair["excess"]))
+    own = [score for result in results for one in result.searches for score in _scores(result, one)]
+    facts = {"pairs": pairs, "pairs_shown": most, "status": _status(results, whole),
+             "sentence": _sentence(results, whole),
+             "audit": {result.modality: _facts(result) for result in results}}  # fmt: skip
+    return Findings([*own, *scores], arrays, facts)
+
+
+def _pairs(result: CopiesResult, one: Searched, most: int) -> list[dict[str, Any]]:
+    """The most suspicious images with their nearest training images, all that this search flags among them."""
+    found, flagged, threshold = one.found, one.flagged | result.same_files, one.calibration.threshold
+    order = np.lexsort((-found.score, ~flagged))[: max(most, int(flagged.sum()))]
+    return [{
+        "modality": result.modality, "synthetic": result.samples.rows[i].file_name, "similarity": float(found.score[i]),
+        "correlation": float(found.correlation[i]), "training": result.training.rows[found.index[i]].file_name,
+        "patient": result.training.rows[found.index[i]].patient_id, "threshold": threshold,
+        "flagged": bool(flagged[i]), "same_file": bool(result.same_files[i]), "panel": _panel(result, one),
+        "excess": (float(found.score[i]) - threshold) / max(1 - threshold, 1e-9),
+    } for i in order.tolist()]  # fmt: skip
+
+
+def _panel(result: CopiesResult, one: Searched) -> str:
+    """What a search is called in figures: its modality, and its features where it is not the first."""
+    return result.modality + ("" if one is result.searches[0] else f", {one.extractor.partition(' ')[0]}")
+
+
+def _facts(result: CopiesResult) -> dict[str, Any]:
+    first = result.searches[0]
+    calibration = first.calibration
+    return {"n": len(result.samples), "exceedances": int(result.flagged.sum()), "certain": int(result.certain.sum()),
+            "threshold": calibration.threshold, "rate": calibration.rate, "p": result.p, "status": result.status,
+            "held_out": calibration.n, "held_out_patients": calibration.patients, "left_out": first.left_out,
+            "training": len(result.training), "searches": [one.extractor for one in result.searches]}  # fmt: skip
+
+
+def _scores(result: CopiesResult, one: Searched) -> list[Score]:
+    calibration, n = one.calibration, len(result.samples)
+    where: dict[str, Any] = {"modality": result.modality, "versus": "train", "extractor": one.extractor}
+    flagged = clopper_pearson(int(one.flagged.sum()), n)
+    beyond = int((one.found.score > calibration.highest).sum())
+    share, limits = clopper_pearson(beyond, n), calibration.interval
+    note = (f"threshold {calibration.threshold:.3f} from {count_of(calibration.n, 'unseen image')} of "
+            f"{count_of(calibration.patients, 'patient')}")  # fmt: skip
+    note += f", {one.left_out} of them training images among other patients' images" if one.left_out else ""
+    low, middle, high = np.quantile(one.held_out, [0.025, 0.5, 0.975]).tolist()
+    return [
+        Score("copies_flagged", flagged.value, flagged.low, flagged.high, n,
+              Null(calibration.rate, limits.low, limits.high, calibration.n), one.p, note=note, **where),
+        Score("copies_beyond_held_out", share.value, share.low, share.high, n,
+              p=excess_p(beyond, n, calibration.rates_beyond), **where),
+        Score("likeness_to_training", float(np.median(one.found.score)), n=n,
+              null=Null(middle, low, high, calibration.n), note="median; null: single unseen images", **where),
+    ]  # fmt: skip
+
+
+def _status(results: Sequence[CopiesResult], whole: bool) -> str:
+    each = {result.status for result in results}
+    if "failed" in each:
+        return "failed"
+    return "passed" if whole and each == {"passed"} else "undecided"
+
+
+def _sentence(results: Sequence[CopiesResult], whole: bool) -> str:
+    """What was found, in plain words, for the verdict."""
+    said = []
+    for result in results:
+        n, flagged, certain = len(result.samples), int(result.flagged.sum()), int(result.certain.sum())
+        most = clopper_pearson(flagged, n).high
+        chance = sum(one.calibration.rate for one in result.searches)
+        text = (f"{result.modality}: {flagged} of {n} are nearer to a training image than "
+                f"{1 - result.searches[0].calibration.rate:.1%} of unseen patients' images are (chance gives "
+                f"{n * chance:.1f}; p = {result.p:.2g})")  # fmt: skip
+        text += f"; {count_of(certain, 'copy', 'copies')} beyond doubt" if certain else ""
+        text += "" if flagged else f"; 0 of {n} still allows {most:.1%}"
+        said.append(text)
+    ends = {"failed": "The audit failed: look at the pairs.",
+            "undecided": "Too few unseen images or patients to decide.",
+            "passed": "The audit passed; flagged pairs are for a person to judge."}  # fmt: skip
+    return f"{'; '.join(said)}. {ends[_status(results, whole)]}" if said else "No modality could be searched."
