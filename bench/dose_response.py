@@ -103,7 +103,10 @@ def main() -> None:
         result: dict[str, Any] = simulate(given.simulate, (0.7, 1.0, 1.5), given.doses, given.n)
     else:
         found = doses_of(given.out, given.doses, given.n, given.preset, given.loops)
-        result = asdict(dose_response(found, np.random.default_rng(0)))
+        try:
+            result = asdict(dose_response(found, np.random.default_rng(0)))
+        except ValueError as error:  # the counts are worth keeping
+            result = {"no slope": str(error), "shares": [[dose.training, float(dose.votes.mean())] for dose in found]}
     text = json.dumps(result, indent=1)
     (given.out / "dose-response.json").write_text(text + "\n", encoding="utf-8")
     print(text)

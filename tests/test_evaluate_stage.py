@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +16,11 @@ import pytest
 
 from evaluation_files import make_sides
 from phonybrains import cli
+from phonybrains.config import load_config
 from phonybrains.errors import ConfigError, ImageSetError, OutputError
 from phonybrains.evaluation.config import PARTS, EvaluateConfig, Part
 from phonybrains.evaluation.score import Findings, Null, Score, unavailable
-from phonybrains.evaluation.sets import Sides, open_sides, shared_attributes
+from phonybrains.evaluation.sets import Sides, grouping, open_sides, shared_attributes
 from phonybrains.evaluation.stage import NOT_MEASURED, Runner, evaluate, run_parts
 from phonybrains.imageset import ImageSet, Row, read_metadata, write_metadata
 from phonybrains.phantom import make_phantoms
@@ -59,6 +63,13 @@ def changed(folder: Path, out: Path, change: Callable[[Row], Row | None]) -> Pat
     rows: Sequence[Row | None] = [change(row) for row in read_metadata(out / "metadata.csv")]
     write_metadata(out, [row for row in rows if row is not None])
     return out
+
+
+def test_places_make_no_groups():
+    """Where a slice or a lesion lies is no group of images, unless the settings name it."""
+    names = ["lesion_x", "plane", "sex", "slice"]
+    assert grouping(names, CONFIG) == ["plane", "sex"]
+    assert grouping(names, EvaluateConfig(attributes=("slice", "sex"))) == ["plane", "sex", "slice"]
 
 
 def test_scores_and_findings_come_back_as_they_were(tmp_path: Path):
@@ -216,3 +227,30 @@ def test_stolen_images_fail_the_audit_wherever_one_looks(folders: tuple[Path, Pa
     assert "COPIES OF TRAINING IMAGES WERE FOUND" in page
     assert "3 images of the 27 synthetic ones are in the corpus too" in page
     assert all(f"synthetic stolen-{i}: likeness 1.000 FLAGGED" in page for i in range(3))
+
+
+def test_a_killed_evaluation_goes_on_and_ends_as_if_nothing_had_been(tmp_path: Path):
+    """Killed outright while it reads features, the same command finishes: no kept file of features changes, and scores
+    are those of a run that nobody stopped."""
+    made = make_phantoms(2600, tmp_path / "samples", seed=2, size=32, modalities=("CT",))
+    real = make_phantoms(200, tmp_path / "corpus", seed=1, size=32, modalities=("CT",), synthetic=False)
+    settings = tmp_path / "settings.toml"
+    settings.write_text("attributes = []\n[quality]\nnull_draws = 4\npermutations = 20\n")
+    command = [sys.executable, "-m", "phonybrains", "evaluate", str(made), "--against", str(real), "--only", "quality",
+               "--config", str(settings), "--out", str(tmp_path / "out")]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not list(tmp_path.glob(".out.*/features/*.npy")):
+            time.sleep(0.01)
+        process.kill()
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob(".out.*/features/*.npy")}
+    assert 1 <= len(kept) < 4
+    seen: dict[Path, int] = {}
+    config = load_config(EvaluateConfig, settings)
+    whole = evaluate(made, real, tmp_path / "whole", config, only=["quality"], show=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("phonybrains.evaluation.stage.shutil.rmtree", lambda folder, **_: seen.update(
+            {path: path.stat().st_mtime_ns for path in folder.glob("*.npy")}))  # fmt: skip
+        out = evaluate(made, real, tmp_path / "out", config, only=["quality"], show=False)
+    assert {path: seen[path] for path in kept} == kept
+    assert len(seen) == 4
+    assert (out / "scores.csv").read_bytes() == (whole / "scores.csv").read_bytes()

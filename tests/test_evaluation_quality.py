@@ -19,9 +19,11 @@ from phonybrains.evaluation.diversity import ms_ssim, random_pairs
 from phonybrains.evaluation.extractors import Handcrafted
 from phonybrains.evaluation.features import features_of
 from phonybrains.evaluation.labels import Scale
+from phonybrains.evaluation.neighbours import neighbourhoods, share_inside
 from phonybrains.evaluation.prevalence import prevalence
 from phonybrains.evaluation.quality import quality
 from phonybrains.evaluation.score import Findings, Null, Score
+from phonybrains.evaluation.sides import side_of
 from phonybrains.imageset import ImageSet, Row, read_metadata, read_png, write_metadata, write_png
 from phonybrains.phantom import make_phantoms
 
@@ -291,3 +293,25 @@ def test_of_many_images_a_part_is_judged_and_all_are_measured(
     assert whole.high is not None
     assert whole.low - (whole.high - whole.low) < part.value < whole.high + (whole.high - whole.low)
     assert found.arrays["map/MR/synthetic"].shape == (30, Handcrafted.width)
+    inside, some = the(found, "precision_of_all"), the(found, "precision")
+    assert (inside.n, inside.value) == (n, pytest.approx(some.value, abs=0.2))
+
+
+def test_of_many_held_out_images_whole_patients_are_compared(corpus: ImageSet, monkeypatch: pytest.MonkeyPatch):
+    """Above the limit, here 10 of 32, as many held-out images, of as few patients as can be; who is held out is in no
+    draw of the other real ones."""
+    monkeypatch.setattr("phonybrains.evaluation.sides.MOST", 10)
+    real = corpus.where(modality="MR")
+    side = side_of(real, real, "MR", CONFIG)
+    held = [side.real.rows[int(i)] for i in side.held]
+    assert len(held) == 10
+    assert {row.split for row in held} == {"test"}
+    assert len({row.patient_id for row in held}) == 3  # of four images each, the last cut short
+    others = {row.patient_id for i, row in enumerate(side.real.rows) if i not in set(side.held.tolist())}
+    assert not others & {row.patient_id for row in real.rows if row.split == "test"}
+
+
+def test_precision_in_blocks_is_precision(rng: Generator):
+    """The share of made vectors inside a real one's ball, of 3000 in blocks, is what `neighbourhoods` says."""
+    made, real = rng.normal(0.3, 1, (3000, 6)), rng.normal(size=(200, 6))
+    assert share_inside(made, real, 5) == neighbourhoods(made, real, 5).precision

@@ -52,6 +52,14 @@ def neighbourhoods(made: Array, real: Array, k: int = 5) -> Neighbourhoods:
     )  # fmt: skip
 
 
+def share_inside(made: Array, real: Array, k: int = 5) -> float:
+    """Precision alone, which only the real images' balls decide: of any number of made images, a block at a time."""
+    around, inside = _radii(real, k), 0
+    for start in range(0, len(made), ROWS):
+        inside += int((squared_distances(made[start : start + ROWS], real) <= around).any(axis=1).sum())
+    return inside / len(made)
+
+
 def _radii(x: Array, k: int) -> Array:
     """The squared distance of each image to its k-th neighbour, itself not counted."""
     found = np.empty(len(x))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imageset import ImageSet
+from ..statistics.proportions import clopper_pearson
 from . import against, c2st
 from .against import Against
 from .config import EvaluateConfig
@@ -21,6 +22,7 @@ from .extractors import Extractor, extractors_of
 from .features import features_of
 from .handcrafted import noise_of, power_of
 from .labels import Scale
+from .neighbours import share_inside
 from .nulls import real_against_real
 from .prevalence import prevalence
 from .score import Findings, Progress, Score, silent, unavailable
@@ -82,10 +84,13 @@ def _of_modality(found: Found, side: Side, extractors: Sequence[Extractor], conf
             x = measured[extractor.name] = _against(side, every[side.measured], real, extractor, config)
             found.scores += _of_features(found, x, side, extractor, config, progress)
             if len(every) > len(side.measured):
-                found.scores.append(_of_all(x, every, real[side.held]))
+                found.scores += _of_all(x, every, real[side.held], config.quality.neighbours)
         except ValueError as error:
             found.scores.append(unavailable(FRECHET.get(extractor.name, "fd"), str(error), extractor=extractor.identity,
                                             modality=side.modality, versus=side.versus))  # fmt: skip
+    if config.quality.network:
+        progress("a network learns", 0, 1)
+        found.scores += _by_network(side, config)
     progress("likeness of pairs", 0, 1)
     found.scores.append(diversity_score(side, config.seed))
     _of_groups(found, side, measured, config, progress)
@@ -155,6 +160,21 @@ def _told_apart(found: Found, x: Against, side: Side) -> list[Score]:
     return scores
 
 
+def _by_network(side: Side, config: EvaluateConfig) -> list[Score]:
+    """The two-sample test by a network that sees the images themselves, small; chance is its null."""
+    from .convolution import Convolutional
+    from .thumbnails import SIDE, thumbnails_of
+
+    made = thumbnails_of(side.made, side.measured.tolist()).flatten(1).numpy()
+    real = thumbnails_of(side.real).flatten(1).numpy()
+    where = {"versus": side.versus, "modality": side.modality, "extractor": f"pixels-{SIDE}"}
+    x = Against(made, real, side.groups, side.held, [], where, config.seed)
+    try:
+        return against.two_sample_scores(x, "c2st_network", lambda: Convolutional(config.seed), 0)[0]
+    except ValueError as error:
+        return [unavailable("c2st_network_auc", str(error), **where)]
+
+
 def _map(found: Found, x: Against, side: Side) -> None:
     """Features of a few hundred images a side, for a picture of how the sets lie."""
     rng = np.random.default_rng(x.seed)
@@ -169,11 +189,15 @@ def _map(found: Found, x: Against, side: Side) -> None:
     }
 
 
-def _of_all(x: Against, every: Array, held: Array) -> Score:
-    """KID of more images than are compared with the null: a mean over blocks."""
+def _of_all(x: Against, every: Array, held: Array, k: int) -> list[Score]:
+    """What can be had of more images than are compared with the null: KID, a mean over blocks, and precision."""
     value, error = kid_of_blocks(every, held, seed=x.seed)
     note = f"all {len(every)} images, in blocks; the other scores rest on {len(x.made)} of them"
-    return Score("kid_of_all", value, value - 1.96 * error, value + 1.96 * error, len(every), note=note, **x.where)
+    where: dict[str, Any] = {"n": len(every), "note": note, **x.where}
+    inside = share_inside(every, held, k)
+    exact = clopper_pearson(round(inside * len(every)), len(every))
+    return [Score("kid_of_all", value, value - 1.96 * error, value + 1.96 * error, **where),
+            Score("precision_of_all", inside, exact.low, exact.high, **where)]  # fmt: skip
 
 
 def _of_groups(found: Found, side: Side, measured: dict[str, Against], config: EvaluateConfig, progress: Progress,

@@ -13,17 +13,18 @@ from ..imageset import ImageSet, Row
 from .config import EvaluateConfig
 from .groups import patients
 from .score import Score, unavailable
-from .sets import NOT_ATTRIBUTES
+from .sets import NOT_ATTRIBUTES, grouping
 
 Array = NDArray[Any]
 FEWEST, MOST = 10, 1000
-"""Images a side below which nothing is said, and above which a random part is compared with the null."""
+"""Images a side below which nothing is said, and above which a random part is compared: a kernel of all must fit."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """Made images and real ones of one modality; `held` are the numbers of the held-out real ones (`versus`), whole
-    patients of other splits beside them; `measured` are the numbers of the made images that scores rest on."""
+    """Made images and real ones of one modality; `held` are the numbers of the held-out real ones (`versus`), MOST of
+    them at the most, whole patients of other splits beside them; `measured` are the numbers of the made images that
+    scores rest on."""
 
     modality: str
     versus: str
@@ -45,8 +46,11 @@ def side_of(made: ImageSet, real: ImageSet, modality: str, config: EvaluateConfi
     for n, side in ((len(made), "synthetic images"), (len(held), f"images of the split '{versus}'")):
         if n < FEWEST:
             raise ValueError(f"only {n} {modality} {side}: at least {FEWEST} are needed to say anything")
-    rng = np.random.default_rng(config.seed)
-    others = _some_patients(groups, set(held), max(MOST, 2 * len(held)), rng)
+    rng, theirs = np.random.default_rng(config.seed), {groups[i] for i in held}
+    if len(held) > MOST:
+        held = sorted(_some_patients(groups, held, MOST, np.random.default_rng([config.seed, 3])))
+    others = [i for i in range(len(groups)) if groups[i] not in theirs]
+    others = _some_patients(groups, others, max(MOST, 2 * len(held)), rng)
     if len(others) < FEWEST:
         raise ValueError(f"only {len(others)} real {modality} images of other splits: no real-against-real null")
     kept = sorted([*held, *others])
@@ -81,12 +85,11 @@ def _held_out(rows: Sequence[Row], config: EvaluateConfig) -> str:
     return found
 
 
-def _some_patients(groups: Sequence[str], held: set[int], most: int, rng: np.random.Generator) -> list[int]:
-    """Numbers of about `most` images that are not held out, of patients who are not, whole patients at random."""
-    taken = {groups[i] for i in held}
-    names = sorted(set(groups) - taken)
-    place = {name: k for k, name in enumerate(rng.permutation(names).tolist())}
-    return sorted((i for i in range(len(groups)) if groups[i] in place), key=lambda i: (place[groups[i]], i))[:most]
+def _some_patients(groups: Sequence[str], among: Sequence[int], most: int, rng: np.random.Generator) -> list[int]:
+    """At most so many of these numbers of images: whole patients at random, the last one cut short."""
+    names = rng.permutation(sorted({groups[i] for i in among})).tolist()
+    place = {name: k for k, name in enumerate(names)}
+    return sorted(among, key=lambda i: (place[groups[i]], i))[:most]
 
 
 def _attributes(made: Sequence[Row], real: Sequence[Row], config: EvaluateConfig) -> list[str]:
@@ -94,7 +97,7 @@ def _attributes(made: Sequence[Row], real: Sequence[Row], config: EvaluateConfig
         return list(config.attributes)
     columns = [{name for row in rows for name, value in row.attributes.items() if value not in (None, "")}
                for rows in (made, real)]  # fmt: skip
-    return [name for name in sorted(columns[0] & columns[1]) if name not in NOT_ATTRIBUTES]
+    return grouping([name for name in sorted(columns[0] & columns[1]) if name not in NOT_ATTRIBUTES], config)
 
 
 def _part(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
