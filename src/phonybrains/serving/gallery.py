@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from ..model.latent_diffusion import LatentDiffusion
-from .painter import Painter
+from .painter import Image, Painter
 from .picture import Origin
 from .refusal import Refusal
 from .request import Body, Commission, commission, parse_body
@@ -53,6 +54,7 @@ class Gallery:
             raise Refusal(415, "Send the request as JSON, with the header Content-Type: application/json.")
         try:
             content = json.loads(await request.body())
+            json.dumps(content, ensure_ascii=False).encode()  # half a character, as \ud800, could not be told back
         except (ValueError, RecursionError) as error:
             raise Refusal(400, f"The body is not valid JSON ({error}).", code="invalid_json") from None
         return parse_body(content)
@@ -64,11 +66,14 @@ class Gallery:
     async def fill(self, request: Request, asked: Commission) -> tuple[str, Kept]:
         """Paint what is asked for, and keep it: its key, and the images."""
         images = await unless_gone(request, self.painter.paint(asked.orders))
-        pngs = tuple(self.origin.png(image, order) for image, order in zip(images, asked.orders, strict=True))
+        pngs = await run_in_threadpool(self._frame, images, asked)
         key = self.shelf.put(asked, pngs)
         kept = self.shelf.get(key)
         assert kept is not None
         return key, kept
+
+    def _frame(self, images: list[Image], asked: Commission) -> tuple[bytes, ...]:
+        return tuple(self.origin.png(image, order) for image, order in zip(images, asked.orders, strict=True))
 
     def kept(self, key: str) -> Kept:
         """An answer that is still kept. Raises Refusal (404) where it is not."""

@@ -1,0 +1,136 @@
+"""How long a served model's answers take when many clients ask at once, and whether one is lost or wrong.
+
+    python bench/serve_load.py [--model heads] [--clients 20] [--requests 3] [--images 1] [--steps 16]
+
+A real server, `phonybrains serve`, in a process of its own; each client is OpenAI's own, with a connection of its own,
+and asks as soon as it has its answer: a closed loop, in which the time of an answer is that of all others. Prompts and
+seeds differ from request to request. Afterwards every image is made once more by `LatentDiffusion.generate`, on one
+thread and in batches of four as the server's, and compared to the bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import io
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from openai import AsyncOpenAI
+from PIL import Image
+
+from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.serving.painter import LANES_CPU
+from phonybrains.serving.prompt import understand
+from phonybrains.serving.vocabulary import Vocabulary
+
+
+@dataclass
+class Result:
+    """What the clients saw: the time of each answer, and the images by prompt and seed."""
+
+    seconds: list[float] = field(default_factory=list)
+    images: dict[tuple[str, int], NDArray[np.uint8]] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+
+
+def pixels(b64: str) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(base64.b64decode(b64))) as image:
+        return np.asarray(image)
+
+
+async def client(base: str, number: int, prompts: list[str], arguments: argparse.Namespace, result: Result) -> None:
+    """One client: asks, waits, asks again."""
+    async with AsyncOpenAI(base_url=base, api_key="none", timeout=1800, max_retries=0) as own:
+        for turn in range(arguments.requests):
+            seed = number * arguments.requests + turn
+            prompt = prompts[seed % len(prompts)]
+            start = time.perf_counter()
+            try:
+                answer = await own.images.generate(
+                    prompt=prompt, n=arguments.images, extra_body={"seed": seed, "steps": arguments.steps}
+                )
+            except Exception as error:
+                result.refused.append(str(error))
+                continue
+            result.seconds.append(time.perf_counter() - start)
+            assert answer.data
+            result.images[prompt, seed] = np.stack([pixels(item.b64_json or "") for item in answer.data])
+
+
+async def drive(base: str, prompts: list[str], arguments: argparse.Namespace) -> tuple[Result, float]:
+    result, start = Result(), time.perf_counter()
+    await asyncio.gather(*(client(base, number, prompts, arguments, result) for number in range(arguments.clients)))
+    return result, time.perf_counter() - start
+
+
+def wrong_images(model: LatentDiffusion, result: Result, arguments: argparse.Namespace) -> int:
+    """How many images are not, to the bit, those of the same seed and conditions made alone."""
+    vocabulary, wrong = Vocabulary(model.conditions), 0
+    whole = -(-arguments.images // LANES_CPU) * LANES_CPU
+    for (prompt, seed), images in result.images.items():
+        where = understand(prompt, vocabulary).where
+        made = model.generate(whole, where, seed=seed, steps=arguments.steps, batch_size=LANES_CPU).images
+        wrong += int((made[: arguments.images] != images).any(axis=(1, 2)).sum())
+    return wrong
+
+
+def start_server(name: str) -> tuple[subprocess.Popen[str], str]:
+    """Start it on a free port; the process and its address."""
+    command = [sys.executable, "-m", "phonybrains", "serve", name, "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout
+    base = ""
+    for line in server.stdout:
+        if found := re.search(r"protocol:\s+(\S+)", line):
+            base = found[1]
+        if line.startswith("Serving"):
+            return server, base
+    raise SystemExit("the server did not start")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="heads")
+    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--requests", type=int, default=3, help="requests of each client")
+    parser.add_argument("--images", type=int, default=1, help="images of each request")
+    parser.add_argument("--steps", type=int, default=None, help="the model's own if not given")
+    arguments = parser.parse_args()
+    model = LatentDiffusion.load(arguments.model)
+    arguments.steps = arguments.steps or model.steps
+    prompts = [f"{values[0]} of the head" for values, _ in model.conditions.combinations if values[0] is not None]
+    server, base = start_server(arguments.model)
+    try:
+        result, seconds = asyncio.run(drive(base, prompts, arguments))
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait()
+    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
+    torch.set_num_threads(1)
+    report(result, seconds, cpu.ru_utime + cpu.ru_stime, wrong_images(model, result, arguments), arguments)
+
+
+def report(result: Result, seconds: float, cpu: float, wrong: int, arguments: argparse.Namespace) -> None:
+    asked = arguments.clients * arguments.requests
+    images = sum(map(len, result.images.values()))
+    times = sorted(result.seconds)
+    p50, p95 = (times[min(len(times) - 1, int(share * len(times)))] for share in (0.5, 0.95))
+    print(f"{arguments.clients} clients, {asked} requests for {arguments.images} image(s) of {arguments.steps} steps: "
+          f"{images} images in {seconds:.1f} s, {images / seconds:.2f} images/s")  # fmt: skip
+    print(f"time of an answer: p50 {p50:.2f} s, p95 {p95:.2f} s, longest {times[-1]:.2f} s")
+    print(f"refused {len(result.refused)}, lost {asked - len(times) - len(result.refused)}, wrong {wrong}")
+    print(f"the server used {cpu:.1f} s of a processor, {cpu / images:.3f} s an image, its start among them")
+
+
+if __name__ == "__main__":
+    main()
