@@ -17,6 +17,7 @@ import phonybrains
 from phonybrains import cli
 from phonybrains.config import Config, load_config
 from phonybrains.evaluation.config import EvaluateConfig
+from phonybrains.finetuning.config import FinetuneConfig
 from phonybrains.importing.config import ImportConfig
 from phonybrains.readerstudy.config import StudyConfig, load_study_config
 from phonybrains.remote.config import ImagineConfig, load_imagine_config
@@ -93,6 +94,7 @@ def test_every_public_name_is_described():
         ("import.md", ImportConfig),
         ("train.md", TrainConfig),
         ("evaluation.md", EvaluateConfig),
+        ("finetune.md", FinetuneConfig),
         ("reader-study.md", StudyConfig),
         ("text-to-image.md", ImagineConfig),
     ],
@@ -110,6 +112,7 @@ def test_examples_of_configuration_are_valid(page: Path, tmp_path: Path):
     loaders = {
         "train.md": lambda: load_train_config("cpu", example),
         "evaluation.md": lambda: load_config(EvaluateConfig, example),
+        "finetune.md": lambda: load_config(FinetuneConfig, example),
         "reader-study.md": lambda: load_study_config("controlled", example),
         "text-to-image.md": lambda: load_imagine_config("paper", example, n=1),
     }

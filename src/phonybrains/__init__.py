@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     )
     from .evaluation.config import EvaluateConfig
     from .evaluation.stage import evaluate
+    from .finetuning.config import FinetuneConfig
+    from .finetuning.stage import finetune
     from .generating.stage import generate
     from .imageset import ImageSet, Row
     from .imagine import imagine
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigError",
     "EvaluateConfig",
+    "FinetuneConfig",
     "ImageSet",
     "ImageSetError",
     "ImagineConfig",
@@ -68,6 +71,7 @@ __all__ = [
     "design_study",
     "evaluate",
     "fetch",
+    "finetune",
     "generate",
     "imagine",
     "import_answers",
@@ -86,6 +90,7 @@ __all__ = [
 
 _HOMES = {
     "EvaluateConfig": "evaluation.config",
+    "FinetuneConfig": "finetuning.config",
     "ImageSet": "imageset",
     "ImagineConfig": "remote.config",
     "ImportConfig": "importing",
@@ -99,6 +104,7 @@ _HOMES = {
     "design_study": "readerstudy.design",
     "evaluate": "evaluation.stage",
     "fetch": "importing.fetch",
+    "finetune": "finetuning.stage",
     "generate": "generating.stage",
     "imagine": "imagine",
     "import_answers": "readerstudy.import_answers",

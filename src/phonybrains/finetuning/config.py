@@ -9,9 +9,16 @@ from pydantic import Field
 from ..config import Config
 from ..model.captions import WORDS
 from ..model.networks import Count
-from ..optimising.config import LoopConfig, Share
+from ..optimising.config import LoopConfig, Positive, Share
 
-LOOP = LoopConfig(steps=2000, batch_size=8, learning_rate=1e-4, averages=(0.99, 0.999))
+
+class LoraLoop(LoopConfig):
+    """The loop that trains a LoRA."""
+
+    steps: Annotated[int, Field(ge=1)] = 2000
+    batch_size: Count = 8
+    learning_rate: Positive = 1e-4
+    averages: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.99, 0.999)
 
 
 class FinetuneConfig(Config):
@@ -39,7 +46,7 @@ class FinetuneConfig(Config):
     """Noise that moves a whole channel of an image; dark and bright images are learnt sooner. Not for sd3."""
     gradient_checkpointing: bool = False
     """Half the memory of training, at a third more time."""
-    loop: LoopConfig = LOOP
+    loop: LoraLoop = LoraLoop()
     steps: Count = 30
     """Steps that `generate` takes where none are asked for."""
     guidance: Annotated[float, Field(ge=0)] | None = None

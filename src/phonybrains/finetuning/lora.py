@@ -21,15 +21,15 @@ ATTENTION = {
 """The projections of the attention layers, those of diffusers' own training scripts."""
 
 
-def add_lora(pipeline: Any, rank: int, targets: tuple[str, ...]) -> Any:
-    """Freeze the network and put a LoRA on it, which changes nothing before it is trained; returns the network.
+def add_lora(pipeline: Any, rank: int, targets: tuple[str, ...], dtype: torch.dtype) -> Any:
+    """Freeze the network in `dtype` and put a float32 LoRA on it, which changes nothing yet; returns the network.
 
     Raises ConfigError if no layer has such a name.
     """
     from peft import LoraConfig
 
     name, network = backbone(pipeline)
-    network.requires_grad_(False)
+    network.requires_grad_(False).to(dtype)
     config = LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian",
                         target_modules=list(targets or ATTENTION[name]))  # fmt: skip
     try:

@@ -110,7 +110,7 @@ def _train_and_publish(job: Job, out: Path, record: Record, accelerator: Acceler
         set_seed(config.seed)
         task = _task(job, run, pipeline, numbers, size)
         accelerator.init_trackers("tensorboard")
-        run.follow(task, config.loop, partial(_draw_sheet, job, task, pipeline))
+        run.follow(task, config.loop, partial(_draw_sheet, job, task, pipeline, accelerator))
         for tracker in accelerator.trackers:
             tracker.finish()
         if accelerator.is_main_process:
@@ -164,8 +164,9 @@ def _cache_latents(job: Job, run: Run, pipeline: Any, size: int) -> None:
 def _task(job: Job, run: Run, pipeline: Any, numbers: list[int], size: int) -> LoraTask:
     """The network with its LoRA, in the precision of this run, and what it learns from."""
     device, config = run.accelerator.device, job.config
-    pipeline.to(device=device, dtype=torch.bfloat16 if run.accelerator.mixed_precision == "bf16" else torch.float32)
-    network = add_lora(pipeline, config.rank, config.targets)
+    precision = torch.bfloat16 if run.accelerator.mixed_precision == "bf16" else torch.float32
+    network = add_lora(pipeline, config.rank, config.targets, precision)
+    network.to(device)
     if config.gradient_checkpointing:
         network.enable_gradient_checkpointing()
     noising = noising_of(pipeline)
@@ -182,21 +183,22 @@ def _side(pipeline: Any, wanted: int | None) -> int:
     name, network = backbone(pipeline)
     inner = network.config.patch_size if name == "transformer" else 2 ** (len(network.config.block_out_channels) - 1)
     step, native = pipeline.vae_scale_factor * inner, native_size(pipeline)
-    size = wanted or native
-    if size % step or (name == "transformer" and size > native * 2):
-        raise ConfigError(f"size {size}: this base draws sides that are multiples of {step}, at best {native}.")
+    size, most = wanted or native, step * network.config.pos_embed_max_size if name == "transformer" else None
+    if size % step or (most and size > most):
+        limit = f", up to {most}" if most else ""
+        raise ConfigError(f"size {size}: this base draws sides that are multiples of {step}{limit}, at best {native}.")
     return size
 
 
-def _draw_sheet(job: Job, task: LoraTask, pipeline: Any, sheet: Path) -> dict[str, float]:
+def _draw_sheet(job: Job, task: LoraTask, pipeline: Any, accelerator: Accelerator, sheet: Path) -> dict[str, float]:
     """Draw images of the corpus's most frequent captions, always of the same noise."""
     texts = job.texts
     chosen = [text for text, _ in Counter(texts[: job.train]).most_common(SHOWN)]
     numbers = task.texts.captions[torch.tensor([texts.index(text) for text in chosen])]
-    dtype = next(task.network.parameters()).dtype
-    guided = {name: tensor.to(task.device, dtype) for name, tensor in task.texts.guided(numbers).items()}
-    made = draw(pipeline, [image_rng(job.config.seed, i) for i in range(len(chosen))], task.side, SHEET_STEPS,
-                _guidance(job), job.images.height, **guided)  # fmt: skip
+    guided = {name: tensor.to(task.device) for name, tensor in task.texts.guided(numbers).items()}
+    rngs = [image_rng(job.config.seed, i) for i in range(len(chosen))]
+    with accelerator.autocast():  # the network may be in bf16, what decodes its latents is not
+        made = draw(pipeline, rngs, task.side, SHEET_STEPS, _guidance(job), job.images.height, **guided)
     contact_sheet(made, sheet, columns=4, side=256, labels=chosen)
     return {}
 
