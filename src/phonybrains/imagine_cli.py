@@ -27,6 +27,7 @@ def imagine(
     model: str | None = None,
     base_url: str | None = None,
     dialect: Literal["gpt-image", "dall-e-3"] | None = None,
+    size: str | None = None,
     quality: str | None = None,
     seed: int | None = None,
     budget: Money | None = None,
@@ -50,6 +51,7 @@ def imagine(
         model: Name of the model (gpt-image-2.6-sunburst).
         base_url: Address of the service (https://api.openai.com/v1).
         dialect: How the service is asked; told by the model's name if not given.
+        size: Size of the originals (1024x1024); "" leaves it to the service.
         quality: Quality, as the service calls it.
         seed: Start of the random numbers of drawn prompts, and of what is sent with send_seed.
         budget: Most that all runs of this command may cost together.
@@ -65,7 +67,8 @@ def imagine(
     given: dict[str, Any] = {"prompts": None if prompt is None else [{"text": prompt}]}
     settings = load_imagine_config(
         preset, config, prompts, **given, n=n, modality=modality, model=model, base_url=base_url, dialect=dialect,
-        quality=quality, seed=seed, budget=budget, max_images=max_images, concurrency=concurrency, key_file=key_file,
+        size=size, quality=quality, seed=seed, budget=budget, max_images=max_images, concurrency=concurrency,
+        key_file=key_file,
     )  # fmt: skip
     imagine(out, settings, confirm=_confirm if sys.stdin.isatty() else None)
 

@@ -58,7 +58,7 @@ class ImagineConfig(Config):
     dialect: Dialect | None = None
     """None: dall-e-3 for models of that name, else gpt-image."""
     size: str = "1024x1024"
-    """Of the original, as the service writes it."""
+    """Of the original, as the service writes it; "" leaves it to the service."""
     quality: str | None = None
     style: str | None = None
     """dall-e-3 only: vivid or natural."""

@@ -33,4 +33,4 @@ def parameters(wanted: Wanted, config: ImagineConfig) -> dict[str, Any]:
                "moderation": config.moderation}  # fmt: skip
     seed = {"seed": config.seed + wanted.index} if config.send_seed else {}
     body = {"model": config.model, "prompt": wanted.prompt, "n": 1, "size": config.size, **own, **seed, **config.extra}
-    return {name: value for name, value in body.items() if value is not None}
+    return {name: value for name, value in body.items() if value not in (None, "")}
