@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 
 from phonybrains.errors import ConfigError
 from phonybrains.evaluation.config import EvaluateConfig, MemorisationConfig
-from phonybrains.evaluation.copies import audit_modality, memorisation_audit
+from phonybrains.evaluation.copies import audit_modality, divisions_of, memorisation_audit
+from phonybrains.evaluation.groups import patients
 from phonybrains.evaluation.registration import CopySearch
 from phonybrains.evaluation.search import ByFeatures, ByRegistration
 from phonybrains.evaluation.stage import evaluate
@@ -89,6 +90,25 @@ def test_neighbours_of_training_slices_are_flagged_with_their_patient(corpus: Im
     strangers, _ = audit_modality(written(tmp_path / "new", new), corpus, EvaluateConfig())
     assert strangers.flagged.mean() <= 0.2
     assert strangers.status == "passed"
+
+
+def test_who_takes_turns_is_searched_for_among_others_only():
+    """Known patients are never on both sides; where they are unknown, nothing within 30 images in order is."""
+
+    def unseen(patient: str) -> ImageSet:
+        rows = [Row(f"{i}.png", "", "MR", patient and f"{patient}{i // 7}", "train") for i in range(400)]
+        return ImageSet(Path(), tuple(rows), 8, 8, 8)
+
+    for images in (unseen("p"), unseen("")):
+        people, turns = np.array(patients(images.rows)), np.zeros(400, dtype=int)
+        for fold, rest in divisions_of(images, people.tolist(), default_rng(0)):
+            turns += fold
+            assert rest.sum() > 200
+            assert not set(people[fold]) & set(people[rest])
+            if not images.rows[0].patient_id:
+                apart = np.abs(np.flatnonzero(fold)[:, None] - np.flatnonzero(rest))
+                assert apart.min() > 30
+        assert (turns == 1).all()
 
 
 def test_a_search_goes_on_where_it_stopped(corpus: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from ..imageset import ImageSet
 from .config import EvaluateConfig
 from .exceedance import Array, Calibration, audit_p, calibrate
 from .extractors import extractors_of
-from .groups import deal, patients
+from .groups import RUN_LENGTH, deal, patients
 from .privacy import membership_of, privacy_scores
 from .score import Findings, Progress, Score, silent, unavailable
 from .search import ByFeatures, ByRegistration, Found, Search
@@ -171,13 +171,11 @@ def unseen_scores(search: Search, corpus: ImageSet, others: Sequence[int], train
                   progress: Progress = silent) -> tuple[Array, list[str], int]:  # fmt: skip
     """Likeness to training images of people who are not among them, who each shows, and how many of these take turns.
 
-    Held-out images (`others` of the corpus), and training images among those of the other patients, where patients are
-    known: a threshold is as good as the number of people it rests on.
+    Held-out images (`others` of the corpus), and training images among those of the other patients: a threshold is as
+    good as the number of people it rests on.
     """
     everyone = patients(corpus.rows)
     scores, who = search.found(corpus, others, progress).score, [everyone[i] for i in others]
-    if len({row.patient_id for row in training.rows} - {""}) < 2:
-        return scores, who, 0
     absent, whose = _in_turns(search, training, seed, progress)
     return np.concatenate([scores, absent]), [*who, *whose], len(absent)
 
@@ -185,24 +183,39 @@ def unseen_scores(search: Search, corpus: ImageSet, others: Sequence[int], train
 def _in_turns(search: Search, training: ImageSet, seed: int, progress: Progress) -> tuple[Array, list[str]]:
     """Likeness of training images to those of the other patients, a fifth of the patients at a time; and who they show.
 
-    At most MOST_TURNS random images of known patients, as evenly over these as can be.
+    At most MOST_TURNS random images, as evenly over the patients as can be.
     """
     rng, people = np.random.default_rng([seed, 6]), patients(training.rows)
-    folds, order = deal(people, 5, rng), []
+    order: list[tuple[int, int]] = []
     seen: Counter[str] = Counter()
-    numbers: list[int] = rng.permutation(len(people)).tolist()
-    for i in numbers:
-        if training.rows[i].patient_id:
-            order.append((seen[people[i]], i))
-            seen[people[i]] += 1
+    for i in rng.permutation(len(people)).tolist():
+        order.append((seen[people[i]], i))
+        seen[people[i]] += 1
     chosen = np.array([i for _, i in sorted(order)[:MOST_TURNS]])
-    scores, whose = [], []
-    for fold in range(folds.max() + 1):
-        own: list[int] = chosen[folds[chosen] == fold].tolist()
-        if own:
-            scores.append(search.part(np.flatnonzero(folds != fold)).found(training, own, progress).score)
-            whose += [people[i] for i in own]
+    scores, whose = [np.empty(0)], []
+    for fold, rest in divisions_of(training, people, rng):
+        own: list[int] = chosen[fold[chosen]].tolist()
+        if own and rest.sum() >= 2:
+            scores.append(search.part(np.flatnonzero(rest)).found(training, own, progress).score)
+            whose += [f"training {people[i]}" for i in own]
     return np.concatenate(scores), whose
+
+
+def divisions_of(training: ImageSet, people: Sequence[str], rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
+    """Fifths of the training images, (n,) booleans, and the images that show none of their people.
+
+    Where patients are unknown, a fifth is a stretch in the order of the set, and RUN_LENGTH images before and after it
+    are left out too: they may show the same people.
+    """
+    n, known = len(people), all(row.patient_id for row in training.rows)
+    folds, place = deal(people, 5, rng) if known else np.arange(n) * 5 // n, np.arange(n)
+    for number in range(folds.max() + 1):
+        fold = folds == number
+        rest = ~np.isin(people, np.array(people)[fold])
+        if not known:
+            first, last = place[fold].min(), place[fold].max()
+            rest &= (place < first - RUN_LENGTH) | (place > last + RUN_LENGTH)
+        yield fold, rest
 
 
 def _members(model: Path, corpus: ImageSet, training: ImageSet, others: Sequence[int], seed: int) -> list[Score]:
