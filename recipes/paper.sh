@@ -18,14 +18,14 @@ out=$1
 shift
 budget=${BUDGET:-15}
 preset=${PRESET:-gpu}
-features=(${FEATURES:+--features "$FEATURES"})
 
 phonybrains import "$@" --out "$out/corpus" --config "$here/import.toml"
 
 # A set of images is measured and searched for copies of scans, then 20 MRI and 20 CT of it become a study for two readers.
 judge() {  # NAME
     [ -d "$out/$1-evaluation" ] ||
-        phonybrains evaluate "$out/$1" --against "$out/corpus" --out "$out/$1-evaluation" "${features[@]}"
+        phonybrains evaluate "$out/$1" --against "$out/corpus" --out "$out/$1-evaluation" \
+            ${FEATURES:+--features "$FEATURES"}
     [ -d "$out/$1-study" ] ||
         phonybrains study design --preset paper --synthetic "$out/$1" --evaluation "$out/$1-evaluation" \
             --out "$out/$1-study"
@@ -38,7 +38,7 @@ if [ -n "${OPENAI_API_KEY:-}${SERVICE:-}" ]; then
 fi
 
 # Experiment 2: a latent diffusion model, and 95 images of it.
-phonybrains train "$out/corpus" --out "$out/model" --preset "$preset" "${features[@]}"
+phonybrains train "$out/corpus" --out "$out/model" --preset "$preset" ${FEATURES:+--features "$FEATURES"}
 phonybrains generate "$out/model" -n 95 --out "$out/samples" --grid "$out/samples.png"
 judge samples
 

@@ -202,3 +202,22 @@ def test_at_a_terminal_the_command_asks(tmp_path, server, typed: bytes, images: 
     assert "at most 2 × 0.25 = 0.50 USD. Ask for them?" in done.stderr.replace("\n", " ")
     assert len(server.asked) == images
     assert done.returncode == (0 if images else 1)
+
+
+def test_without_a_terminal_the_command_asks_for_nothing(tmp_path, server):
+    """Where nobody can say yes: exit code 1, no request, and the limits that would help are named."""
+    done = subprocess.run(
+        [sys.executable, "-m", "phonybrains", "imagine", "--preset", "paper", "-n", "2", "--out", tmp_path / "out",
+         "--base-url", server.address],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Set a limit with --budget or --max-images" in done.stderr
+    assert server.asked == []
+
+
+def test_a_price_that_was_corrected_counts_from_then_on(tmp_path):
+    """Images that were paid at a price too high do not keep it for the next ones."""
+    ledger = Ledger(tmp_path / "ledger.jsonl", price=0.25)
+    ledger.settle(ledger.reserve("a"), "image", 0.25)
+    assert Ledger(tmp_path / "ledger.jsonl", price=0.04).price == 0.04

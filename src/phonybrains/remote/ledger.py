@@ -56,12 +56,13 @@ class Ledger:
             self._count(number, line["outcome"], float(line["cost"]))
 
     def _count(self, number: int, outcome: Outcome, cost: float) -> None:
-        del self._open[number]
+        reserved = self._open.pop(number)
         self.images += outcome in PAID
         self.unknown += outcome == "unknown"
         self.cost += cost
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-        self.price = max(self.price, cost)  # a table that is too cheap is believed once
+        if cost > reserved:  # a table that is too cheap is believed once
+            self.price = max(self.price, cost)
 
     def close_stopped(self, answered: dict[int, float]) -> None:
         """Settle what a stopped run left open: as an image at its cost where the answer is kept, else as unknown."""
