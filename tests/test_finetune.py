@@ -20,6 +20,7 @@ from phonybrains.finetuning.stage import finetune
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet
 from phonybrains.model.fine_tuned import FineTuned
+from phonybrains.model.share import model_card
 from phonybrains.model.summary import summary
 from phonybrains.record import read_record
 from stable_diffusion_files import KINDS, make_base
@@ -123,6 +124,7 @@ def test_card_and_summary_tell_base_captions_and_figures(made: dict[str, Path]):
     """What a reader of the folder needs, without the path of a machine in the record or the card."""
     card = (made["sdxl"] / "README.md").read_text(encoding="utf-8")
     text = summary(made["sdxl"])
+    assert model_card(made["sdxl"]) == card
     for part in ("images seen", "validation loss of the base as it was", "{plane} {modality} of the brain"):
         assert part in card
         assert part in text

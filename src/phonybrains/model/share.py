@@ -16,6 +16,7 @@ from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of
 from ..errors import ConfigError, ModelError, OutputError
 from ..record import appear
 from .folder import ALL_FILES, CARD, load_model, model_files, model_folder
+from .painter import painter_folder
 from .tensors import brief
 
 NO_SOURCES = "The corpus names no sources or licences: add them before you share this model."
@@ -23,8 +24,8 @@ NO_SOURCES = "The corpus names no sources or licences: add them before you share
 
 
 def model_card(name: str | Path) -> str:
-    """The text of a model's card, its README.md. Raises ModelError if it has none."""
-    path = model_folder(name) / CARD
+    """The text of the card, README.md, of a model of either kind. Raises ModelError if it has none."""
+    path = painter_folder(name) / CARD
     if not path.is_file():
         raise ModelError(f"{path} is missing: the model has no card. Write one before you share the model.")
     return path.read_text(encoding="utf-8")
