@@ -80,3 +80,24 @@ def test_a_taken_port_and_a_wrong_model_are_explained(tiny_model: Path, tmp_path
     with serving(tiny_model, "--host", "0.0.0.0") as wide:
         assert "WARNING: 0.0.0.0 can be reached from other machines" in wide.said[0]
         assert "--token" in wide.said[0]
+
+
+def test_a_fault_is_told_without_its_insides(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+    """An error that nobody foresaw is a 500 in OpenAI's format that names the request, and nothing else."""
+    from starlette.testclient import TestClient
+
+    from phonybrains.serving.app import make_app
+    from phonybrains.serving.serve import open_gallery
+
+    gallery = open_gallery(tiny_model, "", 10)
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("a secret path")
+
+    monkeypatch.setattr(gallery.painter, "paint", fail)
+    client = TestClient(make_app(gallery, local=False), raise_server_exceptions=False)
+    response = client.post("/v1/images/generations", json={"prompt": "CT"})
+    assert response.status_code == 500
+    assert response.json()["error"]["type"] == "server_error"
+    assert "secret" not in response.text
+    assert response.headers["x-request-id"] in response.text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -55,6 +54,9 @@ def _handle_errors(app: FastAPI) -> None:
         return Refusal(404, f"There is no {request.method} {request.url.path} here.", code="unknown_url").response()
 
     @app.exception_handler(Exception)
-    def of_fault(_: Request, error: Exception) -> Response:
-        traceback.print_exception(error, limit=-3, file=sys.stderr)
-        return Refusal(500, "Something went wrong on the server; its output says what.").response()
+    def of_fault(request: Request, _: Exception) -> Response:
+        number = request.state.request_id
+        print(f"request {number} failed:", file=sys.stderr)  # the server goes on to log the error
+        return Refusal(
+            500, f"Something went wrong on the server; what, its output says at request {number}."
+        ).response()

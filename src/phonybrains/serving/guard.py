@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import ipaddress
 import re
+import secrets
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -45,12 +46,15 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        number = secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = number
         caching = "no-cache" if scope["path"].startswith("/static/") else "no-store"
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
+                headers["X-Request-Id"] = number
                 headers.setdefault("Cache-Control", caching)
             await send(message)
 
