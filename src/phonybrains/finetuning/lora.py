@@ -52,7 +52,8 @@ def write_lora(pipeline: Any, folder: Path) -> None:
     name, network = backbone(pipeline)
     facts = {f"{name}.{key}": sorted(value) if isinstance(value, set) else value
              for key, value in network.peft_config["default"].to_dict().items()}  # fmt: skip
-    metadata = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(facts, indent=2, sort_keys=True, default=str)}
+    text = json.dumps(facts, indent=2, sort_keys=True, default=str)
+    metadata = {LORA_ADAPTER_METADATA_KEY: text}  # one entry: safetensors puts several in any order, byte for byte
 
     def whole(tensors: dict[str, torch.Tensor], path: str) -> None:
         write_tensors(Path(path), {key: tensor.float() for key, tensor in tensors.items()}, metadata)
