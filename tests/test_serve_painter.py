@@ -72,6 +72,24 @@ def test_images_do_not_depend_on_what_they_are_painted_with(model: LatentDiffusi
     assert all(len(batch) <= LANES_CPU for batch in batches)
 
 
+def test_workers_side_by_side_paint_the_same(model: LatentDiffusion, batches: list):
+    """With two threads, two batches are painted at a time, and the images are those of one."""
+
+    async def both() -> list[list[np.ndarray]]:
+        painter = Painter(model)
+        assert painter.workers == 2
+        return await asyncio.gather(*(painter.paint(orders(model, seed, 4)) for seed in range(6)))
+
+    torch.set_num_threads(2)
+    try:
+        found = asyncio.run(both())
+    finally:
+        torch.set_num_threads(1)
+    assert len(batches) == 6
+    for seed, images in enumerate(found):
+        assert (np.stack(images) == generated(model, seed, 4)).all()
+
+
 def test_a_large_request_does_not_starve_small_ones(model: LatentDiffusion, batches: list):
     """A request for one image is in one of the next two batches, however many images were asked for before it."""
 
