@@ -221,3 +221,14 @@ def test_a_price_that_was_corrected_counts_from_then_on(tmp_path):
     ledger = Ledger(tmp_path / "ledger.jsonl", price=0.25)
     ledger.settle(ledger.reserve("a"), "image", 0.25)
     assert Ledger(tmp_path / "ledger.jsonl", price=0.04).price == 0.04
+
+
+def test_what_is_missing_is_said_before_anybody_is_asked(tmp_path, server, monkeypatch):
+    """Without the openai package, or without a key, the question about money does not come up."""
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(ConfigError, match=r"pip install 'phonybrains\[remote\]'"):
+        imagine(tmp_path / "out", config(server), confirm=lambda question: pytest.fail(question), show=False)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    settings = config(server, base_url="https://images.example.org/v1")
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+        imagine(tmp_path / "out", settings, confirm=lambda question: pytest.fail(question), show=False)

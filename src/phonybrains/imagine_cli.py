@@ -42,7 +42,7 @@ def imagine(
 
     Args:
         prompt: What to ask for.
-        n: How many images.
+        n: How many images (1).
         out: Folder of the image set; the originals lie beside it, in OUT.originals.
         prompts: TOML file with prompts and attributes, see docs/text-to-image.md.
         preset: paper: brain MRI and CT, as in the paper.

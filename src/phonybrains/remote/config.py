@@ -44,7 +44,7 @@ class ImagineConfig(Config):
     """What is asked for, of which service, and within which limits."""
 
     prompts: Annotated[tuple[Prompt, ...], Field(min_length=1)]
-    n: Count
+    n: Count = 1
     modality: Literal["", "MR", "CT"] = ""
     """Of the prompts that do not say theirs."""
     combine: Literal["all", "draw"] = "all"

@@ -68,9 +68,9 @@ def ask_service(folder: Path, config: ImagineConfig, *, confirm: Confirm | None 
         ledger.close_stopped(answers.paid())
         missing = [task for task in tasks if answers.get(task.key) is None]
         if missing:
-            key = find_key(config)
+            service = OpenAIService(config, find_key(config))
             _ask_leave(len(missing), config, ledger, confirm)
-            _bring(missing, len(tasks), Courier(OpenAIService(config, key), answers, ledger, config), show)
+            _bring(missing, len(tasks), Courier(service, answers, ledger, config), show)
         asked = [Asked(task, answer) for task in tasks if (answer := answers.get(task.key))]
         if all(one.answer.refused for one in asked):
             raise ServiceError(f"all {len(asked)} requests were refused ({asked[0].answer.code}: "
