@@ -135,9 +135,10 @@ def test_card_and_summary_tell_base_captions_and_figures(made: dict[str, Path]):
 
 def test_a_model_without_its_base_says_so(made: dict[str, Path], tmp_path: Path):
     """A base that is gone, or another one in its place, is an error before anything is painted."""
-    lonely = FineTuned.load(shutil.copytree(made["sd"], tmp_path / "model-sd"))
+    lonely = shutil.copytree(made["sd"], tmp_path / "model-sd")
     with pytest.raises(ModelError, match="its base is to be in"):
-        _ = lonely.base
+        generate(lonely, tmp_path / "set", 1, show=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["model-sd"]
     make_base(tmp_path / "sd", "sd2")
     with pytest.raises(ModelError, match="not the base"):
         _ = FineTuned.load(tmp_path / "model-sd").base

@@ -113,7 +113,10 @@ class FineTuned:
         return [self.conditions.draw(checked, np.random.default_rng([seed, i])) for i in indices]
 
     def settle(self, sampling: Sampling) -> Sampling:
-        """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
+        """The sampling with nothing left open. Raises ConfigError for what this model cannot do.
+
+        Looks for the base too, so that what is wrong with it shows before anything is written.
+        """
         steps = sampling.steps or self.facts.steps
         known = SAMPLERS[self.facts.family]
         if sampling.sampler and sampling.sampler not in known:
@@ -123,6 +126,7 @@ class FineTuned:
             raise ConfigError(f"precision '{precision}' is not known. Known: {', '.join(get_args(Precision))}.")
         if precision == "auto":
             precision = "bf16" if self.device.type == "cuda" and has_bf16(self.device) else "fp32"
+        _ = self.base
         return replace(sampling, steps=steps, precision=precision)
 
     def paint(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,

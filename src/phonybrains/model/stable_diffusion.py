@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import init_empty_weights
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor
@@ -107,6 +106,7 @@ class Base:
         """The pipeline with what reads texts alone, on a device."""
         pipeline = self.load(without=("unet", "transformer", "vae"))
         if self.family == "sd3":  # which asks its network how wide the embeddings are, where there is no T5
+            from accelerate import init_empty_weights
             from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel as kind
 
             with init_empty_weights():
