@@ -97,3 +97,9 @@ def ask(served: Served, body: bytes | dict[str, Any], path: str = "/v1/images/ge
             return response.status, json.load(response), dict(response.headers)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error), dict(error.headers)
+
+
+def waiting(served: Served) -> int:
+    """How many images wait there."""
+    with urllib.request.urlopen(f"{served.base}/health", timeout=60) as response:
+        return json.load(response)["waiting"]

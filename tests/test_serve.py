@@ -23,7 +23,7 @@ from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.record import sha256_file
-from served_model import Served, ask, pixels, pngs, serving
+from served_model import Served, ask, pixels, pngs, serving, waiting
 
 pytest.importorskip("openai")
 
@@ -173,15 +173,11 @@ def test_a_client_that_hangs_up_frees_its_work(served: Served):
     body = json.dumps({"prompt": "CT", "n": 32, "steps": 900})
     connection.request("POST", "/v1/images/generations", body, {"Content-Type": "application/json"})
 
-    def waiting() -> int:
-        with urllib.request.urlopen(f"{served.base}/health") as response:
-            return json.load(response)["waiting"]
-
-    while not waiting():
+    while not waiting(served):
         time.sleep(0.01)
     connection.close()
     deadline = time.monotonic() + 30
-    while waiting():
+    while waiting(served):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert ask(served, {"prompt": "CT", "steps": 1})[0] == 200

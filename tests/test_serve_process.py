@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from served_model import ask, command, serving, start
+from served_model import ask, command, serving, start, waiting
 
 pytest.importorskip("openai")
 
@@ -39,7 +39,9 @@ def test_a_full_queue_says_when_to_ask_again(tiny_model: Path):
         body = {"prompt": "CT", "n": 32, "seed": 1, "steps": 60}
         with ThreadPoolExecutor(2) as pool:
             busy = pool.submit(ask, small, body)
-            time.sleep(0.3)
+            while not waiting(small):
+                assert not busy.done()
+                time.sleep(0.01)
             status, content, headers = ask(small, body)
             assert (status, content["error"]["type"]) == (429, "rate_limit_error")
             assert int(headers["retry-after"]) >= 1
@@ -53,11 +55,13 @@ def test_it_stops_cleanly(tiny_model: Path, how: signal.Signals):
     """What is under way is finished, what waits is told, nothing is printed, the status is 0."""
     running = start(tiny_model)
     results: list[int] = []
-    body = {"prompt": "CT", "n": 4, "steps": 300}
+    body = {"prompt": "CT", "n": 4, "steps": 400}
     threads = [threading.Thread(target=lambda: results.append(ask(running, body)[0])) for _ in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(1)
+    while waiting(running) < 12:
+        assert not results
+        time.sleep(0.01)
     assert running.stop(how) == (0, "")
     for thread in threads:
         thread.join()
