@@ -153,12 +153,27 @@ def test_a_fault_that_passes_is_tried_again(tmp_path, server, fault: Fault):
 
 
 def test_retry_after_is_honoured_by_all_requests(tmp_path, server):
-    """After a 429 with Retry-After no request at all is sent before that time."""
+    """After a 429 with Retry-After neither that image nor another one is asked for before that time."""
     moments: list[float] = []
-    server.script = [lambda handler: (moments.append(time.monotonic()), fault_server.too_many(handler))[1]]
-    server.always = lambda handler: (moments.append(time.monotonic()), fault_server.image(handler))[1]
-    assert len(run(tmp_path / "out", config(server, n=4, concurrency=1))) == 4
-    assert moments[1] - moments[0] >= 0.3
+
+    def slow_down(handler: fault_server.Handler) -> None:
+        while len(server.asked) < 2:
+            time.sleep(0.01)
+        moments.append(time.monotonic())
+        handler.error(429, "rate_limit_exceeded", "Slow down.", Retry_After="0.8")
+
+    def under_way(handler: fault_server.Handler) -> None:
+        time.sleep(0.3)
+        fault_server.image(handler)
+
+    def later(handler: fault_server.Handler) -> None:
+        moments.append(time.monotonic())
+        fault_server.image(handler)
+
+    server.script, server.always = [slow_down, under_way], later
+    assert len(run(tmp_path / "out", config(server, n=4, concurrency=2))) == 4
+    assert len(moments) == 4
+    assert min(moments[1:]) - moments[0] >= 0.8
 
 
 @pytest.mark.parametrize(
