@@ -43,7 +43,7 @@ app = App(
 for commands in (model_app, study_app, audit_app):
     app.command(commands)
 app.command(evaluate, sort_key=6)
-app.command(finetune, sort_key=4)
+app.command(finetune, sort_key=4.5)
 app.command(imagine, sort_key=5)
 app.command(serve, sort_key=6)
 
