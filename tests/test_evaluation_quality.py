@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import fisher_exact
 
 from phonybrains.evaluation.config import BiasConfig, EvaluateConfig, QualityConfig
+from phonybrains.evaluation.convolution import Convolutional
 from phonybrains.evaluation.diversity import ms_ssim, random_pairs
 from phonybrains.evaluation.extractors import Handcrafted
 from phonybrains.evaluation.features import features_of
@@ -309,6 +310,21 @@ def test_of_many_held_out_images_whole_patients_are_compared(corpus: ImageSet, m
     assert len({row.patient_id for row in held}) == 3  # of four images each, the last cut short
     others = {row.patient_id for i, row in enumerate(side.real.rows) if i not in set(side.held.tolist())}
     assert not others & {row.patient_id for row in real.rows if row.split == "test"}
+
+
+def test_a_network_looks_on_only_if_it_is_asked(
+    samples: ImageSet, corpus: ImageSet, perfect: Findings, monkeypatch: pytest.MonkeyPatch
+):
+    """Its two scores stand beside the other classifiers', chance as their null; by default there are none."""
+    monkeypatch.setattr("phonybrains.evaluation.convolution.Convolutional", lambda seed: Convolutional(seed, 3))
+    settings = CONFIG.model_copy(update={"quality": QualityConfig(permutations=9, null_draws=2, network=True),
+                                         "attributes": ()})  # fmt: skip
+    found = quality(samples.where(modality="CT"), corpus, settings)
+    scores = [score for score in found.scores if score.name.startswith("c2st_network")]
+    assert [score.name for score in scores] == ["c2st_network_auc", "c2st_network_accuracy"]
+    assert all(score.null == Null(0.5, 0.5, 0.5) and score.extractor == "pixels-64" for score in scores)
+    assert scores[1].p is not None
+    assert not [score for score in perfect.scores if "network" in score.name]
 
 
 def test_precision_in_blocks_is_precision(rng: Generator):
