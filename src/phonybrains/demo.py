@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from .errors import ModelError
 from .generating.stage import GenerateConfig, Request, draw_sheet, generate_requests
 from .imageset import ImageSet
+from .model.conditions import Value
 from .model.folder import shipped_models
 from .model.latent_diffusion import LatentDiffusion, Sampling
 from .record import RECORD_NAME
@@ -92,19 +93,29 @@ def _is_newer(figure: Path, record: Path) -> bool:
 def _draw_process(model: LatentDiffusion, config: GenerateConfig, path: Path) -> Path:
     """Draw the first image of the demo as it was won from noise, and as noise takes it back."""
     wanted = model.ask([0], REQUESTS[0].where, config.seed)
-    won = list(model.walk([0], wanted, Sampling(config.seed, 2 * (FRAMES - 1))))[::2]
+    times = [i / (FRAMES - 1) for i in range(FRAMES)]
+    passed, won = zip(*_walk_past(model, wanted, config.seed, times[::-1]), strict=True)
     drowned = model.diffuse(won[-1], FRAMES - 1, config.seed + 1)  # not the noise it was made of
     modality = [row["modality"] for row in wanted] * FRAMES
 
     def frames(latents: Sequence[Tensor], times: Sequence[float]) -> list[tuple[str, NDArray[np.uint8]]]:
         return list(zip(map(_time, times), model.decode(torch.cat(list(latents)), modality), strict=True))
 
-    times = [i / (FRAMES - 1) for i in range(FRAMES)]
     rows = {
         "forward process q: noise covers an image": frames(drowned, times),
-        "reverse process p: the model finds an image in noise": frames(won, times[::-1]),
+        "reverse process p: the model finds an image in noise": frames(won, passed),
     }
     return film_strip(rows, path)
+
+
+def _walk_past(model: LatentDiffusion, wanted: Sequence[Mapping[str, Value]], seed: int, times: Sequence[float],
+               ) -> list[tuple[float, Tensor]]:  # fmt: skip
+    """Time and latents of the first image at the steps nearest to these times, which are fractions of that of noise."""
+    steps = 4 * len(times)
+    passed = torch.tensor(model.chain.times(steps)) / model.chain.times(steps)[0]
+    walk = list(model.walk([0], wanted, Sampling(seed, steps)))
+    nearest = [int((passed - t).abs().argmin()) for t in times]
+    return [(float(passed[i]), walk[i]) for i in nearest]
 
 
 def _time(fraction: float) -> str:
