@@ -42,10 +42,8 @@ app = App(
 )
 for commands in (model_app, study_app, audit_app):
     app.command(commands)
-app.command(evaluate, sort_key=6)
-app.command(finetune, sort_key=4.5)
-app.command(imagine, sort_key=5)
-app.command(serve, sort_key=6)
+for command, place in ((finetune, 4.5), (imagine, 5), (evaluate, 6), (serve, 6)):
+    app.command(command, sort_key=place)
 
 
 @app.command(name="import", sort_key=1)
