@@ -1,4 +1,4 @@
-"""The distance between power spectra: blind to where things are, keen on how sharp they are."""
+"""Power spectra, blind to where things are and keen on how sharp they are; and the grid of a decoder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from phonybrains.training.sharpness import spectral_distance
+from phonybrains.training.sharpness import spectral_distance, unevenness
 
 
 @pytest.fixture
@@ -58,3 +58,24 @@ def test_gradients_sharpen(images: Tensor) -> None:
         spectral_distance(x, images).mean().backward()
         optimizer.step()
     assert spectral_distance(x, images).mean() < 0.5 * first
+
+
+def test_images_without_a_grid_are_even(images: Tensor) -> None:
+    """Many images, wherever they are cut, are about as rough at every place of the grid."""
+    many = torch.cat([images.roll((i, j), (2, 3)) for i in range(8) for j in range(8)])
+    assert unevenness(many) < 1e-3
+
+
+@pytest.mark.parametrize("period", [4, 8])
+@pytest.mark.parametrize("axis", [2, 3])
+def test_a_grid_of_four_or_eight_pixels_is_uneven(images: Tensor, period: int, axis: int) -> None:
+    """Noise that is a tenth stronger in every fourth or eighth column or row."""
+    places = torch.arange(64) % period == 0
+    stripes = 1 + 0.1 * places.float().reshape(-1, 1) if axis == 2 else 1 + 0.1 * places.float()
+    noise = 0.02 * torch.randn(64, 1, 64, 64, generator=torch.Generator().manual_seed(2))
+    assert unevenness(noise * stripes) > 3 * unevenness(noise)
+
+
+def test_images_smaller_than_a_cell_have_no_grid(images: Tensor) -> None:
+    """Shrunken crops of the tiny preset are 8 pixels a side: nothing can be said of them, and nothing is."""
+    assert unevenness(images[:, :, :8, :8]) == 0

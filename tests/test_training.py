@@ -145,7 +145,9 @@ def test_psnr_by_hand(tmp_path: Path):
     write_metadata(folder, rows)
     images = ImageSet.open(folder)
     held = Corpus.open(images, check_corpus(images, (), 32), tmp_path, CPU)
-    task = AutoencoderTask(Wrong(), held, micro(autoencoder={"loop": LOOP, "spectral": 0}).autoencoder, None, CPU)
+    task = AutoencoderTask(
+        Wrong(), held, micro(autoencoder={"loop": LOOP, "spectral": 0, "evenness": 0}).autoencoder, None, CPU
+    )
     found = task.psnr(task.network)
     assert found == pytest.approx({"MR": 20, "CT": 40}, abs=1e-3)
     assert list(found) == ["MR", "CT"]

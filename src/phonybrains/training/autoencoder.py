@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from .config import AutoencoderConfig
 from .corpus import Corpus
 from .perceptual import PerceptualDistance
-from .sharpness import spectral_distance
+from .sharpness import spectral_distance, unevenness
 
 
 class Reconstruction(nn.Module):
@@ -68,6 +68,8 @@ class AutoencoderTask:
             loss = loss + self.config.perceptual * self.perceptual(y, x).float().mean()
         if self.config.spectral > 0:
             loss = loss + self.config.spectral * spectral_distance(y, x).mean()
+        if self.config.evenness > 0:
+            loss = loss + self.config.evenness * unevenness(y)
         return loss
 
     def validate(self, network: nn.Module) -> float:

@@ -28,6 +28,8 @@ class AutoencoderConfig(Config):
     """Weight of the SqueezeNet features' distance; used where `features` names their weights."""
     spectral: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the distance between power spectra, which keeps reconstructions as sharp as images."""
+    evenness: Annotated[float, Field(ge=0)] = 3.0
+    """Weight of how unevenly rough reconstructions are over the decoder's grid of 8 pixels, which gives images away."""
     latent_noise: Share = 0.05
     """Noise on the latents, as a share of their deviation, so that the decoder forgives small errors."""
     equivariance: Share = 0.25
