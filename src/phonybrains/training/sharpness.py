@@ -17,8 +17,8 @@ CONTOUR, ROUGHNESS_FLOOR = 0.1, 1e-4
 def spectral_distance(x: Tensor, y: Tensor) -> Tensor:
     """Mean absolute difference of log power over 16 × 16 bands of frequency, (B,), for images (B, 1, H, W) in -1…1.
 
-    The bands tile the half plane that a real image has, so a grid that a decoder leaves in one direction is seen too.
-    Phases do not count: it goes beside a distance of pixels.  [after Durall 2020, sec. 4.3]
+    Phases do not count, so it goes beside a distance of pixels; lines of a grid, thinner than a band, are left to
+    `unevenness`.  [after Durall 2020, sec. 4.3]
     """
     return (_log_power(x) - _log_power(y)).abs().mean(dim=(1, 2))
 
