@@ -17,9 +17,9 @@ import fault_server
 from fault_server import FaultServer
 from phonybrains.errors import OutputError, ServiceError
 from phonybrains.imageset import ImageSet
-from phonybrains.imagine import imagine
 from phonybrains.record import read_record
 from phonybrains.remote.config import ImagineConfig, load_imagine_config
+from phonybrains.text_to_image import imagine
 
 Fault = Callable[[fault_server.Handler], None]
 

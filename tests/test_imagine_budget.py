@@ -19,11 +19,11 @@ import fault_server
 from fault_server import FaultServer
 from phonybrains.errors import ConfigError, ServiceError
 from phonybrains.imageset import ImageSet
-from phonybrains.imagine import imagine
 from phonybrains.remote.config import ImagineConfig, Price, load_imagine_config
 from phonybrains.remote.courier import cost_of
 from phonybrains.remote.ledger import BudgetSpent, Ledger
 from phonybrains.remote.service import Reply
+from phonybrains.text_to_image import imagine
 
 PRICES = {"dear": {"image": 0.25}}
 TOKENS = {"dear": {"image": 0.25, "input_tokens": 5.0, "output_tokens": 30.0}}

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from phonybrains.imageset import ImageSet
-from phonybrains.imagine import imagine
 from phonybrains.remote.config import load_imagine_config
+from phonybrains.text_to_image import imagine
 
 SERVER, MODEL = os.environ.get("PHONYBRAINS_IMAGE_SERVER", ""), os.environ.get("PHONYBRAINS_IMAGE_MODEL", "tiny")
 

@@ -169,7 +169,7 @@ class Recorder(nn.Module):
 
 def test_the_autoencoder_is_trained_on_crops(corpus: Corpus):
     """Each step shows a batch of crops, with noise for their latents; two processes show half of it each."""
-    config = micro(autoencoder={"equivariance": 0.0, "latent_noise": 0.05}).autoencoder
+    config = micro(autoencoder={"equivariance": 0.0, "latent_noise": 0.05, "evenness": 0}).autoencoder
     network = Recorder()
     task = AutoencoderTask(network, corpus, config, None, CPU)
     for share in (slice(0, 4, 1), slice(0, 4, 2), slice(1, 4, 2)):
@@ -187,7 +187,7 @@ def test_the_autoencoder_is_trained_on_crops(corpus: Corpus):
 
 def test_equivariance_compares_with_the_shrunken_images(corpus: Corpus):
     """With shrunken latents the wanted image is the shrunken crop: who answers with it has no loss."""
-    config = micro(autoencoder={"equivariance": 1.0}).autoencoder
+    config = micro(autoencoder={"equivariance": 1.0, "evenness": 0}).autoencoder
     network = Recorder(
         lambda x, noise, scale: nn.functional.interpolate(x, scale_factor=scale, mode="bilinear", antialias=True)
     )

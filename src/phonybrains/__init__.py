@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .finetuning.stage import finetune
     from .generating.stage import generate
     from .imageset import ImageSet, Row
-    from .imagine import imagine
     from .importing import ImportConfig, import_images
     from .importing.fetch import fetch
     from .model.latent_diffusion import LatentDiffusion
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from .readerstudy.simulate import simulate_study
     from .readerstudy.study import Study
     from .remote.config import ImagineConfig, load_imagine_config
+    from .text_to_image import imagine
     from .training.config import TrainConfig, load_train_config
     from .training.stage import train
 
@@ -106,7 +106,7 @@ _HOMES = {
     "fetch": "importing.fetch",
     "finetune": "finetuning.stage",
     "generate": "generating.stage",
-    "imagine": "imagine",
+    "imagine": "text_to_image",
     "import_answers": "readerstudy.import_answers",
     "import_images": "importing",
     "load_imagine_config": "remote.config",

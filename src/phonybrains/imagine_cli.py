@@ -59,8 +59,8 @@ def imagine(
         concurrency: Requests at a time (4).
         key_file: File that holds the key, instead of the environment.
     """
-    from .imagine import imagine
     from .remote.config import load_imagine_config
+    from .text_to_image import imagine
 
     if [prompt, prompts, preset].count(None) != 2:
         raise ConfigError("say what to ask for: one prompt, or --prompts FILE, or --preset paper.")
