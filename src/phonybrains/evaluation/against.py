@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import c2st
-from .distances import fid, frechet_of, gaussian, median_distance, mmd_of, mmd_test, polynomial
+from .distances import fid, frd, frechet_of, gaussian, median_distance, mmd_of, mmd_test, polynomial
 from .groups import deal
 from .neighbours import expected_coverage, neighbourhoods
 from .nulls import Better, deal_like, null_of, p_of
@@ -71,8 +71,9 @@ def kernel_scores(x: Against, permutations: int) -> list[Score]:
 
 
 def frechet_score(x: Against, name: str) -> Score:
-    """Fréchet distance: of networks' features as FID is defined, of handcrafted ones with shrunk covariances."""
-    distance = frechet_of if name == "fd_handcrafted" else fid
+    """Fréchet distance: of networks' features as FID is defined, of handcrafted ones with shrunk covariances, of
+    radiomic ones as FRD is defined."""
+    distance = {"fd_handcrafted": frechet_of, "frd": frd}.get(name, fid)
     return x.score(name, distance(x.made, x.real[x.held]), lambda a, b: distance(x.real[a], x.real[b]), "low")
 
 

@@ -26,6 +26,7 @@ class QualityConfig(Config):
     network: bool = False  # a small network trained on the images as one more classifier: half a minute a modality
     inception: Weights | None = None  # file or address; shown as unavailable where there is none
     dinov2: Weights | None = None
+    frd: bool = False  # Fréchet radiomics distance, with pyradiomics: half a second an image
 
 
 class MemorisationConfig(Config):

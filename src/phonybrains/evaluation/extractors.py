@@ -19,6 +19,7 @@ from ..errors import ModelError
 from ..record import sha256_file
 from .config import EvaluateConfig
 from .handcrafted import NAMES, handcrafted
+from .radiomics import Radiomics
 from .weights import weights_file
 
 if TYPE_CHECKING:
@@ -189,7 +190,8 @@ class Extractors:
 
 
 def extractors_of(config: EvaluateConfig, device: str = "cpu") -> Extractors:
-    """Handcrafted features, and each network whose weights are at hand or come; the others with the reason."""
+    """Handcrafted features, each network whose weights are at hand or come, radiomics if asked for; the others with
+    the reason."""
     wanted: dict[str, tuple[Callable[[Path, str], Extractor], Path | str | None, str]] = {
         "squeezenet1_1": (SqueezeNetFeatures, config.features, "--features"),
         "inception-v3-compat": (InceptionFeatures, config.quality.inception, "quality.inception"),
@@ -205,4 +207,9 @@ def extractors_of(config: EvaluateConfig, device: str = "cpu") -> Extractors:
             found.append(make(weights_file(weights), device))
         except ModelError as error:
             missing[name] = str(error)
+    if config.quality.frd:
+        try:
+            found.append(Radiomics())
+        except ModelError as error:
+            missing["radiomics"] = str(error)
     return Extractors(found, missing)

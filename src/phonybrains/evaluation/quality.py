@@ -31,8 +31,8 @@ from .spectrum import frequencies, in_db
 
 Array = NDArray[Any]
 SHOWN, TELLING = 300, 24
-FRECHET = {"handcrafted": "fd_handcrafted", "inception-v3-compat": "fid"}
-MISSING = {"inception-v3-compat": ("fid", "kid"), "squeezenet1_1": ("kid",), "dinov2": ("kid",)}
+FRECHET = {"handcrafted": "fd_handcrafted", "inception-v3-compat": "fid", "radiomics": "frd"}
+MISSING = {"inception-v3-compat": ("fid", "kid"), "squeezenet1_1": ("kid",), "dinov2": ("kid",), "radiomics": ("frd",)}
 
 
 @dataclass
@@ -78,6 +78,10 @@ def _of_modality(found: Found, side: Side, extractors: Sequence[Extractor], conf
     for extractor in extractors:
         try:
             every, real = _features(side, extractor, progress, folder)
+            if extractor.name == "radiomics":  # made for this one distance
+                x = _against(side, every[side.measured], real, extractor, config)
+                found.scores.append(against.frechet_score(x, "frd"))
+                continue
             if extractor.name == "handcrafted":
                 _spectrum_and_noise(found, side, _against(side, every[side.measured], real, extractor, config))
                 every, real = standardise(every, real), standardise(real, real)

@@ -15,6 +15,7 @@ MEANINGS: dict[str, tuple[str, str, Better]] = {
     "kid_of_all": ("KID of all images", "the same over all images, in blocks", "low"),
     "mmd_rbf": ("MMD (RBF)", "kernel distance of features, Gaussian kernel; 0 for one and the same source", "low"),
     "fid": ("FID", "Fréchet distance of Inception features; grows as n falls", "low"),
+    "frd": ("FRD", "Fréchet radiomics distance, the log of its square; grows as n falls", "low"),
     "fd": ("Fréchet distance", "of features; grows as n falls, so that only its null makes it readable", "low"),
     "fd_handcrafted": ("Fréchet distance, handcrafted", "of histogram, spectrum, texture and layout; never FID", "low"),
     "precision": ("Precision", "share of synthetic images that lie among the real ones", "high"),
