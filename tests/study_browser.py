@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+PATIENCE = 120
+"""Seconds until a wait gives up: far more than a slow machine needs, since a passing test waits for none of it."""
 SERVE = """
 {before}
 from pathlib import Path
@@ -52,7 +54,7 @@ class Served:
         )
         self._output: list[str] = []
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if time.monotonic() > deadline or self.process.poll() is not None:
                 raise RuntimeError("the server did not start:\n" + "".join(self._output))
@@ -111,7 +113,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-def wait_until(page: Any, expression: str, seconds: float = 30) -> None:
+def wait_until(page: Any, expression: str, seconds: float = PATIENCE) -> None:
     """Wait until an expression is true on a page; unlike Playwright's own, under a policy that forbids eval too."""
     deadline = time.monotonic() + seconds
     while not page.evaluate(expression):

@@ -14,6 +14,10 @@ export function listenTo(viewer, { marking, onTap }) {
     return [event.clientX - box.left, event.clientY - box.top];
   };
 
+  // The pointers are followed here, so the browser shall make no gesture of the same fingers: after a swift drag its
+  // fling would swallow the next tap, on whatever button.
+  canvas.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
+
   canvas.addEventListener("pointerdown", (event) => {
     event.preventDefault(); // no text selection, no drag of the page; and so the focus is set by hand
     canvas.parentElement.focus({ preventScroll: true });
