@@ -16,9 +16,12 @@ import pytest
 import fault_server
 from fault_server import FaultServer
 from phonybrains.errors import OutputError, ServiceError
+from phonybrains.evaluation.report.closing import origin
 from phonybrains.imageset import ImageSet
-from phonybrains.record import read_record
+from phonybrains.record import Record, as_input, read_record
 from phonybrains.remote.config import ImagineConfig, load_imagine_config
+from phonybrains.reporting.blocks import Table
+from phonybrains.reporting.pages import write_pages
 from phonybrains.text_to_image import imagine
 
 Fault = Callable[[fault_server.Handler], None]
@@ -127,6 +130,24 @@ def test_refusals_are_outcomes(tmp_path, server):
     assert len(server.asked) == 6
     run(tmp_path / "out", config(server, n=6, concurrency=1))
     assert len(server.asked) == 6
+
+
+def test_refusals_are_in_the_report(tmp_path, server):
+    """Where the evaluation says where images come from, it shows each prompt refused, how often, of how many."""
+    server.for_prompt = {"Brain CT image": fault_server.refuse}
+    server.script = [fault_server.refuse_by_policy]
+    run(tmp_path / "some", config(server, n=6, concurrency=1))
+    blocks = origin(Record("evaluate", {}, 0, [as_input(tmp_path / "some")]))
+    table = blocks[-1]
+    assert isinstance(table, Table)
+    assert table.rows == (("Brain CT image", "moderation_blocked", "3"),
+                          ("Brain MRI image", "content_policy_violation", "1"))  # fmt: skip
+    (tmp_path / "report").mkdir()
+    write_pages(tmp_path / "report", "Evaluation", "", blocks, "foot")
+    assert "Refused: 4 of 6 requests" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    server.for_prompt = {}
+    run(tmp_path / "all", config(server, n=2))
+    assert len(origin(Record("evaluate", {}, 0, [as_input(tmp_path / "all")]))) == len(blocks) - 1
 
 
 def test_where_all_is_refused_there_is_no_set(tmp_path, server):

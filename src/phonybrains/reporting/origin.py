@@ -1,9 +1,12 @@
-"""The chain of records from a result back to its sources, as rows of a table."""
+"""The chain of records from a result back to its sources, and what a service refused on the way, as tables."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from .blocks import Block, Table
 
 
 def chain_of(record: Mapping[str, Any], depth: int = 0, name: str = "", sha256: str = "") -> Iterator[tuple[str, ...]]:
@@ -29,3 +32,22 @@ def chain_of(record: Mapping[str, Any], depth: int = 0, name: str = "", sha256: 
     )
     for item in record.get("inputs") or ():
         yield from chain_of(item.get("record") or {}, depth + 1, str(item.get("name", "")), str(item.get("sha256", "")))
+
+
+def refusals(record: Mapping[str, Any]) -> list[Block]:
+    """A table of the prompts that a text-to-image service refused, of a record and all its inputs; nothing if none."""
+    answered = [results for results in _results(record) if "refusals" in results]
+    counts = Counter((str(one["prompt"]), str(one["code"])) for results in answered for one in results["refusals"])
+    if not counts:
+        return []
+    rows = tuple((prompt, code, str(count)) for (prompt, code), count in counts.most_common())
+    caption = (f"Refused: {counts.total()} of {sum(results['asked'] for results in answered)} requests to the service. "
+               "Their images are missing: the set shows what the service let through.")  # fmt: skip
+    return [Table(("Prompt refused", "code", "requests"), rows, caption, (4, 1.6, 1), (0, 1))]
+
+
+def _results(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What each step of a chain of records found."""
+    yield record.get("results") or {}
+    for item in record.get("inputs") or ():
+        yield from _results(item.get("record") or {})

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...record import Record
 from ...reporting.blocks import Block, Bullets, Heading, Paragraph, Table
-from ...reporting.origin import chain_of
+from ...reporting.origin import chain_of, refusals
 from ..config import EvaluateConfig, Part
 from ..score import Findings
 from ..sets import Sides
@@ -58,6 +58,7 @@ def origin(record: Record) -> list[Block]:
     return [
         Heading("Where the images come from"),
         Table(columns, tuple(chain_of(top)), caption, (1.4, 1.4, 1.2, 4.2), (0, 1, 2, 3)),
+        *refusals(top),
     ]
 
 

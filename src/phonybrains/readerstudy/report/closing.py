@@ -8,7 +8,7 @@ from importlib import resources
 
 from ...record import read_record
 from ...reporting.blocks import Block, Bullets, Heading, Note, Paragraph, Table
-from ...reporting.origin import chain_of
+from ...reporting.origin import chain_of, refusals
 from ...reporting.wording import NONE, count_of
 from ..findings.analysis import Analysis
 from ..findings.reads import find
@@ -111,6 +111,7 @@ def origin(analysis: Analysis) -> list[Block]:
                             (0, 1, 2, 3)))  # fmt: skip
     else:
         blocks.append(Paragraph("The study has no record of how its images came to be."))
+    blocks += refusals(record)
     history = analysis.study.config.same_history
     if history:
         blocks.append(Paragraph(f"Real and synthetic images went through the same last steps: {', '.join(history)}."))
