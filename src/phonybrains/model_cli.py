@@ -50,7 +50,7 @@ def push(
     """Copy a model, checked, to the Hugging Face Hub or into a folder, without the log of its training.
 
     Args:
-        model: A model folder, or the name of a model that comes with the package.
+        model: A model folder, of train or of finetune, or the name of a model that comes with the package.
         repo: USER/NAME on the Hub, made if there is none; or a folder, as ./FOLDER or file:///FOLDER.
         private: Make a repository that others do not see.
         revision: Branch of the repository (main).

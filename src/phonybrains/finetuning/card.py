@@ -15,13 +15,16 @@ MOST_FREQUENT = 12
 
 def model_card(facts: Facts, images: ImageSet, captions: Captions, texts: Sequence[str]) -> str:
     """The text of README.md, with the metadata block that model hubs read. texts: the captions of all images."""
-    base = (
-        "a checkpoint in a folder of its own" if facts.local else f"[{facts.base}](https://huggingface.co/{facts.base})"
-    )
+    parts = (_opening(facts, images), _base(facts), _training_data(images), _captions(captions, texts), _figures(facts),
+             _use(facts))  # fmt: skip
+    return "\n".join(parts)
+
+
+def _opening(facts: Facts, images: ImageSet) -> str:
+    link = f"[{facts.base}](https://huggingface.co/{facts.base})"
+    base = "a checkpoint in a folder of its own" if facts.local else link
     known = "" if facts.local else f"base_model: {facts.base}\n"
     commit = f", commit `{facts.revision}`" if facts.revision else ""
-    frequent = "\n".join(f"- {text} ({count})" for text, count in Counter(texts).most_common(MOST_FREQUENT))
-    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.card.items())
     return f"""---
 library_name: diffusers
 pipeline_tag: text-to-image
@@ -32,35 +35,52 @@ pipeline_tag: text-to-image
 Made with phonybrains from {base}{commit}. It makes **synthetic** images of {facts.image_size}×{facts.image_size}
 pixels, drawn at {facts.size}×{facts.size}, for research and teaching. They show no patient and must not be used for
 diagnosis.
+"""
 
-## The base
+
+def _base(facts: Facts) -> str:
+    return f"""## The base
 
 The licence of the base holds for the images and for this LoRA too, whatever the licence of the training data says: read
 it where the base comes from. The base was trained on pictures from the web, and brings their biases with it.
 SHA-256 of its files: `{facts.sha256}`.
+"""
 
-## Training data
+
+def _training_data(images: ImageSet) -> str:
+    return f"""## Training data
 
 {len(images)} images; {splits(images)}. Trained on the first alone.
 
 {sources(images)}
+"""
 
-## Captions
+
+def _captions(captions: Captions, texts: Sequence[str]) -> str:
+    frequent = "\n".join(f"- {text} ({count})" for text, count in Counter(texts).most_common(MOST_FREQUENT))
+    return f"""## Captions
 
 Template: `{captions.template}`. Most frequent:
 
 {frequent}
+"""
 
-## Figures
+
+def _figures(facts: Facts) -> str:
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.card.items())
+    return f"""## Figures
 
 | what | value |
 |---|---|
 {rows}
+"""
 
-## Use
+
+def _use(facts: Facts) -> str:
+    return f"""## Use
 
 ```python
-pipeline = diffusers.DiffusionPipeline.from_pretrained("{facts.base if not facts.local else "BASE"}")
+pipeline = diffusers.DiffusionPipeline.from_pretrained("{"BASE" if facts.local else facts.base}")
 pipeline.load_lora_weights("this folder")
 ```
 """

@@ -21,14 +21,17 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, ModelError
-from ..record import sha256_file
+from ..record import RECORD_NAME, sha256_file
 from .captions import PROMPT, Captions, Described
 from .conditions import Conditions, Value
+from .folder import CARD
 from .latent_diffusion import Sampling, image_rng
 from .precision import Precision, has_bf16
 from .stable_diffusion import Base, draw
 
 DESCRIPTION, WEIGHTS, SCHEMA = "finetune.json", "pytorch_lora_weights.safetensors", "conditions.json"
+PARTS = (WEIGHTS, SCHEMA)
+ALL_FILES = (DESCRIPTION, *PARTS, CARD, RECORD_NAME)
 FORMAT_VERSION = 1
 SAMPLERS = {
     "sd": {"ddim": "DDIMScheduler", "ddpm": "DDPMScheduler", "euler": "EulerDiscreteScheduler",
@@ -88,8 +91,8 @@ class FineTuned:
             if facts.format_version > FORMAT_VERSION:
                 raise ModelError(f"{path}: format version {facts.format_version} is newer than this phonybrains reads "
                                  f"({FORMAT_VERSION}). Upgrade phonybrains.")  # fmt: skip
-            for part, digest in facts.parts.items():
-                if sha256_file(folder / part) != digest:
+            for part in PARTS:
+                if sha256_file(folder / part) != facts.parts[part]:
                     raise ModelError(f"{folder / part} is damaged: its SHA-256 is not the one in {DESCRIPTION}. Copy "
                                      "the folder again from where it was made.")  # fmt: skip
             schema = Conditions.from_json((folder / SCHEMA).read_text(encoding="utf-8"))
@@ -171,6 +174,23 @@ class FineTuned:
 def write_description(folder: Path, facts: Facts, conditions: Conditions) -> None:
     """Write conditions.json, and finetune.json with the hashes of the parts, beside the weights."""
     (folder / SCHEMA).write_text(conditions.to_json() + "\n", encoding="utf-8")
-    parts = {name: sha256_file(folder / name) for name in (WEIGHTS, SCHEMA)}
-    text = json.dumps(asdict(replace(facts, parts=parts)), indent=1)
-    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    parts = {name: sha256_file(folder / name) for name in PARTS}
+    (folder / DESCRIPTION).write_bytes(_description(replace(facts, parts=parts)))
+
+
+def shared_files(folder: Path) -> dict[str, Path | bytes]:
+    """What is passed on of a fine-tuned model: its files, checked, by name; the log of its training stays.
+
+    A base in a folder is looked for beside the copy, under its name: where it lies here is nobody's business.
+    Raises ModelError if the model is damaged.
+    """
+    facts = FineTuned.load(folder).facts
+    files: dict[str, Path | bytes] = {name: folder / name for name in ALL_FILES if (folder / name).is_file()}
+    if facts.local:
+        name = Path(os.path.normpath(folder.resolve() / facts.base)).name
+        files[DESCRIPTION] = _description(replace(facts, base=f"../{name}"))
+    return files
+
+
+def _description(facts: Facts) -> bytes:
+    return json.dumps(asdict(facts), indent=1).encode() + b"\n"

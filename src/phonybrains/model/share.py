@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,8 +15,9 @@ from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of
 
 from ..errors import ConfigError, ModelError, OutputError
 from ..record import appear
-from .folder import ALL_FILES, CARD, load_model, model_files, model_folder
-from .painter import painter_folder
+from . import fine_tuned
+from .folder import ALL_FILES, CARD, load_model, model_files
+from .painter import is_fine_tuned, load_painter, painter_folder
 from .tensors import brief
 
 NO_SOURCES = "The corpus names no sources or licences: add them before you share this model."
@@ -32,18 +33,18 @@ def model_card(name: str | Path) -> str:
 
 
 def push_model(name: str | Path, repo: str, *, private: bool = False, revision: str | None = None) -> str:
-    """Copy a model to a repository of the Hub, made if there is none, or into a folder; returns where it is.
+    """Copy a model of either kind to a repository of the Hub, made if there is none, or into a folder; returns where.
 
     repo: "user/name", or a folder: a path that starts with / . or ~ or that exists, or a file:// URL.
     Raises ModelError for a damaged model or one whose card names no licence or no sources, OutputError where the Hub
     or the folder does not take it.
     """
-    folder = model_folder(name)
-    load_model(folder)
+    folder = painter_folder(name)
+    found = _files(folder)
     _check_card(folder)
     if target := _local(repo, revision, private):
-        return str(_copy(folder, target))
-    api, files = HfApi(), [CommitOperationAdd(name, folder / name) for name in model_files(folder)]
+        return str(_copy(found, target))
+    api, files = HfApi(), [CommitOperationAdd(name, content) for name, content in found.items()]
     with _explained(repo, OutputError):
         url = api.create_repo(repo, private=private or None, exist_ok=True)
         if private and not api.repo_info(repo).private:
@@ -64,10 +65,17 @@ def pull_model(repo: str, out: str | Path, *, revision: str | None = None) -> Pa
     source = _local(repo, revision)
     if source is None:
         with _explained(repo, ModelError):
-            source = Path(snapshot_download(repo, revision=revision, allow_patterns=list(ALL_FILES)))
-    folder = model_folder(source.resolve())
+            wanted = [*ALL_FILES, *fine_tuned.ALL_FILES]
+            source = Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
+    return _copy(_files(painter_folder(source.resolve())), out)
+
+
+def _files(folder: Path) -> dict[str, Path | bytes]:
+    """What is passed on of a model of either kind, by name. Raises ModelError if it is damaged."""
+    if is_fine_tuned(folder):
+        return fine_tuned.shared_files(folder)
     load_model(folder)
-    return _copy(folder, out)
+    return {name: folder / name for name in model_files(folder)}
 
 
 def _local(repo: str, revision: str | None, private: bool = False) -> Path | None:
@@ -82,14 +90,17 @@ def _local(repo: str, revision: str | None, private: bool = False) -> Path | Non
     return path
 
 
-def _copy(folder: Path, out: Path) -> Path:
+def _copy(files: Mapping[str, Path | bytes], out: Path) -> Path:
     """Copy the files of a model that has been checked, and check the copy."""
     _check_free(out)
     with appear(out, out.parent / f".{out.name}.model.partial") as draft:
-        for name in model_files(folder):
+        for name, content in files.items():
             (draft / name).parent.mkdir(exist_ok=True)
-            shutil.copyfile(folder / name, draft / name)
-        load_model(draft)
+            if isinstance(content, bytes):
+                (draft / name).write_bytes(content)
+            else:
+                shutil.copyfile(content, draft / name)
+        load_painter(draft)
     return out
 
 
