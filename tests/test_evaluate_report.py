@@ -28,6 +28,7 @@ from phonybrains.imageset import ImageSet, write_metadata, write_png
 from phonybrains.record import Record
 from phonybrains.reporting.blocks import Block, Gallery, Note, Table
 from phonybrains.reporting.pages import write_pages
+from study_browser import CHROMIUM, chromium
 
 CONFIG, RECORD = EvaluateConfig(), Record("evaluate", {}, 0)
 SECTIONS = ("Verdict", "Real and synthetic side by side", "Quality: is it good?", "Memorisation: is it new?",
@@ -102,6 +103,31 @@ def test_the_verdict_is_one_paragraph_in_plain_words(sides: Sides):
         "MR: 1 of 1 score as real, 0 apart, 0 unclear. CT: 0 of 1 score as real, 1 apart, 0 unclear; farthest" in text
     )
     assert "\n" not in text
+
+
+def test_the_verdict_says_what_is_wrong_with_the_images_not_what_nobody_asked_for(sides: Sides):
+    """One image: the reason is that it is one, though weights that nobody named are missing too and come first."""
+    why = "only 1 synthetic MR image: at least 10 are needed to say anything"
+    missing, few = unavailable("fid", "no weights were given"), unavailable("quality", why, modality="MR")
+    assert verdict_text(sides, {"quality": Findings([missing, few])}).endswith(f"Quality: not measured ({why}).")
+    assert verdict_text(sides, {"quality": Findings([missing])}).endswith("not measured (no weights were given).")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: Debian's chromium package")
+def test_the_page_can_be_read_on_a_phone(report: Path):
+    """At 390 pixels the page does not move sideways, no word in a table is broken, and figures keep their size."""
+    broken = """[...document.querySelectorAll("td, th")].filter(cell => {
+        const text = cell.innerText.trim(), range = document.createRange();
+        range.selectNodeContents(cell);
+        return text && !/[\\s/_-]/.test(text) && text.length < 20 && range.getClientRects().length > 1;
+    }).map(cell => cell.innerText)"""
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto((report / "report.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.evaluate("document.querySelectorAll('td').length") > 20
+        assert page.evaluate(broken) == []
+        assert page.evaluate("document.querySelector('figure svg').clientWidth") > 500
 
 
 def test_copies_cannot_be_missed(sides: Sides, blocks: list[Block]):

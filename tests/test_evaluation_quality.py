@@ -139,7 +139,7 @@ def test_all_images_equal_and_copies_are_said(samples: ImageSet, corpus: ImageSe
     n = len(mixed.where(modality="MR"))
     found = quality(mixed, corpus, CONFIG)
     assert the(found, "in_both_sets").note.startswith(f"{n} of {n} synthetic images are in the corpus too")
-    assert "only 0 MR synthetic images" in the(found, "quality").note
+    assert "only 0 synthetic MR images: at least 10" in the(found, "quality").note
 
 
 def test_what_cannot_be_measured_is_said_and_the_rest_goes_on(samples: ImageSet, corpus: ImageSet):
@@ -147,7 +147,7 @@ def test_what_cannot_be_measured_is_said_and_the_rest_goes_on(samples: ImageSet,
     rows = [*samples.where(modality="MR").rows, samples.where(modality="CT").rows[0]]
     strange = replace(samples, rows=(*rows, replace(rows[0], modality="PET")))
     found = quality(strange, corpus, replace_attributes("plane", "handedness"))
-    assert "only 1 CT synthetic images" in the(found, "quality", "CT").note
+    assert "only 1 synthetic CT image: at least 10" in the(found, "quality", "CT").note
     assert "no PET image" in the(found, "quality", "PET").note
     assert "handedness" in the(found, "prevalence", "MR", "handedness").note
     assert the(found, "kid").value is not None

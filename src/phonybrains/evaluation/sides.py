@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imageset import ImageSet, Row
+from ..reporting.wording import count_of
 from .config import EvaluateConfig
 from .groups import patients
 from .score import Score, unavailable
@@ -43,16 +44,18 @@ def side_of(made: ImageSet, real: ImageSet, modality: str, config: EvaluateConfi
     groups = patients(real.rows)
     versus = _held_out(real.rows, config)
     held = [i for i, row in enumerate(real.rows) if row.split == versus]
-    for n, side in ((len(made), "synthetic images"), (len(held), f"images of the split '{versus}'")):
+    for n, kind in ((len(made), "synthetic"), (len(held), f"real {versus}")):
         if n < FEWEST:
-            raise ValueError(f"only {n} {modality} {side}: at least {FEWEST} are needed to say anything")
+            raise ValueError(f"only {count_of(n, f'{kind} {modality} image')}: at least {FEWEST} are needed to say "
+                             "anything")  # fmt: skip
     rng, theirs = np.random.default_rng(config.seed), {groups[i] for i in held}
     if len(held) > MOST:
         held = sorted(_some_patients(groups, held, MOST, np.random.default_rng([config.seed, 3])))
     others = [i for i in range(len(groups)) if groups[i] not in theirs]
     others = _some_patients(groups, others, max(MOST, 2 * len(held)), rng)
     if len(others) < FEWEST:
-        raise ValueError(f"only {len(others)} real {modality} images of other splits: no real-against-real null")
+        raise ValueError(f"only {count_of(len(others), f'real {modality} image')} of other patients than those held "
+                         f"out: at least {FEWEST} are needed to compare real images with real ones")  # fmt: skip
     kept = sorted([*held, *others])
     place = {i: k for k, i in enumerate(kept)}
     measured = np.sort(rng.permutation(len(made))[: min(MOST, len(others))])

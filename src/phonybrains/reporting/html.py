@@ -43,7 +43,17 @@ figcaption { color: var(--soft); font-size: .9rem; margin-top: .4rem; max-width:
 .gallery img { width: 100%; height: auto; display: block; background: #000; }
 footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line); color: var(--soft);
   font-size: .85rem; }
-@media (max-width: 40rem) { .gallery { grid-template-columns: repeat(3, 1fr) !important; } }
+@media (max-width: 40rem) {
+  body { padding: 1.2rem 1rem 3rem; }
+  .gallery { grid-template-columns: repeat(2, 1fr) !important; }
+  table { width: max-content; min-width: 100%; }
+  col { width: auto !important; }
+  th, td { overflow-wrap: break-word; max-width: 14rem; }
+  th:first-child, td:first-child { position: sticky; left: 0; background: #fff; max-width: 9rem; }
+  caption { max-width: calc(100vw - 2rem); }
+  figure > div { overflow-x: auto; }
+  figure svg { min-width: 34rem; }
+}
 @media print {
   @page { size: A4; margin: 16mm 15mm; }
   body { max-width: none; padding: 0; font-size: 10pt; }

@@ -79,7 +79,7 @@ def plot_spectra(spectra: Mapping[str, Mapping[str, NDArray[Any]]], caption: str
             below.axhline(0, color=REAL, lw=1)
             below.plot(frequency, one["synthetic"] - real, color=SYNTHETIC, lw=1.5, ls="--", label="synthetic")
             below.set(xlabel="spatial frequency, cycles per pixel", ylabel="minus real, dB")
-            below.legend(loc="best")
+            below.legend(loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=2)
 
     return draw("spectra", caption, 4.6, paint, width=_wide(len(spectra)), nrows=2, ncols=len(spectra), squeeze=False)
 

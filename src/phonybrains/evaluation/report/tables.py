@@ -73,7 +73,7 @@ def score_table(scores: Sequence[Score], caption: str) -> Table:
              null_words(s.null), judged(s), as_p(s.p), _made_with(s, own)) for s in scores]  # fmt: skip
     columns = ("Score", "images", "value (95 % interval)", "n", "real against real", "judged", "p",
                "features; against")  # fmt: skip
-    widths = (1.6, 1.1, 1.8, 0.5, 1.9, 0.75, 0.65, 1.7)
+    widths = (1.6, 1.1, 1.8, 0.5, 1.85, 0.75, 0.8, 1.7)
     kept = [i for i in range(len(columns)) if i in (0, 2) or any(row[i] not in ("", NONE) for row in rows)]
     return Table(tuple(columns[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows), caption,
                  tuple(widths[i] for i in kept), tuple(k for k, i in enumerate(kept) if i in (0, 1, 5, 7)))  # fmt: skip

@@ -52,9 +52,16 @@ def _sentence(part: Part, scores: Sequence[Score], modalities: Sequence[str]) ->
     """What the scores of a part come to, where the part says nothing itself."""
     measured = [score for score in scores if score.value is not None]
     if not measured:
-        return f"not measured ({scores[0].note if scores else 'nothing came of it'})."
+        return f"not measured ({_reasons(scores) or 'nothing came of it'})."
     said = [_of_modality(modality, measured) for modality in modalities]
     return " ".join(text for text in said if text) or f"{count_of(len(measured), 'score')}, none with a null beside it."
+
+
+def _reasons(scores: Sequence[Score]) -> str:
+    """Why nothing could be measured: of the images if anything is said of them, not of features that nobody gave."""
+    of_images = [score.note for score in scores if score.note and score.modality]
+    notes = of_images or [score.note for score in scores if score.note]
+    return "; ".join(list(dict.fromkeys(notes))[:3])
 
 
 def _of_modality(modality: str, scores: Sequence[Score]) -> str:
