@@ -147,10 +147,10 @@ def a_page(server: Server) -> str:
         (lambda server: server.weights("1" * 64), ["another SHA-256 than 111111111111"]),
         (lambda server: f"{server.address}/{PUBLISHED}", ["needs the SHA-256"]),
         (lambda server: server.weights("2" * 64, "gone.pth"), ["could not be downloaded", "404"]),
-        (broken_off, ["could not be downloaded", "copy the file here and name its path"]),
+        (broken_off, ["could not be downloaded (the transfer broke off)", "copy the file here and name its path"]),
         (cut_short, ["another SHA-256"]),
         (a_page, ["not torch-fidelity's Inception"]),
-        (nobody, ["could not be downloaded", "copy the file here and name its path"]),
+        (nobody, ["(there is no connection to its server)", "copy the file here and name its path"]),
     ],
     ids=["another hash", "no hash", "not there", "broken off", "cut short", "a page", "nobody answers"],
 )  # fmt: skip

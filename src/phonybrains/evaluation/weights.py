@@ -59,8 +59,18 @@ def _of_server(address: str, sha256: str) -> Path:
     except ValueError:
         raise ModelError(f"{address}: what came has another SHA-256 than {sha256[:12]}…, so it was removed.") from None
     except (OSError, RequestException) as error:
-        raise ModelError(f"{address} could not be downloaded ({_brief(error)}). Without a connection, copy the file "
+        raise ModelError(f"{address} could not be downloaded ({_why(error)}). Without a connection, copy the file "
                          "here and name its path.") from None  # fmt: skip
+
+
+def _why(error: Exception) -> str:
+    """What went wrong on the way, in words; requests' own are for programmers."""
+    from requests import exceptions
+
+    known = {exceptions.ChunkedEncodingError: "the transfer broke off", exceptions.Timeout: "no answer in time",
+             exceptions.SSLError: "the server's certificate is not accepted",
+             exceptions.ConnectionError: "there is no connection to its server"}  # fmt: skip
+    return next((words for kind, words in known.items() if isinstance(error, kind)), _brief(error))
 
 
 def _of_hub(address: str) -> Path:
