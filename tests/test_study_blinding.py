@@ -13,23 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
-from sklearn.ensemble import GradientBoostingClassifier
-from sklearn.model_selection import KFold, cross_val_predict
 
 from phonybrains.imageset import ImageSet, write_metadata, write_png
 from phonybrains.phantom import make_phantoms
 from phonybrains.readerstudy.design import design_study
-from phonybrains.readerstudy.order import presentations
 from phonybrains.readerstudy.study import Study
-from phonybrains.statistics.roc import auc_interval
-from study_browser import CHROMIUM, chromium, serving, wait_until
+from study_browser import CHROMIUM, PATIENCE, chromium, serving, wait_until
 from study_files import small_config
+from study_traffic import blocks_of, groups_of, leak_p_value
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: chromium)")
 
-LEVEL = 0.999
-"""Timings differ from run to run: at 95 % chance alone would fail one run in twenty."""
+LEVEL = 0.001
+"""Timings differ from run to run: chance alone fails one run in a thousand."""
 LEAK = """
 from starlette.middleware.gzip import GZipMiddleware
 import phonybrains.readerstudy.serve as serve
@@ -67,6 +64,7 @@ def read_all(base: str, link: str) -> list[dict[str, Any]]:
     seen: dict[str, dict[str, Any]] = {}
     with chromium() as browser:
         page = browser.new_context(viewport={"width": 800, "height": 600}).new_page()
+        page.set_default_timeout(1000 * PATIENCE)
         network = page.context.new_cdp_session(page)
         network.send("Network.enable")
         network.on("Network.requestWillBeSent", lambda e: seen.setdefault(e["requestId"], {}).update(asked=e))
@@ -134,37 +132,32 @@ def traffic_by_presentation(requests: list[dict[str, Any]]) -> dict[str, dict[st
     return found
 
 
-def what_traffic_tells(study: Path, before: str = "") -> tuple[Any, dict[str, set[float]]]:
-    """The AUC of a classifier that sees the traffic of a whole reading, and the values of each of its features."""
+def what_traffic_tells(study: Path, before: str = "") -> tuple[float, dict[str, set[float]]]:
+    """How often chance would tell as much as the traffic of a whole reading, and the values of each feature of it."""
     with serving(study, before=before) as served:
         traffic = traffic_by_presentation(read_all(served.base, served.invitations[0]))
     opened = Study.open(study)
-    order = presentations(opened, opened.config.readers[0])
-    truth = np.array([opened.cases[shown.case_id].truth == "phony" for shown in order])
+    blocks = blocks_of(opened, opened.config.readers[0])
+    truth = [case.truth == "phony" for block in blocks for case in block]
     assert len(traffic) == len(truth) == 80
     names = sorted({name for one in traffic.values() for name in one})
     table = np.array([[one.get(name, -1.0) for name in names] for one in traffic.values()])
-    varying = table[:, table.std(axis=0) > 0]
-    boosted = GradientBoostingClassifier(n_estimators=50, subsample=0.7, random_state=0)
-    # Folds are runs of ten presentations: truth is balanced over short blocks, so that neighbours in the training part
-    # would say the opposite of what is left out, and an AUC below 0.5 would come of nothing.
-    scores = cross_val_predict(boosted, varying, truth, cv=KFold(8), method="predict_proba")[:, 1]
-    return auc_interval(scores, truth, LEVEL), {name: set(table[:, i]) for i, name in enumerate(names)}
+    return leak_p_value(table, truth, groups_of(blocks)), {name: set(table[:, i]) for i, name in enumerate(names)}
 
 
 def test_traffic_does_not_tell_real_from_synthetic(study: Path, tmp_path: Path):
-    """Over a full reading of 40 + 40 images, lengths, heads, URLs, cache and timings tell a classifier nothing."""
-    area, values = what_traffic_tells(Path(shutil.copytree(study, tmp_path / "study")))
-    print(f"AUC {area.value:.3f} ({area.low:.3f} to {area.high:.3f} at {LEVEL:.1%})")
-    assert area.low <= 0.5 <= area.high
+    """Over a full reading of 40 + 40 images, lengths, heads, URLs, cache and timings tell no more than chance does."""
+    chance, values = what_traffic_tells(Path(shutil.copytree(study, tmp_path / "study")))
+    print(f"p = {chance:.4f}")
+    assert chance > LEVEL
     free = re.compile(r": (ms |id$|connection used)|^answer: (bytes|length of content-length|value of content-length)")
     assert {name: found for name, found in values.items() if len(found) > 1 and not free.search(name)} == {}
     assert values["image: from the cache"] == {0}
 
 
 def test_a_planted_leak_is_found(study: Path, tmp_path: Path):
-    """With compressed images the same classifier tells smooth from grainy by length alone: the test above can fail."""
-    area, values = what_traffic_tells(Path(shutil.copytree(study, tmp_path / "study")), before=LEAK)
-    print(f"AUC {area.value:.3f} ({area.low:.3f} to {area.high:.3f} at {LEVEL:.1%})")
-    assert area.low > 0.5
+    """With compressed images, length alone tells smooth from grainy, and the test above would fail."""
+    chance, values = what_traffic_tells(Path(shutil.copytree(study, tmp_path / "study")), before=LEAK)
+    print(f"p = {chance:.4f}")
+    assert chance <= LEVEL
     assert len(values["image: bytes on the wire"]) > 1

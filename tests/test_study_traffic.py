@@ -1,0 +1,75 @@
+"""The test for leaks in the traffic of a study: false alarms are as rare as stated, and leaks are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import binom
+
+from phonybrains.readerstudy.order import draw_blocks
+from phonybrains.readerstudy.study import Study
+from study_files import make_study
+from study_traffic import blocks_of, groups_of, leak_p_value
+
+
+class Shown(NamedTuple):
+    """As much of a case as the order looks at: its stratum."""
+
+    modality: str
+    truth: str
+
+
+CASES = [Shown(modality, truth) for modality in ("MR", "CT") for truth in ("real", "phony") for _ in range(20)]
+
+
+def readings() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Tables of pure noise with truth and groups of a design: even, drifting, in runs, rare, and telling modality."""
+    for number in range(10**6):
+        rng = np.random.default_rng([7, number])
+        blocks: Any = draw_blocks(CASES, tuple, 8, rng)
+        shown = [case for block in blocks for case in block]
+        columns = [
+            rng.lognormal(size=80),
+            rng.lognormal(size=80) + np.linspace(0, 5, 80),
+            np.cumsum(rng.normal(size=80)),
+            rng.random(80) < 0.1,
+            rng.integers(0, 6, 80) + 3 * np.array([case.modality == "CT" for case in shown]),
+        ]
+        yield np.column_stack(columns), np.array([case.truth == "phony" for case in shown]), groups_of(blocks)
+
+
+def test_false_alarms_are_as_rare_as_stated():
+    """Of 400 tables of noise, as many lie below 1, 5, 20 and 50 % as there would be in 998 of 1000 such trials."""
+    p_values = np.array([leak_p_value(*reading, draws=199) for reading in islice(readings(), 400)])
+    for level in (0.01, 0.05, 0.2, 0.5):
+        low, high = binom.ppf([0.001, 0.999], 400, level)
+        assert low <= (p_values <= level).sum() <= high, level
+
+
+def test_leaks_of_either_kind_are_found():
+    """A feature that is larger for real, and one that varies more, in all of 20 tables; five of noise beside it."""
+    for table, truth, groups in islice(readings(), 20):
+        rng = np.random.default_rng(1)
+        for leak in (rng.normal(size=80) - 2.5 * truth, rng.normal(size=80) * np.where(truth, 1, 20)):
+            assert leak_p_value(np.column_stack([table, leak]), truth, groups, draws=1999) <= 0.001
+
+
+def test_a_balance_of_truth_is_no_leak():
+    """What changes from block to block and with modality tells nothing, though truth is balanced over both."""
+    _, truth, groups = next(readings())
+    assert leak_p_value(groups[:, None], truth, groups) == 1
+
+
+def test_blocks_are_those_of_the_order(tmp_path: Path):
+    """Drawn again they give the reader's order; of real and synthetic, each block holds some of both."""
+    study = Study.open(make_study(tmp_path, training=0, checks=0, repeats={"share": 0, "least": 0}))
+    blocks = blocks_of(study, study.config.readers[0])
+    assert sum(map(len, blocks)) == 24
+    assert all({case.truth for case in block} == {"real", "phony"} for block in blocks)
+    groups = groups_of(blocks)
+    assert len(groups) == 24
+    assert len(set(groups)) == sum(len({case.modality for case in block}) for block in blocks)
