@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.random import default_rng
+from scipy.ndimage import gaussian_filter
 from scipy.stats import betabinom
 
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.copies import memorisation_audit
 from phonybrains.evaluation.exceedance import audit_p, calibrate, chances, excess_p
-from phonybrains.evaluation.registration import CopySearch, Matches, refine
-from phonybrains.evaluation.thumbnails import EDGES, local, thumbnails
+from phonybrains.evaluation.registration import CopySearch, Matches, refine, weighed
+from phonybrains.evaluation.thumbnails import EDGES, blurred, local, thumbnails
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
 from phonybrains.phantom import draw_phantom, make_phantoms
 from planted_copies import EDITS, moved, plant
@@ -92,6 +93,23 @@ def test_the_search_does_not_depend_on_the_depth(search: CopySearch, training: P
     found = search.nearest(thumbnails(training[:3].astype(np.uint16) * 257))
     assert found.index.tolist() == [0, 1, 2]
     assert found.score.min() > 0.999
+
+
+@pytest.mark.parametrize("blocks", [1, 8, 32, 64])
+def test_a_correlation_is_worth_as_much_as_half_of_the_image_would_make_it(blocks: int) -> None:
+    """Fisher's z grows with the square root of how many of the 64 blocks carry the energy; in 32 nothing changes."""
+    carried = (torch.arange(64) < blocks).view(1, 1, 8, 8).float()
+    image = carried.repeat_interleave(8, 2).repeat_interleave(8, 3).flatten(1)
+    worth = weighed(torch.tensor([0.6]), image, -3 * image).item()
+    assert worth == pytest.approx(np.tanh(np.arctanh(0.6) * np.sqrt(blocks / 32)), abs=1e-6)
+
+
+def test_the_blur_is_that_of_scipy() -> None:
+    """Also of images that are not square; the border goes on outwards."""
+    image = default_rng(4).random((40, 64)).astype(np.float32)
+    assert blurred(torch.from_numpy(image)[None, None], 2.0)[0, 0].numpy() == pytest.approx(
+        gaussian_filter(image, 2.0, mode="nearest", truncate=3), abs=1e-6
+    )
 
 
 # --- Calibration and tests -------------------------------------------------------------------------------------------

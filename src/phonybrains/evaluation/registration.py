@@ -3,7 +3,8 @@
 Three steps, each for fewer candidates than the one before. Coarse: low frequencies of the locally normalised image in
 every pose of a grid, mirrored ones too, against all training images: matrix products. Fine: Gauss-Newton on rotation,
 scale and shift, at 32×32 pixels and then at 64×64. Last: the correlation of what is left where the main components of
-the training images are taken away, so that a skull, which all have, counts for nothing.
+the training images are taken away, so that a skull, which all have, counts for nothing; it counts for less the smaller
+the part of the image is that carries it.
 
 Local normalisation makes the search blind to gamma, contrast and, as signs are ignored, inversion.
 """
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .score import Progress, silent
-from .thumbnails import COARSE, DETAIL, EDGES, STRUCTURE, halved, local
+from .thumbnails import COARSE, DETAIL, EDGES, SIDE, STRUCTURE, halved, local
 
 Array = NDArray[Any]
 FREQUENCY = 12.0
@@ -31,16 +32,18 @@ ROTATIONS, SCALES, SHIFTS = (-8, -4, 0, 4, 8), (0.8, 0.88, 0.95, 1.0, 1.05), (-0
 CANDIDATES, FINALISTS = 48, 8
 COMPONENTS = 192
 """Most main components that are taken away; of n training images, at most a sixth of n."""
-BLOCK = 32
+BLOCKS = 8
+"""The last step asks in how many of BLOCKS² parts of the image what is particular lies."""
+BATCH = 32
 
 
 @dataclass(frozen=True)
 class Matches:
     """For each query (n,): how alike its nearest training image is, which it is, and how the query lies over it.
 
-    score: correlation of what is particular, 0…1. correlation: the zero-mean correlation in the same pose, -1…1, of the
-    grey levels less the training mean. affine: (n, 2, 3), from places in the training image to those in the query, in
-    affine_grid's coordinates.
+    score: correlation of what is particular, 0…1, weighed by how much of the image it rests on. correlation: the
+    zero-mean correlation in the same pose, -1…1, of the grey levels less the training mean. affine: (n, 2, 3), from
+    places in the training image to those in the query, in affine_grid's coordinates.
     """
 
     score: Array
@@ -67,9 +70,9 @@ class CopySearch:
     def nearest(self, images: Tensor, progress: Progress = silent) -> Matches:
         """The training image most like each query, given as thumbnails."""
         found = []
-        for start in range(0, len(images), BLOCK):
-            found.append(self._block(images[start : start + BLOCK]))
-            progress("looking for copies", min(start + BLOCK, len(images)), len(images))
+        for start in range(0, len(images), BATCH):
+            found.append(self._batch(images[start : start + BATCH]))
+            progress("looking for copies", min(start + BATCH, len(images)), len(images))
         score, correlation, index, affine = (torch.cat(part).numpy() for part in zip(*found, strict=True))
         return Matches(score, correlation, index, affine)
 
@@ -81,7 +84,7 @@ class CopySearch:
     def _unit(self, structure: Tensor) -> Tensor:
         return F.normalize(structure.flatten(1) @ self.waves, dim=1)
 
-    def _block(self, x: Tensor) -> tuple[Tensor, ...]:
+    def _batch(self, x: Tensor) -> tuple[Tensor, ...]:
         structure, edges, detail = halved(local(x, STRUCTURE)), local(x, EDGES), local(x, DETAIL)
         rows, affine = self._coarse(structure)
         k = rows.shape[1]
@@ -129,7 +132,7 @@ class CopySearch:
     def _particular(self, query: Tensor, training: Tensor, affine: Tensor) -> Tensor:
         laid, inside = _laid(query, affine)
         one, two = (x - (x @ self.common) @ self.common.T for x in (laid * inside, training.flatten(1)))
-        return _correlation(one, two, inside).abs()
+        return weighed(_correlation(one, two, inside).abs(), one * inside, two * inside)
 
 
 def refine(query: Tensor, training: Tensor, affine: Tensor, steps: int) -> tuple[Tensor, Tensor]:
@@ -195,6 +198,19 @@ def _correlation(one: Tensor, two: Tensor, inside: Tensor) -> Tensor:
     one, two = ((x - (x * inside).sum(dim=1, keepdim=True) / n) * inside for x in (one, two))
     found = (one * two).sum(dim=1) / (one.square().sum(dim=1) * two.square().sum(dim=1)).sqrt().clamp_min(1e-6)
     return torch.where(n[:, 0] >= inside.shape[1] / 2, found, 0.0)
+
+
+def weighed(correlation: Tensor, one: Tensor, two: Tensor) -> Tensor:
+    """Correlations (p,), 0…1, as they would be worth if half of the image carried them.
+
+    A few bright edges agree by chance more easily than a whole brain does. Fisher's z, whose standard error is
+    1/√n, times √(n / half of the blocks), where n is how many blocks each of both images (p, SIDE²) has its energy in:
+    (Σe)²/Σe², the geometric mean of the two.
+    """
+    energy = [F.avg_pool2d(x.square().view(-1, 1, SIDE, SIDE), SIDE // BLOCKS).flatten(1) for x in (one, two)]
+    n = [e.sum(dim=1).square() / e.square().sum(dim=1).clamp_min(1e-12) for e in energy]
+    share = (n[0] * n[1]).sqrt() / BLOCKS**2
+    return torch.tanh(torch.atanh(correlation.clamp(max=1 - 1e-6)) * (2 * share).sqrt())
 
 
 def _repeat(x: Tensor, times: int) -> Tensor:

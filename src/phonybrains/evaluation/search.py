@@ -60,7 +60,7 @@ class Search(Protocol):
 class ByRegistration:
     """Lays each image over the training images; see registration.py. What is found is kept in `folder`."""
 
-    name, features_name, certain = "registration-1", "structure-1", 0.95
+    name, features_name, certain = "registration-2", "structure-1", 0.95
 
     @classmethod
     def of(cls, training: ImageSet, folder: Path | None = None) -> ByRegistration:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -41,9 +42,9 @@ def thumbnails_of(images: ImageSet, numbers: Sequence[int] | None = None) -> Ten
 def local(x: Tensor, look: Look) -> Tensor:
     """Images less their surroundings, over how much they vary there: blind to brightness, contrast and gamma."""
     blur, around, least = look
-    x = _gaussian(x, blur)
-    x = x - _gaussian(x, around)
-    return x / (_gaussian(x * x, around) + least**2).sqrt()
+    x = blurred(x, blur)
+    x = x - blurred(x, around)
+    return x / (blurred(x * x, around) + least**2).sqrt()
 
 
 def halved(x: Tensor) -> Tensor:
@@ -51,9 +52,16 @@ def halved(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, SIDE // COARSE)
 
 
-def _gaussian(x: Tensor, sigma: float) -> Tensor:
-    reach = math.ceil(3 * sigma)
-    weight = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
-    weight = weight / weight.sum()
-    x = F.conv2d(F.pad(x, (reach, reach, 0, 0), mode="replicate"), weight.view(1, 1, 1, -1))
-    return F.conv2d(F.pad(x, (0, 0, reach, reach), mode="replicate"), weight.view(1, 1, -1, 1))
+def blurred(x: Tensor, sigma: float) -> Tensor:
+    """Images (n, 1, h, w) blurred; the border goes on outwards."""
+    across = (x @ _weights(x.shape[3], sigma).T).mT
+    return (across @ _weights(x.shape[2], sigma).T).mT.contiguous()
+
+
+@functools.cache
+def _weights(n: int, sigma: float) -> Tensor:
+    """What each of n places in a row gets from each, (n, n): a matrix product is several times faster than a filter."""
+    offsets = torch.arange(-math.ceil(3 * sigma), math.ceil(3 * sigma) + 1)
+    weight = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    sources = (torch.arange(n)[:, None] + offsets).clamp(0, n - 1)
+    return torch.zeros(n, n).scatter_add_(1, sources, (weight / weight.sum()).expand(n, -1))
