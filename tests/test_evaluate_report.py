@@ -26,7 +26,7 @@ from phonybrains.evaluation.score import Findings, Null, Score, unavailable
 from phonybrains.evaluation.sets import Sides
 from phonybrains.imageset import ImageSet, write_metadata, write_png
 from phonybrains.record import Record
-from phonybrains.reporting.blocks import Block, Gallery, Note, Table
+from phonybrains.reporting.blocks import Block, Bullets, Gallery, Note, Table
 from phonybrains.reporting.pages import write_pages
 from study_browser import CHROMIUM, chromium
 
@@ -140,6 +140,20 @@ def test_copies_cannot_be_missed(sides: Sides, blocks: list[Block]):
     assert ", patient " in pairs.labels[1]
     train = sides.corpus.where(modality="MR", split="train")
     assert pairs.pictures[1] == Looks(sides.samples, sides.corpus, "MR").of("real", train.rows[0].file_name)
+
+
+def test_the_loss_of_members_is_no_part_of_the_verdict(sides: Sides):
+    """However well the loss tells training images, verdict and status stay, and the limits say so."""
+    found = made_up(sides)
+    told = Score("member_loss_auc", 0.99, 0.98, 1.0, 12, Null(0.5, 0.5, 0.5), modality="MR")
+    more: dict[Part, Findings] = {**found, "memorisation": replace(
+        found["memorisation"], scores=[*found["memorisation"].scores, told])}  # fmt: skip
+    assert verdict_text(sides, more) == verdict_text(sides, found)
+    assert status_of(more) == status_of(found)
+    said = [[item for block in build_report(sides, CONFIG, one, RECORD) if isinstance(block, Bullets)
+             for item in block.items if "loss tells training images from held-out ones is no part" in item]
+            for one in (found, more)]  # fmt: skip
+    assert [len(items) for items in said] == [0, 1]
 
 
 def test_every_score_stands_beside_its_null_with_n_and_extractor(blocks: list[Block]):

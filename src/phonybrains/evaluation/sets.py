@@ -48,7 +48,7 @@ def open_sides(samples: Path, corpus: Path, config: EvaluateConfig) -> Sides:
     """
     made, real = ImageSet.open(samples), ImageSet.open(corpus)
     held_out = _held_out(real, config)
-    warnings = [*_of_sizes(made, real), *_of_overlap(made, real)]
+    warnings = [*_of_sizes(made, real), *_of_overlap(made, real), *_of_repeats(made)]
     known = {row.modality for row in real.rows}
     common = {row.modality for row in made.rows} & known
     if not common:
@@ -108,6 +108,15 @@ def _of_overlap(made: ImageSet, real: ImageSet) -> list[str]:
         return []
     return [f"{count_of(same, 'image')} of the {len(made)} synthetic ones {'is' if same == 1 else 'are'} in the "
             "corpus too, byte for byte: these are copies, or the sets were mixed up."]  # fmt: skip
+
+
+def _of_repeats(made: ImageSet) -> list[str]:
+    n, different = len(made), len({row.sha256 for row in made.rows})
+    if different == n:
+        return []
+    if different == 1:
+        return [f"All {n} synthetic images are one and the same, byte for byte."]
+    return [f"{n - different} of the {n} synthetic images repeat another one of them, byte for byte."]
 
 
 def _of_numbers(sides: Sides) -> list[str]:

@@ -72,6 +72,9 @@ def limits(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
     if not any(row.patient_id for row in sides.corpus.rows):
         said.append("The corpus has no patient ids: runs of neighbouring images stood in for patients, so that a "
                     "patient may be on both sides of a split.")  # fmt: skip
+    if any(score.name.startswith("member_loss") for findings in found.values() for score in findings.scores):
+        said.append("Whether the model's loss tells training images from held-out ones is no part of the verdict: "
+                    "people differ, and where few are held out this alone moves it.")  # fmt: skip
     absent = [part for part, findings in found.items() if not any(s.value is not None for s in findings.scores)]
     if absent:
         said.append(f"Asked for and not measured: {', '.join(absent)}.")
