@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 
 from ..errors import TrainingError
 from .checkpoint import TrainState, load_weights, trained
+from .compiling import compiled
 from .config import LoopConfig
 
 CHECK_EVERY = 50
@@ -42,7 +43,7 @@ class Progress:
     validation: float | None = None
 
 
-def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Accelerator, compiled: bool = False,
+def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Accelerator, compile: bool = False,
         ) -> Iterator[Progress]:  # fmt: skip
     """Train a task to its end, from its last checkpoint in `folder` if there is one, and report progress.
 
@@ -56,8 +57,8 @@ def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Ac
     state = TrainState.start(task.network, optimizer, config.averages)
     state.restore(checkpoint)
     network: nn.Module = accelerator.prepare_model(task.network)
-    if compiled:
-        network.compile()
+    if compile:  # for the training step alone: validation comes in other sizes, each of which would be compiled anew
+        network = compiled(network)
     share = slice(accelerator.process_index, config.batch_size, accelerator.num_processes)
     total, since = torch.zeros(2, device=accelerator.device), 0
     network.train()
@@ -91,10 +92,10 @@ def step_rng(seed: int, name: str, step: int, accelerator: Accelerator) -> Gener
 def _descend(state: TrainState, loss: Tensor, config: LoopConfig, accelerator: Accelerator) -> Tensor:
     """One step down the gradient; returns (loss, gradient norm)."""
     _set_rate(state.optimizer, config, state.step)
-    state.optimizer.zero_grad(set_to_none=True)
     accelerator.backward(loss)
     norm = nn.utils.clip_grad_norm_(trained(state.network).values(), config.clip)
     state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)  # before the next loss, whose memory may be that of these gradients
     state.step += 1
     state.average()
     return torch.stack([loss.detach().float(), norm])

@@ -27,17 +27,16 @@ class Run:
     accelerator: Accelerator
     seed: int
     bar: Bar
-    compiled: bool = False
 
     @property
     def work(self) -> Path:
         return self.draft / "work"
 
-    def follow(self, task: Task, loop: LoopConfig, inspect: Inspect) -> None:
+    def follow(self, task: Task, loop: LoopConfig, inspect: Inspect, compile: bool = False) -> None:
         """Train a task, showing and logging its progress; at each validation `inspect` draws and measures."""
         line = self.bar.add_task(task.name, total=loop.steps)
         begun, main = False, self.accelerator.is_main_process
-        for progress in fit(task, loop, self.seed, self.work, self.accelerator, self.compiled):
+        for progress in fit(task, loop, self.seed, self.work, self.accelerator, compile):
             self.bar.update(line, completed=progress.step, description=f"{task.name}  loss {progress.loss:.4f}")
             if not begun and main:
                 _forget(self.draft / LOG_NAME, task.name, progress.step)

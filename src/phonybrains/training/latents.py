@@ -33,14 +33,14 @@ def encode_latents(autoencoder: AutoencoderDC, corpus: Corpus, config: DenoiserC
     """Encode all versions of all images into a file, reporting (done, total); nothing to do if the file is there."""
     if path.is_file():
         return
-    n, versions = len(corpus.pixels), []
+    n, versions, at_once = len(corpus.pixels), [], 32 if device.type == "cpu" else 256
     parameters = torch.stack([
         draw_parameters(n, config.augment if v else 0.0, Generator().manual_seed(seed * 1000 + v))
         for v in range(config.variants)
     ])  # fmt: skip
     for v in range(config.variants):
         parts = []
-        for rows in torch.arange(n).split(32):
+        for rows in torch.arange(n).split(at_once):
             x = augment(corpus.images(rows).to(device), parameters[v, rows].to(device))
             x = x.contiguous(memory_format=torch.channels_last)
             parts.append(autoencoder.encode(x, return_dict=False)[0].half().cpu().contiguous())

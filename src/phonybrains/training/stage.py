@@ -124,7 +124,7 @@ def _take_weights(new: New, old: LatentDiffusion, start: str) -> None:
 def _train_and_publish(new: New, images: ImageSet, out: Path, record: Record, config: TrainConfig,
                        accelerator: Accelerator, show: bool) -> None:  # fmt: skip
     with shared_draft(out, record, accelerator) as draft, progress_bar(show and accelerator.is_main_process) as bar:
-        run = Run(draft, accelerator, config.seed, bar, config.compile)
+        run = Run(draft, accelerator, config.seed, bar)
         for folder in (run.work, draft / "training"):
             folder.mkdir(exist_ok=True)
         accelerator.init_trackers("tensorboard")
@@ -165,7 +165,7 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
                             steps=config.steps)  # fmt: skip
     task = DenoiserTask(denoiser, corpus, latents, model.chain, config.denoiser, device)
     samples = Samples(model, Nearness.of(corpus), config.seed)
-    run.follow(task, config.denoiser.loop, partial(samples.draw, steps=8))
+    run.follow(task, config.denoiser.loop, partial(samples.draw, steps=8), config.compile)
     with torch.no_grad():
         figures["validation loss"] = round(task.validate(denoiser), 4)
         figures["training loss on as many images"] = round(task.mean_error(denoiser, corpus.train), 4)
