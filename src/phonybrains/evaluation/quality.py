@@ -106,10 +106,9 @@ def _features(side: Side, extractor: Extractor, progress: Progress, folder: Path
     made = features_of(side.made, range(len(side.made)), extractor, folder, progress)
     real = features_of(side.real, range(len(side.real)), extractor, folder, progress)
     if broken := int((~np.isfinite(real)).any(axis=1).sum()):
-        raise ValueError(f"features of {broken} of {len(real)} real images are not numbers")
-    finite = np.isfinite(made).all(axis=1)
-    if not finite.all():
-        raise ValueError(f"features of {int((~finite).sum())} of {len(made)} synthetic images are not numbers")
+        raise ValueError(f"{extractor.name} gives no numbers for {broken} of {len(real)} real images")
+    if broken := int((~np.isfinite(made)).any(axis=1).sum()):
+        raise ValueError(f"{extractor.name} gives no numbers for {broken} of {len(made)} synthetic images")
     return made, real
 
 

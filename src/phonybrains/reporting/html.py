@@ -52,7 +52,7 @@ footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line)
   th:first-child, td:first-child { position: sticky; left: 0; background: #fff; max-width: 9rem; }
   caption { max-width: calc(100vw - 2rem); }
   figure > div { overflow-x: auto; }
-  figure svg { min-width: 34rem; }
+  figure svg { min-width: calc(.62 * var(--own)); }
 }
 @media print {
   @page { size: A4; margin: 16mm 15mm; }
@@ -118,7 +118,7 @@ def _render(block: Block) -> str:
         case Figure():
             svg = block.svg[block.svg.index("<svg") :]
             svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(block.caption)}"', 1)
-            width = f"max-width: {1.3 * block.width:.2f}in"
+            width = f"--own: {1.3 * block.width:.2f}in; max-width: var(--own)"
             return f'<figure><div style="{width}">{svg}</div><figcaption>{escape(block.caption)}</figcaption></figure>'
 
 
