@@ -129,6 +129,23 @@ def test_the_best_average_is_kept(tmp_path: Path, accelerator: Accelerator):
     assert not torch.equal(seen[2][0], seen[3][0])
 
 
+def test_the_last_average_is_kept_if_asked_for(tmp_path: Path, accelerator: Accelerator):
+    """Whatever the validation losses: the last of the averages, at each validation and in the end."""
+    task, seen = Line(), []
+
+    def validate(network: nn.Module) -> float:
+        seen.append([p.detach().clone() for p in network.parameters()])
+        return float(len(seen))
+
+    task.validate = validate  # type: ignore[method-assign]
+    for progress in fit(task, config(keep="last"), 0, tmp_path, accelerator):
+        if progress.validation is not None:
+            assert all(torch.equal(a, b) for a, b in zip(weights(task), seen[-1], strict=True))
+    assert len(seen) == 6
+    assert all(torch.equal(a, b) for a, b in zip(weights(task), seen[-1], strict=True))
+    assert torch.equal(weights(task)[0], saved(tmp_path)["average/0.9/0.weight"])
+
+
 def test_at_a_validation_the_network_is_the_best_one(tmp_path: Path, accelerator: Accelerator):
     """Where a sheet is drawn, the network is the best average and does not train; training goes on with its own."""
     task, during = Line(), {}

@@ -41,6 +41,10 @@ class TrainState:
             rate = 1 - min(decay, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(list(average.values()), weights, rate)  # pyright: ignore[reportPrivateImportUsage]
 
+    def kept(self, which: str) -> dict[str, Tensor]:
+        """The averaged weights to keep: `best`, or `last`, those of the last average."""
+        return self.best if which == "best" else list(self.averages.values())[-1]
+
     @contextmanager
     def using(self, weights: dict[str, Tensor]) -> Iterator[nn.Module]:
         """The network with other weights, for a validation or a sample sheet, in evaluation mode."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ class LoopConfig(Config):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     clip: Positive = 1.0
     averages: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.999,)
-    """Decay of each exponential moving average of the weights; the one with the lowest validation loss is kept."""
+    """Decay of each exponential moving average of the weights."""
+    keep: Literal["best", "last"] = "best"
+    """The average with the lowest validation loss of all, or the last one named, as it is at the end."""
     validate_every: Count = 500
     checkpoint_every: Count = 250

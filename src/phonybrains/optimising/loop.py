@@ -47,7 +47,8 @@ def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Ac
         ) -> Iterator[Progress]:  # fmt: skip
     """Train a task to its end, from its last checkpoint in `folder` if there is one, and report progress.
 
-    While it reports a validation, the network holds the best averaged weights; at the end it holds those for good.
+    While it reports a validation, the network holds the averaged weights that would be kept; at the end it holds them
+    for good.
     Closing the iterator early, or an exception inside, leaves the last checkpoint.
     Raises TrainingError at a loss or gradient that is not finite.
     """
@@ -74,11 +75,11 @@ def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Ac
             mean = _finite(task, state, means, checkpoint)
             validation = _validate(task, state, accelerator) if due[1] else None
             total, since = torch.zeros_like(total), 0
-            with state.using(state.best) if validation is not None else nullcontext():
+            with state.using(state.kept(config.keep)) if validation is not None else nullcontext():
                 yield Progress(task.name, state.step, config.steps, mean, validation)
             if (due[1] or due[2]) and accelerator.is_main_process:
                 state.save(checkpoint)  # after the report, so that no report is missing when a stopped run goes on
-    load_weights(task.network, state.best)
+    load_weights(task.network, state.kept(config.keep))
     task.network.eval()
 
 
