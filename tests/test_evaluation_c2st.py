@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from numpy.random import Generator, default_rng
 from sklearn.metrics import roc_auc_score
 
 from phonybrains.evaluation.c2st import forest, logistic, two_sample
-from phonybrains.evaluation.convolution import Convolutional
+from phonybrains.evaluation.convolution import Convolutional, grid, look
 from phonybrains.evaluation.nulls import deal_like
 
 
@@ -93,24 +94,41 @@ def test_one_patient_alone_cannot_be_left_out(rng: Generator):
 
 
 def test_a_network_sees_what_pixels_one_by_one_do_not(rng: Generator):
-    """Bars at random places, lying in one set and upright in the other: a network tells them, a line through pixels
-    does not. Equals it does not tell apart, and equal seeds give equal answers."""
+    """Fine grain of the same spread, lying in one set and upright in the other: a network tells them, a line through
+    pixels does not. Equals it does not tell apart, and equal seeds give equal answers."""
 
-    def marked(bar: np.ndarray, n: int) -> np.ndarray:
-        images = rng.normal(0.3, 0.02, (n, 64, 64))
-        for image, (y, x) in zip(images, rng.integers(4, 44, (n, 2)), strict=True):
-            image[y : y + len(bar), x : x + bar.shape[1]] += bar
-        return images.reshape(n, -1)
+    def grain(along: int, n: int) -> np.ndarray:
+        drawn = rng.normal(size=(n, 48, 56))
+        return np.clip(100 + 15 * (drawn + np.roll(drawn, 1, along)), 0, 255).astype(np.uint8)
 
-    lying, others = marked(np.full((3, 15), 0.6), 120), marked(np.full((3, 15), 0.6), 120)
-    upright = marked(np.full((15, 3), 0.6), 120)
-    folds = np.arange(120) % 2
-    seen = two_sample(lying, upright, folds, folds, lambda: Convolutional(0, 100))
-    assert seen.auc.value > 0.9 > two_sample(lying, upright, folds, folds, logistic).auc.value
+    lying, others, upright = grain(2, 40), grain(2, 40), grain(1, 40)
+    folds = np.arange(40) % 2
+    seen = two_sample(lying, upright, folds, folds, lambda: Convolutional(0, 25))
+    flat = two_sample(lying.reshape(40, -1), upright.reshape(40, -1), folds, folds)
+    assert seen.auc.value > 0.95 > 0.75 > flat.auc.value
     assert seen.p < 1e-6
-    same = two_sample(lying, others, folds, folds, lambda: Convolutional(0, 60))
+    same = two_sample(lying, others, folds, folds, lambda: Convolutional(0, 25))
     assert same.p > 0.01
     assert 0.35 < same.auc.value < 0.65
-    one, two = (Convolutional(5, 20).fit(lying, folds > 0).predict_proba(upright) for _ in range(2))
+    one, two = (Convolutional(5, 8).fit(lying, folds > 0).predict_proba(upright) for _ in range(2))
     np.testing.assert_array_equal(one, two)
     np.testing.assert_allclose(one.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize(("height", "width"), [(256, 200), (100, 70), (24, 32)])
+def test_a_grid_of_crops_reaches_every_edge(height: int, width: int):
+    """Crops of 64 pixels, or three quarters of a smaller image's shorter side, from the first pixel to the last."""
+    image = np.arange(height * width).reshape(height, width)
+    side = min(64, 3 * min(height, width) // 4)
+    crops = grid(image)[:, 0].numpy()
+    assert crops.shape == (16, side, side)
+    assert (crops[0, 0, 0], crops[-1, -1, -1]) == (0, height * width - 1)
+    assert len({int(crop[0, 0]) for crop in crops}) == len(crops)
+
+
+def test_what_a_network_sees_of_fine_detail_is_blind_to_contrast(rng: Generator):
+    """Half the contrast changes the fine detail little, the grey by half."""
+    image = torch.from_numpy(rng.integers(0, 256, (1, 1, 32, 32)).astype(np.uint8))
+    whole, half = look(image)[0], look(image // 2)[0]
+    assert (whole[1] - half[1]).abs().max() < 0.1
+    torch.testing.assert_close(whole[0] + 1, 2 * (half[0] + 1), rtol=0, atol=0.02)

@@ -23,7 +23,7 @@ class QualityConfig(Config):
     permutations: Whole = 500  # of the KID's p-value
     null_draws: Whole = 20  # real-real splits at the same n
     neighbours: Whole = 5  # k of precision, recall, density, coverage
-    network: bool = False  # a small network trained on the images as one more classifier: half a minute a modality
+    network: bool = False  # a small network on crops of the images as one more classifier: a minute a modality
     inception: Weights | None = None  # file or address; shown as unavailable where there is none
     dinov2: Weights | None = None
     frd: bool = False  # Fréchet radiomics distance, with pyradiomics: half a second an image

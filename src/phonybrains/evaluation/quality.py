@@ -19,7 +19,7 @@ from .config import EvaluateConfig
 from .distances import kid_of_blocks, standardise
 from .diversity import diversity_score
 from .extractors import Extractor, extractors_of
-from .features import features_of
+from .features import features_of, pixels_of
 from .handcrafted import noise_of, power_of
 from .labels import Scale
 from .neighbours import share_inside
@@ -164,15 +164,16 @@ def _told_apart(found: Found, x: Against, side: Side) -> list[Score]:
 
 
 def _by_network(side: Side, config: EvaluateConfig) -> list[Score]:
-    """The two-sample test by a network that sees the images themselves, small; chance is its null."""
+    """The two-sample test by a network that sees the images themselves; chance is its null."""
     from .convolution import Convolutional
-    from .thumbnails import SIDE, thumbnails_of
 
-    made = thumbnails_of(side.made, side.measured.tolist()).flatten(1).numpy()
-    real = thumbnails_of(side.real).flatten(1).numpy()
-    where = {"versus": side.versus, "modality": side.modality, "extractor": f"pixels-{SIDE}"}
-    x = Against(made, real, side.groups, side.held, [], where, config.seed)
+    where = {"versus": side.versus, "modality": side.modality, "extractor": "pixels"}
+    made, real = pixels_of(side.made, side.measured.tolist()), pixels_of(side.real, side.held.tolist())
+    groups = [side.groups[int(i)] for i in side.held]
+    x = Against(made, real, groups, np.arange(len(real)), [], where, config.seed)
     try:
+        if made.shape[1:] != real.shape[1:]:
+            raise ValueError(f"images of {made.shape[1:]} and of {real.shape[1:]} pixels cannot be compared by pixels")
         return against.two_sample_scores(x, "c2st_network", lambda: Convolutional(config.seed), 0)[0]
     except ValueError as error:
         return [unavailable("c2st_network_auc", str(error), **where)]
