@@ -151,7 +151,7 @@ def test_what_cannot_be_measured_is_said_and_the_rest_goes_on(samples: ImageSet,
     assert "only 1 synthetic CT image: at least 10" in the(found, "quality", "CT").note
     assert "no PET image" in the(found, "quality", "PET").note
     assert "handedness" in the(found, "prevalence", "MR", "handedness").note
-    assert the(found, "kid").value is not None
+    assert the(found, "kid", "CT").value is not None
     missing = {s.extractor: s.note for s in found.scores if s.value is None and s.name == "kid" and not s.modality}
     assert set(missing) == {"squeezenet1_1", "inception-v3-compat", "dinov2"}
     assert "--features" in missing["squeezenet1_1"]
@@ -326,6 +326,18 @@ def test_a_network_looks_on_only_if_it_is_asked(
     assert all(score.null == Null(0.5, 0.5, 0.5) and score.extractor == "pixels" for score in scores)
     assert scores[1].p is not None
     assert not [score for score in perfect.scores if "network" in score.name]
+
+
+def test_images_of_another_size_cannot_be_compared_by_pixels(corpus: ImageSet, tmp_path: Path):
+    """The network's score is then not available, with the sizes as the reason; the others are as ever."""
+    small = ImageSet.open(make_phantoms(24, tmp_path / "small", size=48, seed=7)).where(modality="CT")
+    settings = CONFIG.model_copy(update={"quality": QualityConfig(permutations=9, null_draws=2, network=True),
+                                         "attributes": ()})  # fmt: skip
+    found = quality(small, corpus, settings)
+    scores = [score for score in found.scores if score.name.startswith("c2st_network")]
+    assert [(score.name, score.value) for score in scores] == [("c2st_network_auc", None)]
+    assert "(48, 48) and of (64, 64) pixels" in (scores[0].note or "")
+    assert the(found, "kid", "CT").value is not None
 
 
 def test_precision_in_blocks_is_precision(rng: Generator):
