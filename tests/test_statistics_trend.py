@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -36,6 +36,7 @@ def reading(seed: int, slope: float = 0.02, reads: int = 60) -> tuple[NDArray[np
 
 
 @given(seeds)
+@example(583)  # where rounding of the likelihood once ended the search early
 def test_trend_equals_the_logistic_regression_of_statsmodels(seed: int) -> None:
     """Slope per ten cases, standard error, interval and p; the order of reads and the origin do not matter."""
     correct, position = reading(seed, slope=0.0)

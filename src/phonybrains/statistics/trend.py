@@ -13,6 +13,9 @@ from .estimate import Estimate, t_estimate, t_p_value
 
 __all__ = ["Repeats", "Trend", "test_retest", "trend"]
 
+ROUNDING = 1e-10
+"""A fall of the log likelihood that may be its rounding: halving steps for it would end the search short of its goal."""
+
 
 @dataclass(frozen=True)
 class Trend:
@@ -59,7 +62,7 @@ def _fit(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.flo
         p = expit(x @ beta)
         information = (x * (p * (1 - p))[:, None]).T @ x
         step = np.linalg.solve(information, x.T @ (y - p))
-        while likelihood(beta + step) < likelihood(beta) and np.abs(step).max() > 1e-10:
+        while likelihood(beta + step) < likelihood(beta) - ROUNDING and np.abs(step).max() > 1e-10:
             step = step / 2
         beta = beta + step
         if np.abs(step).max() <= 1e-10:
