@@ -326,7 +326,7 @@ def test_a_killed_server_loses_no_answer(served: Served, link: str, new_page: An
     page.keyboard.press("Enter")
     shoot(page, "trouble")
     served.start()
-    page.locator("#retry", has_text="Try now").dispatch_event("click")  # the page may have tried by itself and hidden it
+    page.locator("#retry", has_text="Try now").dispatch_event("click")  # the page may have tried by itself
     ready(page, 3)
     assert not page.locator("#trouble").is_visible()
     assert [(a.call, a.description) for a in answers(served)][1:] == [("unclear", "half a midbrain")]
@@ -372,7 +372,7 @@ def test_a_full_disk_is_said_and_survived(served: Served, link: str, new_page: A
     page.locator("#trouble", has_text="The server's disk is full. What you entered is kept").wait_for()
     shoot(page, "disk-full")
     page.unroute("**/answer")
-    page.locator("#retry").dispatch_event("click")  # the page may have tried by itself and hidden it
+    page.locator("#retry").dispatch_event("click")  # the page may have tried by itself
     ready(page, 3)
     assert len(answers(served)) == 2
 

@@ -14,7 +14,7 @@ from .estimate import Estimate, t_estimate, t_p_value
 __all__ = ["Repeats", "Trend", "test_retest", "trend"]
 
 ROUNDING = 1e-10
-"""A fall of the log likelihood that may be its rounding: halving steps for it would end the search short of its goal."""
+"""A fall of the log likelihood that may be rounding: halving steps for it would end the search short of its goal."""
 
 
 @dataclass(frozen=True)
