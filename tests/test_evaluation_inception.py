@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ from torch import Tensor
 
 import fidelity
 from evaluation_files import make_sides
+from file_server import FileServer, own_cache, serving_files
 from phonybrains.config import load_config
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.extractors import extractors_of
@@ -28,48 +26,15 @@ NAME = "inception-v3-compat"
 PUBLISHED = "weights-inception-2015-12-05-6726825d.pth"
 
 
-@dataclass
-class Server:
-    """What a server gives under each path; how many bytes of it, if the line breaks; what it was asked."""
-
-    address: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    breaks_after: int | None = None
-    asked: list[str] = field(default_factory=list)
-
-    def weights(self, sha256: str, name: str = PUBLISHED) -> str:
-        return f"{self.address}/{name}#sha256={sha256}"
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    found = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found.asked.append(self.path)
-            content = found.files.get(self.path.removeprefix("/"))
-            self.send_response(404 if content is None else 200)
-            self.send_header("Content-Length", str(len(content or b"")))
-            self.end_headers()
-            self.wfile.write((content or b"")[: found.breaks_after])
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.address = f"http://127.0.0.1:{running.server_port}"
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield found
-    running.shutdown()
-    running.server_close()
+def server() -> Iterator[FileServer]:
+    with serving_files() as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of this test's own."""
-    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache" / name)
-    return tmp_path / "cache"
+    return own_cache(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -96,12 +61,12 @@ def settings(weights: str) -> EvaluateConfig:
     return load_config(EvaluateConfig, quality={"inception": weights})
 
 
-def test_inception_comes_from_an_address_once(content: bytes, server: Server, cache: Path):
+def test_inception_comes_from_an_address_once(content: bytes, server: FileServer, cache: Path):
     """A file of its publisher's form under its name: its features are there, its hash in their name; the second time
     nobody is asked, and a damaged copy is fetched again."""
     sha256 = hashlib.sha256(content).hexdigest()
     server.files[PUBLISHED] = content
-    config = settings(server.weights(sha256))
+    config = settings(server.weights(sha256, PUBLISHED))
     _, network = extractors_of(config).found
     assert network.identity == f"{NAME} sha256:{sha256[:12]}"
     dark, bright = network(np.stack([np.full((32, 32), 30, np.uint8), np.full((32, 32), 220, np.uint8)]))
@@ -116,35 +81,35 @@ def test_inception_comes_from_an_address_once(content: bytes, server: Server, ca
     assert kept.read_bytes() == content
 
 
-def nobody(server: Server) -> str:
+def nobody(server: FileServer) -> str:
     """An address at which nothing listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{free.getsockname()[1]}/{PUBLISHED}#sha256={'0' * 64}"
 
 
-def broken_off(server: Server) -> str:
+def broken_off(server: FileServer) -> str:
     server.breaks_after = 1000
-    return server.weights(hashlib.sha256(server.files[PUBLISHED]).hexdigest())
+    return server.weights(hashlib.sha256(server.files[PUBLISHED]).hexdigest(), PUBLISHED)
 
 
-def cut_short(server: Server) -> str:
+def cut_short(server: FileServer) -> str:
     """A file that lacks its end, though the server says that this is all."""
     sha256 = hashlib.sha256(server.files[PUBLISHED]).hexdigest()
     server.files[PUBLISHED] = server.files[PUBLISHED][:1000]
-    return server.weights(sha256)
+    return server.weights(sha256, PUBLISHED)
 
 
-def a_page(server: Server) -> str:
+def a_page(server: FileServer) -> str:
     """A page in the place of the file, whose own hash was given."""
     server.files[PUBLISHED] = b"<html>Sign in to continue</html>"
-    return server.weights(hashlib.sha256(server.files[PUBLISHED]).hexdigest())
+    return server.weights(hashlib.sha256(server.files[PUBLISHED]).hexdigest(), PUBLISHED)
 
 
 @pytest.mark.parametrize(
     ("address_of", "reasons"),
     [
-        (lambda server: server.weights("1" * 64), ["another SHA-256 than 111111111111"]),
+        (lambda server: server.weights("1" * 64, PUBLISHED), ["another SHA-256 than 111111111111"]),
         (lambda server: f"{server.address}/{PUBLISHED}", ["needs the SHA-256"]),
         (lambda server: server.weights("2" * 64, "gone.pth"), ["could not be downloaded", "404"]),
         (broken_off, ["could not be downloaded (the transfer broke off)", "copy the file here and name its path"]),
@@ -155,7 +120,7 @@ def a_page(server: Server) -> str:
     ids=["another hash", "no hash", "not there", "broken off", "cut short", "a page", "nobody answers"],
 )  # fmt: skip
 def test_what_goes_wrong_is_said_in_a_line(
-    content: bytes, server: Server, cache: Path, address_of: Callable[[Server], str], reasons: list[str]
+    content: bytes, server: FileServer, cache: Path, address_of: Callable[[FileServer], str], reasons: list[str]
 ):
     """Why, with the address, on one line; a file that is not the one meant does not stay in the cache."""
     server.files[PUBLISHED] = content
@@ -168,7 +133,7 @@ def test_what_goes_wrong_is_said_in_a_line(
     assert [path for path in cache.rglob("*.pth") if hashlib.sha256(path.read_bytes()).hexdigest() not in weights] == []
 
 
-def test_the_rest_goes_on_without_inception(content: bytes, server: Server, tmp_path: Path):
+def test_the_rest_goes_on_without_inception(content: bytes, server: FileServer, tmp_path: Path):
     """A download that breaks off: FID and its KID have no value and say why, all that needs no weights has one."""
     server.files[PUBLISHED] = content
     made, real = make_sides(tmp_path, corpus=240)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from file_server import FileServer, own_cache, serving_files
 from hub_server import serving
 from phonybrains.config import load_config
 from phonybrains.errors import ModelError
@@ -44,43 +43,25 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.fixture
-def server() -> Iterator[tuple[str, list[str]]]:
-    """The address of a server that gives CONTENT as /tiny.safetensors, and what it was asked."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            there = self.path == "/tiny.safetensors"
-            self.send_response(200 if there else 404)
-            self.send_header("Content-Length", str(len(CONTENT) if there else 0))
-            self.end_headers()
-            self.wfile.write(CONTENT if there else b"")
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{running.server_port}", asked
-    running.shutdown()
-    running.server_close()
+def server() -> Iterator[FileServer]:
+    """It gives CONTENT as /tiny.safetensors."""
+    with serving_files() as found:
+        found.files["tiny.safetensors"] = CONTENT
+        yield found
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of this test's own."""
-    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache" / name)
-    return tmp_path / "cache"
+    return own_cache(tmp_path, monkeypatch)
 
 
 def settings(weights: str) -> EvaluateConfig:
     return load_config(EvaluateConfig, quality={"dinov2": weights})
 
 
-def test_weights_come_from_an_address_once_and_are_used(server: tuple[str, list[str]], cache: Path):
+def test_weights_come_from_an_address_once_and_are_used(server: FileServer, cache: Path):
     """DINOv2's features of a downloaded file, its hash in their name; the second time nobody is asked."""
-    address, asked = server
+    address, asked = server.address, server.asked
     config = settings(f"{address}/tiny.safetensors#sha256={SHA256}")
     (_, network) = extractors_of(config).found
     assert network.identity == f"dinov2 sha256:{SHA256[:12]}"
@@ -90,9 +71,9 @@ def test_weights_come_from_an_address_once_and_are_used(server: tuple[str, list[
     assert [path.read_bytes() for path in cache.rglob("*tiny.safetensors")] == [CONTENT]
 
 
-def test_weights_that_are_not_the_ones_meant_are_refused(server: tuple[str, list[str]], cache: Path):
+def test_weights_that_are_not_the_ones_meant_are_refused(server: FileServer, cache: Path):
     """Another hash, no hash, half a hash, a file that is not there: why, and what to do; nothing stays in the cache."""
-    address, _ = server
+    address = server.address
     for weights, reason in {
         f"{address}/tiny.safetensors#sha256={'0' * 64}": "another SHA-256",
         f"{address}/tiny.safetensors": "needs the SHA-256",
