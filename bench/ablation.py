@@ -1,16 +1,18 @@
-"""What each decision about the denoiser is worth: arms that differ in one thing, each trained from scratch for as long.
+"""What each decision about the model is worth: arms that differ in one thing, trained from scratch with equal compute.
 
-    python bench/ablation.py heads --corpus corpus/ --features squeezenet.safetensors --minutes 6 --seeds 1
+    python bench/ablation.py heads --corpus corpus/ --features squeezenet.safetensors --images 200000 --device cuda
 
-All arms learn from the latents of one model's autoencoder and are judged as bench/quality.py does, on the validation
-split. What six minutes on a core can show is which of two choices learns faster, not where either would end. A corpus
-imported at half the size takes them four times as far.
+Every arm's denoiser gets the operations that the first one needs for `--images` images; latents of another shape come
+from an autoencoder of their own, trained on `--crops` crops. Judged as bench/quality.py does, on the validation split.
+Several of these commands can run side by side, each with its own `--arms`. On two cores an arm of 16,000 images takes
+20 minutes; a corpus imported at half the size takes them four times as far.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,61 +20,31 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from cyclopts import App, Parameter
-from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+from filelock import FileLock
+from safetensors.torch import load_file
 
-from comparison import distances
-from networks import Cache, conditions_of
+from arms import ARMS, EIGHTH, Arm, CoarseDiffusion, autoencoder_for, denoiser_for, gflop
+from comparison import distances, fidelity
+from networks import Cache, conditions_of, decoded, encoded
 from phonybrains.evaluation.extractors import SqueezeNetFeatures
 from phonybrains.imageset import ImageSet
 from phonybrains.model.conditions import Conditions
 from phonybrains.model.latent_diffusion import LatentDiffusion, Sampling
-from phonybrains.model.networks import Denoiser, DenoiserShape, build_embedding, build_unet
 from phonybrains.model.sampling import CHAINS
-from phonybrains.optimising.loop import fit
+from phonybrains.optimising.checkpoint import load_weights
+from phonybrains.optimising.config import LoopConfig
+from phonybrains.optimising.loop import Task, fit
 from phonybrains.optimising.processes import accelerating
-from phonybrains.training import augment
+from phonybrains.sheets import contact_sheet
+from phonybrains.training.autoencoder import AutoencoderTask
 from phonybrains.training.config import TrainConfig, load_train_config
 from phonybrains.training.corpus import Corpus, rows_in
 from phonybrains.training.denoiser import DenoiserTask
 from phonybrains.training.latents import Latents, encode_latents, load_latents
+from phonybrains.training.perceptual import PerceptualDistance
 from report import say
 from study import Settings, Study
 from timing import machine, table
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way to train a denoiser; the defaults are those of the preset cpu."""
-
-    name: str
-    diffusion: str = "flow"
-    dropout: float = 0.1
-    augmented: bool = True
-    conditioned: bool = True
-    patch: int = 1
-    sampled: tuple[int, ...] = (16,)
-
-
-ARMS = (
-    Arm("flow, as shipped"),
-    Arm("the paper's DDPM, noise prediction", diffusion="ddpm", sampled=(16, 50)),
-    Arm("latents in patches of 2×2", patch=2),
-    Arm("without augmentation", augmented=False),
-    Arm("without dropout", dropout=0.0),
-    Arm("without conditions but the modality", conditioned=False),
-)
-
-
-class Patched(nn.Module):
-    """A U-Net on patches of the latents: a quarter of the places, four times the channels."""
-
-    def __init__(self, unet: nn.Module, patch: int) -> None:
-        super().__init__()
-        self.unet, self.patch, self.config = unet, patch, unet.config
-
-    def forward(self, x: Tensor, *told: Tensor, **options: Any) -> tuple[Tensor]:
-        return (pixel_shuffle(self.unet(pixel_unshuffle(x, self.patch), *told, **options)[0], self.patch),)
 
 
 @Parameter(name="*")
@@ -83,22 +55,28 @@ class Options:
     Attributes:
         corpus: Image set with the splits.
         features: SqueezeNet weights (safetensors, torchvision's names).
-        minutes: Training time of each arm.
-        images: How many images each arm sees instead, where other work would make minutes unequal.
+        images: How many images the first arm's denoiser sees; the others see as many as cost the same.
+        crops: How many crops of 128×128 an autoencoder of an arm's own sees.
+        batch: Images in a step of the denoiser, those of the preset if 0.
         variants: Versions of each image, the first of them as it is.
-        seeds: How often each arm is trained.
+        judged: Images generated for each of the split.
+        seeds: Seeds each arm is trained with.
         arms: Numbers of the arms, all if none are given.
-        latents: Where encoded latents are kept.
+        device: cpu or cuda; on the latter, training is compiled.
+        work: Folder for latents, results (one JSON object a line) and sheets.
     """
 
     corpus: Path
     features: Path
-    minutes: float = 6.0
-    images: int = 0
+    images: int = 16_000
+    crops: int = 16_000
+    batch: int = 0
     variants: int = 6
-    seeds: int = 1
+    judged: int = 2
+    seeds: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")] = (0,)
     arms: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")] = ()
-    latents: Path = Path(tempfile.gettempdir()) / "phonybrains-bench" / "latents"
+    device: str = "cpu"
+    work: Path = Path(tempfile.gettempdir()) / "phonybrains-bench" / "ablation"
 
 
 @dataclass(frozen=True)
@@ -109,59 +87,111 @@ class Bench:
     images: ImageSet
     studies: list[Study]
     options: Options
-    work: Path
+    config: TrainConfig
 
-    def corpus(self, arm: Arm) -> tuple[Corpus, Latents]:
-        names = tuple(a.name for a in self.model.conditions.attributes if a.name != "modality")
+    def corpus(self, arm: Arm) -> Corpus:
+        known = tuple(a.name for a in self.model.conditions.attributes if a.name != "modality")
         train = [self.images.rows[i] for i in rows_in(self.images, "train")]
-        conditions = Conditions.fit(train, names if arm.conditioned else ())
-        corpus = Corpus.open(self.images, conditions, self.work, torch.device("cpu"))
-        latents = load_latents(self.work / "latents.safetensors", corpus, self.model.scale)
+        conditions = Conditions.fit(train, known if arm.told is None else arm.told)
+        return Corpus.open(self.images, conditions, self.options.work, torch.device(self.options.device))
+
+    def run(self, arm: Arm, seed: int) -> Iterator[dict[str, Any]]:
+        """Train the arm, and judge it in each of the ways that it asks for."""
+        torch.manual_seed(seed)
+        corpus = self.corpus(arm)
+        model, latents, facts = self._encoded(arm, corpus, seed)
+        channels, side = latents.values.shape[2], latents.values.shape[-1]
+        denoiser = denoiser_for(arm, channels, side, corpus.conditions.width)
+        first = denoiser_for(ARMS[0], *self.model.latent_shape[:2], self.model.conditions.width)
+        costs = gflop(denoiser, channels, side)
+        seen = round(self.options.images * gflop(first, *self.model.latent_shape[:2]) / costs)
+        chain, device = CHAINS[arm.diffusion], torch.device(self.options.device)
+        task = DenoiserTask(denoiser.to(device), corpus, latents, chain, self.config.denoiser, device)
+        model = replace(model, denoiser=denoiser, conditions=corpus.conditions, chain=chain, few_step=None)
+        loop = self.config.denoiser.loop
+        loop = loop.model_copy(update={"steps": seen // loop.batch_size, "averages": arm.averages})
+        facts |= {"arm": arm.name, "seed": seed, "images": seen // loop.batch_size * loop.batch_size, "gflop": costs}
+        for average in self._trained(task, loop, seed, self.config.compile):
+            with torch.no_grad():
+                loss = round(task.validate(denoiser.eval()), 4)
+            for steps, guidance, sampler in arm.sampled if average == arm.averages[-1] else arm.sampled[:1]:
+                sampling = Sampling(seed, steps, guidance, sampler, 16 if device.type == "cpu" else 128)
+                how = {"average": average, "loss": loss, "steps": steps, "guidance": guidance, "sampler": sampler}
+                yield facts | how | self._judge(model.to(str(device)), sampling, arm)
+
+    def _encoded(self, arm: Arm, corpus: Corpus, seed: int) -> tuple[LatentDiffusion, Latents, dict[str, Any]]:
+        """The model with the arm's autoencoder, its latents, and how well it reconstructs if it is the arm's own."""
+        model, facts, device = self.model, {}, torch.device(self.options.device)
+        name = "{}x{}".format(*arm.latents) if arm.latents else "shipped"
+        path = self.options.work / f"latents-{name}-{self.options.variants}.safetensors"
+        if arm.latents:
+            shape, network = autoencoder_for(*arm.latents)
+            config = self.config.autoencoder.model_copy(update={"shape": shape})
+            perceptual = PerceptualDistance(self.options.features).to(device)
+            task = AutoencoderTask(network.to(device), corpus, config, perceptual, device)
+            loop = config.loop.model_copy(update={"steps": self.options.crops // config.loop.batch_size})
+            list(self._trained(task, loop, seed, False))
+            kind = type(model) if arm.factor == EIGHTH else CoarseDiffusion
+            model = kind(network.autoencoder, model.denoiser, model.conditions, model.scale, size=self.images.height)
+            model.to(str(device))
+            facts = {f"PSNR {m}": round(v, 2) for m, v in task.psnr(network).items()}
+        with FileLock(path.with_suffix(".lock")):
+            for done, total in encode_latents(model.autoencoder, corpus, self.config.denoiser, 0, path, device):
+                if done % len(corpus.pixels) == 0:
+                    say(f"encoded {done} of {total}")
+        latents = load_latents(path, corpus, None if arm.latents else model.scale)
         if not arm.augmented:
             latents = replace(latents, values=latents.values[:1], parameters=latents.parameters[:1])
-        return corpus, latents
+        model = replace(model, scale=latents.scale)
+        return model, latents, facts | (self._reconstructions(model) if arm.latents else {})
 
-    def train(self, arm: Arm, seed: int) -> tuple[LatentDiffusion, int, float]:
-        """A model of this arm, how many images its denoiser has seen, and its validation loss."""
-        corpus, latents = self.corpus(arm)
-        torch.manual_seed(seed)
-        channels, side = latents.values.shape[2] * arm.patch**2, latents.values.shape[-1] // arm.patch
-        unet = build_unet(DenoiserShape(dropout=arm.dropout), channels, side)
-        embed = build_embedding(unet, corpus.conditions.width, augment.WIDTH)
-        denoiser = Denoiser(Patched(unet, arm.patch) if arm.patch > 1 else unet, embed)  # type: ignore[arg-type]
-        denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        config, chain = load_train_config("cpu"), CHAINS[arm.diffusion]
-        task = DenoiserTask(denoiser, corpus, latents, chain, config.denoiser, torch.device("cpu"))
-        steps, loss = self._fit(task, config, seed)
-        model = replace(self.model, denoiser=denoiser, conditions=corpus.conditions, chain=chain, few_step=None)
-        return model.to("cpu"), steps * config.denoiser.loop.batch_size, loss
+    def _trained(self, task: Task, loop: LoopConfig, seed: int, compile: bool) -> Iterator[float]:
+        """Train to the end, the rate falling to zero, and put one average after another into the network."""
+        loop = loop.model_copy(update={"warmup": loop.steps // 16, "cooldown": 0.5, "checkpoint_every": 10**9,
+                                       "validate_every": loop.steps})  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder, accelerating(self.config, Path(folder)) as accelerator:
+            for _ in fit(task, loop, seed, Path(folder), accelerator, compile):
+                pass
+            kept = load_file(Path(folder) / f"{task.name}.safetensors")
+        for average in loop.averages:
+            prefix = f"average/{average}/"
+            task.network.requires_grad_(True)
+            load_weights(task.network, {k.removeprefix(prefix): v for k, v in kept.items() if k.startswith(prefix)})
+            yield average
 
-    def _fit(self, task: DenoiserTask, config: TrainConfig, seed: int) -> tuple[int, float]:
-        """Time a few steps, then train for as many as the minutes allow, the rate falling to zero at their end."""
-        loop = config.denoiser.loop.model_copy(update={"warmup": 50, "cooldown": 0.5, "averages": (0.99, 0.998)})
-        with tempfile.TemporaryDirectory() as folder, accelerating(config, Path(folder)) as accelerator:
-            untrained = {name: p.detach().clone() for name, p in task.network.named_parameters()}
-            (Path(folder) / "trial").mkdir()
-            begin = time.perf_counter()
-            trial = loop.model_copy(update={"steps": 20, "validate_every": 10**6})
-            list(fit(task, trial, seed, Path(folder) / "trial", accelerator))
-            steps = max(20, int(self.options.minutes * 60 / ((time.perf_counter() - begin) / 20)))
-            steps = self.options.images // loop.batch_size or steps
-            task.network.load_state_dict(untrained, strict=False)
-            whole = loop.model_copy(update={"steps": steps, "validate_every": steps, "checkpoint_every": 10**6})
-            found = [p.validation for p in fit(task, whole, seed, Path(folder), accelerator) if p.validation]
-        return steps, found[-1]
+    def _reconstructions(self, model: LatentDiffusion) -> dict[str, Any]:
+        """KID of the split's images after the autoencoder."""
+        facts: dict[str, Any] = {}
+        for study in self.studies:
+            real, modality = study.split, study.modality
+            made = decoded(model, encoded(model, real.images, modality), modality)
+            figures = distances(study.sample(made, real.rows, real.groups), real, paired=True) | fidelity(made, real)
+            facts[f"reconstructed {modality}"] = round(figures["kid"], 1)
+        return facts
 
-    def judge(self, model: LatentDiffusion, steps: int, seed: int) -> list[object]:
+    def _judge(self, model: LatentDiffusion, sampling: Sampling, arm: Arm) -> dict[str, Any]:
         """KID and handcrafted Fréchet distance for each modality."""
-        real = [row for study in self.studies for row in study.split.rows]
-        images = np.stack(list(model.paint(range(len(real)), conditions_of(model, real), Sampling(seed, steps))))
-        cells: list[object] = []
+        real, found, sheet = [row for study in self.studies for row in study.split.rows] * self.options.judged, {}, []
+        with torch.no_grad():
+            images = np.stack(list(model.paint(range(len(real)), conditions_of(model, real), sampling)))
         for study in self.studies:
             which = [i for i, row in enumerate(real) if row.modality == study.modality]
-            found = distances(study.answers(images[which], [real[i] for i in which]), study.split)
-            cells += [f"{found['kid']:.0f} ± {found['kid_error']:.0f}", round(found["fd_handcrafted"])]
-        return cells
+            figures = distances(study.answers(images[which], [real[i] for i in which]), study.split)
+            for name, key in (("KID", "kid"), ("±", "kid_error"), ("FD", "fd_handcrafted")):
+                found[f"{name} {study.modality}"] = round(figures[key], 1)
+            sheet += [images[i] for i in which[:: len(which) // 8][:8]]
+        name = f"{ARMS.index(arm):02}-seed{sampling.seed}-{sampling.steps}-steps-guidance{sampling.guidance:g}.png"
+        contact_sheet(sheet, self.options.work / name, columns=8, side=160)
+        return found
+
+
+def configure(options: Options) -> TrainConfig:
+    """The preset of the device, with what the options change."""
+    config = load_train_config("cpu" if options.device == "cpu" else "gpu", denoiser={"variants": options.variants})
+    if options.batch:
+        loop = config.denoiser.loop.model_copy(update={"batch_size": options.batch})
+        config = config.model_copy(update={"denoiser": config.denoiser.model_copy(update={"loop": loop})})
+    return config
 
 
 app = App(name="ablation.py", help=__doc__, help_format="plaintext", result_action="return_value")
@@ -175,30 +205,26 @@ def main(model: str, /, *, options: Options) -> None:
         model: A model folder, or the name of a model that comes with the package: whose autoencoder is used.
     """
     images = ImageSet.open(options.corpus)
-    loaded = replace(LatentDiffusion.load(model), size=images.height)
-    options.latents.mkdir(parents=True, exist_ok=True)
-    squeeze = SqueezeNetFeatures(options.features, "cpu")
-    cache = Cache(options.latents.parent)
+    options.work.mkdir(parents=True, exist_ok=True)
+    loaded = replace(LatentDiffusion.load(model, options.device), size=images.height)
+    squeeze = SqueezeNetFeatures(options.features, options.device)
+    cache = Cache(options.work.parent)
     modalities = sorted({row.modality for row in images.rows}, reverse=True)
     studies = [Study(m, images, squeeze, cache, Settings("validation", 0, quick=True)) for m in modalities]
-    bench = Bench(loaded, images, studies, options, options.latents)
-    whole = Corpus.open(images, loaded.conditions, options.latents, torch.device("cpu"))
-    config = load_train_config("cpu", denoiser={"variants": options.variants}).denoiser
-    for done, total in encode_latents(loaded.autoencoder, whole, config, 0, options.latents / "latents.safetensors",
-                                      torch.device("cpu")):  # fmt: skip
-        if done % 3600 == 0:
-            say(f"encoded {done} of {total}")
-    rows: list[list[object]] = []
-    for seed in range(options.seeds):
+    bench = Bench(loaded, images, studies, options, configure(options))
+    with FileLock(options.work / "pixels.lock"):
+        bench.corpus(ARMS[0])
+    rows: list[dict[str, Any]] = []
+    for seed in options.seeds:
         for arm in [ARMS[i] for i in options.arms] or ARMS:
-            trained, seen, loss = bench.train(arm, seed)
-            for steps in arm.sampled:
-                rows.append([arm.name, seed, seen, round(loss, 4), steps, *bench.judge(trained, steps, seed)])
-                say(" | ".join(map(str, rows[-1])))
-    heads = [f"{m} {figure}" for m in modalities for figure in ("KID", "FD")]
-    length = f"{options.images} images" if options.images else f"{options.minutes:g} minutes of training"
-    print(f"\n{machine()}; {length} each; validation split")
-    print(table(["arm", "seed", "images seen", "validation loss", "steps", *heads], rows))
+            for found in bench.run(arm, seed):
+                rows.append(found)
+                say(json.dumps(found, ensure_ascii=False))
+                with (options.work / "results.jsonl").open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(found, ensure_ascii=False) + "\n")
+    heads = list(dict.fromkeys(key for row in rows for key in row))
+    print(f"\n{machine()}; validation split")
+    print(table(heads, [[row.get(key, "") for key in heads] for row in rows]))
 
 
 if __name__ == "__main__":

@@ -34,11 +34,13 @@ from phonybrains.record import Record
 from phonybrains.training.config import TrainConfig, load_train_config
 from phonybrains.training.denoiser import DenoiserTask
 from phonybrains.training.few_step import FewStepTask
+from phonybrains.training.guidance import GuidanceTask
 from phonybrains.training.stage import train
 
 LOOP = {"steps": 12, "batch_size": 4, "warmup": 2, "validate_every": 6, "checkpoint_every": 4}
 SETTINGS: dict[str, Any] = {"conditions": ("plane", "age_years"), "autoencoder": {"loop": LOOP},
-                            "denoiser": {"loop": LOOP}, "few_step": {"loop": LOOP}}  # fmt: skip
+                            "denoiser": {"loop": LOOP}, "guidance": {"loop": LOOP},
+                            "few_step": {"loop": LOOP}}  # fmt: skip
 UNET = "unet/diffusion_pytorch_model.safetensors"
 WAIT_S = 120
 
@@ -119,6 +121,8 @@ DEATHS: dict[str, Callable[[], object]] = {
     "between the denoiser's checkpoints": lambda: Deadly(DenoiserTask, "loss", 10),
     "while the denoiser's sheet is made": lambda: Deadly(LatentDiffusion, "paint", 1),
     "when all the denoiser's steps are made": lambda: Deadly(DenoiserTask, "mean_error", 4),
+    "between the guidance's checkpoints": lambda: Deadly(GuidanceTask, "loss", 10),
+    "when guidance is built in": lambda: Deadly(stage, "_guide", 1, after=True),
     "before the few-step weights' first checkpoint": lambda: Deadly(FewStepTask, "loss", 3),
     "between the few-step weights' checkpoints": lambda: Deadly(FewStepTask, "loss", 10),
     "while the few-step weights' sheet is made": lambda: Deadly(LatentDiffusion, "shortcut", 4),
@@ -242,7 +246,7 @@ def test_the_log_has_every_step_once(undisturbed: dict[str, bytes]):
     """What the killed runs are compared with is a log without gaps."""
     entries = [json.loads(line) for line in undisturbed["training/log.jsonl"].splitlines()]
     assert [(e["step"], next(k for k in e if k.endswith("/loss"))) for e in entries] == [
-        (step, f"{task}/loss") for task in ("autoencoder", "denoiser", "few_step") for step in (4, 6, 8, 12)
+        (step, f"{task}/loss") for task in ("autoencoder", "denoiser", "guidance", "few_step") for step in (4, 6, 8, 12)
     ]
 
 
@@ -397,7 +401,7 @@ def test_two_processes(phantom_corpus: Path, undisturbed: dict[str, bytes], tmp_
         assert not torch.equal(*vectors)
 
 
-@pytest.mark.parametrize("part", ["autoencoder", "denoiser", "few_step"])
+@pytest.mark.parametrize("part", ["autoencoder", "denoiser", "guidance", "few_step"])
 def test_more_processes_than_images_in_a_batch(
     phantom_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ):

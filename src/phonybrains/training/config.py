@@ -47,6 +47,17 @@ class DenoiserConfig(Config):
     """Chance of each augmentation (flip, rotation, scale, shift, gamma) in an augmented version."""
 
 
+class GuidanceConfig(Config):
+    """The denoiser learns its own guided predictions, which then cost one network; `loop.steps = 0` leaves it out."""
+
+    loop: LoopConfig
+    strength: Annotated[float, Field(ge=0)] = 1.5
+    """How far predictions are pushed away from the worse ones; 1 changes nothing."""
+    worse: str | None = None
+    """A model folder from earlier in the same training, which predicts worse (autoguidance); the model itself, told no
+    conditions, if there is none (classifier-free guidance)."""
+
+
 class FewStepConfig(Config):
     """A copy of the denoiser learns the jumps of few-step sampling; `loop.steps = 0` leaves it out."""
 
@@ -76,6 +87,7 @@ class TrainConfig(Config):
     """Rectified flow, or the paper's DDPM with noise prediction."""
     autoencoder: AutoencoderConfig
     denoiser: DenoiserConfig
+    guidance: GuidanceConfig
     few_step: FewStepConfig
     """Used for the flow alone."""
     steps: Annotated[int, Field(ge=1)] = 16
@@ -90,12 +102,20 @@ class TrainConfig(Config):
 
     @property
     def loops(self) -> dict[str, LoopConfig]:
-        return {f"{name}.loop": getattr(self, name).loop for name in ("autoencoder", "denoiser", "few_step")}
+        parts = ("autoencoder", "denoiser", "guidance", "few_step")
+        return {f"{name}.loop": getattr(self, name).loop for name in parts}
+
+    @property
+    def encoder_stays(self) -> bool:
+        return self.autoencoder.decoder_only or not self.autoencoder.loop.steps
 
     @model_validator(mode="after")
     def _decoder_has_latents(self) -> TrainConfig:
         if self.autoencoder.decoder_only and not self.start:
             raise ValueError("autoencoder.decoder_only needs `start`, a model whose encoder is kept")
+        if self.guidance.worse and self.guidance.loop.steps and not (self.start and self.encoder_stays):
+            raise ValueError("guidance.worse needs `start` and an encoder that is not trained "
+                             "(autoencoder.loop.steps = 0), as both models must have the same latents")  # fmt: skip
         return self
 
 

@@ -31,11 +31,13 @@ from .copies import Nearness
 from .corpus import Corpus, check_corpus
 from .denoiser import DenoiserTask
 from .few_step import FewStepTask, few_step_copy
+from .guidance import GuidanceTask
 from .inspection import Samples, draw_reconstructions
 from .latents import encode_latents, load_latents
 from .perceptual import PerceptualDistance
 
 SEEN = "images seen by the denoiser"
+GUIDED = "guidance built in"
 FEW_STEP_DISTANCE, FEW_STEP_PATHS = "few steps end off the full path by", "paths walked for few-step weights"
 
 
@@ -50,8 +52,9 @@ def train(
     """
     corpus, out, config = Path(corpus), Path(out), config or load_train_config(preset, **settings)
     images = ImageSet.open(corpus)
-    facts = config.model_dump(mode="json", exclude={"features", "start"}) | {"perceptual": config.features is not None}
-    inputs = [as_input(corpus), *([as_input(model_folder(config.start))] if config.start else [])]
+    elsewhere: Any = {"features": True, "start": True, "guidance": {"worse"}}
+    facts = config.model_dump(mode="json", exclude=elsewhere) | {"perceptual": config.features is not None}
+    inputs = [as_input(corpus), *(as_input(model_folder(m)) for m in (config.start, _worse(config)) if m)]
     record = Record("train", facts, config.seed, inputs, images.record.get("sources", ()))
     if not is_published(out, record):
         new = _start(images, config)
@@ -77,6 +80,13 @@ class New:
     """That of an encoder which is not trained any further."""
     few_step: Denoiser | None = None
     """Those of a denoiser which is not trained any further."""
+    worse: Denoiser | None = None
+    """What predictions are pushed away from, if not from those without conditions."""
+
+
+def _worse(config: TrainConfig) -> str | None:
+    """The model that is pushed away from, if there is one and it is used."""
+    return config.guidance.worse if config.guidance.loop.steps else None
 
 
 def _start(images: ImageSet, config: TrainConfig) -> New:
@@ -93,8 +103,10 @@ def _start(images: ImageSet, config: TrainConfig) -> New:
         _take_weights(new, old, config.start)
         if config.autoencoder.decoder_only:
             autoencoder.encoder.requires_grad_(False)
-        if config.autoencoder.decoder_only or not config.autoencoder.loop.steps:
+        if config.encoder_stays:
             new = replace(new, scale=old.scale)
+        if _worse(config):
+            new = replace(new, worse=_worse_denoiser(old, config))
         if _few_step_fits(old, config):
             new = replace(new, few_step=old.few_step)
         else:
@@ -105,8 +117,22 @@ def _start(images: ImageSet, config: TrainConfig) -> New:
 
 def _few_step_fits(old: LatentDiffusion, config: TrainConfig) -> bool:
     """Whether the few-step weights of the model that training starts from will be those of its result."""
-    same = config.autoencoder.decoder_only or not config.autoencoder.loop.steps
-    return same and not config.denoiser.loop.steps and old.chain == CHAINS[config.diffusion]
+    trained = config.denoiser.loop.steps or config.guidance.loop.steps
+    return config.encoder_stays and not trained and old.chain == CHAINS[config.diffusion]
+
+
+def _worse_denoiser(old: LatentDiffusion, config: TrainConfig) -> Denoiser:
+    """The denoiser of `guidance.worse`. Raises ConfigError if it is not of the model that training starts from."""
+    folder = str(_worse(config))
+    worse = LatentDiffusion.load(folder)
+    ours, theirs = old.autoencoder.encoder.state_dict(), worse.autoencoder.encoder.state_dict()
+    same = ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    if not same or (old.conditions, old.scale) != (worse.conditions, worse.scale):
+        raise ConfigError(f"guidance.worse: {folder} has other latents or conditions than {config.start}. "
+                          "It must be an earlier state of that model.")  # fmt: skip
+    if worse.chain.name != config.diffusion:
+        raise ConfigError(f"guidance.worse: {folder} is trained for {worse.chain.name}, not {config.diffusion}.")
+    return worse.denoiser
 
 
 def _take_weights(new: New, old: LatentDiffusion, start: str) -> None:
@@ -170,10 +196,24 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
         figures["validation loss"] = round(task.validate(denoiser), 4)
         figures["training loss on as many images"] = round(task.mean_error(denoiser, corpus.train), 4)
     figures[SEEN] = figures.get(SEEN, 0) + config.denoiser.loop.steps * config.denoiser.loop.batch_size
+    if config.denoiser.loop.steps:
+        figures.pop(GUIDED, None)
+    if config.guidance.loop.steps:
+        figures |= _guide(run, task, samples, new, config)
     figures["parameters"] = sum(p.numel() for n in (denoiser, reconstruction) for p in n.parameters())
     if config.few_step.loop.steps and config.diffusion == "flow":
         figures |= _tune(run, corpus, samples, config.few_step)
     return model, figures
+
+
+def _guide(run: Run, trained: DenoiserTask, samples: Samples, new: New, config: TrainConfig) -> dict[str, Any]:
+    """Build guidance into the denoiser."""
+    learning = config.denoiser.model_copy(update={"loop": config.guidance.loop})
+    worse = new.worse.to(device=trained.device, memory_format=torch.channels_last) if new.worse else None  # type: ignore[call-overload]
+    task = GuidanceTask(trained.network, trained.corpus, trained.latents, trained.chain, learning, trained.device,
+                        worse=worse, strength=config.guidance.strength)  # fmt: skip
+    run.follow(task, config.guidance.loop, partial(samples.draw, steps=8))
+    return {GUIDED: config.guidance.strength}
 
 
 def _tune(run: Run, corpus: Corpus, samples: Samples, config: FewStepConfig) -> dict[str, Any]:
