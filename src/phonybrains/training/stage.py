@@ -39,6 +39,8 @@ from .perceptual import PerceptualDistance
 SEEN = "images seen by the denoiser"
 GUIDED = "guidance built in"
 FEW_STEP_DISTANCE, FEW_STEP_PATHS = "few steps end off the full path by", "paths walked for few-step weights"
+CARRIED = {SEEN, GUIDED, FEW_STEP_DISTANCE, FEW_STEP_PATHS}
+"""Figures of a start that can hold for other weights; all else on its card was measured on its own."""
 
 
 def train(
@@ -98,20 +100,27 @@ def _start(images: ImageSet, config: TrainConfig) -> New:
     perceptual = PerceptualDistance(config.features) if config.features else None
     denoiser = Denoiser(unet, build_embedding(unet, conditions.width, augment.WIDTH))
     new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual)
-    if config.start:
-        old = LatentDiffusion.load(config.start)
-        _take_weights(new, old, config.start)
-        if config.autoencoder.decoder_only:
-            autoencoder.encoder.requires_grad_(False)
-        if config.encoder_stays:
-            new = replace(new, scale=old.scale)
-        if _worse(config):
-            new = replace(new, worse=_worse_denoiser(old, config))
-        if _few_step_fits(old, config):
-            new = replace(new, few_step=old.few_step)
-        else:
-            for name in (FEW_STEP_DISTANCE, FEW_STEP_PATHS):
-                new.figures.pop(name, None)
+    return _begin_with(new, config.start, config) if config.start else new
+
+
+def _begin_with(new: New, start: str, config: TrainConfig) -> New:
+    """The networks with the weights of a model, and what of its figures still holds."""
+    old = LatentDiffusion.load(start)
+    _take_weights(new, old, start)
+    if config.autoencoder.decoder_only:
+        new.reconstruction.autoencoder.encoder.requires_grad_(False)
+    if config.encoder_stays:
+        new = replace(new, scale=old.scale)
+    if _worse(config):
+        new = replace(new, worse=_worse_denoiser(old, config))
+    keeps = _few_step_fits(old, config)
+    if keeps:
+        new = replace(new, few_step=old.few_step)
+    stale = set() if keeps else {FEW_STEP_DISTANCE, FEW_STEP_PATHS}
+    if any(part.loop.steps for part in (config.autoencoder, config.denoiser, config.guidance)):
+        stale |= new.figures.keys() - CARRIED
+    for name in stale & new.figures.keys():
+        del new.figures[name]
     return new
 
 
