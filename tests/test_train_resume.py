@@ -200,7 +200,8 @@ def test_killed_everywhere(trainer: Trainer, undisturbed: dict[str, bytes], tmp_
 @pytest.mark.parametrize(
     "death",
     ["between checkpoints", "while latents are encoded", "before the denoiser's first checkpoint",
-     "between the denoiser's checkpoints", "between the few-step weights' checkpoints", "when all steps are made"],
+     "between the denoiser's checkpoints", "between the guidance's checkpoints",
+     "between the few-step weights' checkpoints", "when all steps are made"],
 )  # fmt: skip
 def test_killed_once(trainer: Trainer, undisturbed: dict[str, bytes], tmp_path: Path, death: str):
     """Killed -9 at one place of each stage, the rest of the training made by a second process."""
@@ -262,7 +263,7 @@ def test_a_torn_line_of_the_log_is_dropped(phantom_corpus: Path, tmp_path: Path,
     train(phantom_corpus, tmp_path / "model", config(), show=False)
     lines = (tmp_path / "model" / "training" / "log.jsonl").read_text().splitlines(keepends=True)
     assert "".join(lines[:4]) == whole
-    assert len([json.loads(line) for line in lines]) == 12
+    assert len([json.loads(line) for line in lines]) == 16
 
 
 # A full disk
