@@ -11,6 +11,7 @@ Several of these commands can run side by side, each with its own `--arms`. On t
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -63,7 +64,7 @@ class Options:
         seeds: Seeds each arm is trained with.
         arms: Numbers of the arms, all if none are given.
         device: cpu or cuda; on the latter, training is compiled.
-        work: Folder for latents, results (one JSON object a line) and sheets.
+        work: Folder for latents, results (one JSON object a line) and sheets, of one corpus and one model.
     """
 
     corpus: Path
@@ -122,9 +123,10 @@ class Bench:
     def _encoded(self, arm: Arm, corpus: Corpus, seed: int) -> tuple[LatentDiffusion, Latents, dict[str, Any]]:
         """The model with the arm's autoencoder, its latents, and how well it reconstructs if it is the arm's own."""
         model, facts, device = self.model, {}, torch.device(self.options.device)
-        name = "{}x{}".format(*arm.latents) if arm.latents else "shipped"
-        path = self.options.work / f"latents-{name}-{self.options.variants}.safetensors"
-        if arm.latents:
+        path = self.options.work / f"latents-{self.options.variants}.safetensors"
+        if arm.latents:  # of an autoencoder that is trained anew each time, so that its latents serve no other run
+            path = self.options.work / f"latents-{arm.latents[0]}x{arm.latents[1]}-{os.getpid()}.safetensors"
+            path.unlink(missing_ok=True)
             shape, network = autoencoder_for(*arm.latents)
             config = self.config.autoencoder.model_copy(update={"shape": shape})
             perceptual = PerceptualDistance(self.options.features).to(device)
@@ -140,6 +142,9 @@ class Bench:
                 if done % len(corpus.pixels) == 0:
                     say(f"encoded {done} of {total}")
         latents = load_latents(path, corpus, None if arm.latents else model.scale)
+        if arm.latents:
+            path.unlink()
+            path.with_suffix(".lock").unlink()
         if not arm.augmented:
             latents = replace(latents, values=latents.values[:1], parameters=latents.parameters[:1])
         model = replace(model, scale=latents.scale)

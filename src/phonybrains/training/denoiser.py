@@ -50,10 +50,14 @@ class DenoiserTask:
                rng: Generator) -> Tensor:  # fmt: skip
         """The loss of each image, (B,)."""
         process, objective = self.chain.process, self.chain.objective
-        noise = torch.randn(x_0.shape, generator=rng, device=x_0.device)
-        x_t = q_sample(x_0, t, process, noise).contiguous(memory_format=torch.channels_last)
+        noise, x_t = self.noisy(x_0, t, rng)
         output = network(x_t, process.fraction(t), condition, augmentation)
         return denoising_loss(output, x_0, noise, t, objective, process)
+
+    def noisy(self, x_0: Tensor, t: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
+        """Noise, and x_0 covered by it as far as it is at t."""
+        noise = torch.randn(x_0.shape, generator=rng, device=x_0.device)
+        return noise, q_sample(x_0, t, self.chain.process, noise).contiguous(memory_format=torch.channels_last)
 
     def validate(self, network: nn.Module) -> float:
         """Loss on the validation images as they are, at the same times and with the same noise every time."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor, nn
 
-from ..diffusion.process import q_sample
 from .denoiser import DenoiserTask
 
 
@@ -35,10 +34,7 @@ class GuidanceTask(DenoiserTask):
     def errors(self, network: nn.Module, x_0: Tensor, t: Tensor, condition: Tensor, augmentation: Tensor,
                rng: Generator) -> Tensor:  # fmt: skip
         """The squared distance to the guided prediction, (B,)."""
-        process = self.chain.process
-        noise = torch.randn(x_0.shape, generator=rng, device=x_0.device)
-        x_t = q_sample(x_0, t, process, noise).contiguous(memory_format=torch.channels_last)
-        time = process.fraction(t)
+        x_t, time = self.noisy(x_0, t, rng)[1], self.chain.process.fraction(t)
         with torch.no_grad():
             good = self.teacher(x_t, time, condition, augmentation).float()
             if self.worse is None:
