@@ -6,7 +6,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from ..config import Config, load_config
 from ..errors import ConfigError
@@ -30,18 +31,31 @@ class RepeatConfig(Config):
 class PlanConfig(Config):
     """The analysis as it is registered before the first answer."""
 
-    primary: Literal["auc", "accuracy", "called_real"] = "auc"
-    """The figure the study is about; `called_real` (share of phony images called real) where there are no controls."""
+    primary: Literal["auc", "balanced_accuracy", "called_real"] = "auc"
+    """The figure the study is about; `called_real` (share of phony images called real) where there are no controls.
+    In each of them an answer `unclear` counts one half, so that leaning and doubt alone do not move it from 0.5."""
     hypothesis: Literal["estimate", "difference", "equivalence"] = "estimate"
-    """Report an interval; show that readers do better than chance; or show that they do not, within `margin`."""
+    """Report an interval; show that the figure differs from one half; or that it does not, within `margin`."""
     margin: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
-    """What still counts as chance: 0.5 ± margin."""
+    """What still counts as one half: 0.5 ± margin."""
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Confidence level of all intervals."""
     unclear: Literal["not phony", "phony", "left out"] = "not phony"
     """How `unclear` counts in sensitivity and specificity; the report shows the other two beside it."""
     checks_passed: Share = 0.75
     """A reader who passes a smaller share of the attention checks is left out of the main analysis."""
+    answered: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A reader who answers a smaller share of the phony, or of the real, test cases does not count in the registered
+    test."""
+
+    @field_validator("primary", mode="before")
+    @classmethod
+    def _no_accuracy(cls, value: object) -> object:
+        if value == "accuracy":
+            reason = ("'accuracy' was withdrawn: a reader who guesses is right more often than half where there are more "
+                      "cases of one kind. Take 'balanced_accuracy' or 'auc'")  # fmt: skip
+            raise PydanticCustomError("withdrawn", "{reason}", {"reason": reason})
+        return value
 
 
 class StudyConfig(Config):

@@ -19,7 +19,13 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def as_p(p: float | None) -> str:
-    return NONE if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    """`< 0.001`, `0.0123`, `0.500`, `1.00`: three significant digits, and never 0."""
+    return NONE if p is None or math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:#.3g}"
+
+
+def p_words(p: float) -> str:
+    """`p < 0.001`, `p = 0.0123`."""
+    return f"p {as_p(p)}" if p < 0.001 else f"p = {as_p(p)}"
 
 
 def count_of(n: int, one: str, many: str = "") -> str:

@@ -10,26 +10,31 @@ from ...errors import StudyError
 from ..order import presentations
 from ..study import Answer, Study
 from .concord import measure_agreement, measure_repeats
-from .conduct import Reading, follow_readings, list_departures, measure_checks
+from .conduct import Reading, follow_readings, measure_checks
 from .course import Window, follow_course, measure_times, measure_trend
-from .general import Tested, measure_in_general, test_registered
+from .departures import frozen_first, list_departures, origin_of_answers
+from .general import correct_together, measure_each, measure_in_general
 from .leaning import ConfidenceBin, calibrate, measure_bias, measure_confidence
 from .performance import count_calls, measure_called_real, measure_performance
 from .pictures import CaseAnswers, Heat, gather_cases, map_marks
 from .rating import Curve, compare_arms, measure_auc, trace_curves
-from .reads import Finding, Read, join, of_kind, readers_of, with_controls
+from .reads import Finding, Read, join, of_kind, patient_of, readers_of, with_controls
+from .registered import Registered, register
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """The findings and what they came from; `main` are the first answers to test cases by readers who are kept."""
+    """The registered result, and `findings` beside it, which are exploratory, and what they came from.
+
+    `main` are the first answers to test cases by readers who are kept.
+    """
 
     study: Study
     reads: tuple[Read, ...]
     main: tuple[Read, ...]
     readings: tuple[Reading, ...]
     findings: tuple[Finding, ...]
-    tested: Tested | None
+    registered: Registered
     curves: tuple[Curve, ...]
     cases: tuple[CaseAnswers, ...]
     maps: tuple[Heat, ...]
@@ -50,6 +55,21 @@ class Analysis:
     @property
     def simulated(self) -> bool:
         return any(reading.source == "simulated" for reading in self.readings)
+
+    @property
+    def origin(self) -> str:
+        """Where the answers come from."""
+        return origin_of_answers(self.readings)
+
+    @property
+    def frozen_first(self) -> bool | None:
+        """Whether the protocol was frozen before all answers; None where it is not known."""
+        return frozen_first(self.study, self.reads, self.readings)
+
+    @property
+    def patients(self) -> int:
+        """How many patients the real images that were answered are of."""
+        return len({patient_of(read.case) for read in self.main if not read.phony})
 
     def all_of(self, quantity: str) -> list[Finding]:
         """The findings of one quantity."""
@@ -73,16 +93,18 @@ def analyse_answers(study: Study, answers: Sequence[Answer], *, sources: Mapping
     kept = [read for read in reads if nobody_kept or read.reader not in excluded]
     main, again = of_kind(kept, "test"), of_kind(kept, "repeat")
     course = [read for read in kept if read.answer.kind in ("test", "repeat")]
+    registered = register(study, of_kind(reads, "test"), sorted(excluded))
+    found = correct_together([*_measure(main, again, course, study), *measure_checks(readings, plan.level)])
     return Analysis(
         study, tuple(reads), tuple(main), tuple(readings),
-        findings=(*_measure(main, again, course, study), *measure_checks(readings, plan.level)),
-        tested=test_registered(main, plan),
+        findings=tuple(found),
+        registered=registered,
         curves=tuple(trace_curves(main, plan.level)) if with_controls(main) else (),
         cases=tuple(gather_cases(main)),
         maps=tuple(map_marks(study, main)),
         windows={reader: follow_course(course, reader, plan.unclear) for reader in readers_of(course)},
         bins={reader: found for reader in readers_of(main) if (found := calibrate(main, reader, plan.level))},
-        departures=tuple(list_departures(study, readings, noted)),
+        departures=tuple(list_departures(study, reads, readings, registered, noted)),
         nobody_kept=nobody_kept,
     )  # fmt: skip
 
@@ -98,7 +120,7 @@ def _measure(main: Sequence[Read], again: Sequence[Read], course: Sequence[Read]
     plan, seed = study.config.plan, int(study.hash[:8], 16)
     level, unclear = plan.level, plan.unclear
     found = [*count_calls(main), *measure_called_real(main, level), *measure_performance(main, level)]
-    found += measure_in_general(main, plan)
+    found += [*measure_in_general(main, plan), *measure_each(main, plan, seed)]
     if with_controls(main):
         found += [*measure_auc(main, level), *measure_bias(main, unclear, level)]
     found += compare_arms(main, unclear, level)

@@ -1,4 +1,4 @@
-"""How the study went: who was shown what, who answered, who passed the checks, and what departs from the plan."""
+"""How the study went: who was shown what, who answered, and who passed the checks."""
 
 from __future__ import annotations
 
@@ -63,25 +63,4 @@ def measure_checks(readings: Sequence[Reading], level: float) -> list[Finding]:
             estimate = clopper_pearson(reading.checks_passed, n, level)
             note = "left out of the main analysis" if reading.excluded else ""
             found.append(as_finding("attention checks passed", estimate, EXACT, reader=reading.reader, note=note))
-    return found
-
-
-def list_departures(study: Study, readings: Sequence[Reading], noted: Sequence[str]) -> list[str]:
-    """Everything that went another way than registered: what the store noted, then what the answers show."""
-    found = list(noted)
-    for reading in readings:
-        name, total = f"Reader '{reading.reader}'", sum(reading.planned.values())
-        if not reading.answered:
-            found.append(f"{name} gave no answer.")
-        elif reading.missing:
-            found.append(f"{name} did not finish: {reading.missing} of {total} presentations were not answered.")
-        if reading.source == "imported":
-            found.append(f"The answers of {name[0].lower() + name[1:]} were collected elsewhere and imported.")
-        if reading.excluded:
-            least = study.config.plan.checks_passed
-            found.append(f"{name} is left out of the main analysis: {reading.checks_passed} of "
-                         f"{reading.answered['check']} attention checks passed, fewer than {least:.0%}.")  # fmt: skip
-    simulated = [reading.reader for reading in readings if reading.source == "simulated"]
-    if simulated:
-        found.append(f"Simulated, not persons: {', '.join(simulated)}.")
     return found

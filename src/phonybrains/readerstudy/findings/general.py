@@ -1,28 +1,26 @@
-"""Shares for readers in general, which take three readers, and the hypothesis that was registered."""
+"""What is exploratory beside the registered test: shares for readers in general, each reader against chance, families.
+
+Every p that was not registered belongs to one family: all of them are corrected together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
-from ...statistics.proportions import clopper_pearson, equivalence_test
+from ...statistics.multireader import in_general, shares
+from ...statistics.resample import holm
 from ..config import PlanConfig
-from .performance import Outcome, as_finding, share
-from .pooled import in_general, p_against_half, share_covariance
-from .rating import AUC, FIXED, LEAST_READERS, RANDOM, measure_auc
-from .reads import ALL, Finding, Read, find, readers_of, with_controls
+from ..plan import FIGURES as NAMES
+from .performance import Outcome, as_finding
+from .primary import AUC, BALANCED, CALLED_REAL, infer, table_of
+from .reads import Finding, Read, patient_of, readers_of, select, with_controls
+from .registered import DRAWS, randomised_p
 
-CHANCE = 0.5
-IN_GENERAL = "readers and cases random (Obuchowski-Rockette, logit scale; df = {:.1f})"
-
-
-def primary_outcome(plan: PlanConfig) -> Outcome:
-    """What the primary figure counts, where it is a share."""
-    if plan.primary == "called_real":
-        return lambda read: read.call == "real" if read.phony else None
-    return lambda read: read.correct(plan.unclear)
+LEAST_P = 1e-12
+"""A p below this is rounding: no p is 0."""
 
 
 def measure_in_general(reads: Sequence[Read], plan: PlanConfig) -> list[Finding]:
@@ -40,95 +38,40 @@ def measure_in_general(reads: Sequence[Read], plan: PlanConfig) -> list[Finding]
 
 
 def share_in_general(name: str, reads: Sequence[Read], outcome: Outcome, level: float) -> Finding | None:
-    """A share as the mean over readers like these, from the cases that all of them have an outcome for."""
-    readers = readers_of(reads)
-    if len(readers) < LEAST_READERS:
-        return None
-    said = {(read.reader, read.case.case_id): right for read in reads if (right := outcome(read)) is not None}
-    cases = [case for case in sorted({case for _, case in said}) if all((r, case) in said for r in readers)]
+    """A share as the mean over readers like these, from all answers that have an outcome."""
+    said = {(read.reader, read.case.case_id): float(right) for read in reads if (right := outcome(read)) is not None}
+    cases = {read.case.case_id: read.case for read in reads if (read.reader, read.case.case_id) in said}
     if len(cases) < 2:
         return None
-    table = np.array([[float(said[reader, case]) for case in cases] for reader in readers])
-    estimate, df = in_general(table.mean(axis=1), share_covariance(table), len(cases), level)
-    if not estimate.standard_error:  # every reader said the same of every case
-        estimate = clopper_pearson(round(estimate.value * len(cases)), len(cases), level)
-    p = p_against_half(estimate, df)
-    return as_finding(f"{name}, readers in general", estimate, IN_GENERAL.format(df), p=p,
-                      note="cases that all answered")  # fmt: skip
+    table = np.array([[said.get((reader, case), np.nan) for case in cases] for reader in readers_of(reads)])
+    found = in_general(shares(table, [patient_of(case) for case in cases.values()]), level)
+    if found is None:
+        return None
+    method = f"readers and cases random by patient (Obuchowski-Rockette, score; df = {found.df:.1f})"
+    return as_finding(f"{name}, readers in general", found.estimate, method)
 
 
-@dataclass(frozen=True, slots=True)
-class Tested:
-    """The registered hypothesis: the primary figure, p (of difference, or of non-equivalence), and what follows."""
+def measure_each(reads: Sequence[Read], plan: PlanConfig, seed: int, draws: int = DRAWS) -> list[Finding]:
+    """Each reader against one half, by the test that is registered for all together.
 
-    primary: Finding
-    p: float | None
-    shown: bool | None
-    """Whether the hypothesis was shown; None where it is an estimate, or could not be tested."""
-    sentence: str
-
-
-def test_registered(reads: Sequence[Read], plan: PlanConfig) -> Tested | None:
-    """Test what was registered, for readers in general where there are three or more, else for these readers.
-
-    None where the primary figure cannot be reckoned: the area under the curve or accuracy without real images.
+    Balanced accuracy and AUC where real images were shown, else the share of phony images called real.
     """
-    if plan.primary != "called_real" and not with_controls(reads):
-        return None
-    tools = _by_area if plan.primary == "auc" else _by_share
-    primary, inner = tools(reads, plan, plan.level), tools(reads, plan, 2 * plan.level - 1)
-    if primary is None or inner is None:
-        return None
-    if plan.hypothesis == "estimate":
-        return Tested(primary, None, None, "Registered was an estimate with its interval, and no test.")
-    if plan.hypothesis == "difference":
-        return _difference(primary, plan)
-    return _equivalence(primary, inner, reads, plan)
+    kinds = (AUC, BALANCED) if with_controls(reads) else (CALLED_REAL,)
+    found = []
+    for kind in kinds:
+        for reader in readers_of(reads):
+            table = table_of(select(reads, reader=reader), plan.model_copy(update={"primary": kind}))
+            inferred = infer(table, plan.level, False) if table else None
+            if table is None or inferred is None:
+                continue
+            p = max(inferred.p_of_half, randomised_p(table, seed, draws))
+            finding = inferred.finding(NAMES[kind], "one reader")
+            found.append(replace(finding, p=p, reader=reader, note="unclear counts one half"))
+    return found
 
 
-def _difference(primary: Finding, plan: PlanConfig) -> Tested:
-    value, alpha = primary.value or 0.0, 1 - plan.level
-    low, high = primary.low if primary.low is not None else 0, primary.high if primary.high is not None else 1
-    better = value < CHANCE if plan.primary == "called_real" else value > CHANCE
-    differs = primary.p < alpha if primary.p is not None else not low <= CHANCE <= high
-    p = f", p = {primary.p:.3g}" if primary.p is not None else ""
-    if not differs:
-        sentence = f"A difference from chance was not shown{p}; that does not show that there is none."
-    elif better:
-        sentence = f"Readers told phony from real better than chance{p}."
-    else:
-        sentence = f"The figure differs from chance{p}, and in the direction opposite to readers telling them apart."
-    return Tested(primary, primary.p, differs and better, sentence)
-
-
-def _equivalence(primary: Finding, inner: Finding, reads: Sequence[Read], plan: PlanConfig) -> Tested:
-    low, high = CHANCE - plan.margin, CHANCE + plan.margin
-    p = None
-    if plan.primary != "auc" and len(readers_of(reads)) == 1:
-        outcomes = [right for read in reads if (right := primary_outcome(plan)(read)) is not None]
-        p = equivalence_test(sum(outcomes), len(outcomes), plan.margin)
-        shown = p <= 1 - plan.level
-    else:
-        shown = inner.low is not None and inner.high is not None and low < inner.low and inner.high < high
-    how = (f"exact p = {p:.3g}" if p is not None else
-           f"the {2 * plan.level - 1:.0%} interval is {inner.low or 0:.3f} to {inner.high or 0:.3f}")  # fmt: skip
-    zone = f"{low:.2f} to {high:.2f}"
-    verdict = f"Equivalence with chance within {zone} was {'shown' if shown else 'not shown'}"
-    return Tested(primary, p, shown, f"{verdict} (two one-sided tests, {how}).")
-
-
-def _by_area(reads: Sequence[Read], plan: PlanConfig, level: float) -> Finding | None:
-    areas = [finding for finding in measure_auc(reads, level) if finding.modality == ALL and finding.arm == ALL]
-    for quantity in (RANDOM, FIXED):
-        if finding := find(areas, quantity):
-            return finding
-    return next((finding for finding in areas if finding.quantity == AUC), None)
-
-
-def _by_share(reads: Sequence[Read], plan: PlanConfig, level: float) -> Finding | None:
-    name, outcome = plan.primary.replace("_", " "), primary_outcome(plan)
-    general = share_in_general(name, reads, outcome, level)
-    if general is not None:
-        return general
-    finding = share(name, reads, outcome, level, each=len(readers_of(reads)) == 1)
-    return finding.where(quantity=f"{name}, these readers") if finding else None
+def correct_together(findings: Sequence[Finding]) -> list[Finding]:
+    """All p of the exploratory part corrected for their number, so that they are false together as seldom as one."""
+    tested = [finding.p for finding in findings if finding.p is not None]
+    corrected = iter(holm(np.clip(tested, LEAST_P, 1)).tolist() if tested else [])
+    return [finding if finding.p is None else replace(finding, p=next(corrected)) for finding in findings]

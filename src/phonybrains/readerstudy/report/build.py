@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from ...reporting.blocks import Block
 from ..findings.analysis import Analysis
-from . import closing, habits, opening, results
+from . import checklist, closing, habits, opening, results
 
 
 def build_report(analysis: Analysis) -> list[Block]:
-    """All blocks: the verdict, the paper's elements, the results, the conduct of the study."""
+    """All blocks: the registered result and departures, all that is exploratory, the conduct of the study."""
     return [
         *opening.verdict(analysis),
+        *opening.registered_test(analysis),
+        *opening.departures(analysis),
+        *opening.exploratory(analysis),
         *opening.paper_elements(analysis),
+        *opening.called_real(analysis),
         *results.performance(analysis),
-        *opening.test_of_plan(analysis),
+        *results.each(analysis),
         *results.roc(analysis),
         *results.arms(analysis),
         *habits.agreement(analysis),
@@ -21,12 +25,13 @@ def build_report(analysis: Analysis) -> list[Block]:
         *habits.bias(analysis),
         *habits.confidence(analysis),
         *habits.course(analysis),
-        *closing.checks(analysis),
         *habits.marks(analysis),
         *results.machine(analysis),
+        *closing.conduct(),
+        *closing.checks(analysis),
         *closing.flow(analysis),
         *closing.plan(analysis),
-        *closing.checklist(),
+        *checklist.checklist(analysis),
         *closing.origin(analysis),
         *closing.published(analysis),
         *closing.files(),

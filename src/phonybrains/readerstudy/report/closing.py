@@ -14,7 +14,6 @@ from ..findings.analysis import Analysis
 from ..findings.reads import find
 from .wording import as_share
 
-ANSWER_WORDS = {"yes": "answered", "part": "in part", "author": "for the author to state"}
 KINDS = ("training", "test", "repeat", "check")
 
 
@@ -62,41 +61,26 @@ def flow(analysis: Analysis) -> list[Block]:
     ]  # fmt: skip
 
 
+def conduct() -> list[Block]:
+    """Where the part on the conduct of the study begins."""
+    return [Heading("Conduct of the study"), Paragraph("How the study was planned and carried out.")]
+
+
 def plan(analysis: Analysis) -> list[Block]:
-    """The registered plan and every departure from it."""
-    protocol, config = analysis.study.protocol, analysis.study.config
-    sentences = tuple(map(str, protocol.get("plan") or ())) or (
-        f"Primary figure: {config.plan.primary.replace('_', ' ')}; hypothesis: {config.plan.hypothesis}; margin "
-        f"{config.plan.margin:g}; level {config.plan.level:g}; unclear counts as {config.plan.unclear}; readers "
-        f"who pass "
-        f"fewer than {config.plan.checks_passed:.0%} of the checks are left out.",
-    )  # fmt: skip
-    departures = analysis.departures
+    """The plan as it was registered."""
+    protocol = analysis.study.protocol
+    frozen = {
+        True: "before the first answer",
+        False: "after the first answer",
+        None: "and whether before the first answer is not known, as not all answers have a time of this study's server",
+    }[analysis.frozen_first]
     return [
         Heading("The plan as registered"),
-        Paragraph(f"Protocol {analysis.study.hash}, frozen {protocol.get('created', 'at an unknown time')}, "
-                  f"before the first "
-                  "answer. Its hash covers the cases, the code, the seed and this plan."),
-        Bullets(sentences),
+        Paragraph(f"Protocol {analysis.study.hash}, frozen {protocol.get('created', 'at an unknown time')}, {frozen}. Its "
+                  "hash covers the cases, the code, the seed and this plan."),
+        Bullets(tuple(map(str, protocol["plan"]))),
         *(Note(str(warning), "warning") for warning in protocol.get("warnings") or ()),
-        Heading("Departures from the plan"),
-        Bullets(departures) if departures else Paragraph("None."),
-    ]  # fmt: skip
-
-
-def checklist() -> list[Block]:
-    """CLAIM 2024, STARD-AI and GRRAS, in our own words, with where each item is answered."""
-    rows = tuple((row["guideline"], row["item"], row["topic"], ANSWER_WORDS[row["answer"]], row["where"])
-                 for row in read_table("checklist.csv"))  # fmt: skip
-    return [
-        Heading("Reporting checklist"),
-        Paragraph("Items of CLAIM 2024, STARD 2015 with the additions of STARD-AI, and GRRAS, in our own words; "
-                  "CLAIM's and "
-                  "STARD-AI's by section, not by their numbers. It helps to fill in the official forms and does "
-                  "not replace "
-                  "them."),
-        Table(("Guideline", "item", "topic", "here", "where"), rows, "", (1.2, 1.1, 3, 1.2, 3), (0, 1, 2, 3, 4)),
-    ]  # fmt: skip
+    ]
 
 
 def origin(analysis: Analysis) -> list[Block]:
@@ -121,9 +105,11 @@ def origin(analysis: Analysis) -> list[Block]:
 def _limits(analysis: Analysis) -> Iterator[str]:
     readers = len(analysis.readers)
     if readers < 3:
-        yield f"{count_of(readers, 'reader')}: nothing is known of other readers."
+        yield f"{count_of(readers, 'reader')}: no claim about readers in general is made."
     elif readers < 5:
         yield f"{readers} readers: intervals for readers in general are wide, and rest on few of them."
+    if analysis.controls:
+        yield f"The real images are of {count_of(analysis.patients, 'patient')}; images of one patient count together."
     if not analysis.controls:
         yield "No real images: a reader who calls everything real cannot be told from one whom all images fool."
     unclear = sum(read.call == "unclear" for read in analysis.main)

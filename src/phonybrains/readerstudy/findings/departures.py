@@ -1,0 +1,142 @@
+"""What went otherwise than registered, found by comparing the frozen protocol with what was done; where answers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ...record import versions
+from ...reporting.wording import count_of, listed
+from ..order import presentations
+from ..study import Study
+from .conduct import Reading
+from .reads import Read, of_kind, select
+from .registered import Registered
+
+ORIGINS: Mapping[str, str] = {
+    "invited": "given in the browser to this study's server",
+    "imported": "collected elsewhere and imported, from paper forms or another tool",
+    "simulated": "drawn by a computer; no person gave them",
+}
+"""What `source` of a reader means for the answers."""
+
+
+def list_departures(study: Study, reads: Sequence[Read], readings: Sequence[Reading], registered: Registered,
+                    noted: Sequence[str]) -> list[str]:  # fmt: skip
+    """Everything that went another way than registered: what the store noted, then what plan and answers show."""
+    return [
+        *noted,
+        *_who_came(study, readings),
+        *(text for reading in readings for text in _of_reading(study, reading, registered)),
+        *_of_answers(study, reads, readings),
+        *_of_settings(study),
+    ]
+
+
+def origin_of_answers(readings: Sequence[Reading]) -> str:
+    """Where the answers come from, in one sentence for each source."""
+    parts = []
+    for source, words in ORIGINS.items():
+        names = [reading.reader for reading in readings if reading.source == source and reading.answered]
+        if names:
+            parts.append(f"The answers of {listed(names)} were {words}.")
+    return " ".join(parts)
+
+
+def frozen_first(study: Study, reads: Sequence[Read], readings: Sequence[Reading]) -> bool | None:
+    """Whether all answers were given after the protocol was frozen; None where their time is not known."""
+    if any(reading.source != "invited" for reading in readings if reading.answered):
+        return None
+    times = [read.answer.answered_at for read in reads]
+    created = str(study.protocol.get("created", ""))
+    if not created or not all(times):
+        return None
+    return all(time[:19] >= created[:19] for time in times)
+
+
+def _who_came(study: Study, readings: Sequence[Reading]) -> Iterator[str]:
+    planned = study.config.readers
+    came = [reading.reader for reading in readings if reading.answered]
+    if len(came) != len(planned):
+        yield f"Planned were {count_of(len(planned), 'reader')}; {len(came)} gave answers."
+    more = [name for name in came if name not in planned]
+    if not set(came) & set(planned):
+        yield (f"None of the readers whom the plan names took part: {listed(more)} stand for {listed(planned)} in the "
+               "registered test.")  # fmt: skip
+    elif more:
+        yield f"Not named in the plan, and not in the registered test: {listed(more)}."
+
+
+def _of_reading(study: Study, reading: Reading, registered: Registered) -> Iterator[str]:
+    name, total, plan = f"Reader '{reading.reader}'", sum(reading.planned.values()), study.config.plan
+    if not reading.answered:
+        yield f"{name} gave no answer."
+    elif reading.missing:
+        kinds = [f"{number - reading.answered.get(kind, 0)} {kind}" for kind, number in reading.planned.items()
+                 if reading.answered.get(kind, 0) < number]  # fmt: skip
+        yield (f"{name} did not finish: {reading.missing} of {total} presentations were not answered "
+               f"({', '.join(kinds)}).")  # fmt: skip
+    if reading.source == "imported" and reading.answered:
+        yield f"The answers of {name[0].lower() + name[1:]} were {ORIGINS['imported']}: the order and time of them, and " \
+              "whether the truth was hidden, are not known here."  # fmt: skip
+    if reading.source == "simulated":
+        yield f"{name} is simulated, not a person."
+    if reading.excluded:
+        yield (f"{name} is left out of the main analysis: {reading.checks_passed} of {reading.answered['check']} "
+               f"attention checks passed, fewer than {plan.checks_passed:.0%}.")  # fmt: skip
+    elif reading.reader in registered.left_out:
+        yield (f"{name} does not count in the registered test: fewer than {plan.answered:.0%} of the cases were "
+               "answered.")  # fmt: skip
+
+
+def _of_answers(study: Study, reads: Sequence[Read], readings: Sequence[Reading]) -> Iterator[str]:
+    if frozen_first(study, reads, readings) is False:
+        yield "Some answers were given before the protocol was frozen."
+    for reading in readings:
+        own = select(reads, reader=reading.reader)
+        order = {} if reading.source == "imported" else {p.position: p for p in presentations(study, reading.reader)}
+        other = [read for read in own if order and _shown(order.get(read.answer.position)) != _given(read)]
+        if other:
+            yield (f"Reader '{reading.reader}': {count_of(len(other), 'image')} came at another place than in the order "
+                   "that the protocol gives.")  # fmt: skip
+        times = [read.answer.answered_at for read in own if read.answer.answered_at]
+        if reading.source == "invited" and times != sorted(times):
+            yield f"Reader '{reading.reader}' did not answer in the order of the showings."
+    unsure = sum(read.answer.confidence is None for read in of_kind(reads, "test"))
+    if unsure and study.config.plan.primary == "auc":
+        yield (f"{unsure} of {len(of_kind(reads, 'test'))} answers to test cases have no confidence; their score takes "
+               "50 for it.")  # fmt: skip
+
+
+def _shown(one: Any) -> tuple[str, str] | None:
+    return None if one is None else (one.case_id, one.kind)
+
+
+def _given(read: Read) -> tuple[str, str]:
+    return read.answer.case_id, read.answer.kind
+
+
+def _of_settings(study: Study) -> Iterator[str]:
+    """Software, and any setting, that is not the one that was frozen."""
+    from ..protocol import code_hash
+
+    protocol = study.protocol
+    then, now = protocol.get("versions") or {}, versions()
+    changed = [f"{name} {then.get(name, 'absent')} → {now.get(name, 'absent')}"
+               for name in sorted({*then, *now}) if then.get(name) != now.get(name)]  # fmt: skip
+    if changed:
+        yield f"Versions differ from those of the protocol: {', '.join(changed)}."
+    if protocol.get("code") and protocol["code"] != code_hash():
+        yield "The code of the reader study and its statistics is not the one whose hash the protocol holds."
+    registered, used = protocol.get("config") or {}, study.config.model_dump(mode="json")
+    for key, old, new in _different(registered, used):
+        yield f"{key} is {new}; registered was {old}."
+
+
+def _different(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            yield from _different(before, value, f"{prefix}{key}.")
+        elif key in old and before != value:
+            yield f"{prefix}{key}", before, value
