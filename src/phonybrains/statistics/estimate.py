@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
@@ -11,7 +12,9 @@ __all__ = [
     "Estimate",
     "Interval",
     "f_p_value",
+    "format_p",
     "normal_quantile",
+    "p_text",
     "square_and_add",
     "t_estimate",
     "t_p_value",
@@ -68,16 +71,41 @@ def t_estimate(
     return Estimate(value, max(low, bounds[0]), min(high, bounds[1]), n, standard_error)
 
 
+SMALLEST_P = sys.float_info.min
+ALPHA = 0.05
+
+
 def t_p_value(t: float, df: float = math.inf) -> float:
-    """Two-sided p of a t statistic; df = ∞ is the normal distribution."""
-    return float(2 * ndtr(-abs(t)) if math.isinf(df) else 2 * stdtr(df, -abs(t)))
+    """Two-sided p of a t statistic, above 0 however large t; df = ∞ is the normal distribution."""
+    return above_zero(2 * ndtr(-abs(t)) if math.isinf(df) else 2 * stdtr(df, -abs(t)))
 
 
 def f_p_value(f: float, df_numerator: float, df_denominator: float = math.inf) -> float:
-    """P(F ≥ f); with an infinite denominator, that of χ²/df."""
+    """P(F ≥ f), above 0 however large f; with an infinite denominator, that of χ²/df."""
     if math.isinf(df_denominator):
-        return float(chdtrc(df_numerator, df_numerator * f))
-    return float(fdtrc(df_numerator, df_denominator, f))
+        return above_zero(chdtrc(df_numerator, df_numerator * f))
+    return above_zero(fdtrc(df_numerator, df_denominator, f))
+
+
+def above_zero(p: float) -> float:
+    """A p that is too small for a float is the smallest float: nothing is impossible under a hypothesis."""
+    return max(float(p), SMALLEST_P)
+
+
+def format_p(p: float, alpha: float = ALPHA) -> str:
+    """A p value as text: two significant digits or more, "< 0.0001" below that, never rounded across alpha."""
+    if p < 0.0001:
+        return "< 0.0001"
+    digits = max(2, 1 - math.floor(math.log10(p)))
+    while digits < 12 and (round(p, digits) < alpha) != (p < alpha):
+        digits += 1
+    return f"{p:.{digits}f}"
+
+
+def p_text(p: float, alpha: float = ALPHA) -> str:
+    """The p value as it stands in a sentence: "p = 0.052", "p < 0.0001"."""
+    text = format_p(p, alpha)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def square_and_add(a: Estimate, b: Estimate, correlation: float = 0.0) -> Interval:

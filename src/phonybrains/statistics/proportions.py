@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, bdtrc, betaincinv, chdtrc, gammaln, xlog1py, xlogy
 
-from .estimate import Estimate, normal_quantile, square_and_add
+from .estimate import Estimate, Interval, normal_quantile, square_and_add
 
 __all__ = [
     "Alternative",
@@ -26,6 +26,7 @@ __all__ = [
     "equivalence_sample_size",
     "equivalence_test",
     "mcnemar",
+    "score_limits",
     "wilson",
 ]
 
@@ -51,10 +52,19 @@ def wilson(k: int, n: int, level: float = 0.95) -> Estimate:
     Raises ValueError unless 0 ≤ k ≤ n and n ≥ 1.
     """
     _check_count(k, n)
-    p, shrink = k / n, normal_quantile(level) ** 2 / n
+    limits = score_limits(k / n, n, level)
+    return Estimate(k / n, limits.low, limits.high, n)
+
+
+def score_limits(p: float, n: float, level: float = 0.95) -> Interval:
+    """Wilson's limits for a share p of n trials, where n need not be whole, as an effective number of trials is not.
+
+    [Wilson 1927; effective numbers: Korn & Graubard 1998, Survey Methodology 24:193]
+    """
+    shrink = normal_quantile(level) ** 2 / n
     centre = (p + shrink / 2) / (1 + shrink)
     half = math.sqrt(shrink * (p * (1 - p) + shrink / 4)) / (1 + shrink)
-    return Estimate(p, centre - half if k > 0 else 0.0, centre + half if k < n else 1.0, n)
+    return Interval(centre - half if p > 0 else 0.0, centre + half if p < 1 else 1.0)
 
 
 # --- Against chance --------------------------------------------------------------------------------------------------
