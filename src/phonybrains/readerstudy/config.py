@@ -52,8 +52,10 @@ class PlanConfig(Config):
     @classmethod
     def _no_accuracy(cls, value: object) -> object:
         if value == "accuracy":
-            reason = ("'accuracy' was withdrawn: a reader who guesses is right more often than half where there are more "
-                      "cases of one kind. Take 'balanced_accuracy' or 'auc'")  # fmt: skip
+            reason = (
+                "'accuracy' was withdrawn: a reader who guesses is right more often than half where there are more "
+                "cases of one kind. Take 'balanced_accuracy' or 'auc'"
+            )
             raise PydanticCustomError("withdrawn", "{reason}", {"reason": reason})
         return value
 

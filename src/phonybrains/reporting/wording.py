@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..statistics.estimate import format_p
+
 NONE = "–"
 
 
@@ -19,13 +21,8 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def as_p(p: float | None) -> str:
-    """`< 0.001`, `0.0123`, `0.500`, `1.00`: three significant digits, and never 0."""
-    return NONE if p is None or math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:#.3g}"
-
-
-def p_words(p: float) -> str:
-    """`p < 0.001`, `p = 0.0123`."""
-    return f"p {as_p(p)}" if p < 0.001 else f"p = {as_p(p)}"
+    """`< 0.0001`, `0.012`, `0.50`: two significant digits or more, never 0."""
+    return NONE if p is None or math.isnan(p) else format_p(p)
 
 
 def count_of(n: int, one: str, many: str = "") -> str:

@@ -1,4 +1,4 @@
-"""What went otherwise than registered, found by comparing the frozen protocol with what was done; where answers come from."""
+"""What went otherwise than registered, found by comparing the frozen protocol with what was done."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ ORIGINS: Mapping[str, str] = {
 """What `source` of a reader means for the answers."""
 
 
-def list_departures(study: Study, reads: Sequence[Read], readings: Sequence[Reading], registered: Registered,
-                    noted: Sequence[str]) -> list[str]:  # fmt: skip
+def list_departures(
+    study: Study, reads: Sequence[Read], readings: Sequence[Reading], registered: Registered, noted: Sequence[str]
+) -> list[str]:
     """Everything that went another way than registered: what the store noted, then what plan and answers show."""
     return [
         *noted,
@@ -61,8 +62,10 @@ def _who_came(study: Study, readings: Sequence[Reading]) -> Iterator[str]:
         yield f"Planned were {count_of(len(planned), 'reader')}; {len(came)} gave answers."
     more = [name for name in came if name not in planned]
     if not set(came) & set(planned):
-        yield (f"None of the readers whom the plan names took part: {listed(more)} stand for {listed(planned)} in the "
-               "registered test.")  # fmt: skip
+        yield (
+            f"None of the readers whom the plan names took part: {listed(more)} stand for {listed(planned)} in the "
+            "registered test."
+        )
     elif more:
         yield f"Not named in the plan, and not in the registered test: {listed(more)}."
 
@@ -72,21 +75,30 @@ def _of_reading(study: Study, reading: Reading, registered: Registered) -> Itera
     if not reading.answered:
         yield f"{name} gave no answer."
     elif reading.missing:
-        kinds = [f"{number - reading.answered.get(kind, 0)} {kind}" for kind, number in reading.planned.items()
-                 if reading.answered.get(kind, 0) < number]  # fmt: skip
-        yield (f"{name} did not finish: {reading.missing} of {total} presentations were not answered "
-               f"({', '.join(kinds)}).")  # fmt: skip
+        kinds = [
+            f"{number - reading.answered.get(kind, 0)} {kind}"
+            for kind, number in reading.planned.items()
+            if reading.answered.get(kind, 0) < number
+        ]
+        yield (
+            f"{name} did not finish: {reading.missing} of {total} presentations were not answered ({', '.join(kinds)})."
+        )
     if reading.source == "imported" and reading.answered:
-        yield f"The answers of {name[0].lower() + name[1:]} were {ORIGINS['imported']}: the order and time of them, and " \
-              "whether the truth was hidden, are not known here."  # fmt: skip
+        yield (
+            f"The answers of {name[0].lower() + name[1:]} were {ORIGINS['imported']}: the order and time of them, and "
+            "whether the truth was hidden, are not known here."
+        )
     if reading.source == "simulated":
         yield f"{name} is simulated, not a person."
     if reading.excluded:
-        yield (f"{name} is left out of the main analysis: {reading.checks_passed} of {reading.answered['check']} "
-               f"attention checks passed, fewer than {plan.checks_passed:.0%}.")  # fmt: skip
+        yield (
+            f"{name} is left out of the main analysis: {reading.checks_passed} of {reading.answered['check']} "
+            f"attention checks passed, fewer than {plan.checks_passed:.0%}."
+        )
     elif reading.reader in registered.left_out:
-        yield (f"{name} does not count in the registered test: fewer than {plan.answered:.0%} of the cases were "
-               "answered.")  # fmt: skip
+        yield (
+            f"{name} does not count in the registered test: fewer than {plan.answered:.0%} of the cases were answered."
+        )
 
 
 def _of_answers(study: Study, reads: Sequence[Read], readings: Sequence[Reading]) -> Iterator[str]:
@@ -97,15 +109,19 @@ def _of_answers(study: Study, reads: Sequence[Read], readings: Sequence[Reading]
         order = {} if reading.source == "imported" else {p.position: p for p in presentations(study, reading.reader)}
         other = [read for read in own if order and _shown(order.get(read.answer.position)) != _given(read)]
         if other:
-            yield (f"Reader '{reading.reader}': {count_of(len(other), 'image')} came at another place than in the order "
-                   "that the protocol gives.")  # fmt: skip
+            yield (
+                f"Reader '{reading.reader}': {count_of(len(other), 'image')} came at another place than in the order "
+                "that the protocol gives."
+            )
         times = [read.answer.answered_at for read in own if read.answer.answered_at]
         if reading.source == "invited" and times != sorted(times):
             yield f"Reader '{reading.reader}' did not answer in the order of the showings."
     unsure = sum(read.answer.confidence is None for read in of_kind(reads, "test"))
     if unsure and study.config.plan.primary == "auc":
-        yield (f"{unsure} of {len(of_kind(reads, 'test'))} answers to test cases have no confidence; their score takes "
-               "50 for it.")  # fmt: skip
+        yield (
+            f"{unsure} of {len(of_kind(reads, 'test'))} answers to test cases have no confidence; their score takes "
+            "50 for it."
+        )
 
 
 def _shown(one: Any) -> tuple[str, str] | None:
@@ -122,8 +138,11 @@ def _of_settings(study: Study) -> Iterator[str]:
 
     protocol = study.protocol
     then, now = protocol.get("versions") or {}, versions()
-    changed = [f"{name} {then.get(name, 'absent')} → {now.get(name, 'absent')}"
-               for name in sorted({*then, *now}) if then.get(name) != now.get(name)]  # fmt: skip
+    changed = [
+        f"{name} {then.get(name, 'absent')} → {now.get(name, 'absent')}"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
     if changed:
         yield f"Versions differ from those of the protocol: {', '.join(changed)}."
     if protocol.get("code") and protocol["code"] != code_hash():

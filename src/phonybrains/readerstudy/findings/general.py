@@ -31,10 +31,13 @@ def measure_in_general(reads: Sequence[Read], plan: PlanConfig) -> list[Finding]
         "accuracy": lambda read: read.correct(plan.unclear),
         "called real": lambda read: read.call == "real" if read.phony else None,
     }
-    kept = outcomes if with_controls(reads) else {name: outcomes[name] for name in ("sensitivity", "called real")}
+    kept = outcomes if with_controls(reads) else {"called real": outcomes["called real"]}
     found = [share_in_general(name, reads, outcome, plan.level) for name, outcome in kept.items()]
-    return [finding.where(unclear="" if finding.quantity.startswith("called") else plan.unclear)
-            for finding in found if finding]  # fmt: skip
+    return [
+        finding.where(unclear="" if finding.quantity.startswith("called") else plan.unclear)
+        for finding in found
+        if finding
+    ]
 
 
 def share_in_general(name: str, reads: Sequence[Read], outcome: Outcome, level: float) -> Finding | None:

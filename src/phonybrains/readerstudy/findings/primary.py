@@ -92,8 +92,14 @@ class Inferred:
     def finding(self, name: str, population: str) -> Finding:
         """The figure with its interval."""
         estimate: Estimate = self.half.estimate
-        return Finding(f"{name}, {population}", estimate.value, estimate.n, METHODS[self.general].format(self.half.df),
-                       estimate.low, estimate.high)  # fmt: skip
+        return Finding(
+            f"{name}, {population}",
+            estimate.value,
+            estimate.n,
+            METHODS[self.general].format(self.half.df),
+            estimate.low,
+            estimate.high,
+        )
 
 
 def infer(table: Table, level: float, general: bool) -> Inferred | None:
@@ -118,8 +124,8 @@ def figures_of(table: Table) -> Figures:
 def balanced(said: NDArray[np.float64], truth: NDArray[np.bool_], patients: NDArray[np.str_]) -> Figures:
     """Balanced accuracy of each reader: half the mean of phony said of phony cases, and of real said of real ones.
 
-    said: (R, C), 1 phony, 0 real, 1/2 unclear, NaN not answered. Weights and the interval where nothing varies are those
-    of `areas`, which it equals where nothing is unclear. Raises ValueError if no reader answered cases of both kinds.
+    said: (R, C), 1 phony, 0 real, 1/2 unclear, NaN not answered. Weights are those of
+    `areas`, which it equals where nothing is unclear. Raises ValueError if no reader answered cases of both kinds.
     """
     frame = areas(said, truth, patients)
     phony = shares(np.where(truth, said, np.nan), patients)

@@ -1,4 +1,4 @@
-"""The registered test: the primary figure as the plan has it, who counts, and what stands where it could not be done."""
+"""The registered test: who counts, the primary figure as the plan has it, and what stands where it cannot be done."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from ...reporting.wording import listed, p_words
+from ...reporting.wording import listed
 from ...statistics import randomise
+from ...statistics.estimate import p_text
 from ..config import PlanConfig
 from ..plan import FIGURES as NAMES
 from ..plan import LEAST_READERS
@@ -79,8 +80,10 @@ def register(study: Study, reads: Sequence[Read], failed: Sequence[str]) -> Regi
 
     test = None if reasons else tested(counting, population)
     if test is None:
-        reasons = reasons or [f"{NAMES[plan.primary][0].upper()}{NAMES[plan.primary][1:]} takes answers to two images of "
-                              "each kind at least."]  # fmt: skip
+        reasons = reasons or [
+            f"{NAMES[plan.primary][0].upper()}{NAMES[plan.primary][1:]} takes answers to two images of "
+            "each kind at least."
+        ]
         return Registered(population, None, tuple(reasons), tested(counting, "these readers"), left_out)
     everybody = tested(named, population) if left_out else None
     return Registered(population, test, (), None, left_out, everybody)
@@ -102,8 +105,10 @@ def _reasons(study: Study, counting: Sequence[str], population: Population) -> l
     if not counting:
         return ["No reader counts under the plan."]
     if population == "readers in general" and len(counting) < LEAST_READERS:
-        return [f"Registered was a test for readers in general, which takes three of them; {len(counting)} "
-                f"of {len(planned)} planned {'counts' if len(counting) == 1 else 'count'}."]  # fmt: skip
+        return [
+            f"Registered was a test for readers in general, which takes three of them; {len(counting)} "
+            f"of {len(planned)} planned {'counts' if len(counting) == 1 else 'count'}."
+        ]
     if population == "these readers" and len(counting) < len(planned):
         return [f"Registered was a test for {listed(planned)} together, and only {listed(counting)} counts."]
     return []
@@ -112,8 +117,9 @@ def _reasons(study: Study, counting: Sequence[str], population: Population) -> l
 # --- One test --------------------------------------------------------------------------------------------------------
 
 
-def run_test(table: Table | None, plan: PlanConfig, population: Population, seed: int = 0,
-             draws: int = DRAWS) -> Tested | None:  # fmt: skip
+def run_test(
+    table: Table | None, plan: PlanConfig, population: Population, seed: int = 0, draws: int = DRAWS
+) -> Tested | None:
     """Test the plan's hypothesis; None where the figure cannot be reckoned.
 
     The p of a difference is the larger of two: that of the model, and that of a randomisation, which holds for readers
@@ -176,17 +182,22 @@ def _difference(primary: Finding, p: float, plan: PlanConfig, who: str) -> tuple
     verb = who[0].upper() + who[1:]
     if p >= 1 - plan.level or value == CHANCE:
         what = "That phony images are called real more or less often than half" if share else "A difference from chance"
-        return False, f"{what} was not shown for {who} ({p_words(p)}); that does not show that there is none."
+        return (
+            False,
+            f"{what} was not shown for {who} ({p_text(p, 1 - plan.level)}); that does not show that there is none.",
+        )
     above, below = SIDES[share]
     said = above if value > CHANCE else below
-    return share or value > CHANCE, f"{verb} {said} ({p_words(p)})."
+    return share or value > CHANCE, f"{verb} {said} ({p_text(p, 1 - plan.level)})."
 
 
 def _equivalence(shown: bool, p: float, plan: PlanConfig, who: str) -> str:
     low, high = CHANCE - plan.margin, CHANCE + plan.margin
     what = "one half" if plan.primary == "called_real" else "chance"
-    return (f"Equivalence with {what}, within {low:.2f} to {high:.2f}, was {'shown' if shown else 'not shown'} for {who} "
-            f"(two one-sided tests, {p_words(p)}).")  # fmt: skip
+    return (
+        f"Equivalence with {what}, within {low:.2f} to {high:.2f}, was {'shown' if shown else 'not shown'} for {who} "
+        f"(two one-sided tests, {p_text(p, 1 - plan.level)})."
+    )
 
 
 def summary(registered: Registered) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ...record import read_record
 from ...reporting.blocks import Block, Heading, Paragraph, Table
 from ...reporting.origin import chain_of
@@ -12,7 +10,7 @@ from .closing import read_table
 
 YES, NO, NONE = "yes", "no", "not applicable"
 PART, AUTHOR = "in part", "for the author to state"
-NOT_SEEN = "the order and the blinding of imported answers are for the author to state"
+Answered = tuple[str, str]
 
 
 def checklist(analysis: Analysis) -> list[Block]:
@@ -20,70 +18,77 @@ def checklist(analysis: Analysis) -> list[Block]:
     known = facts(analysis)
     rows = []
     for row in read_table("checklist.csv"):
-        answer, where = known.get(row["fact"], (row["fact"], row["where"]))
+        answer, where = known[row["here"][1:]] if row["here"].startswith("=") else (row["here"], "")
         rows.append((row["guideline"], row["item"], row["topic"], answer, where or row["where"]))
+    explained = (
+        "Items of CLAIM 2024, STARD 2015 with the additions of STARD-AI, and GRRAS, in our own words; CLAIM's and "
+        "STARD-AI's by section, not by their numbers. Filled in from what this study did; it helps to fill in the "
+        "official forms and does not replace them."
+    )
+    columns = ("Guideline", "item", "topic", "here", "where")
     return [
         Heading("Reporting checklist"),
-        Paragraph("Items of CLAIM 2024, STARD 2015 with the additions of STARD-AI, and GRRAS, in our own words; CLAIM's and "
-                  "STARD-AI's by section, not by their numbers. Filled in from what this study did; it helps to fill in "
-                  "the official forms and does not replace them."),
-        Table(("Guideline", "item", "topic", "here", "where"), tuple(rows), "", (1.2, 1.1, 3, 1.2, 3), (0, 1, 2, 3, 4)),
+        Paragraph(explained),
+        Table(columns, tuple(rows), "", (1.2, 1.1, 3, 1.2, 3), (0, 1, 2, 3, 4)),
     ]
 
 
-def facts(analysis: Analysis) -> Mapping[str, tuple[str, str]]:
-    """What this study answers: a fact of the table's column `fact` → the answer, and where (empty: the table's)."""
-    config, findings = analysis.study.config, analysis.findings
-    real, several = analysis.controls, len(analysis.readers) > 1
-    chain = [str(step[0]).strip() for step in chain_of(read_record(analysis.study.folder))]
-    sources = {reading.source for reading in analysis.readings if reading.answered}
-    attributes = any(case.attributes for case in analysis.study.cases.values())
+def facts(analysis: Analysis) -> dict[str, Answered]:
+    """What this study answers: `=fact` of the table → the answer, and where or why not (empty: the table's `where`)."""
+    return {**_of_plan(analysis), **_of_images(analysis), **_of_readers(analysis)}
+
+
+def _of_plan(analysis: Analysis) -> dict[str, Answered]:
     missing = sum(reading.missing for reading in analysis.readings)
-    held_out = config.split == "test"
-
-    def given(condition: bool, otherwise: str, answer: str = NO) -> tuple[str, str]:
-        return (YES, "") if condition else (answer, otherwise)
-
-    no_real = "all images were synthetic"
+    frozen: dict[bool | None, Answered] = {
+        True: (YES, ""),
+        False: (NO, "answers were given before the protocol was frozen"),
+        None: (AUTHOR, "the times of imported or simulated answers are not known"),
+    }
+    tested = "" if analysis.registered.test else "The registered test was not carried out; The plan as registered"
+    estimate = analysis.study.config.plan.hypothesis == "estimate"
     return {
-        "frozen first": {True: (YES, "prospective: The plan as registered (frozen before the first answer)"),
-                         False: (NO, "answers were given before the protocol was frozen"),
-                         None: (AUTHOR, "the times of imported or simulated answers are not known")}[analysis.frozen_first],
-        "hypothesis": given(config.plan.hypothesis != "estimate", "no hypothesis was registered, but an estimate"),
-        "sources": given(bool(chain), "the study has no record of its images") if not real else
-                   (PART, "") if chain else (NO, "the study has no record of its images"),
-        "real images": (PART, "") if real else (NONE, no_real),
-        "de-identified": (NONE, no_real) if not real else
-                         (PART, "") if any("import" in step for step in chain) else
-                         (AUTHOR, "no import stands in the chain of records"),
-        "held out": (NONE, no_real) if not real else
-                    given(held_out, f"controls come from the split '{config.split}', which a model may have learnt from"),
-        "missing data": (YES, f"Departures from the plan: {missing} presentations not answered"),
-        "several readers": given(several, "there was one reader", NONE),
-        "variability": given(several and bool(analysis.all_of("repeats: agreement")),
-                             "; ".join([*(["one reader"] if not several else []),
-                                        *(["no image was answered twice by a reader"]
-                                          if not analysis.all_of("repeats: agreement") else [])])),
-        "repeats": given(bool(analysis.all_of("repeats: agreement")), "no image was answered twice by a reader"),
-        "accuracy": given(real, f"{no_real}: sensitivity alone, under 'Sensitivity'", PART),
-        "cross table": given(real, no_real, NONE),
-        "reference": (YES, "Truth is known by origin: real images come from a scanner, phony ones from a model") if real
-                     else (YES, "All images are phony by origin"),
-        "marks": given(bool(analysis.maps), "nobody marked a spot"),
-        "attributes": (PART, "") if attributes else (NO, "the cases have no attributes"),
-        "blinded": _blinded(sources),
-        "order known": given(sources == {"invited"}, NOT_SEEN if "imported" in sources else "readers were simulated",
-                             AUTHOR if "imported" in sources else NONE),
-        "machine readers": (NONE, "readers were simulated") if sources == {"simulated"} else (PART, ""),
-        "registered": (PART, "") if analysis.registered.test else (PART, "The registered test could not be carried out; "
-                                                                      "protocol as frozen: The plan as registered"),
-        "two arms": given(len({f.arm for f in findings if f.arm != "all"}) > 1, "there was one synthetic set", NONE),
+        "frozen first": frozen[analysis.frozen_first],
+        "hypothesis": (NO, "an estimate was registered, and no hypothesis") if estimate else (YES, ""),
+        "missing data": (YES, f"Departures from the plan: {missing} presentations were not answered"),
+        "registered": (PART, tested),
     }
 
 
-def _blinded(sources: set[str]) -> tuple[str, str]:
-    if "imported" in sources:
-        return AUTHOR, "of imported answers it is not known here"
-    if "simulated" in sources:
-        return NONE, "readers were simulated"
-    return YES, ""
+def _of_images(analysis: Analysis) -> dict[str, Answered]:
+    real, split = analysis.controls, analysis.study.config.split
+    steps = [str(step[0]) for step in chain_of(read_record(analysis.study.folder))]
+    unknown = (NO, "the study has no record of how its images came to be")
+    synthetic = (NONE, "all images were synthetic")
+    learnt = (NO, f"controls come from the split '{split}', which a model may have learnt from")
+    imported = any("import" in step for step in steps)
+    return {
+        "sources": (PART, "") if steps else unknown,
+        "chain": (YES, "") if steps else unknown,
+        "real images": (PART, "") if real else synthetic,
+        "de-identified": synthetic if not real else (PART, "") if imported else (AUTHOR, "no import is on record"),
+        "held out": synthetic if not real else (YES, "") if split == "test" else learnt,
+        "reference": (YES, "") if real else (YES, "All images are phony by origin"),
+        "accuracy": (YES, "") if real else (PART, "all images were synthetic: Phony images called real; Sensitivity"),
+        "cross table": (YES, "") if real else synthetic,
+        "attributes": (PART, "")
+        if any(case.attributes for case in analysis.study.cases.values())
+        else (NO, "the cases have no attributes"),
+        "marks": (PART, "") if analysis.maps else (NO, "nobody marked a spot"),
+    }
+
+
+def _of_readers(analysis: Analysis) -> dict[str, Answered]:
+    several, again = len(analysis.readers) > 1, bool(analysis.all_of("repeats: agreement"))
+    sources = {reading.source for reading in analysis.readings if reading.answered}
+    drawn = (NONE, "the readers were simulated")
+    elsewhere = (AUTHOR, "of imported answers it is not known here")
+    seen = elsewhere if "imported" in sources else drawn if "simulated" in sources else (YES, "")
+    lacking = [*([] if several else ["there was one reader"]), *([] if again else ["no image was answered twice"])]
+    return {
+        "several readers": (YES, "") if several else (NONE, "there was one reader"),
+        "variability": (YES, "") if not lacking else (NO if len(lacking) == 2 else PART, "; ".join(lacking)),
+        "blinded": seen,
+        "order known": seen,
+        "persons": drawn if sources == {"simulated"} else (PART, ""),
+    }

@@ -76,8 +76,10 @@ def plan(analysis: Analysis) -> list[Block]:
     }[analysis.frozen_first]
     return [
         Heading("The plan as registered"),
-        Paragraph(f"Protocol {analysis.study.hash}, frozen {protocol.get('created', 'at an unknown time')}, {frozen}. Its "
-                  "hash covers the cases, the code, the seed and this plan."),
+        Paragraph(
+            f"Protocol {analysis.study.hash}, frozen {protocol.get('created', 'at an unknown time')}, {frozen}. Its "
+            "hash covers the cases, the code, the seed and this plan."
+        ),
         Bullets(tuple(map(str, protocol["plan"]))),
         *(Note(str(warning), "warning") for warning in protocol.get("warnings") or ()),
     ]

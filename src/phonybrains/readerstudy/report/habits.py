@@ -118,6 +118,8 @@ def bias(analysis: Analysis) -> list[Block]:
 def confidence(analysis: Analysis) -> list[Block]:
     """Confidence and how often it was justified."""
     blocks: list[Block] = [Heading("Confidence")]
+    if not analysis.controls:
+        return [*blocks, Paragraph("Without real images nothing can be said on whether confidence is justified.")]
     if not analysis.bins:
         return [*blocks, Paragraph("No confidence was given.")]
     ranges = [f"{low}-{high}" for low, high in CONFIDENCE_BINS]
@@ -147,15 +149,22 @@ def course(analysis: Analysis) -> list[Block]:
         seconds = find(analysis.findings, "seconds per case", reader=reader)
         rows.append((reader, as_number(slope), as_p(slope.p if slope else None), str(slope.n) if slope else NONE,
                      as_number(seconds, 1), slope.note if slope else ""))  # fmt: skip
-    right = "right" if analysis.controls else "right (phony)"
+    right = "right" if analysis.controls else "phony"
+    slope = (
+        "Change of the log odds of a right answer per ten presentations: above 0 learning, below 0 tiring"
+        if analysis.controls
+        else "Change of the log odds of the answer phony per ten presentations"
+    )
+    columns = ("Reader", "trend per 10 cases", "p, corrected", "n", "seconds (quartiles)", "note")
     return [
-        Heading("Learning, tiring and time"),
-        plots.plot_course(analysis.windows, f"Share of {right} answers, and seconds per case, over the reading; n is "
-                          "answers, repeats included."),
-        Table(("Reader", "trend per 10 cases", "p", "n", "seconds (quartiles)", "note"), tuple(rows),
-              "Change of the log odds of a right answer per ten presentations: above 0 learning, below 0 tiring.",
-              (1, 1.8, 0.7, 0.5, 1.8, 2.6), (0, 5)),
-    ]  # fmt: skip
+        Heading("Learning, tiring and time" if analysis.controls else "Change and time"),
+        plots.plot_course(
+            analysis.windows,
+            f"Share of {right} answers, and seconds per case, over the reading; n is answers, repeats included.",
+            right,
+        ),
+        Table(columns, tuple(rows), f"{slope}.", (1, 1.8, 0.9, 0.5, 1.8, 2.4), (0, 5)),
+    ]
 
 
 def marks(analysis: Analysis) -> list[Block]:

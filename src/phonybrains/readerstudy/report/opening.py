@@ -27,17 +27,24 @@ def verdict(analysis: Analysis) -> list[Block]:
         blocks.append(Note("SIMULATED READERS. These answers were drawn by a computer, not given by people.", "banner"))
     blocks.append(Heading("Verdict"))
     if analysis.nobody_kept:
-        blocks.append(Note("Every reader failed the attention checks. By the registered plan there is no main analysis; "
-                           "all are kept in the exploratory part, so that there is something to see.", "warning"))
+        blocks.append(
+            Note(
+                "Every reader failed the attention checks. By the registered plan there is no main analysis; "
+                "all are kept in the exploratory part, so that there is something to see.",
+                "warning",
+            )
+        )
     blocks += [Paragraph(verdict_text(analysis)), Paragraph(analysis.origin)]
     if not analysis.controls:
         blocks.append(Note(NO_CONTROLS, "warning"))
     return blocks
 
 
-NO_CONTROLS = ("All images were synthetic. How often they pass for real is all that can be told: a reader who says real of "
-               "everything looks the same here as images that fool everybody. Specificity, accuracy and the ROC curve are "
-               "left out.")
+NO_CONTROLS = (
+    "All images were synthetic. How often they pass for real is all that can be told: a reader who says real of "
+    "everything looks the same here as images that fool everybody. Specificity, accuracy and the ROC curve are "
+    "left out."
+)
 
 
 def verdict_text(analysis: Analysis) -> str:
@@ -47,16 +54,24 @@ def verdict_text(analysis: Analysis) -> str:
     by_modality = Counter(case.modality for case in cases)
     shown = listed([f"{by_modality[modality]} {modality}" for modality in modalities_of(main)])
     real = sum(case.truth == "real" for case in cases)
-    what = (f"{len(cases) - real} phony and {real} real, of {count_of(analysis.patients, 'patient')}" if real
-            else "all phony")
-    parts = [f"{count_of(len(analysis.readers), 'reader')} judged {count_of(len(cases), 'image')} ({shown}; {what}), "
-             f"{count_of(len(main), 'answer')} in all."]
+    what = (
+        f"{len(cases) - real} phony and {real} real, of {count_of(analysis.patients, 'patient')}"
+        if real
+        else "all phony"
+    )
+    parts = [
+        f"{count_of(len(analysis.readers), 'reader')} judged {count_of(len(cases), 'image')} ({shown}; {what}), "
+        f"{count_of(len(main), 'answer')} in all."
+    ]
     if registered.test is not None:
         parts.append(figure_words(registered.test, analysis))
     parts.append(summary(registered))
     count = len(analysis.departures)
-    parts.append(f"{count_of(count, 'departure')} from the plan {'is' if count == 1 else 'are'} listed below."
-                 if count else "Nothing departed from the plan.")
+    parts.append(
+        f"{count_of(count, 'departure')} from the plan {'is' if count == 1 else 'are'} listed below."
+        if count
+        else "Nothing departed from the plan."
+    )
     return " ".join(parts)
 
 
@@ -64,46 +79,82 @@ def figure_words(tested: Tested, analysis: Analysis) -> str:
     """The primary figure with its interval and population, in one sentence."""
     plan, primary = analysis.study.config.plan, tested.primary
     figure = as_number(primary) if plan.primary == "auc" else as_share(primary)
-    what = {"auc": "The area under the ROC curve", "balanced_accuracy": "Balanced accuracy",
-            "called_real": "The share of phony images called real, unclear counting one half,"}[plan.primary]
+    what = {
+        "auc": "The area under the ROC curve",
+        "balanced_accuracy": "Balanced accuracy",
+        "called_real": "The share of phony images called real, unclear counting one half,",
+    }[plan.primary]
     whose = "this reader" if tested.population == "these readers" and len(tested.readers) == 1 else tested.population
     half = "0.5" if plan.primary == "auc" else "50 %"
-    return (f"{what} is {figure} for {whose} (interval at {100 * plan.level:g} %, n = {primary.n} images); {half} is what "
-            f"{'leaning to neither side' if plan.primary == 'called_real' else 'guessing'} gives.")
+    return (
+        f"{what} is {figure} for {whose} (interval at {100 * plan.level:g} %, n = {primary.n} images); {half} is what "
+        f"{'leaning to neither side' if plan.primary == 'called_real' else 'guessing'} gives."
+    )
 
 
 def registered_test(analysis: Analysis) -> list[Block]:
     """The registered test with and without those the plan leaves out, and what stands where it could not be done."""
     registered, config = analysis.registered, analysis.study.config
     plan = config.plan
-    aim = {"estimate": "an estimate with its interval, and no test", "difference": "a difference from one half",
-           "equivalence": f"equivalence with one half to within ± {plan.margin:g}"}[plan.hypothesis]
-    blocks: list[Block] = [Heading("The registered test"),
-                           Paragraph(f"Registered was the {FIGURES[plan.primary]} for {registered.population}, "
-                                     f"{aim}, at a level of {100 * plan.level:g} %. Planned were "
-                                     f"{count_of(len(config.readers), 'reader')}.")]
-    rows = [("as registered", registered.test), ("with those whom the plan leaves out", registered.with_left_out),
-            ("not registered: those who remain", registered.instead)]
+    aim = {
+        "estimate": "an estimate with its interval, and no test",
+        "difference": "a difference from one half",
+        "equivalence": f"equivalence with one half to within ± {plan.margin:g}",
+    }[plan.hypothesis]
+    blocks: list[Block] = [
+        Heading("The registered test"),
+        Paragraph(
+            f"Registered was the {FIGURES[plan.primary]} for {registered.population}, "
+            f"{aim}, at a level of {100 * plan.level:g} %. Planned were "
+            f"{count_of(len(config.readers), 'reader')}."
+        ),
+    ]
+    rows = [
+        ("as registered", registered.test),
+        ("with those whom the plan leaves out", registered.with_left_out),
+        ("not registered: those who remain", registered.instead),
+    ]
     table = tuple(_test_row(label, tested, plan.primary) for label, tested in rows if tested is not None)
     if registered.test is None:
         blocks.append(Note(summary(registered), "warning"))
     if table:
-        blocks.append(Table(("Analysis", "readers", "figure", "images", "p", "result", "method"), table,
-                            "The primary figure, with its interval.", (1.2, 1.1, 1.8, 0.6, 0.7, 2.6, 2), (0, 1, 5, 6)))
+        blocks.append(
+            Table(
+                ("Analysis", "readers", "figure", "images", "p", "result", "method"),
+                table,
+                "The primary figure, with its interval.",
+                (1.2, 1.1, 1.8, 0.6, 0.7, 2.6, 2),
+                (0, 1, 5, 6),
+            )
+        )
     if registered.instead is not None:
-        blocks.append(Note("What stands under 'not registered' is a departure from the plan, and no result of the test "
-                           "that was registered.", "warning"))
+        blocks.append(
+            Note(
+                "What stands under 'not registered' is a departure from the plan, and no result of the test "
+                "that was registered.",
+                "warning",
+            )
+        )
     if registered.left_out:
         blocks.append(Paragraph(f"Left out by the rules of the plan: {listed(registered.left_out)}."))
     elif registered.test is not None:
-        blocks.append(Paragraph("The plan leaves out none of these readers, so that with and without them is the same."))
+        blocks.append(
+            Paragraph("The plan leaves out none of these readers, so that with and without them is the same.")
+        )
     return blocks
 
 
 def _test_row(label: str, tested: Tested, primary: str) -> tuple[str, ...]:
     figure = as_number(tested.primary, 3) if primary == "auc" else as_share(tested.primary)
-    return (label, f"{listed(tested.readers)} ({tested.population})", figure, str(tested.primary.n), as_p(tested.p),
-            tested.sentence, tested.primary.method)
+    return (
+        label,
+        f"{listed(tested.readers)} ({tested.population})",
+        figure,
+        str(tested.primary.n),
+        as_p(tested.p),
+        tested.sentence,
+        tested.primary.method,
+    )
 
 
 def departures(analysis: Analysis) -> list[Block]:
@@ -115,11 +166,15 @@ def departures(analysis: Analysis) -> list[Block]:
 def exploratory(analysis: Analysis) -> list[Block]:
     """Where the exploratory part begins, and what its figures come to."""
     tested = sum(finding.p is not None for finding in analysis.findings)
-    family = f" Their p, {tested} in all, are corrected together (Holm): read one below 0.05 as a hint." if tested else ""
+    family = (
+        f" Their p, {tested} in all, are corrected together (Holm): read one below 0.05 as a hint." if tested else ""
+    )
     return [
         Heading("Exploratory"),
-        Paragraph(f"Nothing from here on was registered as a test.{family} Intervals are not corrected; each holds for "
-                  "itself, for these readers unless it says otherwise."),
+        Paragraph(
+            f"Nothing from here on was registered as a test.{family} Intervals are not corrected; each holds for "
+            "itself, for these readers unless it says otherwise."
+        ),
         Paragraph(exploratory_text(analysis)),
     ]
 
@@ -129,20 +184,26 @@ def exploratory_text(analysis: Analysis) -> str:
     findings, parts = analysis.findings, []
     called_real = find(findings, "called real", unclear="not real")
     if called_real is not None:
-        parts.append(f"Of the phony images these readers called {as_share(called_real)} real (n = {called_real.n} answers, "
-                     "unclear counts as not real).")
+        parts.append(
+            f"Of the phony images these readers called {as_share(called_real)} real (n = {called_real.n} answers, "
+            "unclear counts as not real)."
+        )
     if analysis.controls:
         unclear = analysis.study.config.plan.unclear
         known = find(findings, "specificity", unclear=unclear)
         found = find(findings, "sensitivity", unclear=unclear)
         if known and found:
-            parts.append(f"These readers found {as_share(found)} of the phony ones (sensitivity, n = {found.n}) and did "
-                         f"not take {as_share(known)} of the real ones for phony (specificity, n = {known.n}).")
+            parts.append(
+                f"These readers found {as_share(found)} of the phony ones (sensitivity, n = {found.n}) and did "
+                f"not take {as_share(known)} of the real ones for phony (specificity, n = {known.n})."
+            )
         for quantity in (FIXED, RANDOM):
             area = find(findings, quantity)
             if area is not None:
-                parts.append(f"The area under the ROC curve for {quantity.removeprefix('AUC, ')} is {as_number(area)}, "
-                             f"n = {area.n} images.")
+                parts.append(
+                    f"The area under the ROC curve for {quantity.removeprefix('AUC, ')} is {as_number(area)}, "
+                    f"n = {area.n} images."
+                )
     parts.append(_agreement_words(analysis))
     level = analysis.study.config.plan.level
     return " ".join([part for part in parts if part] + [f"Figures in brackets are {100 * level:g} % intervals."])
@@ -259,11 +320,19 @@ def called_real(analysis: Analysis) -> list[Block]:
     found = [f for f in analysis.all_of("called real") if f.unclear == "not real" and f.arm == ALL]
     rows = tuple((f.reader, f.modality, as_share(f), str(f.n)) for f in found)
     items = [(f"{f.reader} {f.modality}" if f.modality != ALL else f.reader, f) for f in found]
-    caption = ("Share of phony images called real, with intervals; n is answers. The dotted line is one half, which a "
-               "reader who leans to neither side gives.")
+    caption = (
+        "Share of phony images called real, with intervals; n is answers. The dotted line is one half, which a "
+        "reader who leans to neither side gives."
+    )
     return [
         Heading("Phony images called real"),
-        Table(("Reader", "Modality", "called real", "n"), rows, "Share of phony images called real; unclear counts as not "
-              "real. It says nothing on whether a reader can tell.", (1, 1, 2, 0.6), (0, 1)),
+        Table(
+            ("Reader", "Modality", "called real", "n"),
+            rows,
+            "Share of phony images called real; unclear counts as not "
+            "real. It says nothing on whether a reader can tell.",
+            (1, 1, 2, 0.6),
+            (0, 1),
+        ),
         plots.plot_forest("called_real", {"phony images called real": items}, caption, 0.5),
     ]

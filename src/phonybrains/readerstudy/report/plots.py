@@ -161,9 +161,9 @@ def plot_calibration(bins: Mapping[str, Sequence[ConfidenceBin]], caption: str) 
     return draw("confidence", caption, 3.4, paint)
 
 
-def plot_course(windows: Mapping[str, Sequence[Window]], caption: str) -> Figure:
+def plot_course(windows: Mapping[str, Sequence[Window]], caption: str, right: str = "right") -> Figure:
     """Share of right answers and seconds per case over the reading, a line for each reader."""
-    panels = [("right", "right answers", lambda one: 100 * one.right), ("seconds", "seconds per case (median)",
+    panels = [("right", f"{right} answers", lambda one: 100 * one.right), ("seconds", "seconds per case (median)",
               lambda one: one.seconds)]  # fmt: skip
     timed = any(one.seconds is not None for own in windows.values() for one in own)
     panels = panels if timed else panels[:1]

@@ -22,9 +22,10 @@ MOST_FEATURES = 12
 
 def performance(analysis: Analysis) -> list[Block]:
     """Sensitivity, specificity, accuracy; per reader, modality and arm; with `unclear` treated in three ways."""
-    registered = analysis.study.config.plan.unclear
-    shown = SHARES if analysis.controls else SHARES[:1]
-    blocks: list[Block] = [Heading("Accuracy, sensitivity and specificity" if analysis.controls else "Sensitivity")]
+    if not analysis.controls:
+        return []
+    registered, shown = analysis.study.config.plan.unclear, SHARES
+    blocks: list[Block] = [Heading("Accuracy, sensitivity and specificity")]
     blocks.append(Paragraph(
         "Phony is the positive class: sensitivity is the share of phony images called phony, specificity the share of "
         "real images not called phony. Intervals of single readers are Wilson's; the exact ones "
@@ -40,16 +41,14 @@ def performance(analysis: Analysis) -> list[Block]:
     if groups:
         blocks.append(plots.plot_forest("performance", groups, caption.capitalize(), None))
     for treatment in (registered, *(t for t in TREATMENTS if t != registered)):
-        extra = " (as registered)" if treatment == registered else ""
+        extra = " (as the plan has it)" if treatment == registered else ""
         blocks.append(_share_table(analysis, shown, treatment, f"{TREATMENT_WORDS[treatment].capitalize()}{extra}."))
     general = [f for f in analysis.findings if f.quantity.endswith("readers in general") and "AUC" not in f.quantity]
     if general:
         rows = tuple((f.quantity.split(",")[0], as_share(f), str(f.n), f.method) for f in general)
         blocks.append(Table(("Figure", "readers in general", "images", "method"), rows,
-                            "For readers like these and images like these.", (1.2, 2, 0.6, 3), (0, 3)))  # fmt: skip
-    if analysis.controls:
-        blocks.append(_confusion(analysis))
-    return blocks
+                            "For readers in general and images like those shown.", (1.2, 2, 0.6, 3), (0, 3)))  # fmt: skip
+    return [*blocks, _confusion(analysis)]
 
 
 def _label(finding: Finding) -> str:
@@ -88,13 +87,25 @@ def each(analysis: Analysis) -> list[Block]:
     found = [f for f in analysis.findings if f.quantity.endswith(", one reader")]
     if not found:
         return []
-    rows = tuple((f.reader, f.quantity.removesuffix(", one reader"),
-                  as_number(f, 3) if f.quantity.startswith("AUC") else as_share(f), str(f.n), as_p(f.p)) for f in found)
+    rows = tuple(
+        (
+            f.reader,
+            f.quantity.removesuffix(", one reader"),
+            as_number(f, 3) if f.quantity.startswith("AUC") else as_share(f),
+            str(f.n),
+            as_p(f.p),
+        )
+        for f in found
+    )
     return [
         Heading("Each reader against one half"),
-        Table(("Reader", "figure", "with interval", "images", "p, corrected"), rows,
-              "Unclear counts one half; p as in the registered test, then corrected with all others of this part.",
-              (1.2, 1.4, 2, 0.8, 1), (0, 1)),
+        Table(
+            ("Reader", "figure", "with interval", "images", "p, corrected"),
+            rows,
+            "Unclear counts one half; p as in the registered test, then corrected with all others of this part.",
+            (1.2, 1.4, 2, 0.8, 1),
+            (0, 1),
+        ),
     ]
 
 
@@ -114,8 +125,9 @@ def roc(analysis: Analysis) -> list[Block]:
         return [*blocks, Note("No reader answered both real and phony images.", "warning")]
     rows = tuple((f.reader if f.quantity == "AUC" else f.quantity.split(", ")[-1], f.modality, f.arm, as_number(f, 3),
                   str(f.n), as_p(f.p), f.method) for f in areas)  # fmt: skip
-    blocks.append(Table(("Reader", "Modality", "Arm", "AUC", "images", "p, corrected", "method"), rows,
-                        "Areas with intervals; p is against 0.5, corrected with all others of this part.", (1.4, 0.9, 0.9, 1.9, 0.9, 0.9, 2.8), (0, 1, 2, 6)))  # fmt: skip
+    caption = "Areas with intervals; p is against 0.5, corrected with all others of this part."
+    columns = ("Reader", "Modality", "Arm", "AUC", "images", "p, corrected", "method")
+    blocks.append(Table(columns, rows, caption, (1.4, 0.9, 0.9, 1.9, 0.9, 0.9, 2.8), (0, 1, 2, 6)))
     if len(analysis.readers) < 3:
         blocks.append(Note("Fewer than three readers: no claim about readers in general is made."))
     return blocks
@@ -126,14 +138,17 @@ def arms(analysis: Analysis) -> list[Block]:
     compared = [f for f in analysis.findings if f.quantity.startswith("difference of")]
     if not compared:
         return []
-    rows = tuple((f.quantity.removeprefix("difference of "), f.arm, as_number(f, 3), str(f.n), as_p(f.p), f.note)
-                 for f in compared)  # fmt: skip
+    rows = tuple(
+        (f.quantity.removeprefix("difference of "), f.arm, as_number(f, 3), str(f.n), as_p(f.p), f.note)
+        for f in compared
+    )
+    said = "found out" if analysis.controls else "called phony"
+    columns = ("Figure", "Arms", "difference", "images", "p, corrected", "note")
     return [
         Heading("The synthetic arms compared"),
-        Paragraph("The same readers saw all arms. Above 0: the first arm was found out more often."),
-        Table(("Figure", "Arms", "difference", "images", "p, corrected", "note"), rows, "Differences with intervals.",
-              (1, 2, 2, 0.7, 0.7, 2.6), (0, 1, 5)),
-    ]  # fmt: skip
+        Paragraph(f"The same readers saw all arms. Above 0: the first arm was {said} more often."),
+        Table(columns, rows, "Differences with intervals.", (1, 2, 2, 0.7, 0.9, 2.4), (0, 1, 5)),
+    ]
 
 
 def machine(analysis: Analysis) -> list[Block]:

@@ -12,8 +12,9 @@ from ...reporting.tables import finite
 from ..answers import ANSWER_COLUMNS
 from ..findings.analysis import Analysis
 from ..findings.reads import Finding
+from ..findings.registered import Tested
 from ..study import CALLS
-from .opening import verdict_text
+from .opening import exploratory_text, verdict_text
 
 Rows = Sequence[Mapping[str, object]]
 RESULT_COLUMNS = tuple(field.name for field in fields(Finding))
@@ -66,7 +67,7 @@ MEANINGS = {
         "method": "how value and interval were reckoned",
         "low": "lower end of the interval at the registered level (quartile for times)",
         "high": "upper end of the interval",
-        "p": "p against chance (0.5), or of a difference or trend; empty: not tested",
+        "p": "p against one half, or of a difference or trend, all of this table corrected together (Holm); empty: not tested",
         "reader": "the reader, two readers compared, or all",
         "modality": "CT, MR or all",
         "arm": "the synthetic arm, or all",
@@ -148,24 +149,45 @@ def columns_of(name: str, analysis: Analysis) -> list[str]:
 
 def results_of(analysis: Analysis) -> dict[str, Any]:
     """What results.json holds."""
-    study, tested = analysis.study, analysis.tested
+    study, registered = analysis.study, analysis.registered
     return {
         "study": study.config.name,
         "protocol": study.hash,
         "simulated": analysis.simulated,
+        "answers_from": {one.reader: one.source for one in analysis.readings if one.answered},
+        "frozen_before_first_answer": analysis.frozen_first,
+        "patients": analysis.patients,
         "level": study.config.plan.level,
         "verdict": verdict_text(analysis),
-        "registered_test": None if tested is None else {
-            "hypothesis": study.config.plan.hypothesis, "primary": asdict(tested.primary), "p": tested.p,
-            "shown": tested.shown, "sentence": tested.sentence,
+        "registered_test": _tested(analysis, registered.test),
+        "registered": {
+            "population": registered.population,
+            "not_carried_out": list(registered.reasons),
+            "instead_not_registered": _tested(analysis, registered.instead),
+            "left_out": list(registered.left_out),
+            "with_left_out": _tested(analysis, registered.with_left_out),
         },
+        "exploratory": exploratory_text(analysis),
         "findings": [asdict(finding) for finding in analysis.findings],
-        "roc": [{"reader": curve.reader, "false_positive_rate": curve.false_positive.tolist(),
-                 "true_positive_rate": curve.true_positive.tolist()} for curve in analysis.curves],
+        "roc": [
+            {
+                "reader": curve.reader,
+                "false_positive_rate": curve.false_positive.tolist(),
+                "true_positive_rate": curve.true_positive.tolist(),
+            }
+            for curve in analysis.curves
+        ],
         "readers": list(_readers(analysis)),
         "cases": list(_cases(analysis)),
         "departures": list(analysis.departures),
-    }  # fmt: skip
+    }
+
+
+def _tested(analysis: Analysis, tested: Tested | None) -> dict[str, Any] | None:
+    if tested is None:
+        return None
+    hypothesis = analysis.study.config.plan.hypothesis
+    return {"hypothesis": hypothesis} | asdict(tested)
 
 
 def write_results(path: Path, analysis: Analysis) -> None:
