@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,12 @@ from phonybrains.readerstudy.analyse import analyse_study
 from phonybrains.readerstudy.config import load_study_config
 from phonybrains.readerstudy.design import design_study
 from phonybrains.readerstudy.findings.analysis import Analysis, analyse_answers
-from phonybrains.readerstudy.findings.general import test_registered as run_registered
+from phonybrains.readerstudy.findings.departures import list_departures
 from phonybrains.readerstudy.findings.pictures import map_marks, unanimous
-from phonybrains.readerstudy.findings.pooled import in_general, pooled_share, share_covariance
 from phonybrains.readerstudy.findings.reads import Finding, find, join
+from phonybrains.readerstudy.findings.registered import register
 from phonybrains.readerstudy.order import presentations
-from phonybrains.readerstudy.report.opening import call_counts, verdict_text
+from phonybrains.readerstudy.report.opening import call_counts, exploratory_text, verdict_text
 from phonybrains.readerstudy.study import Answer, Call, Mark, Study
 from phonybrains.statistics.proportions import clopper_pearson, wilson
 from study_files import make_study
@@ -96,13 +97,13 @@ def test_what_both_called_real_and_phony_is_found_by_hand(paper: Study):
 
 
 def test_an_all_synthetic_design_claims_nothing_on_real_images(paper: Study):
-    """No specificity, accuracy, area or d' is given where no image was real."""
+    """Where no image was real, no figure and no word is on whether readers can tell."""
     analysis = analyse_answers(paper, papers_answers(paper))
     given = {finding.quantity for finding in analysis.findings}
-    assert not any(word in name for name in given for word in ("specificity", "accuracy", "AUC", "d'", "criterion"))
-    assert need(analysis, "sensitivity", reader="A", unclear="not phony").value == pytest.approx(21 / 40)
-    assert need(analysis, "sensitivity", reader="A", unclear="phony").value == pytest.approx(23 / 40)
-    assert need(analysis, "sensitivity", reader="A", unclear="left out").value == pytest.approx(21 / 38)
+    skill = ("sensitivity", "specificity", "accuracy", "AUC", "d'", "criterion", "confidence")
+    assert not any(word in name for name in given for word in skill)
+    text = " ".join([verdict_text(analysis), exploratory_text(analysis)])
+    assert not re.search("chance|told|found|skill|sensitiv|better", text)
 
 
 def test_a_perfect_reader_has_all_figures_at_one(controlled: Study):
@@ -172,58 +173,226 @@ def test_an_answer_of_another_study_is_a_clear_error(controlled: Study):
         analyse_answers(controlled, [Answer("A", 1, "test", "elsewhere", "real")])
 
 
-def test_pooled_shares_keep_the_reads_of_a_case_together():
-    """Readers who all say the same are as good as one; of one reader the interval is near Wilson's with t for z."""
-    same = pooled_share({str(i): [i < 12] * 5 for i in range(20)})
-    one = pooled_share({str(i): [i < 12] for i in range(20)})
-    assert (same.low, same.high) == pytest.approx((one.low, one.high))
-    assert one.value == pytest.approx(0.6)
-    assert one.high - one.low == pytest.approx(wilson(12, 20).high - wilson(12, 20).low, rel=0.12)
-    always = pooled_share({str(i): [True] * 3 for i in range(20)})
-    assert (always.value, always.high) == (1, 1)
-    assert 0.75 < always.low < 0.9
+def planned(study: Study, **plan: Any) -> Study:
+    """The study as if this plan and these readers had been registered."""
+    readers = plan.pop("readers", study.config.readers)
+    config = study.config.model_copy(update={"readers": readers, "plan": study.config.plan.model_copy(update=plan)})
+    return replace(study, config=config, protocol={**study.protocol, "config": config.model_dump(mode="json")})
 
 
-def test_a_share_for_readers_in_general_is_wider_than_for_these():
-    """Readers who differ widen the interval for readers in general; the mean stays."""
-    rng = np.random.default_rng(0)
-    table = (rng.random((4, 50)) < np.array([[0.3], [0.5], [0.7], [0.9]])).astype(float)
-    general, df = in_general(table.mean(axis=1), share_covariance(table), 50, 0.95)
-    these = pooled_share({str(i): [bool(x) for x in table[:, i]] for i in range(50)})
-    assert general.value == pytest.approx(these.value)
-    assert general.high - general.low > 1.5 * (these.high - these.low)
-    assert 3 <= df < 5
+def alternating(study: Study) -> dict[str, Call]:
+    """Half of the images of each truth called real, half phony: nothing is told apart."""
+    calls: dict[str, Call] = truthful(study)
+    for truth in ("real", "phony"):
+        own = sorted(case.case_id for case in study.of_role("test") if case.truth == truth)
+        calls |= {case_id: ("real", "phony")[i % 2] for i, case_id in enumerate(own)}
+    return calls
 
 
+@pytest.mark.parametrize("primary", ["auc", "balanced_accuracy"])
 @pytest.mark.parametrize(("hypothesis", "calls", "shown"), [
     ("difference", "alternate", False), ("difference", "truth", True), ("equivalence", "truth", False),
 ])  # fmt: skip
-def test_the_registered_hypothesis_is_tested(controlled: Study, hypothesis: str, calls: str, shown: bool):
+def test_the_registered_hypothesis_is_tested(controlled: Study, primary: str, hypothesis: str, calls: str, shown: bool):
     """A right reader differs from chance and is not equivalent to it; one who alternates is not shown to differ."""
-    ids = sorted(case.case_id for case in controlled.of_role("test"))
-    alternate: dict[str, Call] = {}
-    for truth in ("real", "phony"):
-        own = [case_id for case_id in ids if controlled.cases[case_id].truth == truth]
-        alternate |= {case_id: ("real", "phony")[i % 2] for i, case_id in enumerate(own)}
-    said = truthful(controlled) | (alternate if calls == "alternate" else {})
-    reads = [read for read in join(controlled, read_all(controlled, "A", said)) if read.answer.kind == "test"]
-    plan = controlled.config.plan.model_copy(update={"hypothesis": hypothesis, "primary": "accuracy"})
-    tested = run_registered(reads, plan)
-    assert tested is not None
-    assert tested.shown is shown
+    study = planned(controlled, hypothesis=hypothesis, primary=primary, readers=("A",))
+    said = truthful(study) if calls == "truth" else alternating(study)
+    test = analyse_answers(study, read_all(study, "A", said)).registered.test
+    assert test is not None
+    assert test.shown is shown
+    assert "this reader" in test.sentence.lower()
 
 
 def test_equivalence_takes_many_images(paper: Study):
-    """20 of 40 called real is as near to chance as can be, and still shows no equivalence within ± .10."""
-    ids = sorted(paper.cases)
-    calls: dict[str, Call] = {case_id: ("real", "phony")[i % 2] for i, case_id in enumerate(ids)}
-    plan = paper.config.plan.model_copy(update={"hypothesis": "equivalence"})
-    tested = run_registered(join(paper, read_all(paper, "A", calls)), plan)
-    assert tested is not None
-    assert tested.primary.value == 0.5
-    assert tested.shown is False
-    assert tested.p is not None
-    assert tested.p > 0.05
+    """20 of 40 called real is as near to one half as can be, and still shows no equivalence within ± .10."""
+    study = planned(paper, hypothesis="equivalence", readers=("A",))
+    calls: dict[str, Call] = {case_id: ("real", "phony")[i % 2] for i, case_id in enumerate(sorted(paper.cases))}
+    test = register(study, join(study, read_all(study, "A", calls)), ()).test
+    assert test is not None
+    assert test.primary.value == 0.5
+    assert test.shown is False
+    assert test.p is not None
+    assert test.p > 0.05
+
+
+def test_unclear_counts_one_half_in_every_primary_figure(controlled: Study, paper: Study):
+    """Who says unclear of everything is at one half, and that is no difference from it."""
+    for study, primary in ((controlled, "auc"), (controlled, "balanced_accuracy"), (paper, "called_real")):
+        asked = planned(study, hypothesis="difference", primary=primary, readers=("A",))
+        test = register(asked, join(asked, read_all(asked, "A", "unclear")), ()).test
+        assert test is not None
+        assert (test.primary.value, test.shown) == (0.5, False)
+        assert test.primary.low is not None
+        assert test.primary.high is not None
+        assert test.primary.low < 0.5 < test.primary.high
+
+
+def test_half_the_doubt_of_balanced_accuracy_by_hand(controlled: Study):
+    """All phony called phony, all real unclear: (1 + 1/2) / 2."""
+    study = planned(controlled, primary="balanced_accuracy", readers=("A",))
+    said: dict[str, Call] = {k: "phony" if call == "phony" else "unclear" for k, call in truthful(study).items()}
+    test = register(study, join(study, [a for a in read_all(study, "A", said) if a.kind == "test"]), ()).test
+    assert test is not None
+    assert test.primary.value == pytest.approx(0.75)
+
+
+# --- Drop-outs -------------------------------------------------------------------------------------------------------
+
+
+def of_test(study: Study, reader: str, most: int = 99) -> list[Answer]:
+    return [answer for answer in read_all(study, reader, truthful(study)) if answer.kind == "test"][:most]
+
+
+def test_one_drop_out_never_replaces_the_registered_test(controlled: Study):
+    """Of two planned readers one gives one answer: there is no registered result, the other's is called a departure."""
+    study = planned(controlled, hypothesis="difference", readers=("A", "B"))
+    analysis = analyse_answers(study, [*of_test(study, "A"), *of_test(study, "B", 1)])
+    assert analysis.registered.test is None
+    assert "A and B together, and only A counts" in analysis.registered.reasons[0]
+    assert analysis.registered.instead is not None
+    assert analysis.registered.instead.readers == ("A",)
+    text = verdict_text(analysis)
+    assert "could not be carried out as planned" in text
+    assert "better than chance" not in text
+    assert any("'B' does not count in the registered test" in departure for departure in analysis.departures)
+
+
+@pytest.mark.parametrize(("left", "carried_out"), [(("A", "B"), False), (("A", "B", "C"), True)])
+def test_readers_in_general_take_three_who_count(controlled: Study, left: tuple[str, ...], carried_out: bool):
+    """Registered for readers in general with four: three who are left carry it, two do not, and nobody swaps it."""
+    study = planned(controlled, hypothesis="difference", readers=("A", "B", "C", "D"))
+    answers = [answer for name in left for answer in of_test(study, name)]
+    analysis = analyse_answers(study, answers, sources=dict.fromkeys("ABCD", "invited"))
+    registered = analysis.registered
+    assert registered.population == "readers in general"
+    assert (registered.test is not None) is carried_out
+    if registered.test is None:
+        assert registered.instead is not None
+        assert registered.instead.population == "these readers"
+        assert "takes three of them; 2 of 4 planned count" in registered.reasons[0]
+    assert any("Planned were 4 readers" in departure for departure in analysis.departures)
+
+
+def test_an_incomplete_reader_costs_no_other_readers_cases(controlled: Study):
+    """A reader who stops after two thirds counts with what he or she read; the others keep all 24 cases."""
+    study = planned(controlled, readers=("A", "B", "C"))
+    answers = [*of_test(study, "A"), *of_test(study, "B"), *of_test(study, "C", 16)]
+    test = analyse_answers(study, answers).registered.test
+    assert test is not None
+    assert test.primary.n == 24
+    assert test.readers == ("A", "B", "C")
+
+
+def test_added_readers_do_not_count_in_the_registered_test(controlled: Study):
+    """A fourth reader whom the plan does not name changes nothing of the registered result, and is a departure."""
+    study = planned(controlled, hypothesis="difference", readers=("A", "B"))
+    own = [*of_test(study, "A"), *read_all(study, "B", alternating(study))]
+    with_more = [*own, *of_test(study, "D"), *of_test(study, "E")]
+    one, other = analyse_answers(study, own), analyse_answers(study, with_more)
+    assert one.registered.test == other.registered.test
+    assert other.registered.population == "these readers"
+    assert any("not in the registered test: D and E" in departure for departure in other.departures)
+
+
+def test_the_registered_test_is_shown_with_and_without_excluded_readers(controlled: Study):
+    """Who fails the checks is not in the registered result, and the result with him or her stands beside it."""
+    study = planned(controlled, hypothesis="difference", readers=("A", "B", "C", "D"))
+    answers = [answer for name in "ABC" for answer in read_all(study, name, truthful(study))]
+    registered = analyse_answers(study, [*answers, *read_all(study, "D", "real")]).registered
+    assert registered.test is not None
+    assert registered.with_left_out is not None
+    assert registered.test.readers == ("A", "B", "C")
+    assert registered.with_left_out.readers == ("A", "B", "C", "D")
+    assert registered.test.primary.value == 1
+    assert registered.with_left_out.primary.value == pytest.approx(0.875)
+    assert registered.left_out == ("D",)
+
+
+# --- Departures ------------------------------------------------------------------------------------------------------
+
+
+def test_departures_are_found_by_comparing_plan_and_data(controlled: Study):
+    """Level, code, versions, order, time and origin of the answers are compared with what was frozen."""
+    changed = planned(controlled, readers=("A", "B"))
+    plan = changed.config.plan.model_copy(update={"level": 0.9})
+    protocol = {**changed.protocol, "code": "0" * 64, "versions": {"python": "2.7"}, "created": "2026-06-01T12:00:00Z"}
+    study = replace(changed, config=changed.config.model_copy(update={"plan": plan}), protocol=protocol)
+    order = [answer for answer in read_all(study, "A", truthful(study)) if answer.kind == "test"]
+    swapped = [replace(order[0], case_id=order[1].case_id), replace(order[1], case_id=order[0].case_id), *order[2:]]
+    early = [replace(answer, answered_at="2026-05-01T12:00:00.000Z") for answer in swapped]
+    analysis = analyse_answers(study, [*early, *of_test(study, "B")], sources={"A": "invited", "B": "imported"})
+    text = "\n".join(analysis.departures)
+    for said in ("plan.level is 0.9; registered was 0.95", "The code of the reader study", "python 2.7 →",
+                 "'A': 2 images came at another place", "reader 'B' were collected elsewhere", "4 repeat"):  # fmt: skip
+        assert said in text
+    only = analyse_answers(study, early, sources={"A": "invited"})
+    assert only.frozen_first is False
+    assert any("before the protocol was frozen" in departure for departure in only.departures)
+
+
+def test_a_reading_as_planned_has_no_departure(controlled: Study):
+    """All of the named readers to the end, in order, in time: nothing is listed, and the protocol came first."""
+    study = planned(controlled, readers=("A", "B"))
+    answers = []
+    for name in ("A", "B"):
+        own = read_all(study, name, truthful(study), confidence=70)
+        answers += [replace(a, answered_at=f"2126-01-01T12:{a.position:02d}:00.000Z") for a in own]
+    analysis = analyse_answers(study, answers, sources={"A": "invited", "B": "invited"})
+    assert analysis.departures == ()
+    assert analysis.frozen_first is True
+    assert analysis.origin == "The answers of A and B were given in the browser to this study's server."
+    imported = analyse_answers(study, answers, sources={"A": "invited", "B": "imported"})
+    assert imported.frozen_first is None
+    assert "B were collected elsewhere" in imported.origin
+    assert list_departures(study, imported.reads, imported.readings, imported.registered, ["x"])[0] == "x"
+
+
+# --- Words against figures -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_sentence_contradicts_its_table(controlled: Study, paper: Study, seed: int):
+    """For random readers, plans and drop-outs the registered sentence says what figure, interval and p say."""
+    rng = np.random.default_rng(seed)
+    study = (controlled, controlled, paper)[seed % 3]
+    primary = "called_real" if study is paper else ("auc", "balanced_accuracy")[seed % 2]
+    names = tuple("ABCDE"[: rng.integers(1, 6)])
+    plan = {"hypothesis": ("difference", "equivalence")[seed // 3 % 2], "margin": float(rng.uniform(0.05, 0.45))}
+    study = planned(study, primary=primary, readers=names, **plan)
+    knows, leans, doubts = rng.choice([0.0, 0.3, 0.9]), rng.random(), rng.choice([0.0, 0.3])
+    answers = []
+    for name in names:
+        for answer in read_all(study, name, truthful(study)):
+            guess: Call = "unclear" if rng.random() < doubts else "real" if rng.random() < leans else "phony"
+            call = answer.call if rng.random() < knows else guess
+            answers.append(replace(answer, call=call, confidence=int(rng.integers(101))))
+    kept = [answer for answer in answers if rng.random() > 0.2 or answer.reader != names[-1]]
+    registered = register(study, [read for read in join(study, kept) if read.answer.kind == "test"], ())
+    for test in (registered.test, registered.instead, registered.with_left_out):
+        if test is None:
+            continue
+        value, low, high, p = test.primary.value, test.primary.low, test.primary.high, test.p
+        assert value is not None
+        assert low is not None
+        assert high is not None
+        assert p is not None
+        assert 0 < p <= 1
+        assert 0 <= low <= value <= high <= 1
+        assert low < high
+        words, margin = test.sentence, study.config.plan.margin
+        better = "better than chance" in words or "more often than half" in words
+        worse = "more readily" in words or "less often than half (" in words
+        assert better == (plan["hypothesis"] == "difference" and p < 0.05 and low > 0.5)
+        assert worse == (plan["hypothesis"] == "difference" and p < 0.05 and high < 0.5)
+        equal = "was shown" in words
+        assert equal == (plan["hypothesis"] == "equivalence" and p < 0.05)
+        if equal:
+            assert abs(value - 0.5) < margin
+        if study.config.plan.primary == "called_real":
+            assert not re.search("chance|told", words)
+        whose = {"these readers", "readers in general", "this reader"}
+        assert sum(who in words.lower() for who in whose) == 1
+        assert ("readers in general" in words.lower()) == (len(names) > 2 and test is not registered.instead)
 
 
 def test_marks_are_counted_where_they_lie(controlled: Study):

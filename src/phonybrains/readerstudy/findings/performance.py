@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from ...statistics.estimate import Estimate
-from ...statistics.proportions import binomial_test, clopper_pearson, wilson
+from ...statistics.proportions import clopper_pearson, wilson
 from ..study import CALLS
 from .pooled import pooled_share
 from .reads import ALL, TREATMENTS, Finding, Read, arms_of, modalities_of, readers_of, select, with_controls
@@ -70,7 +70,7 @@ def measure_called_real(reads: Sequence[Read], level: float) -> list[Finding]:
 
 
 def share(name: str, reads: Sequence[Read], outcome: Outcome, level: float, *, each: bool) -> Finding | None:
-    """The share of reads with this outcome; of one reader with its exact p against one half, of several by case.
+    """The share of reads with this outcome, of one reader or of several by case; no test, as leaning moves it.
 
     The exact interval (Clopper-Pearson), which covers more than its level, stands in the note of one reader's.
     """
@@ -79,10 +79,9 @@ def share(name: str, reads: Sequence[Read], outcome: Outcome, level: float, *, e
         if not outcomes:
             return None
         k, n = sum(outcomes), len(outcomes)
-        p = binomial_test(k, n) if name in ("called real", "accuracy") else None
         exact = clopper_pearson(k, n, level)
         note = f"{EXACT}: {exact.low:.4f} to {exact.high:.4f}"
-        return as_finding(name, wilson(k, n, level), SCORE, p=p, note=note)
+        return as_finding(name, wilson(k, n, level), SCORE, note=note)
     groups = by_case(reads, outcome)
     return as_finding(name, pooled_share(groups, level), CLUSTERED) if groups else None
 

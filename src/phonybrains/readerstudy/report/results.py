@@ -46,8 +46,9 @@ def performance(analysis: Analysis) -> list[Block]:
     general = [f for f in analysis.findings if f.quantity.endswith("readers in general") and "AUC" not in f.quantity]
     if general:
         rows = tuple((f.quantity.split(",")[0], as_share(f), str(f.n), f.method) for f in general)
-        blocks.append(Table(("Figure", "readers in general", "images", "method"), rows,
-                            "For readers in general and images like those shown.", (1.2, 2, 0.6, 3), (0, 3)))  # fmt: skip
+        caption = "For readers in general and images like those shown."
+        columns = ("Figure", "readers in general", "images", "method")
+        blocks.append(Table(columns, rows, caption, (1.2, 2, 0.6, 3), (0, 3)))
     return [*blocks, _confusion(analysis)]
 
 

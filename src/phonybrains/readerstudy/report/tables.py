@@ -67,7 +67,7 @@ MEANINGS = {
         "method": "how value and interval were reckoned",
         "low": "lower end of the interval at the registered level (quartile for times)",
         "high": "upper end of the interval",
-        "p": "p against one half, or of a difference or trend, all of this table corrected together (Holm); empty: not tested",
+        "p": "p against one half, or of a difference or trend; all here are corrected together (Holm); empty: none",
         "reader": "the reader, two readers compared, or all",
         "modality": "CT, MR or all",
         "arm": "the synthetic arm, or all",
