@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import math
 
+import numpy as np
 import pytest
 from rich.console import Console
+from scipy.special import ndtri
 
 from phonybrains.errors import ConfigError
 from phonybrains.readerstudy.config import load_study_config
+from phonybrains.readerstudy.findings.primary import Table, figures_of
+from phonybrains.readerstudy.findings.registered import run_test
 from phonybrains.readerstudy.power import Assumed, print_power, study_power
 from phonybrains.statistics.power import arm_power, auc_arm
 
@@ -19,7 +24,7 @@ def test_the_papers_plan_cannot_answer_and_the_warnings_say_so() -> None:
     text = " ".join([*found.one_reader, *found.warnings])
     assert (found.readers, found.phony, found.real) == (2, 40, 0)
     assert found.these < 0.5
-    assert "it takes 27 to differ from chance; power 21%" in text
+    assert "it takes 27 to differ from half; power 21%" in text
     assert "power 0% with 40 answers; 80 % needs 227" in text
     assert "2 readers cannot stand for readers in general" in text
     assert "there is no specificity" in text
@@ -33,7 +38,8 @@ def test_the_cases_needed_are_the_fewest_that_reach_the_power() -> None:
     assert six.in_general is not None
 
     def power(cases: int) -> float:
-        return arm_power(auc_arm(0.6, cases // 2, cases - cases // 2, 0.4, 0.05), 6, 0.1)
+        on_scale = math.log(0.6 / 0.4) * 0.6 * 0.4  # the effect as the analysis sees it, on the logit scale
+        return arm_power(auc_arm(0.6, cases // 2, cases - cases // 2, 0.4, 0.05), 6, on_scale)
 
     assert power(six.in_general) >= 0.8 > power(six.in_general - 2)
     general = [row.in_general for row in found.needed if row.in_general]
@@ -55,20 +61,22 @@ def test_equivalence_asks_for_more_than_forty_cases() -> None:
 
 
 def test_one_reader_has_no_result_for_readers_in_general() -> None:
-    """Nothing is said of readers in general where there is one."""
-    found = study_power(load_study_config("controlled", readers=["A"]))
-    assert found.in_general is None
-    assert found.half_width_in_general is None
-    assert "this reader alone" in found.warnings[0]
+    """Nothing is said of readers in general where there are one or two, however many cases."""
+    for readers, words in ((["A"], "this reader alone"), (["A", "B"], "these two alone")):
+        found = study_power(load_study_config("controlled", readers=readers))
+        assert found.in_general is None
+        assert found.half_width_in_general is None
+        assert words in found.warnings[0]
+        assert found.needed[0].in_general is None
 
 
 def test_wider_intervals_for_readers_in_general() -> None:
     """Readers as a sample widen the interval; it shrinks with their number."""
-    two, ten = (study_power(load_study_config("controlled", readers=[f"R{i}" for i in range(n)])) for n in (2, 10))
-    assert two.half_width_in_general is not None
+    few, ten = (study_power(load_study_config("controlled", readers=[f"R{i}" for i in range(n)])) for n in (3, 10))
+    assert few.half_width_in_general is not None
     assert ten.half_width_in_general is not None
-    assert two.half_width_in_general > two.half_width_these > ten.half_width_these
-    assert two.half_width_in_general > ten.half_width_in_general > ten.half_width_these
+    assert few.half_width_in_general > few.half_width_these > ten.half_width_these
+    assert few.half_width_in_general > ten.half_width_in_general > ten.half_width_these
 
 
 def test_the_table_prints_every_number_of_readers() -> None:
@@ -91,7 +99,33 @@ def test_an_assumption_that_cannot_be_is_named(assumed: Assumed, power: float, n
         study_power(load_study_config("paper"), power=power, assumed=assumed)
 
 
-def test_a_plan_without_controls_has_no_auc() -> None:
-    """AUC needs real controls."""
+@pytest.mark.parametrize("primary", ["auc", "balanced_accuracy"])
+def test_a_plan_without_controls_has_no_figure_of_skill(primary: str) -> None:
+    """AUC and balanced accuracy need real controls."""
     with pytest.raises(ConfigError, match="needs real controls"):
-        study_power(load_study_config("paper", plan={"primary": "auc"}))
+        study_power(load_study_config("paper", plan={"primary": primary}))
+
+
+def test_plain_accuracy_is_no_plan_any_more() -> None:
+    """A configuration of before that asks for accuracy is told why not, and what to take."""
+    with pytest.raises(ConfigError, match="'accuracy' was withdrawn: a reader who guesses .* 'balanced_accuracy'"):
+        load_study_config("controlled", plan={"primary": "accuracy"})
+
+
+def test_planned_power_is_that_of_the_analysis(rng: np.random.Generator) -> None:
+    """Of 400 studies drawn as assumed, the registered test finds as many as planned, within two standard errors."""
+    config = load_study_config("controlled", readers=["A", "B"], synthetic={"MR": 40}, real={"MR": 40},
+                               plan={"hypothesis": "difference"})  # fmt: skip
+    truth, found, correlations = np.arange(80) < 40, 0, []
+    for _ in range(400):
+        scores = math.sqrt(2) * ndtri(0.65) * truth + 0.65 * rng.standard_normal(80)
+        scores = scores + math.sqrt(1 - 0.65**2) * rng.standard_normal((2, 80))
+        whose = np.arange(80).astype(str)
+        table = Table("auc", ("A", "B"), scores, truth, np.full(80, "MR"), whose)
+        covariance = figures_of(table).covariance
+        correlations.append(covariance[0, 1] / covariance.trace() * 2)
+        test = run_test(table, config.plan, "these readers", draws=199)
+        found += test is not None and test.shown is True
+    assumed = Assumed(effect=0.15, correlation=float(np.mean(correlations)), reader_sd=0.0)
+    planned = study_power(config, assumed=assumed).these
+    assert abs(found / 400 - planned) < 2 * math.sqrt(planned * (1 - planned) / 400) + 0.01

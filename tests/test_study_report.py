@@ -15,19 +15,24 @@ from pypdf import PdfReader
 from phonybrains.errors import OutputError, StudyError
 from phonybrains.readerstudy.analyse import analyse_study, write_report
 from phonybrains.readerstudy.findings.analysis import analyse_answers
+from phonybrains.readerstudy.report.build import build_report
+from phonybrains.readerstudy.report.checklist import facts
 from phonybrains.readerstudy.report.closing import read_table
+from phonybrains.readerstudy.report.opening import verdict_text
+from phonybrains.reporting.blocks import Table
 from phonybrains.readerstudy.simulate import Skill, simulate_answers, simulate_study
 from phonybrains.readerstudy.study import Answer, Study
 from study_files import make_study
 
 SECTIONS = (
-    "Verdict", "The images and what was said of them", "Accuracy, sensitivity and specificity",
-    "Phony images called real, and the registered test", "ROC", "Agreement among readers", "The same image twice",
-    "Leaning towards phony", "Confidence", "Learning, tiring and time", "Attention checks and exclusions",
-    "Where readers pointed", "The machine's benchmark", "Who was shown what", "The plan as registered",
-    "Departures from the plan", "Reporting checklist", "How the images were made, and limits",
-    "Published figures to compare with", "Files",
+    "Verdict", "The registered test", "Departures from the plan", "Exploratory", "The images and what was said of them",
+    "Phony images called real", "Accuracy, sensitivity and specificity", "Each reader against one half", "ROC",
+    "Agreement among readers", "The same image twice", "Leaning towards phony", "Confidence",
+    "Learning, tiring and time", "Where readers pointed", "The machine's benchmark", "Conduct of the study",
+    "Attention checks and exclusions", "Who was shown what", "The plan as registered", "Reporting checklist",
+    "How the images were made, and limits", "Published figures to compare with", "Files",
 )  # fmt: skip
+ANSWERS = ("yes", "no", "not applicable", "in part", "for the author to state")
 ATTACK = '<script>alert("x")</script><img src=x onerror=alert(1)> & <b>bold</b>'
 
 
@@ -107,7 +112,7 @@ def test_json_and_csv_say_the_same(report: Path):
         f for f in found["findings"] if f["quantity"] == "called real" and f["reader"] == f["modality"] == "all"
     )
     assert called["value"] == pytest.approx(share)
-    assert f"{100 * share:.1f}" in found["verdict"]
+    assert f"{100 * share:.1f}" in found["exploratory"]
 
 
 def test_the_dictionary_covers_every_column(report: Path):
@@ -204,13 +209,96 @@ def test_a_changed_database_is_refused(study: Path, tmp_path: Path):
     assert not (tmp_path / "report").exists()
 
 
+def test_the_registered_result_comes_first_and_alone(report: Path):
+    """Before 'Exploratory' there is one figure, the primary one, and no word on any other."""
+    text = text_of_pdf(report / "report.pdf")
+    opening = text[: text.index("Exploratory Nothing from here on was registered as a test")]
+    assert "AUC" in opening
+    assert not re.search("sensitivity|specificity|κ|called real|trend", opening)
+    found = json.loads((report / "results.json").read_text(encoding="utf-8"))
+    assert found["registered_test"]["primary"]["quantity"] == "AUC, these readers"
+    assert found["registered"]["population"] == "these readers"
+
+
+def test_each_claim_names_one_population(study: Path, tmp_path: Path):
+    """No sentence or cell speaks both of these readers and of readers in general; none of the latter from two."""
+    opened = Study.open(study)
+    for names in (("A", "B"), ("A", "B", "C", "D")):
+        analysis = analyse_answers(opened, simulate_answers(opened, names, Skill(), 0))
+        texts = [text for block in build_report(analysis) for text in texts_of(block)]
+        sentences = [sentence for text in texts for sentence in re.split(r"(?<=[.:;]) ", text)]
+        for sentence in sentences:
+            both = "these readers" in sentence.lower() and "readers in general" in sentence.lower()
+            assert not both, sentence
+            if len(names) == 2 and "in general" in sentence:
+                assert re.search("[Nn]o claim", sentence), sentence
+
+
+def texts_of(block: object) -> list[str]:
+    """All text of a block."""
+    texts: list[str] = []
+    for name in ("text", "caption"):
+        texts += [getattr(block, name)] if getattr(block, name, "") else []
+    texts += list(getattr(block, "items", ()))
+    texts += [cell for row in getattr(block, "rows", ()) for cell in row if isinstance(cell, str)]
+    return texts
+
+
+def test_answers_from_elsewhere_are_not_called_frozen_or_prospective(study: Path, tmp_path: Path):
+    """Of imported answers the report says where they come from, and claims neither order, blinding nor time."""
+    opened = Study.open(study)
+    answers = [replace(a, answered_at="") for a in simulate_answers(opened, ["A", "B"], Skill(), 0)]
+    analysis = analyse_answers(opened, answers, sources={"A": "imported", "B": "imported"})
+    texts = [text for block in build_report(analysis) for text in texts_of(block)]
+    assert any("The answers of A and B were collected elsewhere and imported" in text for text in texts)
+    assert not any("before the first answer," in text or "frozen before the first answer" in text for text in texts)
+    rows = {row["topic"]: facts(analysis)[row["here"][1:]][0] for row in read_table("checklist.csv")
+            if row["here"].startswith("=")}  # fmt: skip
+    for topic in ("prospective or retrospective", "readers did not know the truth", "whether ratings were independent"):
+        assert rows[topic] == "for the author to state", topic
+
+
+def test_the_checklist_is_filled_from_the_study(study: Path):
+    """Repeats, marks, controls, readers and splits that a study has or lacks change the answers of its checklist."""
+    opened = Study.open(study)
+    answers = simulate_answers(opened, ["A", "B"], Skill(), 0)
+    whole = facts(analyse_answers(opened, answers))
+    bare = facts(
+        analyse_answers(opened, [replace(a, marks=()) for a in answers if a.kind == "test" and a.reader == "A"])
+    )
+    assert (whole["variability"][0], bare["variability"][0]) == ("yes", "no")
+    assert (whole["several readers"][0], bare["several readers"][0]) == ("yes", "not applicable")
+    assert (whole["marks"][0], bare["marks"][0]) == ("in part", "no")
+    assert whole["held out"][0] == "no"  # the small study takes controls from any split
+    assert "34 presentations" not in whole["missing data"][1]
+    phony = [answer for answer in answers if opened.cases[answer.case_id].truth == "phony"]
+    synthetic = facts(analyse_answers(opened, phony))
+    assert synthetic["cross table"][0] == synthetic["held out"][0] == synthetic["de-identified"][0] == "not applicable"
+    assert synthetic["accuracy"][0] == "in part"
+
+
+def test_an_all_phony_report_has_no_word_on_skill(study: Path):
+    """Where only phony images were answered, no block says that readers told, found or recognised anything."""
+    opened = Study.open(study)
+    plan = opened.config.plan.model_copy(update={"primary": "called_real", "hypothesis": "difference"})
+    opened = replace(opened, config=opened.config.model_copy(update={"plan": plan, "readers": ("A", "B")}))
+    answers = simulate_answers(opened, ["A", "B"], Skill(criterion=-1.5), 0)
+    analysis = analyse_answers(opened, [a for a in answers if opened.cases[a.case_id].truth == "phony"])
+    assert "called phony images real less often than half" in verdict_text(analysis)
+    kept = [
+        block for block in build_report(analysis) if getattr(block, "columns", ("",))[0] not in ("Guideline", "Study")
+    ]
+    for text in [text for block in kept for text in texts_of(block)]:
+        assert not re.search(r"better than chance|told phony|sensitivit|right answer|found out", text), text
+
+
 def test_the_checklist_points_to_sections_that_exist():
     """Where an item names a section of the report, that section is there; every item has an answer."""
     rows = read_table("checklist.csv")
     assert {row["guideline"] for row in rows} == {"CLAIM 2024", "STARD 2015", "STARD-AI additions", "GRRAS"}
     assert [row["item"] for row in rows if row["guideline"] == "GRRAS"] == [str(i) for i in range(1, 16)]
     for row in rows:
-        assert row["answer"] in ("yes", "part", "author")
-        assert row["where"] or row["answer"] == "author", row
+        assert row["here"].startswith("=") or row["here"] in ANSWERS
+        assert row["where"] or row["here"] == "for the author to state", row
     named = {section for row in rows for section in SECTIONS if section in row["where"]}
     assert len(named) >= 12

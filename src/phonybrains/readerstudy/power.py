@@ -9,13 +9,16 @@ from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
+from scipy.special import expit, logit, ndtr
 
 from ..errors import ConfigError
-from ..statistics.estimate import t_quantile
+from ..statistics.estimate import normal_quantile, t_quantile
 from ..statistics.power import Arm, arm_equivalence_power, arm_power, auc_arm, proportion_arm
 from ..statistics.proportions import binomial_power, critical_count, equivalence_power, equivalence_sample_size
 from .config import StudyConfig
+from .plan import FIGURES, LEAST_READERS
 
+CHANCE = 0.5
 READERS = (2, 3, 4, 5, 6, 8, 10, 15, 20)
 MOST_CASES = 5000
 Question = Literal["difference", "equivalence"]
@@ -46,7 +49,7 @@ class Needed:
 class StudyPower:
     """What a plan can find. Power and the intervals' half widths: for these readers alone, and for readers in general.
 
-    Half widths and `in_general` are None where there is only one reader.
+    What is said of readers in general is None where there are fewer than three.
     """
 
     readers: int
@@ -78,7 +81,7 @@ def study_power(
     """
     _check(config, power, assumed)
     phony, real = arms * sum(config.synthetic.values()), sum(config.real.values())
-    if not phony or (config.plan.primary == "auc" and not real):
+    if not phony or (config.plan.primary != "called_real" and not real):
         lacking = "real controls" if phony else "phony cases"
         raise ConfigError(f"plan.primary = '{config.plan.primary}' needs {lacking}; "
                           "the plan has none.")  # fmt: skip
@@ -89,24 +92,48 @@ def study_power(
 
     def reach(readers: int, cases: int, random_readers: bool) -> float:
         alpha = 1 - config.plan.level
+        if random_readers and readers < LEAST_READERS:
+            return 0.0
         if asked == "difference":
-            return arm_power(arm(cases), readers, assumed.effect, alpha, random_readers)
-        return arm_equivalence_power(arm(cases), readers, config.plan.margin, 0.0, alpha, random_readers)
+            by_model = arm_power(arm(cases), readers, on_logit_scale(assumed.effect), alpha, random_readers)
+            null = _arm_of(config, cases, phony / (phony + real), "equivalence", assumed)
+            return min(by_model, _randomised_power(arm(cases), null, readers, assumed.effect, alpha, random_readers))
+        margin = on_logit_scale(config.plan.margin, at=CHANCE)
+        return arm_equivalence_power(arm(cases), readers, margin, 0.0, alpha, random_readers)
 
     readers, cases = len(config.readers), phony + real
-    several = readers > 1
+    value = CHANCE + (assumed.effect if asked == "difference" else 0)
+    several = readers >= LEAST_READERS
     needed = tuple(
         Needed(j, *(_fewest(lambda n, j=j, r=r: reach(j, n, r), power) for r in (False, True))) for j in READERS
     )
-    counted = {"auc": cases, "accuracy": cases, "called_real": phony}[config.plan.primary]
+    counted = phony if config.plan.primary == "called_real" else cases
     result = StudyPower(
         readers, phony, real, config.plan.primary, asked, config.plan.margin, config.plan.level, power, assumed,
         reach(readers, cases, False), reach(readers, cases, True) if several else None,
-        _half_width(arm(cases), readers, config.plan.level, False),
-        _half_width(arm(cases), readers, config.plan.level, True) if several else None,
+        _half_width(arm(cases), readers, config.plan.level, False, value),
+        _half_width(arm(cases), readers, config.plan.level, True, value) if several else None,
         needed, tuple(_one_reader(counted, config, assumed.effect)), (),
     )  # fmt: skip
     return _with_warnings(result, counted)
+
+
+def on_logit_scale(distance: float, at: float | None = None) -> float:
+    """A distance from one half as the analysis sees it, on the logit scale, in standard errors of the plain one.
+
+    at: where the standard error is taken, by default at the figure itself.
+    """
+    value = CHANCE + distance
+    place = value if at is None else at
+    return float(logit(value)) * place * (1 - place)
+
+
+def _randomised_power(arm: Arm, null: Arm, readers: int, effect: float, alpha: float, random_readers: bool) -> float:
+    """The probability that the randomisation finds the effect: its error is that of answers unrelated to the truth."""
+    critical = normal_quantile(1 - alpha) * math.sqrt((null.variance + (readers - 1) * null.covariance) / readers)
+    apart = arm.reader_variance if random_readers else 0.0
+    error = math.sqrt((apart + arm.variance + (readers - 1) * arm.covariance) / readers)
+    return float(ndtr((effect - critical) / error) + ndtr((-effect - critical) / error))
 
 
 def _arm_of(config: StudyConfig, cases: int, share: float, asked: Question, assumed: Assumed) -> Arm:
@@ -115,7 +142,9 @@ def _arm_of(config: StudyConfig, cases: int, share: float, asked: Question, assu
     value = 0.5 + (assumed.effect if asked == "difference" else 0)
     if config.plan.primary == "auc":
         return auc_arm(value, phony, cases - phony, assumed.correlation, assumed.reader_sd)
-    counted = cases if config.plan.primary == "accuracy" else max(1, round(cases * share))
+    counted = float(max(1, round(cases * share)))
+    if config.plan.primary == "balanced_accuracy":
+        counted = 4 * phony * (cases - phony) / cases  # so many that p (1 - p) / n is half the sum of both kinds
     return proportion_arm(value, counted, assumed.correlation, assumed.reader_sd)
 
 
@@ -142,21 +171,21 @@ def _fewest(power_of: Callable[[int], float], wanted: float) -> int | None:
     return high
 
 
-def _half_width(arm: Arm, readers: int, level: float, random_readers: bool) -> float:
-    """Half the expected interval of the mean over readers.  [Hillis 2007: df of a single arm]"""
-    if not random_readers:
-        return t_quantile(level) * math.sqrt((arm.variance + (readers - 1) * arm.covariance) / readers)
-    apart = arm.reader_variance + arm.variance - arm.covariance
-    total = apart + readers * arm.covariance
-    df = (readers - 1) * (total / apart) ** 2 if apart > 0 else math.inf
-    return t_quantile(level, df) * math.sqrt(total / readers)
+def _half_width(arm: Arm, readers: int, level: float, random_readers: bool, value: float) -> float:
+    """Half the expected interval, on the logit scale, of the mean over readers.  [Hillis 2007: df of a single arm]"""
+    apart = arm.reader_variance + arm.variance - arm.covariance if random_readers else arm.variance - arm.covariance
+    total, df = apart + readers * arm.covariance, math.inf
+    if random_readers and apart > 0:
+        df = (readers - 1) * (total / apart) ** 2
+    half = t_quantile(level, df) * math.sqrt(total / readers) / (value * (1 - value))
+    return float(expit(logit(value) + half) - expit(logit(value) - half)) / 2
 
 
 def _one_reader(n: int, config: StudyConfig, effect: float) -> list[str]:
     """What the exact tests say of one reader's n answers, each right (or called real) with the same probability."""
     alpha, margin = 1 - config.plan.level, config.plan.margin
     least = critical_count(n, alpha=alpha, alternative="two-sided")
-    finds = "no count differs from chance" if least is None else f"it takes {least} to differ from chance"
+    finds = "no count differs from half" if least is None else f"it takes {least} to differ from half"
     enough = equivalence_sample_size(margin, alpha=alpha)
     return [
         f"One reader, {n} answers of two kinds: {finds}; power {binomial_power(n, 0.5 + effect, alpha=alpha):.0%} "
@@ -168,7 +197,7 @@ def _one_reader(n: int, config: StudyConfig, effect: float) -> list[str]:
 
 def _with_warnings(result: StudyPower, counted: int) -> StudyPower:
     warnings = []
-    if result.readers < 3:
+    if result.readers < LEAST_READERS:
         warnings.append(f"{_readers(result.readers)} cannot stand for readers in general: the result holds for "
                         f"{'this reader' if result.readers == 1 else 'these two'} alone.")  # fmt: skip
     for whom, found in (("these readers", result.these), ("readers in general", result.in_general)):
@@ -189,9 +218,9 @@ def _readers(number: int) -> str:
 def print_power(result: StudyPower, console: Console | None = None) -> None:
     """Print what `study_power` found as a table for people."""
     console = console or Console(highlight=False)
-    asked = ("a difference of " + format(result.assumed.effect, "g") + " from chance" if result.question == "difference"
-             else f"equivalence with chance, within ± {result.margin:g}")  # fmt: skip
-    console.print(f"Question: {asked}; primary figure {result.primary}; level {result.level:.0%}.")
+    asked = ("a difference of " + format(result.assumed.effect, "g") + " from one half" if result.question == "difference"
+             else f"equivalence with one half, within ± {result.margin:g}")  # fmt: skip
+    console.print(f"Question: {asked}; primary figure {FIGURES[result.primary]}; level {result.level:.0%}.")
     console.print(f"Assumed: readers' results correlate by {result.assumed.correlation:g}, their true results have a "
                   f"standard deviation of {result.assumed.reader_sd:g}.")  # fmt: skip
     table = Table("", "these readers", "readers in general", title=f"The plan: {_readers(result.readers)}, "
