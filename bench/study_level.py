@@ -5,7 +5,7 @@
 
 Level: readers guess, each with a criterion and a share of unclear answers; what a case looks like to all of them is
 unrelated to its truth. Counted is each study whose registered sentence says that readers told phony from real; for the
-all-phony design, that phony images were called real more or less often than half, with readers who lean to neither side.
+all-phony design, that phony images were called real more or less often than half, where readers lean to neither side.
 Power: studies drawn as `phonybrains study power` assumes, beside the power that it plans. The tests are those of the
 reports: `findings.registered.run_test`, with fewer draws of the randomisation.
 """
@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from phonybrains.readerstudy.config import PlanConfig, StudyConfig
-from phonybrains.readerstudy.findings.primary import AUC, BALANCED, CALLED_REAL, SAID_PHONY, Table
+from phonybrains.readerstudy.findings.primary import AUC, BALANCED, CALLED_REAL, SAID_PHONY, Table, figures_of, infer
 from phonybrains.readerstudy.findings.registered import population_of, run_test
 from phonybrains.readerstudy.power import Assumed, study_power
 from phonybrains.readerstudy.simulate import Skill, answer_evidence, draw_evidence, half_width, scores_of
@@ -33,7 +33,7 @@ from phonybrains.readerstudy.study import CALLS
 
 Floats = NDArray[np.float64]
 DRAWS = 999
-MIXES = {"40:40": (40, 40), "80:40": (80, 40), "20:20": (20, 20), "all phony": (40, 0)}
+MIXES = {"40:40": (40, 40), "80:40": (80, 40), "all phony": (40, 0)}
 CRITERIA, UNCLEAR, READERS = (0.0, 0.7, -1.5, 2.2), (0.0, 0.1, 0.2, 0.5), (1, 2, 3, 5)
 
 
@@ -93,12 +93,84 @@ def as_table(primary: str, calls: NDArray, confidences: NDArray, truth: NDArray,
     return Table(primary, names, values, whole, np.full(len(truth), "MR"), patients.astype(str))
 
 
-def measure_level(cell: Cell, studies: int, seed: int) -> Mapping[str, object]:
-    """How many studies are said to have found what is not there."""
-    plan = PlanConfig(primary=cell.primary, hypothesis="difference")  # pyright: ignore[reportArgumentType]
-    rng = np.random.default_rng([seed, abs(hash(str(cell))) if False else _number(cell)])
-    found = 0
+def measure_level(cell: Cell, studies: int, seed: int) -> dict[str, object]:
+    """How many studies are said to have found what is not there, in either direction, and that readers can tell."""
+    plan = PlanConfig.model_validate({"primary": cell.primary, "hypothesis": "difference"})
+    population = population_of(["R"] * cell.readers)
+    rng = np.random.default_rng([seed, *str(cell).encode()])
+    found = told = 0
     for _ in range(studies):
-        tested = run_test(draw_table(cell, rng), plan, population_of(["R"] * cell.readers), seed, DRAWS)
+        table = draw_table(cell, rng)
+        by_model = infer(table, plan.level, population == "readers in general")
+        if by_model is None or by_model.p_of_half >= 1 - plan.level:
+            continue  # p is the larger of two, and this one is large already
+        tested = run_test(table, plan, population, seed, DRAWS)
         found += tested is not None and tested.p is not None and tested.p < 1 - plan.level
-    return vars(cell) | {"studies": studies, "found": found, "share": found / studies}
+        told += tested is not None and "better than chance" in tested.sentence
+    return vars(cell) | {"studies": studies, "found": found, "told": told, "share": found / studies}
+
+
+# --- Power -----------------------------------------------------------------------------------------------------------
+
+PLANS = ((2, 40, 40, 0.1), (2, 80, 80, 0.1), (2, 40, 40, 0.2), (3, 80, 80, 0.15), (5, 40, 40, 0.1), (5, 80, 80, 0.1),
+         (5, 80, 40, 0.15), (8, 100, 100, 0.1))  # fmt: skip
+SD, SHARED = 0.05, 0.42
+
+
+def measure_power(plan: tuple[int, int, int, float], primary: str, studies: int, seed: int) -> dict[str, object]:
+    """Studies drawn as `study power` assumes: how many find the effect, beside the power planned."""
+    readers, phony, real, effect = plan
+    names = tuple(f"R{i}" for i in range(readers))
+    truth = np.arange(phony + real) < phony
+    config = PlanConfig.model_validate({"primary": primary, "hypothesis": "difference"})
+    population, rng = population_of(names), np.random.default_rng([seed, readers, phony, real])
+    found, correlations = 0, []
+    for _ in range(studies):
+        general = population == "readers in general"
+        true = np.clip(0.5 + effect + (SD * rng.standard_normal(readers) if general else 0), 0.02, 0.98)
+        if primary == AUC:
+            d_prime = math.sqrt(2) * ndtri(np.broadcast_to(true, readers))
+        else:
+            d_prime = 2 * ndtri(np.broadcast_to(true, readers))
+        seen = draw_evidence(truth, d_prime, Skill(0.0, shared=SHARED, retest=0.0), rng)
+        calls, confidences = answer_evidence(seen, Skill(), 0.0)
+        table = as_table(primary, calls, confidences, truth, np.arange(phony + real))
+        covariance = figures_of(table).covariance
+        between = (covariance.sum() - covariance.trace()) / (readers * (readers - 1))
+        correlations.append(between / (covariance.trace() / readers))
+        tested = run_test(table, config, population, seed, DRAWS)
+        found += tested is not None and tested.shown is True
+    assumed = Assumed(effect, float(np.mean(correlations)), SD if population == "readers in general" else 0.0)
+    counts = {"synthetic": {"MR": phony}, "real": {"MR": real}, "readers": names}
+    planned = study_power(StudyConfig.model_validate(counts | {"plan": config.model_dump()}), assumed=assumed)
+    power = planned.in_general if population == "readers in general" else planned.these
+    return {"primary": primary, "readers": readers, "phony": phony, "real": real, "effect": effect,
+            "population": population, "planned": power, "simulated": found / studies, "studies": studies}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("level", "power"))
+    parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    if given.what == "level":
+        rows = (measure_level(cell, given.studies, given.seed) for cell in cells())
+    else:
+        rows = (
+            measure_power(plan, primary, given.studies, given.seed) for plan in PLANS for primary in (AUC, BALANCED)
+        )
+    with given.out.open("w", encoding="utf-8", newline="") as file:
+        writer = None
+        for row in rows:
+            writer = writer or csv.DictWriter(file, list(row))
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow(row)
+            file.flush()
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

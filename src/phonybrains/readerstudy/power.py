@@ -218,8 +218,9 @@ def _readers(number: int) -> str:
 def print_power(result: StudyPower, console: Console | None = None) -> None:
     """Print what `study_power` found as a table for people."""
     console = console or Console(highlight=False)
-    asked = ("a difference of " + format(result.assumed.effect, "g") + " from one half" if result.question == "difference"
-             else f"equivalence with one half, within ± {result.margin:g}")  # fmt: skip
+    asked = f"a difference of {result.assumed.effect:g} from one half"
+    if result.question == "equivalence":
+        asked = f"equivalence with one half, within ± {result.margin:g}"
     console.print(f"Question: {asked}; primary figure {FIGURES[result.primary]}; level {result.level:.0%}.")
     console.print(f"Assumed: readers' results correlate by {result.assumed.correlation:g}, their true results have a "
                   f"standard deviation of {result.assumed.reader_sd:g}.")  # fmt: skip

@@ -239,11 +239,17 @@ def _without_variance(figures: Figures, level: float, null: float) -> Contrast:
 
 
 def guessing_p(
-    scores: ArrayLike, truth: ArrayLike, patients: ArrayLike | None, rng: Generator, draws: int = 9999
+    scores: ArrayLike,
+    truth: ArrayLike,
+    patients: ArrayLike | None,
+    rng: Generator,
+    draws: int = 9999,
+    strata: ArrayLike | None = None,
 ) -> float:
     """Two-sided p that answers do not depend on the truth: the area under the curve if patients' truths are dealt anew.
 
-    Arguments as for areas. Exact for readers who guess, whatever their criterion, share of unclear answers and mix of
+    Arguments as for areas; strata: (C,), the truth is dealt within each, as within a modality of which readers may
+    think as they like. Exact for readers who guess, whatever their criterion, share of unclear answers and mix of
     cases, where patients have as many images each; where not, the statistic is studentised over patients, which holds
     the level for many of them. A patient with cases of both kinds counts as two. Twice the smaller tail, so that either
     direction has half of it. [Chung & Romano 2013, Annals of Statistics 41:484]
@@ -253,16 +259,23 @@ def guessing_p(
     centred = np.zeros_like(table)
     for reader, own in enumerate(~np.isnan(table)):
         centred[reader, own] = rankdata(table[reader, own]) - (own.sum() + 1) / 2
-    units = np.unique(patient_numbers(patients, len(positive)) * 2 + positive, return_inverse=True)[1]
-    moved = np.bincount(units, centred.sum(axis=0))
-    labels = np.bincount(units, positive) / np.bincount(units)
-    dealt = rng.permuted(np.broadcast_to(labels, (draws, len(labels))), axis=1)
+    strata_of = patient_numbers(np.zeros(len(positive)) if strata is None else strata, len(positive))
+    keys = np.column_stack([strata_of, patient_numbers(patients, len(positive)), positive])
+    units, member = np.unique(keys, axis=0, return_inverse=True)
+    moved, labels = np.bincount(member.ravel(), centred.sum(axis=0)), units[:, 2].astype(float)
+    dealt = np.empty((draws, len(units)))
+    for stratum in np.unique(units[:, 0]):
+        inside = units[:, 0] == stratum
+        moved[inside] -= moved[inside].mean()
+        dealt[:, inside] = rng.permuted(np.broadcast_to(labels[inside], (draws, int(inside.sum()))), axis=1)
+        dealt[:, inside] -= labels[inside].mean()
+        labels[inside] -= labels[inside].mean()
     found, chance = _studentised(labels[None], moved), _studentised(dealt, moved)
     tails = [(1 + (side * chance >= side * found - 1e-9).sum()) / (draws + 1) for side in (1, -1)]
     return float(min(2 * min(tails), 1.0))
 
 
 def _studentised(labels: Array, moved: Array) -> Array:
-    away = (labels - labels.mean(axis=1, keepdims=True)) * moved
+    away = labels * moved
     error = np.sqrt((away**2).sum(axis=1))
     return np.divide(away.sum(axis=1), error, out=np.zeros(len(labels)), where=error > NOTHING)

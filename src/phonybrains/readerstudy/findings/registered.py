@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from ...reporting.wording import listed
-from ...statistics import randomise
 from ...statistics.estimate import p_text
+from ...statistics.multireader import guessing_p
+from ...statistics.randomise import leaning_p
 from ..config import PlanConfig
 from ..plan import FIGURES as NAMES
 from ..plan import LEAST_READERS
 from ..study import Study
-from .primary import BALANCED, CHANCE, Table, infer, table_of
+from .primary import CHANCE, Table, infer, table_of
 from .reads import Finding, Read, readers_of, select
 
 Population = Literal["these readers", "readers in general"]
@@ -151,11 +152,8 @@ def randomised_p(table: Table, seed: int, draws: int = DRAWS) -> float:
     """p that the answers have nothing to do with the truth, or, with phony images alone, lean to neither side."""
     rng = np.random.default_rng(seed)
     if table.truth is None:
-        return randomise.sign_test(table.values - CHANCE, randomise.flip_signs(table.clusters, draws, rng))
-    figure: Callable = randomise.mean_difference if table.kind == BALANCED else randomise.mean_auc
-    labels = randomise.exchange_labels(table.truth, table.strata, draws, rng)
-    found = float(figure(table.values, table.truth.astype(float)[None])[0])
-    return randomise.label_test(found, figure(table.values, labels))
+        return leaning_p(table.values - CHANCE, table.clusters, rng, draws)
+    return guessing_p(table.values, table.truth, table.clusters, rng, draws, table.strata)
 
 
 def _widened(primary: Finding, widen: bool) -> Finding:
