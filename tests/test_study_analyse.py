@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +25,7 @@ from phonybrains.readerstudy.findings.reads import Finding, find, join
 from phonybrains.readerstudy.findings.registered import register
 from phonybrains.readerstudy.order import presentations
 from phonybrains.readerstudy.report.opening import call_counts, exploratory_text, verdict_text
-from phonybrains.readerstudy.study import Answer, Call, Mark, Study
+from phonybrains.readerstudy.study import Answer, Call, Mark, Study, protocol_hash
 from phonybrains.statistics.proportions import clopper_pearson, wilson
 from study_files import make_study
 
@@ -306,6 +308,27 @@ def test_the_registered_test_is_shown_with_and_without_excluded_readers(controll
     assert registered.test.primary.value == 1
     assert registered.with_left_out.primary.value == pytest.approx(0.875)
     assert registered.left_out == ("D",)
+
+
+def of_before(study: Study, folder: Path, primary: str) -> Path:
+    """The study as version 1 of the protocol had it."""
+    shutil.copytree(study.folder, folder)
+    protocol = json.loads((folder / "protocol.json").read_text()) | {"version": 1}
+    protocol["config"]["plan"] = {"primary": primary, "level": 0.95}
+    protocol["hash"] = protocol_hash(protocol)
+    (folder / "protocol.json").write_text(json.dumps(protocol))
+    return folder
+
+
+def test_a_protocol_of_before_is_read_and_its_plan_not_said_to_be_followed(controlled: Study, tmp_path: Path):
+    """Version 1 registered other tests: what is reckoned now is a departure, and a plan for accuracy is refused."""
+    study = Study.open(of_before(controlled, tmp_path / "auc", "auc"))
+    registered = analyse_answers(study, [a for name in ("A", "B") for a in of_test(study, name)]).registered
+    assert registered.test is None
+    assert "earlier phonybrains" in registered.reasons[0]
+    assert registered.instead is not None
+    with pytest.raises(StudyError, match="'accuracy' was withdrawn"):
+        Study.open(of_before(controlled, tmp_path / "accuracy", "accuracy"))
 
 
 # --- Departures ------------------------------------------------------------------------------------------------------

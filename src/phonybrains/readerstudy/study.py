@@ -28,7 +28,9 @@ from ..imageset import Attribute
 from ..record import sha256_file
 from .config import StudyConfig
 
-CASES_NAME, PROTOCOL_NAME, DATABASE_NAME, PROTOCOL_VERSION = "cases.csv", "protocol.json", "study.db", 1
+CASES_NAME, PROTOCOL_NAME, DATABASE_NAME, PROTOCOL_VERSION = "cases.csv", "protocol.json", "study.db", 2
+READABLE = (1, PROTOCOL_VERSION)
+"""Protocols of version 1 registered other tests: they are read, and their plan is said not to be followed."""
 
 Call = Literal["real", "phony", "unclear"]
 CALLS: tuple[Call, ...] = ("real", "phony", "unclear")
@@ -191,8 +193,9 @@ def _read_protocol(folder: Path) -> dict[str, Any]:
                          "'phonybrains study design'.") from None  # fmt: skip
     except (OSError, ValueError) as error:
         raise StudyError(f"{path}: cannot be read ({error}). Restore it from where it was made.") from None
-    if not isinstance(protocol, dict) or protocol.get("version") != PROTOCOL_VERSION:
-        raise StudyError(f"{path}: not a protocol of version {PROTOCOL_VERSION}, which this phonybrains reads.")
+    if not isinstance(protocol, dict) or protocol.get("version") not in READABLE:
+        raise StudyError(f"{path}: not a protocol of version {' or '.join(map(str, READABLE))}, which this phonybrains "
+                         "reads. Use the phonybrains that made it.")  # fmt: skip
     if protocol.get("hash") != protocol_hash(protocol):
         raise StudyError(f"{path} was changed after it was frozen: its hash does not fit. Restore it, or design a new "
                          "study.")  # fmt: skip

@@ -15,7 +15,7 @@ from ...statistics.randomise import leaning_p
 from ..config import PlanConfig
 from ..plan import FIGURES as NAMES
 from ..plan import LEAST_READERS
-from ..study import Study
+from ..study import PROTOCOL_VERSION, Study
 from .primary import CHANCE, Table, infer, table_of
 from .reads import Finding, Read, readers_of, select
 
@@ -103,6 +103,11 @@ def _answered_enough(study: Study, reads: Sequence[Read], reader: str) -> bool:
 
 def _reasons(study: Study, counting: Sequence[str], population: Population) -> list[str]:
     planned = study.config.readers
+    if study.protocol.get("version") != PROTOCOL_VERSION:
+        return [
+            "The protocol was frozen by an earlier phonybrains, which registered another test and another rule for "
+            "'unclear'."
+        ]
     if not counting:
         return ["No reader counts under the plan."]
     if population == "readers in general" and len(counting) < LEAST_READERS:
