@@ -95,13 +95,13 @@ def plan_of(study: Study, reader: str, source: str) -> Mapping[str, int]:
 
 
 def _measure(main: Sequence[Read], again: Sequence[Read], course: Sequence[Read], study: Study) -> list[Finding]:
-    plan, seed = study.config.plan, int(study.hash[:8], 16)
+    plan = study.config.plan
     level, unclear = plan.level, plan.unclear
     found = [*count_calls(main), *measure_called_real(main, level), *measure_performance(main, level)]
     found += measure_in_general(main, plan)
     if with_controls(main):
         found += [*measure_auc(main, level), *measure_bias(main, unclear, level)]
     found += compare_arms(main, unclear, level)
-    found += [*measure_agreement(main, level, seed), *measure_repeats(main, again, level)]
+    found += [*measure_agreement(main, level), *measure_repeats(main, again, level)]
     found += [*measure_confidence(main, level), *measure_trend(course, unclear, level), *measure_times(course)]
     return found

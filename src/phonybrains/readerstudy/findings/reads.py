@@ -76,6 +76,11 @@ class Finding:
         return replace(self, **labels)
 
 
+def patient_of(case: Case) -> str:
+    """Whose image a case is: cases of one patient stay together in every interval. Without a patient it is its own."""
+    return f"patient {case.patient_id}" if case.patient_id else f"case {case.case_id}"
+
+
 def join(study: Study, answers: Iterable[Answer]) -> list[Read]:
     """Each answer with its case, by reader and position. Raises StudyError where an answer is about no case."""
     reads = []
