@@ -7,8 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from phonybrains.statistics.multireader import guessing_p
-from phonybrains.statistics.randomise import leaning_p
+from phonybrains.statistics.randomise import guessing_p, leaning_p
 
 
 def test_the_sign_test_is_that_of_all_signs() -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..statistics.estimate import Estimate
+from ..statistics.multireader import areas, these_readers
 from ..statistics.proportions import binomial_test, clopper_pearson
-from ..statistics.roc import auc_interval
 
 Array = NDArray[Any]
 Learner = Callable[[], Any]
@@ -25,9 +27,9 @@ Learner = Callable[[], Any]
 class TwoSample:
     """How well a classifier tells made images from real ones; 0.5 is chance.
 
-    auc: cross-validated over all images, with DeLong's interval; share: the cross-validated accuracy. Each fold's
-    classifier learnt from the others, so that their errors go together and these vary more than n independent answers
-    would (by a quarter at n = 95 a side): judge them by real against real. accuracy: of one classifier on `tested`
+    auc: cross-validated over all images; its variance is DeLong's over patients, stretched because each fold's
+    classifier learnt from the others, so that their errors go together [Nadeau & Bengio 2003, Machine Learning 52:239].
+    share: the cross-validated accuracy, without interval. accuracy: of one classifier on `tested`
     images that it did not see, with its exact interval, and p (exact binomial, one-sided) that it is above chance:
     this holds its level. probability_real, probability_made: how sure it was, cross-validated, that each is made.
     """
@@ -57,10 +59,10 @@ def forest(trees: int = 50, seed: int = 0) -> RandomForestClassifier:
 
 
 def two_sample(real: Array, made: Array, folds_real: Array, folds_made: Array, learner: Learner = logistic,
-               ) -> TwoSample:  # fmt: skip
+               patients: Array | None = None) -> TwoSample:  # fmt: skip
     """Test of real (m, d) against made (n, d) features, each image in the fold of its number.
 
-    A patient's images belong in one fold. A fold should hold both sides in one proportion and composition: else the
+    patients: (m,) whose each real image is; by default every image is of another. A patient's images belong in one fold. A fold should hold both sides in one proportion and composition: else the
     classifier learns which kinds the other folds lack, and falls below chance. Raises ValueError with fewer than two
     folds of both sides.  [Lopez-Paz 2017, sec. 3]
     """
@@ -75,10 +77,25 @@ def two_sample(real: Array, made: Array, folds_real: Array, folds_made: Array, l
     right = (score > 0.5) == truth
     share = float((right[truth == 0].mean() + right[truth == 1].mean()) / 2)
     return TwoSample(
-        len(both), len(names), auc_interval(score, truth), share,
+        len(both), len(names), _interval(score, truth, fold, patients), share,
         clopper_pearson(hits, tested), binomial_test(hits, tested, 0.5, "greater"),
         score[truth == 0], score[truth == 1],
     )  # fmt: skip
+
+
+def _interval(score: Array, truth: Array, fold: Array, patients: Array | None, level: float = 0.95) -> Estimate:
+    """The cross-validated AUC on the logit scale, with a variance 1 + k/(k - 1) times that of independent answers."""
+    made = int(truth.sum())
+    owners = None if patients is None else [*(f"real {name}" for name in patients), *range(made)]
+    found = these_readers(areas(score[None], truth, owners), level)
+    alone = found.estimate
+    if not alone.standard_error:
+        return alone
+    folds = len(np.unique(fold))
+    stretch = math.sqrt(1 + folds / (folds - 1))
+    value = float(logit(alone.value))
+    low, high = (float(expit(value + stretch * (logit(limit) - value))) for limit in (alone.low, alone.high))
+    return Estimate(alone.value, low, high, alone.n, stretch * alone.standard_error)
 
 
 def _told(both: Array, truth: Array, held: Array, learner: Learner) -> Array:

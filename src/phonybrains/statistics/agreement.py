@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -74,7 +74,8 @@ def cohen_kappa(
     """Cohen's κ of a (C, C) table of counts, with the standard error for κ ≠ 0; n is the number of units.
 
     weights: None counts exact agreement only; linear and quadratic give credit by distance, or a (C, C) table of
-    agreement weights in 0..1. Raises ValueError if both raters used one and the same category: κ is then 0/0.
+    agreement weights in 0..1. Where that error is 0, as without any disagreement, the interval is score_agreement's of
+    unweighted κ. Raises ValueError if both raters used one and the same category: κ is then 0/0.
     [Cohen 1960, 1968; Fleiss, Cohen & Everitt 1969]
     """
     counts = np.asarray(table, dtype=float)
@@ -90,7 +91,13 @@ def cohen_kappa(
     moment = (p * (w * (1 - chance) - credit * (1 - observed)) ** 2).sum()
     variance = (moment - (observed * chance - 2 * chance + observed) ** 2) / (n * (1 - chance) ** 4)
     kappa = (observed - chance) / (1 - chance)
-    return t_estimate(float(kappa), math.sqrt(max(variance, 0)), int(n), level, bounds=(-1, 1))
+    if variance < 1e-12:
+        from .score_agreement import score_agreement
+
+        cells = np.repeat(np.indices(counts.shape).reshape(2, -1).T, np.rint(counts).astype(int).ravel(), axis=0)
+        cautious = score_agreement(cells, "Cohen", np.arange(len(counts)), level=level, value=float(kappa))
+        return replace(cautious, standard_error=0.0)
+    return t_estimate(float(kappa), math.sqrt(variance), int(n), level, bounds=(-1, 1))
 
 
 def _agreement_weights(weights: Any, size: int) -> NDArray[np.float64]:
@@ -115,7 +122,8 @@ def gwet_ac1(ratings: ArrayLike, categories: ArrayLike | None = None, level: flo
 
     ratings, categories: as for rating_counts; every category on offer counts, used or not. Units that nobody saw are
     left out; those seen once count towards chance only. The variance is divided by n for two raters without missing
-    ratings and by n - 1 otherwise, as published; the interval is Student's with n - 1 degrees of freedom.
+    ratings and by n - 1 otherwise, as published; the interval is Student's with n - 1 degrees of freedom,
+    or where that has no width, as without any disagreement, score_agreement's.
     Raises ValueError with fewer than two units or categories, or if no unit was seen twice.
     [Gwet 2008; with missing ratings Gwet 2014, Handbook of Inter-Rater Reliability]
     """
@@ -136,7 +144,21 @@ def gwet_ac1(ratings: ArrayLike, categories: ArrayLike | None = None, level: flo
     unit = unit - 2 * (1 - ac1) * (unit_chance - chance) / (1 - chance)
     complete_pairs = np.shape(ratings)[1] == 2 and bool(twice.all())
     error = math.sqrt(((unit - ac1) ** 2).sum() / (n * (n if complete_pairs else n - 1)))
+    if error < 1e-9:
+        from .score_agreement import score_agreement
+
+        codes = np.arange(size) if categories is None else categories
+        cautious = score_agreement(_as_ratings(counts, codes), "AC1", codes, level=level, value=float(ac1))
+        return replace(cautious, standard_error=0.0)
     return t_estimate(float(ac1), error, n, level, df=n - 1, bounds=(-1, 1))
+
+
+def _as_ratings(counts: NDArray[np.float64], codes: ArrayLike) -> NDArray[np.float64]:
+    """Ratings, (units, raters), with these counts: NaN where a unit has fewer raters than another."""
+    table = np.full((len(counts), int(counts.sum(axis=1).max())), np.nan)
+    for row, count in zip(table, counts.astype(int), strict=True):
+        row[: count.sum()] = np.repeat(np.asarray(codes, dtype=float), count)
+    return table
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from .count_tables import smallest_contradiction
+
 __all__ = ["ANSWERS", "Claim", "inconsistencies"]
 
 ANSWERS = ("real", "phony", "unclear")
@@ -29,11 +31,14 @@ Key = tuple[tuple[str, ...], str, str | None]
 
 
 def inconsistencies(claims: Iterable[Claim], answers: Sequence[str] = ANSWERS) -> list[str]:
-    """Say in plain sentences which counts contradict each other; an empty list if none of these rules is broken.
+    """Say in plain sentences which counts contradict each other; an empty list if some table of answers has them all.
 
-    Checked: the same count stated twice; more answers than images, or fewer where all answers are stated; totals
-    against their modalities; what readers called alike against what each called so. Order of claims does not matter.
-    Raises ValueError at a negative count, an answer not in answers, or an answer without readers or the reverse.
+    First what breaks a simple rule: the same count stated twice; more answers than images, or fewer where all answers
+    are stated; totals against their modalities; what readers called alike against what each called so. Where none is
+    broken the counts are looked for in the table of all answers by an integer programme, and if there is no such table,
+    a smallest set of counts that no table has is named. A total is the sum over the modalities that are named, and
+    every reader gives each image one of the answers. Order of claims does not matter. Raises ValueError at a negative
+    count, an answer not in answers, an answer without readers or the reverse, or too large a table (count_tables).
     """
     stated, found = _stated(list(claims), answers)
     modalities = sorted({modality for _, modality, _ in stated if modality})
@@ -43,7 +48,15 @@ def inconsistencies(claims: Iterable[Claim], answers: Sequence[str] = ANSWERS) -
     found += _totals(stated, modalities)
     found += _against_shown(stated, shown, answers)
     found += _together(stated, shown)
-    return found
+    if found:
+        return found
+    smallest = smallest_contradiction(list(stated.items()), answers, modalities or [""])
+    every = "; ".join(f"{_who(*key[:2])}: {count} {_what(key[2])}{_for_all(key[0])}" for key, count in smallest)
+    return [f"These counts cannot all be true, though any one of them fewer could be: {every}."] if every else []
+
+
+def _for_all(readers: tuple[str, ...]) -> str:
+    return {0: "", 1: "", 2: " for both"}.get(len(readers), " for all")
 
 
 def _stated(claims: list[Claim], answers: Sequence[str]) -> tuple[dict[Key, int], list[str]]:

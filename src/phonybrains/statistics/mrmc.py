@@ -128,7 +128,7 @@ def obuchowski_rockette(
     error, squares = _error_covariance(matrix), _mean_squares(theta)
     each = [_error_covariance(matrix[i : i + 1, :, i : i + 1]) for i in range(tests)]
     each_reader = [float(row.var(ddof=1)) if readers > 1 else 0.0 for row in theta]
-    between, separate = (max(error.cov2 - error.cov3, 0), [max(e.cov2, 0) for e in each])
+    between, separate = error.cov2 - error.cov3, [e.cov2 for e in each]
     sizes = (int(positive.sum()), int((~positive).sum()))
 
     def infer(difference: tuple[float, float], single: list[tuple[float, float]]) -> Inference:
@@ -142,8 +142,11 @@ def obuchowski_rockette(
         return ReaderStudy(theta, squares, error, None, fixed_readers, None)
     df = (tests - 1) * (readers - 1)
     random_readers = infer(
-        _with_hillis_df(squares.interaction, readers * between, df),
-        [_with_hillis_df(ms, readers * cov, readers - 1) for ms, cov in zip(each_reader, separate, strict=True)],
+        _with_hillis_df(squares.interaction, readers * max(between, 0), df),
+        [
+            _with_hillis_df(ms, readers * max(cov, 0), readers - 1)
+            for ms, cov in zip(each_reader, separate, strict=True)
+        ],
     )
     fixed_cases = infer((squares.interaction, df), [(ms, readers - 1) for ms in each_reader])
     return ReaderStudy(theta, squares, error, random_readers, fixed_readers, fixed_cases)

@@ -12,17 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
-from scipy.stats import rankdata
 
 from .estimate import Estimate, Interval, normal_quantile, square_and_add, t_estimate, t_p_value, t_quantile
 from .mrmc import NOTHING, Contrast
 from .proportions import score_limits
 from .roc import placements, score_interval
 
-__all__ = ["Figures", "areas", "difference", "guessing_p", "in_general", "patient_numbers", "shares", "these_readers"]
+__all__ = ["Figures", "areas", "difference", "in_general", "patient_numbers", "shares", "these_readers"]
 
 Array = NDArray[np.float64]
 
@@ -133,7 +131,8 @@ def areas(scores: ArrayLike, truth: ArrayLike, patients: ArrayLike | None = None
     def cautious(level: float) -> Interval:
         return score_interval(min(float(weights @ values), 1.0), groups[0], groups[1], level)
 
-    parts = tuple(_by_patient(np.where(kind, deviation, 0.0), kind, numbers) for kind in kinds)
+    known = min(groups) > 1  # of one patient no variance is seen
+    parts = tuple(_by_patient(np.where(kind & known, deviation, 0.0), kind, numbers) for kind in kinds)
     return Figures(values, weights, parts, used, "logit", cautious)
 
 
@@ -233,49 +232,3 @@ def _without_variance(figures: Figures, level: float, null: float) -> Contrast:
     reach = value - limits.low if value > null else limits.high - value
     t = (value - null) / reach * normal_quantile(level) if value != null else 0.0
     return Contrast(Estimate(value, limits.low, limits.high, figures.n), t, math.inf, t_p_value(t))
-
-
-# --- Guessing --------------------------------------------------------------------------------------------------------
-
-
-def guessing_p(
-    scores: ArrayLike,
-    truth: ArrayLike,
-    patients: ArrayLike | None,
-    rng: Generator,
-    draws: int = 9999,
-    strata: ArrayLike | None = None,
-) -> float:
-    """Two-sided p that answers do not depend on the truth: the area under the curve if patients' truths are dealt anew.
-
-    Arguments as for areas; strata: (C,), the truth is dealt within each, as within a modality of which readers may
-    think as they like. Exact for readers who guess, whatever their criterion, share of unclear answers and mix of
-    cases, where patients have as many images each; where not, the statistic is studentised over patients, which holds
-    the level for many of them. A patient with cases of both kinds counts as two. Twice the smaller tail, so that either
-    direction has half of it. [Chung & Romano 2013, Annals of Statistics 41:484]
-    """
-    table, positive = np.atleast_2d(np.asarray(scores, dtype=float)), np.asarray(truth).astype(bool)
-    areas(table, positive, patients)
-    centred = np.zeros_like(table)
-    for reader, own in enumerate(~np.isnan(table)):
-        centred[reader, own] = rankdata(table[reader, own]) - (own.sum() + 1) / 2
-    strata_of = patient_numbers(np.zeros(len(positive)) if strata is None else strata, len(positive))
-    keys = np.column_stack([strata_of, patient_numbers(patients, len(positive)), positive])
-    units, member = np.unique(keys, axis=0, return_inverse=True)
-    moved, labels = np.bincount(member.ravel(), centred.sum(axis=0)), units[:, 2].astype(float)
-    dealt = np.empty((draws, len(units)))
-    for stratum in np.unique(units[:, 0]):
-        inside = units[:, 0] == stratum
-        moved[inside] -= moved[inside].mean()
-        dealt[:, inside] = rng.permuted(np.broadcast_to(labels[inside], (draws, int(inside.sum()))), axis=1)
-        dealt[:, inside] -= labels[inside].mean()
-        labels[inside] -= labels[inside].mean()
-    found, chance = _studentised(labels[None], moved), _studentised(dealt, moved)
-    tails = [(1 + (side * chance >= side * found - 1e-9).sum()) / (draws + 1) for side in (1, -1)]
-    return float(min(2 * min(tails), 1.0))
-
-
-def _studentised(labels: Array, moved: Array) -> Array:
-    away = labels * moved
-    error = np.sqrt((away**2).sum(axis=1))
-    return np.divide(away.sum(axis=1), error, out=np.zeros(len(labels)), where=error > NOTHING)

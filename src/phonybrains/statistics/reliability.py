@@ -13,6 +13,7 @@ from scipy.special import fdtri
 from .agreement import rating_counts
 from .estimate import Estimate, normal_quantile
 from .resample import bootstrap_cases
+from .score_agreement import score_agreement
 
 __all__ = ["IntraclassCorrelation", "Metric", "icc", "krippendorff_alpha", "krippendorff_interval"]
 
@@ -38,18 +39,34 @@ def krippendorff_alpha(ratings: ArrayLike, metric: Metric = "nominal") -> float:
 
 
 def krippendorff_interval(
-    ratings: ArrayLike, metric: Metric, rng: Generator, draws: int = 2000, level: float = 0.95
+    ratings: ArrayLike,
+    metric: Metric,
+    rng: Generator,
+    draws: int = 2000,
+    level: float = 0.95,
+    patients: ArrayLike | None = None,
 ) -> Estimate:
     """krippendorff_alpha with a percentile interval from drawing units again, whole with all their ratings.
 
-    n is the number of units rated twice. Raises ValueError as krippendorff_alpha and bootstrap_cases do.
+    patients: (units,) labels; then patients are drawn, with all their units. n is the number of units rated twice.
+    Without any disagreement the interval is score_agreement's of nominal α. Raises ValueError as krippendorff_alpha and
+    bootstrap_cases do.
     """
-    krippendorff_alpha(ratings, metric)
+    alpha = krippendorff_alpha(ratings, metric)
     values = np.asarray(ratings, dtype=float)
     counts, codes = rating_counts(values), np.unique(values[~np.isnan(values)])
-    counts = counts[counts.sum(axis=1) >= 2]
+    if alpha == 1:
+        return score_agreement(values, "Krippendorff", codes, patients, level, alpha)
+    twice = counts.sum(axis=1) >= 2
+    counts, names = counts[twice], None if patients is None else np.asarray(patients)[twice]
     return bootstrap_cases(
-        lambda units: _alpha(counts[units], codes, metric), len(counts), rng, draws=draws, level=level, bca=False
+        lambda units: _alpha(counts[units], codes, metric),
+        len(counts),
+        rng,
+        patients=names,
+        draws=draws,
+        level=level,
+        bca=False,
     )
 
 
@@ -105,7 +122,8 @@ class IntraclassCorrelation:
 def icc(ratings: ArrayLike, level: float = 0.95) -> IntraclassCorrelation:
     """Intraclass correlations of (units, raters) numbers, none missing, with intervals from F; n is the units.
 
-    Raises ValueError with fewer than two units or raters, with missing ratings, or if nothing varies within units.
+    Raises ValueError with fewer than two units or raters, with missing ratings, if nothing varies within units, or if
+    the units have one and the same mean: the ratio of variances is then 0/0 or without bound.
     [Shrout & Fleiss 1979]
     """
     x = np.asarray(ratings, dtype=float)
@@ -118,7 +136,9 @@ def icc(ratings: ArrayLike, level: float = 0.95) -> IntraclassCorrelation:
     residual_sum = float(((x - x.mean(axis=1, keepdims=True) - x.mean(axis=0) + mean) ** 2).sum())
     residual, df = residual_sum / ((n - 1) * (k - 1)), (n - 1) * (k - 1)
     within = (residual_sum + raters * (k - 1)) / (n * (k - 1))
-    if residual <= 0:
+    if between <= 1e-12 * max(residual, raters):
+        raise ValueError("Intraclass correlation needs units that differ: here all have the same mean.")
+    if residual <= 1e-12 * max(between, raters):
         raise ValueError("Intraclass correlation needs raters who differ: here nothing varies beyond unit and rater.")
 
     def from_f(f: float) -> float:

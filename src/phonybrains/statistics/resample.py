@@ -23,6 +23,7 @@ def bootstrap_cases(
     rng: Generator,
     *,
     strata: ArrayLike | None = None,
+    patients: ArrayLike | None = None,
     draws: int = 2000,
     level: float = 0.95,
     bca: bool = True,
@@ -30,19 +31,20 @@ def bootstrap_cases(
     """statistic with an interval from drawing the cases again with replacement; n is the number of cases.
 
     statistic(indices): called with (cases,) indices into whatever it looks at, so that all that belongs to a case
-    stays paired. strata: (cases,) labels, such as the truth; each stratum keeps its size. A draw in which statistic is
+    stays paired. strata: (cases,) labels, such as the truth; each stratum keeps its size. patients: (cases,) labels;
+    patients are drawn, with all their cases of a stratum. A draw in which statistic is
     NaN is left out. Raises ValueError without cases, or if statistic is NaN for the data or for one draw in twenty.
     [Efron & Tibshirani 1993, ch. 13 and 14]
     """
     if cases < 1 or draws < 1:
         raise ValueError("The bootstrap needs at least one case and one draw.")
-    labels = np.zeros(cases) if strata is None else np.asarray(strata)
-    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    groups = _patients_by_stratum(cases, strata, patients)
     value = _defined(statistic(np.arange(cases)))
-    found = [statistic(np.concatenate([rng.choice(group, len(group)) for group in groups])) for _ in range(draws)]
+    found = [statistic(_draw(groups, rng)) for _ in range(draws)]
     drawn = _kept(found)
     if bca and cases > 1:
-        without_one = np.array([statistic(np.delete(np.arange(cases), case)) for case in range(cases)])
+        each = [patient for group in groups for patient in group]
+        without_one = np.array([statistic(np.delete(np.arange(cases), patient)) for patient in each])
         limits = bca_interval(value, drawn, without_one[~np.isnan(without_one)], level)
     else:
         limits = percentile_interval(drawn, level)
@@ -56,6 +58,7 @@ def bootstrap_readers_and_cases(
     rng: Generator,
     *,
     strata: ArrayLike | None = None,
+    patients: ArrayLike | None = None,
     draws: int = 2000,
     level: float = 0.95,
 ) -> Estimate:
@@ -65,16 +68,27 @@ def bootstrap_readers_and_cases(
     """
     if readers < 1 or cases < 1 or draws < 1:
         raise ValueError("The bootstrap needs at least one reader, one case and one draw.")
-    labels = np.zeros(cases) if strata is None else np.asarray(strata)
-    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    groups = _patients_by_stratum(cases, strata, patients)
     value = _defined(statistic(np.arange(readers), np.arange(cases)))
-    found = [
-        statistic(rng.integers(readers, size=readers), np.concatenate([rng.choice(g, len(g)) for g in groups]))
-        for _ in range(draws)
-    ]
+    found = [statistic(rng.integers(readers, size=readers), _draw(groups, rng)) for _ in range(draws)]
     drawn = _kept(found)
     limits = percentile_interval(drawn, level)
     return Estimate(value, limits.low, limits.high, cases, _spread(drawn))
+
+
+def _patients_by_stratum(cases: int, strata: ArrayLike | None, patients: ArrayLike | None) -> list[list[Indices]]:
+    """The cases of each patient, for each stratum; without patients each case is its own."""
+    labels = np.zeros(cases) if strata is None else np.asarray(strata)
+    names = np.arange(cases) if patients is None else np.asarray(patients)
+    if labels.shape != (cases,) or names.shape != (cases,):
+        raise ValueError(f"{cases} cases need as many strata and patients.")
+    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    return [[group[names[group] == name] for name in np.unique(names[group])] for group in groups]
+
+
+def _draw(groups: list[list[Indices]], rng: Generator) -> Indices:
+    drawn = [[group[i] for i in rng.integers(len(group), size=len(group))] for group in groups]
+    return np.concatenate([cases for group in drawn for cases in group])
 
 
 def percentile_interval(drawn: ArrayLike, level: float = 0.95) -> Interval:

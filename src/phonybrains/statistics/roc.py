@@ -197,19 +197,28 @@ class SignalDetection:
     criterion: Estimate
 
 
-def d_prime(hits: int, positives: int, false_alarms: int, negatives: int, level: float = 0.95) -> SignalDetection:
+def d_prime(
+    hits: int,
+    positives: int,
+    false_alarms: int,
+    negatives: int,
+    level: float = 0.95,
+    effective: tuple[float, float] | None = None,
+) -> SignalDetection:
     """d′ = z(H) - z(F) and c = -(z(H) + z(F))/2, half an answer added to each kind so that both are finite.
 
-    hits of positives, false_alarms of negatives were called positive; n counts both. Raises ValueError if there is no
-    case of a kind. [Hautus 1995, log-linear rule; standard errors: Gourevitch & Galanter 1967]
+    hits of positives, false_alarms of negatives were called positive; n counts both. effective: how many independent
+    positives and negatives would tell as much, where cases share patients; by default all. Raises ValueError if there
+    is no case of a kind. [Hautus 1995, log-linear rule; standard errors: Gourevitch & Galanter 1967]
     """
     if min(positives, negatives) < 1 or not 0 <= hits <= positives or not 0 <= false_alarms <= negatives:
         raise ValueError("d′ needs positive and negative cases, and no more answers than cases of each kind.")
     n, rates = positives + negatives, ((hits + 0.5) / (positives + 1), (false_alarms + 0.5) / (negatives + 1))
     hit, false_alarm = (float(ndtri(rate)) for rate in rates)
+    sizes = [size + 1 for size in effective or (positives, negatives)]
     variance = sum(
         rate * (1 - rate) / size * 2 * math.pi * math.exp(z**2)
-        for rate, z, size in zip(rates, (hit, false_alarm), (positives + 1, negatives + 1), strict=True)
+        for rate, z, size in zip(rates, (hit, false_alarm), sizes, strict=True)
     )
     error = math.sqrt(variance)
     return SignalDetection(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +26,12 @@ class Trend:
     p_value: float
 
 
-def trend(correct: ArrayLike, position: ArrayLike, level: float = 0.95) -> Trend:
+def trend(correct: ArrayLike, position: ArrayLike, level: float = 0.95, patients: ArrayLike | None = None) -> Trend:
     """Logistic regression of correct answers on the position in the reading, with Wald's interval; n is the reads.
 
-    correct: (reads,) booleans; position: (reads,) numbers, 1 for the first case. Raises ValueError with fewer than
+    correct: (reads,) booleans; position: (reads,) numbers, 1 for the first case; patients: (reads,) labels. Where a
+    patient has several reads the error is summed over patients, and t has a degree of freedom less than patients
+    [Liang & Zeger 1986]. Raises ValueError with fewer than
     three reads, with one position only, or where a position parts all right from all wrong answers, all right among
     them: the slope is then not finite. [McCullagh & Nelder 1989, ch. 2 and 4]
     """
@@ -40,9 +43,16 @@ def trend(correct: ArrayLike, position: ArrayLike, level: float = 0.95) -> Trend
     centre = x.mean()
     design = np.stack([np.ones_like(x), (x - centre) / x.std()], axis=1)
     information, coefficients = _fit(design, right)
-    error = float(np.sqrt(np.linalg.inv(information)[1, 1]) / x.std())
+    covariance, df = np.linalg.inv(information), math.inf
+    names, numbers = np.unique(np.arange(len(x)) if patients is None else np.asarray(patients), return_inverse=True)
+    if 1 < len(names) < len(x):
+        scores = design * (right - expit(design @ coefficients))[:, None]
+        by_patient = np.stack([np.bincount(numbers, column) for column in scores.T])
+        df = len(names) - 1
+        covariance = covariance @ (len(names) / df * by_patient @ by_patient.T) @ covariance
+    error = float(np.sqrt(covariance[1, 1]) / x.std())
     slope = float(coefficients[1] / x.std())
-    return Trend(t_estimate(slope, error, len(x), level), t_p_value(slope / error))
+    return Trend(t_estimate(slope, error, len(x), level, df), t_p_value(slope / error, df))
 
 
 def _separated(right: NDArray[np.float64], wrong: NDArray[np.float64]) -> bool:

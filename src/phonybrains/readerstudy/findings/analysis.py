@@ -125,6 +125,6 @@ def _measure(main: Sequence[Read], again: Sequence[Read], course: Sequence[Read]
         found += [*measure_performance(main, level), *measure_auc(main, level), *measure_bias(main, unclear, level)]
         found += measure_confidence(main, level)
     found += compare_arms(main, unclear, level)
-    found += [*measure_agreement(main, level, seed), *measure_repeats(main, again, level)]
+    found += [*measure_agreement(main, level), *measure_repeats(main, again, level)]
     found += [*measure_trend(course, unclear, level), *measure_times(course)]
     return found

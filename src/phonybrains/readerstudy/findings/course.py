@@ -9,6 +9,7 @@ import numpy as np
 
 from ...statistics.trend import trend
 from .performance import as_finding
+from .pooled import patients_of
 from .reads import Finding, Read, Treatment, readers_of, select
 
 WINDOWS, FEWEST = 6, 3
@@ -55,12 +56,12 @@ def measure_times(reads: Sequence[Read]) -> list[Finding]:
 def measure_trend(reads: Sequence[Read], unclear: Treatment, level: float) -> list[Finding]:
     """The change of the log odds of a right answer over ten presentations: above 0 learning, below 0 tiring."""
     found = []
-    method = "logistic regression on the position, Wald"
+    method = "logistic regression on the position, Wald over patients"
     for reader in readers_of(reads):
-        own = [(read.answer.position, right) for read in reads
-               if read.reader == reader and (right := read.correct(unclear)) is not None]  # fmt: skip
+        own = [read for read in reads if read.reader == reader and read.correct(unclear) is not None]
+        right, position = [read.correct(unclear) for read in own], [read.answer.position for read in own]
         try:
-            slope = trend([right for _, right in own], [position for position, _ in own], level)
+            slope = trend(right, position, level, patients_of(own))
         except ValueError as reason:
             found.append(Finding("trend", None, len(own), method, reader=reader, note=str(reason)))
         else:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from ...statistics.proportions import wilson
 from ...statistics.roc import d_prime
-from .performance import as_finding
-from .reads import ALL, Finding, Read, Treatment, modalities_of, readers_of, select
+from .performance import BY_PATIENT, SCORE, as_finding, by_patient
+from .pooled import independent_reads, pooled_share
+from .reads import ALL, Finding, Read, Treatment, modalities_of, patient_of, readers_of, select
 
 CONFIDENCE_BINS = ((0, 20), (21, 40), (41, 60), (61, 80), (81, 100))
 METHOD = "log-linear correction (Hautus 1995), variance of Gourevitch and Galanter 1967"
@@ -21,17 +22,20 @@ def measure_bias(reads: Sequence[Read], unclear: Treatment, level: float) -> lis
     for reader in readers_of(reads):
         for modality in [ALL, *(modalities if len(modalities) > 1 else [])]:
             part = select(reads, reader=reader, modality=modality)
-            phony = [said for read in part if read.phony and (said := read.said_phony(unclear)) is not None]
-            real = [said for read in part if not read.phony and (said := read.said_phony(unclear)) is not None]
+            phony = by_patient(part, lambda read: read.said_phony(unclear) if read.phony else None)
+            real = by_patient(part, lambda read: None if read.phony else read.said_phony(unclear))
             if phony and real:
                 found += [finding.where(reader=reader, modality=modality, unclear=unclear)
-                          for finding in detection(sum(phony), len(phony), sum(real), len(real), level)]  # fmt: skip
+                          for finding in detection(list(phony.values()), list(real.values()), level)]  # fmt: skip
     return found
 
 
-def detection(hits: int, phony: int, false_alarms: int, real: int, level: float) -> tuple[Finding, Finding]:
-    """d' and c, where c below 0 is a leaning towards phony."""
-    found = d_prime(hits, phony, false_alarms, real, level)
+def detection(phony: list[list[bool]], real: list[list[bool]], level: float) -> tuple[Finding, Finding]:
+    """d' and c, where c below 0 is a leaning towards phony, from the answers to each patient's images: phony said."""
+    (hits, phony_n), (false_alarms, real_n) = ((sum(map(sum, kind)), sum(map(len, kind))) for kind in (phony, real))
+    shared = any(len(images) > 1 for images in (*phony, *real))
+    effective = (independent_reads(phony, level), independent_reads(real, level)) if shared else None
+    found = d_prime(hits, phony_n, false_alarms, real_n, level, effective)
     return as_finding("d'", found.d_prime, METHOD), as_finding("criterion c", found.criterion, METHOD)
 
 
@@ -47,17 +51,22 @@ class ConfidenceBin:
 
 def calibrate(reads: Sequence[Read], reader: str, level: float) -> list[ConfidenceBin]:
     """The calls of one reader by confidence, where it was given; `unclear` makes no claim and is left out."""
-    given = [(read.answer.confidence, read.call == read.case.truth) for read in select(reads, reader=reader)
+    given = [(patient_of(read.case), read.answer.confidence, read.call == read.case.truth)
+             for read in select(reads, reader=reader)
              if read.answer.confidence is not None and read.call != "unclear"]  # fmt: skip
     bins = []
     for low, high in CONFIDENCE_BINS:
-        inside = [(confidence, right) for confidence, right in given if low <= confidence <= high]
+        inside = [one for one in given if low <= one[1] <= high]
         if inside:
-            estimate = wilson(sum(right for _, right in inside), len(inside), level)
-            share = as_finding(
-                "right by confidence", estimate, "Wilson", reader=reader, note=f"confidence {low}-{high}"
-            )
-            bins.append(ConfidenceBin(low, high, sum(c for c, _ in inside) / len(inside), share))
+            groups: dict[str, list[bool]] = {}
+            for patient, _, right in inside:
+                groups.setdefault(patient, []).append(right)
+            alone = len(groups) == len(inside)
+            right = [right for _, _, right in inside]
+            estimate = wilson(sum(right), len(right), level) if alone else pooled_share(groups, level)
+            method = SCORE if alone else BY_PATIENT
+            share = as_finding("right by confidence", estimate, method, reader=reader, note=f"confidence {low}-{high}")
+            bins.append(ConfidenceBin(low, high, sum(c for _, c, _ in inside) / len(inside), share))
     return bins
 
 

@@ -8,10 +8,11 @@ from ...statistics.estimate import Estimate
 from ...statistics.proportions import clopper_pearson, wilson
 from ..study import CALLS
 from .pooled import pooled_share
-from .reads import ALL, TREATMENTS, Finding, Read, arms_of, modalities_of, readers_of, select, with_controls
+from .reads import ALL, TREATMENTS, Finding, Read, arms_of, modalities_of, patient_of, readers_of, select, with_controls
 
 EXACT, SCORE = "Clopper-Pearson", "Wilson"
-CLUSTERED = "score interval, reads of one case kept together"
+CLUSTERED = "score interval, reads of one patient kept together"
+BY_PATIENT = "score interval, images of one patient kept together"
 Outcome = Callable[[Read], bool | None]
 
 
@@ -30,7 +31,7 @@ def count_calls(reads: Sequence[Read]) -> list[Finding]:
 def measure_performance(reads: Sequence[Read], level: float) -> list[Finding]:
     """Accuracy, sensitivity and specificity of each reader, modality, arm and treatment of `unclear`.
 
-    Phony is the positive class. Of several readers together, the interval keeps the reads of one case together.
+    Phony is the positive class. Of several readers together, the interval keeps the reads of one patient together.
     """
     found = []
     for treatment in TREATMENTS:
@@ -70,7 +71,7 @@ def measure_called_real(reads: Sequence[Read], level: float) -> list[Finding]:
 
 
 def share(name: str, reads: Sequence[Read], outcome: Outcome, level: float, *, each: bool) -> Finding | None:
-    """The share of reads with this outcome, of one reader or of several by case; no test, as leaning moves it.
+    """The share of reads with this outcome, of one reader or of several by patient; no test, as leaning moves it.
 
     The exact interval (Clopper-Pearson), which covers more than its level, stands in the note of one reader's.
     """
@@ -79,20 +80,23 @@ def share(name: str, reads: Sequence[Read], outcome: Outcome, level: float, *, e
         if not outcomes:
             return None
         k, n = sum(outcomes), len(outcomes)
+        groups = by_patient(reads, outcome)
+        if max(map(len, groups.values())) > 1:
+            return as_finding(name, pooled_share(groups, level), BY_PATIENT)
         exact = clopper_pearson(k, n, level)
         note = f"{EXACT}: {exact.low:.4f} to {exact.high:.4f}"
         return as_finding(name, wilson(k, n, level), SCORE, note=note)
-    groups = by_case(reads, outcome)
+    groups = by_patient(reads, outcome)
     return as_finding(name, pooled_share(groups, level), CLUSTERED) if groups else None
 
 
-def by_case(reads: Sequence[Read], outcome: Outcome) -> dict[str, list[bool]]:
-    """The outcomes of each case that has any."""
+def by_patient(reads: Sequence[Read], outcome: Outcome) -> dict[str, list[bool]]:
+    """The outcomes of each patient who has any; a case without a patient is its own."""
     groups: dict[str, list[bool]] = {}
     for read in reads:
         right = outcome(read)
         if right is not None:
-            groups.setdefault(read.case.case_id, []).append(right)
+            groups.setdefault(patient_of(read.case), []).append(right)
     return groups
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...statistics.estimate import t_estimate, t_p_value
-from ...statistics.mrmc import obuchowski_rockette
-from ...statistics.resample import holm
-from ...statistics.roc import auc_interval, delong_covariance, placements, roc_curve
+from ...statistics.multireader import areas, difference, in_general, shares, these_readers
+from ...statistics.roc import roc_curve
 from .performance import as_finding
-from .pooled import in_general, on_logit_scale, p_against_half, share_covariance
-from .reads import ALL, Finding, Read, Treatment, arms_of, modalities_of, readers_of, select
+from .pooled import patients_of
+from .reads import ALL, Finding, Read, Treatment, arms_of, modalities_of, patient_of, readers_of, select, with_controls
 
 AUC, FIXED, RANDOM = "AUC", "AUC, these readers", "AUC, readers in general"
 LEAST_READERS = 3
@@ -52,8 +49,8 @@ def _area(reads: Sequence[Read], level: float) -> Finding | None:
     truth = np.array([read.phony for read in reads])
     if truth.all() or not truth.any():
         return None
-    estimate = auc_interval([read.score for read in reads], truth, level)
-    return as_finding(AUC, estimate, "DeLong, logit scale")
+    found = these_readers(areas([[read.score for read in reads]], truth, patients_of(reads)), level)
+    return as_finding(AUC, found.estimate, f"DeLong over patients, logit scale; df = {found.df:.1f}")
 
 
 def measure_auc(reads: Sequence[Read], level: float) -> list[Finding]:
@@ -71,37 +68,51 @@ def measure_auc(reads: Sequence[Read], level: float) -> list[Finding]:
     return found
 
 
-def score_table(reads: Sequence[Read]) -> tuple[Floats, NDArray[np.bool_], list[str]]:
-    """Scores (R, C) of the cases that every reader answered, their truth, and their names."""
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """Scores (R, C), NaN where a reader did not answer; truth, arm and patient of the cases (C,)."""
+
+    scores: Floats
+    truth: NDArray[np.bool_]
+    arms: NDArray[np.str_]
+    patients: NDArray[np.str_]
+
+
+def score_table(reads: Sequence[Read], score: Callable[[Read], float | None] = lambda read: read.score) -> ScoreTable:
+    """Every reader's score of every case that any of them answered; a score of None counts as no answer."""
     readers = readers_of(reads)
-    scores = {(read.reader, read.case.case_id): read.score for read in reads}
-    truth = {read.case.case_id: read.phony for read in reads}
-    cases = [case for case in sorted(truth) if all((reader, case) in scores for reader in readers)]
-    table = np.array([[scores[reader, case] for case in cases] for reader in readers])
-    return table.reshape(len(readers), len(cases)), np.array([truth[case] for case in cases], dtype=bool), cases
+    cases = sorted({read.case.case_id: read.case for read in reads}.values(), key=lambda case: case.case_id)
+    column = {case.case_id: i for i, case in enumerate(cases)}
+    scores = np.full((len(readers), len(cases)), np.nan)
+    for read in reads:
+        value = score(read)
+        scores[readers.index(read.reader), column[read.case.case_id]] = np.nan if value is None else value
+    truth = np.array([case.truth == "phony" for case in cases], dtype=bool)
+    return ScoreTable(scores, truth, np.array([c.arm for c in cases]), np.array([patient_of(c) for c in cases]))
 
 
 def _of_all_readers(reads: Sequence[Read], level: float) -> list[Finding]:
-    table, truth, _ = score_table(reads)
-    if min(truth.sum(), (~truth).sum()) < 2 or len(table) < 2:
+    table = score_table(reads)
+    if min(table.truth.sum(), (~table.truth).sum()) < 2 or len(table.scores) < 2:
         return []
-    return [replace(finding, note="cases that all answered") for finding in mean_auc(table, truth, level)]
+    note = "" if not np.isnan(table.scores).any() else "not every reader answered every case: all answers count"
+    return [replace(one, note=note) for one in mean_auc(table.scores, table.truth, level, table.patients)]
 
 
-def mean_auc(scores: Floats, truth: NDArray[np.bool_], level: float) -> list[Finding]:
-    """The mean area of two readers or more, for these and, from three on, for readers in general: scores (R, C).
+def mean_auc(
+    scores: Floats, truth: NDArray[np.bool_], level: float, patients: NDArray[np.str_] | None = None
+) -> list[Finding]:
+    """The mean area over readers, for these and, from three on, for readers in general: scores (R, C), NaN if missing.
 
-    The standard errors are Obuchowski and Rockette's with DeLong's covariances; the intervals are on the logit scale.
+    The standard errors are Obuchowski and Rockette's with DeLong's covariances over patients; on the logit scale.
     """
-    study = obuchowski_rockette(scores[None], truth, delong_covariance, level=level)
-    fixed = study.fixed_readers.tests[0].estimate
-    method = "mean over these readers, cases random (Obuchowski-Rockette, DeLong covariances, logit scale)"
-    found = [as_finding(FIXED, on_logit_scale(fixed, math.inf, level), method, p=p_against_half(fixed))]
-    if len(scores) >= LEAST_READERS and study.random_readers:
-        general = study.random_readers.tests[0]
-        method = f"readers and cases random (Obuchowski-Rockette, logit scale; df = {general.df:.1f})"
-        found.append(as_finding(RANDOM, on_logit_scale(general.estimate, general.df, level), method,
-                                p=p_against_half(general.estimate, general.df)))  # fmt: skip
+    figures = areas(scores, truth, patients)
+    fixed, general = these_readers(figures, level), in_general(figures, level)
+    method = "mean over these readers, cases random by patient (Obuchowski-Rockette, logit scale; df = {:.1f})"
+    found = [as_finding(FIXED, fixed.estimate, method.format(fixed.df), p=fixed.p_value)]
+    if general:
+        method = "readers and cases random by patient (Obuchowski-Rockette, logit scale; df = {:.1f})"
+        found.append(as_finding(RANDOM, general.estimate, method.format(general.df), p=general.p_value))
     return found
 
 
@@ -109,61 +120,40 @@ def mean_auc(scores: Floats, truth: NDArray[np.bool_], level: float) -> list[Fin
 
 
 def compare_arms(reads: Sequence[Read], unclear: Treatment, level: float) -> list[Finding]:
-    """Each two synthetic arms: difference of sensitivity and of the AUC, first less second, p corrected by Holm.
+    """Each two synthetic arms: difference of sensitivity and of the AUC, first less second.
 
     The same readers saw both arms; the cases differ. With three readers or more the interval is for readers in general,
     with fewer for these.
     """
+    scored, said = score_table(reads), score_table(reads, lambda read: read.said_phony(unclear))
     found = []
     for first, second in combinations(arms_of(reads), 2):
-        for quantity, values in (("sensitivity", _said_phony(reads, unclear)), ("AUC", None)):
-            finding = _compare(reads, first, second, values, level)
+        caught = "sensitivity" if with_controls(reads) else "share called phony"
+        for quantity, table in ((caught, said), ("AUC", scored)):
+            finding = _compare(table, first, second, level, of_area=quantity == "AUC")
             if finding is not None:
                 label = f"difference of {quantity}"
                 found.append(replace(finding, quantity=label, arm=f"{first} less {second}",
-                                     unclear=unclear if values is not None else ""))  # fmt: skip
-    corrected = holm([finding.p or 0.0 for finding in found]) if found else []
-    return [replace(finding, p=float(p), note=f"{finding.note}; p corrected for {len(found)} comparisons (Holm)")
-            for finding, p in zip(found, corrected, strict=True)]  # fmt: skip
+                                     unclear=unclear if quantity == caught else ""))  # fmt: skip
+    return found
 
 
-def _said_phony(reads: Sequence[Read], unclear: Treatment) -> dict[tuple[str, str], float]:
-    """1 where a reader said phony of a case; a treatment that leaves reads out would leave holes: they are 0 here."""
-    return {(read.reader, read.case.case_id): float(bool(read.said_phony(unclear))) for read in reads}
-
-
-def _compare(reads: Sequence[Read], first: str, second: str, said: dict[tuple[str, str], float] | None,
-             level: float) -> Finding | None:  # fmt: skip
-    readers = readers_of(reads)
-    sides = []
-    for arm in (first, second):
-        part = select(reads, arm=arm)
-        scores, truth, cases = score_table(part)
-        if min(truth.sum(), scores.shape[1]) < 2 or (said is None and (~truth).sum() < 2):
-            return None
-        if said is None:
-            sides.append(placements(scores, truth))
+def _compare(table: ScoreTable, first: str, second: str, level: float, *, of_area: bool) -> Finding | None:
+    """The difference of two arms over the readers who have both; None with fewer than two cases of a kind."""
+    own = [table.truth & (table.arms == arm) for arm in (first, second)]
+    if min(own[0].sum(), own[1].sum(), (~table.truth).sum() if of_area else 2) < 2:
+        return None
+    try:
+        if of_area:
+            sides = [areas(np.where(arm | ~table.truth, table.scores, np.nan), table.truth, table.patients)
+                     for arm in own]  # fmt: skip
         else:
-            phony = [case for case, is_phony in zip(cases, truth, strict=True) if is_phony]
-            sides.append((np.array([[said[reader, case] for case in phony] for reader in readers]), None))
-    (a, a_controls), (b, b_controls) = sides
-    values = a.mean(axis=1) - b.mean(axis=1)
-    covariance = share_covariance(a) + share_covariance(b)
-    if a_controls is not None and b_controls is not None and a_controls.shape == b_controls.shape:
-        covariance = covariance + share_covariance(a_controls - b_controls)
-    n = a.shape[1] + b.shape[1]
-    if len(readers) >= LEAST_READERS:
-        estimate, df = in_general(values, covariance, n, level, (-1, 1))
-        note = f"readers in general, df = {df:.1f}"
-    else:
-        error = math.sqrt(max(covariance.mean(), 0.0))
-        estimate, df, note = (
-            t_estimate(float(values.mean()), error, n, level, bounds=(-1, 1)),
-            math.inf,
-            "these readers",
-        )
-    error = estimate.standard_error or 0.0
-    p = t_p_value(estimate.value / error, df) if error > 0 else float(estimate.value == 0)
-    return as_finding(
-        "", estimate, "mean over readers of paired differences, cases of both arms random", p=p, note=note
-    )
+            sides = [shares(np.where(arm, table.scores, np.nan), table.patients) for arm in own]
+        figures = difference(*sides)
+    except ValueError:
+        return None
+    general = in_general(figures, level)
+    found = general or these_readers(figures, level)
+    note = f"{'readers in general' if general else 'these readers'}, df = {found.df:.1f}"
+    method = "mean over readers of paired differences, cases of both arms random by patient"
+    return as_finding("", found.estimate, method, p=found.p_value, note=note)

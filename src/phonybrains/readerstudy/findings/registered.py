@@ -10,8 +10,7 @@ import numpy as np
 
 from ...reporting.wording import listed
 from ...statistics.estimate import p_text
-from ...statistics.multireader import guessing_p
-from ...statistics.randomise import leaning_p
+from ...statistics.randomise import guessing_p, leaning_p
 from ..config import PlanConfig
 from ..plan import FIGURES as NAMES
 from ..plan import LEAST_READERS
