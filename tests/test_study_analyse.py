@@ -76,7 +76,8 @@ def need(analysis: Analysis, quantity: str, **labels: str) -> Finding:
 
 def test_the_papers_counts_come_out_of_its_answers(paper: Study):
     """Fig. 5: 14, 4, 2 and 3, 17, 0 of A; 10, 10, 0 and 2, 18, 0 of B; nothing on real images."""
-    analysis = analyse_answers(paper, papers_answers(paper))
+    each_its_own = {key: replace(case, patient_id="") for key, case in paper.cases.items()}
+    analysis = analyse_answers(replace(paper, cases=each_its_own), papers_answers(paper))
     assert call_counts(analysis) == {
         ("phony", "MR", "A"): (14, 4, 2), ("phony", "MR", "B"): (10, 10, 0),
         ("phony", "CT", "A"): (3, 17, 0), ("phony", "CT", "B"): (2, 18, 0),
@@ -87,6 +88,26 @@ def test_the_papers_counts_come_out_of_its_answers(paper: Study):
     assert f"{clopper_pearson(17, 40).low:.4f}" in called.note
     assert need(analysis, "called real", reader="A", unclear="left out").n == 38
     assert need(analysis, "phony images called unclear", reader="A", modality="MR").value == 2
+
+
+def test_images_of_one_patient_widen_every_interval(paper: Study, controlled: Study):
+    """With all images of five patients, shares, areas and the registered figure know less; the number is said."""
+    for study in (paper, planned(controlled, readers=("A", "B"))):
+        widths = []
+        for patients in (99, 5):
+            cases = {key: replace(case, patient_id=f"{case.truth} {i % patients}")
+                     for i, (key, case) in enumerate(sorted(study.cases.items()))}  # fmt: skip
+            whole = replace(study, cases=cases)
+            calls: dict[str, Call] = {key: ("real", "phony")[i % 5 % 2] for i, key in enumerate(sorted(cases))}
+            given = [answer for name in ("A", "B") for answer in read_all(whole, name, calls)]
+            analysis = analyse_answers(whole, [answer for answer in given if answer.kind == "test"])
+            test, called = analysis.registered.test, need(analysis, "called real", reader="A", unclear="not real")
+            assert test is not None
+            found = [test.primary, called]
+            widths.append([(one.high or 0) - (one.low or 0) for one in found])
+        assert all(few > 1.2 * many for many, few in zip(*widths, strict=True))
+        if study is not paper:
+            assert "12 real, of 5 patients" in verdict_text(analysis)
 
 
 def test_what_both_called_real_and_phony_is_found_by_hand(paper: Study):
@@ -439,7 +460,7 @@ def test_arms_are_compared_by_the_same_readers(controlled: Study):
     finding = need(analysis, "difference of sensitivity", arm="other less samples")
     assert finding.value == pytest.approx(1)
     assert finding.p is not None
-    assert finding.p < 0.01
+    assert finding.p < 0.05
 
 
 def test_the_verdict_speaks_of_these_readers_only_where_they_are_two(paper: Study):
