@@ -1,6 +1,6 @@
 """How often the reader study's 95 % intervals cover the truth: simulated studies, truths by numerical integration.
 
-    python bench/study_coverage.py --studies 1000 --out coverage.csv
+    python bench/study_coverage.py --studies 1000 --out coverage.csv [--parts patients drop-outs agreement …]
 
 Every study has new cases and new readers (d' drawn anew), and answers as `phonybrains study simulate` gives them. The
 truth of single readers, of these readers and of readers in general follows from the model by quadrature, so that the
@@ -22,13 +22,12 @@ from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from phonybrains.readerstudy.findings.concord import among_all, of_two
-from phonybrains.readerstudy.findings.pooled import in_general, pooled_share, share_covariance
-from phonybrains.readerstudy.findings.rating import mean_auc
-from phonybrains.readerstudy.findings.reads import Finding
-from phonybrains.readerstudy.simulate import Skill, answer_evidence, draw_evidence, half_width, scores_of
+from phonybrains.readerstudy.findings.concord import among_all
+from phonybrains.readerstudy.findings.pooled import pooled_share
+from phonybrains.readerstudy.simulate import Skill, answer_evidence, draw_evidence, half_width, scores_of, signal
+from phonybrains.statistics.mrmc import Contrast
+from phonybrains.statistics.multireader import areas, in_general, shares, these_readers
 from phonybrains.statistics.proportions import clopper_pearson, wilson
-from phonybrains.statistics.roc import auc_interval
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float, float, float]  # value, low, high, truth
@@ -43,18 +42,42 @@ class Setting:
     readers: int
     cases: int
     skill: Skill
-    alpha: bool = False
-    """Also the bootstrap of Krippendorff's α and Fleiss' κ, which is slow."""
+    agreement: bool = False
+    """Agreement alone."""
+    images: int = 1
+    """Images of each patient, who makes half of what all readers find odd about them."""
+    drop_outs: float = 0.0
+    """Share of readers who stop at some case, as likely the first as the last."""
 
 
-SETTINGS = (
+def prevalent(shared: float = 0.8, unclear: float = 0.0) -> Skill:
+    """Nine answers in ten are real; two readings go together by shared."""
+    return Skill(0.5, 0.0, criterion=1.3, shared=shared, unclear=unclear, retest=0.0)
+
+
+PARTS: dict[str, tuple[Setting, ...]] = {}
+PARTS["patients"] = (
+    *(Setting(r, 40, Skill(d, shared=0.5), images=4) for r in (1, 2, 5) for d in (0.0, 1.0)),
+    *(Setting(r, 40, Skill(1.0, criterion=-0.8, shared=0.5), images=4) for r in (1, 2, 5)),
+)
+PARTS["drop-outs"] = tuple(Setting(r, 40, Skill(d), drop_outs=0.5) for r in (2, 3, 5, 10) for d in (0.0, 1.0))
+PARTS["unclear"] = tuple(Setting(r, 40, Skill(1.0, unclear=u)) for r in (2, 5) for u in (0.1, 0.2))
+PARTS["agreement"] = (
+    Setting(2, 5, prevalent(), agreement=True),
+    Setting(2, 5, prevalent(unclear=0.1), agreement=True),
+    Setting(2, 20, prevalent(0.5), agreement=True),
+    Setting(2, 20, Skill(1.0), agreement=True),
+    Setting(5, 20, prevalent(0.5), agreement=True),
+    Setting(2, 20, prevalent(0.5), agreement=True, images=4),
+    Setting(5, 20, Skill(1.0), agreement=True, images=4),
+)
+PARTS["independent"] = (
     *(Setting(2, n, Skill(d)) for n in (20, 40, 100) for d in (0.0, 1.0, 2.0)),
     *(Setting(5, n, Skill(d)) for n in (20, 40, 100) for d in (0.0, 1.0, 2.0)),
     *(Setting(3, n, Skill(1.0)) for n in (20, 40, 100)), Setting(10, 40, Skill(1.0)),
     Setting(5, 40, Skill(1.0, criterion=-0.5)), Setting(2, 40, Skill(1.0, criterion=-0.5)),
     Setting(5, 40, Skill(1.0, shared=0.7)), Setting(2, 40, Skill(1.0, shared=0.7)),
     Setting(5, 40, Skill(1.0, spread=0.0)),
-    Setting(2, 40, Skill(1.0), alpha=True), Setting(5, 40, Skill(1.0), alpha=True),
 )  # fmt: skip
 
 
@@ -119,62 +142,90 @@ def true_agreement(tables: Floats) -> dict[str, float]:
 # --- Studies ---------------------------------------------------------------------------------------------------------
 
 
-def simulate(setting: Setting, rng: np.random.Generator) -> tuple[Floats, NDArray[np.int64], Floats, NDArray[np.bool_]]:
-    """One study: d' (R,), calls (R, C), scores (R, C), truth (C,)."""
+@dataclass(frozen=True)
+class Simulated:
+    """One study: d' (R,); calls and scores (R, C), NaN where not answered; truth and patients (C,)."""
+
+    d_prime: Floats
+    calls: Floats
+    scores: Floats
+    truth: NDArray[np.bool_]
+    patients: NDArray[np.str_]
+
+
+def simulate(setting: Setting, rng: np.random.Generator) -> Simulated:
+    """Draw readers, patients, cases and answers."""
     skill, width = setting.skill, half_width(setting.skill, 0.5)
     truth = np.arange(2 * setting.cases) < setting.cases
     d_prime = skill.d_prime + skill.spread * rng.standard_normal(setting.readers)
-    calls, confidences = answer_evidence(draw_evidence(truth, d_prime, skill, rng), skill, width)
-    return d_prime, calls, scores_of(calls, confidences), truth
+    patients = np.arange(len(truth)) // setting.images
+    evidence = draw_evidence(truth, d_prime, skill, rng)
+    if setting.images > 1:
+        common = np.sqrt(0.5) * rng.standard_normal(patients.max() + 1)[patients]
+        common = common + np.sqrt(0.5) * rng.standard_normal(len(truth))
+        own = np.sqrt(1 - skill.shared) * rng.standard_normal((setting.readers, len(truth)))
+        evidence = signal(truth, d_prime) + np.sqrt(skill.shared) * common + own
+    calls, confidences = answer_evidence(evidence, skill, width)
+    answered = np.ones(calls.shape, dtype=bool)
+    for row in answered[rng.random(setting.readers) < setting.drop_outs]:
+        row[rng.permutation(len(truth))[rng.integers(1, len(truth)) :]] = False
+    kept = np.where(answered, 1.0, np.nan)
+    return Simulated(d_prime, calls * kept, scores_of(calls, confidences) * kept, truth, patients.astype(str))
 
 
-def intervals(setting: Setting, rng: np.random.Generator) -> Iterator[tuple[str, Interval]]:
+def intervals(setting: Setting, rng: np.random.Generator) -> Iterator[tuple[str, Interval | None]]:
     """Every interval of one study with its truth."""
     skill, width = setting.skill, half_width(setting.skill, 0.5)
-    d_prime, calls, scores, truth = simulate(setting, rng)
-    said = calls[:, truth] == 1
-    own = true_sensitivity(d_prime, skill, width)
-    k, n = int(said[0].sum()), said.shape[1]
-    for name, one in (("Wilson", wilson(k, n)), ("Clopper-Pearson", clopper_pearson(k, n))):
-        yield f"sensitivity, one reader, {name}", (one.value, one.low, one.high, own[0])
-    pooled = pooled_share({str(i): said[:, i].tolist() for i in range(n)})
-    yield "sensitivity, these readers, by case", (pooled.value, pooled.low, pooled.high, float(own.mean()))
-    binomial = wilson(int(said.sum()), said.size)
-    yield "sensitivity, these readers, answers taken for independent", (binomial.value, binomial.low, binomial.high,
-                                                                        float(own.mean()))  # fmt: skip
-    areas = true_auc(d_prime, skill, width)
-    one = auc_interval(scores[0], truth)
-    yield "AUC, one reader", (one.value, one.low, one.high, areas[0])
-    fixed, *general = mean_auc(scores, truth, 0.95)
-    yield "AUC, these readers", _interval(fixed, float(areas.mean()))
-    if general:
+    study = simulate(setting, rng)
+    if setting.agreement:
+        yield from _agreement(setting, study, width)
+        return
+    truth, patients = study.truth, study.patients
+    said = np.where(np.isnan(study.calls), np.nan, study.calls == 1)[:, truth]
+    own, population = (true_sensitivity(d, skill, width) for d in (study.d_prime, reader_nodes(skill)))
+    everyone = shares(said, patients[truth])
+    yield "sensitivity, these readers", _limits(these_readers(everyone), float(everyone.weights @ own))
+    yield "sensitivity, readers in general", _limits(in_general(everyone), over_readers(population))
+    one = said[0, ~np.isnan(said[0])]
+    if len(one) and setting.images == 1:
+        for name, found in (
+            ("Wilson", wilson(int(one.sum()), len(one))),
+            ("exact", clopper_pearson(int(one.sum()), len(one))),
+        ):
+            yield f"sensitivity, one reader, {name}", (found.value, found.low, found.high, own[0])
+    groups: dict[str, list[bool]] = {}
+    for patient, answers in zip(patients[truth], said.T, strict=True):
+        groups.setdefault(patient, []).extend(bool(one) for one in answers if not np.isnan(one))
+    pooled = pooled_share(groups)
+    mean = float(everyone.weights @ own)
+    answers = said[~np.isnan(said)]
+    binomial = wilson(int(answers.sum()), len(answers))
+    for name, found in (("as reported", pooled), ("answers taken for independent", binomial)):
+        yield f"sensitivity, these readers, {name}", (found.value, found.low, found.high, mean)
+    each, population = (true_auc(d, skill, width) for d in (study.d_prime, reader_nodes(skill)))
+    figures = areas(study.scores, truth, patients)
+    yield "AUC, these readers", _limits(these_readers(figures), float(figures.weights @ each))
+    yield "AUC, readers in general", _limits(in_general(figures), over_readers(population))
+
+
+def _limits(found: Contrast | None, truth: float) -> Interval | None:
+    return None if found is None else (found.estimate.value, found.estimate.low, found.estimate.high, truth)
+
+
+def _agreement(setting: Setting, study: Simulated, width: float) -> Iterator[tuple[str, Interval | None]]:
+    truths = true_agreement(call_tables(study.d_prime, setting.skill, width))
+    for finding in among_all(study.calls.T, 0.95, study.patients):
+        defined = finding.value is not None and finding.low is not None and finding.high is not None
         yield (
-            "AUC, readers in general",
-            _interval(general[0], over_readers(true_auc(reader_nodes(skill), skill, width))),
+            finding.quantity,
+            (finding.value, finding.low, finding.high, truths[finding.quantity]) if defined else None,
         )
-        table = said.astype(float)
-        mean, _ = in_general(table.mean(axis=1), share_covariance(table), n, 0.95)
-        population = over_readers(true_sensitivity(reader_nodes(skill), skill, width))
-        yield "sensitivity, readers in general", (mean.value, mean.low, mean.high, population)
-    if setting.readers == 2 or setting.alpha:
-        yield from _agreement(setting, d_prime, calls, width, rng)
 
 
-def _interval(finding: Finding, truth: float) -> Interval:
-    value, low, high = finding.value, finding.low, finding.high
-    if value is None or low is None or high is None:
-        raise ValueError(f"{finding.quantity} has no interval.")
-    return value, low, high, truth
-
-
-def _agreement(setting: Setting, d_prime: Floats, calls: NDArray[np.int64], width: float,
-               rng: np.random.Generator) -> Iterator[tuple[str, Interval]]:  # fmt: skip
-    truths = true_agreement(call_tables(d_prime, setting.skill, width))
-    table = calls.T.astype(float)
-    found = among_all(table, 0.95, int(rng.integers(2**31))) if setting.alpha else of_two(table, 0.95)
-    for finding in found:
-        if finding.value is not None:
-            yield finding.quantity, _interval(finding, truths[finding.quantity])
+COLUMNS = (
+    "part", "interval", "readers", "cases of each truth", "images of a patient", "drop-outs", "d'", "criterion",
+    "unclear", "shared", "spread", "studies", "covered", "standard error", "truth below", "truth above", "mean width",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -183,16 +234,18 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     given = parser.parse_args()
     with given.out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["interval", "readers", "cases of each truth", "d'", "criterion", "shared", "spread", "studies",
-                         "covered", "standard error", "truth below", "truth above", "mean width"])  # fmt: skip
-        for number, setting in enumerate(SETTINGS):
-            for row in measure(setting, given.studies, np.random.default_rng([given.seed, number])):
-                writer.writerow(row)
-            file.flush()
-            print(f"{number + 1} of {len(SETTINGS)} settings", file=sys.stderr)
+        writer.writerow(COLUMNS)
+        for part in given.parts:
+            for number, setting in enumerate(PARTS[part]):
+                rng = np.random.default_rng([given.seed, list(PARTS).index(part), number])
+                for row in measure(setting, given.studies, rng):
+                    writer.writerow([part, *row])
+                file.flush()
+                print(f"{part}: {number + 1} of {len(PARTS[part])} settings", file=sys.stderr)
 
 
 def measure(setting: Setting, studies: int, rng: np.random.Generator) -> Iterator[list[object]]:
@@ -200,17 +253,17 @@ def measure(setting: Setting, studies: int, rng: np.random.Generator) -> Iterato
     found: dict[str, list[Interval]] = {}
     for _ in range(studies):
         for name, interval in intervals(setting, rng):
-            found.setdefault(name, []).append(interval)
+            if interval is not None:
+                found.setdefault(name, []).append(interval)
     skill = setting.skill
     for name, rows in found.items():
-        if setting.alpha and name not in ("Fleiss' κ", "Krippendorff's α", "Gwet's AC1"):
-            continue
         _, low, high, truth = np.array(rows).T
         covered = ((low <= truth) & (truth <= high)).mean()
         error = (covered * (1 - covered) / len(rows)) ** 0.5
         measured = (covered, error, (truth < low).mean(), (truth > high).mean(), (high - low).mean())
-        yield [name, setting.readers, setting.cases, skill.d_prime, skill.criterion, skill.shared, skill.spread,
-               len(rows), *(round(float(figure), 4) for figure in measured)]  # fmt: skip
+        kind = (setting.readers, setting.cases, setting.images, setting.drop_outs)
+        kind = (*kind, skill.d_prime, skill.criterion, skill.unclear, skill.shared, skill.spread)
+        yield [name, *kind, len(rows), *(round(float(figure), 4) for figure in measured)]
 
 
 if __name__ == "__main__":

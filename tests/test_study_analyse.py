@@ -21,6 +21,7 @@ from phonybrains.readerstudy.design import design_study
 from phonybrains.readerstudy.findings.analysis import Analysis, analyse_answers
 from phonybrains.readerstudy.findings.departures import list_departures
 from phonybrains.readerstudy.findings.pictures import map_marks, unanimous
+from phonybrains.readerstudy.findings.pooled import pooled_share
 from phonybrains.readerstudy.findings.reads import Finding, find, join
 from phonybrains.readerstudy.findings.registered import register
 from phonybrains.readerstudy.order import presentations
@@ -194,6 +195,18 @@ def test_an_answer_of_another_study_is_a_clear_error(controlled: Study):
     """A case that is not in the study is named."""
     with pytest.raises(StudyError, match="'elsewhere', which is not in"):
         analyse_answers(controlled, [Answer("A", 1, "test", "elsewhere", "real")])
+
+
+def test_pooled_shares_keep_the_reads_of_a_case_together():
+    """Readers who all say the same are as good as one; of one reader the interval is near Wilson's with t for z."""
+    same = pooled_share({str(i): [i < 12] * 5 for i in range(20)})
+    one = pooled_share({str(i): [i < 12] for i in range(20)})
+    assert (same.low, same.high) == pytest.approx((one.low, one.high))
+    assert one.value == pytest.approx(0.6)
+    assert one.high - one.low == pytest.approx(wilson(12, 20).high - wilson(12, 20).low, rel=0.12)
+    always = pooled_share({str(i): [True] * 3 for i in range(20)})
+    assert (always.value, always.high) == (1, 1)
+    assert 0.75 < always.low < 0.9
 
 
 def planned(study: Study, **plan: Any) -> Study:

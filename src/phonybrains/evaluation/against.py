@@ -104,7 +104,7 @@ def two_sample_scores(x: Against, name: str, learner: c2st.Learner, draws: int =
     def test(made: Array, real: Array, groups: Sequence[str]) -> c2st.TwoSample:
         rng = np.random.default_rng(x.seed)
         folds = deal(groups, FOLDS, rng)
-        return c2st.two_sample(real, made, folds, deal_like(folds, len(made), rng), learner)
+        return c2st.two_sample(real, made, folds, deal_like(folds, len(made), rng), learner, np.array(groups))
 
     def of_draw(a: Array, b: Array) -> float:
         try:

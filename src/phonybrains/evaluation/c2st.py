@@ -62,7 +62,8 @@ def two_sample(real: Array, made: Array, folds_real: Array, folds_made: Array, l
                patients: Array | None = None) -> TwoSample:  # fmt: skip
     """Test of real (m, d) against made (n, d) features, each image in the fold of its number.
 
-    patients: (m,) whose each real image is; by default every image is of another. A patient's images belong in one fold. A fold should hold both sides in one proportion and composition: else the
+    patients: (m,) whose each real image is; by default every image is of another. A patient's images belong in one
+    fold. A fold should hold both sides in one proportion and composition: else the
     classifier learns which kinds the other folds lack, and falls below chance. Raises ValueError with fewer than two
     folds of both sides.  [Lopez-Paz 2017, sec. 3]
     """

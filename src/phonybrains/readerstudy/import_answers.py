@@ -198,13 +198,15 @@ def _read_csv(table: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
 def check_counts(path: Path) -> list[str]:
     """What contradicts itself in a table of counts, in sentences; empty if nothing does.
 
-    path: CSV with the columns reader, modality, real, phony, unclear, total; a cell may be empty. The reader is a name,
+    path: CSV with the columns reader, modality, real, phony, unclear, total; a cell may be empty, and any other column
+    is a further answer. The reader is a name,
     several joined by `and`, `+` or `&`, or `both` or `all` (what all called alike), or empty (images shown, in total).
     The modality is empty for all together. Raises StudyError naming the row that is not of this form.
     """
     header, rows = _read_csv(Path(path))
-    wanted = ("reader", "modality", *CALLS, "total")
     names = {column.strip().lower(): column for column in header}
+    calls = (*CALLS, *(name for name in names if name not in ("reader", "modality", *CALLS, "total")))
+    wanted = ("reader", "modality", *calls, "total")
     missing = [column for column in ("reader", *CALLS) if column not in names]
     if missing:
         raise StudyError(f"{path}: the columns {', '.join(missing)} are missing. It takes {', '.join(wanted)}.")
@@ -215,18 +217,21 @@ def check_counts(path: Path) -> list[str]:
     claims: list[Claim] = []
     for number, row in enumerate(table, start=2):
         try:
-            claims += _claims(row, single)
+            claims += _claims(row, single, calls)
         except ValueError as reason:
             raise StudyError(f"{path}, row {number}: {reason}.") from None
     if not claims:
         raise StudyError(f"{path}: it holds no counts.")
-    return inconsistencies(dict.fromkeys(claims))
+    try:
+        return inconsistencies(dict.fromkeys(claims), calls)
+    except ValueError as reason:
+        raise StudyError(f"{path}: {reason}") from None
 
 
-def _claims(row: Mapping[str, str], single: Sequence[str]) -> Iterable[Claim]:
+def _claims(row: Mapping[str, str], single: Sequence[str], calls: Sequence[str]) -> Iterable[Claim]:
     modality = "" if row["modality"].lower() in ALL_MODALITIES else row["modality"]
     readers = _readers(row["reader"], single)
-    for call in CALLS:
+    for call in calls:
         if row[call]:
             if not readers:
                 raise ValueError(f"{row[call]} {call}, but the reader is not named")

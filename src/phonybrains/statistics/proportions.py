@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, bdtrc, betaincinv, chdtrc, gammaln, xlog1py, xlogy
 
-from .estimate import Estimate, Interval, normal_quantile, square_and_add
+from .estimate import Estimate, Interval, above_zero, normal_quantile, square_and_add
 
 __all__ = [
     "Alternative",
@@ -26,6 +26,7 @@ __all__ = [
     "equivalence_sample_size",
     "equivalence_test",
     "mcnemar",
+    "mcnemar_clustered",
     "score_limits",
     "wilson",
 ]
@@ -77,7 +78,7 @@ def binomial_test(k: int, n: int, chance: float = 0.5, alternative: Alternative 
     0 < chance < 1.
     """
     _check_count(k, n)
-    return float(_p_values(n, chance, alternative)[k])
+    return above_zero(_p_values(n, chance, alternative)[k])
 
 
 def critical_count(
@@ -132,7 +133,7 @@ def equivalence_test(k: int, n: int, margin: float, centre: float = 0.5) -> floa
     [Schuirmann 1987, with exact binomial tests]
     """
     _check_count(k, n)
-    return float(_equivalence_p_values(n, margin, centre)[k])
+    return above_zero(_equivalence_p_values(n, margin, centre)[k])
 
 
 def equivalence_power(n: int, margin: float, p: float = 0.5, centre: float = 0.5, alpha: float = 0.05) -> float:
@@ -190,7 +191,27 @@ def mcnemar(table: ArrayLike) -> McNemar:
     if b + c == 0:
         return McNemar(0.0, 1.0, 1.0)
     statistic = max(abs(b - c) - 1, 0) ** 2 / (b + c)
-    return McNemar(statistic, float(chdtrc(1, statistic)), binomial_test(b, b + c))
+    return McNemar(statistic, above_zero(chdtrc(1, statistic)), binomial_test(b, b + c))
+
+
+def mcnemar_clustered(first: ArrayLike, second: ArrayLike, patients: ArrayLike) -> McNemar:
+    """Whether two paired answers differ, patients kept together: (Σd)²/Σd² over each patient's d = first less second.
+
+    first, second, patients: (cases,), answers of 0 and 1. The exact p is over all ways to exchange a patient's first
+    and second answers; with one case a patient it is McNemar's. [Obuchowski 1998, Statistics in Medicine 17:1495]
+    """
+    a, b = (np.asarray(answers).astype(bool).astype(int) for answers in (first, second))
+    numbers = np.unique(np.asarray(patients), return_inverse=True)[1]
+    if a.ndim != 1 or not a.shape == b.shape == numbers.shape or not len(a):
+        raise ValueError("Every case needs two answers and a patient.")
+    by_patient = np.rint(np.bincount(numbers, a - b)).astype(int)
+    total, chances = int(by_patient.sum()), np.ones(1)
+    for step in np.abs(by_patient[by_patient != 0]):
+        chances = (np.pad(chances, (2 * step, 0)) + np.pad(chances, (0, 2 * step))) / 2
+    sums = np.arange(len(chances)) - len(chances) // 2
+    exact = float(chances[np.abs(sums) >= abs(total)].sum())
+    statistic = total**2 / max(int((by_patient**2).sum()), 1)
+    return McNemar(statistic, above_zero(chdtrc(1, statistic)), above_zero(min(exact, 1.0)))
 
 
 def difference_independent(k1: int, n1: int, k2: int, n2: int, level: float = 0.95) -> Estimate:

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from scipy.special import expit
+
 from ...statistics.estimate import Estimate
+from ...statistics.mixed import mixed_logistic
 from ...statistics.proportions import clopper_pearson, wilson
 from ..study import CALLS
-from .pooled import pooled_share
-from .reads import ALL, TREATMENTS, Finding, Read, arms_of, modalities_of, patient_of, readers_of, select, with_controls
+from .pooled import patients_of, pooled_share
+from .reads import (
+    ALL,
+    TREATMENTS,
+    Finding,
+    Read,
+    Treatment,
+    arms_of,
+    modalities_of,
+    patient_of,
+    readers_of,
+    select,
+    with_controls,
+)
 
 EXACT, SCORE = "Clopper-Pearson", "Wilson"
 CLUSTERED = "score interval, reads of one patient kept together"
@@ -51,7 +66,27 @@ def measure_performance(reads: Sequence[Read], level: float) -> list[Finding]:
                 found += (
                     [finding.where(reader=reader, modality=modality, arm=arm, unclear=treatment)] if finding else []
                 )
+    if with_controls(reads) and len(readers_of(reads)) > 1:
+        found += [look_again(reads, treatment, level) for treatment in TREATMENTS]
     return found
+
+
+def look_again(reads: Sequence[Read], unclear: Treatment, level: float) -> Finding:
+    """How often a typical reader is right on a typical case, the mean of phony and real: a mixed logistic regression.
+
+    It takes every answer of every reader, as the registered test does, and weighs them by a model of its own.
+    """
+    name, method = "right, mixed logistic", "readers and patients as crossed random effects (Laplace), Wald"
+    own = [read for read in reads if read.correct(unclear) is not None]
+    right, truth = [read.correct(unclear) for read in own], [read.phony for read in own]
+    try:
+        found = mixed_logistic(right, [read.reader for read in own], patients_of(own), truth, level)
+    except ValueError as reason:
+        return Finding(name, None, len(own), method, unclear=unclear, note=str(reason))
+    odds = found.log_odds
+    share = Estimate(*(float(expit(one)) for one in (odds.value, odds.low, odds.high)), odds.n)
+    note = f"standard deviations of the log odds: readers {found.reader_sd:.2f}, patients {found.case_sd:.2f}"
+    return as_finding(name, share, method, p=found.p_value, unclear=unclear, note=note)
 
 
 def measure_called_real(reads: Sequence[Read], level: float) -> list[Finding]:
