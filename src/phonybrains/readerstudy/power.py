@@ -97,7 +97,8 @@ def study_power(
         if asked == "difference":
             by_model = arm_power(arm(cases), readers, on_logit_scale(assumed.effect), alpha, random_readers)
             null = _arm_of(config, cases, phony / (phony + real), "equivalence", assumed)
-            return min(by_model, _randomised_power(arm(cases), null, readers, assumed.effect, alpha, random_readers))
+            clear = assumed.effect - _half_step(config, cases, phony / (phony + real), readers)
+            return min(by_model, _randomised_power(arm(cases), null, readers, clear, alpha, random_readers))
         margin = on_logit_scale(config.plan.margin, at=CHANCE)
         return arm_equivalence_power(arm(cases), readers, margin, 0.0, alpha, random_readers)
 
@@ -134,6 +135,13 @@ def _randomised_power(arm: Arm, null: Arm, readers: int, effect: float, alpha: f
     apart = arm.reader_variance if random_readers else 0.0
     error = math.sqrt((apart + arm.variance + (readers - 1) * arm.covariance) / readers)
     return float(ndtr((effect - critical) / error) + ndtr((-effect - critical) / error))
+
+
+def _half_step(config: StudyConfig, cases: int, share: float, readers: int) -> float:
+    """Half the step by which a figure of calls moves where one answer changes places: the randomisation is discrete."""
+    phony = min(max(1, round(cases * share)), cases - 1)
+    steps = {"auc": 0.0, "balanced_accuracy": (1 / phony + 1 / (cases - phony)) / 2, "called_real": 1 / phony}
+    return steps[config.plan.primary] / (2 * readers)
 
 
 def _arm_of(config: StudyConfig, cases: int, share: float, asked: Question, assumed: Assumed) -> Arm:
