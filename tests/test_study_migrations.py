@@ -85,7 +85,8 @@ def test_an_older_database_is_copied_and_brought_up_to_date(study: Study, old: P
     with open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON)) as store:
         assert [(a.reader, a.call, a.description) for a in store.answers()] == [("reader 1", "real", "old")]
         assert [(r.name, r.source) for r in store.readers()] == [("reader 1", "invited")]
-        assert [entry.event for entry in store.audit()] == ["reader added", "answer", "migrated"]
+        events = ["reader added", "answer", "log keyed", "carried over", "migrated"]
+        assert [entry.event for entry in store.audit()] == events
         store.verify_audit()
         assert store.notices == [
             "The database was of an older version (0001) and was brought up to date; a copy of it lies beside it."
@@ -114,7 +115,7 @@ def test_a_newer_database_is_left_alone(study: Study, old: Path):
     connection.close()
     before = old.read_bytes()
     for read_only in (False, True):
-        with pytest.raises(StudyError, match=r"newer phonybrains \(revision 9999; this one knows 0002\)"):
+        with pytest.raises(StudyError, match=r"newer phonybrains \(revision 9999; this one knows 0003\)"):
             open_store(study, f"sqlite:///{old}", read_only=read_only)
     assert old.read_bytes() == before
     assert list(old.parent.glob("*.backup")) == []
@@ -167,4 +168,4 @@ def test_foreign_files_are_refused(study: Study, tmp_path: Path):
 
 def test_revisions_are_in_order():
     """The revisions lead from one to the next."""
-    assert known_revisions() == ["0001", "0002"]
+    assert known_revisions() == ["0001", "0002", "0003"]

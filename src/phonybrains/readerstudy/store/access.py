@@ -45,7 +45,7 @@ def invite(writing: Writing, reader_id: int | None, reader: str | None, days: in
         "expires_at": later(writing.now, days=days),
     }
     writing.connection.execute(t.invitation.insert(), values)
-    writing.note("link made", reader, days=days)
+    writing.note("link made", reader, days=days, token=values["token_sha256"])
     return token
 
 
@@ -71,7 +71,8 @@ def redeem(writing: Writing, token: str, *, investigator: bool) -> str:
         "expires_at": later(writing.now, days=days),
     }
     writing.connection.execute(t.web_session.insert(), values)
-    writing.note("session begun", reader, investigator=investigator)
+    told = {"investigator": investigator, "days": days, "token": values["token_sha256"]}
+    writing.note("session begun", reader, **told)
     return session
 
 

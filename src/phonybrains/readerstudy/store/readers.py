@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select, update
 
 from ...errors import StudyError
 from ..study import Answer, Presentation
-from . import access
+from . import access, audit
 from . import tables as t
 from .answering import Said, Showing, check_answers, insert, standing
 from .errors import ConflictError, UnknownError
@@ -71,16 +71,34 @@ def add(writing: Writing, name: str, source: Source, order: Sequence[Presentatio
         raise StudyError(f"'{name[:60]}' cannot be a reader's name: up to 40 letters, digits, blanks, dots and dashes.")
     if writing.connection.execute(select(t.reader.c.id).where(t.reader.c.name == name)).first():
         raise ConflictError(f"There is a reader '{name}' already.")
+    _check_source(writing, source)
     values = {"name": name, "added_at": writing.now, "source": source}
     number = writing.connection.execute(t.reader.insert().returning(t.reader.c.id), values).scalar_one()
-    writing.note("reader added", name, source=source, planned=planned, presentations=len(order))
     rows = [
         {"id": secrets.token_hex(16), "reader_id": number, "position": p.position, "case_id": p.case_id, "kind": p.kind}
         for p in order
     ]
     if rows:
         writing.connection.execute(t.presentation.insert(), rows)
+    shown = [[row[name] for name in ("id", "position", "case_id", "kind")] for row in rows]
+    writing.note("reader added", name, number=number, source=source, planned=planned, presentations=shown)
     return number
+
+
+def _check_source(writing: Writing, source: Source) -> None:
+    """Simulated readers and others do not mix, ever; the first simulated one marks the study."""
+    simulated = audit.first(writing.connection, "simulated") is not None
+    if source != "simulated":
+        if simulated:
+            raise ConflictError("The readers here are simulated, and that is for good: no others can be added. Serve "
+                                "the study with another --database.")  # fmt: skip
+        return
+    others = writing.connection.scalars(select(t.reader.c.name).where(t.reader.c.source != "simulated")).all()
+    if others:
+        raise ConflictError(f"This study has readers who are not simulated ({', '.join(others[:3])}): rehearse on a "
+                            "database of its own, --database sqlite:///FILE.")  # fmt: skip
+    if not simulated:
+        writing.note("simulated")
 
 
 def find(connection: Connection, name: str) -> int:

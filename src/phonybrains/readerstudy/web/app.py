@@ -16,6 +16,7 @@ from ..store import (
     ConflictError,
     DiskFullError,
     EndedError,
+    LostError,
     NoSessionError,
     PausedError,
     Store,
@@ -29,6 +30,7 @@ from .reader_routes import reader_routes
 
 STATUS = {
     StudyError: 400,
+    LostError: 500,
     NoSessionError: 401,
     UnknownError: 404,
     ConflictError: 409,
@@ -38,6 +40,10 @@ STATUS = {
     DiskFullError: 507,
 }
 DISK_FULL = "The server's disk is full; your answer is kept in this browser and sent again."
+LOST = (
+    "The server has lost its database and takes no answers. What you entered is kept in this browser. "
+    "Please tell the person who invited you."
+)
 BUSY = "The server is busy; your answer is kept in this browser and sent again."
 TITLES = {
     400: "That is not possible",
@@ -76,6 +82,8 @@ def _handle_errors(app: FastAPI, desk: Desk) -> None:
         def handle(request: Request, error: Exception) -> Response:
             if status == 507:
                 return refuse(request, status, DISK_FULL, {"Retry-After": "10"})
+            if status == 500:
+                return refuse(request, status, LOST)
             if status == 503:
                 return refuse(request, status, BUSY, {"Retry-After": "2"})
             return refuse(request, status, str(error))

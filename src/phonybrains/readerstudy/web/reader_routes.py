@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from ..store import access, answering, readers
+from ..store import access, answering, audit, readers
 from ..store.access import READER_SESSION_DAYS, Visitor
 from ..store.answering import DESCRIPTION_LIMIT, MARKS_LIMIT, SECONDS_LIMIT, Said
 from ..store.errors import EndedError, UnknownError
@@ -102,7 +102,10 @@ def _add_pages(router: APIRouter, desk: Desk) -> None:
     @router.get("/finished")
     async def finished(request: Request) -> Response:
         who = await desk.visitor(request, session_of(request, COOKIE))
-        return desk.page(request, "finished.html") if who.finished else RedirectResponse("/read", 303)
+        if not who.finished:
+            return RedirectResponse("/read", 303)
+        last = await desk.read(lambda c: audit.first(c, "finished", who.reader))
+        return desk.page(request, "finished.html", receipt=last.head if last else "")
 
 
 def _add_reading(router: APIRouter, desk: Desk) -> None:
