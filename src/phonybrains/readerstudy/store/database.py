@@ -17,7 +17,7 @@ from ...errors import StudyError
 NETWORK_DISKS = {"nfs", "nfs3", "nfs4", "cifs", "smbfs", "smb2", "smb3", "afs", "ceph", "glusterfs", "lustre", "9p"}
 NETWORK_FUSE = ("fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.davfs", "fuse.ceph")
 BUSY_MS = 10_000
-SECRET = re.compile(r"(?<=://)[^/@]*@|(?<=password=)[^&]*", re.IGNORECASE)
+SECRET = re.compile(r"(?:(?<=://)|^)[^/@]*@|(?<=password=)[^&]*", re.IGNORECASE)
 
 
 def shown(url: URL | str) -> str:

@@ -134,14 +134,15 @@ class Heads:
 
 def head_faults(log: Sequence[Entry], heads: Sequence[tuple[int, str]], whose: str) -> list[Fault]:
     """The heads that are not those of a log: it was cut off, replaced by an older copy, or went another way."""
-    found = []
+    found, known = [], {entry.id: entry for entry in log}
+    last = max(known, default=0)
     for number, digest in heads:
-        if number > len(log):
-            found.append(Fault(len(log) + 1, f"event {len(log) + 1} is missing: {whose} knows {number} events, the "
-                               f"database {len(log)}; it was cut off or replaced by an older copy."))  # fmt: skip
-        elif number < 1 or not log[number - 1].hash.startswith(digest):
-            where = log[number - 1] if number else "event 0"
-            found.append(Fault(number, f"{where}: is another one than {whose} knows."))
+        if number > last:
+            found.append(Fault(last + 1, f"event {last + 1} is missing: {whose} knows {number} events, the database "
+                               f"{last}; it was cut off or replaced by an older copy."))  # fmt: skip
+        elif number not in known or not str(known[number].hash).startswith(digest):
+            where = known.get(number, f"event {number}")
+            found.append(Fault(number, f"{where}: is missing, or another one than {whose} knows."))
     return found
 
 

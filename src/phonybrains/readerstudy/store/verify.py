@@ -21,7 +21,7 @@ OUTSIDE = "it was changed outside phonybrains."
 
 @dataclass(frozen=True)
 class Verified:
-    """A log played through, and all that does not fit, in the order of events."""
+    """A log played through, and all that does not fit in the order of events: in the log first, then in the tables."""
 
     replay: Replay
     faults: tuple[Fault, ...]
@@ -44,18 +44,17 @@ def verify(connection: Connection, study: Study, key: bytes, heads: Heads, recei
     Raises StudyError for a receipt that is none.
     """
     log = entries(connection)
-    faults = head_faults(log, heads.kept, heads.path.name)
+    broken = chain_fault(log, key)
+    own = [*filter(None, [broken]), *head_faults(log, heads.kept, heads.path.name)]
     if receipt is not None:
         match = HEAD.fullmatch(receipt.strip().lower())
         if not match:
             raise StudyError(f"'{receipt[:80]}' is not a head: give N:HMAC as it stands on a reader's last page.")
-        faults += head_faults(log, [(int(match[1]), match[2])], "the receipt")
-    replay = Replay(log)
-    if broken := chain_fault(log, key):
-        faults.append(broken)
+        own += head_faults(log, [(int(match[1]), match[2])], "the receipt")
+    replay, others = Replay(log), list[Fault]()
     if not broken:
-        faults += [*replay.faults, *_protocol_faults(replay, study), *_table_faults(connection, replay)]
-    return Verified(replay, tuple(sorted(faults, key=lambda fault: fault.event)))
+        others = [*replay.faults, *_protocol_faults(replay, study), *_table_faults(connection, replay)]
+    return Verified(replay, tuple(fault for found in (own, others) for fault in sorted(found, key=lambda f: f.event)))
 
 
 def _protocol_faults(replay: Replay, study: Study) -> list[Fault]:
