@@ -172,7 +172,7 @@ def test_a_change_behind_the_stores_back_is_named(store: Store, study: Study, da
         connection.execute(text("ALTER TABLE answer DISABLE TRIGGER ALL"))
         connection.execute(text("UPDATE answer SET call = 'real' WHERE description = 'note 2'"))
     engine.dispose()
-    with pytest.raises(StudyError, match="answer, reader 1.*position 2 .*call is 'real'"):
+    with pytest.raises(StudyError, match=r"answer, reader 1.*position 2 .*call is 'real'"):
         store.verify_audit()
 
 

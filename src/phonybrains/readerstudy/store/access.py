@@ -60,8 +60,7 @@ def check_invitation(connection: Connection, token: str, now: str, *, investigat
 def redeem(writing: Writing, token: str, *, investigator: bool) -> str:
     """Begin a session, and end the reader's older ones; the invitation stays. Returns the session's token."""
     reader_id, reader = _invitation(writing.connection, token, writing.now, investigator)
-    if not investigator:
-        end_sessions(writing, reader_id)
+    ended = [] if investigator else end_sessions(writing, reader_id)
     session = secrets.token_urlsafe(32)
     days = INVESTIGATOR_SESSION_DAYS if investigator else READER_SESSION_DAYS
     values = {
@@ -71,15 +70,15 @@ def redeem(writing: Writing, token: str, *, investigator: bool) -> str:
         "expires_at": later(writing.now, days=days),
     }
     writing.connection.execute(t.web_session.insert(), values)
-    told = {"investigator": investigator, "days": days, "token": values["token_sha256"]}
-    writing.note("session begun", reader, **told)
+    told = {"token": values["token_sha256"], "expires_at": values["expires_at"], "ended": ended}
+    writing.note("session begun", reader, investigator=investigator, **told)
     return session
 
 
-def end_sessions(writing: Writing, reader_id: int | None) -> None:
-    """End a reader's sessions."""
+def end_sessions(writing: Writing, reader_id: int | None) -> list[str]:
+    """End a reader's sessions. Returns their hashes, for the event that ends them: the log has to tell it."""
     ended = update(t.web_session).where(t.web_session.c.reader_id == reader_id, t.web_session.c.ended_at.is_(None))
-    writing.connection.execute(ended.values(ended_at=writing.now))
+    return list(writing.connection.scalars(ended.values(ended_at=writing.now).returning(t.web_session.c.token_sha256)))
 
 
 _session = (
@@ -145,7 +144,7 @@ def _revoke_invitations(writing: Writing, reader_id: int | None) -> None:
     writing.connection.execute(open_ones.values(revoked_at=writing.now))
 
 
-def shut_out(writing: Writing, reader_id: int) -> None:
-    """End a reader's invitations and sessions."""
+def shut_out(writing: Writing, reader_id: int) -> list[str]:
+    """End a reader's invitations and sessions. Returns the hashes of the latter."""
     _revoke_invitations(writing, reader_id)
-    end_sessions(writing, reader_id)
+    return end_sessions(writing, reader_id)

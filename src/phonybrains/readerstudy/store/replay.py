@@ -65,28 +65,25 @@ class Replay:
         self._place_answers()
 
     def _apply(self, entry: Entry, told: dict[str, Any]) -> None:
+        for token in told.get("ended", ()):
+            self.rows["web_session"][token].change(entry.id, ended_at=entry.at)
         match entry.event:
             case "reader added":
                 self._add_reader(entry, told)
             case "answer":
                 self._said[str(entry.reader), told["position"]] = Row(entry.id, told)
             case "link made" if "token" in told:
-                self._end(entry, "invitation", "revoked_at")
-                times = {"made_at": entry.at, "expires_at": later(entry.at, days=told["days"])}
-                self._put(entry, "invitation", self._access(entry, told) | times | {"revoked_at": None})
+                self._revoke_links(entry)
+                times = {"made_at": entry.at, "expires_at": later(entry.at, days=told["days"]), "revoked_at": None}
+                self._put(entry, "invitation", self._access(entry, told) | times)
             case "session begun" if "token" in told:
-                if not told["investigator"]:
-                    self._end(entry, "web_session", "ended_at")
-                times = {"begun_at": entry.at, "expires_at": later(entry.at, days=told["days"])}
-                self._put(entry, "web_session", self._access(entry, told) | times | {"ended_at": None})
-            case "session ended":
-                self.rows["web_session"][told["token"]].change(entry.id, ended_at=entry.at)
+                times = {"begun_at": entry.at, "expires_at": told["expires_at"], "ended_at": None}
+                self._put(entry, "web_session", self._access(entry, told) | times)
             case "finished":
                 self._readers[entry.reader].change(entry.id, finished_at=entry.at)
             case "reader revoked":
                 self._readers[entry.reader].change(entry.id, revoked_at=entry.at)
-                self._end(entry, "invitation", "revoked_at")
-                self._end(entry, "web_session", "ended_at")
+                self._revoke_links(entry)
             case "paused" | "resumed":
                 self._study.change(entry.id, paused=entry.event == "paused")
             case "closed":
@@ -133,14 +130,15 @@ class Replay:
         return row
 
     def _access(self, entry: Entry, told: dict[str, Any]) -> dict[str, Any]:
-        number = None if entry.reader is None else self._readers[entry.reader].values["id"]
-        return {"token_sha256": told["token"], "reader_id": number}
+        return {"token_sha256": told["token"], "reader_id": self._number(entry)}
 
-    def _end(self, entry: Entry, table: str, column: str) -> None:
-        number = None if entry.reader is None else self._readers[entry.reader].values["id"]
-        for row in self.rows[table].values():
-            if row.values["reader_id"] == number:
-                row.change(entry.id, **{column: entry.at})
+    def _number(self, entry: Entry) -> int | None:
+        return None if entry.reader is None else self._readers[entry.reader].values["id"]
+
+    def _revoke_links(self, entry: Entry) -> None:
+        for row in self.rows["invitation"].values():
+            if row.values["reader_id"] == self._number(entry):
+                row.change(entry.id, revoked_at=entry.at)
 
     def _place_answers(self) -> None:
         shown = {(row.values["reader_id"], row.values["position"]): row for row in self.rows["presentation"].values()}
@@ -171,9 +169,9 @@ class Replay:
             said, shown = row.values, self.rows["presentation"][row.values["presentation_id"]].values
             reader = self.rows["reader"][shown["reader_id"]].values
             if wanted is None or shown["kind"] in wanted:
-                marks = tuple(Mark(x, y) for x, y in json.loads(said["marks"]))
                 names = "call", "confidence", "description", "seconds", "answered_at"
-                values = {name: said[name] for name in names} | {"marks": marks}
+                values: dict[str, Any] = {name: said[name] for name in names}
+                values["marks"] = tuple(Mark(x, y) for x, y in json.loads(said["marks"]))
                 answer = Answer(reader["name"], shown["position"], shown["kind"], shown["case_id"], **values)
                 found.append((reader["id"], answer))
         return [answer for _, answer in sorted(found, key=lambda pair: (pair[0], pair[1].position))]

@@ -32,9 +32,9 @@ class Verified:
 
     def check(self) -> None:
         """Raises StudyError naming the first event that does not fit."""
-        if self.faults:
+        for first in self.faults[:1]:
             more = f" ({len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
-            raise StudyError(f"audit log, {self.faults[0].text}{more}")
+            raise StudyError(f"audit log, {first.text}{more}")
 
 
 def verify(connection: Connection, study: Study, key: bytes, heads: Heads, receipt: str | None = None) -> Verified:
@@ -68,7 +68,7 @@ def _table_faults(connection: Connection, replay: Replay) -> list[Fault]:
     found: list[Fault] = []
     for name, key in KEYS.items():
         table = t.metadata.tables[name]
-        actual = {row[key]: row for row in connection.execute(select(table)).mappings()}
+        actual = {row[key]: dict(row) for row in connection.execute(select(table)).mappings()}
         told = replay.rows[name]
         for value, row in told.items():
             shown = replay.rows["presentation"][value].values["position"] if name in ("presentation", "answer") else ""
