@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from phonybrains.readerstudy.store import Store, open_store
 from phonybrains.readerstudy.study import Study
 from phonybrains.readerstudy.web.app import make_app
+from phonybrains.readerstudy.web.desk import Desk
 
 BASE = "http://testserver"
 
@@ -32,6 +33,10 @@ class Served:
     def reader(self, name: str = "reader 1") -> Script:
         """Add a reader and redeem their invitation."""
         return Script.join(self.browser(), self.store.add_reader(name))
+
+    def cookie(self, kind: str) -> str:
+        """The name of the cookie of a `reader` or an `investigator` of this study."""
+        return Desk(self.study, self.store).cookies.name(kind)
 
     def investigator(self) -> TestClient:
         """A browser on the investigator's page."""

@@ -114,7 +114,7 @@ def test_a_newer_database_is_left_alone(study: Study, old: Path):
     connection.close()
     before = old.read_bytes()
     for read_only in (False, True):
-        with pytest.raises(StudyError, match=r"newer phonybrains \(revision 9999; this one knows 0002\)"):
+        with pytest.raises(StudyError, match=r"newer phonybrains \(revision 9999; this one knows 0003\)"):
             open_store(study, f"sqlite:///{old}", read_only=read_only)
     assert old.read_bytes() == before
     assert list(old.parent.glob("*.backup")) == []
@@ -167,4 +167,4 @@ def test_foreign_files_are_refused(study: Study, tmp_path: Path):
 
 def test_revisions_are_in_order():
     """The revisions lead from one to the next."""
-    assert known_revisions() == ["0001", "0002"]
+    assert known_revisions() == ["0001", "0002", "0003"]
