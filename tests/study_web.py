@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +58,14 @@ def csrf_in(page: str) -> str:
     found = re.search(r'name="csrf" value="(\w+)"|data-csrf="(\w+)"', page)
     assert found
     return found[1] or found[2]
+
+
+def cells_of(page: TestClient, name: str) -> list[list[str]]:
+    """The rows of an export; who reads it line by line finds as many."""
+    text = page.get(f"/investigator/{name}").content.decode()
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    assert len(list(csv.reader(text.splitlines()))) == len(rows)
+    return rows
 
 
 class Script:

@@ -13,7 +13,7 @@ import pytest
 from phonybrains.readerstudy.study import Study
 from phonybrains.reporting.tables import FORMULA
 from study_files import make_study
-from study_web import BASE, Script, Served, csrf_in, served
+from study_web import BASE, Script, Served, cells_of, csrf_in, served
 
 EVIL = "http://evil.example"
 
@@ -291,3 +291,27 @@ def test_reading_pages_of_two_readers_are_alike(desk: Served):
         texts.append(re.sub(r'(nonce|data-csrf|name="csrf" value)="[^"]+"', "", page))
     assert texts[0] == texts[1]
     assert "reader 1" not in texts[0]
+
+
+def test_line_breaks_of_any_kind_stay_in_their_cell(desk: Served):
+    """A row of an export is one row, whatever breaks lines in its text, also for who reads it line by line."""
+    reader, page = desk.reader(), desk.investigator()
+    breaks = ["\r", "\n", "\r\n", "\v", "\f", "\x1c", "\x1e", "\x85", "\u2028", "\u2029", "\r\r", '"\r', ",\r,"]
+    written = [f"one{mark}two" for mark in breaks] + [f"end{mark}" for mark in breaks]
+    for description in written:
+        assert reader.answer(reader.current(), description=description).status_code == 200
+    rows = cells_of(page, "answers.csv")
+    assert [row[rows[0].index("description")] for row in rows[1:]] == written
+    assert {len(row) for row in rows} == {len(rows[0])}
+    log = cells_of(page, "audit.csv")
+    assert [row[2] for row in log].count("answer") == len(written)
+    assert {len(row) for row in log} == {len(log[0])}
+
+
+@pytest.mark.parametrize("unseen", ["\ufeff", "\u200b", " ", "\u00a0"])
+def test_a_formula_behind_what_is_not_seen_is_text(desk: Served, unseen: str):
+    """What a spreadsheet may drop in front of a formula does not hide it."""
+    reader, page = desk.reader(), desk.investigator()
+    assert reader.answer(reader.current(), description=f"{unseen}=1+1").status_code == 200
+    rows = cells_of(page, "answers.csv")
+    assert rows[1][rows[0].index("description")] == f"'{unseen}=1+1"
