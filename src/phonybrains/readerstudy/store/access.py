@@ -17,7 +17,7 @@ from .clock import later
 from .errors import EndedError, NoSessionError, UnknownError
 from .writer import Writing
 
-SESSION_HOURS, IDLE_MINUTES = 12, 30
+SESSION_DAYS, IDLE_MINUTES = 0.5, 30
 SEEN_EVERY = 60  # seconds
 MOST_SESSIONS = {False: 1, True: 3}
 """Open at once: a reader's, and the investigator's."""
@@ -62,7 +62,7 @@ def invite(writing: Writing, reader_id: int | None, reader: str | None, days: in
         "expires_at": later(writing.now, days=days),
     }
     writing.connection.execute(t.invitation.insert(), values)
-    writing.note("link made", reader, days=days)
+    writing.note("link made", reader, days=days, token=values["token_sha256"])
     return token
 
 
@@ -80,36 +80,31 @@ def redeem(writing: Writing, token: str, *, investigator: bool, device: str = "u
     before: the token this browser had until now; it ends too.
     """
     reader_id, reader = _invitation(writing.connection, token, writing.now, investigator)
-    _end(writing, t.web_session.c.token_sha256 == digest(before))
-    mine = _open_of(reader_id)
-    newest = select(t.web_session.c.id).where(*mine).order_by(t.web_session.c.id.desc())
+    newest = select(t.web_session.c.id).where(*_open_of(reader_id)).order_by(t.web_session.c.id.desc())
     kept = writing.connection.scalars(newest.limit(MOST_SESSIONS[investigator] - 1)).all()
-    _end(writing, *mine, t.web_session.c.id.not_in(kept))
+    ended = _end(writing, t.web_session.c.token_sha256 == digest(before))
+    ended += _end(writing, *_open_of(reader_id), t.web_session.c.id.not_in(kept))
     session = secrets.token_urlsafe(32)
     values = {
         "token_sha256": digest(session),
         "reader_id": reader_id,
         "begun_at": writing.now,
-        "expires_at": later(writing.now, hours=SESSION_HOURS),
+        "expires_at": later(writing.now, days=SESSION_DAYS),
         "seen_at": writing.now,
         "device": device,
     }
     writing.connection.execute(t.web_session.insert(), values)
-    writing.note("session begun", reader, investigator=investigator, device=device)
+    told = {"token": values["token_sha256"], "expires_at": values["expires_at"], "ended": ended, "device": device}
+    writing.note("session begun", reader, investigator=investigator, **told)
     return session
-
-
-def end_sessions(writing: Writing, reader_id: int | None) -> None:
-    """End all sessions of a reader, or of the investigator."""
-    _end(writing, *_open_of(reader_id))
 
 
 def end_session(writing: Writing, session_id: int) -> None:
     """End one session, as its owner or the investigator asks. Doing it again changes nothing."""
-    column = t.web_session.c.id
-    names = select(t.reader.c.name).select_from(t.web_session.outerjoin(t.reader)).where(column == session_id)
-    if _end(writing, column == session_id):
-        writing.note("session ended", writing.connection.execute(names).scalar())
+    mine = t.web_session.c.id == session_id
+    names = select(t.reader.c.name).select_from(t.web_session.outerjoin(t.reader)).where(mine)
+    if ended := _end(writing, mine):
+        writing.note("session ended", writing.connection.execute(names).scalar(), ended=ended)
 
 
 def touch(writing: Writing, session_id: int) -> None:
@@ -140,10 +135,10 @@ def _open_of(reader_id: int | None) -> tuple[ColumnElement[bool], ...]:
     return (column.is_(None) if reader_id is None else column == reader_id), t.web_session.c.ended_at.is_(None)
 
 
-def _end(writing: Writing, *which: ColumnElement[bool]) -> bool:
-    """End the open ones of some sessions; whether there was any."""
+def _end(writing: Writing, *which: ColumnElement[bool]) -> list[str]:
+    """End those of some sessions that are open. Returns their hashes, for the event that ends them."""
     ended = update(t.web_session).where(*which, t.web_session.c.ended_at.is_(None)).values(ended_at=writing.now)
-    return bool(writing.connection.execute(ended).rowcount)
+    return list(writing.connection.scalars(ended.returning(t.web_session.c.token_sha256)))
 
 
 _session = (
@@ -221,7 +216,7 @@ def _revoke_invitations(writing: Writing, reader_id: int | None) -> None:
     writing.connection.execute(open_ones.values(revoked_at=writing.now))
 
 
-def shut_out(writing: Writing, reader_id: int) -> None:
-    """End a reader's invitations and sessions."""
+def shut_out(writing: Writing, reader_id: int) -> list[str]:
+    """End a reader's invitations and sessions. Returns the hashes of the latter."""
     _revoke_invitations(writing, reader_id)
-    end_sessions(writing, reader_id)
+    return _end(writing, *_open_of(reader_id))

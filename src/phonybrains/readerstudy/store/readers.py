@@ -118,8 +118,7 @@ def revoke(writing: Writing, name: str) -> None:
     mine = t.reader.c.id == number
     open_one = update(t.reader).where(mine, t.reader.c.revoked_at.is_(None)).values(revoked_at=writing.now)
     if writing.connection.execute(open_one).rowcount:
-        access.shut_out(writing, number)
-        writing.note("reader revoked", name)
+        writing.note("reader revoked", name, ended=access.shut_out(writing, number))
 
 
 def finish(writing: Writing, name: str) -> None:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...web.guard import is_own
-from ..store.access import SESSION_HOURS
+from ..store.access import SESSION_DAYS
 from ..store.errors import NoSessionError
 
 
@@ -91,7 +91,7 @@ class Cookies:
         response.set_cookie(
             self.name(kind),
             token,
-            max_age=SESSION_HOURS * 3600 if token else 0,
+            max_age=round(SESSION_DAYS * 86400) if token else 0,
             path=self.root or "/",
             httponly=True,
             samesite="lax",
