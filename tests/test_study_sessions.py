@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -31,29 +32,29 @@ def desk(study: Study, tmp_path: Path) -> Iterator[Served]:
         yield running
 
 
-def test_two_studies_on_one_host_do_not_log_each_other_out(study: Study, desk: Served, tmp_path: Path):
-    """One browser reads two studies of one host, copies of each other even, and investigates both, side by side."""
-    with served(study, f"sqlite:///{tmp_path / 'other.db'}") as other:
-        other_address = Address.parse("http://testserver/second")
-        other.app = make_app(other.study, other.store, address=other_address)
-        browser = desk.browser()
-        first = Script.join(browser, desk.store.add_reader("reader 1"))
-        second = other.browser()
-        second.cookies = browser.cookies
-        link = f"/join/{other.store.add_reader('reader 1')}"
-        assert second.post(link, data={"csrf": csrf_in(second.get(link).text)}).status_code == 303
-        assert second.get("/second/read").status_code == 200
-        assert second.get("/read").status_code == 401  # its cookie goes to its own path only
+def copy_of(study: Study, folder: Path) -> Study:
+    """The same study in another folder, without what was answered."""
+    own = shutil.ignore_patterns("*.db*", "log*", "*.lock")
+    return Study.open(Path(shutil.copytree(study.folder, folder, ignore=own)))
+
+
+@pytest.mark.parametrize("root", ["", "/second"], ids=["ports", "paths"])
+def test_two_studies_on_one_host_do_not_log_each_other_out(study: Study, desk: Served, tmp_path: Path, root: str):
+    """One browser reads two studies of one host side by side, even copies of each other, on ports or on paths."""
+    with served(copy_of(study, tmp_path / "copy"), f"sqlite:///{tmp_path / 'copy.db'}") as other:
+        address = Address.parse(f"http://testserver{root}") if root else None
+        other.app = make_app(other.study, other.store, address=address)
+        first, browser = desk.reader(), other.browser()
+        browser.cookies = first.browser.cookies
+        link = f"{root}/join/{other.store.add_reader('reader 1')}"
+        joined = browser.post(link, data={"csrf": csrf_in(browser.get(link).text)})
+        assert (joined.status_code, joined.headers["location"]) == (303, f"{root}/read")
         assert first.answer(first.current()).status_code == 200
-    with served(study, f"sqlite:///{tmp_path / 'third.db'}") as third:
-        browser = desk.browser()
-        first = Script.join(browser, desk.store.new_link("reader 1"))
-        copy = third.browser()
-        copy.cookies = browser.cookies
-        second = Script.join(copy, third.store.add_reader("reader 1"))
-        assert first.answer(first.current()).status_code == 200
-        assert second.answer(second.current()).status_code == 200
-    assert len(desk.store.answers()) == 2
+        state = browser.get(f"{root}/api/state")
+        assert state.json()["done"] == 0
+        if root:
+            assert browser.get("/api/state").status_code == 401  # the cookie goes to its own path only
+    assert len(desk.store.answers()) == 1
 
 
 def test_the_slower_of_two_tabs_is_told(desk: Served):
