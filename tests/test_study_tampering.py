@@ -90,7 +90,7 @@ def test_an_untouched_study_verifies(folder: Path, capsys: pytest.CaptureFixture
     for table, rows in told.items():
         assert query(folder, f"SELECT count(*) FROM {table}") == [(len(rows),)], table
         columns = {row[1] for row in query(folder, f"PRAGMA table_info({table})")} - {"id"}
-        assert all(columns - {"id"} <= row.values.keys() for row in rows.values()), table
+        assert all(columns - {"id", "seen_at"} <= row.values.keys() for row in rows.values()), table
 
 
 def test_two_answers_exchanged_are_named(folder: Path, capsys: pytest.CaptureFixture[str]):

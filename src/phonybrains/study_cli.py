@@ -116,28 +116,30 @@ def serve(
     /,
     *,
     host: str = "127.0.0.1",
-    port: Whole = 8000,
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8000,
     database: str | None = None,
     new_links: Flag = False,
     https: Flag = False,
     public_url: str | None = None,
+    proxy: str | None = None,
 ) -> None:
     """Show the cases to readers in their browsers, until you stop it; answers are kept from one start to the next.
 
     Args:
         study: The folder of a study.
         host: Address to listen on; 0.0.0.0 for all of this machine's.
-        port: Port to listen on.
+        port: Port to listen on; 0 for any that is free.
         database: Where answers are kept: postgresql://USER@HOST/NAME or sqlite:///FILE, if not in the folder. Also as
             PHONYBRAINS_DATABASE in the environment. A password comes from PGPASSWORD or ~/.pgpass.
         new_links: Print new invitations for readers who have not finished; their old ones end.
         https: The server stands behind a proxy that speaks HTTPS.
-        public_url: How the links begin, e.g. https://study.example.org.
+        public_url: Where browsers find the study, e.g. https://study.example.org/reading, if a proxy stands in front.
+        proxy: Address the proxy comes from, if not this machine: what it says of its clients' addresses is believed.
     """
     from .readerstudy.serve import serve_study
 
     serve_study(study, host=host, port=port, database=_database(database), new_links=new_links, https=https,
-                public_url=public_url)  # fmt: skip
+                public_url=public_url, proxy=proxy)  # fmt: skip
 
 
 @study_app.command(sort_key=4)

@@ -81,12 +81,18 @@ def check_whole(engine: Engine, url: URL, log: Log) -> None:
 
 
 def _rows_of(connection: Connection, reader: int | None) -> dict[str, list[dict[str, Any]]]:
-    """All rows of one reader, or those that are of none, but for answers, which have events of their own."""
+    """All rows of one reader, or those that are of none, but for answers, which have events of their own.
+
+    When a session was last seen is no part of the log.
+    """
     owners = {t.reader: "id", t.presentation: "reader_id", t.invitation: "reader_id", t.web_session: "reader_id"}
     queries = {table.name: select(table).where(table.c[column] == reader) for table, column in owners.items()}
     if reader is None:
         queries["study"] = select(t.study)
-    return {name: [dict(row) for row in connection.execute(query).mappings()] for name, query in queries.items()}
+    return {
+        name: [{k: v for k, v in row.items() if k != "seen_at"} for row in connection.execute(query).mappings()]
+        for name, query in queries.items()
+    }
 
 
 def _told(keyed: audit.Entry) -> dict[str, Any]:

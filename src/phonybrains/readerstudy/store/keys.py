@@ -74,6 +74,7 @@ class Heads:
     path: Path
     location: str
     kept: list[tuple[int, str]]
+    last: int = 0
 
     @classmethod
     def make(cls, folder: Path, log: str, location: str) -> Heads:
@@ -98,9 +99,8 @@ class Heads:
             raise StudyError(f"{path}, line {bad or 1}: was changed outside phonybrains. Restore it from your backup.")
         return cls(path, lines[0].removeprefix(_TITLE), [(int(match[1]), match[2]) for match in found if match])
 
-    @property
-    def last(self) -> int:
-        return max((number for number, _ in self.kept), default=0)
+    def __post_init__(self) -> None:
+        self.last = max((number for number, _ in self.kept), default=0)
 
     def append(self, entry: Entry) -> None:
         """Keep an entry as the newest head; it is on the disk when this returns. What is kept already stays."""
@@ -119,6 +119,7 @@ class Heads:
         finally:
             os.close(file)
         self.kept.append((entry.id, entry.hash))
+        self.last = entry.id
 
     @staticmethod
     def _write(file: int, line: bytes) -> None:

@@ -77,8 +77,11 @@ class Replay:
                 times = {"made_at": entry.at, "expires_at": later(entry.at, days=told["days"]), "revoked_at": None}
                 self._put(entry, "invitation", self._access(entry, told) | times)
             case "session begun" if "token" in told:
-                times = {"begun_at": entry.at, "expires_at": told["expires_at"], "ended_at": None}
-                self._put(entry, "web_session", self._access(entry, told) | times)
+                begun = {name: told[name] for name in ("expires_at", "device")} | {
+                    "begun_at": entry.at,
+                    "ended_at": None,
+                }
+                self._put(entry, "web_session", self._access(entry, told) | begun)
             case "finished":
                 self._readers[entry.reader].change(entry.id, finished_at=entry.at)
             case "reader revoked":

@@ -132,6 +132,7 @@ class Store:
         """`add_reader` as a part of a larger change."""
         from ..order import presentations
 
+        name = readers.checked_name(name)
         planned, days = name in self.study.config.readers, self.study.config.days_valid
         number = readers.add(writing, name, source, presentations(self.study, name), planned=planned)
         return access.invite(writing, number, name, days)

@@ -1,6 +1,6 @@
 """The log gets a key that lies outside the database (`beginning.py`): no older version may write into it any more."""
 
-revision, down_revision = "0003", "0002"
+revision, down_revision = "0004", "0003"
 
 
 def upgrade() -> None:
