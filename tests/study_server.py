@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 CODE = (
-    "import sys\n"
+    "import json, sys\n"
     "from pathlib import Path\n"
     "from phonybrains.errors import StudyError\n"
     "from phonybrains.readerstudy.serve import serve_study\n"
     "try:\n"
-    "    serve_study(Path(sys.argv[1]), port=int(sys.argv[2]), new_links=bool(sys.argv[3]))\n"
+    "    serve_study(Path(sys.argv[1]), port=int(sys.argv[2]), **json.loads(sys.argv[3]))\n"
     "except StudyError as error:\n"
     "    sys.exit(f'{error}')\n"
     "assert 'torch' not in sys.modules, 'torch was imported'\n"
@@ -67,8 +67,9 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start(study: Path, port: int, new_links: bool = False) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", CODE, str(study), str(port), "1" if new_links else ""]
+def start(study: Path, port: int, new_links: bool = False, **options: Any) -> subprocess.Popen[str]:
+    """Start `serve_study` with these options."""
+    command = [sys.executable, "-c", CODE, str(study), str(port), json.dumps({"new_links": new_links, **options})]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -77,7 +78,7 @@ def links(server: subprocess.Popen[str]) -> dict[str, str]:
     assert server.stdout
     found = {}
     for line in server.stdout:
-        if match := re.search(r"(?:(\S.*): )?http://[^/]+(/(?:join|investigator)/\S+)", line):
+        if match := re.search(r"(?:(\S.*): )?https?://[^/]+(\S*/(?:join|investigator)/\S+)", line):
             found[match[1] or "investigator"] = match[2]
         if line.startswith("Serving"):
             return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from starlette.testclient import TestClient
 from phonybrains.readerstudy.store import Store, open_store
 from phonybrains.readerstudy.study import Study
 from phonybrains.readerstudy.web.app import make_app
+from phonybrains.readerstudy.web.desk import Desk
 
 BASE = "http://testserver"
 
@@ -33,6 +36,10 @@ class Served:
         """Add a reader and redeem their invitation."""
         return Script.join(self.browser(), self.store.add_reader(name))
 
+    def cookie(self, kind: str) -> str:
+        """The name of the cookie of a `reader` or an `investigator` of this study."""
+        return Desk(self.study, self.store).cookies.name(kind)
+
     def investigator(self) -> TestClient:
         """A browser on the investigator's page."""
         browser, path = self.browser(), f"/investigator/{self.store.investigator_link()}"
@@ -51,6 +58,14 @@ def csrf_in(page: str) -> str:
     found = re.search(r'name="csrf" value="(\w+)"|data-csrf="(\w+)"', page)
     assert found
     return found[1] or found[2]
+
+
+def cells_of(page: TestClient, name: str) -> list[list[str]]:
+    """The rows of an export; who reads it line by line finds as many."""
+    text = page.get(f"/investigator/{name}").content.decode()
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    assert len(list(csv.reader(text.splitlines()))) == len(rows)
+    return rows
 
 
 class Script:

@@ -13,7 +13,7 @@ import pytest
 from phonybrains.readerstudy.study import Study
 from phonybrains.reporting.tables import FORMULA
 from study_files import make_study
-from study_web import BASE, Script, Served, csrf_in, served
+from study_web import BASE, Script, Served, cells_of, csrf_in, served
 
 EVIL = "http://evil.example"
 
@@ -35,7 +35,7 @@ def test_guessing_links_is_slowed_and_leads_nowhere(desk: Served):
     statuses = [browser.get(f"/join/{'A' * 42}{n}").status_code for n in range(30)]
     assert statuses[:20] == [404] * 20
     assert set(statuses[-5:]) == {429}
-    browser.cookies.set("reader", "guess")
+    browser.cookies.set(desk.cookie("reader"), "guess")
     assert browser.get("/api/state").status_code == 429
     assert Script.join(desk.browser(), token).state()["done"] == 0
 
@@ -44,7 +44,7 @@ def test_links_and_sessions_are_stored_as_hashes_only(desk: Served, tmp_path: Pa
     """Who steals the database can neither join nor go on: no token is in it."""
     token = desk.store.add_reader("reader 1")
     reader = Script.join(desk.browser(), token)
-    secrets = [token, reader.browser.cookies["reader"], reader.csrf]
+    secrets = [token, reader.browser.cookies[desk.cookie("reader")], reader.csrf]
     desk.store.close()
     stolen = b"".join(path.read_bytes() for path in tmp_path.glob("answers.db*"))
     assert b"reader 1" in stolen
@@ -125,14 +125,14 @@ def test_forged_forms_are_refused(desk: Served):
 def test_a_planted_session_is_not_taken_over(desk: Served):
     """Session fixation: a cookie set before joining is replaced, and is worth nothing afterwards."""
     token, browser = desk.store.add_reader("reader 1"), desk.browser()
-    browser.cookies.set("reader", "planted", domain="testserver.local", path="/")
+    browser.cookies.set(desk.cookie("reader"), "planted", domain="testserver.local", path="/")
     csrf = csrf_in(browser.get(f"/join/{token}").text)
     cookie = browser.post(f"/join/{token}", data={"csrf": csrf}).headers["set-cookie"]
-    assert not cookie.startswith("reader=planted")
+    assert not cookie.startswith(f"{desk.cookie('reader')}=planted")
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
     attacker = desk.browser()
-    attacker.cookies.set("reader", "planted")
+    attacker.cookies.set(desk.cookie("reader"), "planted")
     assert attacker.get("/api/state").status_code == 401
 
 
@@ -229,7 +229,10 @@ def test_sql_is_text_in_every_field(desk: Served, text: str):
     assert desk.browser().get("/join/" + text.replace("/", "")).status_code == 404
     assert reader.image(text.replace("/", "")).status_code == 404
     stranger = desk.browser()
-    assert stranger.get("/api/state", headers={"Cookie": f"reader={text.replace(';', '')}"}).status_code == 401
+    assert (
+        stranger.get("/api/state", headers={"Cookie": f"{desk.cookie('reader')}={text.replace(';', '')}"}).status_code
+        == 401
+    )
     assert [a.description for a in desk.store.answers()] == [text]
     assert [r.state for r in desk.store.readers()] == ["reading"]
 
@@ -285,6 +288,30 @@ def test_reading_pages_of_two_readers_are_alike(desk: Served):
     texts = []
     for reader in (desk.reader(), desk.reader("reader 2")):
         page = reader.browser.get("/read").text
-        texts.append(re.sub(r'(nonce|data-csrf)="[^"]+"', "", page))
+        texts.append(re.sub(r'(nonce|data-csrf|name="csrf" value)="[^"]+"', "", page))
     assert texts[0] == texts[1]
     assert "reader 1" not in texts[0]
+
+
+def test_line_breaks_of_any_kind_stay_in_their_cell(desk: Served):
+    """A row of an export is one row, whatever breaks lines in its text, also for who reads it line by line."""
+    reader, page = desk.reader(), desk.investigator()
+    breaks = ["\r", "\n", "\r\n", "\v", "\f", "\x1c", "\x1e", "\x85", "\u2028", "\u2029", "\r\r", '"\r', ",\r,"]
+    written = [f"one{mark}two" for mark in breaks] + [f"end{mark}" for mark in breaks]
+    for description in written:
+        assert reader.answer(reader.current(), description=description).status_code == 200
+    rows = cells_of(page, "answers.csv")
+    assert [row[rows[0].index("description")] for row in rows[1:]] == written
+    assert {len(row) for row in rows} == {len(rows[0])}
+    log = cells_of(page, "audit.csv")
+    assert [row[2] for row in log].count("answer") == len(written)
+    assert {len(row) for row in log} == {len(log[0])}
+
+
+@pytest.mark.parametrize("unseen", ["\ufeff", "\u200b", " ", "\u00a0"])
+def test_a_formula_behind_what_is_not_seen_is_text(desk: Served, unseen: str):
+    """What a spreadsheet may drop in front of a formula does not hide it."""
+    reader, page = desk.reader(), desk.investigator()
+    assert reader.answer(reader.current(), description=f"{unseen}=1+1").status_code == 200
+    rows = cells_of(page, "answers.csv")
+    assert rows[1][rows[0].index("description")] == f"'{unseen}=1+1"

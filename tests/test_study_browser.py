@@ -288,6 +288,52 @@ def test_reading_goes_on_in_another_browser(served: Served, link: str, new_page:
     assert [(a.call, a.confidence, a.description) for a in answers(served)][1:] == [("phony", 80, "no falx")]
 
 
+def test_the_slower_of_two_windows_is_told(served: Served, link: str, new_page: Any):
+    """Two windows on one image: the slower one says so, shows what was typed there, and goes on from where all is."""
+    first = new_page()
+    join(first, link)
+    practise(first)
+    second = first.context.new_page()
+    second.set_default_timeout(1000 * PATIENCE)
+    second.goto(f"{served.base}/read")
+    ready(second, 2)
+    first.keyboard.press("d")
+    first.keyboard.press("Enter")
+    ready(first, 3)
+    second.get_by_label("What do you see?").fill("typed too late")
+    second.locator("#problem", has_text="answered in another window").wait_for()
+    ready(second, 3)
+    assert "“typed too late”" in str(second.locator("#problem").text_content())
+    shoot(second, "another-window")
+    first.keyboard.press("d")
+    first.keyboard.press("Enter")
+    ready(first, 4)
+    second.keyboard.press("a")
+    second.keyboard.press("Enter")
+    ready(second, 4)
+    assert "answered in another window" in str(second.locator("#problem").text_content())
+    second.keyboard.press("s")
+    second.keyboard.press("Enter")
+    ready(second, 5)
+    assert [a.call for a in answers(served)][1:] == ["phony", "phony", "unclear"]
+
+
+def test_logging_out_loses_nothing(served: Served, link: str, new_page: Any):
+    """The button signs the reader out and keeps what was typed a moment before; the link goes on from there."""
+    page = new_page(PHONE)
+    join(page, link)
+    practise(page)
+    page.get_by_label("What do you see?").fill("just before")
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("heading", name="You are logged out").wait_for()
+    page.goto(f"{served.base}/read")
+    page.get_by_role("heading", name="Please open your link").wait_for()
+    other = new_page()
+    join(other, link)
+    assert other.get_by_label("What do you see?").input_value() == "just before"
+    assert len(answers(served)) == 1
+
+
 def test_typing_triggers_no_keys(served: Served, link: str, new_page: Any):
     """Letters and digits typed into the description are text; keys can be turned off altogether."""
     page = new_page()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,7 @@ from phonybrains.readerstudy.store.migrate import known_revisions, upgrade
 from phonybrains.readerstudy.store.tables import metadata
 from phonybrains.readerstudy.study import Study
 from study_files import make_study
+from test_study_store import tamper
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 BACKUP = "answers.db.2026-01-31T12-00-00.0001.backup"
@@ -85,7 +88,8 @@ def test_an_older_database_is_copied_and_brought_up_to_date(study: Study, old: P
     with open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON)) as store:
         assert [(a.reader, a.call, a.description) for a in store.answers()] == [("reader 1", "real", "old")]
         assert [(r.name, r.source) for r in store.readers()] == [("reader 1", "invited")]
-        assert [entry.event for entry in store.audit()] == ["reader added", "answer", "migrated"]
+        events = ["reader added", "answer", "log keyed", "carried over", "migrated"]
+        assert [entry.event for entry in store.audit()] == events
         store.verify_audit()
         assert store.notices == [
             "The database was of an older version (0001) and was brought up to date; a copy of it lies beside it."
@@ -114,7 +118,7 @@ def test_a_newer_database_is_left_alone(study: Study, old: Path):
     connection.close()
     before = old.read_bytes()
     for read_only in (False, True):
-        with pytest.raises(StudyError, match=r"newer phonybrains \(revision 9999; this one knows 0002\)"):
+        with pytest.raises(StudyError, match=r"newer phonybrains \(revision 9999; this one knows 0004\)"):
             open_store(study, f"sqlite:///{old}", read_only=read_only)
     assert old.read_bytes() == before
     assert list(old.parent.glob("*.backup")) == []
@@ -167,4 +171,61 @@ def test_foreign_files_are_refused(study: Study, tmp_path: Path):
 
 def test_revisions_are_in_order():
     """The revisions lead from one to the next."""
-    assert known_revisions() == ["0001", "0002"]
+    assert known_revisions() == ["0001", "0002", "0003", "0004"]
+
+
+def test_the_old_part_of_a_log_is_verified_and_told_to_be_unkeyed(study: Study, old: Path):
+    """Two events without a key: `verify` and the report say so, and what they tell is what the tables hold."""
+    with open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON)) as store:
+        found = store.verify()
+        assert (found.faults, found.replay.unkeyed) == ((), 2)
+        texts = [departure.text for departure in store.departures()]
+    assert texts[0].startswith("Events 1 to 2 of the log were written before it had a key")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            "UPDATE reader SET finished_at = '2026'",
+            "",
+            "event 1: tells finished_at None of reader 'reader 1', but '2026'",
+        ),
+        ("UPDATE answer SET call = 'phony'", "", r"event 2 \(answer, reader 1.*call is 'phony', in the log 'real'"),
+        ("UPDATE audit SET reader = 'reader 2' WHERE id = 2", "", "event 2 .*its hash does not fit"),
+        ("DELETE FROM audit WHERE id = 1", "", "event 1 is missing"),
+        ("", "UPDATE presentation SET kind = 'check'", r"event 4 \(carried over, reader 1.*kind is 'check'"),
+        ("", "UPDATE reader SET source = 'imported'", r"event 4 \(carried over, reader 1.*source is 'imported'"),
+        ("", "DELETE FROM audit WHERE id < 3", "event 1 is missing"),
+    ],
+)
+def test_changes_before_and_after_the_log_got_its_key_are_named(
+    study: Study, old: Path, before: str, after: str, message: str
+):
+    """What the old events tell binds the old rows; what they do not tell is bound from the moment of the key on."""
+    tamper(f"sqlite:///{old}", before)
+    open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON)).close()
+    tamper(f"sqlite:///{old}", after)
+    with open_store(study, f"sqlite:///{old}", read_only=True) as store, pytest.raises(StudyError, match=message):
+        store.verify_audit()
+
+
+def test_an_old_part_chained_anew_does_not_fit_the_key(study: Study, old: Path):
+    """After the log has its key, its unkeyed events cannot be forged either: the first keyed one covers them."""
+    open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON)).close()
+    with open_store(study, f"sqlite:///{old}", read_only=True) as store:
+        first, second = store.audit()[:2]
+    told = json.loads(second.details) | {"call": "phony"}
+    forged = audit.entry_after(first, second.at, second.event, second.reader, told)
+    tamper(f"sqlite:///{old}", f"UPDATE audit SET details = '{forged.details}', hash = '{forged.hash}' WHERE id = 2")
+    with open_store(study, f"sqlite:///{old}", read_only=True) as store:
+        found = store.verify().faults
+    assert re.match(r"event 3 \(log keyed.*HMAC does not fit", found[0].text)
+
+
+@pytest.mark.parametrize("at", ["2020", "2020-01-01", "soon"])
+def test_a_last_entry_without_a_time_is_an_error_in_one_line(study: Study, old: Path, at: str):
+    """A time that was changed into none stops the start with a sentence."""
+    tamper(f"sqlite:///{old}", f"UPDATE audit SET at = '{at}' WHERE id = 2")
+    with pytest.raises(StudyError, match=rf"last entry is of '{at}', which is no time"):
+        open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON))

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from phonybrains.errors import StudyError
-from phonybrains.readerstudy.store import BusyError, Store, open_store
+from phonybrains.readerstudy.store import BusyError, LostError, Store, open_store
 from phonybrains.readerstudy.store.database import connect, parse_url
 from phonybrains.readerstudy.study import Study
 from postgresql import postgresql, programs
@@ -82,35 +82,84 @@ def store(study: Study, database: str) -> Iterator[Store]:
         yield opened
 
 
-def test_two_servers_share_one_log(study: Study, database: str):
-    """Two servers on one database write at the same time: every answer is there, and the chain has no fork."""
-    with open_store(study, database) as first, open_store(study, database) as second:
-        for name in ("reader 1", "reader 2"):
-            first.add_reader(name)
-        work = [(first, a) for a in answers_of(study, "reader 1")] + [
-            (second, a) for a in answers_of(study, "reader 2")
-        ]
-        with ThreadPoolExecutor(16) as pool:
-            list(pool.map(lambda pair: pair[0].record(pair[1]), work))
-        assert len(first.answers()) == len(work)
-        assert [entry.id for entry in second.audit()] == list(range(1, len(second.audit()) + 1))
-        second.verify_audit()
+def test_a_second_server_is_refused(study: Study, database: str, tmp_path: Path):
+    """One study has one server, also where the second has a copy of its folder on another machine; others can look."""
+    copy = Study.open(shutil.copytree(study.folder, tmp_path / "study"))
+    with open_store(study, database) as first:
+        first.add_reader("reader 1")
+        for other in (study, copy):
+            with pytest.raises(StudyError, match="is in use by another phonybrains"):
+                open_store(other, database)
+        with open_store(study, database, read_only=True) as looking:
+            looking.look(0)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(first.record, [answers_of(study, "reader 1")[0]]))
+        assert [entry.event for entry in first.audit()][-2:] == ["looked at", "answer"]
+        first.verify_audit()
 
 
 def test_those_that_start_at_once_make_one_database(study: Study, database: str):
-    """Three processes that open an empty database at once make its tables once, and all of them work."""
+    """Three processes that open an empty database at once make its tables once: one works, the others are refused."""
     code = (
-        "import sys\n"
+        "import sys, time\n"
+        "from phonybrains.errors import StudyError\n"
         "from phonybrains.readerstudy.study import Study\n"
         "from phonybrains.readerstudy.store import open_store\n"
-        "with open_store(Study.open(sys.argv[1]), sys.argv[2]) as store:\n"
-        "    store.note('here')"
+        "try:\n"
+        "    with open_store(Study.open(sys.argv[1]), sys.argv[2]) as store:\n"
+        "        store.note('here')\n"
+        "        time.sleep(5)\n"
+        "except StudyError as error:\n"
+        "    sys.exit(str(error))"
     )
     command = [sys.executable, "-c", code, str(study.folder), database]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [process.communicate(timeout=60)[1] for process in processes] == [""] * 3
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert all(error == "" or "in use by another phonybrains" in error for error in errors), errors
     with open_store(study, database) as store:
-        assert [entry.event for entry in store.audit()] == ["here"] * 3
+        assert [entry.event for entry in store.audit()] == ["log keyed"] + ["here"] * errors.count("")
+        store.verify_audit()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP SCHEMA public CASCADE",
+        "DROP TABLE audit",
+        "ALTER TABLE audit RENAME TO x",
+        "DELETE FROM audit WHERE id > 2",
+    ],
+)
+def test_a_database_taken_away_takes_no_answers(store: Store, study: Study, database: str, statement: str):
+    """Dropped, renamed or cut off under a running server: nothing is acknowledged any more."""
+    store.add_reader("reader 1")
+    first, second, *_ = answers_of(study, "reader 1")
+    store.record(first)
+    engine = create_engine(parse_url(database))
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE audit DISABLE TRIGGER ALL"))
+        connection.execute(text(statement))
+    engine.dispose()
+    for _ in range(2):
+        with pytest.raises(LostError):
+            store.record(second)
+
+
+def test_a_server_that_lost_its_lock_to_another_takes_no_answers(study: Study, database: str, server: str):
+    """If the connection with the lock is ended and another takes the lock meanwhile, nothing is acknowledged."""
+    with open_store(study, database) as store:
+        store.add_reader("reader 1")
+        other = create_engine(parse_url(database), isolation_level="AUTOCOMMIT")
+        with other.connect() as connection:
+            connection.execute(text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
+            name = f"phonybrains {study.hash}"
+            taken = text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
+            connection.execute(taken, {"name": name})
+            for _ in range(2):
+                with pytest.raises(BusyError):
+                    store.record(answers_of(study, "reader 1")[0])
+        other.dispose()
+        store.record(answers_of(study, "reader 1")[0])
         store.verify_audit()
 
 
@@ -123,7 +172,7 @@ def test_a_change_behind_the_stores_back_is_named(store: Store, study: Study, da
         connection.execute(text("ALTER TABLE answer DISABLE TRIGGER ALL"))
         connection.execute(text("UPDATE answer SET call = 'real' WHERE description = 'note 2'"))
     engine.dispose()
-    with pytest.raises(StudyError, match="reader 1, position 2: is not the one"):
+    with pytest.raises(StudyError, match=r"answer, reader 1.*position 2 .*call is 'real'"):
         store.verify_audit()
 
 

@@ -21,6 +21,7 @@ from phonybrains.readerstudy.store.tables import answer
 from phonybrains.readerstudy.study import Study
 from study_files import make_study
 from study_server import Nursery, Reader, Reading, free_port, links, start, stop
+from web_server import begin, is_closed, status, until
 
 
 @pytest.fixture
@@ -177,3 +178,68 @@ def test_a_full_disk_is_told_and_overcome(study: Path):
     with open_store(Study.open(study), read_only=True) as store:
         assert len(store.answers()) == taken + 1
         store.verify_audit()
+
+
+def test_half_open_connections_shut_no_reader_out(study: Path):
+    """1200 connections that never finish their headers or their body: a reader reads on, and few of them stay open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4096:
+        pytest.skip("this process may not open 1300 connections")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    port = free_port()
+    server = start(study, port)
+    link = links(server)["reader 1"]
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (1024, 1024))  # as most shells have it
+    halves = (b"", b"GET / HTTP/1.1\r\nHost: h\r\nX: ", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\nx")
+    flood = [begin(port, halves[number % 3]) for number in range(1200)]
+    reader = Reader(port, link)
+    for _ in range(5):
+        shown = reader.state()["current"]["id"]
+        assert reader.ask("GET", f"/api/presentations/{shown}/image")[0] == 200
+        assert reader.answer(shown)[0] == 200
+    until(lambda: sum(not is_closed(connection) for connection in flood) <= 200)
+    for connection in flood:
+        connection.close()
+    assert stop(server) == ""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+HOSTILE = [
+    b"", b" ", b"https://[::1", b"[", b"]", b"h:99999", b"-1", b"9" * 400, b"%00", b"\xff\xfe", b"\x80" * 50,
+    b"a" * 5000, b"; ; =; \"", b"\xc3\xa9=\xc3\xa9", b"for=\"[::1", b"1.2.3.4:port, [", b"chunked, gzip",
+    b"multipart/form-data", b"multipart/form-data; boundary=\xff", b"text/html; charset=nope", b"bytes=9-1", b"x" * 90,
+    b"../../etc",
+]  # fmt: skip
+NAMES = [
+    b"Host", b"Origin", b"Referer", b"Content-Length", b"Cookie", b"X-Forwarded-For", b"X-Forwarded-Proto",
+    b"Forwarded", b"X-Forwarded-Host", b"Sec-Fetch-Site", b"Content-Type", b"X-CSRF-Token", b"User-Agent", b"Range",
+    b"If-Modified-Since", b"Expect", b"Transfer-Encoding", b"Connection", b"Upgrade", b"X-Background", b"Authorization",
+]  # fmt: skip
+PATHS = [
+    b"/%00", b"/%ff", b"/%ed%a0%80", b"/%", b"/%zz", b"/static/%00", b"/static/" + b"a" * 3000,
+    b"/static/%2e%2e/app.py", b"//", b"/read/", b"*", b"/read?a=%",
+    b"/join/%00", b"/join/%ff%fe", b"/join/" + b"%f0%9f%a7%a0" * 500, b"/investigator/%0d%0aSet-Cookie:x",
+    b"/api/presentations/%5b/image", b"/%5b::1", b"http://[::1/", b"http://h/read", b"/?" + b"%" * 999,
+    b"/sub/path", b"/sub/path/", b"/sub/path/join/%00", b"/sub/path//read", b"/\xc3\xa9", b"/#",
+    b"/static/../static/",
+]  # fmt: skip
+
+
+def test_no_request_however_written_is_a_fault(study: Path):
+    """Headers, paths and methods as attackers write them get a 4xx or a page, never a 5xx, and no line in the log."""
+    port = free_port()
+    server = start(study, port, public_url="https://study.example/sub/path")
+    token = links(server)["reader 1"].rpartition("/")[2].encode()
+    statuses = {}
+    for name in NAMES:
+        for value in HOSTILE:
+            for line in (b"GET /sub/path/read", b"POST /sub/path/join/" + token, b"PUT /api/presentations/x/draft"):
+                host = b"" if name == b"Host" else b"Host: study.example\r\n"
+                request = b"%s HTTP/1.1\r\n%s%s: %s\r\n\r\n" % (line, host, name, value)
+                statuses[line[:4], name, value] = status(port, request)
+    for path in PATHS:
+        for method in (b"GET", b"HEAD", b"POST", b"DELETE", b"TRACE", b"CONNECT", b"NOPE", b"\xff"):
+            request = b"%s %s HTTP/1.1\r\nHost: study.example\r\nConnection: close\r\n\r\n" % (method, path)
+            statuses[method, path] = status(port, request)
+    assert {key: found for key, found in statuses.items() if not 200 <= found < 500} == {}
+    assert "Traceback" not in stop(server)

@@ -222,7 +222,11 @@ def test_the_investigator_runs_the_study(desk: Served):
     assert Script.join(desk.browser(), link.removeprefix("/join/")).state()["total"] == 34
     assert page.post("/investigator/readers", data=csrf | {"name": "Dr. Žižek-Ó 2"}).status_code == 409
 
-    renewed = page.post("/investigator/readers/link", data=csrf | {"name": "reader 1"}).text
+    asked = page.post("/investigator/readers/link", data=csrf | {"name": "reader 1"})
+    assert asked.status_code == 409
+    assert "older link ends" in asked.text
+    assert desk.browser().get(f"/join/{old}").status_code == 200
+    renewed = page.post("/investigator/readers/link", data=csrf | {"name": "reader 1", "confirm": "yes"}).text
     assert desk.browser().get(f"/join/{old}").status_code == 410
     new = renewed.split("http://testserver/join/")[1].split("<")[0]
     assert Script.join(desk.browser(), new).state()["done"] == 1

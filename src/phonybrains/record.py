@@ -147,6 +147,13 @@ def publish(out: Path, record: Record, *, resume: bool = False) -> Iterator[Path
         record.write(draft)
 
 
+def keep_private(folder: Path) -> None:
+    """Let nobody but its owner into a folder, nor read what is in it."""
+    folder.chmod(0o700)
+    for path in folder.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+
+
 @contextmanager
 def appear(out: Path, draft: Path, *, keep: bool = False) -> Iterator[Path]:
     """Yield a draft folder; on success rename it to `out`, otherwise `keep` or remove it.

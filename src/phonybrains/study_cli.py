@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,18 @@ Flag = Annotated[bool, Parameter(negative="")]
 Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
 Whole = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 Share = Annotated[float, Parameter(validator=validators.Number(gt=0, lt=1))]
+
+
+def _database(given: str | None) -> str | None:
+    """The database of the command line, else of the environment. Raises ConfigError for a password in the former."""
+    from .readerstudy.store.database import password_in
+
+    if given and password_in(given):
+        raise ConfigError(
+            "--database: a password on the command line can be read by everyone on this machine. Leave it out and set "
+            "PGPASSWORD or use ~/.pgpass, or give the whole URL in the environment variable PHONYBRAINS_DATABASE."
+        )
+    return given or os.environ.get("PHONYBRAINS_DATABASE") or None
 
 
 @study_app.command(sort_key=1)
@@ -103,41 +116,45 @@ def serve(
     /,
     *,
     host: str = "127.0.0.1",
-    port: Whole = 8000,
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8000,
     database: str | None = None,
     new_links: Flag = False,
     https: Flag = False,
     public_url: str | None = None,
+    proxy: str | None = None,
 ) -> None:
     """Show the cases to readers in their browsers, until you stop it; answers are kept from one start to the next.
 
     Args:
         study: The folder of a study.
         host: Address to listen on; 0.0.0.0 for all of this machine's.
-        port: Port to listen on.
-        database: Where answers are kept: postgresql://USER:PASSWORD@HOST/NAME or sqlite:///FILE, if not in the folder.
+        port: Port to listen on; 0 for any that is free.
+        database: Where answers are kept: postgresql://USER@HOST/NAME or sqlite:///FILE, if not in the folder. Also as
+            PHONYBRAINS_DATABASE in the environment. A password comes from PGPASSWORD or ~/.pgpass.
         new_links: Print new invitations for readers who have not finished; their old ones end.
         https: The server stands behind a proxy that speaks HTTPS.
-        public_url: How the links begin, e.g. https://study.example.org.
+        public_url: Where browsers find the study, e.g. https://study.example.org/reading, if a proxy stands in front.
+        proxy: Address the proxy comes from, if not this machine: what it says of its clients' addresses is believed.
     """
     from .readerstudy.serve import serve_study
 
-    serve_study(study, host=host, port=port, database=database, new_links=new_links, https=https,
-                public_url=public_url)  # fmt: skip
+    serve_study(study, host=host, port=port, database=_database(database), new_links=new_links, https=https,
+                public_url=public_url, proxy=proxy)  # fmt: skip
 
 
 @study_app.command(sort_key=4)
-def analyse(study: Path, /, *, out: Path, database: str | None = None) -> None:
+def analyse(study: Path, /, *, out: Path, database: str | None = None, interim: Flag = False) -> None:
     """Work out what the answers are worth, and write the report.
 
     Args:
         study: The folder of a study.
         out: Folder for report.html, report.pdf, the tables and the figures.
         database: Where the answers are, if not in the study's folder.
+        interim: Look while readers are in the middle; the log and the report tell of it.
     """
     from .readerstudy.analyse import analyse_study
 
-    analyse_study(study, out, database=database)
+    analyse_study(study, out, database=_database(database), interim=interim)
 
 
 @study_app.command(name="import-answers", sort_key=5)
@@ -165,7 +182,7 @@ def import_answers(
     for sentence in contradictions:
         print(sentence)
     if study is not None and table is not None:
-        import_answers(study, table, database=database)
+        import_answers(study, table, database=_database(database))
     return int(bool(contradictions))
 
 
@@ -182,7 +199,7 @@ def simulate(
     seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     database: str | None = None,
 ) -> None:
-    """Let simulated readers read a study, for a rehearsal; the report says that they are simulated.
+    """Let simulated readers read a study that nobody else reads, for a rehearsal; it is marked so for good.
 
     Args:
         study: The folder of a study.
@@ -192,9 +209,23 @@ def simulate(
         unclear: Share of answers that are unclear.
         fatigue: Loss of d' from the first image to the last.
         seed: Start of the random numbers.
-        database: Where answers are kept, if not in the study's folder.
+        database: Where answers are kept, if not in the study's folder, e.g. sqlite:///rehearsal.db.
     """
     from .readerstudy.simulate import Skill, simulate_study
 
     skill = Skill(d_prime=d_prime, criterion=criterion, unclear=unclear, fatigue=fatigue)
-    simulate_study(study, readers=readers, skill=skill, seed=seed, database=database)
+    simulate_study(study, readers=readers, skill=skill, seed=seed, database=_database(database))
+
+
+@study_app.command(sort_key=7)
+def verify(study: Path, /, *, head: str | None = None, database: str | None = None) -> int:
+    """Check that the log of a study is whole, and its database what the log tells; exits with 1 if not.
+
+    Args:
+        study: The folder of a study.
+        head: N:HMAC as it stands on a reader's last page or on the investigator's: the log must have been there.
+        database: Where the answers are, if not in the study's folder.
+    """
+    from .readerstudy.check import verify_study
+
+    return verify_study(study, head=head, database=_database(database))

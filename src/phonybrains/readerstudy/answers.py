@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
-from ..reporting.tables import escape_formula
+from ..reporting.tables import write_rows
 from .study import Answer
 
 ANSWER_COLUMNS = (
@@ -25,8 +24,8 @@ def write_answers(path: Path, answers: Iterable[Answer]) -> None:
 
 def write_answer_rows(file: TextIO, answers: Iterable[Answer]) -> None:
     """`write_answers` into an open file."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(ANSWER_COLUMNS)
-    for answer in answers:
-        row = asdict(answer) | {"marks": json.dumps([[m.x, m.y] for m in answer.marks]) if answer.marks else ""}
-        writer.writerow([escape_formula(row[column]) for column in ANSWER_COLUMNS])
+    rows = (
+        asdict(answer) | {"marks": json.dumps([[m.x, m.y] for m in answer.marks]) if answer.marks else ""}
+        for answer in answers
+    )
+    write_rows(file, [ANSWER_COLUMNS, *([row[column] for column in ANSWER_COLUMNS] for row in rows)])

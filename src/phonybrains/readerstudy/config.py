@@ -6,15 +6,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from ..config import Config, load_config
 from ..errors import ConfigError
+from .names import clean_names
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[int, Field(ge=0)]
-ReaderName = Annotated[str, Field(pattern=r"^[\w .-]{1,40}$")]
+ReaderNames = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(clean_names)]
 
 
 class RepeatConfig(Config):
@@ -74,7 +75,7 @@ class StudyConfig(Config):
     """The split of the real set that controls come from: patients no model has learnt from."""
     match: tuple[str, ...] = ("plane",)
     """Attributes in which the controls follow the synthetic cases, besides the modality."""
-    readers: Annotated[tuple[ReaderName, ...], Field(min_length=1)] = ("reader 1", "reader 2")
+    readers: ReaderNames = ("reader 1", "reader 2")
     training: Number = 6
     """Cases shown first, with the truth after each answer; they are not test cases."""
     checks: Number = 4

@@ -14,7 +14,7 @@ from typing import Any
 from ..audit import AuditStatus, require_audit
 from ..errors import ConfigError, StudyError
 from ..imageset import ImageSet
-from ..record import Record, as_input, is_published, publish
+from ..record import Record, as_input, is_published, keep_private, publish
 from .choose import NO_ARM, Arm, Choice, choose_cases
 from .config import StudyConfig
 from .encode import EncodedCase, Encoding, Picture, encode, image_bytes, shuffle_tiles
@@ -75,6 +75,7 @@ def design_study(
         write_protocol(draft, protocol)
         record.results.update(cases=len(cases), hash=protocol["hash"], warnings=protocol["warnings"],
                               audit=protocol["audit"])  # fmt: skip
+        keep_private(draft)
     if show:
         _show(out, protocol)
     return out

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import uvicorn
-
-from ..errors import StudyError
+from ..errors import ConfigError, StudyError
+from ..web import listen as web
 from .store import Store, access, open_store
 from .store.readers import list_readers
 from .store.writer import Writing
 from .study import Study
+from .web.address import Address
 from .web.app import make_app
 
 STOP_SECONDS = 10
-KEEP_SECONDS = 75  # a reader looks at an image for longer than uvicorn would wait
 
 
 def show_at_once(line: str) -> None:
@@ -35,6 +33,7 @@ def serve_study(
     database: str | None = None,
     https: bool = False,
     public_url: str | None = None,
+    proxy: str | None = None,
     new_links: bool = False,
     show: Callable[[str], None] = show_at_once,
 ) -> None:
@@ -43,50 +42,36 @@ def serve_study(
     Reads   study (a study folder)
     Writes  study/study.db, or `database`
     Shows   the investigator's link, new at each start, and the links of readers who have none yet; with `new_links`, of
-            all who have not finished. `https` where a proxy in front speaks HTTPS; `public_url` is how links begin.
+            all who have not finished. `https` where a proxy in front speaks HTTPS; `public_url` is where browsers find
+            the study then, and `proxy` the address it comes from, if not this machine's.
     Raises  StudyError if the study, its database or the port cannot be used.
     """
-    opened = Study.open(study)
+    opened, address = Study.open(study), Address.parse(public_url) if public_url else None
+    if https and address and not address.https:
+        raise StudyError(f"public URL '{public_url}': does not begin with https, but --https was given.")
+    if proxy and not _is_address(proxy):
+        raise StudyError(f"proxy '{proxy}': not an address. Give the one it comes from, e.g. 10.0.0.7.")
+    https = address.https if address else https
+    proxies = [proxy] if proxy else ["127.0.0.1", "::1"] if https or address else []
     with listen(host, port) as listener, open_store(opened, database) as store:
-        port = listener.getsockname()[1]
-        base = (public_url or f"{'https' if https else 'http'}://{_shown_host(host)}:{port}").rstrip("/")
-        app = make_app(opened, store, https=https)
+        here = f"{'https' if https else 'http'}://{web.shown_host(host)}:{listener.getsockname()[1]}"
+        base = str(address or here)
+        app = make_app(opened, store, https=https, address=address)
         for line in [*_warnings(store, host, https), *_links(store, base, new_links)]:
             show(line)
         store.note("server started")
-        config = uvicorn.Config(
-            app,
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            proxy_headers=https,
-            timeout_keep_alive=KEEP_SECONDS,
-            timeout_graceful_shutdown=STOP_SECONDS,
-            lifespan="off",
-        )
         show(f"Serving '{opened.config.name}' on {base}. Stop with Ctrl-C.")
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+            web.Server(web.settings(app, stop_seconds=STOP_SECONDS, proxies=proxies)).run(sockets=[listener])
         store.note("server stopped")
 
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens there. Raises StudyError naming what is in the way."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise StudyError(f"host '{host}': {error.strerror}. Give another --host.") from None
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise StudyError(f"port {port} of {host} is in use. Give another --port, or stop what uses it.") from None
-        raise StudyError(f"port {port} of {host}: {error.strerror}. Give another --host or --port.") from None
-    return listener
+        return web.listen(host, port)
+    except ConfigError as error:
+        raise StudyError(str(error)) from None
 
 
 def _links(store: Store, base: str, new_links: bool) -> list[str]:
@@ -134,13 +119,11 @@ def _warnings(store: Store, host: str, https: bool) -> list[str]:
 
 
 def _is_local(host: str) -> bool:
+    return ipaddress.ip_address(host).is_loopback if _is_address(host) else host == "localhost"
+
+
+def _is_address(text: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return bool(ipaddress.ip_address(text))
     except ValueError:
-        return host == "localhost"
-
-
-def _shown_host(host: str) -> str:
-    if host in ("0.0.0.0", "::", ""):
-        return socket.gethostname()
-    return f"[{host}]" if ":" in host else host
+        return False

@@ -96,10 +96,11 @@ def scores_of(calls: NDArray[np.int64], confidences: NDArray[np.int64]) -> Float
 
 def simulate_study(study: Path, *, readers: int | Sequence[str] = 5, skill: Skill = Skill(),
                    database: str | None = None, seed: int = 0, show: bool = True) -> list[str]:  # fmt: skip
-    """Let simulated readers read a study to its end, and put their answers beside those of people.
+    """Let simulated readers read a study to its end, in a database without other readers, which is marked for good.
 
     readers: how many, called `simulated 1` and so on, or their names. The report says that they are simulated. Returns
-    their names. Raises StudyError if a name is taken or the database is in use; nothing is written then.
+    their names. Raises StudyError if a name is taken, somebody else reads here or the database is in use; nothing is
+    written then.
     """
     from .store import open_store
 

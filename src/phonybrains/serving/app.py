@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from .api_routes import api_routes
 from .gallery import ClientGone, Gallery
-from .guard import Guard
+from .guard import ModelGuard
 from .page_routes import WEB, page_routes
 from .refusal import Refusal
 
@@ -28,7 +28,7 @@ def make_app(gallery: Gallery, *, local: bool) -> ASGIApp:
     app.include_router(page_routes(gallery))
     app.mount("/static", StaticFiles(directory=WEB / "static"))
     _handle_errors(app)
-    return Guard(app, gallery.token, local)
+    return ModelGuard(app, gallery.token, local)
 
 
 def _handle_errors(app: FastAPI) -> None:
@@ -44,14 +44,16 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def of_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        place = f"{request.method} {request.url.path}"
+        place = f"{request.method} {request.scope['path']}"
         sentence = f"There is no {place} here." if error.status_code in (404, 405) else str(error.detail)
         return Refusal(error.status_code, sentence, code="unknown_url" if error.status_code == 404 else None,
                        headers=error.headers).response()  # fmt: skip
 
     @app.exception_handler(RequestValidationError)
     def of_path(request: Request, _: Exception) -> Response:
-        return Refusal(404, f"There is no {request.method} {request.url.path} here.", code="unknown_url").response()
+        return Refusal(
+            404, f"There is no {request.method} {request.scope['path']} here.", code="unknown_url"
+        ).response()
 
     @app.exception_handler(Exception)
     def of_fault(request: Request, _: Exception) -> Response:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -14,10 +12,10 @@ from urllib.parse import quote
 import torch
 import uvicorn
 
-from ..errors import ConfigError
 from ..model.folder import model_folder
 from ..model.latent_diffusion import LatentDiffusion
 from ..record import fingerprint, read_record
+from ..web import listen as web
 from .app import make_app
 from .gallery import Gallery
 from .guard import is_local
@@ -25,7 +23,6 @@ from .painter import Painter
 from .picture import Origin
 
 STOP_SECONDS = 30
-KEEP_SECONDS = 75
 
 
 def show_at_once(line: str) -> None:
@@ -33,7 +30,7 @@ def show_at_once(line: str) -> None:
     print(line, flush=True)
 
 
-class Server(uvicorn.Server):
+class Server(web.Server):
     """Tells the painter as soon as a signal comes, so that nobody waits for what will not be painted."""
 
     def __init__(self, config: uvicorn.Config, painter: Painter) -> None:
@@ -62,14 +59,11 @@ def serve_model(
     `token`, if there is one, must come with every request; `queue` images may wait, more are refused.
     """
     folder = model_folder(model)
-    with listen(host, port) as listener:
+    with web.listen(host, port) as listener:
         gallery = open_gallery(folder, token, queue)
-        base = f"http://{_shown_host(host)}:{listener.getsockname()[1]}"
-        config = uvicorn.Config(
-            make_app(gallery, local=is_local(host) and not token),
-            access_log=False, log_level="warning", server_header=False, lifespan="off",
-            timeout_keep_alive=KEEP_SECONDS, timeout_graceful_shutdown=STOP_SECONDS,
-        )  # fmt: skip
+        base = f"http://{web.shown_host(host)}:{listener.getsockname()[1]}"
+        app = make_app(gallery, local=is_local(host) and not token)
+        config = web.settings(app, stop_seconds=STOP_SECONDS)
         for line in _lines(gallery, host, base):
             show(line)
         with suppress(KeyboardInterrupt):
@@ -86,25 +80,6 @@ def open_gallery(folder: Path, token: str, queue: int) -> Gallery:
     return Gallery(folder, model, origin, created, Painter(model, queue), token)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises ConfigError naming what is in the way."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError) as error:
-        raise ConfigError(f"host '{host}', port {port}: {error}. Give another --host or --port.") from None
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise ConfigError(f"port {port} of {host} is in use. Give another --port, or stop what uses it.") from None
-        raise ConfigError(f"port {port} of {host}: {error.strerror}. Give another --host or --port.") from None
-    return listener
-
-
 def _lines(gallery: Gallery, host: str, base: str) -> list[str]:
     lines = []
     if not is_local(host):
@@ -117,9 +92,3 @@ def _lines(gallery: Gallery, host: str, base: str) -> list[str]:
         f"OpenAI's protocol:  {base}/v1 (model '{gallery.name}', key: {'the token' if gallery.token else 'any'})",
         f"Serving {gallery.name}. Its images are synthetic, and say so. Stop with Ctrl-C.",
     ]
-
-
-def _shown_host(host: str) -> str:
-    if host in ("0.0.0.0", "::", ""):
-        return socket.gethostname()
-    return f"[{host}]" if ":" in host else host

@@ -3,7 +3,16 @@
 from .audit import Entry
 from .clock import Clock
 from .departures import Departure
-from .errors import BusyError, ConflictError, DiskFullError, EndedError, NoSessionError, PausedError, UnknownError
+from .errors import (
+    BusyError,
+    ConflictError,
+    DiskFullError,
+    EndedError,
+    LostError,
+    NoSessionError,
+    PausedError,
+    UnknownError,
+)
 from .opening import open_store
 from .readers import Reader
 from .store import Store
@@ -16,6 +25,7 @@ __all__ = [
     "DiskFullError",
     "EndedError",
     "Entry",
+    "LostError",
     "NoSessionError",
     "PausedError",
     "Reader",

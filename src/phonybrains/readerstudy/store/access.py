@@ -1,6 +1,7 @@
 """Who may come in: invitations and browser sessions, of which the database holds hashes only.
 
-A token is 256 random bits. A row without a reader is the investigator's.
+A token is 256 random bits. A row without a reader is the investigator's. A session ends after a time without use and
+after a time in all, those of OWASP ASVS 4.0, 3.3.2 (level 2).
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 
 from . import tables as t
 from .clock import later
 from .errors import EndedError, NoSessionError, UnknownError
 from .writer import Writing
 
-READER_SESSION_DAYS, INVESTIGATOR_SESSION_DAYS = 14, 1
+SESSION_DAYS, IDLE_MINUTES = 0.5, 30
+SEEN_EVERY = 60  # seconds
+MOST_SESSIONS = {False: 1, True: 3}
+"""Open at once: a reader's, and the investigator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,19 @@ class Visitor:
     finished: bool
     paused: bool
     closed: bool
+    session_id: int
+    seen_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser that is signed in; no reader: the investigator's."""
+
+    id: int
+    reader: str | None
+    begun_at: str
+    seen_at: str
+    device: str
 
 
 def digest(token: str) -> str:
@@ -45,7 +62,7 @@ def invite(writing: Writing, reader_id: int | None, reader: str | None, days: in
         "expires_at": later(writing.now, days=days),
     }
     writing.connection.execute(t.invitation.insert(), values)
-    writing.note("link made", reader, days=days)
+    writing.note("link made", reader, days=days, token=values["token_sha256"])
     return token
 
 
@@ -57,35 +74,80 @@ def check_invitation(connection: Connection, token: str, now: str, *, investigat
     return _invitation(connection, token, now, investigator)[1]
 
 
-def redeem(writing: Writing, token: str, *, investigator: bool) -> str:
-    """Begin a session, and end the reader's older ones; the invitation stays. Returns the session's token."""
+def redeem(writing: Writing, token: str, *, investigator: bool, device: str = "unknown", before: str = "") -> str:
+    """Begin a session, and end the oldest that are too many; the invitation stays. Returns the session's token.
+
+    before: the token this browser had until now; it ends too.
+    """
     reader_id, reader = _invitation(writing.connection, token, writing.now, investigator)
-    if not investigator:
-        end_sessions(writing, reader_id)
+    newest = select(t.web_session.c.id).where(*_open_of(reader_id)).order_by(t.web_session.c.id.desc())
+    kept = writing.connection.scalars(newest.limit(MOST_SESSIONS[investigator] - 1)).all()
+    ended = _end(writing, t.web_session.c.token_sha256 == digest(before))
+    ended += _end(writing, *_open_of(reader_id), t.web_session.c.id.not_in(kept))
     session = secrets.token_urlsafe(32)
-    days = INVESTIGATOR_SESSION_DAYS if investigator else READER_SESSION_DAYS
     values = {
         "token_sha256": digest(session),
         "reader_id": reader_id,
         "begun_at": writing.now,
-        "expires_at": later(writing.now, days=days),
+        "expires_at": later(writing.now, days=SESSION_DAYS),
+        "seen_at": writing.now,
+        "device": device,
     }
     writing.connection.execute(t.web_session.insert(), values)
-    writing.note("session begun", reader, investigator=investigator)
+    told = {"token": values["token_sha256"], "expires_at": values["expires_at"], "ended": ended, "device": device}
+    writing.note("session begun", reader, investigator=investigator, **told)
     return session
 
 
-def end_sessions(writing: Writing, reader_id: int | None) -> None:
-    """End a reader's sessions."""
-    ended = update(t.web_session).where(t.web_session.c.reader_id == reader_id, t.web_session.c.ended_at.is_(None))
-    writing.connection.execute(ended.values(ended_at=writing.now))
+def end_session(writing: Writing, session_id: int) -> None:
+    """End one session, as its owner or the investigator asks. Doing it again changes nothing."""
+    mine = t.web_session.c.id == session_id
+    names = select(t.reader.c.name).select_from(t.web_session.outerjoin(t.reader)).where(mine)
+    if ended := _end(writing, mine):
+        writing.note("session ended", writing.connection.execute(names).scalar(), ended=ended)
+
+
+def touch(writing: Writing, session_id: int) -> None:
+    """A session was used."""
+    writing.connection.execute(
+        update(t.web_session).where(t.web_session.c.id == session_id).values(seen_at=writing.now)
+    )
+
+
+def sessions(connection: Connection, now: str) -> list[Session]:
+    """The sessions that are open, the latest used first."""
+    columns = (t.web_session.c.id, t.reader.c.name, *(t.web_session.c[n] for n in ("begun_at", "seen_at", "device")))
+    query = (
+        select(*columns)
+        .select_from(t.web_session.outerjoin(t.reader))
+        .where(
+            t.web_session.c.ended_at.is_(None),
+            t.web_session.c.expires_at > now,
+            t.web_session.c.seen_at > later(now, minutes=-IDLE_MINUTES),
+        )
+        .order_by(t.web_session.c.seen_at.desc(), t.web_session.c.id)
+    )
+    return [Session(*row) for row in connection.execute(query)]
+
+
+def _open_of(reader_id: int | None) -> tuple[ColumnElement[bool], ...]:
+    column = t.web_session.c.reader_id
+    return (column.is_(None) if reader_id is None else column == reader_id), t.web_session.c.ended_at.is_(None)
+
+
+def _end(writing: Writing, *which: ColumnElement[bool]) -> list[str]:
+    """End those of some sessions that are open. Returns their hashes, for the event that ends them."""
+    ended = update(t.web_session).where(*which, t.web_session.c.ended_at.is_(None)).values(ended_at=writing.now)
+    return list(writing.connection.scalars(ended.returning(t.web_session.c.token_sha256)))
 
 
 _session = (
     select(
+        t.web_session.c.id,
         t.web_session.c.reader_id,
         t.web_session.c.expires_at,
         t.web_session.c.ended_at,
+        t.web_session.c.seen_at,
         t.reader.c.name,
         t.reader.c.finished_at,
         t.reader.c.revoked_at,
@@ -105,10 +167,20 @@ def visitor(connection: Connection, session: str | None, now: str, *, investigat
     if row.revoked_at is not None:
         raise EndedError("Your invitation was withdrawn. Please ask the person who invited you.")
     if row.ended_at is not None:
-        raise NoSessionError("This study is open on another device now. To go on here, open your link again.")
+        raise NoSessionError("You logged out here, or the study is open on another device. Open your link again.")
     if row.expires_at <= now:
         raise NoSessionError("This browser was signed in too long ago: open your personal link again.")
-    return Visitor(row.reader_id, row.name, row.finished_at is not None, bool(row.paused), row.closed_at is not None)
+    if row.seen_at <= later(now, minutes=-IDLE_MINUTES):
+        raise NoSessionError(f"Nothing was done here for {IDLE_MINUTES} minutes: open your personal link again.")
+    return Visitor(
+        row.reader_id,
+        row.name,
+        row.finished_at is not None,
+        bool(row.paused),
+        row.closed_at is not None,
+        row.id,
+        row.seen_at,
+    )
 
 
 def _invitation(connection: Connection, token: str, now: str, investigator: bool) -> tuple[int | None, str | None]:
@@ -144,7 +216,7 @@ def _revoke_invitations(writing: Writing, reader_id: int | None) -> None:
     writing.connection.execute(open_ones.values(revoked_at=writing.now))
 
 
-def shut_out(writing: Writing, reader_id: int) -> None:
-    """End a reader's invitations and sessions."""
+def shut_out(writing: Writing, reader_id: int) -> list[str]:
+    """End a reader's invitations and sessions. Returns the hashes of the latter."""
     _revoke_invitations(writing, reader_id)
-    end_sessions(writing, reader_id)
+    return _end(writing, *_open_of(reader_id))

@@ -11,9 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
 
 from ...errors import StudyError
-from ..study import CALLS, Answer, Mark
+from ..study import CALLS, Answer
 from . import tables as t
 from .access import Visitor
+from .audit import entries
 from .errors import ConflictError, EndedError, PausedError, UnknownError
 from .writer import Writing
 
@@ -189,35 +190,10 @@ def _values(said: Said) -> dict[str, Any]:
 
 
 def final_answers(connection: Connection, kinds: Sequence[str] | None = None) -> list[Answer]:
-    """All answers, by reader and position."""
-    names = "call", "confidence", "description", "marks", "seconds", "answered_at"
-    query = (
-        select(
-            t.reader.c.name,
-            *(t.presentation.c[n] for n in ("position", "kind", "case_id")),
-            *(t.answer.c[n] for n in names),
-        )
-        .select_from(t.answer.join(t.presentation).join(t.reader))
-        .order_by(t.reader.c.id, t.presentation.c.position)
-    )
-    if kinds is not None:
-        query = query.where(t.presentation.c.kind.in_(list(kinds)))
-    found = []
-    for row in connection.execute(query):
-        name, position, kind, case_id, call, confidence, description, marks, seconds, at = tuple(row)
-        spots = tuple(Mark(x, y) for x, y in json.loads(marks))
-        found.append(Answer(name, position, kind, case_id, call, confidence, description, spots, seconds, at))
-    return found
+    """All answers as the log tells them, by reader and position."""
+    from .replay import Replay
 
-
-def as_details(answer: Answer) -> dict[str, Any]:
-    """An answer as the audit log tells it, apart from its reader and position."""
-    marks = json.dumps([[mark.x, mark.y] for mark in answer.marks])
-    own = {
-        name: getattr(answer, name)
-        for name in ("case_id", "call", "confidence", "description", "seconds", "answered_at")
-    }
-    return own | {"marks": marks}
+    return Replay(entries(connection)).answers(kinds)
 
 
 def check_answers(answers: Iterable[Answer]) -> None:

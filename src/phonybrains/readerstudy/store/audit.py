@@ -1,24 +1,29 @@
-"""The audit log: append-only, each row's hash covers the row before it, so that nothing can be changed unseen."""
+"""The audit log: append-only events, each with an HMAC over itself and the one before it.
+
+The key lies outside the database (`keys.py`). Events of older versions are chained by SHA-256 alone; the first event
+that is keyed, `log keyed`, covers them.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from ...errors import StudyError
 from . import tables as t
 
 START = "0" * 64
+KEYED = "log keyed"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of the audit log; `details` is canonical JSON."""
+    """One event of the audit log; `details` is canonical JSON."""
 
     id: int
     at: str
@@ -28,7 +33,24 @@ class Entry:
     previous: str
     hash: str
 
+    @property
+    def head(self) -> str:
+        """What stands for the log up to here: how many events, and the last one's HMAC."""
+        return f"{self.id}:{self.hash}"
 
+    def __str__(self) -> str:
+        return f"event {self.id} ({', '.join(filter(None, (self.event, self.reader, self.at)))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What does not fit, and the number of the event it is about (`NO_EVENT`: none)."""
+
+    event: int
+    text: str
+
+
+NO_EVENT = 2**62
 BEFORE_ALL = Entry(0, "", "", None, "{}", "", START)
 _columns = t.audit.c.id, t.audit.c.at, t.audit.c.event, t.audit.c.reader, t.audit.c.details, t.audit.c.previous
 _select = select(*_columns, t.audit.c.hash)
@@ -37,13 +59,15 @@ _newest = _select.order_by(t.audit.c.id.desc()).limit(1)
 
 def canonical(value: Any) -> str:
     """JSON in which equal values are equal texts."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=repr)
 
 
-def entry_after(last: Entry, at: str, event: str, reader: str | None, details: dict[str, Any]) -> Entry:
-    """The entry that follows `last` in the chain."""
+def entry_after(
+    last: Entry, at: str, event: str, reader: str | None, details: dict[str, Any], key: bytes = b""
+) -> Entry:
+    """The entry that follows `last` in the chain; without a key, as older versions wrote it."""
     row = last.id + 1, at, event, reader, canonical(details), last.hash
-    return Entry(*row, _digest(*row))
+    return Entry(*row, _digest(key, row))
 
 
 def newest(connection: Connection) -> Entry:
@@ -52,23 +76,33 @@ def newest(connection: Connection) -> Entry:
     return Entry(*row) if row else BEFORE_ALL
 
 
-def entries(connection: Connection) -> list[Entry]:
-    """All entries, oldest first."""
-    return [Entry(*row) for row in connection.execute(_select.order_by(t.audit.c.id))]
+def entries(connection: Connection, start: int = 0) -> list[Entry]:
+    """All entries from number `start` on, oldest first."""
+    return [Entry(*row) for row in connection.execute(_select.where(t.audit.c.id >= start).order_by(t.audit.c.id))]
 
 
-def verify_chain(log: Iterable[Entry]) -> None:
-    """Check each row against its hash and the row before it. Raises StudyError naming the first bad row."""
-    last = BEFORE_ALL
+def first(connection: Connection, event: str, reader: str | None = None) -> Entry | None:
+    """The oldest entry of an event, of a reader where one is given."""
+    query = _select.where(t.audit.c.event == event).order_by(t.audit.c.id).limit(1)
+    row = connection.execute(query if reader is None else query.where(t.audit.c.reader == reader)).first()
+    return Entry(*row) if row else None
+
+
+def chain_fault(log: Iterable[Entry], key: bytes, last: Entry = BEFORE_ALL) -> Fault | None:
+    """The first entry that does not follow from `last` and those before it; none if all do."""
+    own_key = b"" if last is BEFORE_ALL else key
     for entry in log:
         if entry.id != last.id + 1:
-            raise StudyError(f"audit log, row {last.id + 1}: it is missing; the log was changed outside phonybrains.")
+            return Fault(last.id + 1, f"event {last.id + 1} is missing: it was removed outside phonybrains.")
+        own_key = key if entry.event == KEYED else own_key
         own = entry.id, entry.at, entry.event, entry.reader, entry.details, entry.previous
-        if entry.previous != last.hash or entry.hash != _digest(*own):
-            raise StudyError(f"audit log, row {entry.id} ({entry.event}, {entry.at}): its hash does not fit; the log "
-                             "was changed outside phonybrains.")  # fmt: skip
+        if entry.previous != last.hash or not hmac.compare_digest(str(entry.hash), _digest(own_key, own)):
+            return Fault(entry.id, f"{entry}: its {'HMAC' if own_key else 'hash'} does not fit: it was changed, put in "
+                                   "or moved outside phonybrains.")  # fmt: skip
         last = entry
+    return None
 
 
-def _digest(*row: object) -> str:
-    return hashlib.sha256(canonical(list(row)).encode()).hexdigest()
+def _digest(key: bytes, row: Sequence[object]) -> str:
+    text = canonical(list(row)).encode("utf-8", "surrogatepass")
+    return hmac.new(key, text, hashlib.sha256).hexdigest() if key else hashlib.sha256(text).hexdigest()

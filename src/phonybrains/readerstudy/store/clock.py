@@ -48,7 +48,12 @@ class Clock:
     def check_start(self, newest: str) -> None:
         """Raises StudyError if the newest entry of a log lies more than a minute ahead of the clock."""
         now = self._read()
-        if newest and datetime.fromisoformat(newest) - now > REFUSED:
+        try:
+            ahead = newest and datetime.fromisoformat(newest) - now > REFUSED
+        except (TypeError, ValueError):
+            raise StudyError(f"the study's last entry is of '{newest!s:.40}', which is no time: it was changed outside "
+                             "phonybrains. Restore the database from your backup.") from None  # fmt: skip
+        if ahead:
             raise StudyError(f"this machine's clock says {as_text(now)}, but the study's last entry is of {newest}. "
                              "Set the clock right, then start again; nothing was changed.")  # fmt: skip
 

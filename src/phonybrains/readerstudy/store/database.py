@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
-import os
+import re
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
@@ -18,20 +17,34 @@ from ...errors import StudyError
 NETWORK_DISKS = {"nfs", "nfs3", "nfs4", "cifs", "smbfs", "smb2", "smb3", "afs", "ceph", "glusterfs", "lustre", "9p"}
 NETWORK_FUSE = ("fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.davfs", "fuse.ceph")
 BUSY_MS = 10_000
+SECRET = re.compile(r"(?:(?<=://)|^)[^/@]*@|(?<=password=)[^&]*", re.IGNORECASE)
+
+
+def shown(url: URL | str) -> str:
+    """A database for people: without a password, wherever it stands; a text that is no URL loses the user as well."""
+    text = url if isinstance(url, str) else url.render_as_string()
+    return re.sub(SECRET if isinstance(url, str) else r"(?i)(?<=password=)[^&]*", "***", text)
+
+
+def password_in(text: str) -> bool:
+    """Whether a database is given with its password."""
+    return bool(re.search(r"://[^/@]*:[^@]+@|[?&](ssl)?password=", text, re.IGNORECASE))
 
 
 def parse_url(text: str) -> URL:
     """`sqlite:///…` or `postgresql://…` with its driver. Raises StudyError for anything else."""
     try:
         url = make_url(text)
-    except ArgumentError:
-        raise StudyError(f"{text}: not a database. Give sqlite:///FILE or postgresql://USER@HOST/NAME.") from None
+    except (ArgumentError, ValueError):
+        raise StudyError(
+            f"{shown(text)}: not a database. Give sqlite:///FILE or postgresql://USER@HOST/NAME."
+        ) from None
     if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         if importlib.util.find_spec("psycopg") is None:
             raise StudyError("PostgreSQL needs a driver: pip install 'phonybrains[postgresql]'.")
         return url.set(drivername="postgresql+psycopg")
     if url.drivername != "sqlite" or not url.database or url.database == ":memory:":
-        raise StudyError(f"{url.render_as_string()}: not a database answers can be kept in. Give sqlite:///FILE or "
+        raise StudyError(f"{shown(url)}: not a database answers can be kept in. Give sqlite:///FILE or "
                          "postgresql://USER@HOST/NAME.")  # fmt: skip
     return url
 
@@ -67,31 +80,6 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def lock_file(path: Path) -> TextIO:
-    """Hold an SQLite file for this process alone until the result is closed. Raises StudyError if another holds it."""
-    beside = path.with_name(f"{path.name}.lock")
-    try:
-        lock = beside.open("a+")
-    except OSError as error:
-        raise StudyError(f"{beside}: cannot be written ({error.strerror}). Give another --database.") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise StudyError(
-            f"{path} is in use by another phonybrains (it holds {beside.name}). Stop that one first."
-        ) from None
-    return lock
-
-
-def new_private_file(path: Path) -> None:
-    """Make an empty database file that only this user can read, unless there is a file."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be written ({error.strerror}). Give another --database.") from None
 
 
 def refuse_network_disk(path: Path, mounts: Iterable[str] | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from .audit import Entry
+from .audit import KEYED, Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,24 @@ class Departure:
     text: str
 
 
-def departures(log: Iterable[Entry]) -> list[Departure]:
-    """Pauses with their lengths, readers added or withdrawn, an early close, jumps of the clock; oldest first."""
-    found: list[Departure] = []
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look at the answers while readers were in the middle: when, at how many, and which export (none: analysed)."""
+
+    at: str
+    answers: int
+    export: str
+
+    @property
+    def text(self) -> str:
+        number = f"{self.answers} answer{'s' * (self.answers != 1)}"
+        how = f"exported ({self.export}, without the truth)" if self.export else "analysed"
+        return f"Looked at on {self.at[:16].replace('T', ' ')} UTC, {number}: {how} while readers were in the middle."
+
+
+def departures(log: Iterable[Entry], looks: Iterable[Look] = (), unkeyed: int = 0) -> list[Departure]:
+    """Pauses with their lengths, readers added or withdrawn, an early close, looks, clock jumps; oldest first."""
+    found = [Departure(look.at, None, look.text) for look in looks]
     paused_at: Entry | None = None
     for entry in log:
         if entry.event == "paused":
@@ -29,6 +44,9 @@ def departures(log: Iterable[Entry]) -> list[Departure]:
         elif entry.event == "resumed" and paused_at is not None:
             found.append(Departure(paused_at.at, None, f"The study was paused for {_between(paused_at.at, entry.at)}."))
             paused_at = None
+        elif entry.event == KEYED and unkeyed:
+            text = f"Events 1 to {unkeyed} of the log were written before it had a key: who could change the "
+            found.append(Departure(entry.at, None, f"{text}database could have changed them unseen."))
         elif text := _text(entry, json.loads(entry.details)):
             found.append(Departure(entry.at, entry.reader, text))
     if paused_at is not None:
@@ -43,6 +61,8 @@ def _text(entry: Entry, details: dict) -> str:
         return f"Reader '{entry.reader}' was withdrawn by the investigator."
     if entry.event == "closed" and details["unfinished"]:
         return f"The study was closed before all had finished: {', '.join(details['unfinished'])}."
+    if entry.event == "simulated":
+        return "This is a rehearsal: its readers are simulated, and the study was marked so for good."
     if entry.event == "clock went back":
         return f"The server's clock was set back by {details['seconds']:.0f} s; times did not go back."
     return ""

@@ -13,6 +13,10 @@ class BusyError(StudyError):
     """The database cannot be reached now; the same again will do later."""
 
 
+class LostError(StudyError):
+    """The database, or what belongs to it, was taken away while it was open; nothing can be taken any more."""
+
+
 class ConflictError(StudyError):
     """This was answered otherwise before, or it is not its turn."""
 

@@ -15,7 +15,7 @@ from sqlalchemy import URL, Engine, inspect, text
 from ...errors import StudyError
 from . import audit
 from .clock import Clock
-from .database import sqlite_path
+from .database import shown, sqlite_path
 
 VERSION_TABLE = "phonybrains_version"
 
@@ -33,7 +33,7 @@ def revision_of(engine: Engine) -> str | None:
         if VERSION_TABLE in names:
             return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one()
     if names:
-        raise StudyError(f"{engine.url.render_as_string()}: holds other tables ({', '.join(names[:3])}). Give an empty "
+        raise StudyError(f"{shown(engine.url)}: holds other tables ({', '.join(names[:3])}). Give an empty "
                          "database, or a study's own.")  # fmt: skip
     return None
 
@@ -45,7 +45,7 @@ def migrate(engine: Engine, url: URL, clock: Clock) -> str | None:
     """
     known, found = known_revisions(), revision_of(engine)
     if found is not None and found not in known:
-        raise StudyError(f"{url.render_as_string()}: was written by a newer phonybrains (revision {found}; this one "
+        raise StudyError(f"{shown(url)}: was written by a newer phonybrains (revision {found}; this one "
                          f"knows {known[-1]}). Install that version; nothing was changed.")  # fmt: skip
     if found is not None:
         with engine.connect() as connection:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
 
-from sqlalchemy import URL, Engine, select
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import URL, Engine
+from sqlalchemy.exc import DBAPIError
 
 from ...errors import StudyError
-from ..study import DATABASE_NAME, Study
-from . import tables as t
+from ..study import DATABASE_NAME, PROTOCOL_NAME, Study
+from .beginning import begin_log, check_not_lost, check_whole, find_log
 from .clock import Clock
-from .database import (
-    connect,
-    connect_frozen,
-    lock_file,
-    new_private_file,
-    parse_url,
-    refuse_network_disk,
-    sqlite_path,
-)
+from .database import connect, connect_frozen, parse_url, refuse_network_disk, shown, sqlite_path
 from .failures import as_study_error
+from .hold import Hold, ServerLock
+from .keys import KEY_NAME
 from .migrate import known_revisions, migrate, revision_of
 from .store import Store
 
@@ -42,35 +34,51 @@ def open_store(
         return _open(study, url, clock, read_only)
     except DBAPIError as error:
         reason = str(as_study_error(error)) if as_study_error(error) is not error else str(error.orig).strip()
-        raise StudyError(f"{url.render_as_string()}: {reason}") from None
+        raise StudyError(f"{shown(url)}: {reason}") from None
 
 
 def _open(study: Study, url: URL, clock: Clock, read_only: bool) -> Store:
     path = sqlite_path(url)
     if path is not None and read_only and not (path.is_file() and path.stat().st_size):
+        check_not_lost(study, url)
         raise StudyError(f"{path}: there are no answers yet. Start the study with 'phonybrains study serve'.")
     if path is not None and not read_only:
         refuse_network_disk(path)
     if read_only:
         engine = _connect_for_reading(url, path)
-        if revision_of(engine) == known_revisions()[-1]:
-            return _checked(Store(study, engine, clock, writable=False), url)
+        if revision_of(engine) == known_revisions()[-1] and (log := find_log(study, engine, url)):
+            return Store(study, engine, clock, log)
         engine.dispose()  # of an older version: reading needs the newest tables
-    lock = _hold(path) if path is not None else None
+    hold = Hold()
     try:
-        engine = connect(url)
-        before = migrate(engine, url, clock)
-        _enter_study(study, engine, clock)
-        store = Store(study, engine, clock, lock)
+        return _open_held(study, url, clock, hold)
     except BaseException:
-        if lock is not None:
-            lock.close()
+        hold.close_server()
+        hold.close()
         raise
+
+
+def _open_held(study: Study, url: URL, clock: Clock, hold: Hold) -> Store:
+    path = sqlite_path(url)
+    if path is not None:
+        beside = path.with_name(f"{path.name}.lock")
+        hold.lock(beside, path, f" (it holds {beside.name})")
+        hold.lock(path, path)
+    hold.lock(study.folder, study.folder)
+    engine = connect(url)
+    if path is None:
+        hold.server = ServerLock(engine, study.hash)
+    before = migrate(engine, url, clock)
+    log = find_log(study, engine, url) or begin_log(study, engine, url, clock)
+    check_whole(engine, url, log)
+    for own in (study.folder / PROTOCOL_NAME, study.folder / KEY_NAME, log.heads.path):
+        hold.watch(own)
+    store = Store(study, engine, clock, log, hold)
     if before is not None:
         store.note("migrated", before=before)
         copy = "a copy of it lies beside it" if path is not None else "your own backup is the way back"
         store.notices.append(f"The database was of an older version ({before}) and was brought up to date; {copy}.")
-    return _checked(store, url)
+    return store
 
 
 def _connect_for_reading(url: URL, path: Path | None) -> Engine:
@@ -81,37 +89,3 @@ def _connect_for_reading(url: URL, path: Path | None) -> Engine:
         except OSError:
             return connect_frozen(path)
     return connect(url)
-
-
-def _hold(path: Path) -> TextIO:
-    lock = lock_file(path)
-    try:
-        new_private_file(path)
-    except BaseException:
-        lock.close()
-        raise
-    return lock
-
-
-def _enter_study(study: Study, engine: Engine, clock: Clock) -> None:
-    """Write down which study a new database is of."""
-    values = {
-        "id": 1,
-        "protocol_hash": study.hash,
-        "name": study.config.name,
-        "created_at": clock.now(),
-        "paused": False,
-    }
-    with suppress(IntegrityError), engine.execution_options(writes=True).begin() as connection:  # another was quicker
-        if connection.execute(select(t.study.c.id)).first() is None:
-            connection.execute(t.study.insert(), values)
-
-
-def _checked(store: Store, url: URL) -> Store:
-    found = store.read(lambda connection: connection.execute(select(t.study.c.protocol_hash, t.study.c.name)).first())
-    if found is None or found.protocol_hash != store.study.hash:
-        store.close()
-        name = f"'{found.name}'" if found else "none"
-        raise StudyError(f"{url.render_as_string()}: holds the answers of another study ({name}), or of another "
-                         "version of this one. Give another --database.")  # fmt: skip
-    return store

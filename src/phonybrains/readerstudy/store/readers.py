@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
 from sqlalchemy import Connection, func, select, update
 
 from ...errors import StudyError
+from ..names import clean_name, name_key
 from ..study import Answer, Presentation
-from . import access
+from . import access, audit
 from . import tables as t
 from .answering import Said, Showing, check_answers, insert, standing
 from .errors import ConflictError, UnknownError
@@ -21,7 +21,6 @@ from .writer import Writing
 
 Source = Literal["invited", "imported", "simulated"]
 State = Literal["invited", "reading", "finished", "revoked"]
-NAME = re.compile(r"[\w .-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,29 +64,56 @@ def list_readers(connection: Connection) -> list[Reader]:
     return found
 
 
+def checked_name(name: str) -> str:
+    """A name as it is kept. Raises StudyError if it cannot be a reader's."""
+    try:
+        return clean_name(name)
+    except ValueError as error:
+        raise StudyError(str(error)) from None
+
+
 def add(writing: Writing, name: str, source: Source, order: Sequence[Presentation], *, planned: bool) -> int:
     """Add a reader with their order; each showing gets an opaque id of its own. Returns the reader's number."""
-    if not NAME.fullmatch(name) or not name.strip():
-        raise StudyError(f"'{name[:60]}' cannot be a reader's name: up to 40 letters, digits, blanks, dots and dashes.")
-    if writing.connection.execute(select(t.reader.c.id).where(t.reader.c.name == name)).first():
-        raise ConflictError(f"There is a reader '{name}' already.")
+    name = checked_name(name)
+    for other in writing.connection.scalars(select(t.reader.c.name)):
+        if name_key(other) == name_key(name):
+            raise ConflictError(f"There is a reader '{other}' already.")
+    _check_source(writing, source)
     values = {"name": name, "added_at": writing.now, "source": source}
     number = writing.connection.execute(t.reader.insert().returning(t.reader.c.id), values).scalar_one()
-    writing.note("reader added", name, source=source, planned=planned, presentations=len(order))
     rows = [
         {"id": secrets.token_hex(16), "reader_id": number, "position": p.position, "case_id": p.case_id, "kind": p.kind}
         for p in order
     ]
     if rows:
         writing.connection.execute(t.presentation.insert(), rows)
+    shown = [[row[name] for name in ("id", "position", "case_id", "kind")] for row in rows]
+    writing.note("reader added", name, number=number, source=source, planned=planned, presentations=shown)
     return number
+
+
+def _check_source(writing: Writing, source: Source) -> None:
+    """Simulated readers and others do not mix, ever; the first simulated one marks the study."""
+    simulated = audit.first(writing.connection, "simulated") is not None
+    if source != "simulated":
+        if simulated:
+            raise ConflictError("The readers here are simulated, and that is for good: no others can be added. Serve "
+                                "the study with another --database.")  # fmt: skip
+        return
+    others = writing.connection.scalars(select(t.reader.c.name).where(t.reader.c.source != "simulated")).all()
+    if others:
+        raise ConflictError(f"This study has readers who are not simulated ({', '.join(others[:3])}): rehearse on a "
+                            "database of its own, --database sqlite:///FILE.")  # fmt: skip
+    if not simulated:
+        writing.note("simulated")
 
 
 def find(connection: Connection, name: str) -> int:
     """The number of a reader. Raises UnknownError."""
-    number = connection.execute(select(t.reader.c.id).where(t.reader.c.name == name)).scalar()
+    names = {known: number for number, known in connection.execute(select(t.reader.c.id, t.reader.c.name))}
+    number = names.get(name)  # PostgreSQL takes no question with a NUL in it
     if number is None:
-        raise UnknownError(f"There is no reader '{name}'.")
+        raise UnknownError(f"There is no reader '{name[:80]}'.")
     return number
 
 
@@ -110,8 +136,7 @@ def revoke(writing: Writing, name: str) -> None:
     mine = t.reader.c.id == number
     open_one = update(t.reader).where(mine, t.reader.c.revoked_at.is_(None)).values(revoked_at=writing.now)
     if writing.connection.execute(open_one).rowcount:
-        access.shut_out(writing, number)
-        writing.note("reader revoked", name)
+        writing.note("reader revoked", name, ended=access.shut_out(writing, number))
 
 
 def finish(writing: Writing, name: str) -> None:
@@ -145,6 +170,7 @@ def record(writing: Writing, answers: Sequence[Answer]) -> None:
 
 def import_readers(writing: Writing, answers: Sequence[Answer], source: Source, planned: Collection[str]) -> None:
     """Add readers who answered elsewhere, what they were shown, and their answers, and lock them."""
+    answers = [replace(answer, reader=checked_name(answer.reader)) for answer in answers]
     for name in dict.fromkeys(answer.reader for answer in answers):
         own = sorted((a for a in answers if a.reader == name), key=lambda a: a.position)
         twice = next((a.position for a, b in pairwise(own) if a.position == b.position), None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TextIO, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, select, update
 
@@ -15,12 +16,24 @@ from ..study import Answer, Study
 from . import access, answering, audit, readers
 from . import tables as t
 from .clock import Clock
-from .departures import Departure, departures
+from .departures import Departure
 from .failures import as_study_error
+from .hold import Hold
+from .keys import Heads
 from .readers import Reader, Source
+from .replay import Replay
+from .verify import Verified, verify
 from .writer import Writer, Writing
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Log:
+    """What of the log lies outside the database."""
+
+    key: bytes
+    heads: Heads
 
 
 class Store:
@@ -29,11 +42,17 @@ class Store:
     All changes are made by one thread, and a call that makes one returns when it is on the disk.
     """
 
-    def __init__(self, study: Study, engine: Engine, clock: Clock, lock: TextIO | None = None, writable: bool = True):
+    def __init__(self, study: Study, engine: Engine, clock: Clock, log: Log, hold: Hold | None = None):
+        """`hold` keeps the study for this process alone; without one, it can be read, and looked at."""
         self.study, self.clock, self.notices = study, clock, list[str]()
-        self._engine, self._lock = engine, lock
+        self._engine, self._log, self._hold = engine, log, hold or Hold()
         self._changes = engine.execution_options(writes=True)
-        self.writer = Writer(self._begin) if writable else None
+        with engine.connect() as connection:
+            self._last = audit.newest(connection)
+        self._keeper: Connection | None = None
+        if hold is not None and engine.dialect.name == "sqlite":
+            self._keep_sqlite_files(str(engine.url.database))
+        self.writer = Writer(self._begin) if hold is not None else None
 
     def __enter__(self) -> Store:
         return self
@@ -45,15 +64,26 @@ class Store:
         """Finish what waits to be written, and let go of the database."""
         if self.writer is not None:
             self.writer.close()
+        if self._keeper is not None:
+            self._keeper.close()
+        self._hold.close_server()
         self._engine.dispose()
-        if self._lock is not None:
-            self._lock.close()
+        self._hold.close()
+
+    def _keep_sqlite_files(self, path: str) -> None:
+        """Keep a connection, so that the files beside the database stay the same as long as this is open."""
+        self._keeper = self._engine.connect()
+        audit.newest(self._keeper)
+        self._keeper.rollback()
+        for suffix in ("-wal", "-shm"):
+            self._hold.watch(Path(path + suffix))
 
     # how everything below reads and writes
 
     def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query on one snapshot of the database."""
         try:
+            self._hold.check()
             with self._engine.connect() as connection, connection.begin():
                 return query(connection)
         except Exception as error:
@@ -67,16 +97,30 @@ class Store:
 
     @contextmanager
     def _begin(self) -> Iterator[Writing]:
+        """A transaction; when this ends it is on the disk, its head is kept, and all files are where they were."""
+        self._hold.check(server=True)
         with self._changes.begin() as connection:
-            if connection.dialect.name != "sqlite":  # one at a time, over all servers
+            if connection.dialect.name != "sqlite":  # an analysis may add its look while a server runs
                 connection.execute(select(t.study.c.id).with_for_update())
             last = audit.newest(connection)
+            self._check_follows(connection, last)
             stamp = self.clock.stamp(last.at)
-            writing = Writing(connection, stamp.text, last)
+            writing = Writing(connection, stamp.text, last, self._log.key)
             if stamp.back:
                 writing.note("clock went back", seconds=round(stamp.back, 1))
             yield writing
         self.clock.used(stamp)
+        self._log.heads.append(writing.last)
+        self._last = writing.last
+        self._hold.check()
+
+    def _check_follows(self, connection: Connection, last: audit.Entry) -> None:
+        """Raises LostError unless the log goes on from what was last written."""
+        if last == self._last:
+            return
+        here, *more = audit.entries(connection, self._last.id) or [audit.BEFORE_ALL]
+        if here != self._last or audit.chain_fault(more, self._log.key, here):
+            self._hold.lose(f"the log did not go on from event {self._last.id}: the database was changed")
 
     # readers
 
@@ -88,6 +132,7 @@ class Store:
         """`add_reader` as a part of a larger change."""
         from ..order import presentations
 
+        name = readers.checked_name(name)
         planned, days = name in self.study.config.readers, self.study.config.days_valid
         number = readers.add(writing, name, source, presentations(self.study, name), planned=planned)
         return access.invite(writing, number, name, days)
@@ -134,7 +179,7 @@ class Store:
         self.write(partial(readers.import_readers, answers=answers, source=source, planned=planned))
 
     def answers(self, kinds: Sequence[str] | None = None) -> list[Answer]:
-        """The final answers, by reader and position; `kinds` keeps training, test, repeat or check only."""
+        """The final answers as the log tells them; `kinds` keeps training, test, repeat or check only."""
         return self.read(partial(answering.final_answers, kinds=kinds))
 
     # the study as a whole
@@ -178,23 +223,23 @@ class Store:
         """The audit log, oldest entry first."""
         return self.read(audit.entries)
 
+    def verify(self, receipt: str | None = None) -> Verified:
+        """Check the log, and every row of the tables against it; `receipt` is a head that a reader was given."""
+        job = partial(verify, study=self.study, key=self._log.key, heads=self._log.heads, receipt=receipt)
+        return self.read(job)
+
     def verify_audit(self) -> None:
-        """Check the log's chain, and each answer against it. Raises StudyError naming the first that does not fit."""
-        log, answers = self.read(lambda connection: (audit.entries(connection), answering.final_answers(connection)))
-        audit.verify_chain(log)
-        told = {}
-        for entry in log:
-            if entry.event == "answer":
-                details = json.loads(entry.details)
-                told[entry.reader, details.pop("position")] = details
-        for answer in answers:
-            if told.pop((answer.reader, answer.position), None) != answering.as_details(answer):
-                raise StudyError(f"answer of {answer.reader}, position {answer.position}: is not the one in the audit "
-                                 "log; it was changed outside phonybrains.")  # fmt: skip
-        for reader, position in told:
-            raise StudyError(f"answer of {reader}, position {position}: is in the audit log but not among the answers; "
-                             "it was removed outside phonybrains.")  # fmt: skip
+        """`verify`. Raises StudyError naming the first event that does not fit."""
+        self.verify().check()
+
+    def look(self, answers: int) -> None:
+        """Leave in the log that the answers were analysed; a server may be running."""
+        try:
+            with self._begin() as writing:
+                writing.note("looked at", answers=answers)
+        except Exception as error:
+            raise as_study_error(error) from error
 
     def departures(self) -> list[Departure]:
         """What went otherwise than planned."""
-        return departures(self.audit())
+        return Replay(self.audit()).departures()

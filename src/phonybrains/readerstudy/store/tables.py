@@ -16,6 +16,7 @@ metadata = MetaData(
     }
 )
 Time, Digest = String(32), String(64)
+Name = String(40).with_variant(String(80), "postgresql")  # SQLite holds text of any length
 
 study = Table(
     "study",
@@ -31,7 +32,7 @@ reader = Table(
     "reader",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", String(40), nullable=False, unique=True),
+    Column("name", Name, nullable=False, unique=True),
     Column("added_at", Time, nullable=False),
     Column("finished_at", Time),
     Column("revoked_at", Time),
@@ -56,6 +57,8 @@ web_session = Table(
     Column("begun_at", Time, nullable=False),
     Column("expires_at", Time, nullable=False),
     Column("ended_at", Time),
+    Column("seen_at", Time, nullable=False, server_default=""),
+    Column("device", String(40), nullable=False, server_default="unknown"),
 )
 presentation = Table(
     "presentation",
@@ -94,7 +97,7 @@ audit = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),  # 1, 2, … without a gap
     Column("at", Time, nullable=False),
     Column("event", String(32), nullable=False),
-    Column("reader", String(40)),
+    Column("reader", Name),
     Column("details", Text, nullable=False),  # canonical JSON
     Column("previous", Digest, nullable=False),
     Column("hash", Digest, nullable=False),

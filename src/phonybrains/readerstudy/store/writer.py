@@ -26,15 +26,16 @@ BATCH = 64
 
 @dataclass
 class Writing:
-    """An open transaction: its connection, its time, and the end of the audit log in it."""
+    """An open transaction: its connection, its time, the end of the audit log in it, and the log's key."""
 
     connection: Connection
     now: str
     last: Entry
+    key: bytes
 
     def note(self, event: str, reader: str | None = None, **details: Any) -> None:
         """Append to the audit log."""
-        self.last = entry_after(self.last, self.now, event, reader, details)
+        self.last = entry_after(self.last, self.now, event, reader, details, self.key)
         values = {name: getattr(self.last, name) for name in Entry.__slots__}
         self.connection.execute(tables.audit.insert(), values)
 

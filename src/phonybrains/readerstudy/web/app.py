@@ -16,19 +16,22 @@ from ..store import (
     ConflictError,
     DiskFullError,
     EndedError,
+    LostError,
     NoSessionError,
     PausedError,
     Store,
     UnknownError,
 )
 from ..study import Study
+from .address import Address
 from .desk import HERE, Desk
-from .guard import Guard
+from .guard import StudyGuard
 from .investigator_routes import investigator_routes
 from .reader_routes import reader_routes
 
 STATUS = {
     StudyError: 400,
+    LostError: 500,
     NoSessionError: 401,
     UnknownError: 404,
     ConflictError: 409,
@@ -38,6 +41,10 @@ STATUS = {
     DiskFullError: 507,
 }
 DISK_FULL = "The server's disk is full; your answer is kept in this browser and sent again."
+LOST = (
+    "The server has lost its database and takes no answers. What you entered is kept in this browser. "
+    "Please tell the person who invited you."
+)
 BUSY = "The server is busy; your answer is kept in this browser and sent again."
 TITLES = {
     400: "That is not possible",
@@ -53,20 +60,20 @@ TITLES = {
 }
 
 
-def make_app(study: Study, store: Store, *, https: bool = False) -> ASGIApp:
-    """The application over an open study and its store; `https` where browsers reach it that way."""
-    desk = Desk(study, store, https=https)
+def make_app(study: Study, store: Store, *, https: bool = False, address: Address | None = None) -> ASGIApp:
+    """The application over an open study and its store; `https` where browsers reach it that way, `address` where."""
+    desk = Desk(study, store, https=https, address=address)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.include_router(reader_routes(desk))
     app.include_router(investigator_routes(desk))
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     _handle_errors(app, desk)
-    return Guard(app, https=https)
+    return StudyGuard(app, https=desk.https, root=desk.root)
 
 
 def _handle_errors(app: FastAPI, desk: Desk) -> None:
     def refuse(request: Request, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
-        if request.url.path.startswith("/api/"):
+        if request.scope["path"].startswith("/api/"):
             return JSONResponse({"error": sentence}, status, headers)
         page = desk.page(request, "message.html", status, title=TITLES.get(status, "That did not work"), text=sentence)
         page.headers.update(headers or {})
@@ -76,6 +83,8 @@ def _handle_errors(app: FastAPI, desk: Desk) -> None:
         def handle(request: Request, error: Exception) -> Response:
             if status == 507:
                 return refuse(request, status, DISK_FULL, {"Retry-After": "10"})
+            if status == 500:
+                return refuse(request, status, LOST)
             if status == 503:
                 return refuse(request, status, BUSY, {"Retry-After": "2"})
             return refuse(request, status, str(error))

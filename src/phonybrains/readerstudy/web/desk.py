@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
-from ..store import NoSessionError, Store, UnknownError, access
+from ...web.limits import peer_of
+from ..store import BusyError, DiskFullError, NoSessionError, Store, UnknownError, access
+from ..store import tables as t
 from ..store.access import Visitor
 from ..store.answering import Showing, standing
+from ..store.clock import later
 from ..store.writer import Writing
 from ..study import Study
-from .security import Buckets
+from .address import Address
+from .security import Buckets, Cookies, check_csrf, check_origin, device_of
 from .windows import windows_of
 
 T = TypeVar("T")
@@ -28,15 +33,30 @@ HERE = Path(__file__).parent
 class Desk:
     """One for each running server."""
 
-    def __init__(self, study: Study, store: Store, *, https: bool) -> None:
-        self.study, self.store, self.https = study, store, https
+    def __init__(self, study: Study, store: Store, *, https: bool = False, address: Address | None = None) -> None:
+        self.study, self.store, self.address = study, store, address
+        self.https = address.https if address else https
+        self.root, self.public = (address.root, address.origin) if address else ("", None)
+        self.cookies = Cookies(self._mark(), self.root, self.https)
         self.images = {case_id: study.image_bytes(case_id) for case_id in study.cases}
         self._windows = windows_of(study)
-        self.strangers = Buckets(rate=0.5, burst=20)  # wrong links and sessions, by address
+        self.strangers = Buckets(rate=0.5, burst=20, debt=150)  # wrong links and sessions, by address
+        self.joins = Buckets(rate=1 / 60, burst=20)  # sessions begun, by link: each is a row that stays
         self.requests = Buckets(rate=100, burst=200)  # by session
         self._pages = Environment(
             loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, auto_reload=False
         )
+        self._pages.globals["root"] = self.root
+
+    def _mark(self) -> str:
+        """Tells this study's cookies from those of another at the same host, a copy of it included."""
+        made = self.store.read(lambda connection: connection.execute(select(t.study.c.created_at)).scalar_one())
+        return access.digest(f"{self.study.hash} {made}")[:12]
+
+    def link(self, request: Request, path: str) -> str:
+        """A link to a page, as browsers reach it."""
+        here = self.address or f"{'https' if self.https else 'http'}://{request.headers['host']}"
+        return f"{here}{path}"
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query beside the event loop."""
@@ -52,13 +72,48 @@ class Desk:
         try:
             return await self.read(query)
         except (UnknownError, NoSessionError):
-            self.strangers.take(request.client.host if request.client else "")
+            self.strangers.take(peer_of(request.client.host) if request.client else "")
             raise
 
-    async def visitor(self, request: Request, session: str, *, investigator: bool = False) -> Visitor:
-        """Whose session this is."""
+    async def visitor(
+        self, request: Request, session: str, *, investigator: bool = False, used: bool = True
+    ) -> Visitor:
+        """Whose session this is; `used`: the person did something, so that the time without use begins anew."""
         now = self.store.clock.now()
-        return await self.guess(request, lambda c: access.visitor(c, session, now, investigator=investigator))
+        who = await self.guess(request, lambda c: access.visitor(c, session, now, investigator=investigator))
+        if used:
+            await self.touch(who)
+        return who
+
+    async def touch(self, who: Visitor) -> None:
+        """Note that a session is in use, once a minute; where that cannot be written, reading goes on."""
+        if who.seen_at <= later(self.store.clock.now(), seconds=-access.SEEN_EVERY):
+            with suppress(BusyError, DiskFullError):
+                await self.write(lambda writing: access.touch(writing, who.session_id))
+
+    async def redeem(self, request: Request, token: str, kind: str) -> str:
+        """Begin a session with the form of an invitation. Returns its token."""
+        check_origin(request, self.public, form=True)
+        now, investigator = self.store.clock.now(), kind == "investigator"
+        await self.guess(request, lambda c: access.check_invitation(c, token, now, investigator=investigator))
+        check_csrf(token, (await request.form()).get("csrf"))
+        self.joins.take(access.digest(token))
+        device, before = device_of(request), request.cookies.get(self.cookies.name(kind), "")
+        return await self.write(
+            lambda writing: access.redeem(writing, token, investigator=investigator, device=device, before=before)
+        )
+
+    async def leave(self, request: Request, kind: str) -> Response:
+        """End the session of a browser that asks for it."""
+        check_origin(request, self.public, form=True)
+        session = self.cookies.session(request, kind)
+        check_csrf(session, (await request.form()).get("csrf"))
+        who = await self.visitor(request, session, investigator=kind == "investigator", used=False)
+        await self.write(lambda writing: access.end_session(writing, who.session_id))
+        text = "What you did is kept. To go on, open your personal link again."
+        response = self.page(request, "message.html", title="You are logged out", text=text)
+        self.cookies.give(response, kind, "")
+        return response
 
     def page(self, request: Request, name: str, status: int = 200, **values: Any) -> HTMLResponse:
         """Render a template."""

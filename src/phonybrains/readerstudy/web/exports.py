@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from ...reporting.tables import escape_formula
+from ...reporting.tables import write_rows
 from ..answers import write_answer_rows
 from ..store import audit, readers
 from ..store import tables as t
@@ -44,10 +43,8 @@ def answers_csv(connection: Connection) -> str:
 def audit_csv(connection: Connection) -> str:
     """The audit log, formulas escaped."""
     file = io.StringIO(newline="")
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(audit.Entry.__slots__)
-    for entry in audit.entries(connection):
-        writer.writerow([escape_formula(getattr(entry, name)) for name in audit.Entry.__slots__])
+    names = audit.Entry.__slots__
+    write_rows(file, [names, *([getattr(entry, name) for name in names] for entry in audit.entries(connection))])
     return file.getvalue()
 
 

@@ -11,15 +11,15 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from ..store import access, answering, readers
-from ..store.access import READER_SESSION_DAYS, Visitor
+from ..store import access, answering, audit, readers
+from ..store.access import Visitor
 from ..store.answering import DESCRIPTION_LIMIT, MARKS_LIMIT, SECONDS_LIMIT, Said
-from ..store.errors import EndedError, UnknownError
+from ..store.errors import ConflictError, EndedError, UnknownError
 from ..store.writer import Writing
 from .desk import Desk
-from .security import check_csrf, check_origin, csrf_token, session_of, set_session
+from .security import check_csrf, check_origin, csrf_token
 
-COOKIE = "reader"
+KIND = "reader"
 ID = re.compile(r"[0-9a-f]{32}")
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -68,14 +68,14 @@ def _add_invitation(router: APIRouter, desk: Desk) -> None:
 
     @router.post("/join/{token}")
     async def redeem(request: Request, token: str) -> Response:
-        check_origin(request, form=True)
-        now = desk.store.clock.now()
-        await desk.guess(request, lambda c: access.check_invitation(c, token, now, investigator=False))
-        check_csrf(token, (await request.form()).get("csrf"))
-        session = await desk.write(lambda writing: access.redeem(writing, token, investigator=False))
-        response = RedirectResponse("/read", 303)
-        set_session(response, COOKIE, session, days=READER_SESSION_DAYS, https=desk.https)
+        session = await desk.redeem(request, token, KIND)
+        response = RedirectResponse(f"{desk.root}/read", 303)
+        desk.cookies.give(response, KIND, session)
         return response
+
+    @router.post("/leave")
+    async def leave(request: Request) -> Response:
+        return await desk.leave(request, KIND)
 
 
 def _add_pages(router: APIRouter, desk: Desk) -> None:
@@ -90,10 +90,10 @@ def _add_pages(router: APIRouter, desk: Desk) -> None:
 
     @router.get("/read")
     async def read(request: Request) -> Response:
-        session = session_of(request, COOKIE)
+        session = desk.cookies.session(request, KIND)
         who = await desk.visitor(request, session)
         if who.finished:
-            return RedirectResponse("/finished", 303)
+            return RedirectResponse(f"{desk.root}/finished", 303)
         if who.closed:
             raise EndedError("This study is closed.")
         size = {"width": desk.study.width, "height": desk.study.height}
@@ -101,8 +101,12 @@ def _add_pages(router: APIRouter, desk: Desk) -> None:
 
     @router.get("/finished")
     async def finished(request: Request) -> Response:
-        who = await desk.visitor(request, session_of(request, COOKIE))
-        return desk.page(request, "finished.html") if who.finished else RedirectResponse("/read", 303)
+        session = desk.cookies.session(request, KIND)
+        who = await desk.visitor(request, session)
+        if not who.finished:
+            return RedirectResponse(f"{desk.root}/read", 303)
+        last = await desk.read(lambda c: audit.first(c, "finished", who.reader))
+        return desk.page(request, "finished.html", csrf=csrf_token(session), receipt=last.head if last else "")
 
 
 def _add_reading(router: APIRouter, desk: Desk) -> None:
@@ -114,14 +118,15 @@ def _add_reading(router: APIRouter, desk: Desk) -> None:
     @router.get("/api/presentations/{presentation_id}/image")
     async def image(request: Request, presentation_id: str) -> Response:
         session, shown = _api_session(request, desk), _checked_id(presentation_id)
-        showing = await desk.guess(request, lambda c: answering.shown(c, _visitor(c, desk, session), shown))
+        who = await desk.visitor(request, session)
+        showing = await desk.guess(request, lambda c: answering.shown(c, who, shown))
         return Response(desk.images[showing.case_id], media_type="application/octet-stream")
 
 
 def _add_answering(router: APIRouter, desk: Desk) -> None:
     @router.put("/api/presentations/{presentation_id}/draft")
     async def save_draft(request: Request, presentation_id: str, body: DraftBody) -> Response:
-        session, shown = _change_session(request, desk), _checked_id(presentation_id)
+        session, shown = await _change_session(request, desk), _checked_id(presentation_id)
 
         def save(writing: Writing) -> None:
             answering.save_draft(writing, _visitor(writing.connection, desk, session), shown, body.with_call(body.call))
@@ -131,7 +136,7 @@ def _add_answering(router: APIRouter, desk: Desk) -> None:
 
     @router.post("/api/presentations/{presentation_id}/answer")
     async def answer(request: Request, presentation_id: str, body: AnswerBody) -> Response:
-        session, shown = _change_session(request, desk), _checked_id(presentation_id)
+        session, shown = await _change_session(request, desk), _checked_id(presentation_id)
 
         def record(writing: Writing) -> dict[str, Any]:
             who = _visitor(writing.connection, desk, session)
@@ -139,11 +144,15 @@ def _add_answering(router: APIRouter, desk: Desk) -> None:
             feedback = {"truth": desk.study.cases[case_id].truth} if kind == "training" else None
             return {"next_state": desk.state(writing.connection, who), "feedback": feedback}
 
-        return JSONResponse(await desk.write(record))
+        try:
+            return JSONResponse(await desk.write(record))
+        except ConflictError as error:  # another tab was quicker: where the reader is now comes with it
+            state = await desk.read(lambda c: desk.state(c, _visitor(c, desk, session)))
+            return JSONResponse({"error": str(error), "next_state": state}, 409)
 
     @router.post("/api/finish")
     async def finish(request: Request) -> Response:
-        session = _change_session(request, desk)
+        session = await _change_session(request, desk)
 
         def lock(writing: Writing) -> dict[str, Any]:
             who = _visitor(writing.connection, desk, session)
@@ -157,15 +166,17 @@ def _add_answering(router: APIRouter, desk: Desk) -> None:
 
 
 def _api_session(request: Request, desk: Desk) -> str:
-    session = session_of(request, COOKIE)
+    session = desk.cookies.session(request, KIND)
     desk.requests.take(access.digest(session))
     return session
 
 
-def _change_session(request: Request, desk: Desk) -> str:
-    check_origin(request)
+async def _change_session(request: Request, desk: Desk) -> str:
+    """The session of a change; one that is none never reaches the thread that writes."""
+    check_origin(request, desk.public)
     session = _api_session(request, desk)
     check_csrf(session, request.headers.get("x-csrf-token"))
+    await desk.visitor(request, session)
     return session
 
 

@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from collections import OrderedDict
+from dataclasses import dataclass
 from time import monotonic
-from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...web.guard import is_own
+from ..store.access import SESSION_DAYS
 from ..store.errors import NoSessionError
 
 
 class Buckets:
-    """A bucket of tokens for each key: `rate` a second come in, at most `burst` are kept, each request takes one."""
+    """A bucket of tokens for each key: `rate` a second come in, at most `burst` are kept, each request takes one.
 
-    def __init__(self, rate: float, burst: float, keys: int = 10_000) -> None:
-        self.rate, self.burst, self.keys = rate, burst, keys
+    debt: who goes on asking without a token has to wait longer and longer, up to so many tokens.
+    """
+
+    def __init__(self, rate: float, burst: float, debt: float = 0, keys: int = 10_000) -> None:
+        self.rate, self.burst, self.debt, self.keys = rate, burst, debt, keys
         self._kept: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, key: str) -> None:
-        """Take a token. Raises HTTPException 429 if there is none."""
+        """Take a token. Raises HTTPException 429 if there is none, with the seconds until there is."""
         now = monotonic()
         tokens, seen = self._kept.pop(key, (self.burst, now))
         tokens = min(self.burst, tokens + self.rate * (now - seen))
-        self._kept[key] = (tokens - 1 if tokens >= 1 else tokens, now)
+        left = tokens - 1 if tokens >= 1 else max(tokens - bool(self.debt), -self.debt)
+        self._kept[key] = (left, now)
         if len(self._kept) > self.keys:
             self._kept.popitem(last=False)
         if tokens < 1:
-            raise HTTPException(429, "Too many requests; please wait a moment.", {"Retry-After": "2"})
+            wait = max(2, math.ceil((1 - left) / self.rate))
+            raise HTTPException(429, "Too many requests; please wait a moment.", {"Retry-After": str(wait)})
 
 
 def csrf_token(secret: str) -> str:
@@ -47,28 +55,66 @@ def check_csrf(secret: str, given: object) -> None:
         raise HTTPException(403, "This page is out of date: please load it again.")
 
 
-def check_origin(request: Request, *, form: bool = False) -> None:
-    """Raises HTTPException 403 if another site's page sends this.
+def check_origin(request: Request, public: str | None, *, form: bool = False) -> None:
+    """Raises HTTPException 403 if another site's page sends this; `public` is the server's origin behind a proxy.
 
     With no-referrer a browser says `Origin: null` for a form of our own; the form's token then has to do.
     """
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise HTTPException(403, "This request comes from another site.")
-    origin = request.headers.get("origin")
-    if origin is None or (form and origin == "null"):
-        return
-    if urlsplit(origin).netloc.lower() != request.headers["host"].lower():
+    own_form = form and request.headers.get("origin") == "null"
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    if not (site in ("same-origin", "none") if own_form else is_own(request.headers, public)):
         raise HTTPException(403, "This request comes from another site.")
 
 
-def session_of(request: Request, cookie: str) -> str:
-    """The session's token. Raises NoSessionError where there is no cookie."""
-    token = request.cookies.get(cookie)
-    if not token:
-        raise NoSessionError("This page needs your personal link: open it again.")
-    return token
+@dataclass(frozen=True)
+class Cookies:
+    """The cookies of one study: `mark` tells them from those of another study at the same host, whatever its port."""
+
+    mark: str
+    root: str
+    https: bool
+
+    def name(self, kind: str) -> str:
+        """The cookie of a `reader` or an `investigator`; its prefix has browsers take it over HTTPS only."""
+        prefix = "" if not self.https else "__Secure-" if self.root else "__Host-"
+        return f"{prefix}{kind}-{self.mark}"
+
+    def session(self, request: Request, kind: str) -> str:
+        """The session's token. Raises NoSessionError where there is no cookie."""
+        token = request.cookies.get(self.name(kind))
+        if not token:
+            raise NoSessionError("This page needs your personal link: open it again.")
+        return token
+
+    def give(self, response: Response, kind: str, token: str) -> None:
+        """Give the browser a session that scripts cannot read; none: take it away."""
+        response.set_cookie(
+            self.name(kind),
+            token,
+            max_age=round(SESSION_DAYS * 86400) if token else 0,
+            path=self.root or "/",
+            httponly=True,
+            samesite="lax",
+            secure=self.https,
+        )
 
 
-def set_session(response: Response, cookie: str, token: str, *, days: int, https: bool) -> None:
-    """Give the browser a session that scripts cannot read."""
-    response.set_cookie(cookie, token, max_age=days * 86400, path="/", httponly=True, samesite="lax", secure=https)
+DEVICES = {
+    "system": (
+        ("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"), ("CrOS", "ChromeOS"),
+        ("Mac OS X", "macOS"), ("Linux", "Linux"),
+    ),
+    "browser": (
+        ("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("FxiOS/", "Firefox"), ("CriOS/", "Chrome"),
+        ("Chrom", "Chrome"), ("Safari/", "Safari"),
+    ),
+}  # fmt: skip
+
+
+def device_of(request: Request) -> str:
+    """The kind of browser and of system, coarsely: `Firefox on Windows`; nothing else of it is kept."""
+    agent = request.headers.get("user-agent", "")
+    system, browser = (
+        next((name for sign, name in DEVICES[kind] if sign in agent), "") for kind in ("system", "browser")
+    )
+    return " on ".join(filter(None, (browser, system))) or "unknown"

@@ -19,7 +19,12 @@ export function say(text) {
   element("live").textContent = text;
 }
 
-const REASONS = { 0: "The server cannot be reached.", 429: "The server asks for a moment.", 507: "The server's disk is full." };
+const REASONS = {
+  0: "The server cannot be reached.",
+  429: "The server asks for a moment.",
+  500: "The server has a fault: please tell the person who invited you.",
+  507: "The server's disk is full.",
+};
 
 export function showTrouble(status) {
   const reason = REASONS[status] ?? "The server is busy.";

@@ -6,7 +6,7 @@ import { AnswerForm } from "./form.js";
 import { listenTo } from "./gestures.js";
 import { listenToKeys } from "./keys.js";
 import * as page from "./page.js";
-import { Server } from "./server.js";
+import { ROOT, Server } from "./server.js";
 import { Stopwatch } from "./stopwatch.js";
 import { Viewer } from "./viewer.js";
 
@@ -39,7 +39,7 @@ server.onWait = (status) => {
 };
 
 async function enter(state) {
-  if (state.state === "finished") return location.assign("/finished");
+  if (state.state === "finished") return location.assign(`${ROOT}finished`);
   if (state.state === "paused") {
     page.cover("The study is paused.", "Nothing is lost. This page goes on by itself when the study does.");
     return setTimeout(load, PAUSE_POLL);
@@ -140,7 +140,7 @@ function setPart(name) {
 const say = page.say;
 const load = () => attempt(async () => enter(await server.state()));
 const goOn = () => following && attempt(() => enter(following));
-const finish = () => attempt(async () => (await server.finish(), location.assign("/finished")));
+const finish = () => attempt(async () => (await server.finish(), location.assign(`${ROOT}finished`)));
 
 async function attempt(work) {
   try {
@@ -154,11 +154,12 @@ function refused(error) {
   busy = true;
   const kept = "What you entered is kept in this browser.";
   if (error.status === 401) {
-    page.cover("You are signed out.", `The study may be open on another device. To go on here, open your link again. ${kept}`);
+    page.cover("You are signed out.", `${error.message} ${kept}`);
   } else if (error.status === 403) {
     page.cover("Please load this page again.", kept);
-  } else if (error.status === 404 || error.status === 409) {
-    if (error.status === 409 && current) forgetDraft(current.id); // answered elsewhere: the first answer stands
+  } else if (error.status === 409) {
+    tellLoser(error);
+  } else if (error.status === 404) {
     setTimeout(load, 1000);
   } else if (error.status === 410) {
     page.cover("This reading is closed.", error.message || "Please ask the person who invited you.");
@@ -168,6 +169,17 @@ function refused(error) {
   } else {
     page.cover("Something went wrong.", `${error} Please load the page again. ${kept}`);
   }
+}
+
+/** Another tab or device answered first, and that answer stands: say so where the reading goes on, with what was typed. */
+function tellLoser(error) {
+  const typed = form.value.description.trim();
+  if (current) forgetDraft(current.id);
+  attempt(async () => {
+    await enter(error.state ?? (await server.state()));
+    form.problem.textContent = "The image before was answered in another window; that answer stands.";
+    if (typed) form.problem.textContent += ` Not taken, from this window: “${typed}”`;
+  });
 }
 
 function setMarking(on) {
@@ -225,6 +237,11 @@ element("help-button").addEventListener("click", actions.help);
 element("help-close").addEventListener("click", () => element("help").close());
 element("keys-on").checked = setting("keys", true);
 element("keys-on").addEventListener("change", (event) => keepSetting("keys", event.target.checked));
+element("leave").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  await autosave.flush();
+  event.target.submit();
+});
 document.addEventListener("visibilitychange", () => document.hidden && autosave.flush());
 // After a click the keys mean what they always mean; who came by the Tab key stays where they are.
 document.addEventListener("click", (event) => {

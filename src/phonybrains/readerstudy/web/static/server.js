@@ -1,13 +1,16 @@
 // Talking to the server: what fails for a while is tried again, what is over is said once.
 
+/** Where the study lies: a proxy may show it under a path of its own. */
+export const ROOT = new URL("..", import.meta.url).pathname;
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 15000;
 
-/** The server has refused for good: `status` and a sentence that says why. */
+/** The server has refused for good: `status`, a sentence that says why, and where the reader is, if it said that. */
 export class Refused extends Error {
-  constructor(status, sentence) {
-    super(sentence);
+  constructor(status, { error = "", next_state = null }) {
+    super(error);
     this.status = status;
+    this.state = next_state;
   }
 }
 
@@ -25,23 +28,23 @@ export class Server {
   }
 
   state() {
-    return this.#json("/api/state");
+    return this.#json("api/state");
   }
 
   async image(id) {
-    return new Int16Array(await this.#send((response) => response.arrayBuffer(), `/api/presentations/${id}/image`));
+    return new Int16Array(await this.#send((response) => response.arrayBuffer(), `api/presentations/${id}/image`));
   }
 
   draft(id, answer, signal) {
-    return this.#send(() => null, `/api/presentations/${id}/draft`, "PUT", answer, signal);
+    return this.#send(() => null, `api/presentations/${id}/draft`, "PUT", answer, signal);
   }
 
   answer(id, answer) {
-    return this.#json(`/api/presentations/${id}/answer`, "POST", answer);
+    return this.#json(`api/presentations/${id}/answer`, "POST", answer);
   }
 
   finish() {
-    return this.#json("/api/finish", "POST", {});
+    return this.#json("api/finish", "POST", {});
   }
 
   #json(path, method, body) {
@@ -57,7 +60,7 @@ export class Server {
       let status = 0;
       let least = 0;
       try {
-        const response = await fetch(path, options);
+        const response = await fetch(ROOT + path, options);
         if (response.ok) {
           const answer = await read(response);
           if (waited) this.onWait(null);
@@ -66,7 +69,7 @@ export class Server {
         status = response.status;
         least = Number(response.headers.get("Retry-After")) * 1000 || 0;
         const passing = status === 423 || status === 429 || status >= 500;
-        if (!passing) throw new Refused(status, await errorOf(response));
+        if (!passing) throw new Refused(status, await saidIn(response));
       } catch (error) {
         if (error instanceof Refused) throw error;
         if (signal?.aborted) throw error;
@@ -93,10 +96,10 @@ export class Server {
   }
 }
 
-async function errorOf(response) {
+async function saidIn(response) {
   try {
-    return (await response.json()).error ?? "";
+    return (await response.json()) ?? {};
   } catch {
-    return "";
+    return {};
   }
 }
