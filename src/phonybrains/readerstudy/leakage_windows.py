@@ -64,8 +64,9 @@ def _ends(levels: Levels) -> Features:
             f"{name} end, second level": float(np.log((counts[1] + 1) / (counts[2:4].mean() + 1))),
             f"{name} end, gap": float(np.flatnonzero(counts[1:])[0] if counts[1:].any() else len(counts)),
             f"{name} end, blocks": _share_of_blocks(flat, 4),
+            f"{name} end, near it": float(np.log(counts[1:5].sum() + 1)),
             f"{name} end, longest run": float(max(_longest_run(flat), _longest_run(flat.T))),
-            f"{name} end, distinct levels": float(len(np.unique(from_end[from_end <= 0.06 * top]))),
+            f"{name} end, distinct levels": len(np.unique(from_end[from_end <= 0.06 * top])) / (int(0.06 * top) + 1),
         }
     return found
 
@@ -153,14 +154,16 @@ def _rim(levels: Levels) -> Features:
         for name, four in (("step", steps), ("change", sizes), ("one level", modes), ("level", means)):
             found |= {f"rim {depth}, {name}, least": min(four), f"rim {depth}, {name}, most": max(four),
                       f"rim {depth}, {name}, mean": float(np.mean(four))}  # fmt: skip
-    widths = [_flat_lines(side) for side in _sides(levels)]
-    return found | {"border": float(sum(widths)), "thinnest border": float(min(widths)), "widest border": max(widths)}
+    widths, chords = zip(*map(_flat_lines, _sides(levels)), strict=True)
+    return found | {"border": float(sum(widths)), "thinnest border": min(widths), "widest border": max(widths),
+                    "straight edge": float(sum(chords)), "straightest edge": max(chords)}  # fmt: skip
 
 
-def _flat_lines(side: Levels) -> float:
-    """How many lines at the top are of the corner's level, up to an eighth of the image."""
-    flat = (side[: len(side) // 8] == side[0, 0]).all(axis=1)
-    return float(len(flat) if flat.all() else np.argmin(flat))
+def _flat_lines(side: Levels) -> tuple[float, float]:
+    """How many lines at the top are of the corner's level, and the share of the next one that is not."""
+    other = (side != side[0, 0]).mean(axis=1)
+    width = int(np.argmax(other > 0))
+    return float(width), float(other[width])
 
 
 def _corners(levels: Levels) -> Features:
@@ -186,8 +189,9 @@ def _corners(levels: Levels) -> Features:
 
 def _lines(levels: Levels) -> Features:
     """Lines that differ from both neighbours all along, lines of one level amid others, pixels that stand alone."""
-    odd, flat = 0.0, 0
+    odd, flat, gain = 0.0, 0, 0.0
     for lines in (levels, levels.T):
+        gain = max(gain, float(abs(np.log((lines[::2].sum() + 1) / (lines[1::2].sum() + 1)))))
         bend = np.sign(2 * lines[1:-1] - lines[:-2] - lines[2:])
         counts = np.abs(bend).sum(axis=1)
         odd = max(odd, float(np.where(counts >= 32, np.abs(bend.sum(axis=1)) / np.maximum(counts, 1), 0).max()))
@@ -199,7 +203,7 @@ def _lines(levels: Levels) -> Features:
     below = ndimage.minimum_filter(levels, footprint=around) - levels
     alone = np.maximum(np.maximum(above, below), 0)
     usual = np.quantile(alone, 0.99) + 0.02 * levels.max()
-    return {"odd line": max(0.0, odd - 0.9), "flat line": float(flat),
+    return {"every other line": gain, "odd line": max(0.0, odd - 0.9), "flat line": float(flat),
             "pixels alone": float((alone > 4 * usual).sum())}  # fmt: skip
 
 
