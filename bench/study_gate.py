@@ -23,11 +23,11 @@ from phonybrains.imageset import ImageSet
 from phonybrains.phantom import make_phantoms
 from phonybrains.readerstudy.encode import EncodedCase
 from phonybrains.readerstudy.leakage import LEVEL, encoding_tables
-from phonybrains.readerstudy.leakage_comparison import Table, compare
+from phonybrains.readerstudy.leakage_comparison import Table, adjusted_p
 from phonybrains.readerstudy.study import Case
 from study_traces import TRACES, Pixels
 
-SIDE, SHUFFLES, KEPT = 20, 999, 40
+SIDE, SHUFFLES, KEPT = 20, 499, 40
 
 
 def main() -> None:
@@ -47,22 +47,31 @@ def main() -> None:
     refused = sum(is_refused(innocent, draw_sides(patients, seed), seed) for seed in range(given.innocent))
     print(f"innocent: {refused} of {given.innocent} refused", flush=True)
     for name in TRACES if given.planted else ():
-        report(name, images[:KEPT], patients[:KEPT], given.modality, given.planted)
+        report(name, innocent, images[:KEPT], patients[:KEPT], given.planted)
 
 
-def report(name: str, images: Sequence[Pixels], patients: Sequence[str], modality: str, studies: int) -> None:
-    """In how many studies the trace is found; its images come first in the table, the plain ones after them."""
+def report(name: str, plain: Table, images: Sequence[Pixels], patients: Sequence[str], studies: int) -> None:
+    """In how many studies the trace is found; `plain` are the features of the images as they are, first of all."""
     rng = np.random.default_rng(1)
     changed = [TRACES[name](image, rng) for image in images]
     touched = sum(not np.array_equal(one, two) for one, two in zip(changed, images, strict=True))
-    table = table_of([*changed, *images], [*patients, *patients], modality)
+    if not touched:
+        print(f"{name}: it changes no image", flush=True)
+        return
+    traced, n = table_of(changed, patients, plain.modality), len(images)
+    names = tuple(feature for feature in plain.names if feature in traced.names)
+    values = [table.values[[table.names.index(feature) for feature in names]][:, :n] for table in (traced, plain)]
+    assert plain.crops is not None
+    assert traced.crops is not None
+    both = replace(plain, names=names, values=np.hstack(values), units=np.tile(plain.units[:n], 2),
+                   crops=np.concatenate([traced.crops, plain.crops[:n]]))  # fmt: skip
 
     def sides(seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        order = np.random.default_rng(seed).permutation(len(images))
-        return order[:SIDE], len(images) + order[SIDE : 2 * SIDE]
+        order = np.random.default_rng(seed).permutation(n)
+        return order[:SIDE], n + order[SIDE : 2 * SIDE]
 
-    found = sum(is_refused(table, sides(seed), seed) for seed in range(studies)) if touched else 0
-    print(f"{name}: {found} of {studies} found; it changes {touched} of {len(images)} images", flush=True)
+    found = sum(is_refused(both, sides(seed), seed) for seed in range(studies))
+    print(f"{name}: {found} of {studies} found; it changes {touched} of {n} images", flush=True)
 
 
 def read(given: argparse.Namespace) -> tuple[list[Pixels], list[str]]:
@@ -107,7 +116,7 @@ def is_refused(table: Table, sides: tuple[NDArray[np.int64], NDArray[np.int64]],
     assert table.crops is not None
     names = np.unique(table.units[chosen], return_inverse=True)[1]
     drawn = replace(table, values=table.values[:, chosen], phony=phony, units=names, crops=table.crops[chosen])
-    return min(c.p for c in compare([drawn], np.random.default_rng(seed), SHUFFLES)) <= LEVEL
+    return min(p for *_, p in adjusted_p([drawn], np.random.default_rng(seed), SHUFFLES)) <= LEVEL
 
 
 if __name__ == "__main__":

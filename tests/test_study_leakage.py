@@ -26,12 +26,12 @@ from study_traces import TRACES, Trace, jpeg
 Pixels = NDArray[np.int16]
 Change = Callable[[Pixels], Pixels]
 Resampling = Image.Resampling
-N = 20  # cases a side
+N = 14  # cases a side
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Pixels]]:
-    """40 phantoms of 128 × 128 of each modality."""
+    """28 phantoms of 128 × 128 of each modality."""
     folder = tmp_path_factory.mktemp("gate") / "set"
     found = ImageSet.open(make_phantoms(4 * N, folder, seed=3, size=128, slices_per_patient=1))
     return {

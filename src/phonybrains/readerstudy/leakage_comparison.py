@@ -65,6 +65,13 @@ class Units:
 
 def compare(tables: Sequence[Table], rng: np.random.Generator, shuffles: int = SHUFFLES) -> list[Comparison]:
     """AUC, its interval and the adjusted p of every feature that is not the same for all, and of the classifiers."""
+    return [_comparison(table, name, values, p) for table, name, values, p in adjusted_p(tables, rng, shuffles)]
+
+
+def adjusted_p(
+    tables: Sequence[Table], rng: np.random.Generator, shuffles: int = SHUFFLES
+) -> list[tuple[Table, str, Values, float]]:
+    """The p of every feature and classifier, with its values, over all comparisons of all tables together."""
     every = [_by_unit(table) for table in tables]
     found, smallest = [], np.zeros(shuffles)
     fits: list[Values] = []  # (1 + shuffles,) of each classifier, as it is and then shuffled
@@ -78,17 +85,16 @@ def compare(tables: Sequence[Table], rng: np.random.Generator, shuffles: int = S
     chances = [rankdata(-fit.round(9), method="max") / len(fit) for fit in fits]
     least = np.min(chances, axis=0) if chances else np.ones(1)
     rest = iter(chances)
-    comparisons = []
+    results = []
     for table, one, observed in zip(tables, every, found, strict=True):
         varied = (row for row in range(len(table.names)) if np.ptp(table.values[row]))
         for row, log_p in zip(varied, observed, strict=True):
             p = (1 + int((smallest <= log_p + 1e-9).sum())) / (1 + shuffles)
-            comparisons.append(_comparison(table, table.names[row], table.values[row], p))
+            results.append((table, table.names[row], table.values[row], min(1.0, 2 * p)))
         for name, smoother in one.smoothers.items():
             scores = _left_out(smoother, one.truth[:, None])[:, 0][table.units]
-            p = float((least <= next(rest)[0]).mean())
-            comparisons.append(_comparison(table, name, scores, p))
-    return comparisons
+            results.append((table, name, scores, min(1.0, 2 * float((least <= next(rest)[0]).mean()))))
+    return results
 
 
 def _by_unit(table: Table) -> Units:
@@ -141,4 +147,4 @@ def _comparison(table: Table, name: str, values: Values, p: float) -> Comparison
     estimate = auc_interval(values, table.phony)
     phony = int(table.phony.sum())
     return Comparison(name, table.modality, table.arm, round(estimate.value, 4), round(estimate.low, 4),
-                      round(estimate.high, 4), min(1.0, 2 * p), phony, len(table.phony) - phony)  # fmt: skip
+                      round(estimate.high, 4), p, phony, len(table.phony) - phony)  # fmt: skip

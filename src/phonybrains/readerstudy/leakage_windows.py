@@ -29,6 +29,7 @@ def window_features(image: Image) -> Features:
     air = find_air(levels)
     return {
         "darkest level": float(image.min()),
+        "brightest level": float(image.max()),
         **_ends(levels),
         **_residues(levels),
         **_air(levels, air),
