@@ -82,7 +82,8 @@ def _check_plan(arms: Sequence[Arm], real: Arm | None, config: StudyConfig) -> N
     if not arms or not sum(config.synthetic.values()):
         raise ConfigError("synthetic: a study needs at least one synthetic case. Give --synthetic and a number of each "
                           "modality.")  # fmt: skip
-    needs = [name for name, n in (("controls", wanted), ("training", config.training), ("checks", config.checks)) if n]
+    asked = {"controls": wanted, "training": config.training, "checks": config.checks, "fillers": config.fillers}
+    needs = [name for name, number in asked.items() if number]
     if real is None and needs:
         raise ConfigError(f"{' and '.join(needs)} are made of real images, and there is no real set. Give --real, or "
                           "set real = {}, training = 0 and checks = 0 (as --preset paper does).")  # fmt: skip

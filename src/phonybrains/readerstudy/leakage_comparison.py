@@ -42,7 +42,7 @@ class Table:
     """Features of the cases of one modality and one arm (or all) beside the controls.
 
     values: (features, cases). phony: truth of each case. units: whose image each case is, equal for those of a patient
-    and truth. crops: (cases, pixels) without anatomy, or none.
+    and truth. crops: (cases, pixels) without anatomy; no classifiers where there are none.
     """
 
     modality: str
@@ -108,7 +108,7 @@ def _by_unit(table: Table) -> Units:
     scores = _standard(scores)
     truth = _standard((table.phony @ mean)[None])[0]
     smoothers = {}
-    if len(scores) > 1:
+    if table.crops is not None and len(scores) > 1:
         smoothers[ALL_FEATURES] = _smoother(scores.T @ scores)
     if table.crops is not None and np.ptp(table.crops, axis=0).any():
         crops = mean.T @ table.crops
