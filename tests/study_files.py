@@ -11,7 +11,7 @@ from phonybrains.readerstudy.design import design_study
 
 SMALL: dict[str, Any] = {
     "seed": 7, "synthetic": {"MR": 6, "CT": 6}, "real": {"MR": 6, "CT": 6}, "split": "any", "training": 4, "checks": 2,
-    "repeats": {"share": 0.1, "least": 4, "gap": 6},
+    "repeats": {"share": 0.1, "least": 4, "gap": 6}, "fillers": 0, "same_history": (),
 }  # fmt: skip
 """24 test cases, 4 repeats, 2 checks and 4 training cases: 34 presentations."""
 

@@ -8,36 +8,29 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from phonybrains.readerstudy.order import draw_blocks, keyed_generator, presentations, stratum
+from phonybrains.readerstudy.order import presentations
 from phonybrains.readerstudy.study import Case, Study
 
 DRAWS = 9999
 
 
-def blocks_of(study: Study, reader: str) -> list[list[Case]]:
-    """The blocks of a reader's order, drawn again as `presentations` draws them: of a study of test cases alone."""
-    rng = keyed_generator(study.seed, f"order {reader}")
-    rng.permutation(0)  # of the training cases
-    blocks = draw_blocks(study.of_role("test"), stratum, study.config.block, rng)
-    order = [case.case_id for block in blocks for case in block]
-    assert order == [shown.case_id for shown in presentations(study, reader)]
-    return blocks
+def cases_in_order(study: Study, reader: str) -> list[Case]:
+    """The cases as a reader sees them."""
+    return [study.cases[shown.case_id] for shown in presentations(study, reader)]
 
 
-def groups_of(blocks: Sequence[Sequence[Case]]) -> NDArray[np.int64]:
-    """A number for each presentation, equal for those of one block and modality: within them truth was shuffled."""
-    names = [(number, case.modality) for number, block in enumerate(blocks) for case in block]
-    known = sorted(set(names))
-    return np.array([known.index(name) for name in names])
+def groups_of(cases: Sequence[Case]) -> NDArray[np.int64]:
+    """A number for each presentation, equal for those of one modality: within it the order shuffles truth."""
+    known = sorted({case.modality for case in cases})
+    return np.array([known.index(case.modality) for case in cases])
 
 
 def leak_p_value(table: ArrayLike, truth: ArrayLike, groups: ArrayLike, draws: int = DRAWS, seed: int = 0) -> float:
     """How often chance alone would tell as much of truth as this table, (presentations, features), does; exact.
 
-    Chance is truth shuffled again within groups, as the design shuffled it; so neither what changes from block to block
-    nor the balance of truth over blocks can look like a leak. Two tests, of the single feature that tells most and of
-    all features together, each of ranks and of distances from the middle rank; the lesser p counts, among the lesser
-    ones of all draws.
+    Chance is truth shuffled again within groups, as the design shuffled it. Two tests, of the single feature that
+    tells most and of all features together, each of ranks and of distances from the middle rank; the lesser p counts,
+    among the lesser ones of all draws.
     """
     groups, features = np.asarray(groups), _features(np.asarray(table, float), np.asarray(groups))
     if not features.shape[1]:

@@ -20,7 +20,7 @@ from phonybrains.readerstudy.design import design_study
 from phonybrains.readerstudy.study import Study
 from study_browser import CHROMIUM, PATIENCE, chromium, serving, wait_until
 from study_files import small_config
-from study_traffic import blocks_of, groups_of, leak_p_value
+from study_traffic import cases_in_order, groups_of, leak_p_value
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: chromium)")
@@ -137,12 +137,12 @@ def what_traffic_tells(study: Path, before: str = "") -> tuple[float, dict[str, 
     with serving(study, before=before) as served:
         traffic = traffic_by_presentation(read_all(served.base, served.invitations[0]))
     opened = Study.open(study)
-    blocks = blocks_of(opened, opened.config.readers[0])
-    truth = [case.truth == "phony" for block in blocks for case in block]
+    cases = cases_in_order(opened, opened.config.readers[0])
+    truth = [case.truth == "phony" for case in cases]
     assert len(traffic) == len(truth) == 80
     names = sorted({name for one in traffic.values() for name in one})
     table = np.array([[one.get(name, -1.0) for name in names] for one in traffic.values()])
-    return leak_p_value(table, truth, groups_of(blocks)), {name: set(table[:, i]) for i, name in enumerate(names)}
+    return leak_p_value(table, truth, groups_of(cases)), {name: set(table[:, i]) for i, name in enumerate(names)}
 
 
 def test_traffic_does_not_tell_real_from_synthetic(study: Path, tmp_path: Path):

@@ -23,8 +23,10 @@ from phonybrains.readerstudy.config import load_study_config
 from phonybrains.readerstudy.design import design_study
 from phonybrains.readerstudy.encode import Picture, encode, shuffle_tiles
 from phonybrains.readerstudy.history import apply_history, parse_history
+from phonybrains.readerstudy.ladder import CLEAR, LADDER
 from phonybrains.readerstudy.match import apportion
-from phonybrains.readerstudy.study import Study
+from phonybrains.readerstudy.order import fillers_for, presentations
+from phonybrains.readerstudy.study import Study, protocol_hash
 from study_files import make_sets, small_config
 
 
@@ -75,12 +77,14 @@ def test_nothing_about_a_file_tells_what_it_is(sets: tuple[Path, Path], tmp_path
 
 
 def test_cases_are_as_many_as_asked_and_none_is_used_twice(sets: tuple[Path, Path], tmp_path: Path) -> None:
-    """Test cases by arm and modality, half real training cases, checks that are phony, each source image once."""
+    """Test cases by arm and modality, training cases of both truths, phony checks, each source image once."""
     study = design(sets, tmp_path / "study")
     cases = Counter((c.role, c.truth, c.modality) for c in study.cases.values())
     assert all(cases["test", truth, m] == 6 for truth in ("real", "phony") for m in ("MR", "CT"))
-    assert sum(cases["training", "real", m] for m in ("MR", "CT")) == 2
-    assert sum(cases["training", "phony", m] for m in ("MR", "CT")) == 2
+    real, phony = (sum(cases["training", truth, m] for m in ("MR", "CT")) for truth in ("real", "phony"))
+    assert real + phony == 4
+    assert real
+    assert phony
     assert sum(cases["check", "phony", m] for m in ("MR", "CT")) == 2
     used = Counter((c.source, c.arm in ("real", "check")) for c in study.cases.values())
     assert set(used.values()) == {1}
@@ -111,11 +115,12 @@ def test_what_cannot_be_matched_is_said(sets: tuple[Path, Path], tmp_path: Path)
         rewritten(sets[1], tmp_path / "axial", only_axial),
         rewritten(sets[0], tmp_path / "other", no_axial),
     )
-    study = design((synthetic, real), tmp_path / "study", match=["plane", "handedness"], training=0, checks=0)
+    study = design((synthetic, real), tmp_path / "study", match=["plane", "handedness"], training=0, checks=0,
+                   synthetic={"MR": 4, "CT": 6}, real={"MR": 4, "CT": 6}, repeats={"share": 0})  # fmt: skip
     text = " ".join(study.protocol["warnings"])
     assert "'handedness' could not be matched: the synthetic and the real images do not have it" in text
     assert "MR: Real and phony could not be matched in all strata" in text
-    assert "plane axial: 0 phony, 6 real" in text
+    assert "plane axial: 0 phony, 4 real" in text
 
 
 def test_controls_without_patients_are_reported(sets: tuple[Path, Path], tmp_path: Path) -> None:
@@ -245,19 +250,103 @@ def test_controls_without_a_real_set_are_refused(sets: tuple[Path, Path], tmp_pa
         design_study([sets[0]], None, tmp_path / "study", small_config(), show=False)
 
 
-def test_a_leak_in_the_sets_stops_the_design(sets: tuple[Path, Path], tmp_path: Path) -> None:
-    """A set with black borders is refused by name and remedy, and passes after the remedy."""
-    shutil.copytree(sets[0], tmp_path / "framed")
-    images, rows = ImageSet.open(sets[0]), []
+@pytest.fixture(scope="module")
+def framed(sets: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Synthetic images with a black border, and real ones without."""
+    folder = tmp_path_factory.mktemp("framed") / "samples"
+    return rewritten_pixels(sets[0], folder, lambda pixels: np.pad(pixels[3:-3, 3:-3], 3)), sets[1]
+
+
+def rewritten_pixels(folder: Path, out: Path, change: Callable[[np.ndarray], np.ndarray]) -> Path:
+    """A copy of a set with its pixels changed."""
+    shutil.copytree(folder, out)
+    images, rows = ImageSet.open(folder), []
     for i, row in enumerate(images.rows):
-        pixels = np.zeros((64, 64), np.uint8)
-        pixels[3:-3, 3:-3] = images.pixels(i)[3:-3, 3:-3]
-        rows.append(replace(row, sha256=write_png(tmp_path / "framed" / row.file_name, pixels)))
-    write_metadata(tmp_path / "framed", rows)
-    with pytest.raises(StudyError, match=r"MR: '(thinnest )?border' .*--same-history frame:8"):
-        design((tmp_path / "framed", sets[1]), tmp_path / "study")
+        rows.append(replace(row, sha256=write_png(out / row.file_name, change(images.pixels(i)))))
+    write_metadata(out, rows)
+    return out
+
+
+MORE: dict[str, Any] = {"synthetic": {"MR": 14, "CT": 6}, "real": {"MR": 14, "CT": 6}, "training": 0, "checks": 0}
+
+
+def test_a_leak_under_steps_that_were_given_stops_the_design(framed: tuple[Path, Path], tmp_path: Path) -> None:
+    """Where the steps are given and leave a trace, the error names it and the weakest steps that close it; nothing is
+    written. The steps it names pass."""
+    with pytest.raises(
+        StudyError, match=r"MR: '.+' tells phony from real .*Try --same-history (.+), or import"
+    ) as said:
+        design(framed, tmp_path / "study", **MORE, same_history=["none"])
     assert not (tmp_path / "study").exists()
-    assert design((tmp_path / "framed", sets[1]), tmp_path / "study", same_history=["frame:8"]).cases
+    proposed = str(said.value).partition("--same-history ")[2].partition(",")[0].split()
+    study = design(framed, tmp_path / "study", **MORE, same_history=proposed)
+    assert study.protocol["leakage"]["gate"] == "passed"
+    assert "tried" not in study.protocol["leakage"]
+
+
+def test_the_weakest_steps_that_close_a_leak_are_found_and_told(
+    framed: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without steps given, those of the first rung of the ladder that leaves nothing below p = 0.1 are applied to both
+    sides, frozen in the configuration, and told on screen, in the protocol with every rung tried, and on its page."""
+    config = small_config(**MORE).model_copy(update={"same_history": None})
+    study = Study.open(design_study([framed[0]], framed[1], tmp_path / "study", config))
+    chosen = study.config.same_history
+    assert chosen in LADDER
+    tried = [tuple(rung["same_history"]) for rung in study.protocol["leakage"]["tried"]]
+    assert tried == [(), *LADDER[: LADDER.index(chosen) + 1]]
+    assert all(rung["p"] <= CLEAR for rung in study.protocol["leakage"]["tried"][:-1])
+    assert study.protocol["leakage"]["tried"][-1]["p"] > CLEAR
+    screen, page = capsys.readouterr().err, (study.folder / "protocol.html").read_text()
+    for text in (screen, page):
+        assert f"go through {', '.join(chosen)}" in text
+    assert all(" ".join(rung) in page for rung in tried)
+
+
+def test_innocent_sets_stay_as_they_are(sets: tuple[Path, Path], tmp_path: Path) -> None:
+    """Without a trace no step is applied: the pixels are those of the files."""
+    config = small_config().model_copy(update={"same_history": None})
+    study = Study.open(design_study([sets[0]], sets[1], tmp_path / "study", config, show=False))
+    assert study.config.same_history == ()
+    assert study.protocol["leakage"]["tried"] == []
+    case = study.of_role("test")[0]
+    images = ImageSet.open(sets[1] if case.truth == "real" else sets[0])
+    index = next(i for i, row in enumerate(images.rows) if row.file_name == case.source)
+    np.testing.assert_array_equal(study.pixels(case.case_id), images.pixels(index))
+
+
+def test_fillers_are_chosen_as_far_as_images_last(sets: tuple[Path, Path], tmp_path: Path) -> None:
+    """As many phony as real fillers of each modality, none used elsewhere; the protocol counts what a reader sees.
+    Where images do not last, a warning says by how much the next truth could be guessed."""
+    study = design(sets, tmp_path / "study", fillers=None, training=0, checks=0)
+    fillers = Counter((c.modality, c.truth) for c in study.of_role("filler"))
+    assert set(fillers.values()) == {fillers_for(6, 6)}
+    assert study.protocol["counts"]["filler"] == 2 * fillers_for(6, 6)
+    few = rewritten(sets[0], tmp_path / "few", lambda i, row: row if i % 40 < 7 or row.modality == "MR" else None)
+    available = Counter(row.modality for row in ImageSet.open(few).rows)["CT"]
+    study = design((few, sets[1]), tmp_path / "two", fillers=None, training=0, checks=0)
+    assert Counter(c.modality for c in study.of_role("filler"))["CT"] == 2 * min(available - 6, fillers_for(6, 6))
+    assert any("CT: who is told the truth" in w for w in study.protocol["warnings"])
+
+
+def test_blocks_are_refused_in_new_studies_and_read_in_old_ones(sets: tuple[Path, Path], tmp_path: Path) -> None:
+    """The key of older configurations is named with what to do; a protocol frozen with it still gives its order."""
+    with pytest.raises(ConfigError, match=r"block: the order no longer comes in blocks.*Leave the key out"):
+        design(sets, tmp_path / "study", block=8)
+    study = design(sets, tmp_path / "study")
+    path = study.folder / "protocol.json"
+    protocol = json.loads(path.read_text())
+    protocol["config"] |= {"block": 2}
+    del protocol["config"]["fillers"]
+    path.write_text(json.dumps(protocol | {"hash": protocol_hash(protocol)}))
+    old = Study.open(study.folder)
+    assert presentations(old, "reader 1") != presentations(study, "reader 1")
+    assert Counter(p.kind for p in presentations(old, "reader 1")) == {
+        "training": 4,
+        "test": 24,
+        "repeat": 4,
+        "check": 2,
+    }
 
 
 # --- The encoder -----------------------------------------------------------------------------------------------------
@@ -296,7 +385,8 @@ def test_mixed_units_fall_back_to_stored_pixels_with_a_warning() -> None:
 
 
 def test_history_steps_come_in_order_and_do_what_they_say() -> None:
-    """resize changes the size, blur smooths, frame and floor blacken, jpeg leaves its steps; order matters."""
+    """resize changes the size, blur smooths, frame blackens, floor and ceiling clip, jpeg leaves its steps;
+    order matters."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (64, 64)).astype(np.int16)
 
@@ -307,7 +397,8 @@ def test_history_steps_come_in_order_and_do_what_they_say() -> None:
     assert after("resize:48").shape == (48, 48)
     assert after("blur:1").std() < 0.5 * pixels.std()
     assert not after("frame:4")[:4].any()
-    assert set(np.unique(after("floor:100"))).isdisjoint(range(1, 100))
+    np.testing.assert_array_equal(after("floor:100"), np.maximum(pixels, 100))
+    np.testing.assert_array_equal(after("floor:9", "ceiling:200"), np.clip(pixels, 9, 200))
     assert 0 < np.abs(after("jpeg:75") - pixels).max() < 128
     assert not np.array_equal(after("jpeg:30", "blur:1"), after("blur:1", "jpeg:30"))
 

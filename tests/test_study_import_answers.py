@@ -150,3 +150,14 @@ def test_a_table_of_counts_of_another_form_is_refused(tmp_path: Path):
     (tmp_path / "counts.csv").write_text("reader,modality,real,phony,unclear\nA,CT,three,1,1\n", encoding="utf-8")
     with pytest.raises(StudyError, match="row 2: 'three' is not a count"):
         check_counts(tmp_path / "counts.csv")
+
+
+def test_a_filler_that_the_reader_was_not_shown_is_named(tmp_path: Path, database: str):
+    """Each reader sees some of the fillers; an answer to another is refused with its row and case."""
+    study = make_study(tmp_path, fillers=2, training=0, checks=0)
+    opened = Study.open(study)
+    shown = {one.case_id for one in presentations(opened, "E")}
+    unseen = next(case.case_id for case in opened.of_role("filler") if case.case_id not in shown)
+    table = write(tmp_path / "forms.csv", [["E", unseen, "real", "", ""]])
+    with pytest.raises(StudyError, match=rf"row 2.*'{unseen}' is a filler that this reader was not shown"):
+        import_answers(study, table, database=database, show=False)

@@ -54,7 +54,7 @@ def design(
         preset: controlled (real controls, repeats, training cases, checks) or paper (all synthetic, two readers).
         config: TOML file with any of the settings of docs/reader-study.md, laid over the preset; the options here win.
         readers: Names of the readers.
-        same_history: Last steps for both arms, e.g. jpeg:75.
+        same_history: Last steps for both arms, e.g. floor:8, or none; the weakest that close a trace if not given.
         seed: Secret start of the random choices; drawn if not given.
         evaluation: Evaluations of the synthetic sets, which hold their audits for copies of training images.
         accept_unaudited: Show sets that passed no such audit; the protocol says so.

@@ -13,9 +13,9 @@ from ..errors import ConfigError, StudyError
 from ..imageset import ImageSet, Row
 from .config import StudyConfig
 from .match import Strata, Stratum, apportion
-from .order import keyed_generator
+from .order import fillers_for, foresight, keyed_generator
 
-Role = Literal["test", "training", "check"]
+Role = Literal["test", "training", "check", "filler"]
 NO_ARM = ("real", "check")  # names that no synthetic set can have
 
 
@@ -71,6 +71,8 @@ def choose_cases(
     _choose_training(state, arms, real)
     _choose_checks(state, real)
     if real is not None:
+        _choose_fillers(state, arms, real)
+    if real is not None:
         state.warnings += _patients(state, real)
     return state.chosen, state.warnings
 
@@ -80,7 +82,8 @@ def _check_plan(arms: Sequence[Arm], real: Arm | None, config: StudyConfig) -> N
     if not arms or not sum(config.synthetic.values()):
         raise ConfigError("synthetic: a study needs at least one synthetic case. Give --synthetic and a number of each "
                           "modality.")  # fmt: skip
-    needs = [name for name, n in (("controls", wanted), ("training", config.training), ("checks", config.checks)) if n]
+    asked = {"controls": wanted, "training": config.training, "checks": config.checks, "fillers": config.fillers}
+    needs = [name for name, number in asked.items() if number]
     if real is None and needs:
         raise ConfigError(f"{' and '.join(needs)} are made of real images, and there is no real set. Give --real, or "
                           "set real = {}, training = 0 and checks = 0 (as --preset paper does).")  # fmt: skip
@@ -142,17 +145,28 @@ def _times(seen: Counter[str], patient: str) -> int:
 
 
 def _choose_training(state: Choices, arms: Sequence[Arm], real: Arm | None) -> None:
-    """Half real, half phony, modalities and arms in turn."""
+    """Modalities and arms in turn; the truth of each is drawn, so that those told give the next not away."""
     modalities = [m for m in state.config.synthetic if state.config.synthetic[m]]
-    for number in range(state.config.training):
-        modality = modalities[number // 2 % len(modalities)]
-        if number % 2:
-            holding = [arm for arm in arms if _pool(arm, modality, "any")]
-            arm = holding[number // 2 // len(modalities) % len(holding)]
-            _take_one(state, "training", "phony", arm, modality, number)
+    for number, phony in enumerate(_draw_truths(state.config.training, state.rng("training truths"))):
+        modality = modalities[number % len(modalities)]
+        if phony:
+            _take_one(state, "training", "phony", _arm_in_turn(arms, modality, number), modality, number)
         else:
             assert real is not None
             _take_one(state, "training", "real", real, modality, number)
+
+
+def _draw_truths(n: int, rng: np.random.Generator) -> list[bool]:
+    """A coin for each of n, thrown again until both sides come where n allows."""
+    while True:
+        truths = [bool(side) for side in rng.integers(2, size=n)]
+        if n < 2 or len(set(truths)) == 2:
+            return truths
+
+
+def _arm_in_turn(arms: Sequence[Arm], modality: str, number: int) -> Arm:
+    holding = [arm for arm in arms if _pool(arm, modality, "any")]
+    return holding[number // len(arms) % len(holding)]
 
 
 def _choose_checks(state: Choices, real: Arm | None) -> None:
@@ -162,12 +176,45 @@ def _choose_checks(state: Choices, real: Arm | None) -> None:
         _take_one(state, "check", "phony", real, modalities[number % len(modalities)], number)
 
 
+def _choose_fillers(state: Choices, arms: Sequence[Arm], real: Arm) -> None:
+    """Phony and real fillers of each modality, as many of either as a reader may be shown, as far as images last."""
+    tests = Counter((c.row.modality, c.truth) for c in state.chosen if c.role == "test")
+    for modality in sorted({modality for modality, _ in tests}):
+        phony, controls = tests[modality, "phony"], tests[modality, "real"]
+        number = state.config.fillers
+        if number is None:
+            number = min(fillers_for(phony, controls), _left(state, arms, modality), _left(state, [real], modality))
+        for i in range(number):
+            _take_one(state, "filler", "phony", _next_free(state, arms, modality, i), modality, i)
+            _take_one(state, "filler", "real", real, modality, i)
+        ahead = foresight(phony, controls, number) if phony and controls else 0.0
+        if ahead > 0.03:
+            state.warnings.append(f"{modality}: who is told the truth of every case before can guess the next with "
+                                  f"{100 * ahead:.1f} points above chance, counting what is left. "
+                                  f"{fillers_for(phony, controls)} fillers would hide it; there are images for "
+                                  f"{number}.")  # fmt: skip
+
+
+def _left(state: Choices, side: Sequence[Arm], modality: str) -> int:
+    return sum(len(_free(state, arm, modality)) for arm in side)
+
+
+def _free(state: Choices, arm: Arm, modality: str) -> list[int]:
+    used = state.used(arm)
+    return [i for i in _pool(arm, modality, "any") if i not in used]
+
+
+def _next_free(state: Choices, arms: Sequence[Arm], modality: str, number: int) -> Arm:
+    """Arms in turn, those that have an image left; the first where none has."""
+    holding = [arm for arm in arms if _free(state, arm, modality)] or list(arms[:1])
+    return holding[number % len(holding)]
+
+
 def _take_one(
     state: Choices, role: Role, truth: Literal["real", "phony"], arm: Arm, modality: str, number: int
 ) -> None:
     """Draw one image that is not used: of a new patient in the controls' split, else of a new patient, else any."""
-    used, rows = state.used(arm), arm.images.rows
-    free = [i for i in _pool(arm, modality, "any") if i not in used]
+    used, rows, free = state.used(arm), arm.images.rows, _free(state, arm, modality)
     if not free:
         has = len(_pool(arm, modality, "any"))
         raise StudyError(f"{arm.images.folder}: no {modality} image is left for {role} case {number + 1} ({has} there, "

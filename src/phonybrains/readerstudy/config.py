@@ -81,15 +81,24 @@ class StudyConfig(Config):
     checks: Number = 4
     """Images no attentive reader calls real: a real image cut into tiles and shuffled."""
     repeats: RepeatConfig = RepeatConfig()
-    block: Annotated[int, Field(ge=2)] = 8
-    """Longest block of the order; modality and truth are balanced over blocks of random size."""
-    same_history: tuple[str, ...] = ()
-    """Last steps that real and synthetic images both go through: `jpeg:75`, `resize:200`, `blur:0.5`."""
+    fillers: Number | None = None
+    """Cases of each modality that are not analysed, a random number of them phony for each reader, so that nobody can
+    count what is left; if not given, as many as keep the best guess of the next truth within 2.5 points of chance."""
+    block: Annotated[int, Field(ge=2)] | None = None
+    """Longest block of the order in studies frozen before orders came without blocks; no setting of a new one."""
+    same_history: tuple[str, ...] | None = None
+    """Last steps that real and synthetic images both go through, such as `floor:8`; if not given, the weakest that
+    close what tells them apart."""
     days_valid: Annotated[int, Field(ge=1)] = 60
     """How long an invitation can be used."""
     accept_unaudited: bool = False
     """Show synthetic sets that no audit for copies of training images passed; the protocol says so."""
     plan: PlanConfig = PlanConfig()
+
+    @field_validator("same_history", mode="before")
+    @classmethod
+    def _none_is_no_step(cls, steps: object) -> object:
+        return () if steps in (("none",), ["none"]) else steps
 
 
 def preset(name: str) -> Path:

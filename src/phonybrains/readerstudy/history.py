@@ -21,9 +21,9 @@ def parse_history(steps: Sequence[str]) -> list[Step]:
     """The steps, in order, each with its number:
 
     jpeg:75 (quality), resize:200 (pixels a side), blur:0.5 (sigma in pixels), frame:8 (pixels at the edge made black),
-    floor:8 (of 255; what is darker becomes black)
+    floor:8, ceiling:240 (of 255; what is darker, or brighter, becomes this level, so that air and bone are flat)
 
-    A frame comes last: a step after it blurs its edge.
+    A frame comes after what would blur its edge; a floor after it lifts it to the level of the air.
 
     Raises ConfigError naming the step.
     """
@@ -46,10 +46,11 @@ def _parse_step(text: str) -> Step:
     known: dict[str, tuple[Callable[..., NDArray[np.float32]], float, float, bool]] = {
         "jpeg": (_jpeg, 1, 100, True), "resize": (_resize, 16, 4096, True), "blur": (_blur, 0.05, 20, False),
         "frame": (_frame, 1, 64, True), "floor": (_floor, 1, 128, True),
+        "ceiling": (_ceiling, 128, 254, True),
     }  # fmt: skip
     if name not in known:
         raise ConfigError(f"same_history: '{text}' is not known. Known: jpeg:QUALITY, resize:PIXELS, "
-                          "blur:SIGMA, frame:PIXELS, floor:LEVEL.")  # fmt: skip
+                          "blur:SIGMA, frame:PIXELS, floor:LEVEL, ceiling:LEVEL.")  # fmt: skip
     step, least, most, whole = known[name]
     try:
         value = float(number)
@@ -89,4 +90,8 @@ def _frame(width: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _floor(level: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.where(values < level, np.float32(0), values)
+    return np.maximum(values, np.float32(level))
+
+
+def _ceiling(level: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.minimum(values, np.float32(level))

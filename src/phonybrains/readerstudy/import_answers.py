@@ -116,7 +116,10 @@ class CaseFinder:
                 raise ValueError(f"'{text}' is the file name of {len(cases)} cases: give one of the case ids {ids}")
             case_id = cases[0].case_id
         if case_id is not None:
-            return [one for one in order if one.case_id == case_id]
+            shown = [one for one in order if one.case_id == case_id]
+            if not shown:
+                raise ValueError(f"case '{text}' is a filler that this reader was not shown")
+            return shown
         if text.isdecimal() and 1 <= int(text) <= len(order):
             return [order[int(text) - 1]]
         raise ValueError(f"case '{text}' is not in the study: neither a case id, nor a file name, nor a number from 1 "

@@ -17,7 +17,7 @@ Image = NDArray[np.int16]
 Profile = NDArray[np.float64]
 Features = dict[str, float]
 
-FRAME, FRAME_CAP, EDGE = 2, 8, 8  # pixels
+EDGE = 8  # pixels
 BINS = 256  # of the spectra, whatever the image's size
 STEADY = 6.0  # expected pixels of a grey level; fewer can be none by chance (e⁻⁶)
 NOISE_PEAK, GRID_PEAK, COMB_PEAK, LEVELS_MISSING = 2.3, 3.8, 6.0, 0.03  # what no stored image of ours exceeds
@@ -27,10 +27,10 @@ TINY = 1e-9
 
 
 def encoding_features(image: Image) -> Features:
-    """Traces of storing: frame, background, grey levels, clipping, blocks of JPEG, resampling."""
+    """Traces of storing: grey levels, blocks of JPEG, resampling."""
     copied = sum(_copied(lines) for lines in (image, image.T))
     traces = {"copied rows": copied, "steps of JPEG": _quantization(image), "blocking": _blocking(image)}
-    return {**_frame(image), **_levels(image), **traces, "resampling": _resampling(image)}
+    return {**_levels(image), **traces, "resampling": _resampling(image)}
 
 
 def missing_levels(image: Image) -> set[int]:
@@ -60,22 +60,6 @@ def image_statistics(image: Image) -> Features:
     }
 
 
-def _frame(image: Image) -> Features:
-    """Width of a frame of one value, and the value of the background."""
-    widths = [_constant_rows(side) for side in (image, image[::-1], image.T, image.T[::-1])]
-    edge = np.concatenate([s[:FRAME].ravel() for s in (image, image[::-1], image.T, image.T[::-1])])
-    return {
-        "border": float(sum(widths)),
-        "thinnest border": float(min(widths)),
-        "background": float(np.median(edge)),
-    }
-
-
-def _constant_rows(image: Image) -> int:
-    constant = (image[:FRAME_CAP] == image[0, 0]).all(axis=1)
-    return int(np.argmin(constant)) if not constant.all() else FRAME_CAP
-
-
 def _histogram(image: Image) -> tuple[Profile, Profile]:
     """Pixels of each grey level, and how many its neighbours let expect: the mean below or above, the smaller."""
     histogram = np.bincount((image.astype(np.int32) - int(image.min())).ravel()).astype(np.float64)
@@ -90,7 +74,7 @@ def _histogram(image: Image) -> tuple[Profile, Profile]:
 
 
 def _levels(image: Image) -> Features:
-    """Grey levels that are missing or come in a regular comb; values piled up at either end."""
+    """Grey levels that are missing or come in a regular comb."""
     histogram, expected = _histogram(image)
     occupied, possible = float((histogram[1:-1] > 0).sum()), float((1 - np.exp(-expected[1:-1])).sum())
     lacking = 1 - occupied / possible if possible > 8 else 0.0
@@ -102,16 +86,7 @@ def _levels(image: Image) -> Features:
     return {
         "grey levels": max(0.0, lacking - LEVELS_MISSING),
         "comb of grey levels": max(0.0, comb - COMB_PEAK),
-        "clipping of dark": float(_is_clipped(histogram, 8)),
-        "clipping of bright": float(_is_clipped(histogram[::-1], 3)),
     }
-
-
-def _is_clipped(histogram: Profile, times: float) -> bool:
-    """Whether the first level holds more than 0.1 % of the pixels and so many times its neighbours' number."""
-    if len(histogram) < 6:
-        return False
-    return bool(histogram[0] > 0.001 * histogram.sum() and histogram[0] > times * (histogram[1:5].mean() + 1))
 
 
 def _blocking(image: Image) -> float:

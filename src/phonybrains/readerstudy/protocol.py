@@ -60,6 +60,8 @@ def count_cases(cases: Sequence[EncodedCase], config: StudyConfig) -> dict[str, 
     for (arm, modality), number in sorted(cells.items()):
         arms.setdefault(arm, {})[modality] = number
     counts: dict[str, Any] = {role: roles.get(role, 0) for role in ("test", "training", "check")}
+    fillers = Counter((e.case.modality, e.case.truth) for e in cases if e.case.role == "filler")
+    counts["filler"] = sum(min(fillers[m, "phony"], fillers[m, "real"]) for m in {m for m, _ in fillers})
     return counts | {"repeat": number_of_repeats(config, counts["test"]), "arms": arms}
 
 
@@ -88,7 +90,7 @@ def protocol_page(protocol: Mapping[str, Any]) -> str:
     )  # fmt: skip
     counts = protocol["counts"]
     modalities = sorted({modality for arm in counts["arms"].values() for modality in arm})
-    total = counts["training"] + counts["test"] + counts["repeat"] + counts["check"]
+    total = counts["training"] + counts["test"] + counts["repeat"] + counts["check"] + counts.get("filler", 0)
     real = sum(counts["arms"].get("real", {}).values())
     return environment.get_template("protocol.html").render(
         protocol=protocol, config=protocol["config"], counts=counts, modalities=modalities, total=total, real=real,

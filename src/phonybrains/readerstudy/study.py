@@ -42,7 +42,7 @@ class Case:
 
     case_id: str
     sha256: str
-    role: Literal["test", "training", "check"]
+    role: Literal["test", "training", "check", "filler"]
     truth: Literal["real", "phony"]
     arm: str
     """`real` for controls, else the name of the synthetic set."""
@@ -66,7 +66,7 @@ class Presentation:
 
     position: int
     case_id: str
-    kind: Literal["training", "test", "repeat", "check"]
+    kind: Literal["training", "test", "repeat", "check", "filler"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Answer:
 
     reader: str
     position: int
-    kind: Literal["training", "test", "repeat", "check"]
+    kind: Literal["training", "test", "repeat", "check", "filler"]
     case_id: str
     call: Call
     confidence: int | None = None

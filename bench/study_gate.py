@@ -1,0 +1,123 @@
+"""How often the leakage gate refuses innocent studies, and how often it finds planted traces.
+
+    python bench/study_gate.py CORPUS --modality CT [--innocent 300] [--planted 20] [--split test]
+    python bench/study_gate.py --phantoms --modality MR
+
+Studies of 20 + 20 images of disjoint patients, drawn from an image set of 8 bits; features are measured once for each
+image. An innocent study takes its sides' images from half the patients each, so that a patient may give several. A
+planted one shows each trace of bench/study_traces.py on its phony side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phonybrains.imageset import ImageSet
+from phonybrains.phantom import make_phantoms
+from phonybrains.readerstudy.encode import EncodedCase
+from phonybrains.readerstudy.leakage import LEVEL, encoding_tables
+from phonybrains.readerstudy.leakage_comparison import Table, adjusted_p
+from phonybrains.readerstudy.study import Case
+from study_traces import TRACES, Pixels
+
+SIDE, SHUFFLES, KEPT = 20, 499, 40
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", nargs="?", type=Path)
+    parser.add_argument("--phantoms", action="store_true")
+    parser.add_argument("--modality", default="MR")
+    parser.add_argument("--split", default="any")
+    parser.add_argument("--images", type=int, default=160)
+    parser.add_argument("--innocent", type=int, default=300)
+    parser.add_argument("--planted", type=int, default=20)
+    given = parser.parse_args()
+    images, patients = read(given)
+    innocent = table_of(images, patients, given.modality)
+    print(f"{given.modality}: {len(images)} images of {len(set(patients))} patients, "
+          f"{len(innocent.names)} features", flush=True)  # fmt: skip
+    refused = sum(is_refused(innocent, draw_sides(patients, seed), seed) for seed in range(given.innocent))
+    print(f"innocent: {refused} of {given.innocent} refused", flush=True)
+    for name in TRACES if given.planted else ():
+        report(name, innocent, images[:KEPT], patients[:KEPT], given.planted)
+
+
+def report(name: str, plain: Table, images: Sequence[Pixels], patients: Sequence[str], studies: int) -> None:
+    """In how many studies the trace is found; `plain` are the features of the images as they are, first of all."""
+    rng = np.random.default_rng(1)
+    changed = [TRACES[name](image, rng) for image in images]
+    touched = sum(not np.array_equal(one, two) for one, two in zip(changed, images, strict=True))
+    if not touched:
+        print(f"{name}: it changes no image", flush=True)
+        return
+    traced, n = table_of(changed, patients, plain.modality), len(images)
+    names = tuple(feature for feature in plain.names if feature in traced.names)
+    values = [table.values[[table.names.index(feature) for feature in names]][:, :n] for table in (traced, plain)]
+    assert plain.crops is not None
+    assert traced.crops is not None
+    both = replace(plain, names=names, values=np.hstack(values), units=np.tile(plain.units[:n], 2),
+                   crops=np.concatenate([traced.crops, plain.crops[:n]]))  # fmt: skip
+
+    def sides(seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        order = np.random.default_rng(seed).permutation(n)
+        return order[:SIDE], n + order[SIDE : 2 * SIDE]
+
+    found = sum(is_refused(both, sides(seed), seed) for seed in range(studies))
+    print(f"{name}: {found} of {studies} found; it changes {touched} of {n} images", flush=True)
+
+
+def read(given: argparse.Namespace) -> tuple[list[Pixels], list[str]]:
+    """Images and patients: one of each patient first, then a second, up to the number asked for."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = given.corpus or make_phantoms(2 * given.images, Path(folder) / "set", seed=3, slices_per_patient=1)
+        found = ImageSet.open(source)
+        rows = found.rows
+        order = [int(i) for i in np.random.default_rng(0).permutation(len(rows))
+                 if rows[i].modality == given.modality and given.split in ("any", rows[i].split)]  # fmt: skip
+        times: dict[str, int] = {}
+        turn: dict[int, int] = {}
+        for i in order:
+            turn[i] = times[rows[i].patient_id] = times.get(rows[i].patient_id, -1) + 1
+        chosen = sorted(order, key=lambda i: turn[i])[: given.images]
+        return [found.pixels(i).astype(np.int16) for i in chosen], [rows[i].patient_id for i in chosen]
+
+
+def table_of(images: Sequence[Pixels], patients: Sequence[str], modality: str) -> Table:
+    """The features of images, as the gate measures them; truth is set later."""
+    rng = np.random.default_rng(0)
+    cases = [
+        EncodedCase(Case(rng.bytes(8).hex(), "", "test", "phony" if i else "real", "model" if i else "real", modality,
+                         1, 0, "a.u.", "", patient), image)
+        for i, (image, patient) in enumerate(zip(images, patients, strict=True))
+    ]  # fmt: skip
+    return replace(encoding_tables(cases)[0], units=np.unique(patients, return_inverse=True)[1])
+
+
+def draw_sides(patients: Sequence[str], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Images of one half of the patients, and of the other."""
+    rng = np.random.default_rng(seed)
+    people = rng.permutation(sorted(set(patients)))
+    first = np.isin(patients, people[: len(people) // 2])
+    one, two = (rng.permutation(np.flatnonzero(side))[:SIDE] for side in (first, ~first))
+    return one, two
+
+
+def is_refused(table: Table, sides: tuple[NDArray[np.int64], NDArray[np.int64]], seed: int) -> bool:
+    chosen = np.concatenate(sides)
+    phony = np.arange(len(chosen)) < len(sides[0])
+    assert table.crops is not None
+    names = np.unique(table.units[chosen], return_inverse=True)[1]
+    drawn = replace(table, values=table.values[:, chosen], phony=phony, units=names, crops=table.crops[chosen])
+    return min(p for *_, p in adjusted_p([drawn], np.random.default_rng(seed), SHUFFLES)) <= LEVEL
+
+
+if __name__ == "__main__":
+    main()
