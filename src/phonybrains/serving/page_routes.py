@@ -63,12 +63,12 @@ def page_routes(gallery: Gallery) -> APIRouter:
 def form_of(gallery: Gallery) -> dict[str, Any]:
     """What the page shows of a model: its attributes as menus and sliders, and the bounds of all else."""
     menus = [
-        {"name": a.name, "title": _title(a.name), "labels": a.labels}
+        {"name": a.name, "title": _title(a.name), "labels": a.offered}
         for a in gallery.model.conditions.attributes
         if isinstance(a, Category)
     ]
     sliders = [
-        {"name": a.name, "title": _title(a.name), "low": a.low, "high": a.high, "step": _step(a.low, a.high)}
+        {"name": a.name, "title": _title(a.name), "low": a.offered[0], "high": a.offered[1], "step": _step(*a.offered)}
         for a in gallery.model.conditions.attributes
         if not isinstance(a, Category)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, TrainingError
 from ..imageset import ImageSet
-from ..model.conditions import Conditions
+from ..model.conditions import Conditions, Withdrawn
 
 RESIDENT_BYTES = 4 * 2**30
 """A corpus smaller than this is kept on the GPU."""
@@ -61,7 +62,8 @@ def rows_in(images: ImageSet, split: str) -> list[int]:
     return [i for i, row in enumerate(images.rows) if row.split == split]
 
 
-def check_corpus(images: ImageSet, names: tuple[str, ...], crop: int) -> Conditions:
+def check_corpus(images: ImageSet, names: tuple[str, ...], crop: int, withdrawn: Sequence[Withdrawn] = (),
+                 min_patients: int = 0) -> Conditions:  # fmt: skip
     """The conditions of a corpus. Raises TrainingError or ConfigError if it cannot be trained on, naming the reason."""
     train = rows_in(images, "train")
     if not train:
@@ -72,7 +74,7 @@ def check_corpus(images: ImageSet, names: tuple[str, ...], crop: int) -> Conditi
     if crop > images.height:
         raise ConfigError(f"autoencoder.crop is {crop}, but the images of {images.folder} are only {images.width}×"
                           f"{images.height}. Set it to {images.height} or less.")  # fmt: skip
-    return Conditions.fit([images.rows[i] for i in train], names)
+    return Conditions.fit([images.rows[i] for i in train], names, withdrawn, min_patients)
 
 
 def _write_pixels(images: ImageSet, path: Path) -> None:
