@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from ..model.conditions import Category
 from ..model.sampling import FEW
 from ..sheets import film_strip
-from .gallery import Gallery, unless_gone
+from .gallery import Gallery, client_of, unless_gone
 from .image_set import zip_image_set
 from .painter import Image, Order
 from .prompt import in_words
@@ -53,7 +53,7 @@ def page_routes(gallery: Gallery) -> APIRouter:
             raise Refusal(404, f"This answer has {len(orders)} images, from 0 on.")
         order = orders[index]
         count = min(MOST_FRAMES, (order.sampling.steps or 1) + 1)
-        frames = await unless_gone(request, gallery.painter.paint([order], frames=count))
+        frames = await unless_gone(request, gallery.painter.paint([order], count, client_of(request)))
         strip = await run_in_threadpool(draw_film, frames, order)
         return Response(gallery.origin.png(strip, order), media_type="image/png")
 
