@@ -37,7 +37,7 @@ def test_a_token_is_asked_for(tiny_model: Path):
 def test_a_full_queue_says_when_to_ask_again(tiny_model: Path):
     """429 with Retry-After; OpenAI's client, which heeds it, gets its images in the end."""
     with serving(tiny_model, "--queue", "4", "--budget", "1000") as small:
-        body = {"prompt": "CT", "n": 32, "seed": 1, "steps": 60}
+        body = {"prompt": "CT", "n": 32, "seed": 1, "steps": 20}
         with ThreadPoolExecutor(2) as pool:
             busy = pool.submit(ask, small, body)
             while not waiting(small):

@@ -117,6 +117,7 @@ class Painter:
         self._pool = ThreadPoolExecutor(self.workers, "painter", initializer=torch.set_num_threads, initargs=(each,))
         self._tickets: list[Ticket] = []
         self._paused: list[Batch] = []
+        self._painted: list[Batch] = []
         self._turns: dict[str, float] = {}
         self._now = 0.0
         self._free = self.workers
@@ -162,10 +163,12 @@ class Painter:
             self._loop.call_soon_threadsafe(self.stop)
 
     def stop(self) -> None:
-        """Refuse what waits and what comes; batches under way are finished."""
+        """Refuse what waits and what comes; batches that are being painted are finished."""
         self.stopped = True
+        self._paused.clear()
+        painted = {ticket for batch in self._painted for ticket, _ in batch.places}
         for ticket in self._tickets:
-            if ticket.left and not ticket.done.done():
+            if (ticket.left or ticket not in painted) and not ticket.done.done():
                 ticket.begun = len(ticket.orders)
                 ticket.done.set_exception(_stopping())
 
@@ -226,6 +229,7 @@ class Painter:
 
     async def _run(self, batch: Batch) -> None:
         """Paint a slice of a batch in a thread, hand out what is finished; an error goes to all whose images it had."""
+        self._painted.append(batch)
         start, self._now = time.monotonic(), min(map(self._turn, batch.wanted))[0]
         try:
             images, steps = await asyncio.get_running_loop().run_in_executor(self._pool, batch.advance)
@@ -240,6 +244,7 @@ class Painter:
             else:
                 self._hand_out(batch.places, images)
         finally:
+            self._painted.remove(batch)
             self._free += 1
 
     def _count(self, batch: Batch, steps: int, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def check_corpus(images: ImageSet, names: tuple[str, ...], crop: int, withdrawn:
 
 
 def _write_pixels(images: ImageSet, path: Path) -> None:
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # another process may be writing the same
     shape, dtype = (len(images), images.height, images.width), "|u1" if images.bits == 8 else "<u2"
     with partial.open("wb") as file:  # not a memory map: a full disk would be a bus error instead of an OSError
         np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
