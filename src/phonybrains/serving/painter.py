@@ -1,8 +1,8 @@
 """Requests that wait, painted in batches: images of several requests share one, and none depends on its neighbours.
 
 What counts is work, steps × images × pixels, in images at the model's own steps and size. A batch is painted a slice of
-time at once; then it is the turn of the client, and of its requests of the one, that has been served least, so that a
-small request never waits for a large one to end.
+time at once; then it is the turn of the client who was served least, and of its requests of the one with least left to
+do, so that a small request never waits for a large one to end.
 
 A network's kernels are chosen by the shape of what they compute, and another choice moves pixels by a gray level. So
 every batch has the same shape: places that nobody asked for are filled up with copies of the last image.
@@ -208,8 +208,8 @@ class Painter:
             task.add_done_callback(lambda _: self._gather())
 
     def _turn(self, ticket: Ticket) -> tuple[float, float]:
-        """Whose turn it is: the client who was served least, and of its requests the one."""
-        return self._turns.get(ticket.client, self._now), ticket.served
+        """Whose turn it is: the client who was served least, and of its requests the one with least left to do."""
+        return self._turns.get(ticket.client, self._now), ticket.work - ticket.served
 
     def _next_batch(self) -> Batch:
         """The batch whose turn it is: a paused one, or a new one, filled up with images that are painted alike."""

@@ -286,11 +286,12 @@ def _plain(attribute: Category | Number) -> dict[str, Any]:
 
 
 def _attribute_of(a: Mapping[str, Any]) -> Category | Number:
-    withdrawn = tuple(Withdrawn(a["name"], *one) for one in a.get("withdrawn", ()))
+    name = a["name"]
+    withdrawn = tuple(Withdrawn(name, *one) for one in a.get("withdrawn", ()))
     if "labels" in a:
-        return Category(a["name"], tuple(a["labels"]), tuple(a.get("closed", ())), withdrawn)
+        return Category(name, tuple(a["labels"]), tuple(a.get("closed", ())), withdrawn)
     low, high = a.get("seen") or (None, None)
-    return Number(a["name"], a["low"], a["high"], None if low is None else (low, high), withdrawn)
+    return Number(name, a["low"], a["high"], None if low is None else (low, high), withdrawn)
 
 
 def _people(count: int) -> str:
