@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from phonybrains.evaluation.amplification import Dose, dose_response, simulated_doses
@@ -102,7 +103,8 @@ def main() -> None:
     if given.simulate:
         result: dict[str, Any] = simulate(given.simulate, (0.7, 1.0, 1.5), given.doses, given.n)
     else:
-        found = doses_of(given.out, given.doses, given.n, given.preset, given.loops)
+        with FileLock(given.out / "lock"):  # what lies there may be filled by another process, which is waited for
+            found = doses_of(given.out, given.doses, given.n, given.preset, given.loops)
         try:
             result = asdict(dose_response(found, np.random.default_rng(0)))
         except ValueError as error:  # the counts are worth keeping

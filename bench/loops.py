@@ -67,7 +67,7 @@ def prepare(options: argparse.Namespace, work: Path) -> Setup:
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = ImageSet.open(options.corpus or make_phantoms(options.phantoms, work / "phantoms", size=options.size))
-    conditions = check_corpus(images, config.conditions, config.autoencoder.crop)
+    conditions = check_corpus(images, config.conditions.attributes, config.autoencoder.crop)
     corpus = Corpus.open(images, conditions, work, device)
     torch.manual_seed(0)
     autoencoder = build_autoencoder(config.autoencoder.shape)

@@ -13,6 +13,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from cyclopts import App, Parameter
+from filelock import FileLock
 
 from comparison import Figures
 from networks import Cache, conditions_of
@@ -95,7 +97,11 @@ def paint(model: LatentDiffusion, real: Sequence[Row], steps: int, options: Opti
 
 def keep(answers: Answers, folder: Path, source: str, record: Record) -> None:
     """Write generated images as an image set, their rows as those of the real images they answer."""
-    with publish(folder, record) as draft:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / f"{folder.name}.lock"), ExitStack() as stack:
+        if is_published(folder, record):  # by another process meanwhile
+            return
+        draft = stack.enter_context(publish(folder, record))
         (draft / "images").mkdir()
         rows = []
         for i, (pixels, row) in enumerate(zip(answers.images, answers.rows, strict=True)):

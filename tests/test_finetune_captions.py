@@ -24,7 +24,7 @@ ROWS = [row(plane="axial", diagnosis="glioma", age_years=40.0), row(plane="axial
 def described(template: str = TEMPLATE, rows: list[Row] | None = None) -> Described:
     captions = Captions(template, WORDS)
     schema = Conditions.fit(rows or ROWS, captions.names)
-    return Described(schema.attributes, schema.combinations, captions)
+    return Described(**vars(schema), captions=captions)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +108,11 @@ def test_a_large_request_does_not_starve_small_ones(model: LatentDiffusion, batc
 
 
 def test_a_full_queue_refuses_and_says_when_to_ask_again(model: LatentDiffusion):
-    """More images than may wait are a 429 with Retry-After; those that were taken are painted all the same."""
+    """More work than may wait is a 429 with Retry-After; what was taken is painted all the same."""
 
     async def crowd() -> list[Any]:
         painter = Painter(model, most_waiting=6)
-        asks = (painter.paint(orders(model, seed, 3)) for seed in range(6))
+        asks = (painter.paint(orders(model, seed, 3, steps=model.steps)) for seed in range(6))
         return await asyncio.gather(*asks, return_exceptions=True)
 
     results = asyncio.run(crowd())
@@ -119,7 +120,84 @@ def test_a_full_queue_refuses_and_says_when_to_ask_again(model: LatentDiffusion)
     assert len(refused) == 4
     assert all(r.status == 429 and int(r.headers["Retry-After"]) >= 1 for r in refused)
     for seed in (0, 1):
-        assert (np.stack(results[seed]) == generated(model, seed, 3)).all()
+        assert (np.stack(results[seed]) == generated(model, seed, 3, steps=model.steps)).all()
+
+
+@pytest.mark.parametrize(
+    ("n", "how", "work"),
+    [
+        (9, {"steps": 2}, 9),
+        (1, {"steps": 18}, 9),
+        (4, {"steps": 6}, 12),
+        (5, {"steps": 2, "guidance": 2.0, "sampler": "adams"}, 10),
+        (5, {"steps": 2, "sampler": "heun"}, 10),
+    ],
+)
+def test_more_work_than_the_budget_is_refused(model: LatentDiffusion, n: int, how: dict, work: float):
+    """Images × steps count, twice with guidance or Heun's method: over the budget it is a 413 that names the limit."""
+    painter = Painter(replace(model, steps=2), budget=8)
+    with pytest.raises(Refusal, match=rf"{n} images of .* steps .* work of {work} images .* that of 8\.") as caught:
+        asyncio.run(painter.paint(orders(model, 1, n, **how)))
+    assert caught.value.status == 413
+    assert len(asyncio.run(Painter(replace(model, steps=2), budget=8).paint(orders(model, 1, 8)))) == 8
+
+
+@pytest.mark.parametrize("clients", [("a", "a", "a"), ("a", "b", "c"), ("a", "a", "b")])
+def test_two_greedy_requests_keep_nobody_waiting(
+    model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch, clients: tuple[str, ...]
+):
+    """While two requests of many steps are painted, one of few steps is done after its own steps and two of theirs
+    a step, whoever asks; all images are those of `generate`."""
+    monkeypatch.setattr(module, "SLICE_SECONDS", 0.0)
+    made: list[int] = []
+    walk = model.walk_with
+
+    def counted(rngs: Any, wanted: Any, sampling: Sampling) -> Any:
+        for latents in walk(rngs, wanted, sampling):
+            made.append(sampling.steps or 0)
+            yield latents
+
+    monkeypatch.setattr(model, "walk_with", counted)
+
+    async def all_three() -> tuple[list[int], list[list[np.ndarray]]]:
+        painter = Painter(model, budget=1e6, most_waiting=1e6)
+        greedy = [
+            asyncio.ensure_future(painter.paint(orders(model, seed, 8, steps=100 + seed), client=client))
+            for seed, client in zip((1, 2), clients, strict=False)
+        ]
+        while len(made) < 10:
+            await asyncio.sleep(0.001)
+        before = len(made)
+        small = await painter.paint(orders(model, 3, 2, steps=6), client=clients[2])
+        between = made[before:]
+        assert not any(task.done() for task in greedy)
+        return between, [*(await asyncio.gather(*greedy)), small]
+
+    between, (first, second, small) = asyncio.run(all_three())
+    assert between.count(6) == 7
+    assert len(between) - 7 <= 2 * 7 + 2
+    monkeypatch.setattr(model, "walk_with", walk)
+    assert (np.stack(small) == generated(model, 3, 2, steps=6)).all()
+    for seed, images in ((1, first), (2, second)):
+        assert (np.stack(images) == generated(model, seed, 8, steps=100 + seed)).all()
+
+
+def test_one_client_cannot_fill_the_queue(model: LatentDiffusion):
+    """Of the queue one client has three quarters; what is left is for others, and for small requests of its own."""
+
+    async def crowd() -> list[Any]:
+        painter = Painter(model, most_waiting=40, budget=20)
+        sizes = [(20, "a"), (10, "a"), (10, "a"), (2, "a"), (8, "b"), (2, "b")]
+        asks = (painter.paint(orders(model, i, n, steps=model.steps), client=c) for i, (n, c) in enumerate(sizes))
+        tasks = [asyncio.ensure_future(ask) for ask in asks]
+        await asyncio.sleep(0)
+        refused = [task.done() and isinstance(task.exception(), Refusal) for task in tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return refused
+
+    assert asyncio.run(crowd()) == [False, False, True, False, False, True]
 
 
 def test_who_goes_away_frees_the_work(model: LatentDiffusion, batches: list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -35,8 +36,8 @@ def test_a_token_is_asked_for(tiny_model: Path):
 
 def test_a_full_queue_says_when_to_ask_again(tiny_model: Path):
     """429 with Retry-After; OpenAI's client, which heeds it, gets its images in the end."""
-    with serving(tiny_model, "--queue", "4") as small:
-        body = {"prompt": "CT", "n": 32, "seed": 1, "steps": 60}
+    with serving(tiny_model, "--queue", "4", "--budget", "1000") as small:
+        body = {"prompt": "CT", "n": 32, "seed": 1, "steps": 20}
         with ThreadPoolExecutor(2) as pool:
             busy = pool.submit(ask, small, body)
             while not waiting(small):
@@ -48,6 +49,17 @@ def test_a_full_queue_says_when_to_ask_again(tiny_model: Path):
             patient = small.client(max_retries=30)
             assert len(patient.images.generate(prompt="MRI", n=1, extra_body={"steps": 1}).data) == 1
             assert busy.result()[0] == 200
+
+
+def test_more_work_than_the_budget_is_a_413(tiny_model: Path):
+    """Steps × images over the budget are refused at once, with the limit in the message; half of it is painted."""
+    with serving(tiny_model, "--budget", "5") as served:
+        steps = json.load(urllib.request.urlopen(f"{served.base}/v1/models"))["data"][0]["steps"]
+        status, content, _ = ask(served, {"prompt": "CT", "n": 2, "steps": 3 * steps})
+        assert (status, content["error"]["code"]) == (413, "work_limit_exceeded")
+        assert "the work of 6 images" in content["error"]["message"]
+        assert "may ask for that of 5." in content["error"]["message"]
+        assert ask(served, {"prompt": "CT", "n": 1, "steps": 3 * steps})[0] == 200
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

@@ -57,6 +57,10 @@ def cascade(
                 if show:
                     print(f"generation {number} of {generations}")
                 mine = config.model_copy(update={"seed": (seed + number - 1) % 2**32})
+                if number > 1:  # what a model was not told of, for it is of too few patients, its images do not have
+                    left = [n for n in told if any(row[n] not in (None, "") for row in ImageSet.open(taught).rows)]
+                    update = {"conditions": config.conditions.model_copy(update={"attributes": tuple(left)})}
+                    mine = mine.model_copy(update=update)
                 samples = _next_generation(taught, images, folder, mine, steps, show)
                 taught = _as_corpus(samples, images, folder / "corpus")
             _measure(draft, images, told, generations, seed)

@@ -129,6 +129,7 @@ def phantom(*, n: Annotated[Whole, Parameter(name=["--n", "-n"])], out: Path, se
 
 @app.command(sort_key=4)
 def train(corpus: Path, /, *, out: Path, preset: str = "cpu", config: Path | None = None, conditions: Words = None,
+          min_patients: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
           features: Path | None = None, start: str | None = None, seed: int | None = None) -> None:  # fmt: skip
     """Train a latent diffusion model on an image set.
 
@@ -138,6 +139,7 @@ def train(corpus: Path, /, *, out: Path, preset: str = "cpu", config: Path | Non
         preset: tiny (seconds, for rehearsals), cpu or gpu.
         config: TOML file with any of the settings of docs/train.md, laid over the preset; the options here win.
         conditions: Columns of metadata.csv that the model is told about, besides the modality.
+        min_patients: Values of fewer patients are no conditions (5), as images of them would redraw these; 0 gives all.
         features: SqueezeNet weights (safetensors) for the perceptual part of the autoencoder's loss.
         start: Begin with the weights of this model folder, or of a model that comes with the package; same conditions.
         seed: Start of the random numbers.
@@ -145,8 +147,8 @@ def train(corpus: Path, /, *, out: Path, preset: str = "cpu", config: Path | Non
     from .training.config import load_train_config
     from .training.stage import train
 
-    settings = load_train_config(preset, config, conditions=conditions and tuple(conditions), features=features,
-                                 start=start, seed=seed)  # fmt: skip
+    settings = load_train_config(preset, config, conditions=conditions and tuple(conditions),
+                                 min_patients=min_patients, features=features, start=start, seed=seed)  # fmt: skip
     train(corpus, out, settings)
     say(f"{out} is trained. Next: phonybrains generate {out} -n 95 --out samples/")
 

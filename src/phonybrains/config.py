@@ -16,6 +16,11 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @classmethod
+    def spelt_out(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Values with short forms written at length, so that one layer can be laid over another."""
+        return values
+
 
 C = TypeVar("C", bound="Config")
 
@@ -28,8 +33,8 @@ def load_config(kind: type[C], *paths: Path | None, **given: Any) -> C:
     values: dict[str, Any] = {}
     for path in paths:
         if path is not None:
-            _lay_over(values, _read_toml(path))
-    _lay_over(values, {name: value for name, value in given.items() if value is not None})
+            _lay_over(values, kind.spelt_out(_read_toml(path)))
+    _lay_over(values, kind.spelt_out({name: value for name, value in given.items() if value is not None}))
     try:
         return kind.model_validate(values)
     except ValidationError as error:

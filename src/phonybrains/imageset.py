@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .errors import ImageSetError
-from .record import read_record
+from .record import UNSAFE, read_record, split_methods
 
 METADATA_NAME = "metadata.csv"
 FIXED_COLUMNS = (
@@ -105,6 +105,24 @@ class ImageSet:
             stop = min(start + size, len(self))
             stack = np.stack([self.pixels(i) for i in range(start, stop)])
             yield to_unit_range(stack)[:, None]
+
+
+def how_split(images: ImageSet) -> dict[str, str]:
+    """By modality, how its real images were split: as the record says, or less well where the rows show it.
+
+    UNSAFE stands in it where one patient can lie in two splits, or where nobody knows.
+    """
+    said, found = split_methods(images.record), dict[str, str]()
+    rows = [row for row in images.rows if row.split and not row.synthetic]
+    for modality in sorted({row.modality for row in rows}):
+        mine = [row for row in rows if row.modality == modality]
+        method, people = said.get(modality, ""), {row.patient_id for row in mine}
+        places = {(row.patient_id, row.split) for row in rows if row.patient_id in people}
+        fault = "patients unknown" if "" in people else "a patient in two splits" if len(places) > len(people) else ""
+        if fault and UNSAFE not in method:
+            method = ", ".join(filter(None, (method, fault, UNSAFE)))
+        found[modality] = method or "by patient"
+    return found
 
 
 def to_unit_range(pixels: NDArray[Any]) -> NDArray[np.float32]:

@@ -65,6 +65,22 @@ def _plain(value: Any) -> Any:
     return value.item() if getattr(value, "ndim", None) == 0 else str(value)
 
 
+UNSAFE = "not patient-safe"
+
+
+def split_methods(record: Mapping[str, Any]) -> dict[str, str]:
+    """By modality, how a set was split, by its record or those it was made from; what is not patient-safe wins."""
+    own = record.get("results", {}).get("split")
+    if isinstance(own, dict) and own:
+        return dict(own)
+    found: dict[str, str] = {}
+    for item in record.get("inputs") or ():
+        for modality, method in split_methods(item.get("record") or {}).items():
+            if UNSAFE not in found.get(modality, ""):
+                found[modality] = method
+    return found
+
+
 def versions() -> dict[str, str]:
     """Name and version of Python, the platform and the packages that can change a result."""
     found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}

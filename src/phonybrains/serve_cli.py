@@ -16,7 +16,8 @@ def serve(
     host: str = "127.0.0.1",
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8080,
     token: Annotated[str, Parameter(env_var="PHONYBRAINS_TOKEN")] = "",
-    queue: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 200,
+    queue: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 400,
+    budget: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 100,
 ) -> None:
     """Serve a model: OpenAI's protocol for images, and a page to play with it.
 
@@ -25,9 +26,10 @@ def serve(
         host: Address to listen at; others than this machine reach 0.0.0.0.
         port: Port to listen at; 0 for any that is free.
         token: What clients have to send as their API key; from PHONYBRAINS_TOKEN, no list of processes shows it.
-        queue: How many images may wait; who asks for more is told to come back later.
+        queue: How much work may wait, in images at the model's own steps; who asks for more is told to come back later.
+        budget: How much of it one request may ask for.
     """
     with lean_diffusers():
         from .serving.serve import serve_model
 
-    serve_model(model, host=host, port=port, token=token, queue=queue)
+    serve_model(model, host=host, port=port, token=token, queue=queue, budget=budget)

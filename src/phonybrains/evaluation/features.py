@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +71,7 @@ def _read(path: Path, shape: tuple[int, int]) -> Array | None:
 
 def _write(path: Path, features: Array) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # another process may be writing the same
     with partial.open("wb") as file:
         np.save(file, features)
     partial.replace(path)

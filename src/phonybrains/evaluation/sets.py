@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ConfigError, ImageSetError
-from ..imageset import FIXED_COLUMNS, ImageSet
+from ..imageset import FIXED_COLUMNS, ImageSet, how_split
+from ..record import UNSAFE
 from ..reporting.wording import count_of, listed
 from .config import EvaluateConfig
 
@@ -48,7 +49,7 @@ def open_sides(samples: Path, corpus: Path, config: EvaluateConfig) -> Sides:
     """
     made, real = ImageSet.open(samples), ImageSet.open(corpus)
     held_out = _held_out(real, config)
-    warnings = [*_of_sizes(made, real), *_of_overlap(made, real), *_of_repeats(made)]
+    warnings = [*_of_sizes(made, real), *_of_overlap(made, real), *_of_repeats(made), *_of_split(real)]
     known = {row.modality for row in real.rows}
     common = {row.modality for row in made.rows} & known
     if not common:
@@ -90,6 +91,12 @@ def _held_out(real: ImageSet, config: EvaluateConfig) -> str:
         raise ConfigError(f"{real.folder}: no image is in the split {' or '.join(wanted)}, so that nothing real is "
                           "left to compare with that the model has not seen. Import it with a split.")  # fmt: skip
     return found
+
+
+def _of_split(real: ImageSet) -> list[str]:
+    unsafe = {modality: method for modality, method in how_split(real).items() if UNSAFE in method}
+    return [f"The {modality} split of the corpus is {method}: people whom the model has learnt from may be among the "
+            "held-out ones, and figures flatter." for modality, method in unsafe.items()]  # fmt: skip
 
 
 def _of_sizes(made: ImageSet, real: ImageSet) -> list[str]:

@@ -6,17 +6,20 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..imageset import ImageSet
+from ..model.backing import counts_in_words, told
 from ..model.captions import Captions
+from ..model.conditions import Conditions
 from ..model.fine_tuned import Facts
 from ..model.training_data import licence, sources, splits
 
 MOST_FREQUENT = 12
 
 
-def model_card(facts: Facts, images: ImageSet, captions: Captions, texts: Sequence[str]) -> str:
+def model_card(facts: Facts, images: ImageSet, captions: Captions, texts: Sequence[str],
+               conditions: Conditions) -> str:  # fmt: skip
     """The text of README.md, with the metadata block that model hubs read. texts: the captions of all images."""
-    parts = (_opening(facts, images), _base(facts), _training_data(images), _captions(captions, texts), _figures(facts),
-             _use(facts))  # fmt: skip
+    parts = (_opening(facts, images), _base(facts), _training_data(images), _captions(captions, texts, conditions),
+             _figures(facts), _use(facts))  # fmt: skip
     return "\n".join(parts)
 
 
@@ -56,13 +59,16 @@ def _training_data(images: ImageSet) -> str:
 """
 
 
-def _captions(captions: Captions, texts: Sequence[str]) -> str:
+def _captions(captions: Captions, texts: Sequence[str], conditions: Conditions) -> str:
+    counts = "\n".join(f"- {line}" for line in (*told(conditions), *counts_in_words(conditions)))
     frequent = "\n".join(f"- {text} ({count})" for text, count in Counter(texts).most_common(MOST_FREQUENT))
     return f"""## Captions
 
 Template: `{captions.template}`. Most frequent:
 
 {frequent}
+
+{counts}
 """
 
 

@@ -27,6 +27,8 @@ class FinetuneConfig(Config):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     caption: str | None = None
     """Template of the captions; None: plane, modality, diagnosis and hemorrhage, as far as the corpus has them."""
+    min_patients: Annotated[int, Field(ge=0)] = 5
+    """A value that fewer patients of a modality have is in no caption; 0 or 1 keeps all, at the price of redrawing."""
     words: dict[str, dict[str, str]] = WORDS
     """Words for labels in captions: attribute → label → words."""
     revision: str | None = None

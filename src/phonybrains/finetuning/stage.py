@@ -17,16 +17,19 @@ from accelerate.utils import set_seed
 from ..config import load_config
 from ..errors import ConfigError, TrainingError
 from ..imageset import ImageSet
+from ..model.backing import told
 from ..model.captions import CAPTION, Captions
 from ..model.conditions import Conditions
 from ..model.fine_tuned import Facts, write_description
 from ..model.latent_diffusion import image_rng
 from ..model.stable_diffusion import GUIDANCE, TEXT, Base, backbone, draw, native_size
 from ..model.training_data import shared_units
+from ..model.withdrawal import withdraw
 from ..optimising.processes import accelerating, shared_draft
 from ..optimising.run import Run, name_events, progress_bar
 from ..record import Record, as_input, draft_folder, is_published
 from ..sheets import contact_sheet
+from ..startup import say
 from .cache import encode_captions, encode_latents, load_latents, load_texts
 from .card import model_card
 from .config import FinetuneConfig
@@ -74,6 +77,8 @@ def finetune(
     record = Record("finetune", config.model_dump(mode="json"), config.seed, [as_input(corpus), origin],
                     images.record.get("sources", ()))  # fmt: skip
     if not is_published(out, record):
+        for line in told(job.conditions) if show else ():
+            say(line)
         with accelerating(config, draft_folder(out, record)) as accelerator:
             _train_and_publish(job, out, record, accelerator, show)
     shutil.rmtree(out / "work", ignore_errors=True)  # only now, so that a stop at any moment costs no training
@@ -89,11 +94,12 @@ def _prepare(base: Base, images: ImageSet, config: FinetuneConfig) -> Job:
     if images.width != images.height:
         raise TrainingError(f"{images.folder}: images are {images.width}×{images.height}; fine-tuning needs squares. "
                             "Import again with --size.")  # fmt: skip
-    rows = [images.rows[i] for i in train]
     captions = Captions(config.caption or CAPTION, config.words)
+    images, withdrawn = withdraw(images, captions.names, config.min_patients)
+    rows = [images.rows[i] for i in train]
     if config.caption is None:
         captions = captions.only({"modality", *(name for row in rows for name, v in row.attributes.items() if v)})
-    conditions = Conditions.fit(rows, captions.names)
+    conditions = Conditions.fit(rows, captions.names, withdrawn, config.min_patients)
     return Job(base, images, captions, conditions, (*train, *validation), len(train), config)
 
 
@@ -120,7 +126,8 @@ def _train_and_publish(job: Job, out: Path, record: Record, accelerator: Acceler
             write_lora(pipeline, draft)
             facts = _facts(job, out, record, size, figures)
             write_description(draft, facts, job.conditions)
-            (draft / "README.md").write_text(model_card(facts, job.images, job.captions, job.texts), encoding="utf-8")
+            card = model_card(facts, job.images, job.captions, job.texts, job.conditions)
+            (draft / "README.md").write_text(card, encoding="utf-8")
 
 
 def _cache_texts(job: Job, run: Run) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,13 +51,14 @@ class GenerateConfig(Config):
 
 @dataclass(frozen=True)
 class Work:
-    """What to make: each image's conditions, by index, and how."""
+    """What to make: each image's conditions, by index, and how; and what there is to say against it."""
 
     model: Painter
     name: str
     wanted: Sequence[Mapping[str, Attribute]]
     config: GenerateConfig
     sampling: Sampling
+    warnings: Sequence[str]
 
     def missing(self, draft: Path, share: Share) -> list[int]:
         """Indices of this share whose images are not there yet."""
@@ -110,6 +112,7 @@ def generate_requests(
     """Write an image set of synthetic images with a model folder of either kind, or with a shipped model by name.
 
     Writes  out (an image set: synthetic, with generator, seed, index and conditions); grid, a contact sheet beside it
+    Warns   on standard error and in the record, where few training images or patients, or none, show what is asked for
     Raises  ModelError for a folder that is no sound model, ConfigError for what the model does not know: both before
             anything is written; OutputError if `out` is something else or the disk is full.
 
@@ -123,6 +126,8 @@ def generate_requests(
     origin = as_input(folder)
     record = Record("generate", work.config.model_dump(mode="json"), config.seed, [origin],
                     origin["record"].get("sources", ()))  # fmt: skip
+    for warning in work.warnings if share.rank == 0 else ():
+        print(f"WARNING: {warning}", file=sys.stderr)
     with together(share):
         if not is_published(out, record):
             with shared_draft(out, record, share) as draft, _progress_bar(show and share.rank == 0) as bar:
@@ -130,7 +135,7 @@ def generate_requests(
                 wait_for_all(share)
                 if share.rank == 0:
                     write_metadata(draft, [work.row(i, draft) for i in range(len(work.wanted))])
-                    record.results["images"] = len(work.wanted)
+                    record.results |= {"images": len(work.wanted), "warnings": list(work.warnings)}
         wait_for_all(share)
     if grid is not None and share.rank == 0:
         draw_sheet(ImageSet.open(out), Path(grid))
@@ -160,7 +165,8 @@ def _prepare(model: Painter, name: str, config: GenerateConfig, batch_size: int)
         wanted += model.ask(indices, request.where, config.seed)
     settled = {"requests": tuple(requests), "steps": sampling.steps, "guidance": guidance, "sampler": sampling.sampler,
                "precision": sampling.precision}  # fmt: skip
-    return Work(model, name, wanted, config.model_copy(update=settled), sampling)
+    found = dict.fromkeys(doubt for request in requests for doubt in model.doubts(request.where))
+    return Work(model, name, wanted, config.model_copy(update=settled), sampling, tuple(found))
 
 
 def _is_whole(path: Path, size: int) -> bool:

@@ -17,6 +17,7 @@ from rich.progress import Progress
 
 from ..errors import SourceError
 from ..imageset import Attribute, Pixels, write_png
+from ..record import split_methods
 from .config import ImportConfig
 from .parallel import map_in_order
 from .resize import Placement, place, thumbnail, to_pixels
@@ -39,6 +40,8 @@ class Image:
     intercept: float
     digest: bytes
     volume: bool
+    inherited: str = ""
+    """How the image set that it comes from was split."""
     file_name: str = ""
     sha256: str = ""
 
@@ -81,11 +84,12 @@ def _prepared(
 ) -> Iterator[Image | Notice]:
     for item in scans:
         yield from item.notices
+        methods = split_methods(item.record)
         for kind, reader in _readers(item):
             files = item.files[kind]
             task = bar.add_task(f"{item.name} ({kind})", total=None if kind == "nifti" else len(files))
             prefix = "" if item.name == item.root.name else f"{item.name} "
-            prepare = partial(_prepare, config=config, volume=kind != "raster", prefix=prefix)
+            prepare = partial(_prepare, config=config, volume=kind != "raster", prefix=prefix, methods=methods)
             for found in map_in_order(pool, prepare, reader(item.root, files, config)):
                 bar.advance(task)
                 yield found
@@ -112,7 +116,9 @@ def _readers(item: Scan) -> Iterator[tuple[str, Reader]]:
         yield "mat", read_cheng2017
 
 
-def _prepare(found: Slice | Notice, config: ImportConfig, volume: bool, prefix: str) -> Image | Notice:
+def _prepare(
+    found: Slice | Notice, config: ImportConfig, volume: bool, prefix: str, methods: Mapping[str, str]
+) -> Image | Notice:
     """Resize one slice and map it to the range of the stored pixels."""
     if isinstance(found, Notice):
         return found
@@ -129,7 +135,8 @@ def _prepare(found: Slice | Notice, config: ImportConfig, volume: bool, prefix: 
     kept = replace(found, values=NO_VALUES, attributes=attributes, series=series)
     if config.synthetic:
         kept = replace(kept, synthetic=True, patient="", attributes=attributes | {"generator": config.generator})
-    return Image(kept, pixels, slope, intercept, digest.digest(), volume)
+    inherited = "" if kept.synthetic else methods.get(kept.modality, "")
+    return Image(kept, pixels, slope, intercept, digest.digest(), volume, inherited)
 
 
 def _placed(attributes: Mapping[str, Attribute], placement: Placement) -> dict[str, Attribute]:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .slices import Notice, shown
+from .values import in_lines
 
 SHOWN = 8
 """Notices of one kind shown on the screen; the report file has them all."""
@@ -46,7 +47,7 @@ class ImportReport:
             return Text(
                 f"{shown(str(self.out))} is finished already: {self.results.get('total', 0)} images. Nothing to do."
             )
-        return Group(self._counts(), *self._lines())
+        return Group(self._counts(), *map(Text, in_lines(self.results.get("values", {}))), *self._lines())
 
     def _counts(self) -> Table:
         table = Table(title=Text(shown(f"{self.out}: {self.results['total']} images")), title_justify="left")

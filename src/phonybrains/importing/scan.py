@@ -8,14 +8,15 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from ..errors import SourceError
-from ..imageset import FIXED_COLUMNS, METADATA_NAME
-from ..record import RECORD_NAME, fingerprint, read_record, sha256_file
+from ..errors import ImageSetError, SourceError
+from ..imageset import FIXED_COLUMNS, METADATA_NAME, read_metadata
+from ..record import RECORD_NAME, as_input, fingerprint, read_record, sha256_file
 from .parallel import map_in_order, threads
 from .slices import Notice, shown
 
@@ -72,11 +73,20 @@ def scan(source: Path, pool: ThreadPoolExecutor) -> Scan:
     except OSError as error:
         raise SourceError(f"{source}: cannot be read ({error.strerror}). Check the path.") from None
     root = (source if source.is_dir() else source.parent).resolve()
+    own = source.is_dir() and is_image_set(root)
+    for folder in () if own else (root, *root.parents):
+        if is_image_set(folder):
+            raise SourceError(f"{source} lies inside the image set {folder}, which alone knows what its images are. "
+                              "Give that folder.")  # fmt: skip
     notices: list[Notice] = []
     found = list(_walk(root, notices)) if source.is_dir() else [root / source.name]
     files: dict[str, list[Path]] = {kind: [] for kind in KINDS}
     hashed: list[str] = []
+    known = listed(root) if own else None
     for path, (kind, reason, sha256) in zip(found, map_in_order(pool, _examine, found), strict=True):
+        if known is not None and kind in KINDS and path.relative_to(root).as_posix() not in known:
+            notices.append(Notice(f"{root.name}/{path.relative_to(root)}", "note", "no image of the set: left out"))
+            continue
         relative = shown(path.relative_to(root).as_posix())
         if sha256:
             hashed.append(f"{relative} {sha256}\n")
@@ -84,8 +94,7 @@ def scan(source: Path, pool: ThreadPoolExecutor) -> Scan:
             files[kind].append(path)
         elif reason:
             notices.append(Notice(f"{root.name}/{relative}", kind, reason))
-    own = source.is_dir() and is_image_set(root)
-    record = read_record(root) if own or (source.is_dir() and _is_fetched(root)) else {}
+    record = read_record(root) if own or (source.is_dir() and _is_fetched(root)) else _of_sets_inside(found, files)
     digest = fingerprint(root) if own else hashlib.sha256("".join(hashed).encode()).hexdigest()
     return Scan(root, root.name, files, notices, digest, record)
 
@@ -98,6 +107,25 @@ def is_image_set(folder: Path) -> bool:
         return (folder / RECORD_NAME).is_file() and header[: len(FIXED_COLUMNS)] == list(FIXED_COLUMNS)
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def listed(root: Path) -> set[str] | None:
+    """The files that an image set's table names; None where it cannot be read."""
+    try:
+        return {row.file_name for row in read_metadata(root / METADATA_NAME)}
+    except ImageSetError:
+        return None
+
+
+def _of_sets_inside(found: Sequence[Path], files: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
+    """What the records of image sets in a folder say together, as inputs; files of none of them add an empty one."""
+    sets = [path.parent for path in found if path.name == METADATA_NAME and is_image_set(path.parent)]
+    if not sets:
+        return {}
+    inputs = [as_input(folder) for folder in sets]
+    loose = any(not any(path.is_relative_to(s) for s in sets) for kind in KINDS for path in files[kind])
+    sources = [source for item in inputs for source in item["record"].get("sources", ())]
+    return {"inputs": inputs + [{"sha256": "", "record": {}}] * loose, "sources": sources}
 
 
 def _is_fetched(folder: Path) -> bool:

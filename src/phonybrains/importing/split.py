@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..errors import ConfigError
+from ..record import UNSAFE
 from .config import ImportConfig
 
 AS_GIVEN = "as given"
 BY_PATIENT = "by patient"
-BY_VOLUME = "by volume, not patient-safe"
-BY_RUNS = "by runs, not patient-safe"
+BY_VOLUME = f"by volume, {UNSAFE}"
+BY_RUNS = f"by runs, {UNSAFE}"
+GIVEN_UNKNOWN = f"as given, patients unknown, {UNSAFE}"
+GIVEN_TORN = f"as given, a patient in two splits, {UNSAFE}"
 SYNTHETIC = "none, synthetic"
 
 
@@ -27,7 +30,8 @@ class Member:
     """What the split needs to know of one image.
 
     patient: the id as found, "" where unknown; series, order: its volume or folder and its place in it;
-    volume: whether the series is one scan (of one patient, then); given: the split its source gives it, or None.
+    volume: whether the series is one scan (of one patient, then); given: the split its source gives it, or None;
+    inherited: how the image set that it comes from was split; synthetic: whether it shows nobody.
     """
 
     modality: str
@@ -36,6 +40,8 @@ class Member:
     order: float
     volume: bool = False
     given: str | None = None
+    inherited: str = ""
+    synthetic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ def split(members: Sequence[Member], config: ImportConfig) -> Splits:
     for label, drawn in _draw_groups(members, groups, known, config, warnings).items():
         for index in groups[label]:
             names[index] = drawn if members[index].given is None else names[index]
-    if BY_VOLUME in (methods := _methods(members)).values():
+    if BY_VOLUME in (methods := _methods(members, names)).values():
         warnings.append("the patients of some volumes are not known: each volume counts as a patient of its own")
     loose = [i for i, member in enumerate(members) if member.given is None and not _label(member)]
     for modality in sorted({members[i].modality for i in loose}):
@@ -186,19 +192,28 @@ def _counts(count: int, shares: tuple[float, float, float]) -> tuple[int, int, i
     return counts[0], counts[1], counts[2]
 
 
-def _methods(members: Sequence[Member]) -> dict[str, str]:
-    """By modality, how it was split; the least safe way where there are several."""
+def _methods(members: Sequence[Member], names: Sequence[str]) -> dict[str, str]:
+    """By modality, how it was split; the least safe way where there are several, and as unsafe as it was before."""
     methods: dict[str, str] = {}
-    order = (AS_GIVEN, BY_PATIENT, BY_VOLUME, BY_RUNS)
-    for member in members:
-        if member.given is not None:
+    order = (AS_GIVEN, BY_PATIENT, GIVEN_UNKNOWN, GIVEN_TORN, BY_VOLUME, BY_RUNS)
+    places: dict[str, set[str]] = defaultdict(set)
+    for member, name in zip(members, names, strict=True):
+        places[member.patient].add(name)
+    for member, name in zip(members, names, strict=True):
+        if UNSAFE in member.inherited:
+            method = member.inherited
+        elif member.given is not None and (member.synthetic or not name):
             method = AS_GIVEN
+        elif member.given is not None and not member.patient:
+            method = GIVEN_UNKNOWN
+        elif member.given is not None:
+            method = GIVEN_TORN if len(places[member.patient] - {""}) > 1 else AS_GIVEN
         elif member.patient:
             method = BY_PATIENT
         else:
             method = BY_VOLUME if member.volume else BY_RUNS
         before = methods.get(member.modality, AS_GIVEN)
-        methods[member.modality] = max(before, method, key=order.index)
+        methods[member.modality] = max(before, method, key=lambda m: order.index(m) if m in order else len(order))
     return dict(sorted(methods.items()))
 
 

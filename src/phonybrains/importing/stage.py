@@ -23,6 +23,7 @@ from .report import ImportReport, count_by, show, write_report
 from .scan import Scan, scan_all
 from .slices import Notice
 from .split import Member, Splits, split
+from .values import count_values, of_few, of_values
 
 DEFAULTS = ImportConfig()
 IDENTIFYING = re.compile(
@@ -78,9 +79,9 @@ def _import(
             splits = split([_member(image) for image in intake.images], config)
             near = _near_duplicates(intake, splits, bar)
             write_metadata(draft, _rows(intake.images, splits, config))
-            notices = intake.notices + _findings(intake, splits, near, record)
             record.results.update(_results(intake, splits, near))
-            write_report(partial_report, notices + _imported(intake))
+            notices = intake.notices + _findings(intake, splits, near, record)
+            write_report(partial_report, notices + of_values(record.results["values"]) + _imported(intake))
         partial_report.replace(report_file)
     finally:
         partial_report.unlink(missing_ok=True)
@@ -101,21 +102,21 @@ def _bar(progress: bool) -> Progress:
 
 
 def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:
-    """The record of an import, without paths of this machine; licences come from the configuration, else the source."""
+    """The record of an import, without paths of this machine; the configuration adds licences, and takes none away."""
     inputs = [{"name": item.name, "sha256": item.sha256, "record": item.record} for item in scans]
-    sources: dict[str, dict[str, str]] = {}
+    sources: list[dict[str, str]] = []
     for item in scans:
-        if item.root.name in config.sources or not item.record.get("sources"):
-            given = config.sources.get(item.root.name)
-            sources[item.name] = {"name": item.name, **(given.model_dump() if given else {})}
-        else:
-            sources |= {entry["name"]: entry for entry in item.record["sources"]}
-    return Record("import", config.settings(), config.seed, inputs, list(sources.values()))
+        recorded, given = list(item.record.get("sources") or ()), config.sources.get(item.root.name)
+        if given or not recorded:
+            recorded.append({"name": item.name, **(given.model_dump() if given else {})})
+        sources += [entry for entry in recorded if entry not in sources]
+    return Record("import", config.settings(), config.seed, inputs, sources)
 
 
 def _member(image: Image) -> Member:
     found = image.slice
-    return Member(found.modality, found.patient, found.series, found.order, image.volume, found.split)
+    return Member(found.modality, found.patient, found.series, found.order, image.volume, found.split, image.inherited,
+                  found.synthetic)  # fmt: skip
 
 
 def _rows(images: Sequence[Image], splits: Splits, config: ImportConfig) -> list[Row]:
@@ -141,6 +142,7 @@ def _near_duplicates(intake: Intake, splits: Splits, bar: Progress) -> NearDupli
 def _findings(intake: Intake, splits: Splits, near: NearDuplicates, record: Record) -> list[Notice]:
     """Notices on the set as a whole."""
     notices = [Notice("", "warning", text) for text in splits.warnings]
+    notices += of_few(record.results["values"])
     columns = dict.fromkeys(name for image in intake.images for name in image.slice.attributes)
     notices += [
         Notice("", "warning", f"column '{name}' may identify patients: leave it out with the option attributes")
@@ -174,6 +176,7 @@ def _results(intake: Intake, splits: Splits, near: NearDuplicates) -> dict[str, 
         "total": len(found),
         "images": count_by([(s.modality, name) for s, name in zip(found, splits.names, strict=True)]),
         "patients": patients,
+        "values": count_values([image.slice for image in intake.images], splits.names),
         "split": dict(splits.methods),
         "skipped": kinds["skipped"],
         "duplicates": kinds["duplicate"],

@@ -71,9 +71,9 @@ class Captions:
         return found
 
     def _named(self, prompt: str, attribute: Category) -> list[str]:
-        said = {self._words(attribute.name, label): label for label in attribute.labels}
+        said = {self._words(attribute.name, label): label for label in attribute.offered}
         if attribute.name == "modality":
-            said |= {label: label for label in attribute.labels}
+            said |= {label: label for label in attribute.offered}
         found = []
         for words in sorted(said, key=len, reverse=True):  # «no hemorrhage» before «hemorrhage»
             rest = re.sub(rf"(?<!\w){re.escape(words)}(?!\w)", " ", prompt, flags=re.IGNORECASE)
@@ -107,7 +107,7 @@ class Captions:
 class Described(Conditions):
     """The conditions of a model that reads words: its attributes, or a prompt, each telling the other."""
 
-    captions: Captions
+    captions: Captions = field(kw_only=True)
 
     def check(self, where: Mapping[str, Value]) -> dict[str, Value]:
         """As for any conditions; a prompt is any words. Raises ConfigError listing what is known."""

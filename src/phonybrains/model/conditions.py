@@ -10,7 +10,7 @@ import difflib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,74 +23,128 @@ Value = str | float | None
 
 
 @dataclass(frozen=True)
+class Withdrawn:
+    """A value that training gave no condition to on the images of a modality, since too few patients show it."""
+
+    attribute: str
+    modality: str
+    value: str
+    images: int
+    patients: int
+
+    def __str__(self) -> str:
+        images = "1 image" if self.images == 1 else f"{self.images} images"
+        return f"{self.value} ({self.modality}: {images} of {_people(self.patients)})"
+
+
+@dataclass(frozen=True)
 class Category:
-    """An attribute with labels, e.g. plane: axial, coronal, sagittal."""
+    """An attribute with labels, e.g. plane: axial, coronal, sagittal; `closed` ones have a column and cannot be had."""
 
     name: str
     labels: tuple[str, ...]
+    closed: tuple[str, ...] = ()
+    withdrawn: tuple[Withdrawn, ...] = ()
 
     @property
     def width(self) -> int:
         return len(self.labels) + 1
 
-    def columns(self, value: Value) -> list[float]:
-        if value is None:
-            return [0.0] * len(self.labels) + [1.0]
-        chosen = set(labels_of(value))
-        return [float(label in chosen) for label in self.labels] + [0.0]
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The labels that can be asked for."""
+        return tuple(label for label in self.labels if label not in self.closed)
 
-    def check(self, value: Value) -> Value:
-        """The value as it is stored, or ConfigError naming the known labels."""
+    def columns(self, value: Value) -> list[float]:
+        chosen = set() if value is None else {label for label in labels_of(value) if label in self.offered}
+        return [float(label in chosen) for label in self.labels] + [float(not chosen)]
+
+    def check(self, value: Value, modality: Value = None) -> Value:
+        """The value as it is stored, or ConfigError naming the known labels, or why a label is withdrawn."""
         for label in labels_of(value) or [""]:
-            if label not in self.labels:
-                raise ConfigError(f"{self.name} '{label}' is not known to the model.{_near(label, self.labels)}")
+            gone = [one for one in self.withdrawn if one.value == label and modality in (None, one.modality)]
+            if gone and (modality is not None or label not in self.offered):
+                counts = " and ".join(f"{one.images} {one.modality}" for one in gone)
+                people = _people(sum(one.patients for one in gone))
+                raise ConfigError(
+                    f"{self.name} '{label}' is withdrawn: {counts} training images of {people} show it, so few that an "
+                    f"image of it would redraw them.{_near('', self.offered)}"
+                )
+            if label not in self.offered:
+                raise ConfigError(f"{self.name} '{label}' is not known to the model.{_near(label, self.offered)}")
         return ";".join(labels_of(value))
 
 
 @dataclass(frozen=True)
 class Number:
-    """An attribute with a range, e.g. age_years: 18…90."""
+    """An attribute with a range, e.g. age_years: 18…90; `seen` is the range that can be asked for, if narrower."""
 
     name: str
     low: float
     high: float
+    seen: tuple[float, float] | None = None
+    withdrawn: tuple[Withdrawn, ...] = ()
     width = 2
 
+    @property
+    def offered(self) -> tuple[float, float]:
+        """The range that can be asked for."""
+        return self.seen or (self.low, self.high)
+
     def columns(self, value: Value) -> list[float]:
-        if value is None:
+        if value is None or not self.offered[0] <= float(value) <= self.offered[1]:
             return [0.0, 1.0]
         return [2 * (float(value) - self.low) / max(self.high - self.low, 1e-9) - 1, 0.0]
 
-    def check(self, value: Value) -> Value:
+    def check(self, value: Value, modality: Value = None) -> Value:
         """The value as a number, or ConfigError naming the range the model has seen."""
+        low, high = self.offered
         try:
             number = float(str(value))
         except ValueError:
-            raise ConfigError(f"{self.name} '{value}' is not a number ({self.low:g} to {self.high:g}).") from None
-        if not self.low <= number <= self.high:
-            raise ConfigError(
-                f"{self.name} {number:g} is outside what the model has seen: {self.low:g} to {self.high:g}."
-            )
+            raise ConfigError(f"{self.name} '{value}' is not a number ({low:g} to {high:g}).") from None
+        if not low <= number <= high:
+            raise ConfigError(f"{self.name} {number:g} is outside what the model has seen: {low:g} to {high:g}.")
         return number
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """The schema of a model's conditions, and how often each combination of categories occurred in training."""
+    """The schema of a model's conditions, and how often each combination of categories occurred in training.
+
+    patients: for each combination, whom its images show, as numbers that mean nothing elsewhere, and how many images
+    show nobody knows whom; empty where that was not counted. tenths: for each number and modality, "images/patients/
+    images of unknown patients" in ten equal parts of its range. min_patients: values of fewer were withdrawn.
+    """
 
     attributes: tuple[Category | Number, ...]
     combinations: tuple[tuple[tuple[Value, ...], int], ...]
+    patients: tuple[tuple[frozenset[int], int], ...] = ()
+    tenths: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    min_patients: int = 0
 
     @classmethod
-    def fit(cls, rows: Iterable[Any], names: Sequence[str]) -> Conditions:
-        """Read labels and ranges of the named columns from rows. Raises ConfigError for a column no row has."""
+    def fit(cls, rows: Iterable[Any], names: Sequence[str], withdrawn: Sequence[Withdrawn] = (),
+            min_patients: int = 0) -> Conditions:  # fmt: skip
+        """Read labels and ranges of the named columns from rows, whose withdrawn values are missing already.
+
+        Raises ConfigError for a column no row has.
+        """
         rows = list(rows)
         attributes = tuple(
-            _fit(name, [row[name] for row in rows], rows) for name in dict.fromkeys(["modality", *names])
+            _fit(name, [row[name] for row in rows], rows, tuple(one for one in withdrawn if one.attribute == name))
+            for name in dict.fromkeys(["modality", *names])
         )
         categories = [a for a in attributes if isinstance(a, Category)]
-        counts = Counter(tuple(_text(row[a.name]) for a in categories) for row in rows)
-        return cls(attributes, tuple(sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))))
+        shown = [tuple(_text(row[a.name]) for a in categories) for row in rows]
+        ordered = tuple(sorted(Counter(shown).items(), key=lambda item: (-item[1], str(item[0]))))
+        numbers = {name: i for i, name in enumerate(sorted({row.patient_id for row in rows} - {""}))}
+        who: dict[Any, list[str]] = {values: [] for values, _ in ordered}
+        for values, row in zip(shown, rows, strict=True):
+            who[values].append(row.patient_id)
+        patients = tuple((frozenset(numbers[p] for p in who[v] if p), who[v].count("")) for v, _ in ordered)
+        tenths = {a.name: _tenths(a, rows) for a in attributes if isinstance(a, Number)}
+        return cls(attributes, ordered, patients, tenths, min_patients)
 
     @property
     def width(self) -> int:
@@ -121,7 +175,8 @@ class Conditions:
         for name in where:
             if name not in known:
                 raise ConfigError(f"the model has no attribute '{name}'.{_near(name, known)}")
-        return {name: known[name].check(value) for name, value in where.items()}
+        modality = where.get("modality")
+        return {name: known[name].check(value, modality) for name, value in where.items()}
 
     def draw(self, where: Mapping[str, Value], rng: np.random.Generator) -> dict[str, Value]:
         """Fill up what is asked for: a combination of categories as frequent as in training; numbers stay missing.
@@ -139,18 +194,21 @@ class Conditions:
 
     def to_json(self) -> str:
         """The schema as JSON text: `conditions.json` of a model folder."""
-        attributes = [asdict(a) for a in self.attributes]
-        return json.dumps({"attributes": attributes, "combinations": self.combinations}, indent=1)
+        attributes = [_plain(a) for a in self.attributes]
+        content: dict[str, Any] = {"attributes": attributes, "combinations": self.combinations}
+        if self.patients:
+            content["patients"] = [(" ".join(map(str, sorted(who))), unknown) for who, unknown in self.patients]
+            content["tenths"], content["min_patients"] = self.tenths, self.min_patients
+        return json.dumps(content, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Conditions:
         """Read `conditions.json`. Raises KeyError, TypeError or ValueError if it is not one."""
         content = json.loads(text)
-        attributes = tuple(
-            Category(a["name"], tuple(a["labels"])) if "labels" in a else Number(a["name"], a["low"], a["high"])
-            for a in content["attributes"]
-        )
-        return cls(attributes, tuple((tuple(c), int(n)) for c, n in content["combinations"]))
+        combinations = tuple((tuple(c), int(n)) for c, n in content["combinations"])
+        patients = tuple((frozenset(map(int, who.split())), int(n)) for who, n in content.get("patients", ()))
+        return cls(tuple(map(_attribute_of, content["attributes"])), combinations, patients,
+                   content.get("tenths", {}), int(content.get("min_patients", 0)))  # fmt: skip
 
 
 def drop(encoded: Tensor, conditions: Conditions, rng: torch.Generator, everything: float = 0.1, numbers: float = 0.3,
@@ -168,15 +226,58 @@ def drop(encoded: Tensor, conditions: Conditions, rng: torch.Generator, everythi
     return torch.where(gone[:, conditions.groups.to(encoded.device)], null, encoded)
 
 
-def _fit(name: str, values: list[Value], rows: Sequence[Any]) -> Category | Number:
+def is_number(values: Iterable[Value]) -> bool:
+    """Whether a column is a number: every value there is, is one."""
+    return all(isinstance(value, (int, float)) for value in values if value not in (None, ""))
+
+
+def _fit(name: str, values: list[Value], rows: Sequence[Any], withdrawn: tuple[Withdrawn, ...]) -> Category | Number:
     present = [value for value in values if value is not None and value != ""]
-    if not present:
+    if not present and not withdrawn:
         known = sorted({key for row in rows for key in row.attributes})
         raise ConfigError(f"no image of the corpus has the attribute '{name}'.{_near(name, known)}")
-    if all(isinstance(value, (int, float)) for value in present):
+    if present and is_number(present):
         numbers = [float(value) for value in present]
-        return Number(name, min(numbers), max(numbers))
-    return Category(name, tuple(sorted({label for value in present for label in labels_of(value)})))
+        return Number(name, min(numbers), max(numbers), withdrawn=withdrawn)
+    labels = sorted({label for value in present for label in labels_of(value)})
+    return Category(name, tuple(labels), withdrawn=withdrawn)
+
+
+def tenth_of(number: Number, value: float) -> int:
+    """Which of ten equal parts of its range a value lies in, 0…9."""
+    return min(9, max(0, int(10 * (value - number.low) / max(number.high - number.low, 1e-9))))
+
+
+def _tenths(number: Number, rows: Sequence[Any]) -> dict[str, str]:
+    who: dict[str, list[list[str]]] = {row.modality: [[] for _ in range(10)] for row in rows}
+    for row in rows:
+        if row[number.name] not in (None, ""):
+            who[row.modality][tenth_of(number, float(row[number.name]))].append(row.patient_id)
+    return {
+        modality: " ".join(f"{len(part)}/{len({*part} - {''})}/{part.count('')}" for part in parts)
+        for modality, parts in sorted(who.items())
+    }
+
+
+def _plain(attribute: Category | Number) -> dict[str, Any]:
+    """An attribute for JSON: what it does not have is left out, as models from before have none of it."""
+    content = {key: value for key, value in vars(attribute).items() if value not in ((), None) or key == "labels"}
+    if attribute.withdrawn:
+        content["withdrawn"] = [[one.modality, one.value, one.images, one.patients] for one in attribute.withdrawn]
+    return content
+
+
+def _attribute_of(a: Mapping[str, Any]) -> Category | Number:
+    name = a["name"]
+    withdrawn = tuple(Withdrawn(name, *one) for one in a.get("withdrawn", ()))
+    if "labels" in a:
+        return Category(name, tuple(a["labels"]), tuple(a.get("closed", ())), withdrawn)
+    low, high = a.get("seen") or (None, None)
+    return Number(name, a["low"], a["high"], None if low is None else (low, high), withdrawn)
+
+
+def _people(count: int) -> str:
+    return "1 patient" if count == 1 else f"{count} patients"
 
 
 def _get(row: Any, name: str) -> Value:

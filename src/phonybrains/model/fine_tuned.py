@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, ModelError
 from ..record import RECORD_NAME, sha256_file
+from .backing import doubts
 from .captions import PROMPT, Captions, Described
 from .conditions import Conditions, Value
 from .folder import CARD
@@ -100,7 +101,7 @@ class FineTuned:
             raise ModelError(f"{path}: not a fine-tuned model's description, or a part is missing ({error}). Copy the "
                              "folder again from where it was made.") from None  # fmt: skip
         captions = Captions(facts.caption, facts.words)
-        return cls(folder, facts, Described(schema.attributes, schema.combinations, captions), torch.device(device))
+        return cls(folder, facts, Described(**vars(schema), captions=captions), torch.device(device))
 
     @property
     def size(self) -> int:
@@ -114,6 +115,12 @@ class FineTuned:
         """The attributes and the prompt of the images with these indices: as asked, the rest drawn as in training."""
         checked = self.conditions.check(where)
         return [self.conditions.draw(checked, np.random.default_rng([seed, i])) for i in indices]
+
+    def doubts(self, where: Mapping[str, Value]) -> list[str]:
+        """What there is to say against what is asked for, by attributes or by what a prompt names of them."""
+        checked = self.conditions.check(where)
+        read = self.conditions.captions.read(str(checked.get(PROMPT, "")), self.conditions)
+        return doubts(self.conditions, read | checked)
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do.

@@ -93,6 +93,8 @@ def save_model(model: LatentDiffusion, folder: Path, dtype: torch.dtype = torch.
         "latent_scale": model.scale.statistics,
         "units": model.units,
         "card": model.card,
+        "min_patients": model.conditions.min_patients,
+        "withdrawn": [str(one) for a in model.conditions.attributes for one in a.withdrawn],
         "sha256": {part: sha256_file(folder / part) for part in parts},
     }
     _write_description(folder, content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -18,6 +19,7 @@ from ..diffusion.guidance import guide
 from ..diffusion.process import Predict, q_sample
 from ..errors import ConfigError
 from ..imageset import from_unit_range
+from .backing import doubts
 from .conditions import Conditions, Value
 from .networks import Denoiser
 from .precision import computing_in, settle_precision
@@ -126,9 +128,12 @@ class LatentDiffusion:
     def generate(self, n: int, where: Mapping[str, Value] | None = None, **sampling: Any) -> Generated:
         """Make n images. Image i depends on (seed, i) alone; `sampling` takes the fields of Sampling.
 
-        Raises ConfigError for an attribute or value the model does not know.
+        Warns where few training images or patients, or none, show what is asked for. Raises ConfigError for an
+        attribute or value the model does not know.
         """
         settings = Sampling(**sampling)
+        for doubt in self.doubts(where or {}):
+            warnings.warn(doubt, stacklevel=2)
         wanted = self.ask(range(n), where or {}, settings.seed)
         images = list(self.paint(range(n), wanted, settings))
         return Generated(np.stack(images) if images else np.empty((0, self.size, self.size), np.uint8), wanted)
@@ -137,6 +142,10 @@ class LatentDiffusion:
         """The full conditions of the images with these indices: what is asked for, the rest drawn as in training."""
         checked = self.conditions.check(where)
         return [self.conditions.draw(checked, np.random.default_rng([seed, i])) for i in indices]
+
+    def doubts(self, where: Mapping[str, Value]) -> list[str]:
+        """What there is to say against what is asked for: sentences of `backing.doubts`."""
+        return doubts(self.conditions, self.conditions.check(where))
 
     def paint(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
               ) -> Iterator[NDArray[np.uint8]]:  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,6 +92,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         sampling: seed, steps, guidance, sampler, batch_size (computed at a time), …: the fields of Sampling.
         num_inference_steps and guidance_scale are steps and guidance; a generator stands for the seed it was given.
         output_type: "pil", or "np" for (n, H, W, 1) float32 in 0…1.
+        Warns where few training images or patients, or none, show what is asked for.
         Raises ConfigError for what the model does not know or cannot do.
         """
         if output_type not in ("pil", "np"):
@@ -98,6 +100,8 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         seed = generator.initial_seed() if generator else None
         settings = Sampling(**_joined(sampling, seed=seed, steps=num_inference_steps, guidance=guidance_scale))
         model = self.latent_diffusion
+        for doubt in model.doubts(where or {}):
+            warnings.warn(doubt, stacklevel=2)
         wanted = model.ask(range(n), where or {}, settings.seed)
         bar: Any = self.progress_bar(range(n))  # type: ignore[arg-type]  # its type is that of a decorator
         pixels = [image for image, _ in zip(model.paint(range(n), wanted, settings), bar, strict=True)]

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..record import read_record
-from .conditions import Category, Conditions, Number
+from .backing import counts_in_words, in_words, rule_in_words
+from .conditions import Conditions
 from .fine_tuned import FineTuned
 from .folder import load_model, model_folder
 from .painter import is_fine_tuned
@@ -40,7 +41,10 @@ def _fine_tuned(model: FineTuned, record: Mapping[str, Any]) -> str:
 
 def _rest(conditions: Conditions, card: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
     """What can be asked for, figures and sources."""
-    lines = ["", "Ask for it with --where name=value", *map(_attribute, conditions.attributes)]
+    lines = ["", "Ask for it with --where name=value", *(f"  {a.name}: {in_words(a)}" for a in conditions.attributes)]
+    lines += [f"  {rule_in_words(conditions)}"]
+    if counts := counts_in_words(conditions):
+        lines += ["", "How many images and patients of the training stand behind it", *(f"  {line}" for line in counts)]
     lines += ["", "Most frequent in training, as drawn when nothing is asked for", *_combinations(conditions)]
     lines += ["", "Figures", *(f"  {key}: {value}" for key, value in card.items())]
     lines += ["", "Made from"]
@@ -49,12 +53,6 @@ def _rest(conditions: Conditions, card: Mapping[str, Any], record: Mapping[str, 
         lines.append("; ".join(filter(None, (f"  {source.get('name', 'source')}: {next(facts) or 'no licence given'}",
                                              *facts))))  # fmt: skip
     return lines
-
-
-def _attribute(attribute: Category | Number) -> str:
-    if isinstance(attribute, Number):
-        return f"  {attribute.name}: {attribute.low:g} to {attribute.high:g}"
-    return f"  {attribute.name}: {', '.join(attribute.labels)}"
 
 
 def _combinations(conditions: Conditions) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mappin
     A full disk is an OSError that says so, and the file gets the permissions of any other; `save_file` has neither.
     """
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(facts or {}))
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # another process may be writing the same
     try:
         partial.write_bytes(content)
         partial.rename(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..imageset import ImageSet
+from ..imageset import ImageSet, how_split
 from .share import NO_SOURCES
 
 
@@ -20,8 +20,7 @@ def shared_units(images: ImageSet) -> dict[str, tuple[float, float, str]]:
 def splits(images: ImageSet) -> str:
     """How many images are in each split, and how it was made."""
     counts = {split: sum(row.split == split for row in images.rows) for split in ("train", "validation", "test")}
-    methods = images.record.get("results", {}).get("split", {})
-    split = "; ".join(f"{modality} split {method}" for modality, method in methods.items())
+    split = "; ".join(f"{modality} split {method}" for modality, method in how_split(images).items())
     return ", ".join(f"{count} for {name}" for name, count in counts.items()) + (f" ({split})" if split else "")
 
 

@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from ..errors import ConfigError, StudyError
-from ..imageset import ImageSet, Row
+from ..imageset import ImageSet, Row, how_split
+from ..record import UNSAFE
 from .config import StudyConfig
 from .match import Strata, Stratum, apportion
 from .order import fillers_for, foresight, keyed_generator
@@ -255,7 +256,9 @@ def _too_few(arm: Arm, modality: str, has: int, wanted: int, what: str) -> str:
 def _patients(state: Choices, real: Arm) -> list[str]:
     """What to know about the people whose images are the controls."""
     controls = [c for c in state.chosen if c.arm is real and c.role == "test"]
-    warnings = []
+    warnings = [f"{modality}: the controls' set is split {method}: a model may have learnt from the people they show."
+                for modality, method in how_split(real.images).items()
+                if UNSAFE in method and any(c.row.modality == modality for c in controls)]  # fmt: skip
     for modality in dict.fromkeys(c.row.modality for c in controls):
         patients: list[Hashable] = [c.row.patient_id for c in controls if c.row.modality == modality]
         known = [patient for patient in patients if patient]

@@ -85,9 +85,9 @@ def answer(gallery: Gallery, asked: Commission, kept: Kept, key: str, base: str)
 def describe(gallery: Gallery) -> dict[str, Any]:
     """A model as OpenAI lists it, and beside it what it can be asked for."""
     attributes = [
-        {"name": a.name, "labels": a.labels}
+        {"name": a.name, "labels": a.offered}
         if isinstance(a, Category)
-        else {"name": a.name, "low": a.low, "high": a.high}
+        else {"name": a.name, "low": a.offered[0], "high": a.offered[1]}
         for a in gallery.model.conditions.attributes
     ]
     return {

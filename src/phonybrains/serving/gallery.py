@@ -7,6 +7,7 @@ import json
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,7 +66,7 @@ class Gallery:
 
     async def fill(self, request: Request, asked: Commission) -> tuple[str, Kept]:
         """Paint what is asked for, and keep it: its key, and the images."""
-        images = await unless_gone(request, self.painter.paint(asked.orders))
+        images = await unless_gone(request, self.painter.paint(asked.orders, client=client_of(request)))
         pngs = await run_in_threadpool(self._frame, images, asked)
         key = self.shelf.put(asked, pngs)
         kept = self.shelf.get(key)
@@ -83,6 +84,16 @@ class Gallery:
             raise Refusal(404, f"This is no longer here, or never was: answers are kept for {minutes}. "
                           "Ask again: the same request gives the same images.", code="expired")  # fmt: skip
         return kept
+
+
+def client_of(request: Request) -> str:
+    """Whom a request is from: an IPv4 address, or the /64 that an IPv6 address lies in, as one client has all of it."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    return str(ip_network(f"{host}/64", strict=False)) if address.version == 6 else host
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from ..model.conditions import Category
 from ..model.sampling import FEW
 from ..sheets import film_strip
-from .gallery import Gallery, unless_gone
+from .gallery import Gallery, client_of, unless_gone
 from .image_set import zip_image_set
 from .painter import Image, Order
 from .prompt import in_words
@@ -53,7 +53,7 @@ def page_routes(gallery: Gallery) -> APIRouter:
             raise Refusal(404, f"This answer has {len(orders)} images, from 0 on.")
         order = orders[index]
         count = min(MOST_FRAMES, (order.sampling.steps or 1) + 1)
-        frames = await unless_gone(request, gallery.painter.paint([order], frames=count))
+        frames = await unless_gone(request, gallery.painter.paint([order], count, client_of(request)))
         strip = await run_in_threadpool(draw_film, frames, order)
         return Response(gallery.origin.png(strip, order), media_type="image/png")
 
@@ -63,12 +63,12 @@ def page_routes(gallery: Gallery) -> APIRouter:
 def form_of(gallery: Gallery) -> dict[str, Any]:
     """What the page shows of a model: its attributes as menus and sliders, and the bounds of all else."""
     menus = [
-        {"name": a.name, "title": _title(a.name), "labels": a.labels}
+        {"name": a.name, "title": _title(a.name), "labels": a.offered}
         for a in gallery.model.conditions.attributes
         if isinstance(a, Category)
     ]
     sliders = [
-        {"name": a.name, "title": _title(a.name), "low": a.low, "high": a.high, "step": _step(a.low, a.high)}
+        {"name": a.name, "title": _title(a.name), "low": a.offered[0], "high": a.offered[1], "step": _step(*a.offered)}
         for a in gallery.model.conditions.attributes
         if not isinstance(a, Category)
     ]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import ConfigError
+from ..model.backing import doubts
 from ..model.conditions import Value
 from ..model.latent_diffusion import LatentDiffusion, Sampling
 from .painter import Order
@@ -120,10 +121,7 @@ def _merge(understood: Understood, body: Body, model: LatentDiffusion) -> dict[s
 
 
 def _notes(body: Body, where: Mapping[str, Value], vocabulary: Vocabulary) -> list[str]:
-    notes = []
-    if not vocabulary.was_seen(where):
-        asked = ", ".join(f"{name} {value}" for name, value in where.items())
-        notes.append(f"No image of the training had {asked} together: expect little of it.")
+    notes = doubts(vocabulary.conditions, where)
     if ignored := [name for name in IGNORED if getattr(body, name) is not None]:
         notes.append(f"Without effect here: {', '.join(ignored)}.")
     return notes

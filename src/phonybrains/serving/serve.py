@@ -48,7 +48,8 @@ def serve_model(
     host: str = "127.0.0.1",
     port: int = 8080,
     token: str = "",
-    queue: int = 200,
+    queue: int = 400,
+    budget: int = 100,
     show: Callable[[str], None] = show_at_once,
 ) -> None:
     """Serve a model folder, or a shipped model by its name, until Ctrl-C or SIGTERM; what is under way is finished.
@@ -56,11 +57,12 @@ def serve_model(
     Shows   the addresses of the page and of the protocol, once the model is loaded and requests are answered
     Raises  ModelError for a folder that is no sound model, ConfigError if the host or the port cannot be used
 
-    `token`, if there is one, must come with every request; `queue` images may wait, more are refused.
+    `token`, if there is one, must come with every request. The work of `queue` images at the model's own steps may
+    wait, and a request may ask for that of `budget`; more is refused.
     """
     folder = model_folder(model)
     with web.listen(host, port) as listener:
-        gallery = open_gallery(folder, token, queue)
+        gallery = open_gallery(folder, token, queue, budget)
         base = f"http://{web.shown_host(host)}:{listener.getsockname()[1]}"
         app = make_app(gallery, local=is_local(host) and not token)
         config = web.settings(app, stop_seconds=STOP_SECONDS)
@@ -71,13 +73,13 @@ def serve_model(
         gallery.painter.close()
 
 
-def open_gallery(folder: Path, token: str, queue: int) -> Gallery:
+def open_gallery(folder: Path, token: str, queue: float = 400, budget: float = 100) -> Gallery:
     """Load a model for serving."""
     model = LatentDiffusion.load(folder, "cuda" if torch.cuda.is_available() else "cpu")
     made = read_record(folder).get("created")
     created = int(datetime.fromisoformat(made).timestamp()) if made else 0
     origin = Origin(folder.resolve().name, fingerprint(folder))
-    return Gallery(folder, model, origin, created, Painter(model, queue), token)
+    return Gallery(folder, model, origin, created, Painter(model, queue, budget), token)
 
 
 def _lines(gallery: Gallery, host: str, base: str) -> list[str]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..model.conditions import Category, Conditions, Number, Value, labels_of
+from ..model.backing import matching
+from ..model.conditions import Category, Conditions, Number, Value
 from .words import (
     FILLERS,
     NEGATIONS,
@@ -65,7 +66,7 @@ class Vocabulary:
 
     def _learn_category(self, attribute: Category, labels: dict[Phrase, set[tuple[str, str]]],
                         nouns: dict[Phrase, set[str]]) -> None:  # fmt: skip
-        for label in attribute.labels:
+        for label in (*attribute.offered, *dict.fromkeys(one.value for one in attribute.withdrawn)):
             phrase = phrase_of(label)
             if label.casefold() in NOTHING:
                 self.nothing[attribute.name] = label
@@ -96,8 +97,4 @@ class Vocabulary:
     def was_seen(self, where: Mapping[str, Value]) -> bool:
         """Whether an image of the training matches all categories that are asked for."""
         names = [a.name for a in self.conditions.attributes if isinstance(a, Category)]
-        wanted = {names.index(name): set(labels_of(value)) for name, value in where.items() if name in names}
-        return any(
-            all(combination[i] is not None and labels <= set(labels_of(combination[i])) for i, labels in wanted.items())
-            for combination, _ in self.conditions.combinations
-        )
+        return bool(matching(self.conditions, {name: value for name, value in where.items() if name in names}))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..imageset import ImageSet
-from ..model.conditions import Category
+from ..model.backing import counts_in_words, in_words, rule_in_words
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.training_data import licence, sources, splits
 
@@ -14,8 +14,8 @@ from ..model.training_data import licence, sources, splits
 def model_card(model: LatentDiffusion, images: ImageSet, figures: Mapping[str, Any]) -> str:
     """The text of a model folder's README.md, with the metadata block that model hubs read."""
     rows = "\n".join(f"| {name} | {value} |" for name, value in figures.items())
-    attributes = "\n".join(f"- `{a.name}`: " + (", ".join(a.labels) if isinstance(a, Category)
-                           else f"{a.low:g} to {a.high:g}") for a in model.conditions.attributes)  # fmt: skip
+    attributes = "\n".join(f"- `{a.name}`: {in_words(a)}" for a in model.conditions.attributes)
+    counts = "\n".join(f"- {line}" for line in counts_in_words(model.conditions))
     return f"""---
 library_name: diffusers
 pipeline_tag: unconditional-image-generation
@@ -35,6 +35,10 @@ They show no patient and must not be used for diagnosis.
 ## What it can be asked for
 
 {attributes}
+
+{rule_in_words(model.conditions)}
+
+{counts}
 
 ## Figures
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -77,12 +77,19 @@ class FewStepConfig(Config):
         return self
 
 
+class ConditionsConfig(Config):
+    """What the model is told of its images, besides the modality. A list of attributes alone will do."""
+
+    attributes: tuple[str, ...] = ()
+    min_patients: Annotated[int, Field(ge=0)] = 5
+    """A value that fewer patients of a modality have becomes missing; 0 or 1 gives all, at the price of redrawing."""
+
+
 class TrainConfig(Config):
     """How a model is trained. The presets tiny, cpu and gpu are complete; a file or options are laid over them."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    conditions: tuple[str, ...] = ()
-    """Attributes the model is told about, besides the modality."""
+    conditions: ConditionsConfig = ConditionsConfig()
     diffusion: Literal["flow", "ddpm"] = "flow"
     """Rectified flow, or the paper's DDPM with noise prediction."""
     autoencoder: AutoencoderConfig
@@ -108,6 +115,21 @@ class TrainConfig(Config):
     @property
     def encoder_stays(self) -> bool:
         return self.autoencoder.decoder_only or not self.autoencoder.loop.steps
+
+    @classmethod
+    def spelt_out(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """A list of conditions as their table, and `min_patients` as a part of it."""
+        table = values.get("conditions", {})
+        table = {"attributes": table} if isinstance(table, (list, tuple)) else table
+        least = values.get("min_patients")
+        table = table if least is None or not isinstance(table, dict) else table | {"min_patients": least}
+        rest = {name: value for name, value in values.items() if name not in ("conditions", "min_patients")}
+        return rest | ({"conditions": table} if table else {})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, values: Any) -> Any:
+        return cls.spelt_out(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _decoder_has_latents(self) -> TrainConfig:

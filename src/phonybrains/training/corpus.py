@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, TrainingError
 from ..imageset import ImageSet
-from ..model.conditions import Conditions
+from ..model.conditions import Conditions, Withdrawn
 
 RESIDENT_BYTES = 4 * 2**30
 """A corpus smaller than this is kept on the GPU."""
@@ -61,7 +63,8 @@ def rows_in(images: ImageSet, split: str) -> list[int]:
     return [i for i, row in enumerate(images.rows) if row.split == split]
 
 
-def check_corpus(images: ImageSet, names: tuple[str, ...], crop: int) -> Conditions:
+def check_corpus(images: ImageSet, names: tuple[str, ...], crop: int, withdrawn: Sequence[Withdrawn] = (),
+                 min_patients: int = 0) -> Conditions:  # fmt: skip
     """The conditions of a corpus. Raises TrainingError or ConfigError if it cannot be trained on, naming the reason."""
     train = rows_in(images, "train")
     if not train:
@@ -72,11 +75,11 @@ def check_corpus(images: ImageSet, names: tuple[str, ...], crop: int) -> Conditi
     if crop > images.height:
         raise ConfigError(f"autoencoder.crop is {crop}, but the images of {images.folder} are only {images.width}×"
                           f"{images.height}. Set it to {images.height} or less.")  # fmt: skip
-    return Conditions.fit([images.rows[i] for i in train], names)
+    return Conditions.fit([images.rows[i] for i in train], names, withdrawn, min_patients)
 
 
 def _write_pixels(images: ImageSet, path: Path) -> None:
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # another process may be writing the same
     shape, dtype = (len(images), images.height, images.width), "|u1" if images.bits == 8 else "<u2"
     with partial.open("wb") as file:  # not a memory map: a full disk would be a bus error instead of an OSError
         np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,18 @@ from accelerate.utils import set_seed
 
 from ..errors import ConfigError
 from ..imageset import ImageSet
-from ..model.conditions import Conditions
+from ..model.backing import told
+from ..model.conditions import Category, Conditions, Withdrawn
 from ..model.folder import model_folder
 from ..model.latent_diffusion import LatentDiffusion, LatentScale
 from ..model.networks import Denoiser, build_autoencoder, build_embedding, build_unet
 from ..model.sampling import CHAINS
 from ..model.training_data import shared_units
+from ..model.withdrawal import on_columns_of, withdraw
 from ..optimising.processes import accelerating, shared_draft
 from ..optimising.run import Run, name_events, progress_bar
 from ..record import Record, as_input, draft_folder, is_published
+from ..startup import say
 from . import augment
 from .autoencoder import AutoencoderTask, Reconstruction
 from .card import model_card
@@ -54,12 +58,16 @@ def train(
     """
     corpus, out, config = Path(corpus), Path(out), config or load_train_config(preset, **settings)
     images = ImageSet.open(corpus)
+    wanted = config.conditions
+    images, withdrawn = withdraw(images, wanted.attributes, wanted.min_patients)
     elsewhere: Any = {"features": True, "start": True, "guidance": {"worse"}}
     facts = config.model_dump(mode="json", exclude=elsewhere) | {"perceptual": config.features is not None}
     inputs = [as_input(corpus), *(as_input(model_folder(m)) for m in (config.start, _worse(config)) if m)]
     record = Record("train", facts, config.seed, inputs, images.record.get("sources", ()))
     if not is_published(out, record):
-        new = _start(images, config)
+        new = _start(images, withdrawn, config)
+        for line in told(new.conditions) if show else ():
+            say(line)
         with accelerating(config, draft_folder(out, record)) as accelerator:
             _train_and_publish(new, images, out, record, config, accelerator, show)
     shutil.rmtree(out / "work", ignore_errors=True)  # only now, so that a stop at any moment costs no training
@@ -91,22 +99,25 @@ def _worse(config: TrainConfig) -> str | None:
     return config.guidance.worse if config.guidance.loop.steps else None
 
 
-def _start(images: ImageSet, config: TrainConfig) -> New:
+def _start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig) -> New:
     """Make the networks. What is wrong with a corpus or a configuration shows here, before anything is written."""
-    conditions = check_corpus(images, config.conditions, config.autoencoder.crop)
+    wanted = config.conditions
+    conditions = check_corpus(images, wanted.attributes, config.autoencoder.crop, withdrawn, wanted.min_patients)
+    old = LatentDiffusion.load(config.start) if config.start else None
+    if old:
+        conditions = on_columns_of(old.conditions, conditions) or conditions
     set_seed(config.seed)
     autoencoder = build_autoencoder(config.autoencoder.shape)
     unet = build_unet(config.denoiser.shape, config.autoencoder.shape.latent_channels, images.height // 8)
     perceptual = PerceptualDistance(config.features) if config.features else None
     denoiser = Denoiser(unet, build_embedding(unet, conditions.width, augment.WIDTH))
     new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual)
-    return _begin_with(new, config.start, config) if config.start else new
+    return _begin_with(new, old, config) if old else new
 
 
-def _begin_with(new: New, start: str, config: TrainConfig) -> New:
+def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
     """The networks with the weights of a model, and what of its figures still holds."""
-    old = LatentDiffusion.load(start)
-    _take_weights(new, old, start)
+    _take_weights(new, old, str(config.start))
     if config.autoencoder.decoder_only:
         new.reconstruction.autoencoder.encoder.requires_grad_(False)
     if config.encoder_stays:
@@ -117,7 +128,7 @@ def _begin_with(new: New, start: str, config: TrainConfig) -> New:
     if keeps:
         new = replace(new, few_step=old.few_step)
     stale = set() if keeps else {FEW_STEP_DISTANCE, FEW_STEP_PATHS}
-    if any(part.loop.steps for part in (config.autoencoder, config.denoiser, config.guidance)):
+    if any(loop.steps for loop in config.loops.values()):
         stale |= new.figures.keys() - CARRIED
     for name in stale & new.figures.keys():
         del new.figures[name]
@@ -136,7 +147,7 @@ def _worse_denoiser(old: LatentDiffusion, config: TrainConfig) -> Denoiser:
     worse = LatentDiffusion.load(folder)
     ours, theirs = old.autoencoder.encoder.state_dict(), worse.autoencoder.encoder.state_dict()
     same = ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
-    if not same or (old.conditions, old.scale) != (worse.conditions, worse.scale):
+    if not same or (_columns(old.conditions), old.scale) != (_columns(worse.conditions), worse.scale):
         raise ConfigError(f"guidance.worse: {folder} has other latents or conditions than {config.start}. "
                           "It must be an earlier state of that model.")  # fmt: skip
     if worse.chain.name != config.diffusion:
@@ -146,7 +157,7 @@ def _worse_denoiser(old: LatentDiffusion, config: TrainConfig) -> Denoiser:
 
 def _take_weights(new: New, old: LatentDiffusion, start: str) -> None:
     """Start from the weights of a model. Raises ConfigError if it has other shapes or knows other conditions."""
-    if old.conditions.attributes != new.conditions.attributes:
+    if _columns(old.conditions) != _columns(new.conditions):
         raise ConfigError(f"start: {start} knows other conditions than this corpus and configuration give.")
     try:
         new.reconstruction.autoencoder.load_state_dict(old.autoencoder.state_dict())
@@ -154,6 +165,11 @@ def _take_weights(new: New, old: LatentDiffusion, start: str) -> None:
         new.figures.update(old.card)
     except RuntimeError:
         raise ConfigError(f"start: {start} has networks of other shapes than this configuration.") from None
+
+
+def _columns(conditions: Conditions) -> list[Any]:
+    """What the columns of a network stand for."""
+    return [(a.name, a.labels if isinstance(a, Category) else (a.low, a.high)) for a in conditions.attributes]
 
 
 def _train_and_publish(new: New, images: ImageSet, out: Path, record: Record, config: TrainConfig,
@@ -169,6 +185,7 @@ def _train_and_publish(new: New, images: ImageSet, out: Path, record: Record, co
         if accelerator.is_main_process:
             name_events(draft / "training" / "tensorboard")
             record.results.update(figures)
+            record.results["withdrawn"] = [asdict(one) for a in model.conditions.attributes for one in a.withdrawn]
             model.card = figures
             model.save(draft)
             (draft / "README.md").write_text(model_card(model, images, figures), encoding="utf-8")

@@ -13,11 +13,12 @@ import difflib
 import inspect
 import json
 import shutil
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -55,74 +56,128 @@ Value = str | float | None
 
 
 @dataclass(frozen=True)
+class Withdrawn:
+    """A value that training gave no condition to on the images of a modality, since too few patients show it."""
+
+    attribute: str
+    modality: str
+    value: str
+    images: int
+    patients: int
+
+    def __str__(self) -> str:
+        images = "1 image" if self.images == 1 else f"{self.images} images"
+        return f"{self.value} ({self.modality}: {images} of {_people(self.patients)})"
+
+
+@dataclass(frozen=True)
 class Category:
-    """An attribute with labels, e.g. plane: axial, coronal, sagittal."""
+    """An attribute with labels, e.g. plane: axial, coronal, sagittal; `closed` ones have a column and cannot be had."""
 
     name: str
     labels: tuple[str, ...]
+    closed: tuple[str, ...] = ()
+    withdrawn: tuple[Withdrawn, ...] = ()
 
     @property
     def width(self) -> int:
         return len(self.labels) + 1
 
-    def columns(self, value: Value) -> list[float]:
-        if value is None:
-            return [0.0] * len(self.labels) + [1.0]
-        chosen = set(labels_of(value))
-        return [float(label in chosen) for label in self.labels] + [0.0]
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The labels that can be asked for."""
+        return tuple(label for label in self.labels if label not in self.closed)
 
-    def check(self, value: Value) -> Value:
-        """The value as it is stored, or ConfigError naming the known labels."""
+    def columns(self, value: Value) -> list[float]:
+        chosen = set() if value is None else {label for label in labels_of(value) if label in self.offered}
+        return [float(label in chosen) for label in self.labels] + [float(not chosen)]
+
+    def check(self, value: Value, modality: Value = None) -> Value:
+        """The value as it is stored, or ConfigError naming the known labels, or why a label is withdrawn."""
         for label in labels_of(value) or [""]:
-            if label not in self.labels:
-                raise ConfigError(f"{self.name} '{label}' is not known to the model.{_near(label, self.labels)}")
+            gone = [one for one in self.withdrawn if one.value == label and modality in (None, one.modality)]
+            if gone and (modality is not None or label not in self.offered):
+                counts = " and ".join(f"{one.images} {one.modality}" for one in gone)
+                people = _people(sum(one.patients for one in gone))
+                raise ConfigError(
+                    f"{self.name} '{label}' is withdrawn: {counts} training images of {people} show it, so few that an "
+                    f"image of it would redraw them.{_near('', self.offered)}"
+                )
+            if label not in self.offered:
+                raise ConfigError(f"{self.name} '{label}' is not known to the model.{_near(label, self.offered)}")
         return ";".join(labels_of(value))
 
 
 @dataclass(frozen=True)
 class Number:
-    """An attribute with a range, e.g. age_years: 18…90."""
+    """An attribute with a range, e.g. age_years: 18…90; `seen` is the range that can be asked for, if narrower."""
 
     name: str
     low: float
     high: float
+    seen: tuple[float, float] | None = None
+    withdrawn: tuple[Withdrawn, ...] = ()
     width = 2
 
+    @property
+    def offered(self) -> tuple[float, float]:
+        """The range that can be asked for."""
+        return self.seen or (self.low, self.high)
+
     def columns(self, value: Value) -> list[float]:
-        if value is None:
+        if value is None or not self.offered[0] <= float(value) <= self.offered[1]:
             return [0.0, 1.0]
         return [2 * (float(value) - self.low) / max(self.high - self.low, 1e-9) - 1, 0.0]
 
-    def check(self, value: Value) -> Value:
+    def check(self, value: Value, modality: Value = None) -> Value:
         """The value as a number, or ConfigError naming the range the model has seen."""
+        low, high = self.offered
         try:
             number = float(str(value))
         except ValueError:
-            raise ConfigError(f"{self.name} '{value}' is not a number ({self.low:g} to {self.high:g}).") from None
-        if not self.low <= number <= self.high:
-            raise ConfigError(
-                f"{self.name} {number:g} is outside what the model has seen: {self.low:g} to {self.high:g}."
-            )
+            raise ConfigError(f"{self.name} '{value}' is not a number ({low:g} to {high:g}).") from None
+        if not low <= number <= high:
+            raise ConfigError(f"{self.name} {number:g} is outside what the model has seen: {low:g} to {high:g}.")
         return number
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """The schema of a model's conditions, and how often each combination of categories occurred in training."""
+    """The schema of a model's conditions, and how often each combination of categories occurred in training.
+
+    patients: for each combination, whom its images show, as numbers that mean nothing elsewhere, and how many images
+    show nobody knows whom; empty where that was not counted. tenths: for each number and modality, "images/patients/
+    images of unknown patients" in ten equal parts of its range. min_patients: values of fewer were withdrawn.
+    """
 
     attributes: tuple[Category | Number, ...]
     combinations: tuple[tuple[tuple[Value, ...], int], ...]
+    patients: tuple[tuple[frozenset[int], int], ...] = ()
+    tenths: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    min_patients: int = 0
 
     @classmethod
-    def fit(cls, rows: Iterable[Any], names: Sequence[str]) -> Conditions:
-        """Read labels and ranges of the named columns from rows. Raises ConfigError for a column no row has."""
+    def fit(cls, rows: Iterable[Any], names: Sequence[str], withdrawn: Sequence[Withdrawn] = (),
+            min_patients: int = 0) -> Conditions:  # fmt: skip
+        """Read labels and ranges of the named columns from rows, whose withdrawn values are missing already.
+
+        Raises ConfigError for a column no row has.
+        """
         rows = list(rows)
         attributes = tuple(
-            _fit(name, [row[name] for row in rows], rows) for name in dict.fromkeys(["modality", *names])
+            _fit(name, [row[name] for row in rows], rows, tuple(one for one in withdrawn if one.attribute == name))
+            for name in dict.fromkeys(["modality", *names])
         )
         categories = [a for a in attributes if isinstance(a, Category)]
-        counts = Counter(tuple(_text(row[a.name]) for a in categories) for row in rows)
-        return cls(attributes, tuple(sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))))
+        shown = [tuple(_text(row[a.name]) for a in categories) for row in rows]
+        ordered = tuple(sorted(Counter(shown).items(), key=lambda item: (-item[1], str(item[0]))))
+        numbers = {name: i for i, name in enumerate(sorted({row.patient_id for row in rows} - {""}))}
+        who: dict[Any, list[str]] = {values: [] for values, _ in ordered}
+        for values, row in zip(shown, rows, strict=True):
+            who[values].append(row.patient_id)
+        patients = tuple((frozenset(numbers[p] for p in who[v] if p), who[v].count("")) for v, _ in ordered)
+        tenths = {a.name: _tenths(a, rows) for a in attributes if isinstance(a, Number)}
+        return cls(attributes, ordered, patients, tenths, min_patients)
 
     @property
     def width(self) -> int:
@@ -153,7 +208,8 @@ class Conditions:
         for name in where:
             if name not in known:
                 raise ConfigError(f"the model has no attribute '{name}'.{_near(name, known)}")
-        return {name: known[name].check(value) for name, value in where.items()}
+        modality = where.get("modality")
+        return {name: known[name].check(value, modality) for name, value in where.items()}
 
     def draw(self, where: Mapping[str, Value], rng: np.random.Generator) -> dict[str, Value]:
         """Fill up what is asked for: a combination of categories as frequent as in training; numbers stay missing.
@@ -171,29 +227,75 @@ class Conditions:
 
     def to_json(self) -> str:
         """The schema as JSON text: `conditions.json` of a model folder."""
-        attributes = [asdict(a) for a in self.attributes]
-        return json.dumps({"attributes": attributes, "combinations": self.combinations}, indent=1)
+        attributes = [_plain(a) for a in self.attributes]
+        content: dict[str, Any] = {"attributes": attributes, "combinations": self.combinations}
+        if self.patients:
+            content["patients"] = [(" ".join(map(str, sorted(who))), unknown) for who, unknown in self.patients]
+            content["tenths"], content["min_patients"] = self.tenths, self.min_patients
+        return json.dumps(content, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Conditions:
         """Read `conditions.json`. Raises KeyError, TypeError or ValueError if it is not one."""
         content = json.loads(text)
-        attributes = tuple(
-            Category(a["name"], tuple(a["labels"])) if "labels" in a else Number(a["name"], a["low"], a["high"])
-            for a in content["attributes"]
-        )
-        return cls(attributes, tuple((tuple(c), int(n)) for c, n in content["combinations"]))
+        combinations = tuple((tuple(c), int(n)) for c, n in content["combinations"])
+        patients = tuple((frozenset(map(int, who.split())), int(n)) for who, n in content.get("patients", ()))
+        return cls(tuple(map(_attribute_of, content["attributes"])), combinations, patients,
+                   content.get("tenths", {}), int(content.get("min_patients", 0)))  # fmt: skip
 
 
-def _fit(name: str, values: list[Value], rows: Sequence[Any]) -> Category | Number:
+def is_number(values: Iterable[Value]) -> bool:
+    """Whether a column is a number: every value there is, is one."""
+    return all(isinstance(value, (int, float)) for value in values if value not in (None, ""))
+
+
+def _fit(name: str, values: list[Value], rows: Sequence[Any], withdrawn: tuple[Withdrawn, ...]) -> Category | Number:
     present = [value for value in values if value is not None and value != ""]
-    if not present:
+    if not present and not withdrawn:
         known = sorted({key for row in rows for key in row.attributes})
         raise ConfigError(f"no image of the corpus has the attribute '{name}'.{_near(name, known)}")
-    if all(isinstance(value, (int, float)) for value in present):
+    if present and is_number(present):
         numbers = [float(value) for value in present]
-        return Number(name, min(numbers), max(numbers))
-    return Category(name, tuple(sorted({label for value in present for label in labels_of(value)})))
+        return Number(name, min(numbers), max(numbers), withdrawn=withdrawn)
+    labels = sorted({label for value in present for label in labels_of(value)})
+    return Category(name, tuple(labels), withdrawn=withdrawn)
+
+
+def tenth_of(number: Number, value: float) -> int:
+    """Which of ten equal parts of its range a value lies in, 0…9."""
+    return min(9, max(0, int(10 * (value - number.low) / max(number.high - number.low, 1e-9))))
+
+
+def _tenths(number: Number, rows: Sequence[Any]) -> dict[str, str]:
+    who: dict[str, list[list[str]]] = {row.modality: [[] for _ in range(10)] for row in rows}
+    for row in rows:
+        if row[number.name] not in (None, ""):
+            who[row.modality][tenth_of(number, float(row[number.name]))].append(row.patient_id)
+    return {
+        modality: " ".join(f"{len(part)}/{len({*part} - {''})}/{part.count('')}" for part in parts)
+        for modality, parts in sorted(who.items())
+    }
+
+
+def _plain(attribute: Category | Number) -> dict[str, Any]:
+    """An attribute for JSON: what it does not have is left out, as models from before have none of it."""
+    content = {key: value for key, value in vars(attribute).items() if value not in ((), None) or key == "labels"}
+    if attribute.withdrawn:
+        content["withdrawn"] = [[one.modality, one.value, one.images, one.patients] for one in attribute.withdrawn]
+    return content
+
+
+def _attribute_of(a: Mapping[str, Any]) -> Category | Number:
+    name = a["name"]
+    withdrawn = tuple(Withdrawn(name, *one) for one in a.get("withdrawn", ()))
+    if "labels" in a:
+        return Category(name, tuple(a["labels"]), tuple(a.get("closed", ())), withdrawn)
+    low, high = a.get("seen") or (None, None)
+    return Number(name, a["low"], a["high"], None if low is None else (low, high), withdrawn)
+
+
+def _people(count: int) -> str:
+    return "1 patient" if count == 1 else f"{count} patients"
 
 
 def _get(row: Any, name: str) -> Value:
@@ -343,6 +445,93 @@ def guide(denoise: Denoise, condition: Tensor, null: Tensor, scale: float = 1.0)
 def from_unit_range(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Map -1…1 to 0…255, clipped and rounded to nearest."""
     return np.clip(np.rint((values + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+# phonybrains/model/backing.py
+# What stands behind an image that is asked for: how many training images show the same, and of how many patients.
+
+
+FEWEST = 5
+"""Fewer patients than this are too few, whatever was asked of training."""
+
+
+def doubts(conditions: Conditions, where: Mapping[str, Value]) -> list[str]:
+    """Sentences on what is asked for: that nobody, too few, or nobody knows how many patients stand behind it.
+
+    where: checked values; what is no attribute of the model is passed over.
+    """
+    asked = {a.name: where[a.name] for a in conditions.attributes if where.get(a.name) is not None}
+    if not asked:
+        return []
+    said = ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in
+                     asked.items())  # fmt: skip
+    images, patients, unknown = _backing(conditions, asked)
+    if not images:
+        there = _what_there_is(conditions, asked)
+        return [f"NO TRAINING IMAGE is {said}: the images will show something else. {there}".rstrip()]
+    least = max(FEWEST, conditions.min_patients)
+    if patients is None:
+        return [f"The model does not know how many patients stand behind {said}: it was made before they were counted. "
+                "Where they are few, its images redraw them."]  # fmt: skip
+    people = "1 patient" if patients == 1 else f"{patients} patients"
+    if patients + unknown < least:
+        most = "" if not unknown else f", {unknown} of them of unknown patients"
+        return [f"Too few: only {images} training images of {people} are {said}{most}. With fewer than {least} "
+                "patients, the images will redraw them."]  # fmt: skip
+    if patients < least:
+        return [f"Whom {unknown} of {images} training images that are {said} show is not known: where that is few "
+                "patients, the images will redraw them."]  # fmt: skip
+    return []
+
+
+def _backing(conditions: Conditions, asked: Mapping[str, Value]) -> tuple[int, int | None, int]:
+    """Training images, patients (None: not counted), images of unknown patients; with numbers, at most so many."""
+    numbers = {a.name: a for a in conditions.attributes if isinstance(a, Number) and a.name in asked}
+    fits = matching(conditions, {name: value for name, value in asked.items() if name not in numbers})
+    images = sum(conditions.combinations[i][1] for i in fits)
+    if not conditions.patients:
+        return images, None, 0
+    patients = len(frozenset[int]().union(*(conditions.patients[i][0] for i in fits)))
+    unknown = sum(conditions.patients[i][1] for i in fits)
+    for name, number in numbers.items():
+        tenths = conditions.tenths[name]
+        modalities = [str(asked["modality"])] if "modality" in asked else list(tenths)
+        place = tenth_of(number, float(asked[name]))  # type: ignore[arg-type]
+        found = [tenths[m].split()[place].split("/") for m in modalities if m in tenths]
+        here = [sum(int(one[k]) for one in found) for k in range(3)]
+        images, patients, unknown = min(images, here[0]), min(patients, here[1]), min(unknown, here[2])
+    return images, patients, unknown
+
+
+def matching(conditions: Conditions, asked: Mapping[str, Value]) -> list[int]:
+    """Which combinations of the training show all of some categories."""
+    names = [a.name for a in conditions.attributes if isinstance(a, Category)]
+    wanted = {names.index(name): set(labels_of(value)) for name, value in asked.items()}
+    return [
+        number
+        for number, (values, _) in enumerate(conditions.combinations)
+        if all(values[i] is not None and labels <= set(labels_of(values[i])) for i, labels in wanted.items())
+    ]
+
+
+def _what_there_is(conditions: Conditions, asked: Mapping[str, Value]) -> str:
+    """For each attribute that is asked for, what it is in the images that show the rest."""
+    names = [a.name for a in conditions.attributes if isinstance(a, Category)]
+    categories = [name for name in names if name in asked]
+    sentences = []
+    for name in categories if len(asked) > 1 else []:
+        rest = {other: asked[other] for other in categories if other != name}
+        found: Counter[str] = Counter()
+        for i in matching(conditions, rest):
+            values, images = conditions.combinations[i]
+            found[str(values[names.index(name)] or "not given")] += images
+        there = ", ".join(f"{value} ({images} images)" for value, images in found.most_common())
+        given = " and ".join(f"{other} {value}" for other, value in rest.items())
+        sentences.append(f"{f'With {given}, {name}' if rest else name}: {there or 'no training image either'}.")
+    for name in asked.keys() - set(categories):
+        given = [m for m, tenths in conditions.tenths.get(name, {}).items() if tenths != " ".join(["0/0/0"] * 10)]
+        sentences.append(f"{name} is given in {' and '.join(given)}." if given else "")
+    return " ".join(filter(None, sentences))
 
 
 # phonybrains/model/networks.py
@@ -753,9 +942,12 @@ class LatentDiffusion:
     def generate(self, n: int, where: Mapping[str, Value] | None = None, **sampling: Any) -> Generated:
         """Make n images. Image i depends on (seed, i) alone; `sampling` takes the fields of Sampling.
 
-        Raises ConfigError for an attribute or value the model does not know.
+        Warns where few training images or patients, or none, show what is asked for. Raises ConfigError for an
+        attribute or value the model does not know.
         """
         settings = Sampling(**sampling)
+        for doubt in self.doubts(where or {}):
+            warnings.warn(doubt, stacklevel=2)
         wanted = self.ask(range(n), where or {}, settings.seed)
         images = list(self.paint(range(n), wanted, settings))
         return Generated(np.stack(images) if images else np.empty((0, self.size, self.size), np.uint8), wanted)
@@ -764,6 +956,10 @@ class LatentDiffusion:
         """The full conditions of the images with these indices: what is asked for, the rest drawn as in training."""
         checked = self.conditions.check(where)
         return [self.conditions.draw(checked, np.random.default_rng([seed, i])) for i in indices]
+
+    def doubts(self, where: Mapping[str, Value]) -> list[str]:
+        """What there is to say against what is asked for: sentences of `backing.doubts`."""
+        return doubts(self.conditions, self.conditions.check(where))
 
     def paint(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
               ) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
@@ -924,6 +1120,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         sampling: seed, steps, guidance, sampler, batch_size (computed at a time), …: the fields of Sampling.
         num_inference_steps and guidance_scale are steps and guidance; a generator stands for the seed it was given.
         output_type: "pil", or "np" for (n, H, W, 1) float32 in 0…1.
+        Warns where few training images or patients, or none, show what is asked for.
         Raises ConfigError for what the model does not know or cannot do.
         """
         if output_type not in ("pil", "np"):
@@ -931,6 +1128,8 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         seed = generator.initial_seed() if generator else None
         settings = Sampling(**_joined(sampling, seed=seed, steps=num_inference_steps, guidance=guidance_scale))
         model = self.latent_diffusion
+        for doubt in model.doubts(where or {}):
+            warnings.warn(doubt, stacklevel=2)
         wanted = model.ask(range(n), where or {}, settings.seed)
         bar: Any = self.progress_bar(range(n))  # type: ignore[arg-type]  # its type is that of a decorator
         pixels = [image for image, _ in zip(model.paint(range(n), wanted, settings), bar, strict=True)]
