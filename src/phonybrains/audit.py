@@ -21,7 +21,7 @@ from .record import RECORD_NAME, fingerprint, read_record
 AUDIT_NAME, VERSION = "audit.json", 2
 """The version is that of the rule, too: what an earlier one called passed says nothing of patients."""
 Word = Literal["audited", "audited by model", "no patients", "unaudited"]
-HOW = ("Run 'phonybrains audit {set} --against CORPUS --out evaluation/' with the corpus its model was trained on "
+HOW = ("Run 'phonybrains evaluate {set} --against CORPUS --out evaluation/' with the corpus its model was trained on "
        "and give --evaluation evaluation/, or say --accept-unaudited, which the protocol then tells.")  # fmt: skip
 
 

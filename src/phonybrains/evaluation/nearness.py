@@ -76,25 +76,13 @@ def nearness_of(close: Closeness, seed: int = 0) -> Nearness:
 
 
 def _figures(close: Closeness, trained: Array) -> tuple[float, float, float]:
-    """The share whose nearest person is a training one; P(farther from training than held-out images are); authentic.
-
-    The share is among equally many people of both sides, as its mean over all choices from the larger side.
-    """
+    """The share whose nearest person is a training one; P(farther from training than held-out ones are); authentic."""
     near, held = close.made[:, trained], close.made[:, ~trained]
-    larger, smaller = (near, held) if near.shape[1] >= held.shape[1] else (held, near)
-    nearer = (larger > smaller.max(axis=1, keepdims=True)).sum(axis=1)
-    share = float(_chosen(larger.shape[1], smaller.shape[1])[nearer].mean())
     unseen = np.sort(close.real[~trained[close.owner]][:, trained].max(axis=1))
     closest = near.max(axis=1)
     farther = len(unseen) - (np.searchsorted(unseen, closest, "left") + np.searchsorted(unseen, closest, "right")) / 2
     authentic = close.authentic[:, trained][np.arange(len(near)), near.argmax(axis=1)]
-    return share if larger is near else 1 - share, float(farther.mean() / len(unseen)), float(authentic.mean())
-
-
-def _chosen(larger: int, smaller: int) -> Array:
-    """P that of k nearer people any is among `smaller` chosen of `larger`, for k of 0…larger: hypergeometric."""
-    left = np.clip(np.arange(larger - smaller, -smaller, -1), 0, None) / np.arange(larger, 0, -1)
-    return 1 - np.concatenate([[1.0], np.cumprod(left)])
+    return float((closest > held.max(axis=1)).mean()), float(farther.mean() / len(unseen)), float(authentic.mean())
 
 
 def scores_of(near: Nearness, **where: Any) -> list[Score]:
@@ -121,8 +109,8 @@ def sign_of(near: Nearness, modality: str, looks: int = 1) -> Sign:
     beyond = {"passed": "no nearer to training people than chance gives",
               "look": "nearer to training people than chance gives",
               "failed": "most images lie nearer to training people than chance gives"}[word]  # fmt: skip
-    text = (f"{modality}: {beyond}: of as many people of both splits the nearest is a training one for {share:.2f} of "
-            f"the images (chance {chance:.2f}), C_T {z:.1f} (copies: below {COPYING:.0f}), p {as_p(p)}")  # fmt: skip
+    text = (f"{modality}: {beyond}: of all real people the nearest is a training one for {share:.2f} of the images "
+            f"(chance {chance:.2f}), C_T {z:.1f} (copies: below {COPYING:.0f}), p {as_p(p)}")  # fmt: skip
     return Sign("nearness", word, modality, text, facts={"p": p, "nearest_share": share, "chance": chance,
                 "copying_z": z, "authentic_share": authentic, "n": near.n, "features": near.features,
                 "training_people": near.people - near.held_out, "held_out_people": near.held_out})  # fmt: skip

@@ -108,13 +108,17 @@ def groups_of(made: Sequence[Row], real: Sequence[Row], people: Sequence[str]) -
                 if row.split and label in scale(row):
                     shown[row.split == "train"].add(who)
             held_out = len(shown[False] - shown[True])
-            known = {made[i].patient_id for i in numbers} - shown[True]
-            least = min(len(shown[True]), held_out)
-            count = len(known) if known and "" not in known else max(LEAST_PEOPLE, least)
+            count = _named([made[i] for i in numbers], training) or max(LEAST_PEOPLE, min(len(shown[True]), held_out))
             group = Group(f"{name}={label}" if name else "", numbers, label, name, len(shown[True]), count)
-            if numbers not in found or found[numbers].patients > group.patients:
+            if numbers not in found or 0 < group.patients < found[numbers].patients:
                 found[numbers] = group
     return list(found.values())
+
+
+def _named(rows: Sequence[Row], training: Sequence[Row]) -> int:
+    """How many people the images show, where they are real ones of people who are not in the training split; else 0."""
+    shown, known = {row.patient_id for row in rows}, {row.patient_id for row in training}
+    return 0 if "" in shown or shown & known or any(row.synthetic for row in rows) else len(shown)
 
 
 @dataclass(frozen=True)
@@ -214,9 +218,9 @@ def signs_of(spreads: Sequence[Spread], modality: str) -> Iterator[Sign]:
         taken = count_of(one.takers, "patient takes", "patients take")
         what = f"{taken} most of the {n} images" if word == "failed" else f"{n} images"
         text = (
-            f"{where}: {what}; {one.share:.0%} lie nearest to one training patient, of {one.group.patients} of this "
-            f"value; they spread over {one.effective:.1f} patients in effect, where unseen people's images spread "
-            f"over {one.expected:.1f} (at least {one.least:.1f}; p {as_p(one.p)})"
+            f"{where}: {what}; {one.share:.0%} lie nearest to one training patient ({one.group.patients} show this); "
+            f"they spread over {one.effective:.1f} patients in effect, where unseen people's images spread over "
+            f"{one.expected:.1f} (at least {one.least:.1f}; p {as_p(one.p)})"
         )
         yield Sign("patients", word, modality, text, one.group.name, {
             "n": n, "training_patients": one.group.patients, "patient": one.patient, "share": one.share,

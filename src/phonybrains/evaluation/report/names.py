@@ -44,7 +44,7 @@ MEANINGS: dict[str, tuple[str, str, Better]] = {
     "likeness_to_training": ("Likeness to training", "median likeness to the nearest training image", "low"),
     "authentic_share": ("Authentic share", "farther from their nearest training image than that from its own", "high"),
     "copying_z": ("Copying, C_T", "below -3: nearer to training people than chance gives; about 0: as near", "high"),
-    "nearest_share": ("Nearest is training", "of as many people of both splits; chance is about 0.5", "low"),
+    "nearest_share": ("Nearest is training", "of all real people; chance is the share of people in training", "low"),
     "effective_patients": ("Patients in effect", "training patients over whom the images spread", "high"),
     "member_loss_auc": (
         "Members by loss, AUC",
