@@ -204,8 +204,7 @@ def scores_of(spreads: Sequence[Spread], **where: Any) -> Iterator[Score]:
     """The effective number of patients of each group, beside that of unseen people at the level of the audit."""
     for one in spreads:
         null = Null(one.expected, one.least, one.most_expected, DRAWS)
-        note = (f"{one.share:.0%} lie nearest to one of {count_of(one.group.patients, 'training patient')} of this; "
-                f"null: {count_of(one.group.people, 'unseen person', 'unseen people')}")  # fmt: skip
+        note = f"{one.share:.0%} lie nearest to one training patient; null: {one.group.people} unseen people"
         yield Score("effective_patients", one.effective, n=len(one.group.made), null=null, p=one.p, note=note,
                     extractor=one.search, **where, group=one.group.name)  # fmt: skip
 
