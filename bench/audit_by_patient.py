@@ -71,18 +71,19 @@ def show(what: str, draw: Callable[[int], tuple[str, str]], sets: int) -> None:
         print(f"{what}: {name}: {text}", flush=True)
 
 
-def measure(corpus: Path, /, *, sets: int = 100, permutations: int = 199) -> None:
+def measure(corpus: Path, /, *, sets: int = 100, permutations: int = 199, modality: str = "") -> None:
     """Measure level and power.
 
     Args:
         corpus: An image set of real images with patients and splits.
         sets: Of each kind.
         permutations: Of people between the splits.
+        modality: MR or CT; both if not given.
     """
     nearness.PERMUTATIONS, spread.DRAWS = permutations, 1000
     opened = ImageSet.open(corpus)
-    for modality in sorted({row.modality for row in opened.rows}, reverse=True):
-        images = opened.where(modality=modality)
+    for name in [modality] if modality else sorted({row.modality for row in opened.rows}, reverse=True):
+        images = opened.where(modality=name)
         close, rows = all_against_all(images), list(images.rows)
         held, taught = np.flatnonzero(~close.trained), np.flatnonzero(close.trained)
 
@@ -92,7 +93,7 @@ def measure(corpus: Path, /, *, sets: int = 100, permutations: int = 199) -> Non
             keep = ~np.isin(np.arange(len(close.names)), half)
             return words(close, rows, np.flatnonzero(np.isin(close.owner, half)), keep, "", int(close.trained.sum()), i)
 
-        show(f"{modality}, {len(held) // 2} unseen people of {len(held)}", innocent, sets)
+        show(f"{name}, {len(held) // 2} unseen people of {len(held)}", innocent, sets)
         for k in PEOPLE:
 
             def repeating(i: int, k: int = k, close: Closeness = close, rows: list[Row] = rows,
@@ -102,7 +103,7 @@ def measure(corpus: Path, /, *, sets: int = 100, permutations: int = 199) -> Non
                 everybody = np.ones(len(close.names), dtype=bool)
                 return words(close, rows, rng.choice(own, MADE), everybody, "value=x", k, i)
 
-            show(f"{modality}, {k} training people again and again", repeating, sets)
+            show(f"{name}, {k} training people again and again", repeating, sets)
 
 
 if __name__ == "__main__":
