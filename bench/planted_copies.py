@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from phonybrains.evaluation.copies import LEVEL, unseen_scores
+from phonybrains.evaluation.copies import LEVEL, unseen_by
 from phonybrains.evaluation.exceedance import audit_p, calibrate
 from phonybrains.evaluation.extractors import SqueezeNetFeatures
 from phonybrains.evaluation.groups import patients
@@ -133,7 +133,8 @@ def _of_modality(real: ImageSet, n: int, seed: int, features: Path | None) -> di
     others = [i for i, row in enumerate(real.rows) if row.split in ("validation", "test")]
     search: Search = ByFeatures.of(training, SqueezeNetFeatures(features)) if features else ByRegistration.of(training)
     start = time.perf_counter()
-    scores, who, absent = unseen_scores(search, real, others, training, seed)
+    unseen = unseen_by(search, real, others, training, seed)
+    scores, who, absent = unseen.score, unseen.who, unseen.left_out
     milliseconds = 1000 * (time.perf_counter() - start) / len(scores)
     calibration, found, planted = calibrate(scores, who, seed=seed), {}, {}
     pixels = read(training, range(len(training)))

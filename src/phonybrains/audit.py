@@ -1,4 +1,4 @@
-"""The gate: was a set of synthetic images searched for copies of training images, and did it pass?
+"""The gate: was a set of synthetic images searched for repeated training images and patients, and did it pass?
 
 `phonybrains evaluate` writes audit.json, which knows the set it is about by the set's fingerprint. `study design` asks
 `require_audit` before it shows a set to anybody. A model whose own images were audited carries the audit on
@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import ModelError, StudyError
+from .imageset import METADATA_NAME, read_metadata
 from .record import RECORD_NAME, fingerprint, read_record
 
-AUDIT_NAME, VERSION = "audit.json", 1
+AUDIT_NAME, VERSION = "audit.json", 2
+"""The version is that of the rule, too: what an earlier one called passed says nothing of patients."""
 Word = Literal["audited", "audited by model", "no patients", "unaudited"]
 HOW = ("Run 'phonybrains evaluate {set} --against CORPUS --out evaluation/' with the corpus its model was trained on "
        "and give --evaluation evaluation/, or say --accept-unaudited, which the protocol then tells.")  # fmt: skip
@@ -25,7 +27,7 @@ HOW = ("Run 'phonybrains evaluate {set} --against CORPUS --out evaluation/' with
 
 @dataclass(frozen=True)
 class AuditStatus:
-    """What is known of a set: the word, the verdict (passed, failed, undecided; "" if none), and a sentence.
+    """What is known of a set: the word, the verdict (passed, look, undecided, failed; "" if none), and a sentence.
 
     no patients: nothing in the chain of records but phantoms, so that there is nobody to copy. `audit`: what audit.json
     or the model says.
@@ -40,6 +42,11 @@ class AuditStatus:
     def passed(self) -> bool:
         return self.word == "no patients" or self.verdict == "passed"
 
+    @property
+    def opens(self) -> bool:
+        """Whether the gate opens: an audit that asks for a look opens it too, with a warning."""
+        return self.passed or self.verdict == "look"
+
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON, for protocols and records."""
         return asdict(self)
@@ -51,16 +58,18 @@ def write_audit(folder: Path, samples: Path, corpus: Path, facts: Mapping[str, A
     The verdict covers the whole set or is "undecided". evaluation: the identity of the evaluation's record.
     """
     record, by_modality = read_record(samples), dict(facts.get("audit") or {})
-    rows = sum(1 for line in (samples / "metadata.csv").read_text(encoding="utf-8").splitlines() if line) - 1
-    n = sum(int(one["n"]) for one in by_modality.values())
-    verdict = str(facts.get("status", "undecided"))
+    rows, n = len(read_metadata(samples / METADATA_NAME)), sum(int(one["n"]) for one in by_modality.values())
+    verdict, signs = str(facts.get("status", "undecided")), list(facts.get("signs") or [])
+    reasons = [str(sign["text"]) for sign in signs if sign["word"] == verdict != "passed"]
+    if verdict in ("passed", "look") and n < rows:
+        verdict, reasons = "undecided", [f"only {n} of {rows} images were searched"]
     content = {
-        "version": VERSION, "verdict": "undecided" if verdict == "passed" and n < rows else verdict, "n": n,
+        "version": VERSION, "verdict": verdict, "reasons": reasons, "sentence": facts.get("sentence", ""), "n": n,
         "exceedances": sum(int(one["exceedances"]) for one in by_modality.values()),
         "threshold": {modality: one["threshold"] for modality, one in by_modality.items()},
         "p": {modality: one["p"] for modality, one in by_modality.items()},
         "date": datetime.now(UTC).date().isoformat(), "samples": fingerprint(samples), "corpus": fingerprint(corpus),
-        "evaluation": evaluation, "model": _maker(record).get("sha256", ""),
+        "evaluation": evaluation, "model": _maker(record).get("sha256", ""), "signs": signs,
     }  # fmt: skip
     path = folder / AUDIT_NAME
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -92,15 +101,19 @@ def audit_status(samples: Path, evaluations: Sequence[Path] = ()) -> AuditStatus
         if audit["samples"] == own:
             verdict = str(audit.get("verdict", "undecided"))
             text = f"audited on {audit.get('date')}: {verdict}, {audit.get('exceedances')} of {audit.get('n')} flagged"
-            return AuditStatus("audited", verdict, text, audit)
+            return AuditStatus("audited", verdict, text + _because(audit), audit)
     if _shows_nobody(record):
         return AuditStatus("no patients", "", "made of phantoms alone: there is no patient to copy", {})
     maker = _maker(record)
     audit = (maker.get("record") or {}).get("results", {}).get("audit")
     if isinstance(audit, dict):
         verdict = str(audit.get("verdict", "undecided"))
+        earlier = audit.get("version") != VERSION and verdict != "failed"
+        verdict = "undecided, under an earlier rule" if earlier else verdict
         text = (f"audited by model: {verdict}, {audit.get('exceedances')} of {audit.get('n')} images of "
-                f"{maker.get('name')} flagged on {audit.get('date')}; not these images themselves")  # fmt: skip
+                f"{maker.get('name')} flagged on {audit.get('date')}; not these images themselves"
+                f"{_because(audit)}")  # fmt: skip
+        verdict = "undecided" if earlier else verdict
         return AuditStatus("audited by model", verdict, text, audit)
     return AuditStatus("unaudited", "", "unaudited: nobody has looked whether it holds copies of training images", {})
 
@@ -114,13 +127,19 @@ def require_audit(
     """
     samples = Path(samples)
     status = audit_status(samples, evaluations)
-    if status.passed or accept_unaudited:
+    if status.opens or accept_unaudited:
         return status
     if status.verdict:
         what = "failed its audit" if status.verdict == "failed" else "was audited without a clear outcome"
-        raise StudyError(f"{samples} {what} ({status.sentence}). Look at the pairs in the report and leave out the "
-                         "copies, or say --accept-unaudited, which the protocol then tells.")  # fmt: skip
+        raise StudyError(f"{samples} {what} ({status.sentence}). Look at the pairs in the report and leave out what "
+                         "repeats a patient, or say --accept-unaudited, which the protocol then tells.")  # fmt: skip
     raise StudyError(f"{samples} has not been searched for copies of training images. {HOW.format(set=samples)}")
+
+
+def exit_code(evaluation: Path) -> int:
+    """What a command ends with: 1 where the audit in an evaluation's folder failed, else 0."""
+    path = evaluation / AUDIT_NAME
+    return int(path.is_file() and read_audit(path)["verdict"] == "failed")
 
 
 def stamp_model(model_folder: str | Path, audit: str | Path | Mapping[str, Any]) -> dict[str, Any]:
@@ -139,13 +158,20 @@ def stamp_model(model_folder: str | Path, audit: str | Path | Mapping[str, Any])
     if found.get("model") not in known:
         raise ModelError(f"{folder}: the audited images were not made by this model as it is. Generate a set with it, "
                          "evaluate that, and stamp the model with its audit.")  # fmt: skip
-    names = ("verdict", "n", "exceedances", "threshold", "p", "date", "evaluation", "model")
+    names = ("version", "verdict", "reasons", "n", "exceedances", "threshold", "p", "date", "evaluation", "model")
     stamp = {name: found[name] for name in names if name in found}
     content["audit"] = stamp
     description.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     record["results"] = {**record.get("results", {}), "audit": stamp}
     (folder / RECORD_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return stamp
+
+
+def _because(audit: Mapping[str, Any]) -> str:
+    """Why an audit did not pass, in the words of its gravest signs."""
+    reasons = audit.get("reasons") or []
+    more = f"; {len(reasons) - 2} more such findings" if len(reasons) > 2 else ""
+    return "".join(f"; {reason}" for reason in reasons[:2]) + more
 
 
 def _nearby(samples: Path) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The commands of the evaluation: `phonybrains evaluate`, `phonybrains audit cascade`."""
+"""The commands of the evaluation: `phonybrains evaluate`, `phonybrains audit`, `phonybrains audit cascade`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter, validators
 
-audit_app = App(name="audit", help="Find out what becomes of a corpus in the hands of a model.", sort_key=8)
+audit_app = App(name="audit", sort_key=8)
 
 Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
 Whole = Annotated[int, Parameter(validator=validators.Number(gte=1))]
@@ -27,8 +27,10 @@ def evaluate(
     attribute: str | None = None,
     held_out: Literal["test", "validation"] | None = None,
     seed: int | None = None,
-) -> None:
+) -> int:
     """Measure synthetic images against the corpus their model learnt from: good, new, fair, useful?
+
+    Exits with 1 if the audit (of the part memorisation) fails; passed, look and undecided exit with 0.
 
     Args:
         samples: An image set of synthetic images.
@@ -43,6 +45,7 @@ def evaluate(
         held_out: Split of the corpus to compare with (test; validation if there is none).
         seed: Start of the random numbers.
     """
+    from .audit import exit_code
     from .config import load_config
     from .evaluation.config import EvaluateConfig
     from .evaluation.stage import evaluate
@@ -51,7 +54,34 @@ def evaluate(
     settings = load_config(EvaluateConfig, config, features=features, model=model, held_out=held_out, seed=seed,
                            attributes=attributes and tuple(attributes), **given)  # fmt: skip
     parts = [part for word in only or [] for part in word.split(",") if part]
-    evaluate(samples, against, out, settings, only=parts or None)
+    return exit_code(evaluate(samples, against, out, settings, only=parts or None))
+
+
+@audit_app.default
+def audit(
+    samples: Path,
+    /,
+    *,
+    against: Path,
+    out: Path,
+    features: str | None = None,
+    config: Path | None = None,
+    seed: int | None = None,
+) -> int:
+    """Search generated images for repeated training images and patients: the part memorisation of evaluate alone.
+
+    Exits with 1 if the audit fails; passed, look and undecided exit with 0.
+
+    Args:
+        samples: An image set of synthetic images.
+        against: The image set that their model was trained on, with its splits.
+        out: Folder for audit.json, pairs.csv, report.html, report.pdf and the scores.
+        features: SqueezeNet weights (safetensors), a file or an address, for search = "both".
+        config: TOML file with any of the settings of docs/evaluation.md; the options here win.
+        seed: Start of the random numbers.
+    """
+    only = ["memorisation"]
+    return evaluate(samples, against=against, out=out, only=only, features=features, config=config, seed=seed)
 
 
 @audit_app.command

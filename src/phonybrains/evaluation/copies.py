@@ -1,7 +1,8 @@
 """Memorisation: do synthetic images come nearer to training images than those of patients the model never saw?
 
 By modality: the threshold that 1 % of unseen patients' images exceed, how many synthetic ones do, whether that is more
-than chance gives, and the pairs for a human to judge.
+than chance gives, and the pairs for a human to judge. Whether they spread over patients, for each value that was asked
+for (spread.py), and lie no nearer to training people than to others (nearness.py). signs.py makes one verdict of all.
 """
 
 from __future__ import annotations
@@ -14,33 +15,46 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ModelError
-from ..imageset import ImageSet
+from ..imageset import ImageSet, Row
+from ..record import fingerprint
+from . import nearness, spread
+from .closeness import Closeness, closeness_of
 from .config import EvaluateConfig
 from .exceedance import Array, Calibration, audit_p, calibrate
 from .extractors import extractors_of
 from .groups import RUN_LENGTH, deal, patients
-from .privacy import membership_of, privacy_scores
+from .privacy import membership_of
 from .score import Findings, Progress, Score, silent, unavailable
 from .search import ByFeatures, ByRegistration, Found, Search
+from .signs import LEVEL, Sign, Word, verdict_of
 
-LEVEL = 0.05
 LEAST, LEAST_PATIENTS = 20, 5
 """With fewer held-out images or patients than this an audit decides nothing, unless a copy is beyond doubt."""
 MOST, MOST_TURNS = 2000, 300
 
 
 @dataclass(frozen=True)
-class Searched:
-    """One search: what it found for the synthetic images, the likeness of unseen people's, and what chance gives.
+class Unseen:
+    """Images of people who are not among those searched: their likeness, and the number of the nearest training image.
 
-    left_out: of the unseen ones, those of training images searched for among other patients' images.
+    who: whom each shows; rows: theirs; left_out: how many are training images, searched for among other patients'.
     """
+
+    score: Array
+    nearest: Array
+    who: list[str]
+    rows: list[Row]
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Searched:
+    """One search: what it found for the synthetic images and for those of unseen people, and what chance gives."""
 
     extractor: str
     found: Found
-    held_out: Array
+    unseen: Unseen
     calibration: Calibration
-    left_out: int
     sure: float
     """Likeness from which a pair counts as a copy by itself, if no held-out image comes as near."""
 
@@ -59,13 +73,14 @@ class Searched:
 
 @dataclass(frozen=True)
 class CopiesResult:
-    """The searches in one modality; what any of them flags is flagged."""
+    """The searches in one modality; what any of them flags is flagged. signs: of patients and nearness."""
 
     modality: str
     samples: ImageSet
     training: ImageSet
     searches: tuple[Searched, ...]
     same_files: Array
+    signs: tuple[Sign, ...] = ()
 
     @property
     def flagged(self) -> Array:
@@ -83,7 +98,12 @@ class CopiesResult:
         return min(1.0, len(self.searches) * min(one.p for one in self.searches))
 
     @property
-    def status(self) -> str:
+    def status(self) -> Word:
+        """The verdict on this modality."""
+        return verdict_of([*self.signs, Sign("copies", self.copied, self.modality, "")])
+
+    @property
+    def copied(self) -> Word:
         """failed: more likeness than chance gives, or a copy beyond doubt; undecided: too few held-out images."""
         if self.certain.any() or self.p < LEVEL:
             return "failed"
@@ -104,17 +124,35 @@ def memorisation_audit(
 
     scores: list[Score] = []
     results: list[CopiesResult] = []
+    signs = _of_corpus(samples, corpus)
     for modality in sorted({row.modality for row in samples.rows}, reverse=True):
         made, real = samples.where(modality=modality), corpus.where(modality=modality)
         try:
             result, privacy = audit_modality(made, real, config, progress, folder)
         except ValueError as error:
             scores.append(unavailable("copies_flagged", str(error), modality=modality))
+            signs.append(Sign("copies", "undecided", modality, f"{modality}: not searched: {error}"))
             continue
         results.append(result)
         scores += privacy
-    whole = len(results) == len({row.modality for row in samples.rows})
-    return findings_of(results, scores, whole, config.memorisation.pairs)
+    return findings_of(results, scores, signs, config.memorisation.pairs)
+
+
+def _of_corpus(samples: ImageSet, corpus: ImageSet) -> list[Sign]:
+    """A sign where the images' record says that their model learnt from another corpus than this one."""
+    inputs = samples.record.get("inputs") or [] if samples.record.get("stage") == "generate" else []
+    learnt, left = [], [one.get("record") or {} for one in inputs]
+    while left:
+        record = left.pop()
+        if record.get("stage") == "train":
+            learnt += [one for one in record.get("inputs") or [] if (one.get("record") or {}).get("stage") != "train"]
+            left += [one["record"] for one in record.get("inputs") or [] if one not in learnt]
+    known = {fingerprint(corpus.folder), corpus.record.get("identity")}
+    if not learnt or any({one["sha256"], (one.get("record") or {}).get("identity")} & known for one in learnt):
+        return []
+    return [Sign("corpus", "undecided", "", "the record of these images says that their model learnt from another "
+                 "corpus or other splits than these: it may have seen the people held out here, and copies of images "
+                 "that are not in this training split were not searched for")]  # fmt: skip
 
 
 def audit_modality(samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, progress: Progress = silent,
@@ -127,19 +165,48 @@ def audit_modality(samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, 
     others = [i for i, row in enumerate(corpus.rows)
               if row.split in ("validation", "test") and row.patient_id not in known]  # fmt: skip
     others = sorted(np.random.default_rng([config.seed, 5]).permutation(others)[:MOST].tolist())
-    modality, searches, scores = samples.rows[0].modality, [], []
+    modality, searches, close, scores = samples.rows[0].modality, [], [], []
     for search in _searches(training, config, scores, progress, folder):
         searches.append(_searched(search, samples, corpus, others, training, config, progress))
-        seen = (search.features(training, range(len(training))), search.features(corpus, others),
-                search.features(samples, range(len(samples))))  # fmt: skip
-        scores += privacy_scores(*seen, modality=modality, extractor=search.features_name, seed=config.seed)
+        close.append(closeness_of(search, samples, corpus, others, config.seed))
     if not searches:
         raise ValueError("nothing was searched: search by features needs --features")
+    more, signs = _by_patient(samples, corpus, searches, close, config.seed)
+    scores += more
     if config.memorisation.member_loss and config.model:
         scores += _members(config.model, corpus, training, others, config.seed)
     hashes = {row.sha256 for row in training.rows}
     same = np.array([row.sha256 in hashes for row in samples.rows])
-    return CopiesResult(modality, samples, training, tuple(searches), same), scores
+    return CopiesResult(modality, samples, training, tuple(searches), same, tuple(signs)), scores
+
+
+def _by_patient(samples: ImageSet, corpus: ImageSet, searches: Sequence[Searched], close: Sequence[Closeness],
+                seed: int) -> tuple[list[Score], list[Sign]]:  # fmt: skip
+    """Nearness to training people, and the spread over them: scores and signs."""
+    modality, people = samples.rows[0].modality, patients(corpus.rows)
+    scores: list[Score] = []
+    signs: list[Sign] = []
+    for one in close:
+        where = {"versus": "train", "modality": modality, "extractor": one.features}
+        try:
+            near = nearness.nearness_of(one, seed)
+            scores += nearness.scores_of(near, **where)
+            signs.append(nearness.sign_of(near, modality, len(close)))
+        except ValueError as error:
+            scores += nearness.not_measured(str(error), **where)
+            signs.append(nearness.unjudged(str(error), modality))
+    training = [(row, who) for row, who in zip(corpus.rows, people, strict=True) if row.split == "train"]
+    names = sorted({who for _, who in training})
+    code = {who: i for i, who in enumerate(names)}
+    owner = np.array([code[who] for _, who in training])
+    landed = [spread.Landed(one.extractor, owner[one.found.index], owner[one.unseen.nearest], one.unseen.who,
+                            one.unseen.rows) for one in searches]  # fmt: skip
+    landed += [spread.landed_by_features(one, corpus.rows) for one in close]
+    groups = spread.groups_of(samples.rows, corpus.rows, people)
+    found = spread.spread_of(landed, groups, [row for row, _ in training], names, seed)
+    scores += spread.scores_of(found, versus="train", modality=modality)
+    unknown = sum(not row.patient_id for row, _ in training)
+    return scores, [*signs, *spread.signs_of(found, modality), *spread.unjudged(unknown, len(training), modality)]
 
 
 def _searches(training: ImageSet, config: EvaluateConfig, scores: list[Score], progress: Progress,
@@ -161,27 +228,28 @@ def _searches(training: ImageSet, config: EvaluateConfig, scores: list[Score], p
 def _searched(search: Search, samples: ImageSet, corpus: ImageSet, others: Sequence[int], training: ImageSet,
               config: EvaluateConfig, progress: Progress) -> Searched:  # fmt: skip
     """Calibrate a search with unseen people, and use it."""
-    unseen, who, absent = unseen_scores(search, corpus, others, training, config.seed, progress)
-    calibration = calibrate(unseen, who, config.memorisation.false_positives, config.seed)
+    unseen = unseen_by(search, corpus, others, training, config.seed, progress)
+    calibration = calibrate(unseen.score, unseen.who, config.memorisation.false_positives, config.seed)
     found = search.found(samples, range(len(samples)), progress)
-    return Searched(search.name, found, unseen, calibration, absent, search.certain)
+    return Searched(search.name, found, unseen, calibration, search.certain)
 
 
-def unseen_scores(search: Search, corpus: ImageSet, others: Sequence[int], training: ImageSet, seed: int = 0,
-                  progress: Progress = silent) -> tuple[Array, list[str], int]:  # fmt: skip
-    """Likeness to training images of people who are not among them, who each shows, and how many of these take turns.
+def unseen_by(search: Search, corpus: ImageSet, others: Sequence[int], training: ImageSet, seed: int = 0,
+              progress: Progress = silent) -> Unseen:  # fmt: skip
+    """Search for images of people who are not among the training images.
 
     Held-out images (`others` of the corpus), and training images among those of the other patients: a threshold is as
     good as the number of people it rests on.
     """
     everyone = patients(corpus.rows)
-    scores, who = search.found(corpus, others, progress).score, [everyone[i] for i in others]
-    absent, whose = _in_turns(search, training, seed, progress)
-    return np.concatenate([scores, absent]), [*who, *whose], len(absent)
+    found, absent = search.found(corpus, others, progress), _in_turns(search, training, seed, progress)
+    return Unseen(np.concatenate([found.score, absent.score]), np.concatenate([found.index, absent.nearest]),
+                  [*(everyone[i] for i in others), *absent.who], [*(corpus.rows[i] for i in others), *absent.rows],
+                  len(absent.who))  # fmt: skip
 
 
-def _in_turns(search: Search, training: ImageSet, seed: int, progress: Progress) -> tuple[Array, list[str]]:
-    """Likeness of training images to those of the other patients, a fifth of the patients at a time; and who they show.
+def _in_turns(search: Search, training: ImageSet, seed: int, progress: Progress) -> Unseen:
+    """Search for training images among those of the other patients, a fifth of the patients at a time.
 
     At most MOST_TURNS random images, as evenly over the patients as can be.
     """
@@ -192,13 +260,16 @@ def _in_turns(search: Search, training: ImageSet, seed: int, progress: Progress)
         order.append((seen[people[i]], i))
         seen[people[i]] += 1
     chosen = np.array([i for _, i in sorted(order)[:MOST_TURNS]])
-    scores, whose = [np.empty(0)], []
+    scores, nearest, shown = [np.empty(0)], [np.empty(0, dtype=int)], []
     for fold, rest in divisions_of(training, people, rng):
         own: list[int] = chosen[fold[chosen]].tolist()
         if own and rest.sum() >= 2:
-            scores.append(search.part(np.flatnonzero(rest)).found(training, own, progress).score)
-            whose += [f"training {people[i]}" for i in own]
-    return np.concatenate(scores), whose
+            found = search.part(np.flatnonzero(rest)).found(training, own, progress)
+            scores.append(found.score)
+            nearest.append(np.flatnonzero(rest)[found.index])
+            shown += own
+    return Unseen(np.concatenate(scores), np.concatenate(nearest), [f"training {people[i]}" for i in shown],
+                  [training.rows[i] for i in shown], len(shown))  # fmt: skip
 
 
 def divisions_of(training: ImageSet, people: Sequence[str], rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:

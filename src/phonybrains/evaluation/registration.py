@@ -60,9 +60,9 @@ class CopySearch:
         self.images = images
         self.mean = self.images.mean(dim=0)
         self.structure = torch.cat([halved(local(x, STRUCTURE)) for x in self.images.split(256)])
-        self.waves, mirror = _waves()
+        self.waves, self.mirror = _waves()
         unit = self._unit(self.structure)
-        self.unit = torch.cat([unit, unit * mirror])
+        self.unit = torch.cat([unit, unit * self.mirror])
         self.grid = F.affine_grid(POSES, [len(POSES), 1, COARSE, COARSE], align_corners=False)
         self.common = self._common()
 

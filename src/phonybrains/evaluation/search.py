@@ -38,7 +38,7 @@ class Found:
 
 class Search(Protocol):
     """Training images, ready to be searched. `name`: as scores show it; `certain`: likeness of a copy beyond doubt;
-    `features_name`: what made its `features`."""
+    `features_name`: what made its `views`."""
 
     name: str
     features_name: str
@@ -52,8 +52,8 @@ class Search(Protocol):
         """The search among these training images alone, which keep no numbers but their places among them."""
         ...
 
-    def features(self, images: ImageSet, numbers: Sequence[int]) -> Array:
-        """What the search sees of images, (n, width), in which distances mean something."""
+    def views(self, images: ImageSet, numbers: Sequence[int]) -> tuple[Array, Array]:
+        """What the search sees of images and of their mirror images, each (n, width) of unit length."""
         ...
 
 
@@ -74,10 +74,11 @@ class ByRegistration:
         hashes = [self.hashes[int(i)] for i in numbers]
         return ByRegistration(self.search.images[torch.from_numpy(numbers)], hashes, self.folder)
 
-    def features(self, images: ImageSet, numbers: Sequence[int]) -> Array:
+    def views(self, images: ImageSet, numbers: Sequence[int]) -> tuple[Array, Array]:
         shards = [numbers[start : start + SHARD] for start in range(0, len(numbers), SHARD)]
         parts = [self.search.features(thumbnails_of(images, shard)).numpy() for shard in shards]
-        return np.concatenate(parts) if parts else np.empty((0, self.search.waves.shape[1]), np.float32)
+        plain = np.concatenate(parts) if parts else np.empty((0, self.search.waves.shape[1]), np.float32)
+        return plain, plain * self.search.mirror.numpy()
 
     def found(self, images: ImageSet, numbers: Sequence[int], progress: Progress = silent) -> Found:
         parts: list[Array] = []
@@ -148,8 +149,10 @@ class ByFeatures:
     def part(self, numbers: Array) -> ByFeatures:
         return ByFeatures(self.raw[numbers], self.extractor, self.folder)
 
-    def features(self, images: ImageSet, numbers: Sequence[int]) -> Array:
-        return self._unit(features_of(images, numbers, self.extractor, self.folder))
+    def views(self, images: ImageSet, numbers: Sequence[int]) -> tuple[Array, Array]:
+        plain, mirrored = (self._unit(features_of(images, numbers, extractor, self.folder))
+                           for extractor in (self.extractor, Mirrored(self.extractor)))  # fmt: skip
+        return plain, mirrored
 
     def found(self, images: ImageSet, numbers: Sequence[int], progress: Progress = silent) -> Found:
         score, index = np.full(len(numbers), -1.0), np.zeros(len(numbers), dtype=int)

@@ -12,17 +12,19 @@ from ..statistics.proportions import clopper_pearson
 from .copies import CopiesResult, Searched
 from .exceedance import excess_p
 from .score import Findings, Null, Score
+from .signs import Sign, sentence_of, verdict_of
 
 
-def findings_of(results: Sequence[CopiesResult], scores: Sequence[Score], whole: bool, most: int) -> Findings:
-    """The findings of an audit; `whole`: every modality could be searched; most: suspicious pairs to be shown."""
+def findings_of(results: Sequence[CopiesResult], scores: Sequence[Score], signs: Sequence[Sign], most: int) -> Findings:
+    """The findings of an audit; signs: of what is no result's own; most: suspicious pairs to show of each search."""
     arrays = {f"similarity/{_panel(result, one)}/{side}": values for result in results for one in result.searches
-              for side, values in (("synthetic", one.found.score), ("held_out", one.held_out))}  # fmt: skip
+              for side, values in (("synthetic", one.found.score), ("held_out", one.unseen.score))}  # fmt: skip
     pairs = [pair for result in results for one in result.searches for pair in _pairs(result, one, most)]
     pairs.sort(key=lambda pair: (not pair["flagged"], -pair["excess"]))
     own = [score for result in results for one in result.searches for score in _scores(result, one)]
-    facts = {"pairs": pairs, "pairs_shown": most, "status": _status(results, whole),
-             "sentence": _sentence(results, whole),
+    signs = [sign for result in results for sign in (_sign(result), *result.signs)] + [*signs]
+    facts = {"pairs": pairs, "pairs_shown": most, "status": verdict_of(signs), "sentence": sentence_of(signs),
+             "signs": [sign.to_json() for sign in signs],
              "audit": {result.modality: _facts(result) for result in results}}  # fmt: skip
     return Findings([*own, *scores], arrays, facts)
 
@@ -50,7 +52,7 @@ def _facts(result: CopiesResult) -> dict[str, Any]:
     calibration = first.calibration
     return {"n": len(result.samples), "exceedances": int(result.flagged.sum()), "certain": int(result.certain.sum()),
             "threshold": calibration.threshold, "rate": calibration.rate, "p": result.p, "status": result.status,
-            "held_out": calibration.n, "held_out_patients": calibration.patients, "left_out": first.left_out,
+            "held_out": calibration.n, "held_out_patients": calibration.patients, "left_out": first.unseen.left_out,
             "training": len(result.training), "searches": [one.extractor for one in result.searches]}  # fmt: skip
 
 
@@ -62,8 +64,8 @@ def _scores(result: CopiesResult, one: Searched) -> list[Score]:
     share, limits = clopper_pearson(beyond, n), calibration.interval
     note = (f"threshold {calibration.threshold:.3f} from {count_of(calibration.n, 'unseen image')} of "
             f"{count_of(calibration.patients, 'patient')}")  # fmt: skip
-    note += f", {one.left_out} of them training images among other patients' images" if one.left_out else ""
-    low, middle, high = np.quantile(one.held_out, [0.025, 0.5, 0.975]).tolist()
+    note += f", {one.unseen.left_out} of them training images among other patients'" if one.unseen.left_out else ""
+    low, middle, high = np.quantile(one.unseen.score, [0.025, 0.5, 0.975]).tolist()
     return [
         Score("copies_flagged", flagged.value, flagged.low, flagged.high, n,
               Null(calibration.rate, limits.low, limits.high, calibration.n), one.p, note=note, **where),
@@ -74,27 +76,14 @@ def _scores(result: CopiesResult, one: Searched) -> list[Score]:
     ]  # fmt: skip
 
 
-def _status(results: Sequence[CopiesResult], whole: bool) -> str:
-    each = {result.status for result in results}
-    if "failed" in each:
-        return "failed"
-    return "passed" if whole and each == {"passed"} else "undecided"
-
-
-def _sentence(results: Sequence[CopiesResult], whole: bool) -> str:
-    """What was found, in plain words, for the verdict."""
-    said = []
-    for result in results:
-        n, flagged, certain = len(result.samples), int(result.flagged.sum()), int(result.certain.sum())
-        most = clopper_pearson(flagged, n).high
-        chance = sum(one.calibration.rate for one in result.searches)
-        text = (f"{result.modality}: {flagged} of {n} are nearer to a training image than "
-                f"{1 - result.searches[0].calibration.rate:.1%} of unseen patients' images are (chance gives "
-                f"{n * chance:.1f}; p = {result.p:.2g})")  # fmt: skip
-        text += f"; {count_of(certain, 'copy', 'copies')} beyond doubt" if certain else ""
-        text += "" if flagged else f"; 0 of {n} still allows {most:.1%}"
-        said.append(text)
-    ends = {"failed": "The audit failed: look at the pairs.",
-            "undecided": "Too few unseen images or patients to decide.",
-            "passed": "The audit passed; flagged pairs are for a person to judge."}  # fmt: skip
-    return f"{'; '.join(said)}. {ends[_status(results, whole)]}" if said else "No modality could be searched."
+def _sign(result: CopiesResult) -> Sign:
+    """What the search for copies of single images found, in plain words."""
+    n, flagged, certain = len(result.samples), int(result.flagged.sum()), int(result.certain.sum())
+    chance = sum(one.calibration.rate for one in result.searches)
+    text = (f"{result.modality}: {flagged} of {n} are nearer to a training image than "
+            f"{1 - result.searches[0].calibration.rate:.1%} of unseen patients' images are (chance gives "
+            f"{n * chance:.1f}; p = {result.p:.2g})")  # fmt: skip
+    text += f"; {count_of(certain, 'copy', 'copies')} beyond doubt" if certain else ""
+    text += "" if flagged else f"; 0 of {n} still allows {clopper_pearson(0, n).high:.1%}"
+    text += "; too few unseen images or patients to decide" if result.copied == "undecided" else ""
+    return Sign("copies", result.copied, result.modality, text, facts=_facts(result))

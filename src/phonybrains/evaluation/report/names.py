@@ -43,12 +43,9 @@ MEANINGS: dict[str, tuple[str, str, Better]] = {
     "copies_beyond_held_out": ("Nearer than any unseen", "nearer to a training image than all held-out ones", "low"),
     "likeness_to_training": ("Likeness to training", "median likeness to the nearest training image", "low"),
     "authentic_share": ("Authentic share", "farther from their nearest training image than that from its own", "high"),
-    "copying_z": ("Copying, C_T", "below -3: nearer to training than held-out images; about 0: as near", "near"),
-    "nearest_share": (
-        "Nearest is training",
-        "rather than an unseen one; chance is 0.5",
-        "low",
-    ),
+    "copying_z": ("Copying, C_T", "below -3: nearer to training people than chance gives; about 0: as near", "high"),
+    "nearest_share": ("Nearest is training", "of all real people; chance is the share of people in training", "low"),
+    "effective_patients": ("Patients in effect", "training patients over whom the images spread", "high"),
     "member_loss_auc": (
         "Members by loss, AUC",
         "the model's loss tells training images; chance is 0.5",

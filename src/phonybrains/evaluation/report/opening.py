@@ -23,10 +23,18 @@ def verdict(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
     """What was found, in one paragraph; what must not be missed comes first."""
     blocks: list[Block] = []
     if status_of(found) == "failed":
-        blocks.append(Note("COPIES OF TRAINING IMAGES WERE FOUND", "banner"))
+        blocks.append(Note(_alarm(found["memorisation"]), "banner"))
     blocks += [Heading("Verdict"), Paragraph(verdict_text(sides, found))]
     blocks += [Note(warning, "warning") for warning in sides.warnings]
     return [*blocks, _questions(found)]
+
+
+def _alarm(findings: Findings) -> str:
+    """What a failed audit found: copies of images, or patients that are repeated without being copied."""
+    failed = {sign["look"] for sign in findings.facts.get("signs") or [] if sign["word"] == "failed"}
+    if failed and "copies" not in failed:
+        return "TRAINING PATIENTS ARE REPEATED"
+    return "COPIES OF TRAINING IMAGES WERE FOUND"
 
 
 def _questions(found: Mapping[Part, Findings]) -> Table:

@@ -1,0 +1,68 @@
+"""One rule for the whole audit: each look at the images ends in a sign with a word; the gravest word is the verdict.
+
+passed: no more than chance gives. look: more than chance gives, so that a person has to look. undecided: it could not
+be judged, and why is said. failed: more than chance gives, and it concerns most of the images, or a copy is beyond
+doubt. The order is that of gravity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Word = Literal["passed", "look", "undecided", "failed"]
+GRAVER: tuple[Word, ...] = ("passed", "look", "undecided", "failed")
+LEVEL = 0.05
+"""Chance that an innocent set gets more than "passed" from one kind of look at one modality."""
+MOST_SAID = 4
+ENDS: Mapping[Word, str] = {
+    "passed": "The audit passed; flagged pairs are for a person to judge.",
+    "look": "The audit asks for a look: more than chance gives, in less than most of the images.",
+    "undecided": "The audit is undecided.",
+    "failed": "The audit failed: look at the pairs.",
+}
+
+
+@dataclass(frozen=True)
+class Sign:
+    """What one look found. look: copies, patients, nearness or corpus; group: attribute=value, "" for all images.
+
+    text: the finding in plain words; facts: its numbers.
+    """
+
+    look: str
+    word: Word
+    modality: str
+    text: str
+    group: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The sign as plain JSON, as audit.json holds it."""
+        fields = {"look": self.look, "word": self.word, "modality": self.modality, "group": self.group}
+        return {**fields, "text": self.text, **self.facts}
+
+
+def graded(p: float, most: bool) -> Word:
+    """The word of a test: within chance it passes; beyond chance it fails if it concerns most of the images."""
+    if p >= LEVEL:
+        return "passed"
+    return "failed" if most else "look"
+
+
+def verdict_of(signs: Iterable[Sign]) -> Word:
+    """The gravest word; "undecided" where nothing was looked at."""
+    return max((sign.word for sign in signs), key=GRAVER.index, default="undecided")
+
+
+def sentence_of(signs: Sequence[Sign]) -> str:
+    """The verdict in words: the search for copies, whatever did not pass, the gravest first, and what all comes to."""
+    if not signs:
+        return "No modality could be searched."
+    shown = [sign for sign in signs if sign.look == "copies" or sign.word != "passed"]
+    shown.sort(key=lambda sign: (-GRAVER.index(sign.word), sign.look == "copies"))
+    said = list(dict.fromkeys(sign.text for sign in shown if sign.look == "copies" or sign in shown[:MOST_SAID]))
+    more = sum(sign.word != "passed" for sign in shown if sign.text not in said)
+    tail = [f"{more} more such findings are in audit.json"] if more else []
+    return f"{'; '.join([*said, *tail])}. {ENDS[verdict_of(signs)]}"
