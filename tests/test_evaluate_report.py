@@ -134,7 +134,7 @@ def test_the_page_can_be_read_on_a_phone(report: Path):
 def test_copies_cannot_be_missed(sides: Sides, blocks: list[Block]):
     """A failed audit stands above everything, and each flagged pair is shown with its training image and patient."""
     assert status_of(made_up(sides)) == "failed"
-    assert blocks[0] == Note("THE AUDIT OF MEMORISATION FAILED", "banner")
+    assert blocks[0] == Note("COPIES OF TRAINING IMAGES WERE FOUND", "banner")
     pairs = galleries(blocks)["pairs"]
     assert "FLAGGED" in pairs.labels[0]
     assert pairs.labels[1].startswith("training")

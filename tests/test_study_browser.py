@@ -614,6 +614,27 @@ def test_the_value_under_the_pointer_is_that_of_the_pixel(link: str, new_page: A
     until(page, lambda: "grey" in page.locator("#probe").text_content(), "the value under the cross")
 
 
+def test_hounsfield_units_are_told_where_all_images_have_them(link: str, new_page: Any):
+    """A CT in HU: the probe says HU, the numbers are those of the window's name, and the brain window is 80 and 40."""
+    page = new_page()
+    join(page, link)
+    for number in range(2, 12):
+        if page.locator("#presets button").count() > 1:
+            break
+        page.keyboard.press("s")
+        page.keyboard.press("Enter")
+        if number == 2:
+            page.locator("#go-on").click()
+        ready(page, number)
+    box = page.locator("#image").bounding_box()
+    page.keyboard.press("1")
+    until(page, lambda: page.locator("#window-width").input_value() == "80", "the brain window")
+    assert page.locator("#window-level").input_value() == "40"
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    until(page, lambda: page.locator("#probe").text_content().endswith(" HU"), "a value in HU")
+    assert -1100 < int(re.findall(r": (-?\d+) HU", page.locator("#probe").text_content())[0]) < 3100
+
+
 def test_one_to_one_shows_pixels_as_they_are(link: str, new_page: Any):
     """At 1:1 each pixel of the image is one of the screen, unsmoothed; enlarged without smoothing no value is new."""
     page = new_page()

@@ -64,8 +64,9 @@ class Score:
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Score:
         """The score that `to_json` wrote; what else stands in the entry is left out."""
-        own = {name: entry[name] for name in cls.__dataclass_fields__ if name in entry}
-        return cls(**own | {"null": Null(**own["null"]) if own.get("null") else None})
+        own: dict[str, Any] = {name: entry[name] for name in cls.__dataclass_fields__ if name in entry}
+        own["null"] = Null(**own["null"]) if own.get("null") else None
+        return cls(**own)
 
 
 def unavailable(name: str, note: str, **where: Any) -> Score:

@@ -25,7 +25,7 @@ def verdict(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
     """What was found, in one paragraph; what must not be missed comes first."""
     blocks: list[Block] = []
     if status_of(found) == "failed":
-        blocks.append(Note("THE AUDIT OF MEMORISATION FAILED", "banner"))
+        blocks.append(Note("COPIES OF TRAINING IMAGES WERE FOUND", "banner"))
     blocks += [Heading("Verdict"), Paragraph(verdict_text(sides, found))]
     blocks += [Note(warning, "warning") for warning in sides.warnings]
     return [*blocks, _questions(found)]

@@ -19,11 +19,16 @@ WORDS = {"apart": "apart from real images", "as real": "as real within the margi
 
 
 def verdict_text(sides: Sides, found: Mapping[Part, Findings]) -> str:
-    """The whole paragraph: who was compared with whom; of each part, what it says itself and what its scores say."""
+    """The whole paragraph: who was compared with whom; of each part, what it says itself and what its scores say.
+
+    A part that comes to a verdict of its own (the audit: `status`) has the only word on its scores.
+    """
     parts = [f"{_counted(sides.samples, 'synthetic')} against {_counted(sides.real, 'held-out real')}."]
     for part, findings in found.items():
         own = str(findings.facts.get("sentence") or "")
-        said = " ".join(filter(None, (own, scores_text(findings.scores, sides.modalities, optional=bool(own)))))
+        final = own and "status" in findings.facts
+        counted = "" if final else scores_text(findings.scores, sides.modalities, optional=bool(own))
+        said = " ".join(filter(None, (own, counted)))
         parts.append(f"{part.capitalize()}: {said[0].lower() + said[1:] if said[:2].istitle() else said}")
     return " ".join(parts)
 
@@ -80,8 +85,7 @@ def _reasons(scores: Sequence[Score]) -> str:
 
 def _of_modality(modality: str, scores: Sequence[Score]) -> str:
     """Counts of outcomes, what classifiers say, and the score farthest off."""
-    own = [score for score in scores if score.modality == modality and not score.group and outcome_of(score)
-           and not score.name.startswith("member_loss")]  # fmt: skip
+    own = [score for score in scores if score.modality == modality and not score.group and outcome_of(score)]
     if not own:
         return ""
     sorted_out = {outcome: [score for score in own if outcome_of(score) == outcome] for outcome in WORDS}
