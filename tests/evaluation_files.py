@@ -28,7 +28,7 @@ def opened(folder: Path, **numbers: int) -> Sides:
 
 
 def made_up(sides: Sides) -> dict[Part, Findings]:
-    """Findings of every part: MR is as real, CT is not; one copy is flagged; FID could not be had."""
+    """Findings of every part: of MR nothing is shown, CT is apart; one copy is flagged; FID could not be had."""
     return {"quality": _quality(sides), "memorisation": _memorisation(sides), "bias": _bias(), "utility": _utility()}
 
 

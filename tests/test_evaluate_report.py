@@ -18,7 +18,7 @@ from phonybrains.evaluation.config import EvaluateConfig, Part
 from phonybrains.evaluation.report.build import build_report
 from phonybrains.evaluation.report.embed import embed
 from phonybrains.evaluation.report.looks import Looks
-from phonybrains.evaluation.report.names import judged, with_interval
+from phonybrains.evaluation.report.names import with_interval
 from phonybrains.evaluation.report.tables import scores_of, write_scores
 from phonybrains.evaluation.report.terminal import print_scores
 from phonybrains.evaluation.report.verdict import distance, status_of, verdict_text
@@ -100,7 +100,8 @@ def test_the_verdict_is_one_paragraph_in_plain_words(sides: Sides):
     assert text.startswith("24 synthetic images (12 MR and 12 CT) against 8 held-out real images (4 MR and 4 CT).")
     assert "One image is a copy of a training image" in text or "one image is a copy of a training image" in text
     assert (
-        "MR: 1 of 1 score as real, 0 apart, 0 unclear. CT: 0 of 1 score as real, 1 apart, 0 unclear; farthest" in text
+        "MR: 0 of 1 score apart from real images, 1 not shown either way at n = 12. CT: 1 of 1 score apart from real "
+        "images; farthest off is KID: 0.20 where real images give 0.001" in text
     )
     assert "\n" not in text
 
@@ -165,7 +166,7 @@ def test_every_score_stands_beside_its_null_with_n_and_extractor(blocks: list[Bl
         "0.002 (−0.010\u00a0to\u00a00.011)",
         "12",
         "0.001 (−0.010\u00a0to\u00a00.012)",
-        "as real",
+        "not shown",
         "0.400",
     )
     assert row[7] == "fd_handcrafted; test"
@@ -173,17 +174,12 @@ def test_every_score_stands_beside_its_null_with_n_and_extractor(blocks: list[Bl
     assert "FID: no weights were given." in str(blocks)
 
 
-def test_a_score_is_judged_by_its_null_alone():
-    """Within the real-real range is as real, beyond it on the bad side apart; without a range nothing is said."""
+def test_distance_is_in_half_widths_of_the_null():
+    """Above and below the middle each by the width of that side; none where chance is the null."""
     null = Null(0.5, 0.4, 0.7)
-    judgements = {value: judged(Score("x", value, null=null)) for value in (0.39, 0.4, 0.6, 0.71, None)}
-    assert judgements == {0.39: "apart", 0.4: "as real", 0.6: "as real", 0.71: "apart", None: ""}
-    assert judged(Score("x", 0.6, 0.5, 0.8, null=null)) == "unclear"
-    assert judged(Score("kid", 0.3, null=null)) == judged(Score("coverage", 0.8, null=null)) == "as real"
-    assert judged(Score("kid", 0.8, null=null)) == judged(Score("coverage", 0.3, null=null)) == "apart"
-    assert judged(Score("x", 0.9, null=Null(0.5, 0.5, 0.5))) == judged(Score("x", 0.9)) == ""
     assert distance(Score("x", 0.9, null=null)) == pytest.approx(2.0)
     assert distance(Score("x", 0.3, null=null)) == pytest.approx(-2.0)
+    assert distance(Score("x", 0.9, null=Null(0.5, 0.5, 0.5))) is None
 
 
 def test_figures_of_one_score_share_their_digits():
@@ -217,7 +213,7 @@ def test_csv_and_json_hold_every_score(sides: Sides, tmp_path: Path):
     assert [row["name"] for row in rows] == [entry["name"] for entry in entries]
     assert len(rows) == sum(len(findings.scores) for findings in found.values())
     first = rows[1]
-    assert (first["part"], first["null_high"], first["judged"], first["p"]) == ("quality", "0.012", "as real", "0.4")
+    assert (first["part"], first["null_high"], first["judged"], first["p"]) == ("quality", "0.012", "not shown", "0.4")
     assert rows[0]["value"] == ""
     assert rows[0]["note"] == "no weights were given"
 

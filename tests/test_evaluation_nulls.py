@@ -7,8 +7,9 @@ import pytest
 from numpy.random import Generator, default_rng
 
 from phonybrains.evaluation.against import Against, frechet_score, kernel_scores, neighbour_scores
-from phonybrains.evaluation.nulls import deal_like, judge, null_of, p_of, real_against_real
-from phonybrains.evaluation.score import Null, Score
+from phonybrains.evaluation.nulls import deal_like, null_of, p_of, real_against_real
+from phonybrains.evaluation.report.outcomes import outcome_of
+from phonybrains.evaluation.score import Null
 
 
 @pytest.fixture
@@ -70,21 +71,6 @@ def test_p_counts_what_is_as_bad():
     assert null_of([3.0, 1.0, 2.0]) == Null(2, 1.05, 2.95, 3)
 
 
-def test_equivalence_has_to_be_shown():
-    """The whole interval within the null's range: as real; reaching out: unclear; the value outside: apart."""
-    null = Null(1.0, 0.5, 1.5, 20)
-    assert judge(Score("kid", 1.0, 0.8, 1.4, null=null)) == "as real"
-    assert judge(Score("kid", 0.2, 0.1, 1.4, null=null)) == "as real"  # nearer than real images is not worse
-    assert judge(Score("kid", 1.2, 0.8, 1.7, null=null)) == "unclear"
-    assert judge(Score("kid", 1.6, 1.4, 1.8, null=null)) == "apart"
-    assert judge(Score("coverage", 0.4, null=null), "high") == "apart"
-    assert judge(Score("coverage", 1.7, null=null), "high") == "as real"
-    assert (
-        judge(Score("likeness", 0.2, null=null), "near") == judge(Score("likeness", 1.9, null=null), "near") == "apart"
-    )
-    assert judge(Score("kid", None, null=null)) == judge(Score("kid", 1.0)) == "unclear"
-
-
 def simulated(rng: Generator, shift: float = 0.0, draws: int = 39) -> Against:
     """200 real feature vectors of 100 people who look alike, 40 held out, and 40 made ones of the same source."""
     real, made = rng.normal(size=(200, 8)), rng.normal(shift, 1, (40, 8))
@@ -129,6 +115,6 @@ def test_a_shifted_set_is_apart_by_every_distance(rng: Generator):
     x = simulated(rng, shift=1.0)
     for score in [*kernel_scores(x, 39), frechet_score(x, "fd")]:
         assert score.p == pytest.approx(1 / 40)
-        assert judge(score) == "apart"
+        assert outcome_of(score) == "apart"
     coverage = neighbour_scores(x, 5)[3]
-    assert judge(coverage, "high") == "apart"
+    assert outcome_of(coverage) == "apart"

@@ -187,7 +187,7 @@ def test_the_part_as_a_whole(heads: tuple[ImageSet, ImageSet]):
     assert full.value is not None
     assert full.value > 0.75
     assert any("only 120 synthetic images" in score.note for score in found.scores)
-    assert "raised a classifier's AUC in" in found.facts["sentence"]
+    assert "is shown to have raised a classifier's AUC in" in found.facts["sentence"]
     assert found.scores == audit(made, corpus, "hemorrhage").scores
 
 

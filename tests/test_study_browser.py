@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import time
@@ -11,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from phonybrains.readerstudy.store import open_store
 from phonybrains.readerstudy.study import Study
@@ -587,3 +590,197 @@ def test_every_screen_shows_image_and_calls(served: Served, link: str, new_page:
         assert box["x"] + box["width"] <= width
         assert box["y"] + box["height"] <= height
     assert faults(page) == []
+
+
+def drawn(page: Any) -> Any:
+    """The canvas as grey levels, (H, W)."""
+    painted(page)
+    width, values = page.evaluate("""() => {
+        const canvas = document.getElementById("image");
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return [canvas.width, Array.from(data.filter((_, index) => index % 4 === 0))];
+    }""")
+    return np.reshape(values, (-1, width))
+
+
+def raw(page: Any, link: str) -> Any:
+    """Begin a reading and take the first image as it is served, (H, W) int16."""
+    got: list[bytes] = []
+    page.on("response", lambda r: got.append(r.body()) if r.url.endswith("/image") else None)
+    join(page, link)
+    until(page, lambda: bool(got), "an image")
+    width = int(page.locator("#main").get_attribute("data-width"))
+    return np.frombuffer(got[0], np.int16).reshape(-1, width)
+
+
+def test_window_and_level_are_numbers_that_can_be_written(link: str, new_page: Any):
+    """The numbers follow a drag, what is written changes the image, keys are off meanwhile, and Escape leaves."""
+    page = new_page()
+    join(page, link)
+    width, level, start = page.locator("#window-width"), page.locator("#window-level"), picture(page)
+    before = int(width.input_value())
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    until(page, lambda: int(width.input_value()) > before, "a wider window")
+    page.keyboard.press("Space")
+    until(page, lambda: picture(page) == start, "the first picture")
+    width.fill("40")
+    level.fill("120")
+    page.keyboard.press("d")
+    page.keyboard.press("1")
+    assert page.locator(".calls input:checked").count() == 0
+    level.fill("120")
+    page.keyboard.press("Tab")
+    low, high = 100.0, 140.0
+    shown = drawn(page)
+    assert {0, 255} <= set(np.unique(shown).tolist())
+    level.focus()
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == "stage"
+    page.keyboard.press("d")
+    assert page.locator(".calls input:checked").get_attribute("value") == "phony"
+    assert (int(width.input_value()), int(level.input_value())) == (high - low, (high + low) / 2)
+
+
+def test_the_value_under_the_pointer_is_that_of_the_pixel(link: str, new_page: Any):
+    """Everywhere in the image the probe says column, row and the value served; outside it says nothing."""
+    page = new_page()
+    pixels = raw(page, link)
+    box, (rows, columns) = page.locator("#image").bounding_box(), pixels.shape
+    side = min(box["width"] / columns, box["height"] / rows)
+    left, top = box["x"] + (box["width"] - columns * side) / 2, box["y"] + (box["height"] - rows * side) / 2
+    for column, row in ((0, 0), (columns // 2, rows // 3), (columns - 1, rows - 1)):
+        page.mouse.move(left + (column + 0.5) * side, top + (row + 0.5) * side)
+        wanted = f"{column}, {row}: grey {pixels[row, column]}"
+        until(page, lambda wanted=wanted: page.locator("#probe").text_content() == wanted, wanted)
+    page.mouse.move(box["x"] + box["width"] + 40, box["y"] + 40)
+    until(page, lambda: page.locator("#probe").text_content() == "", "nothing under the pointer")
+    page.keyboard.press("m")
+    page.keyboard.press("ArrowRight")
+    until(page, lambda: "grey" in page.locator("#probe").text_content(), "the value under the cross")
+
+
+def test_hounsfield_units_are_told_where_all_images_have_them(link: str, new_page: Any):
+    """A CT in HU: the probe says HU, the numbers are those of the window's name, and the brain window is 80 and 40."""
+    page = new_page()
+    join(page, link)
+    for number in range(2, 12):
+        if page.locator("#presets button").count() > 1:
+            break
+        page.keyboard.press("s")
+        page.keyboard.press("Enter")
+        if number == 2:
+            page.locator("#go-on").click()
+        ready(page, number)
+    box = page.locator("#image").bounding_box()
+    page.keyboard.press("1")
+    until(page, lambda: page.locator("#window-width").input_value() == "80", "the brain window")
+    assert page.locator("#window-level").input_value() == "40"
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    until(page, lambda: page.locator("#probe").text_content().endswith(" HU"), "a value in HU")
+    assert -1100 < int(re.findall(r": (-?\d+) HU", page.locator("#probe").text_content())[0]) < 3100
+
+
+def test_one_to_one_shows_pixels_as_they_are(link: str, new_page: Any):
+    """At 1:1 each pixel of the image is one of the screen, unsmoothed; enlarged without smoothing no value is new."""
+    page = new_page()
+    pixels = raw(page, link)
+    for name, value in (("#window-width", "255"), ("#window-level", "127")):
+        page.locator(name).fill(value)
+        page.keyboard.press("Tab")
+    page.get_by_role("button", name="1:1").click()
+    shown, (rows, columns) = drawn(page), pixels.shape
+    top, left = (shown.shape[0] - rows) // 2, (shown.shape[1] - columns) // 2
+    inside = [shown[top + i : top + i + rows, left + j : left + j + columns] for i in (0, 1) for j in (0, 1)]
+    assert min(int(np.abs(one - pixels.clip(0, 255)).max()) for one in inside) <= 1
+    page.keyboard.press("=")
+    smooth = len(np.unique(drawn(page)))
+    page.keyboard.press("n")
+    page.locator("#pixels[aria-pressed=true]").wait_for()
+    plain = set(np.unique(drawn(page)).tolist())
+    assert len(plain) < smooth
+    assert plain <= {*inside[0].ravel().tolist(), *np.unique(np.concatenate([one.ravel() for one in inside])).tolist()}
+
+
+def test_the_last_call_or_mark_is_taken_back_until_the_answer_is_sent(served: Served, link: str, new_page: Any):
+    """Undo by key and button: mark, call, first call; what is written stays, and an answer that was sent is final."""
+    page = new_page()
+    join(page, link)
+    practise(page)
+    box = page.locator("#image").bounding_box()
+    page.locator("#description").fill("a note")
+    page.keyboard.press("Escape")
+    page.keyboard.press("a")
+    page.keyboard.press("d")
+    page.keyboard.press("m")
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    marked = picture(page)
+    page.keyboard.press("z")
+    assert picture_after(page, marked) != marked
+    chosen = page.locator(".calls input:checked")
+    assert chosen.get_attribute("value") == "phony"
+    page.get_by_role("button", name="Undo").click()
+    assert chosen.get_attribute("value") == "real"
+    page.keyboard.press("z")
+    assert chosen.count() == 0
+    page.keyboard.press("z")
+    assert page.locator("#description").input_value() == "a note"
+    page.keyboard.press("s")
+    page.keyboard.press("Enter")
+    ready(page, 3)
+    page.keyboard.press("z")
+    assert chosen.count() == 0
+    given = answers(served)[1]
+    assert (given.call, given.marks, given.description) == ("unclear", (), "a note")
+
+
+def test_forced_colours_show_the_call(link: str, new_page: Any):
+    """In the colours of the reader's system the chosen call, a pressed button and the bar differ from the others."""
+    page = new_page(forced_colors="active")
+    join(page, link)
+    page.keyboard.press("d")
+    page.keyboard.press("i")
+    page.locator("#invert[aria-pressed=true]").wait_for()
+    look = """(name) => {
+        const style = getComputedStyle(document.querySelector(name));
+        return [style.backgroundColor, style.color];
+    }"""
+    chosen = page.evaluate(look, "input[value=phony] + span")
+    other = page.evaluate(look, "input[value=real] + span")
+    assert chosen[0] != other[0]
+    assert chosen[0] != chosen[1]
+    assert page.evaluate(look, "#invert")[0] != page.evaluate(look, "#fit")[0]
+    shoot(page, "forced-colours")
+    seen = Image.open(io.BytesIO(page.locator(".calls").screenshot())).convert("RGB")
+    third = seen.width // 3
+    inks = [
+        seen.crop((i * third + 12, 40, (i + 1) * third - 12, seen.height - 4)).getcolors(1 << 16) for i in (0, 1, 2)
+    ]
+    grounds = [max(colours)[1] for colours in inks]
+    assert grounds[0] == grounds[1]
+    assert grounds[2] != grounds[0]
+
+
+def test_at_400_percent_the_image_fills_the_screen_and_nothing_is_lost(served: Served, link: str, new_page: Any):
+    """On 320 by 256 pixels, as 1280 by 1024 enlarged four times: no sideways scroll, every control can be reached."""
+    page = new_page({"width": 320, "height": 256})
+    join(page, link)
+    shoot(page, "400-percent")
+    image = page.locator("#image").bounding_box()
+    assert (image["width"], image["height"]) == (pytest.approx(320, abs=16), pytest.approx(256, abs=1))
+    assert faults(page) == []
+    for control in page.locator(".panel button, .panel input, .panel textarea").all():
+        if control.is_visible():
+            control.scroll_into_view_if_needed()
+            box = control.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 320
+            assert -1 <= box["y"] <= 256 - min(box["height"], 44) + 1
+    page.evaluate("scrollTo(0, 0)")
+    page.get_by_role("link", name="Answer", exact=True).click()
+    until(page, lambda: page.locator("#count").bounding_box()["y"] < 256, "the answer in view")
+    page.locator(".calls label", has_text="Real").click()
+    page.locator("#next").click()
+    page.locator("#go-on").click()
+    ready(page, 2)
+    assert answers(served)[0].call == "real"

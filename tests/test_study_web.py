@@ -272,10 +272,13 @@ def test_links_that_lead_nowhere(desk: Served):
 
 
 def test_windows_follow_the_modality_alone(study: Study):
-    """CT in HU has the four windows in pixel values and an automatic one, MR the automatic one."""
+    """CT in HU has the four windows in pixel values and an automatic one, MR the automatic one; and what pixels mean."""
     windows = windows_of(study)
     case = next(c for c in study.cases.values() if c.modality == "CT")
-    assert windows["MR"] == [{"name": "Auto", "low": None, "high": None}]
+    grey = {"slope": 1.0, "intercept": 0.0, "unit": ""}
+    assert windows["MR"] == [{"name": "Auto", "low": None, "high": None, **grey}]
+    scales = {(w["slope"], w["intercept"], w["unit"]) for w in windows["CT"]}
+    assert scales == {(case.slope, case.intercept, "HU")}
     assert [w["name"] for w in windows["CT"]] == [
         "Brain 80/40",
         "Stroke 40/40",

@@ -141,8 +141,8 @@ def sentence(scores: Sequence[Score]) -> str:
     apart = [score for score, p in zip(tested, adjusted, strict=True) if p <= LEVEL]
     shifted = sorted((score for score in apart if score.name == "amplification"), key=lambda s: -abs(s.value or 0.0))
     asked = {(score.modality, score.group) for score in apart if score.name == "amplification_asked"}
-    text = f"Of {len(tested)} comparisons of labels with the training images {len(apart) or 'none'} "
-    text += f"{'differs' if len(apart) == 1 else 'differ'} (5 % after Holm's correction)"
+    shown = f"{len(apart) or 'none'} {'is' if len(apart) <= 1 else 'are'} shown to differ"
+    text = f"Of {len(tested)} comparisons of labels with the training images {shown} (5 % after Holm's correction)"
     named = []
     for score in shifted[:3]:
         words = f"{score.modality} {score.group.replace('=', ' = ')} {_way(score)}"

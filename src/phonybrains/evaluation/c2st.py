@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -53,9 +53,12 @@ def logistic(strength: float = 0.01) -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
 
 
-def forest(trees: int = 50, seed: int = 0) -> RandomForestClassifier:
-    """A random forest: finds what no straight line divides."""
-    return RandomForestClassifier(trees, min_samples_leaf=3, random_state=seed, n_jobs=1)
+def forest(trees: int = 50, seed: int = 0) -> ExtraTreesClassifier:
+    """A forest of extremely randomised trees: finds what no straight line divides, faster than a random forest.
+
+    [Geurts 2006]
+    """
+    return ExtraTreesClassifier(trees, min_samples_leaf=3, random_state=seed, n_jobs=1)
 
 
 def two_sample(real: Array, made: Array, folds_real: Array, folds_made: Array, learner: Learner = logistic,

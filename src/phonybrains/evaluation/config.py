@@ -21,7 +21,7 @@ class QualityConfig(Config):
     """Distances, two-sample test, spectra, prevalence."""
 
     permutations: Whole = 500  # of the KID's p-value
-    null_draws: Whole = 20  # real-real splits at the same n
+    null_draws: Whole = 40  # real-real splits at the same n; fewer than 39 cannot show a two-sided p below 0.05
     neighbours: Whole = 5  # k of precision, recall, density, coverage
     network: bool = False  # a small network on crops of the images as one more classifier: a minute a modality
     inception: Weights | None = None  # file or address; shown as unavailable where there is none

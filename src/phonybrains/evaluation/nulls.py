@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .score import Null, Score
+from .score import Null
 
 Array = NDArray[Any]
 Better = Literal["low", "high", "near"]
-Verdict = Literal["as real", "unclear", "apart"]
 
 
 def real_against_real(groups: Sequence[str], made: int, real: int, draws: int, seed: int = 0,
@@ -63,28 +62,3 @@ def p_of(value: float, drawn: Sequence[float], better: Better = "low") -> float:
     slack = 1e-9 * max(1.0, abs(value))
     above, below = (1 + (x >= value - slack).sum()) / (1 + len(x)), (1 + (x <= value + slack).sum()) / (1 + len(x))
     return float({"low": above, "high": below, "near": min(1.0, 2 * min(above, below))}[better])
-
-
-def judge(score: Score, better: Better = "low") -> Verdict:
-    """Whether a score is equivalent to real against real: its whole interval within what 95 % of real draws give.
-
-    "as real": shown; "apart": the value itself lies beyond what real images give; "unclear": neither, the set is too
-    small to show it. A score without value or null is unclear.
-    """
-    if score.value is None or score.null is None:
-        return "unclear"
-    low, high = (score.value if end is None else end for end in (score.low, score.high))
-    too_high = better != "high" and score.value > score.null.high
-    too_low = better != "low" and score.value < score.null.low
-    if too_high or too_low:
-        return "apart"
-    reaches = (better != "high" and high > score.null.high) or (better != "low" and low < score.null.low)
-    return "unclear" if reaches else "as real"
-
-
-def draws_of(
-    measure: Callable[[Array, Array], float], pairs: Sequence[tuple[Array, Array]]
-) -> list[float]:  # fmt: skip
-    """A measure of each draw; one that cannot be had is left out."""
-    found = [measure(a, b) for a, b in pairs]
-    return [value for value in found if np.isfinite(value)]

@@ -139,9 +139,7 @@ def _of_features(found: Found, x: Against, side: Side, extractor: Extractor, con
         lambda: [against.frechet_score(x, FRECHET.get(extractor.name, "fd"))],
         lambda: against.neighbour_scores(x, config.quality.neighbours),
         lambda: _told_apart(found, x, side),
-        lambda: (
-            against.two_sample_scores(x, "c2st_forest", c2st.forest, 0)[0] if extractor.name == "handcrafted" else []
-        ),
+        lambda: against.two_sample_scores(x, "c2st_forest", c2st.forest)[0] if extractor.name == "handcrafted" else [],
     ]
     for number, step in enumerate(steps):
         progress(f"scores of {extractor.name}", number, len(steps))

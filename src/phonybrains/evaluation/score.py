@@ -63,9 +63,10 @@ class Score:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Score:
-        """The score that `to_json` wrote."""
-        null = entry.get("null")
-        return cls(**{**entry, "null": Null(**null) if null else None})
+        """The score that `to_json` wrote; what else stands in the entry is left out."""
+        own: dict[str, Any] = {name: entry[name] for name in cls.__dataclass_fields__ if name in entry}
+        own["null"] = Null(**own["null"]) if own.get("null") else None
+        return cls(**own)
 
 
 def unavailable(name: str, note: str, **where: Any) -> Score:

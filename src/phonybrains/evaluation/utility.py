@@ -210,11 +210,10 @@ def sentence(scores: Sequence[Score]) -> str:
     added = [s for s in scores if s.name == "delta_auc" and s.value is not None and "real + synthetic" in s.group]
     if not added:
         return ""
-    helped, harmed = ([s for s in added if (s.p or 0) <= 0.05 and (s.value or 0) * sign > 0] for sign in (1, -1))
-    text = (
-        f"Adding synthetic images to real ones raised a classifier's AUC in {len(helped)} of {len(added)} comparisons "
-    )
-    text += f"and lowered it in {len(harmed)} (5 % after Holm's correction)"
+    shown = [s for s in added if s.p is not None and s.p < 0.05]
+    helped, harmed = (sum((s.value or 0) * sign > 0 for s in shown) for sign in (1, -1))
+    text = (f"Adding synthetic images to real ones is shown to have raised a classifier's AUC in {helped} of "
+            f"{len(added)} comparisons and lowered it in {harmed} (5 % after Holm's correction)")  # fmt: skip
     alone = [s for s in scores if s.name == "delta_auc" and SYNTHETIC in s.group and s.value is not None]
     if alone and all((s.value or 0) < 0 for s in alone):
         text += "; trained on synthetic images alone it does worse than on real ones, which is normal"

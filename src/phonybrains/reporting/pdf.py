@@ -1,190 +1,163 @@
-"""Blocks as a PDF on A4, laid out by reportlab; equal blocks give equal bytes."""
+"""Blocks as a tagged PDF on A4 (PDF/UA-1), set by Typst; equal blocks of one day give equal bytes."""
 
 from __future__ import annotations
 
-import io
+import json
+import re
+import unicodedata
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
-from xml.sax.saxutils import escape
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from .blocks import Block, Bullets, Cell, Figure, Gallery, Heading, Note, Paragraph, Picture, Table
+from .wording import NONE, count_of
 
-CELL_PICTURE = 52  # points
+if TYPE_CHECKING:
+    from typst import Fonts
+
+TEMPLATE = Path(__file__).with_name("report.typ")
 KEPT_ROWS = 4  # a gallery of so many rows stays on one page
-MARGIN_MM, SANS, BOLD = 18, "DejaVuSans", "DejaVuSans-Bold"
-INK, SOFT, LINE, TINT, BLUE, WARN = "#1a1a1a", "#595959", "#d9d9d9", "#f5f6f8", "#00568a", "#8f3b00"
+FIRST_FONTS = ("Noto Sans", "DejaVu Sans", "Noto Sans CJK SC")
+"""Then every other family of the packages: DejaVu has Arabic and Hebrew letters that are found again when copied."""
+UNSHOWN = ("Cc", "Cs", "Co", "Cn")
+MISSING = re.compile(r"[\s–()\[\],/]*(?:–\s*to\s*–[\s–()\[\],/]*)?")
+BETWEEN_NAMES = re.compile(r"(?<=[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc])[,;:()/]+")
 
 
-def render_pdf(title: str, subtitle: str, blocks: Sequence[Block], footer: str) -> bytes:
-    """The whole report; texts are escaped, so that what a reader typed stays text."""
-    from reportlab.lib.pagesizes import A4
-    from reportlab.lib.units import mm
-    from reportlab.platypus import BaseDocTemplate, CondPageBreak, Frame, PageTemplate, Spacer
-    from reportlab.platypus import Paragraph as Text
+def render_pdf(title: str, subtitle: str, blocks: Sequence[Block], footer: str, day: date) -> bytes:
+    """The whole report: structure, language, title and alternative texts for those who hear it; fonts are embedded.
 
-    _register_fonts()
-    buffer = io.BytesIO()
-    width, height = A4[0] - 2 * MARGIN_MM * mm, A4[1] - 2 * MARGIN_MM * mm
-    document = BaseDocTemplate(buffer, pagesize=A4, title=title, author="phonybrains", invariant=1, lang="en")
+    Texts are data and not markup, so that what a reader typed stays text. Letters that no font of the packages has are
+    taken from the system's; where none has them, the file is tagged but does not claim PDF/UA.
+    """
+    import typst
 
-    def foot(canvas, doc) -> None:
-        canvas.setFont(SANS, 7)
-        canvas.setFillColor(SOFT)
-        canvas.drawString(MARGIN_MM * mm, 10 * mm, footer)
-        canvas.drawRightString(A4[0] - MARGIN_MM * mm, 10 * mm, str(doc.page))
-
-    frame = Frame(MARGIN_MM * mm, MARGIN_MM * mm, width, height, 0, 0, 0, 0)
-    document.addPageTemplates([PageTemplate("page", [frame], onPage=foot)])
-    styles = _styles()
-    story = [Text(escape(title), styles["title"]), Text(escape(subtitle), styles["soft"]), Spacer(1, 4 * mm)]
-    for i, block in enumerate(blocks):
-        if isinstance(block, Heading):
-            story.append(CondPageBreak(min(30 + _needed(blocks[i + 1 :], width, height), height)))
-        story += _flow(block, width, height, styles)
-    document.build(story)
-    return buffer.getvalue()
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        entry = _Files(root).entry
+        report = {"title": printable(title) or "Report", "subtitle": printable(subtitle), "footer": printable(footer),
+                  "day": day.isoformat(), "date": {"year": day.year, "month": day.month, "day": day.day},
+                  "fonts": families(), "blocks": list(_levelled(map(entry, blocks)))}  # fmt: skip
+        (root / "report.json").write_text(json.dumps(report), encoding="utf-8")
+        (root / TEMPLATE.name).write_bytes(TEMPLATE.read_bytes())
+        compiler = typst.Compiler(root / TEMPLATE.name, root, fonts())
+        made = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        try:
+            pdf = compiler.compile(format="pdf", pdf_standards="ua-1", timestamp=made)
+        except typst.TypstError:
+            pdf = compiler.compile(format="pdf", timestamp=made)
+    assert isinstance(pdf, bytes)
+    return pdf
 
 
 @cache
-def _register_fonts() -> None:
-    """DejaVu Sans, which comes with matplotlib: it has the Greek letters and signs that PDF's own fonts lack."""
-    import matplotlib
-    from reportlab.pdfbase.pdfmetrics import registerFont, registerFontFamily
-    from reportlab.pdfbase.ttfonts import TTFont
+def fonts() -> Fonts:
+    """The fonts of the packages (Noto and Noto CJK, OFL; DejaVu), and behind them the system's."""
+    import typst
 
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    for name in (SANS, BOLD):
-        registerFont(TTFont(name, folder / f"{name}.ttf"))
-    registerFontFamily(SANS, normal=SANS, bold=BOLD, italic=SANS, boldItalic=BOLD)
+    own = [str(files(name)) for name in ("manimgx_fonts", "manimgx_fonts_cjk")]
+    return typst.Fonts(True, False, [*own, str(files("matplotlib") / "mpl-data" / "fonts" / "ttf")])
 
 
-def _styles() -> dict[str, Any]:
-    from reportlab.lib.colors import HexColor
-    from reportlab.lib.enums import TA_CENTER, TA_RIGHT
-    from reportlab.lib.styles import ParagraphStyle
+@cache
+def families() -> list[str]:
+    """Names of the packages' font families, in the order in which a letter is looked for."""
+    import typst
 
-    text: Any = ParagraphStyle(
-        "text", None, fontName=SANS, fontSize=8.5, leading=12.5, textColor=HexColor(INK), spaceAfter=4
-    )
-
-    def like(name: str, **other) -> ParagraphStyle:
-        return ParagraphStyle(name, parent=text, **other)
-
-    boxed = {"backColor": TINT, "borderPadding": (4, 6, 4, 6), "leftIndent": 6, "rightIndent": 6,
-             "spaceBefore": 8, "spaceAfter": 10}  # fmt: skip
-    return {
-        "title": like("title", fontName=BOLD, fontSize=18, leading=22),
-        "h2": like("h2", fontName=BOLD, fontSize=13, leading=16, spaceBefore=16, spaceAfter=5),
-        "h3": like("h3", fontName=BOLD, fontSize=10, leading=13, spaceBefore=9, spaceAfter=3),
-        "text": text,
-        "soft": like("soft", fontSize=7.5, leading=10.5, textColor=SOFT),
-        "caption": like("caption", fontSize=7.5, leading=10.5, textColor=SOFT, spaceBefore=4),
-        "note": like("note", **boxed, borderColor=BLUE, borderWidth=0.8),
-        "warning": like("warning", **boxed, borderColor=WARN, borderWidth=0.8),
-        "banner": like("banner", fontName=BOLD, fontSize=15, leading=19, textColor=WARN, alignment=TA_CENTER,
-                       borderColor=WARN, borderWidth=2, borderPadding=8, spaceBefore=10, spaceAfter=14),
-        "cell": like("cell", fontSize=7, leading=9, spaceAfter=0),
-        "number": like("number", fontSize=7, leading=9, spaceAfter=0, alignment=TA_RIGHT),
-        "head": like("head", fontName=BOLD, fontSize=7, leading=9, spaceAfter=0),
-        "headnumber": like("headnumber", fontName=BOLD, fontSize=7, leading=9, spaceAfter=0, alignment=TA_RIGHT),
-        "label": like("label", fontSize=5.5, leading=7, spaceAfter=0),
-    }  # fmt: skip
+    own = [str(files(name)) for name in ("manimgx_fonts", "manimgx_fonts_cjk")]
+    noto = typst.Fonts(False, False, own).families()
+    return [*FIRST_FONTS, *(name for name in noto if name not in FIRST_FONTS)]
 
 
-def _needed(blocks: Sequence[Block], width: float, height: float) -> float:
-    """How much room what follows a heading takes at least, in points, so that no heading stands alone."""
-    match blocks[0] if blocks else None:
-        case Figure() as figure:
-            return _size(figure, width, height)[1] + 30
-        case Gallery() as gallery:
-            rows = -(-len(gallery.pictures) // gallery.columns)
-            return width / gallery.columns * (rows if rows <= KEPT_ROWS else 2) * 1.06 + 50
-        case Paragraph() | Note() | Heading():
-            return 45 + _needed(blocks[1:], width, height)
-        case Table():
-            return 110
-    return 40
+def printable(text: str) -> str:
+    """Text as it is to be set: signs that no font can show (controls, private or unassigned codes) are replaced.
+
+    Marks between names that run from right to left keep these names in their order.  [Unicode TR 9, sec. 2.6]
+    """
+    shown = ("\ufffd" if unicodedata.category(c) in UNSHOWN and c not in "\n\t" else c for c in text)
+    return BETWEEN_NAMES.sub("\u200e\\g<0>\u200e", "".join(shown))
 
 
-def _size(figure: Figure, width: float, height: float) -> tuple[float, float]:
-    shown = min(width, figure.width * 72, (height - 60) * figure.width / figure.height)
-    return shown, shown * figure.height / figure.width
-
-
-def _flow(block: Block, width: float, height: float, styles) -> list:
-    from reportlab.platypus import CondPageBreak, KeepTogether, Spacer
-    from reportlab.platypus import Paragraph as Text
-
-    match block:
-        case Heading():
-            return [Text(escape(block.text), styles[f"h{block.level}"])]
-        case Paragraph():
-            return [Text(escape(block.text), styles["text"])]
-        case Note():
-            return [Text(escape(block.text), styles[block.kind])]
-        case Bullets():
-            return [Text(escape(item), styles["text"], bulletText="•") for item in block.items]
-        case Table():
-            caption = [Text(escape(block.caption), styles["caption"])] if block.caption else []
-            return [
-                CondPageBreak(50 + 14 * min(len(block.rows), 8)),
-                *caption,
-                _table(block, width, styles),
-                Spacer(1, 8),
-            ]
-        case Gallery():
-            parts = [_gallery(block, width, styles), Text(escape(block.caption), styles["soft"]), Spacer(1, 6)]
-            return [KeepTogether(parts)] if len(block.pictures) <= KEPT_ROWS * block.columns else parts
-        case Figure():
-            picture = _image(block.png, *_size(block, width, height))
-            return [KeepTogether([picture, Text(escape(block.caption), styles["soft"]), Spacer(1, 6)])]
-
-
-def _image(png: bytes, width: float, height: float):
-    from reportlab.platypus import Image
-
-    return Image(io.BytesIO(png), width, height)
-
-
-def _table(table: Table, width: float, styles):
-    from reportlab.platypus import Paragraph as Text
-    from reportlab.platypus import Table as Grid
-
+def filled(table: Table) -> Table:
+    """The table without rows and columns that hold no value, which the caption then tells; labels stand first."""
     count = len(table.columns)
-    shares = table.widths or tuple(1.6 if i in table.text_columns else 1.0 for i in range(count))
-    widths = [width * share / sum(shares) for share in shares]
-
-    def cell(i: int, value: Cell, head: bool = False):
-        if isinstance(value, Picture):
-            return _image(value.png, *[min(widths[i] - 6, CELL_PICTURE)] * 2)
-        style = ("head" if head else "cell") if i in table.text_columns else ("headnumber" if head else "number")
-        return Text(escape(value).replace("\n", "<br/>"), styles[style])
-
-    rows = [[cell(i, value, True) for i, value in enumerate(table.columns)]]
-    rows += [[cell(i, value) for i, value in enumerate(row)] for row in table.rows]
-    return Grid(rows, widths, repeatRows=1, style=[
-        ("LINEBELOW", (0, 0), (-1, 0), 1, INK), ("LINEBELOW", (0, 1), (-1, -1), 0.4, LINE),
-        ("VALIGN", (0, 0), (-1, -1), "TOP"), ("TOPPADDING", (0, 0), (-1, -1), 2.5),
-        ("BOTTOMPADDING", (0, 0), (-1, -1), 2.5), ("LEFTPADDING", (0, 0), (-1, -1), 3),
-        ("RIGHTPADDING", (0, 0), (-1, -1), 3),
-    ])  # fmt: skip
+    labels = max(1, next((i for i in range(count) if i not in table.text_columns), 1))
+    rows = [row for row in table.rows if count <= labels or any(map(_said, row[labels:]))]
+    kept = [i for i in range(count) if i < labels or not rows or any(_said(row[i]) for row in rows)]
+    gone = [table.columns[i] for i in range(count) if i not in kept]
+    notes = [table.caption]
+    if len(rows) < len(table.rows):
+        notes.append(f"Without a value, and left out: {count_of(len(table.rows) - len(rows), 'row')}.")
+    if gone:
+        notes.append(f"Empty in every row, and left out: {', '.join(gone)}.")
+    return Table(tuple(table.columns[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows),
+                 " ".join(filter(None, notes)), tuple(table.widths[i] for i in kept if table.widths),
+                 tuple(k for k, i in enumerate(kept) if i in table.text_columns))  # fmt: skip
 
 
-def _gallery(gallery: Gallery, width: float, styles):
-    from reportlab.platypus import Paragraph as Text
-    from reportlab.platypus import Table as Grid
+def _said(cell: Cell) -> bool:
+    """Whether a cell holds more than dashes for what is missing: `–`, `– (– to –)`."""
+    return isinstance(cell, Picture) or not MISSING.fullmatch(cell)
 
-    side = width / gallery.columns
-    cells = [
-        [_image(picture.png, side - 4, side - 4), Text(escape(label), styles["label"])]
-        for picture, label in zip(gallery.pictures, gallery.labels, strict=True)
-    ]
-    cells += [[]] * (-len(cells) % gallery.columns)
-    rows = [cells[i : i + gallery.columns] for i in range(0, len(cells), gallery.columns)]
-    return Grid(rows, [side] * gallery.columns, style=[
-        ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0),
-        ("RIGHTPADDING", (0, 0), (-1, -1), 2), ("TOPPADDING", (0, 0), (-1, -1), 1),
-        ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
-    ])  # fmt: skip
+
+class _Files:
+    """Blocks as what report.typ reads; their pictures are written into a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.count = folder, 0
+
+    def entry(self, block: Block) -> dict[str, Any]:
+        match block:
+            case Heading():
+                return {"kind": "heading", "level": block.level, "text": printable(block.text).strip() or NONE}
+            case Paragraph():
+                return {"kind": "paragraph", "text": printable(block.text)}
+            case Note():
+                return {"kind": block.kind, "text": printable(block.text)}
+            case Bullets():
+                return {"kind": "bullets", "items": [printable(item) for item in block.items]}
+            case Table():
+                return self._table(filled(block))
+            case Gallery():
+                return self._gallery(block)
+            case Figure():
+                return {"kind": "figure", "file": self._write(block.svg.encode(), "svg"), "width": block.width,
+                        "caption": printable(block.caption)}  # fmt: skip
+
+    def _table(self, table: Table) -> dict[str, Any]:
+        usual = [1.6 if i in table.text_columns else 1.0 for i in range(len(table.columns))]
+        return {"kind": "table", "columns": [printable(name) for name in table.columns],
+                "rows": [[self._cell(cell) for cell in row] for row in table.rows], "caption": printable(table.caption),
+                "widths": list(table.widths or usual), "text_columns": list(table.text_columns)}  # fmt: skip
+
+    def _gallery(self, gallery: Gallery) -> dict[str, Any]:
+        pairs = zip(gallery.pictures, gallery.labels, strict=True)
+        pictures = [self._picture(picture) | {"label": printable(label)} for picture, label in pairs]
+        return {"kind": "gallery", "columns": gallery.columns, "caption": printable(gallery.caption),
+                "breakable": len(pictures) > KEPT_ROWS * gallery.columns, "pictures": pictures}  # fmt: skip
+
+    def _cell(self, cell: Cell) -> Any:
+        return self._picture(cell) if isinstance(cell, Picture) else printable(cell)
+
+    def _picture(self, picture: Picture) -> dict[str, Any]:
+        return {"file": self._write(picture.png, "png"), "alt": printable(picture.alt) or "picture"}
+
+    def _write(self, content: bytes, ending: str) -> str:
+        self.count += 1
+        name = f"{self.count}.{ending}"
+        (self.folder / name).write_bytes(content)
+        return name
+
+
+def _levelled(entries: Any) -> Any:
+    """Entries whose headings never skip a level, as those who hear a page need it."""
+    last = 1
+    for entry in entries:
+        if entry["kind"] == "heading":
+            last = min(entry["level"], last + 1)
+            entry["level"] = last
+        yield entry

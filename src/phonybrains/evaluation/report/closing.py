@@ -29,8 +29,10 @@ def methods(sides: Sides, config: EvaluateConfig) -> list[Block]:
         Paragraph(f"Synthetic images were compared with the {sides.held_out} split of the corpus, which the model has "
                   "not seen, each modality for itself; copies were searched for in its train split. A score is shown "
                   "beside its null: what real images score against other real images at the same n, a patient never "
-                  "being on both sides. A score is called as real where its whole interval lies in the range of 95 "
-                  "of 100 such draws, apart where the score itself lies beyond it, and unclear else: too few images. "
+                  "being on both sides. A score is apart where it lies beyond the range of 95 of 100 such draws, its "
+                  "interval excludes their middle and p is below 0.05; as real where its interval, and the spread "
+                  "of such draws around it, lie within the margin stated beside it and p is not below 0.05; and not "
+                  "shown else: too few images or patients to say either. What a row lacks is not asked for. "
                   "Columns that say where a slice or a lesion lies make no groups; asked and found are compared. "
                   "Where a measure's weights are missing it is listed as not available; nothing is put in its place."),
         Table(("Setting", "value"), tuple(_settings(config.model_dump(mode="json"))), "Every setting of this run.",

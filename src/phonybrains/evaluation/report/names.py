@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...reporting.wording import NONE, number
 from ..config import Part
-from ..nulls import Better, judge
+from ..nulls import Better
 from ..score import Null, Score
 
 PART_QUESTIONS: dict[Part, str] = {"quality": "Is it good?", "memorisation": "Is it new?", "bias": "Is it fair?",
@@ -30,7 +30,7 @@ MEANINGS: dict[str, tuple[str, str, Better]] = {
     ),
     "c2st_auc": ("Told apart, AUC", "a logistic classifier tells synthetic from real; chance is 0.5", "low"),
     "c2st_accuracy": ("Told apart, share right", "of the same classifier; chance is 0.5", "low"),
-    "c2st_forest_auc": ("Told apart by a forest, AUC", "the same with a random forest", "low"),
+    "c2st_forest_auc": ("Told apart by a forest, AUC", "the same with a forest of random trees", "low"),
     "c2st_forest_accuracy": ("Told apart by a forest, right", "of the same forest; chance is 0.5", "low"),
     "c2st_network_auc": ("Told apart by a network, AUC", "the same with a small network on the images", "low"),
     "c2st_network_accuracy": ("Told apart by a network, right", "of the same network; chance is 0.5", "low"),
@@ -41,7 +41,7 @@ MEANINGS: dict[str, tuple[str, str, Better]] = {
     "repeated_images": ("Repeated images", "byte-equal to another of the set", "low"),
     "copies_flagged": ("Nearer than threshold", "share of images nearer to a training image than the threshold", "low"),
     "copies_beyond_held_out": ("Nearer than any unseen", "nearer to a training image than all held-out ones", "low"),
-    "likeness_to_training": ("Likeness to training", "median likeness to the nearest training image", "low"),
+    "likeness_to_training": ("Likeness to training", "median likeness to the nearest training image", "near"),
     "authentic_share": ("Authentic share", "farther from their nearest training image than that from its own", "high"),
     "copying_z": ("Copying, C_T", "below -3: nearer to training people than chance gives; about 0: as near", "high"),
     "nearest_share": ("Nearest is training", "of all real people; chance is the share of people in training", "low"),
@@ -129,8 +129,6 @@ def null_words(null: Null | None) -> str:
     return figure(null.value, 2) if null.low == null.high else with_interval(null.value, null.low, null.high)
 
 
-def judged(score: Score) -> str:
-    """Whether a score is as real images score against real ones at the same n (`judge`); '' where no range is known."""
-    if score.value is None or score.null is None or score.null.low == score.null.high:
-        return ""
-    return judge(score, MEANINGS[score.name][2] if score.name in MEANINGS else "near")
+def better_of(name: str) -> Better:
+    """What is good of a score: low, high, or near what real images score."""
+    return MEANINGS[name][2] if name in MEANINGS else "near"

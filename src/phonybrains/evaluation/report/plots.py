@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ...reporting.blocks import Figure
 from ...reporting.drawing import COLOURS, WIDTH, draw
 from ..score import Score
-from .names import figure, images_of, judged, named
+from .names import figure, images_of, named
+from .outcomes import outcome_of
 from .verdict import distance
 
 REAL, SYNTHETIC, BAND = COLOURS[0], COLOURS[1], "#e3e8ef"
@@ -22,7 +23,7 @@ FARTHEST = 1000.0
 
 
 def plot_beside_null(modality: str, scores: Sequence[Score], caption: str) -> Figure:
-    """How far each score lies from what real images score, in half-widths of that range; the band is as real."""
+    """How far each score lies from what real images score, in half-widths of that range, which is the band."""
     rows = [(score, distance(score)) for score in scores]
     rows = [(score, float(np.clip(apart, -FARTHEST, FARTHEST))) for score, apart in rows if apart is not None]
     left, right = -min([apart for _, apart in rows] + [-2.0]), max([apart for _, apart in rows] + [2.0])
@@ -31,7 +32,7 @@ def plot_beside_null(modality: str, scores: Sequence[Score], caption: str) -> Fi
         axes.axvspan(-1, 1, color=BAND, lw=0, zorder=0)
         axes.axvline(0, color="#8894a5", lw=0.9, zorder=1)
         for y, (score, apart) in enumerate(rows):
-            colour = SYNTHETIC if judged(score) == "apart" else REAL
+            colour = SYNTHETIC if outcome_of(score) == "apart" else REAL
             axes.plot([0, apart], [y, y], color=colour, lw=1.4, zorder=2)
             axes.plot(apart, y, "o" if colour == REAL else "D", color=colour, ms=5.5, zorder=3)
             axes.annotate(figure(score.value), (apart, y), (7 if apart >= 0 else -7, 0), textcoords="offset points",

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from ...reporting.blocks import Block, Bullets, Heading, Table
-from ...reporting.tables import write_table
+from ...reporting.tables import finite, write_table
 from ...reporting.wording import NONE, as_p
 from ..config import Part
 from ..score import Findings, Score
-from .names import images_of, judged, label_of, made_with, meaning_of, null_words, with_interval
+from .names import figure, images_of, label_of, made_with, meaning_of, null_words, with_interval
+from .outcomes import margin_of, outcome_of
 
 COLUMNS = ("part", "name", "modality", "group", "value", "low", "high", "n", "null_value", "null_low", "null_high",
-           "null_draws", "judged", "p", "versus", "extractor", "note")  # fmt: skip
+           "null_draws", "margin", "judged", "p", "versus", "extractor", "note")  # fmt: skip
 PAIR_COLUMNS = ("modality", "synthetic", "training", "patient", "similarity", "threshold", "flagged", "same_file",
                 "correlation", "panel", "judgement")  # fmt: skip
 """`judgement` is empty: for the person who looks."""
@@ -25,17 +26,16 @@ BESIDE = ("Beside each score, what real images score against real ones at the sa
 
 def scores_of(found: Mapping[Part, Findings]) -> list[dict[str, Any]]:
     """All scores as plain entries, each with its part."""
-    return [{"part": part, **score.to_json()} for part, findings in found.items() for score in findings.scores]
+    return [{"part": part, **score.to_json(), **finite({"margin": margin_of(score), "judged": outcome_of(score)})}
+            for part, findings in found.items() for score in findings.scores]  # fmt: skip
 
 
 def write_scores(path: Path, found: Mapping[Part, Findings]) -> None:
     """Write scores.csv: a row for each score, the null's fields beside it."""
     rows = []
-    for part, findings in found.items():
-        for score in findings.scores:
-            entry = {"part": part, "judged": judged(score), **score.to_json()}
-            null = entry.pop("null") or {}
-            rows.append(entry | {f"null_{name}": null.get(name) for name in ("value", "low", "high", "draws")})
+    for entry in scores_of(found):
+        null = entry.pop("null") or {}
+        rows.append(entry | {f"null_{name}": null.get(name) for name in ("value", "low", "high", "draws")})
     write_table(path, rows, COLUMNS)
 
 
@@ -70,13 +70,18 @@ def score_table(scores: Sequence[Score], caption: str) -> Table:
     """One row for each score; columns that would be empty are left out, and so are notes that `_explained` gives."""
     own = _notes_of_rows(scores)
     rows = [(label_of(s.name), images_of(s), with_interval(s.value, s.low, s.high), str(s.n or NONE),
-             null_words(s.null), judged(s), as_p(s.p), _made_with(s, own)) for s in scores]  # fmt: skip
-    columns = ("Score", "images", "value (95 % interval)", "n", "real against real", "judged", "p",
+             null_words(s.null), _margin(s), outcome_of(s), as_p(s.p), _made_with(s, own)) for s in scores]  # fmt: skip
+    columns = ("Score", "images", "value (95 % interval)", "n", "real against real", "margin", "judged", "p",
                "features; against")  # fmt: skip
-    widths = (1.6, 1.1, 1.8, 0.5, 1.85, 0.75, 0.8, 1.7)
+    widths = (1.6, 1.0, 1.8, 0.5, 1.8, 0.7, 0.8, 0.75, 1.5)
     kept = [i for i in range(len(columns)) if i in (0, 2) or any(row[i] not in ("", NONE) for row in rows)]
     return Table(tuple(columns[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows), caption,
-                 tuple(widths[i] for i in kept), tuple(k for k, i in enumerate(kept) if i in (0, 1, 5, 7)))  # fmt: skip
+                 tuple(widths[i] for i in kept), tuple(k for k, i in enumerate(kept) if i in (0, 1, 6, 8)))  # fmt: skip
+
+
+def _margin(score: Score) -> str:
+    margin = margin_of(score) if outcome_of(score) else None
+    return NONE if margin is None else f"±{figure(margin)}"
 
 
 def _notes_of_rows(scores: Sequence[Score]) -> set[str]:

@@ -11,9 +11,10 @@ from rich.table import Table
 
 from ...reporting.wording import NONE, as_p, count_of
 from ..score import Score
-from .names import images_of, judged, named, null_words, with_interval
+from .names import images_of, named, null_words, with_interval
+from .outcomes import outcome_of
 
-COLOURS = {"as real": "green", "apart": "yellow", "unclear": "dim"}
+COLOURS = {"as real": "green", "better": "green", "apart": "yellow", "not shown": "dim"}
 
 
 def print_scores(scores: Sequence[tuple[str, Score]], warnings: Sequence[str], verdict: str) -> None:
@@ -28,7 +29,7 @@ def print_scores(scores: Sequence[tuple[str, Score]], warnings: Sequence[str], v
     for part, score in shown:
         if last and part != last:
             table.add_section()
-        said = judged(score)
+        said = outcome_of(score)
         tail = f"[{COLOURS[said]}]{said}[/]" if said else ""
         value = with_interval(score.value, score.low, score.high) if score.value is not None else "not available"
         table.add_row(part if part != last else "", named(score), images_of(score), value,

@@ -10,14 +10,25 @@ from ...reporting.wording import count_of, listed
 from ..config import Part
 from ..score import Findings, Score
 from ..sets import Sides
-from .names import figure, judged, named, null_words
+from .names import figure, named, null_words
+from .outcomes import outcome_of
+
+WORDS = {"apart": "apart from real images", "as real": "as real within the margin", "better": "better than real images",
+         "not shown": "not shown either way"}  # fmt: skip
+"""Outcome → how it is said of scores, in this order."""
 
 
 def verdict_text(sides: Sides, found: Mapping[Part, Findings]) -> str:
-    """The whole paragraph: who was compared with whom, then a sentence or two for each part."""
+    """The whole paragraph: who was compared with whom; of each part, what it says itself and what its scores say.
+
+    A part that comes to a verdict of its own (the audit: `status`) has the only word on its scores.
+    """
     parts = [f"{_counted(sides.samples, 'synthetic')} against {_counted(sides.real, 'held-out real')}."]
     for part, findings in found.items():
-        said = str(findings.facts.get("sentence") or _sentence(part, findings.scores, sides.modalities))
+        own = str(findings.facts.get("sentence") or "")
+        final = own and "status" in findings.facts
+        counted = "" if final else scores_text(findings.scores, sides.modalities, optional=bool(own))
+        said = " ".join(filter(None, (own, counted)))
         parts.append(f"{part.capitalize()}: {said[0].lower() + said[1:] if said[:2].istitle() else said}")
     return " ".join(parts)
 
@@ -28,8 +39,11 @@ def status_of(found: Mapping[Part, Findings]) -> str:
 
 
 def farthest(scores: Sequence[Score]) -> Score | None:
-    """The score that lies farthest from what real images score, in half-widths of the null's range."""
-    apart = [score for score in scores if judged(score) == "apart"]
+    """Of the scores that are apart, the one farthest from what real images score, in half-widths of the null's range.
+
+    Where chance is the null there is no range; None if no other score is apart.
+    """
+    apart = [score for score in scores if outcome_of(score) == "apart" and distance(score) is not None]
     return max(apart, key=lambda score: abs(distance(score) or 0), default=None)
 
 
@@ -48,13 +62,18 @@ def _counted(images: ImageSet, kind: str) -> str:
     return f"{count_of(len(images), f'{kind} image')} ({shown})"
 
 
-def _sentence(part: Part, scores: Sequence[Score], modalities: Sequence[str]) -> str:
-    """What the scores of a part come to, where the part says nothing itself."""
+def scores_text(scores: Sequence[Score], modalities: Sequence[str], *, optional: bool = False) -> str:
+    """What the scores over whole modalities come to, each by `outcome_of` alone.
+
+    optional: something else is said already, so that nothing need be where there is nothing to say.
+    """
     measured = [score for score in scores if score.value is not None]
+    said = " ".join(text for text in (_of_modality(modality, measured) for modality in modalities) if text)
+    if said or optional:
+        return said
     if not measured:
         return f"not measured ({_reasons(scores) or 'nothing came of it'})."
-    said = [_of_modality(modality, measured) for modality in modalities]
-    return " ".join(text for text in said if text) or f"{count_of(len(measured), 'score')}, none with a null beside it."
+    return f"{count_of(len(measured), 'score')}, none with a null beside it."
 
 
 def _reasons(scores: Sequence[Score]) -> str:
@@ -65,21 +84,45 @@ def _reasons(scores: Sequence[Score]) -> str:
 
 
 def _of_modality(modality: str, scores: Sequence[Score]) -> str:
-    own = [score for score in scores if score.modality == modality and not score.group and judged(score)]
+    """Counts of outcomes, what classifiers say, and the score farthest off."""
+    own = [score for score in scores if score.modality == modality and not score.group and outcome_of(score)]
     if not own:
         return ""
-    counts, worst = Counter(map(judged, own)), farthest(own)
-    text = (f"{modality}: {counts['as real']} of {count_of(len(own), 'score')} as real, {counts['apart']} apart, "
-            f"{counts['unclear']} unclear")  # fmt: skip
-    told = max((s for s in own if s.name.startswith("c2st") and s.name.endswith("auc")), key=_value, default=None)
-    if told is not None:
-        can = {"apart": "can", "as real": "cannot"}.get(judged(told), "cannot be shown to")
-        text += (f"; a classifier {can} tell them from real ones (AUC {figure(told.value)}, real from real "
-                 f"{null_words(told.null)})")  # fmt: skip
-    if worst is not None and worst is not told:
-        text += (f"; farthest off is {named(worst)}: {figure(worst.value)} where real images give "
-                 f"{null_words(worst.null)}")  # fmt: skip
+    sorted_out = {outcome: [score for score in own if outcome_of(score) == outcome] for outcome in WORDS}
+    counts = [f"{len(sorted_out['apart'])} of {count_of(len(own), 'score')} {WORDS['apart']}"]
+    counts += [f"{len(some)} {WORDS[outcome]}" for outcome, some in sorted_out.items() if some and outcome != "apart"]
+    text = f"{modality}: {', '.join(counts)}"
+    if sorted_out["not shown"]:
+        text += f" at n = {_range([score.n for score in sorted_out['not shown']])}"
+    classifiers = [score for score in own if score.name.startswith("c2st")]
+    text += f"; {_told(classifiers)}" if classifiers else ""
+    worst = farthest([score for score in own if score not in classifiers])
+    if worst is not None:
+        text += f"; farthest off is {_beside(worst)}"
     return f"{text}."
+
+
+def _told(classifiers: Sequence[Score]) -> str:
+    """Whether classifiers tell synthetic from real: one that does settles it, "none can" needs all of them."""
+    highest = max(classifiers, key=_value)
+    apart = [score for score in classifiers if outcome_of(score) == "apart"]
+    if apart:
+        return f"a classifier tells them from real ones ({_beside(max(apart, key=_value))})"
+    if all(outcome_of(score) == "as real" for score in classifiers):
+        return f"no classifier tells them from real ones by more than the margin ({_beside(highest)})"
+    return f"whether a classifier can tell them from real ones is not shown ({_beside(highest)})"
+
+
+def _beside(score: Score) -> str:
+    """`KID: 0.21 where real images give 0.01 (−0.02 to 0.05)`."""
+    chance = score.null is not None and not score.null.draws and score.null.low == score.null.high
+    usual = "chance gives" if chance else "real images give"
+    return f"{named(score)}: {figure(score.value)} where {usual} {null_words(score.null)}"
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _value(score: Score) -> float:

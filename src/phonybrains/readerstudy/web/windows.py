@@ -10,14 +10,19 @@ AUTO = {"name": "Auto", "low": None, "high": None}
 
 
 def windows_of(study: Study) -> dict[str, list[dict[str, object]]]:
-    """The windows of each modality; those of CT only where all its cases are in HU on one scale: they tell nothing."""
+    """The windows of each modality, and what its pixels mean: value = slope · pixel + intercept, in `unit`.
+
+    HU only where all cases of the modality, real and synthetic, are in HU on one scale: so they tell nothing.
+    """
     found: dict[str, list[dict[str, object]]] = {}
     for modality in {case.modality for case in study.cases.values()}:
         scales = {(c.slope, c.intercept, c.unit) for c in study.cases.values() if c.modality == modality}
         slope, intercept, unit = next(iter(scales))
-        found[modality] = [AUTO]
-        if len(scales) == 1 and unit == "HU" and slope > 0:
-            found[modality] = [_window(*window, slope, intercept) for window in HU_WINDOWS] + [AUTO]
+        if len(scales) > 1 or slope <= 0:
+            slope, intercept, unit = 1.0, 0.0, ""
+        windows = [_window(*window, slope, intercept) for window in HU_WINDOWS] if unit == "HU" else []
+        scale = {"slope": slope, "intercept": intercept, "unit": unit if unit == "HU" else ""}
+        found[modality] = [window | scale for window in [*windows, AUTO]]
     return found
 
 

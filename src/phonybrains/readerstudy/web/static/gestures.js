@@ -3,7 +3,7 @@
 
 const TAP = 6; // CSS pixels a finger may slip and still tap
 
-export function listenTo(viewer, { marking, onTap }) {
+export function listenTo(viewer, { marking, onTap, onPoint }) {
   const canvas = viewer.canvas;
   const pointers = new Map();
   let gesture = null; // null, "window", "move", "pinch", or "over" until every finger is up
@@ -29,7 +29,9 @@ export function listenTo(viewer, { marking, onTap }) {
     } else gesture = pointers.size === 2 ? "pinch" : "over";
   });
 
+  canvas.addEventListener("pointerleave", () => onPoint(null));
   canvas.addEventListener("pointermove", (event) => {
+    onPoint(place(event));
     const before = pointers.get(event.pointerId);
     if (!before) return;
     const now = place(event);

@@ -7,7 +7,7 @@ export function listenToKeys(act) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     const target = event.target;
-    if (target.id === "description") {
+    if (target.matches("textarea, input[type=number]")) {
       if (event.key === "Escape") act.stopWriting();
       return;
     }
@@ -38,6 +38,9 @@ function press(event, target, act) {
     d: () => act.call("phony"),
     i: act.invert,
     m: act.mark,
+    n: act.pixels,
+    z: act.undo,
+    0: act.actual,
     w: act.write,
     "=": act.fit,
     "?": act.help,

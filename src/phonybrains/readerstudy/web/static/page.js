@@ -74,13 +74,29 @@ export function showPresets(presets, onChoose) {
   element("presets").replaceChildren(...buttons);
 }
 
+/** The value under the pointer or the cross: in HU where these are known, else as a grey value. */
+export function showProbe(found) {
+  const value = found && Math.round(found.value);
+  element("probe").textContent = found ? `${found.column}, ${found.row}: ${found.unit ? `${value} HU` : `grey ${value}`}` : "";
+}
+
+/** Width and level beside the image; a field that is being written in is left alone. */
+function showNumbers({ windowNumbers, pixels }) {
+  for (const [name, number] of Object.entries(windowNumbers)) {
+    const field = element(`window-${name}`);
+    if (field !== document.activeElement) field.value = pixels ? Math.round(number) : "";
+  }
+}
+
 export function showView(viewer, marking) {
   for (const [index, button] of [...element("presets").children].entries()) {
     button.setAttribute("aria-pressed", String(index === viewer.chosen));
   }
   element("invert").setAttribute("aria-pressed", String(viewer.inverted));
   element("mark").setAttribute("aria-pressed", String(marking));
-  element("zoom").textContent = viewer.pixels && viewer.zoom > 1 ? `× ${viewer.zoom.toFixed(1)}` : "";
+  element("pixels").setAttribute("aria-pressed", String(!viewer.smooth));
+  showNumbers(viewer);
+  element("zoom").textContent = viewer.pixels && viewer.zoom !== 1 ? `× ${viewer.zoom.toFixed(1)}` : "";
   viewer.canvas.classList.toggle("marking", marking);
 }
 

@@ -6,6 +6,7 @@ import { AnswerForm } from "./form.js";
 import { listenTo } from "./gestures.js";
 import { listenToKeys } from "./keys.js";
 import * as page from "./page.js";
+import { Past } from "./past.js";
 import { ROOT, Server } from "./server.js";
 import { Stopwatch } from "./stopwatch.js";
 import { Viewer } from "./viewer.js";
@@ -19,6 +20,7 @@ const server = new Server(csrf);
 const viewer = new Viewer(element("image"), Number(width), Number(height));
 const form = new AnswerForm(element("answer"), changed);
 const watch = new Stopwatch();
+const past = new Past();
 const autosave = new Autosave(server, {
   onSaving: () => page.showSaved("Saving…"),
   onSaved: () => page.showSaved("Saved"),
@@ -65,6 +67,7 @@ async function show(state) {
   setMarking(false);
   page.showPresets(current.presets, choose);
   viewer.show(pixels, current.presets);
+  probe();
   restore();
   element("stage").focus({ preventScroll: true });
   say(`Image ${state.done + 1} of ${state.total}`);
@@ -81,6 +84,7 @@ function restore() {
   form.fill(draft ?? {});
   viewer.marks = draft?.marks ?? [];
   revision = draft?.revision ?? 0;
+  past.begin(answerNow());
   watch.start(draft?.seconds ?? kept?.seconds ?? 0);
   page.showSaved(draft ? "Saved" : "");
   if (draft && draft === kept && !kept.submitted) autosave.change(current.id, answerNow());
@@ -105,6 +109,7 @@ function answerNow() {
 function changed() {
   if (busy || !current) return;
   revision += 1;
+  past.note(answerNow());
   autosave.change(current.id, answerNow());
 }
 
@@ -194,6 +199,26 @@ function toggleMark(x, y) {
   say(`${viewer.marks.length} marks`);
 }
 
+/** Take back the last call or mark of this image; what is written and how sure stay. */
+function undo() {
+  const before = !busy && current && past.back();
+  if (!before) return say("Nothing to undo");
+  viewer.marks = before.marks;
+  viewer.draw();
+  form.setCall(before.call);
+  say(`Undone: ${before.call ?? "no call"}, ${before.marks.length} marks`);
+}
+
+function probe(point = null) {
+  page.showProbe(point && viewer.probe(...point));
+}
+
+function setWindowNumbers() {
+  const [width, level] = ["window-width", "window-level"].map((id) => element(id).valueAsNumber);
+  if (Number.isFinite(width) && Number.isFinite(level)) viewer.setNumbers(width, level);
+  else viewer.draw();
+}
+
 function enterKey() {
   if (following) goOn();
   else if (marking && viewer.cross) toggleMark(...viewer.crossOnScreen);
@@ -213,10 +238,13 @@ const actions = {
   fit: () => viewer.fit(),
   invert: () => viewer.invert(),
   mark: () => setMarking(!marking),
+  undo,
+  actual: () => viewer.actualSize(),
+  pixels: () => viewer.togglePixels(),
   zoom: (factor) => viewer.zoomAt(factor),
   pan: (dx, dy) => viewer.pan(dx, dy),
   window: (dx, dy) => viewer.dragWindow(dx, dy),
-  moveCross: (dx, dy) => viewer.moveCross(dx, dy),
+  moveCross: (dx, dy) => (viewer.moveCross(dx, dy), probe(viewer.crossOnScreen)),
   write: () => !busy && element("description").focus(),
   stopWriting: () => element("stage").focus({ preventScroll: true }),
   help: () => element("help").showModal(),
@@ -226,9 +254,11 @@ viewer.onChange = () => page.showView(viewer, marking);
 listenTo(viewer, {
   marking: () => marking,
   onTap: (x, y) => (viewer.hideCross(), toggleMark(x, y)),
+  onPoint: probe,
 });
 listenToKeys(actions);
-for (const name of ["invert", "mark", "fit", "reset"]) element(name).addEventListener("click", actions[name]);
+for (const id of ["window-width", "window-level"]) element(id).addEventListener("change", setWindowNumbers);
+for (const name of ["invert", "mark", "undo", "fit", "reset", "actual", "pixels"]) element(name).addEventListener("click", actions[name]);
 element("answer").addEventListener("submit", (event) => (event.preventDefault(), attempt(submit)));
 element("go-on").addEventListener("click", goOn);
 element("finish").addEventListener("click", finish);

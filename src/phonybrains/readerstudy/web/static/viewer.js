@@ -19,6 +19,7 @@ export class Viewer {
     this.marks = [];
     this.cross = null;
     this.preset = { low: 0, high: 1 };
+    this.smooth = true;
     this.onChange = () => {};
     this.reset();
     new ResizeObserver(() => this.#measure()).observe(canvas);
@@ -57,6 +58,33 @@ export class Viewer {
     this.draw(true);
   }
 
+  /** What pixels mean, the same for every image of a modality: value = slope · pixel + intercept. */
+  get meaning() {
+    return this.presets?.[0] ?? { slope: 1, intercept: 0, unit: "" };
+  }
+
+  /** Width and level of the window, as values. */
+  get windowNumbers() {
+    const { slope, intercept } = this.meaning;
+    return { width: (this.high - this.low) * slope, level: ((this.low + this.high) / 2) * slope + intercept };
+  }
+
+  setNumbers(width, level) {
+    const { slope, intercept } = this.meaning;
+    const middle = Math.min(Math.max((level - intercept) / slope, -32768), 32767);
+    const half = Math.min(Math.max(width / slope, 1), 131072) / 2;
+    this.setWindow(middle - half, middle + half);
+  }
+
+  /** The pixel at a point of the canvas: column, row (from 0), and its value; null outside of the image. */
+  probe(x, y) {
+    const [u, v] = this.toImage(x, y);
+    const [column, row] = [Math.floor(u * this.width), Math.floor(v * this.height)];
+    if (!this.pixels || column < 0 || row < 0 || column >= this.width || row >= this.height) return null;
+    const { slope, intercept, unit } = this.meaning;
+    return { column, row, value: this.pixels[row * this.width + column] * slope + intercept, unit };
+  }
+
   /** Drag by (dx, dy) CSS pixels: right is a wider window, down a higher level (a darker image). */
   dragWindow(dx, dy) {
     const base = this.presets?.[0];
@@ -78,9 +106,22 @@ export class Viewer {
     this.draw();
   }
 
+  /** One pixel of the image on one of the screen. */
+  actualSize() {
+    this.zoom = this.#actual;
+    this.panX = this.panY = 0;
+    this.draw();
+  }
+
+  /** Pixels as they are, or smoothed between them. */
+  togglePixels() {
+    this.smooth = !this.smooth;
+    this.draw();
+  }
+
   /** Enlarge by a factor; the point (x, y), in CSS pixels of the canvas, stays where it is. */
   zoomAt(factor, x = this.boxWidth / 2, y = this.boxHeight / 2) {
-    const zoom = Math.min(Math.max(this.zoom * factor, 1), MAX_ZOOM);
+    const zoom = Math.min(Math.max(this.zoom * factor, Math.min(1, this.#actual)), MAX_ZOOM);
     const ratio = zoom / this.zoom;
     this.panX = (x - this.boxWidth / 2) * (1 - ratio) + this.panX * ratio;
     this.panY = (y - this.boxHeight / 2) * (1 - ratio) + this.panY * ratio;
@@ -90,8 +131,8 @@ export class Viewer {
 
   /** Move by CSS pixels; an image that is not enlarged stays in the middle. */
   pan(dx, dy) {
-    const spareX = (this.width * this.scale * (this.zoom - 1)) / 2;
-    const spareY = (this.height * this.scale * (this.zoom - 1)) / 2;
+    const spareX = Math.max((this.width * this.scale * (this.zoom - 1)) / 2, 0);
+    const spareY = Math.max((this.height * this.scale * (this.zoom - 1)) / 2, 0);
     this.panX = Math.min(Math.max(this.panX + dx, -spareX), spareX);
     this.panY = Math.min(Math.max(this.panY + dy, -spareY), spareY);
     this.draw();
@@ -155,6 +196,10 @@ export class Viewer {
     ];
   }
 
+  get #actual() {
+    return 1 / (this.scale * this.density);
+  }
+
   #measure() {
     const before = this.scale;
     this.boxWidth = this.canvas.clientWidth;
@@ -179,9 +224,10 @@ export class Viewer {
       if (this.greyStale) this.#applyWindow();
       const size = this.scale * this.zoom * density;
       const [left, top] = this.#toScreen(0, 0);
-      context.imageSmoothingEnabled = true;
+      context.imageSmoothingEnabled = this.smooth;
       context.imageSmoothingQuality = "high";
-      context.drawImage(this.grey, left * density, top * density, this.width * size, this.height * size);
+      const corner = [Math.round(left * density), Math.round(top * density)];
+      context.drawImage(this.grey, ...corner, Math.round(this.width * size), Math.round(this.height * size));
       context.setTransform(density, 0, 0, density, 0, 0);
       for (const [u, v] of this.marks) drawMark(context, ...this.#toScreen(u, v));
       if (this.cross) drawCross(context, ...this.#toScreen(...this.cross));

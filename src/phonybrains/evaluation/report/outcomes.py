@@ -1,0 +1,110 @@
+"""The one rule of the verdict: what a score says, from its value, null, interval, p and n, and from nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from ..nulls import Better
+from ..score import Score
+from .names import better_of
+
+Outcome = Literal["apart", "better", "as real", "not shown", ""]
+
+LEVEL = 0.05
+MARGINS: Mapping[str, float] = {
+    "precision": 0.1, "precision_of_all": 0.1, "recall": 0.1, "coverage": 0.1, "group_coverage": 0.1, "density": 0.2,
+    "ms_ssim_diversity": 0.05, "spectrum_worst_db": 1.0, "noise_ratio": 0.2, "prevalence": 0.1,
+    "c2st_auc": 0.1, "c2st_accuracy": 0.1, "c2st_forest_auc": 0.1, "c2st_forest_accuracy": 0.1,
+    "c2st_network_auc": 0.1, "c2st_network_accuracy": 0.1, "frd": 0.25,
+    "copies_flagged": 0.02, "likeness_to_training": 0.05, "authentic_share": 0.1, "nearest_share": 0.1,
+    "member_loss_auc": 0.1, "member_loss_tpr_at_1pct": 0.02, "composition_ratio": 0.25, "amplification": 0.25,
+    "amplification_autoencoder": 0.25, "amplification_asked": 0.25, "adherence_share": 0.1, "adherence_kappa": 0.1,
+    "adherence_r": 0.1, "adherence_box": 0.1,
+}  # fmt: skip
+"""Half-widths, in the score's own unit, of what is called as real around the null's middle."""
+RELATIVE_MARGINS: Mapping[str, float] = {
+    "fid": 0.25, "fd": 0.25, "fd_handcrafted": 0.25, "noise_background": 0.1, "noise_tissue": 0.1,
+    "spread_tissue": 0.1,
+}  # fmt: skip
+"""The same as shares of the null's middle. A score in neither (KID, MMD, C_T) has no scale on which a difference is
+known to be small, and is never called as real."""
+NOT_AGAINST_REAL = {"auc"}
+"""Scores whose null is chance, which a good image is meant to beat."""
+TWO_SIDED = {"delta_auc"}
+"""Scores with one good side whose p counts both."""
+
+
+def outcome_of(score: Score) -> Outcome:
+    """What a score says of synthetic beside real images; "" where it has no value or nothing to be judged by.
+
+    apart      it lies beyond the null's range on a bad side, its interval excludes the null's middle, p is below LEVEL
+    better     the same on the good side of a measure that has one
+    as real    its interval and the null's spread around it lie within the margin of the null's middle, p is not below
+    not shown  all else: n is too small to say either
+
+    What a row lacks is not asked for, but without interval, p or range it shows nothing: where the row's figures
+    disagree, neither is said.  [equivalence by interval inclusion: Westlake 1972, Schuirmann 1987]
+    """
+    if _known(score.value) is None or score.null is None or score.name in NOT_AGAINST_REAL:
+        return ""
+    better = better_of(score.name)
+    bad, good = {"low": ((1,), (-1,)), "high": ((-1,), (1,)), "near": ((1, -1), ())}[better]
+    if any(_beyond(score, side, better, bad=True) for side in bad):
+        return "apart"
+    if any(_beyond(score, side, better, bad=False) for side in good):
+        return "better"
+    return "as real" if _within(score) else "not shown"
+
+
+def margin_of(score: Score) -> float | None:
+    """How far from the null's middle is still called as real, in the score's unit; None where no margin is stated."""
+    if score.null is None:
+        return None
+    if score.name in RELATIVE_MARGINS:
+        return RELATIVE_MARGINS[score.name] * abs(score.null.value)
+    return MARGINS.get(score.name)
+
+
+def reach_of(score: Score) -> tuple[float, float] | None:
+    """Where the score may lie: its own interval, and at least the spread of real draws around it; None if unknown."""
+    value, null, ends = _known(score.value), score.null, []
+    if value is None:
+        return None
+    if (own := _interval(score)) is not None:
+        ends += own
+    if null is not None and null.draws:
+        ends += [value + null.low - null.value, value + null.high - null.value]
+    return (min(ends), max(ends)) if ends else None
+
+
+def _beyond(score: Score, side: int, better: Better, *, bad: bool) -> bool:
+    """Whether value, interval and p all say that the score lies above (side 1) or below (side -1) the null."""
+    value, null, own, p = _known(score.value), score.null, _interval(score), _known(score.p)
+    if value is None or null is None:
+        return False
+    edge = null.high if side > 0 else null.low
+    both_sides = better == "near" or score.name in TWO_SIDED
+    tested = own is not None or null.low < null.high or (p is not None and (bad or both_sides))
+    nearest = own[0 if side > 0 else 1] if own is not None else value
+    by_p = p is None or (p < LEVEL if bad or both_sides else p >= LEVEL)
+    return tested and by_p and side * (value - edge) > 0 and side * (nearest - null.value) > 0
+
+
+def _within(score: Score) -> bool:
+    """Whether all that the score may be lies within the margin, and no test speaks against it."""
+    reach, margin, p = reach_of(score), margin_of(score), _known(score.p)
+    if reach is None or margin is None or score.null is None or not score.n or (p is not None and p < LEVEL):
+        return False
+    return score.null.value - margin <= reach[0] and reach[1] <= score.null.value + margin
+
+
+def _interval(score: Score) -> tuple[float, float] | None:
+    low, high = _known(score.low), _known(score.high)
+    return None if low is None or high is None else (low, high)
+
+
+def _known(number: float | None) -> float | None:
+    """The number, if it is one: JSON has no others."""
+    return number if number is not None and math.isfinite(number) else None
