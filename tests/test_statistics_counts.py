@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import combinations_with_replacement, product
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from phonybrains.statistics.count_tables import smallest_contradiction
 from phonybrains.statistics.counts import ANSWERS, Claim, inconsistencies
 
 A, B, BOTH = ("A",), ("B",), ("A", "B")
@@ -76,6 +80,7 @@ def test_each_rule_has_its_sentence(claims: list[Claim], sentence: str) -> None:
     assert inconsistencies(claims[::-1]) == [sentence]
 
 
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 4))
 def test_counts_of_a_real_study_are_never_accused(seed: int, readers: int) -> None:
     """All counts of simulated answers, each reader's and shared ones, by modality and in all: no contradiction."""
@@ -114,3 +119,70 @@ def test_what_is_no_claim_is_refused() -> None:
             inconsistencies([claim])
     with pytest.raises(ValueError, match="not one of the answers"):
         inconsistencies([Claim(1, "genuine", A)])
+
+
+# --- The integer programme -------------------------------------------------------------------------------------------
+
+C = ("C",)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        [Claim(20), *(Claim(10, w, r) for w in ("real", "phony") for r in (A, B)), Claim(9, "real", BOTH),
+         Claim(10, "phony", BOTH)],
+        [Claim(20), Claim(14, "real", A), Claim(4, "phony", A), Claim(2, "unclear", A), Claim(10, "real", B),
+         Claim(10, "phony", B), Claim(0, "unclear", B), Claim(10, "real", BOTH), Claim(2, "phony", BOTH)],
+        [Claim(20), Claim(10, "real", A), Claim(8, "real", B), Claim(8, "real", C), Claim(8, "real", BOTH),
+         Claim(8, "real", ("A", "C")), Claim(0, "real", ("B", "C"))],
+    ],
+)  # fmt: skip
+def test_tables_that_break_no_simple_rule_are_found_impossible(claims: list[Claim]) -> None:
+    """Each is impossible; without any one of the counts that are named, what remains of them is possible."""
+    tables = [((claim.readers, claim.modality, claim.answer), claim.count) for claim in claims]
+    smallest = smallest_contradiction(tables, ANSWERS, [""])
+    assert smallest
+    assert smallest_contradiction(smallest, ANSWERS, [""]) == smallest
+    for i in range(len(smallest)):
+        assert smallest_contradiction(smallest[:i] + smallest[i + 1 :], ANSWERS, [""]) == []
+    (sentence,) = inconsistencies(claims)
+    assert "cannot all be true" in sentence
+
+
+def tables_of_two(images: int) -> Iterator[tuple[tuple[str, str], ...]]:
+    """Every way two readers can answer so many images."""
+    return combinations_with_replacement(list(product(ANSWERS, repeat=2)), images)
+
+
+def fits(table: tuple[tuple[str, str], ...], claim: Claim) -> bool:
+    if claim.answer is None:
+        return len(table) == claim.count
+    places = ["AB".index(reader) for reader in claim.readers]
+    return sum(all(answers[place] == claim.answer for place in places) for answers in table) == claim.count
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 100_000))
+def test_small_tables_are_judged_as_by_trying_all(seed: int) -> None:
+    """Up to four images and two readers, some counts stated, true or not: every possible table is tried."""
+    rng = np.random.default_rng(seed)
+    images = int(rng.integers(1, 5))
+    claims = [Claim(images)]
+    for word in ANSWERS:
+        claims += [
+            Claim(int(rng.integers(0, images + 1) * rng.integers(0, 2)), word, readers)
+            for readers in (A, B, BOTH)
+            if rng.random() < 0.6
+        ]
+    possible = any(all(fits(table, claim) for claim in claims) for table in tables_of_two(images))
+    assert (inconsistencies(claims) == []) == possible
+
+
+def test_readers_without_common_counts_need_no_common_table() -> None:
+    """Thirty readers' own counts are possible; fifteen in one table of all answers are too many, and it is said."""
+    names = [f"R{i}" for i in range(30)]
+    own = [Claim(20), *(Claim(10, "real", (name,)) for name in names)]
+    assert inconsistencies(own) == []
+    common = [Claim(1, word, tuple(names[:15])) for word in ANSWERS]
+    with pytest.raises(ValueError, match="check fewer readers"):
+        inconsistencies([*own, *common])

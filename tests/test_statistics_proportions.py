@@ -13,7 +13,15 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from phonybrains.statistics.estimate import Estimate, normal_quantile, square_and_add, t_estimate
+from phonybrains.statistics.estimate import (
+    Estimate,
+    format_p,
+    normal_quantile,
+    p_text,
+    square_and_add,
+    t_estimate,
+    t_p_value,
+)
 from phonybrains.statistics.proportions import (
     binomial_power,
     binomial_test,
@@ -25,6 +33,7 @@ from phonybrains.statistics.proportions import (
     equivalence_sample_size,
     equivalence_test,
     mcnemar,
+    mcnemar_clustered,
     wilson,
 )
 
@@ -296,3 +305,23 @@ def test_square_and_add_of_correlated_estimates_is_the_wald_interval_when_even()
     expected = t_estimate(0.3, math.sqrt(0.1**2 - 2 * rho * 0.1 * 0.05 + 0.05**2), 9)
     found = square_and_add(a, b, rho)
     assert (found.low, found.high) == pytest.approx(limits(expected), abs=1e-12)
+
+
+def test_paired_answers_of_one_case_a_patient_are_mcnemars():
+    """The exact p over exchanges is the binomial one; cases four times under their patients keep it."""
+    first, second = np.repeat([1, 1, 0, 0], [10, 12, 3, 5]), np.repeat([1, 0, 1, 0], [10, 12, 3, 5])
+    cases = np.arange(30)
+    one = mcnemar_clustered(first, second, cases)
+    assert one.exact_p_value == pytest.approx(mcnemar([[10, 12], [3, 5]]).exact_p_value, rel=1e-12)
+    assert one.statistic == pytest.approx((12 - 3) ** 2 / 15)
+    four = np.repeat(cases, 4)
+    assert mcnemar_clustered(first[four], second[four], four).exact_p_value == pytest.approx(one.exact_p_value)
+
+
+def test_p_values_as_text_have_two_digits_and_are_never_0():
+    """Two significant digits, more where rounding would cross .05, and a bound below .0001."""
+    written = {p: format_p(p) for p in (1.0, 0.2, 0.0517, 0.04996, 0.00012, 1e-5, 0.0)}
+    assert list(written.values()) == ["1.00", "0.20", "0.052", "0.04996", "0.00012", "< 0.0001", "< 0.0001"]
+    assert (p_text(0.2), p_text(1e-9)) == ("p = 0.20", "p < 0.0001")
+    assert t_p_value(1e3) > 0
+    assert binomial_test(0, 5000) > 0

@@ -21,7 +21,7 @@ __all__ = ["AgreementMeasure", "score_agreement"]
 
 AgreementMeasure = Literal["agreement", "Cohen", "Fleiss", "AC1", "Krippendorff"]
 Array = NDArray[np.float64]
-STEPS = 200
+STEPS = 100
 
 
 def score_agreement(
@@ -44,8 +44,8 @@ def score_agreement(
     codes, table = np.asarray(categories, dtype=float), np.asarray(ratings, dtype=float)
     raters = (~np.isnan(table)).sum(axis=1)
     table, kept = table[raters >= 2], raters >= 2
-    if not len(table):
-        raise ValueError("Agreement needs a unit that two raters rated.")
+    if not len(table) or (measure == "Cohen" and table.shape[1] != 2):
+        raise ValueError("Agreement needs a unit that two raters rated, and Cohen's κ two raters.")
     pairs = _pair_tables(table, codes, ordered=measure == "Cohen")
     numbers = patient_numbers(None if patients is None else np.asarray(patients)[kept], len(table))
     weight = raters[kept] / raters[kept].sum() if measure == "Krippendorff" else np.full(len(table), 1 / len(table))
@@ -147,7 +147,13 @@ def _stretch(
         return alone, groups
     of_patients = np.bincount(numbers, weight * (pairs * moved).sum(axis=(1, 2)))
     spread = groups / (groups - 1) * float((of_patients**2).sum())
-    least = 1 / len(pairs) / 4  # four independent pairs a unit at most
+    unit = 1 / len(pairs)
+    if groups == len(pairs):
+        least = unit / 4  # four independent pairs a unit at most
+    elif of_chance in (_own_margins, _common_margins):
+        least = unit + (alone - unit) / 4  # few patients show little of what they share
+    else:
+        least = unit
     return float(np.clip(spread / variance, least, 1.0)), groups
 
 
@@ -171,11 +177,9 @@ def _limit(path: Array, beyond: Callable[[Array], Array], of_chance: Chance) -> 
     outside = outside[outside > 0]
     if not len(outside):
         return float(_measure(path[-1], of_chance)[0])
-    inner, outer = path[outside[0] - 1], path[outside[0]]
-    for _ in range(20):
-        middle = (inner + outer) / 2
-        if beyond(middle) > 0:
-            outer = middle
-        else:
-            inner = middle
-    return float(_measure(inner, of_chance)[0])
+    i, steps = outside[0], np.linspace(0, 1, 21)[:, None, None]
+    between = (1 - steps) * path[i - 1] + steps * path[i]
+    amounts, values = beyond(between), _measure(between, of_chance)[0]
+    j = max(int(np.argmax(amounts > 0)), 1)
+    share = amounts[j - 1] / (amounts[j - 1] - amounts[j])
+    return float(values[j - 1] + share * (values[j] - values[j - 1]))
