@@ -72,29 +72,56 @@ def laplace_likelihood(
     readers and of cases; start: the standardised effects of readers and cases to begin Newton's method from.
     """
     fixed, (reader_sd, case_sd) = parameters[:-2], parameters[-2:]
-    columns = np.zeros((len(right), len(start)))
-    rows = np.arange(len(right))
-    columns[rows, reader] = reader_sd
-    columns[rows, reader.max() + 1 + case] = case_sd
+    readers, cases = int(reader.max()) + 1, int(case.max()) + 1
+    pair = reader * cases + case
+
+    def fitted(effects: Array) -> Array:
+        return design @ fixed + reader_sd * effects[reader] + case_sd * effects[readers + case]
 
     def joint(effects: Array) -> float:
-        eta = design @ fixed + columns @ effects
+        eta = fitted(effects)
         return float(right @ eta - np.logaddexp(0, eta).sum() - effects @ effects / 2)
+
+    def gather(values: Array) -> Array:
+        """Sums over each reader's and each case's reads, as the standardised effects see them."""
+        of_readers, of_cases = np.bincount(reader, values, readers), np.bincount(case, values, cases)
+        return np.concatenate([reader_sd * of_readers, case_sd * of_cases])
+
+    def hessian(weight: Array) -> _Hessian:
+        own = 1 + gather(weight) * np.repeat([reader_sd, case_sd], [readers, cases])
+        both = reader_sd * case_sd * np.bincount(pair, weight, readers * cases).reshape(readers, cases)
+        return _Hessian(own[readers:], both, np.diag(own[:readers]) - both / own[readers:] @ both.T)
 
     effects = start
     for _ in range(100):
-        p = expit(design @ fixed + columns @ effects)
-        weight = p * (1 - p)
-        hessian = (columns * weight[:, None]).T @ columns + np.eye(len(start))
-        step = np.linalg.solve(hessian, columns.T @ (right - p) - effects)
+        p = expit(fitted(effects))
+        step = hessian(p * (1 - p)).solve(gather(right - p) - effects)
         while joint(effects + step) < joint(effects) - 1e-10 and np.abs(step).max() > 1e-9:
             step = step / 2
         effects = effects + step
         if np.abs(step).max() < 1e-9:
             break
-    p = expit(design @ fixed + columns @ effects)
-    weighted = design * (p * (1 - p))[:, None]
-    hessian = (columns * (p * (1 - p))[:, None]).T @ columns + np.eye(len(start))
-    across = columns.T @ weighted
-    information = design.T @ weighted - across.T @ np.linalg.solve(hessian, across)
-    return joint(effects) - float(np.linalg.slogdet(hessian)[1]) / 2, effects, information
+    p = expit(fitted(effects))
+    weighted, curved = design * (p * (1 - p))[:, None], hessian(p * (1 - p))
+    across = np.stack([gather(column) for column in weighted.T], axis=1)
+    solved = np.stack([curved.solve(column) for column in across.T], axis=1)
+    return joint(effects) - curved.log_determinant / 2, effects, design.T @ weighted - across.T @ solved
+
+
+@dataclass(frozen=True)
+class _Hessian:
+    """[[A, B], [B', D]] of readers and cases, A and D diagonal, kept as D, B and A - B D⁻¹ B'."""
+
+    cases: Array
+    both: Array
+    readers: Array
+
+    def solve(self, values: Array) -> Array:
+        """Its inverse times values, readers first."""
+        of_readers, of_cases = np.split(values, [len(self.readers)])
+        found = np.linalg.solve(self.readers, of_readers - self.both @ (of_cases / self.cases))
+        return np.concatenate([found, (of_cases - self.both.T @ found) / self.cases])
+
+    @property
+    def log_determinant(self) -> float:
+        return float(np.log(self.cases).sum() + np.linalg.slogdet(self.readers)[1])
