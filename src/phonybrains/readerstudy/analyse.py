@@ -86,7 +86,7 @@ def write_pages(analysis: Analysis, blocks: Sequence, draft: Path) -> None:
 
     study = analysis.study
     title = f"{study.config.name}: report of the reader study"
-    subtitle = f"Frozen {str(study.protocol.get('created', ''))[:10]}; protocol {study.hash[:16]}"
+    subtitle = f"Protocol {study.hash[:16]}, frozen {str(study.protocol.get('created', ''))[:10]}"
     footer = f"{study.config.name}; protocol {study.hash[:16]}; phonybrains"
     if analysis.simulated:
         footer += "; SIMULATED READERS"

@@ -103,7 +103,7 @@ def auc_arm(auc: float, positives: int, negatives: int, correlation: float, read
     return _arm(variance, correlation, reader_sd)
 
 
-def proportion_arm(p: float, cases: int, correlation: float, reader_sd: float) -> Arm:
+def proportion_arm(p: float, cases: float, correlation: float, reader_sd: float) -> Arm:
     """An arm scored by a share of cases p, as sensitivity or accuracy are; the rest as for auc_arm."""
     return _arm(p * (1 - p) / cases, correlation, reader_sd)
 

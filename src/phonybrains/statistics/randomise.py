@@ -52,7 +52,8 @@ def guessing_p(
     strata_of = patient_numbers(np.zeros(len(positive)) if strata is None else strata, len(positive))
     keys = np.column_stack([strata_of, patient_numbers(patients, len(positive)), positive])
     units, member = np.unique(keys, axis=0, return_inverse=True)
-    moved, labels = np.bincount(member.ravel(), centred.sum(axis=0)), units[:, 2].astype(float)
+    moved = np.asarray(np.bincount(member.ravel(), centred.sum(axis=0)), dtype=float)
+    labels = units[:, 2].astype(float)
     dealt = np.empty((draws, len(units)))
     for stratum in np.unique(units[:, 0]):
         inside = units[:, 0] == stratum

@@ -57,6 +57,9 @@ def frozen_first(study: Study, reads: Sequence[Read], readings: Sequence[Reading
 
 def _who_came(study: Study, readings: Sequence[Reading]) -> Iterator[str]:
     planned = study.config.readers
+    simulated = [reading.reader for reading in readings if reading.source == "simulated"]
+    if simulated:
+        yield f"Simulated, not persons: {listed(simulated)}."
     came = [reading.reader for reading in readings if reading.answered]
     if len(came) != len(planned):
         yield f"Planned were {count_of(len(planned), 'reader')}; {len(came)} gave answers."
@@ -88,8 +91,6 @@ def _of_reading(study: Study, reading: Reading, registered: Registered) -> Itera
             f"The answers of {name[0].lower() + name[1:]} were {ORIGINS['imported']}: the order and time of them, and "
             "whether the truth was hidden, are not known here."
         )
-    if reading.source == "simulated":
-        yield f"{name} is simulated, not a person."
     if reading.excluded:
         yield (
             f"{name} is left out of the main analysis: {reading.checks_passed} of {reading.answered['check']} "

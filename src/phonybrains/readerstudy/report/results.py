@@ -49,6 +49,13 @@ def performance(analysis: Analysis) -> list[Block]:
         caption = "For readers in general and images like those shown."
         columns = ("Figure", "readers in general", "images", "method")
         blocks.append(Table(columns, rows, caption, (1.2, 2, 0.6, 3), (0, 3)))
+    for again in analysis.all_of("right, mixed logistic"):
+        blocks.append(
+            Paragraph(
+                f"A second look, by mixed logistic regression: a typical reader is right on a typical image "
+                f"in {as_share(again)} (n = {again.n} answers, unclear left out). {again.note}"
+            )
+        )
     return [*blocks, _confusion(analysis)]
 
 
