@@ -36,6 +36,8 @@ def folder(original: Path, tmp_path: Path) -> Path:
 GONE = {
     "database deleted": lambda f: (f / "study.db").unlink(),
     "database replaced": lambda f: (shutil.copy(f / "study.db", f / "new"), (f / "new").replace(f / "study.db")),
+    "database written over": lambda f: (f / "study.db").write_bytes((f / "study.db").read_bytes()),
+    "database emptied": lambda f: (f / "study.db").write_bytes(b""),
     "wal deleted": lambda f: (f / "study.db-wal").unlink(),
     "lock deleted": lambda f: (f / "study.db.lock").unlink(),
     "lock replaced": lambda f: ((f / "study.db.lock").unlink(), (f / "study.db.lock").touch()),

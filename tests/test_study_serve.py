@@ -226,7 +226,7 @@ PATHS = [
 
 
 def test_no_request_however_written_is_a_fault(study: Path):
-    """Headers, paths and methods as attackers write them get a 4xx or a page, never a 5xx, and no line in the log."""
+    """Headers, paths and methods as attackers write them get a 4xx or a page, never a 5xx, and no traceback."""
     port = free_port()
     server = start(study, port, public_url="https://study.example/sub/path")
     token = links(server)["reader 1"].rpartition("/")[2].encode()

@@ -73,7 +73,8 @@ def connect_frozen(path: Path) -> Engine:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours
-    for pragma in (f"busy_timeout={BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    durable = "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0"  # `Store` alone moves what is in the -wal
+    for pragma in (f"busy_timeout={BUSY_MS}", *durable, "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
 
 

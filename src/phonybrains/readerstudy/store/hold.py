@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
@@ -22,6 +24,8 @@ class Hold:
     def __init__(self) -> None:
         self._open: list[int] = []
         self._seen: dict[Path, tuple[int, int]] = {}
+        self._still: dict[Path, tuple[int, int]] = {}
+        self._mutex = threading.Lock()
         self._lost = ""
         self.server: ServerLock | None = None
 
@@ -47,13 +51,21 @@ class Hold:
         """Remember which file this is."""
         self._seen[path] = _identity(path)
 
+    def keep_still(self, path: Path, change: Callable[[], object]) -> None:
+        """Let `change` write into a file that nobody else may write into, and remember when and how long it then is."""
+        with self._mutex:
+            change()
+            self._still[path] = _content(path)
+
     def check(self, *, server: bool = False) -> None:
         """Raises LostError, from then on always, once one of the files is gone or another; `server`: BusyError too."""
-        for path, identity in self._seen.items():
-            if not self._lost and _identity(path) != identity:
-                self.lose(f"{path} was removed or replaced")
         if self._lost:
             raise LostError(self._lost)
+        with self._mutex:
+            gone = [path for path, identity in self._seen.items() if _identity(path) != identity]
+            gone += [path for path, content in self._still.items() if _content(path) != content]
+        if gone:
+            self.lose(f"{gone[0]} was removed, replaced or written over")
         if server and self.server is not None:
             self.server.check()
 
@@ -106,6 +118,14 @@ class ServerLock:
             self._connection.invalidate()
             self._connection.close()
         self._connection = None
+
+
+def _content(path: Path) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,8 @@ from .verify import Verified, verify
 from .writer import Writer, Writing
 
 T = TypeVar("T")
+CHECKPOINT = 500
+"""After how many events SQLite moves its -wal into the database."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,18 @@ class Store:
         self._keeper.rollback()
         for suffix in ("-wal", "-shm"):
             self._hold.watch(Path(path + suffix))
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Let SQLite move what is in the -wal into the database, which is not written to in between."""
+        assert self._keeper is not None
+        sqlite: sqlite3.Connection = self._keeper.connection.driver_connection  # pyright: ignore[reportAssignmentType]
+
+        def move() -> None:
+            with suppress(sqlite3.Error):  # for lack of room, say: then it stays where it is
+                sqlite.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+        self._hold.keep_still(Path(str(self._engine.url.database)), move)
 
     # how everything below reads and writes
 
@@ -111,8 +126,10 @@ class Store:
             yield writing
         self.clock.used(stamp)
         self._log.heads.append(writing.last)
-        self._last = writing.last
         self._hold.check()
+        if self._keeper is not None and writing.last.id // CHECKPOINT > self._last.id // CHECKPOINT:
+            self._checkpoint()
+        self._last = writing.last
 
     def _check_follows(self, connection: Connection, last: audit.Entry) -> None:
         """Raises LostError unless the log goes on from what was last written."""

@@ -77,9 +77,12 @@ def _add_readers(router: APIRouter, desk: Desk) -> None:
 
     @router.post("/readers/link")
     async def new_link(request: Request) -> Response:
-        form = _confirmed(await _form(request, desk), "The older link ends")
+        form = await _form(request, desk)
         await _check_open(request, desk)
         name, days = str(form.get("name", "")), desk.study.config.days_valid
+        if form.get("confirm") != "yes":
+            await desk.read(lambda connection: readers.find(connection, name))
+            return await _page(request, desk, asking=name)
         token = await desk.write(lambda writing: readers.new_link(writing, name, days))
         return await _page(request, desk, link=desk.link(request, f"/join/{token}"), link_of=name)
 
@@ -140,9 +143,9 @@ async def _form(request: Request, desk: Desk) -> FormData:
     return form
 
 
-def _confirmed(form: FormData, because: str = "This cannot be undone") -> FormData:
+def _confirmed(form: FormData) -> FormData:
     if form.get("confirm") != "yes":
-        raise HTTPException(409, f"{because}: tick the box beside the button first.")
+        raise HTTPException(409, "This cannot be undone: tick the box beside the button first.")
     return form
 
 
@@ -157,7 +160,7 @@ async def _page(request: Request, desk: Desk, **values: Any) -> Response:
     overview = await desk.read(exports.overview)
     who = await desk.visitor(request, session, investigator=True, used=False)
     overview["sessions"] = await desk.read(lambda connection: access.sessions(connection, now))
-    own = {"link": None, "link_of": None, "csrf": csrf_token(session), "own_session": who.session_id}
+    own = {"link": None, "link_of": None, "asking": None, "csrf": csrf_token(session), "own_session": who.session_id}
     values = own | overview | values
     return desk.page(request, "investigator.html", protocol_hash=desk.study.hash, **values)
 
