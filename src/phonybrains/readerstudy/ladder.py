@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import StudyError
 from .config import StudyConfig
 from .encode import EncodedCase
-from .leakage import LEVEL, check_leakage, compare_encoding, traces
+from .leakage import LEVEL, LeakError, check_leakage, compare_encoding, traces
 from .leakage_comparison import Comparison
 
 LADDER: tuple[tuple[str, ...], ...] = (
@@ -52,9 +52,8 @@ def encode_unleaked(
     tried: list[dict[str, Any]] = []
     try:
         return plain, cases, warnings, check_leakage(cases, plain) | {"tried": tried}
-    except StudyError as error:
-        refusal = error
-    first = traces(compare_encoding(cases, plain), ())[0]
+    except LeakError as error:
+        refusal, first = error, error.first
     tried.append({"same_history": [], "p": first.p, "feature": f"{first.modality} {first.feature}"})
     for history in LADDER:
         cases, warnings = encoder(history)

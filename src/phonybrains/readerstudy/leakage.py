@@ -29,12 +29,20 @@ POSITION = "position in the order of files"
 IMPORT = "Import both sets the same way."
 
 
+class LeakError(StudyError):
+    """A trace that tells phony from real; `first` is the comparison that shows it best."""
+
+    def __init__(self, failed: Sequence[Comparison], remedy: str) -> None:
+        super().__init__(_refusal(failed, remedy))
+        self.first = failed[0]
+
+
 def check_leakage(
     cases: Sequence[EncodedCase], config: StudyConfig, remedy: Callable[[], str] = lambda: IMPORT
 ) -> dict[str, Any]:
     """Compare real with phony cases; return all comparisons, the machine's benchmark and warnings.
 
-    Raises StudyError naming the encoding feature that tells them apart, its AUC, and the remedy.
+    Raises LeakError naming the encoding feature that tells them apart, its AUC, and the remedy.
     """
     encoding = compare_encoding(cases, config)
     if not encoding:
@@ -43,7 +51,7 @@ def check_leakage(
                 "warnings": [reason]}  # fmt: skip
     failed = traces(encoding, config.same_history or ())
     if failed:
-        raise StudyError(_refusal(failed, remedy()))
+        raise LeakError(failed, remedy())
     shown = _shown(cases)
     looks = list(_tables(shown, [image_statistics(encoded.image) for encoded in shown]))
     statistics = compare(looks, keyed_generator(config.seed or 0, "image statistics"))
