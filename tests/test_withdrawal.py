@@ -184,6 +184,12 @@ def test_a_start_may_know_more_than_is_kept():
     assert (kind.labels, kind.offered) == (("a", "b"), ("a",))
     assert (age.low, age.high, age.offered) == (10.0, 90.0, (40.0, 40.0))
     assert on_columns_of(narrow, wide) is None
+    older = Conditions.fit(rows("CT", 9, kind="a", age=99.0), ("kind", "age"))
+    assert on_columns_of(wide, older, learns=False) is None
+    learnt = on_columns_of(wide, older)
+    assert learnt is not None
+    assert learnt.check({"age": 99.0}) == {"age": 99.0}
+    assert learnt.encode([{"age": 99.0}])[0, -2:].tolist() == pytest.approx([2 * 89 / 80 - 1, 0])
 
 
 def test_the_setting_is_a_part_of_the_training_s_identity(tmp_path: Path):

@@ -263,7 +263,8 @@ def _fit(name: str, values: list[Value], rows: Sequence[Any], withdrawn: tuple[W
 
 def tenth_of(number: Number, value: float) -> int:
     """Which of ten equal parts of its range a value lies in, 0…9."""
-    return min(9, max(0, int(10 * (value - number.low) / max(number.high - number.low, 1e-9))))
+    low, high = number.offered
+    return min(9, max(0, int(10 * (value - low) / max(high - low, 1e-9))))
 
 
 def _tenths(number: Number, rows: Sequence[Any]) -> dict[str, str]:
