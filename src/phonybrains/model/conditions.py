@@ -99,6 +99,8 @@ class Number:
     def check(self, value: Value, modality: Value = None) -> Value:
         """The value as a number, or ConfigError naming the range the model has seen."""
         low, high = self.offered
+        if low > high:
+            raise ConfigError(f"{self.name} is withdrawn: too few patients have it to draw any other.")
         try:
             number = float(str(value))
         except ValueError:
