@@ -510,15 +510,17 @@ def test_training_can_start_from_a_model(tiny_model: Path, phantom_corpus: Path,
     """With no steps to make, weights and scale are those of the start; other conditions or shapes are refused."""
     nothing = {"loop": LOOP | {"steps": 0}}
     names = ("plane", "hemorrhage", "age_years")
-    config = micro(conditions=names, start=str(tiny_model), autoencoder=nothing, denoiser=nothing)
+    config = micro(conditions=names, min_patients=0, start=str(tiny_model), autoencoder=nothing, denoiser=nothing)
     same = train(phantom_corpus, tmp_path / "same", config, show=False)
     assert weights(same) == weights(tiny_model)
     assert LatentDiffusion.load(same).scale == LatentDiffusion.load(tiny_model).scale
-    config = micro(conditions=names, start=str(tiny_model), autoencoder=nothing, denoiser=nothing, few_step=nothing)
+    config = micro(
+        conditions=names, min_patients=0, start=str(tiny_model), autoencoder=nothing, denoiser=nothing, few_step=nothing
+    )
     idle = train(phantom_corpus, tmp_path / "idle", config, show=False)
     assert weights(idle, FEW_STEP_PARTS) == weights(tiny_model, FEW_STEP_PARTS)
     shutil.rmtree(idle)
-    config = micro(conditions=names, start=str(tiny_model), autoencoder=nothing, few_step=nothing)
+    config = micro(conditions=names, min_patients=0, start=str(tiny_model), autoencoder=nothing, few_step=nothing)
     plain = LatentDiffusion.load(train(phantom_corpus, tmp_path / "plain", config, show=False))
     assert plain.few_step is None
     assert not [key for key in plain.card if "few" in key]
@@ -531,7 +533,12 @@ def test_training_can_start_from_a_model(tiny_model: Path, phantom_corpus: Path,
         train(phantom_corpus, tmp_path / "b", micro(start=str(tiny_model)), show=False)
     wide = {"shape": {"widths": [16, 48]}, "loop": LOOP}
     with pytest.raises(ConfigError, match="networks of other shapes"):
-        train(phantom_corpus, tmp_path / "b", micro(conditions=names, start=str(tiny_model), denoiser=wide), show=False)
+        train(
+            phantom_corpus,
+            tmp_path / "b",
+            micro(conditions=names, min_patients=0, start=str(tiny_model), denoiser=wide),
+            show=False,
+        )
     with pytest.raises(ModelError, match="nowhere is not a model folder"):
         train(phantom_corpus, tmp_path / "b", micro(start=str(tmp_path / "nowhere")), show=False)
     assert {p.name for p in tmp_path.iterdir()} == {"same"}
@@ -541,7 +548,9 @@ def test_a_decoder_learns_alone(tiny_model: Path, phantom_corpus: Path, tmp_path
     """The encoder and the latents' scale stay, and so does everything that was learnt on those latents."""
     nothing, names = {"loop": LOOP | {"steps": 0}}, ("plane", "hemorrhage", "age_years")
     alone = {"loop": LOOP, "decoder_only": True}
-    config = micro(conditions=names, start=str(tiny_model), autoencoder=alone, denoiser=nothing, few_step=nothing)
+    config = micro(
+        conditions=names, min_patients=0, start=str(tiny_model), autoencoder=alone, denoiser=nothing, few_step=nothing
+    )
     found = LatentDiffusion.load(train(phantom_corpus, tmp_path / "sharper", config, show=False))
     before = LatentDiffusion.load(tiny_model)
     kept = ("unet", "condition_embedding", *FEW_STEP_PARTS)

@@ -98,7 +98,9 @@ def test_the_teacher_stays_as_it_was(corpus: Corpus):
 
 def configure(start: Path | str | None, **parts: Any) -> TrainConfig:
     given = {"autoencoder": NONE, "denoiser": NONE, "few_step": NONE} | parts
-    return load_train_config("tiny", conditions=NAMES, precision="fp32", start=start and str(start), **given)
+    return load_train_config(
+        "tiny", conditions=NAMES, min_patients=0, precision="fp32", start=start and str(start), **given
+    )
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ class Work:
     wanted: Sequence[Mapping[str, Attribute]]
     config: GenerateConfig
     sampling: Sampling
-    warnings: Sequence[str]
+    warnings: Sequence[str] = ()
 
     def missing(self, draft: Path, share: Share) -> list[int]:
         """Indices of this share whose images are not there yet."""

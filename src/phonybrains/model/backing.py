@@ -129,7 +129,8 @@ def counts_in_words(conditions: Conditions) -> list[str]:
 def in_words(attribute: Category | Number) -> str:
     """What can be asked of an attribute, and what cannot and why."""
     if isinstance(attribute, Number):
-        text = f"{attribute.offered[0]:g} to {attribute.offered[1]:g}"
+        low, high = attribute.offered
+        text = f"{low:g} to {high:g}" if low <= high else "nothing"
     else:
         text = ", ".join(attribute.offered) or "nothing"
     gone = ", ".join(map(str, attribute.withdrawn))

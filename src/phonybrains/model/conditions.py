@@ -99,6 +99,8 @@ class Number:
     def check(self, value: Value, modality: Value = None) -> Value:
         """The value as a number, or ConfigError naming the range the model has seen."""
         low, high = self.offered
+        if low > high:
+            raise ConfigError(f"{self.name} is withdrawn: too few patients have it to draw any other.")
         try:
             number = float(str(value))
         except ValueError:
@@ -245,7 +247,8 @@ def _fit(name: str, values: list[Value], rows: Sequence[Any], withdrawn: tuple[W
 
 def tenth_of(number: Number, value: float) -> int:
     """Which of ten equal parts of its range a value lies in, 0…9."""
-    return min(9, max(0, int(10 * (value - number.low) / max(number.high - number.low, 1e-9))))
+    low, high = number.offered
+    return min(9, max(0, int(10 * (value - low) / max(high - low, 1e-9))))
 
 
 def _tenths(number: Number, rows: Sequence[Any]) -> dict[str, str]:

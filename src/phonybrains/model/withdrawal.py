@@ -18,6 +18,8 @@ from .conditions import Category, Conditions, Number, Withdrawn, is_number, labe
 
 REACH = 0.1
 """A number is backed by whoever has one at most this share of its range away."""
+NOTHING = (1.0, 0.0)
+"""The range of a number of which nothing can be asked for."""
 
 
 def withdraw(images: ImageSet, names: Sequence[str], least: int) -> tuple[ImageSet, tuple[Withdrawn, ...]]:
@@ -46,18 +48,27 @@ def withdraw(images: ImageSet, names: Sequence[str], least: int) -> tuple[ImageS
     return replace(images, rows=kept_rows), tuple(found)
 
 
-def on_columns_of(network: Conditions, wanted: Conditions) -> Conditions | None:
-    """Conditions for a network that has columns for more than is wanted; None where it lacks some."""
+def on_columns_of(network: Conditions, wanted: Conditions, learns: bool = True) -> Conditions | None:
+    """Conditions for a network that has columns for more than is wanted; None where it lacks some.
+
+    learns: whether its denoiser is trained on, and so learns numbers beyond those that it knows, on its own scale.
+    """
     attributes: list[Category | Number] = []
     for ours, new in zip(network.attributes, wanted.attributes, strict=False):
         if isinstance(ours, Category) and isinstance(new, Category) and {*new.labels} <= {*ours.labels}:
             closed = tuple(label for label in ours.labels if label not in new.labels)
             attributes.append(replace(new, labels=ours.labels, closed=closed))
-        elif isinstance(ours, Number) and isinstance(new, Number) and ours.low <= new.low <= new.high <= ours.high:
+        elif isinstance(ours, Number) and isinstance(new, Category) and not new.labels:  # of too few patients
+            attributes.append(replace(ours, seen=NOTHING, withdrawn=new.withdrawn))
+        elif isinstance(ours, Number) and isinstance(new, Number) and (learns or _within(new, ours)):
             seen = None if (ours.low, ours.high) == (new.low, new.high) else (new.low, new.high)
             attributes.append(replace(new, low=ours.low, high=ours.high, seen=seen))
     names = [[a.name for a in of] for of in (attributes, network.attributes, wanted.attributes)]
     return replace(wanted, attributes=tuple(attributes)) if names[0] == names[1] == names[2] else None
+
+
+def _within(new: Number, ours: Number) -> bool:
+    return ours.offered[0] <= new.low <= new.high <= ours.offered[1]
 
 
 Carriers = dict[str | float, tuple[int, set[str]]]

@@ -105,7 +105,8 @@ def _start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig
     conditions = check_corpus(images, wanted.attributes, config.autoencoder.crop, withdrawn, wanted.min_patients)
     old = LatentDiffusion.load(config.start) if config.start else None
     if old:
-        conditions = on_columns_of(old.conditions, conditions) or conditions
+        learns = bool(config.denoiser.loop.steps)
+        conditions = on_columns_of(old.conditions, conditions, learns) or conditions
     set_seed(config.seed)
     autoencoder = build_autoencoder(config.autoencoder.shape)
     unet = build_unet(config.denoiser.shape, config.autoencoder.shape.latent_channels, images.height // 8)
