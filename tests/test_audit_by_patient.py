@@ -76,7 +76,7 @@ def test_few_patients_redrawn_fail(patients: int, rng: Generator) -> None:
     for of_this_value in (patients, 10):
         (sign,) = signs_for(rng, made, of_this_value, people(rng, 30))
         assert sign.word == "failed"
-        takers = {1: "1 patient takes", 2: "2 patients take", 3: "2 patients take"}[patients]
+        takers = {1: "one patient takes", 2: "two patients take", 3: "two patients take"}[patients]
         assert f"CT, value = x: {takers} most of the 40 images" in sign.text
         assert sign.facts["effective"] == pytest.approx(patients, rel=0.02)
 
@@ -311,7 +311,7 @@ def test_a_model_that_redraws_one_patient_a_value_fails(redrawn: Findings) -> No
     assert found == sorted(found)
     assert found[0] == pytest.approx(1, abs=0.3)
     assert redrawn.facts["status"] == "failed"
-    assert "CT, value = one: 1 patient takes most of the 10 images" in redrawn.facts["sentence"]
+    assert "CT, value = one: one patient takes most of the 10 images" in redrawn.facts["sentence"]
     nearest = next(score for score in redrawn.scores if score.name == "nearest_share")
     assert (nearest.value or 0) > 0.9  # 58 people are redrawn in all
 
@@ -374,7 +374,7 @@ def test_the_command_exits_with_1_where_the_audit_fails(corpus: ImageSet, tmp_pa
     assert app(["audit", *command, str(tmp_path / "a"), "--config", str(tmp_path / "quick.toml")]) == 1
     found = json.loads((tmp_path / "a" / "audit.json").read_text())
     assert found["verdict"] == "failed"
-    assert any("1 patient takes most of the 12 images" in reason for reason in found["reasons"])
+    assert any("one patient takes most of the 12 images" in reason for reason in found["reasons"])
     assert {"copies", "patients", "nearness"} <= {sign["look"] for sign in found["signs"]}
     with pytest.raises(StudyError, match="failed its audit"):
         require_audit(samples)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imageset import Row
-from ..reporting.wording import as_p, count_of
+from ..reporting.wording import as_p
 from .closeness import Closeness
 from .labels import CUTS
 from .score import Null, Score
@@ -214,7 +214,7 @@ def signs_of(spreads: Sequence[Spread], modality: str) -> Iterator[Sign]:
     for one in spreads:
         word, n = graded(one.p, one.effective < FEW), len(one.group.made)
         where = f"{modality}, {one.group.name.replace('=', ' = ', 1)}" if one.group.name else modality
-        taken = count_of(one.takers, "patient takes", "patients take")
+        taken = {1: "one patient takes", 2: "two patients take"}.get(one.takers, f"{one.takers} patients take")
         what = f"{taken} most of the {n} images" if word == "failed" else f"{n} images"
         text = (
             f"{where}: {what}; {one.share:.0%} lie nearest to one training patient ({one.group.patients} show this); "
