@@ -326,7 +326,7 @@ def test_a_network_looks_on_only_if_it_is_asked(
     found = quality(samples.where(modality="CT"), corpus, settings)
     scores = [score for score in found.scores if score.name.startswith("c2st_network")]
     assert [score.name for score in scores] == ["c2st_network_auc", "c2st_network_accuracy"]
-    assert all(score.null == Null(0.5, 0.5, 0.5) and score.extractor == "pixels" for score in scores)
+    assert all(score.null == Null(0.5, 0.35, 0.65) and score.extractor == "pixels" for score in scores)
     assert scores[1].p is not None
     assert not [score for score in perfect.scores if "network" in score.name]
 
