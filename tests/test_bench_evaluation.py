@@ -6,6 +6,7 @@ import pytest
 
 import evaluate
 import evaluation_level
+import evaluation_verdict
 import fidelity
 
 
@@ -23,6 +24,18 @@ def test_every_test_is_tried_on_perfect_sets(capsys: pytest.CaptureFixture[str])
     assert table["c2st_auc, real against real", "2"]
     assert len(found) == 13
     assert all(0 <= share <= 1 for share in found.values())
+
+
+def test_each_size_and_shift_has_its_words(capsys: pytest.CaptureFixture[str]):
+    """The shares of words add up; a set of ten that is moved by three deviations is apart, and told."""
+    evaluation_verdict.main(sets=2, sizes=(10,), shifts=(0.0, 3.0), width=4, draws=20)
+    table = rows(capsys.readouterr().out)
+    for row in (table["10", "0.0"], table["10", "3.0"]):
+        assert row[2] == "18"
+        assert sum(float(share.rstrip("%")) for share in row[3:7]) == pytest.approx(100, abs=0.3)
+    assert float(table["10", "3.0"][3].rstrip("%")) > 50
+    assert table["10", "3.0"][5] == "0.0%"
+    assert table["10", "3.0"][7] == "100%"
 
 
 def test_the_peers_find_the_same(capsys: pytest.CaptureFixture[str]):

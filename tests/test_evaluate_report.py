@@ -101,7 +101,7 @@ def test_the_verdict_is_one_paragraph_in_plain_words(sides: Sides):
     assert "One image is a copy of a training image" in text or "one image is a copy of a training image" in text
     assert (
         "MR: 0 of 1 score apart from real images, 1 not shown either way at n = 12. CT: 1 of 1 score apart from real "
-        "images; farthest off is KID: 0.20 where real images give 0.001" in text
+        "images; farthest off is KID, fd_handcrafted: 0.20 where real images give 0.001" in text
     )
     assert "\n" not in text
 

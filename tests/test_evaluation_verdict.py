@@ -145,6 +145,7 @@ def test_the_rule_case_by_case():
     assert outcome_of(Score("delta_auc", 0.1, 0.05, 0.2, 40, Null(0, 0, 0), 0.01)) == "better"
     assert outcome_of(Score("delta_auc", 0.1, 0.05, 0.2, 40, Null(0, 0, 0), 0.2)) == "not shown"
     assert outcome_of(Score("copying_z", -3.6, -5.6, -1.6, 40, Null(0, -1.96, 1.96))) == "apart"
+    assert outcome_of(Score("c2st_auc", 0.16, 0.1, 0.25, 20, Null(0.54, 0.24, 0.8, 20), 1.0)) == "not shown"
     assert outcome_of(Score("auc", 0.9, 0.8, 0.95, 40, Null(0.5, 0.5, 0.5))) == ""
     assert outcome_of(unavailable("kid", "one image")) == outcome_of(Score("kid", 0.1)) == ""
 

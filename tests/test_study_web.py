@@ -272,7 +272,7 @@ def test_links_that_lead_nowhere(desk: Served):
 
 
 def test_windows_follow_the_modality_alone(study: Study):
-    """CT in HU has the four windows in pixel values and an automatic one, MR the automatic one; and what pixels mean."""
+    """CT in HU has the four windows in pixel values and an automatic one, MR this alone; all say what pixels mean."""
     windows = windows_of(study)
     case = next(c for c in study.cases.values() if c.modality == "CT")
     grey = {"slope": 1.0, "intercept": 0.0, "unit": ""}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typst import Fonts
 
 TEMPLATE = Path(__file__).with_name("report.typ")
+FEW = 5
 KEPT_ROWS = 4  # a gallery of so many rows stays on one page
 FIRST_FONTS = ("Noto Sans", "DejaVu Sans", "Noto Sans CJK SC")
 """Then every other family of the packages: DejaVu has Arabic and Hebrew letters that are found again when copied."""
@@ -83,11 +84,16 @@ def printable(text: str) -> str:
 
 
 def filled(table: Table) -> Table:
-    """The table without rows and columns that hold no value, which the caption then tells; labels stand first."""
+    """The table without rows and columns that hold no value, which the caption then tells; labels stand first.
+
+    So few empty rows as FEW are left: that there is nothing is then what they say.
+    """
     count = len(table.columns)
     labels = max(1, next((i for i in range(count) if i not in table.text_columns), 1))
     rows = [row for row in table.rows if count <= labels or any(map(_said, row[labels:]))]
-    kept = [i for i in range(count) if i < labels or not rows or any(_said(row[i]) for row in rows)]
+    if len(table.rows) - len(rows) <= FEW:
+        rows = list(table.rows)
+    kept = [i for i in range(count) if i < labels or len(rows) <= FEW or any(_said(row[i]) for row in rows)]
     gone = [table.columns[i] for i in range(count) if i not in kept]
     notes = [table.caption]
     if len(rows) < len(table.rows):

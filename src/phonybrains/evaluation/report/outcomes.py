@@ -34,13 +34,15 @@ NOT_AGAINST_REAL = {"auc"}
 """Scores whose null is chance, which a good image is meant to beat."""
 TWO_SIDED = {"delta_auc"}
 """Scores with one good side whose p counts both."""
+NO_BETTER = ("c2st", "member_loss")
+"""Beginnings of the names of classifiers: whoever cannot tell does not do better by being wrong."""
 
 
 def outcome_of(score: Score) -> Outcome:
     """What a score says of synthetic beside real images; "" where it has no value or nothing to be judged by.
 
     apart      it lies beyond the null's range on a bad side, its interval excludes the null's middle, p is below LEVEL
-    better     the same on the good side of a measure that has one
+    better     the same on the good side of a measure that has one, classifiers excepted
     as real    its interval and the null's spread around it lie within the margin of the null's middle, p is not below
     not shown  all else: n is too small to say either
 
@@ -53,7 +55,7 @@ def outcome_of(score: Score) -> Outcome:
     bad, good = {"low": ((1,), (-1,)), "high": ((-1,), (1,)), "near": ((1, -1), ())}[better]
     if any(_beyond(score, side, better, bad=True) for side in bad):
         return "apart"
-    if any(_beyond(score, side, better, bad=False) for side in good):
+    if not score.name.startswith(NO_BETTER) and any(_beyond(score, side, better, bad=False) for side in good):
         return "better"
     return "as real" if _within(score) else "not shown"
 
