@@ -25,7 +25,8 @@ from phonybrains.readerstudy.findings.pooled import pooled_share
 from phonybrains.readerstudy.findings.reads import Finding, find, join
 from phonybrains.readerstudy.findings.registered import register
 from phonybrains.readerstudy.order import presentations
-from phonybrains.readerstudy.report.opening import call_counts, exploratory_text, verdict_text
+from phonybrains.readerstudy.report.opening import exploratory_text, verdict_text
+from phonybrains.readerstudy.report.paper import call_counts
 from phonybrains.readerstudy.study import Answer, Call, Mark, Study, protocol_hash
 from phonybrains.statistics.proportions import clopper_pearson, wilson
 from study_files import make_study

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...reporting.blocks import Block
 from ..findings.analysis import Analysis
-from . import checklist, closing, habits, opening, results
+from . import checklist, closing, habits, opening, paper, results
 
 
 def build_report(analysis: Analysis) -> list[Block]:
@@ -14,7 +14,7 @@ def build_report(analysis: Analysis) -> list[Block]:
         *opening.registered_test(analysis),
         *opening.departures(analysis),
         *opening.exploratory(analysis),
-        *opening.paper_elements(analysis),
+        *paper.paper_elements(analysis),
         *opening.called_real(analysis),
         *results.performance(analysis),
         *results.each(analysis),
