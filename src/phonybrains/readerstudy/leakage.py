@@ -89,10 +89,7 @@ def _encoding_of(shown: Sequence[EncodedCase]) -> list[Features]:
     common = sorted(level for level in every if sum(level in gap for gap in gaps) > 1)
     positions = {encoded.case.case_id: i for i, encoded in enumerate(sorted(shown, key=lambda e: e.case.case_id))}
     return [
-        encoding_features(encoded.image)
-        | window_features(encoded.image)
-        | {f"missing grey level {level}": float(level in gap) for level in common}
-        | {
+        {
             "size of the file": float(len(image_bytes(encoded.image))),
             "height": float(encoded.image.shape[0]),
             "width": float(encoded.image.shape[1]),
@@ -100,6 +97,9 @@ def _encoding_of(shown: Sequence[EncodedCase]) -> list[Features]:
             "intercept": encoded.case.intercept,
             POSITION: float(positions[encoded.case.case_id]),
         }
+        | encoding_features(encoded.image)
+        | window_features(encoded.image)
+        | {f"missing grey level {level}": float(level in gap) for level in common}
         for encoded, gap in zip(shown, gaps, strict=True)
     ]
 
