@@ -135,7 +135,7 @@ def generate_requests(
                 wait_for_all(share)
                 if share.rank == 0:
                     write_metadata(draft, [work.row(i, draft) for i in range(len(work.wanted))])
-                    record.results |= {"images": len(work.wanted), "warnings": list(work.warnings)}
+                    record.results.update(images=len(work.wanted), warnings=list(work.warnings))
         wait_for_all(share)
     if grid is not None and share.rank == 0:
         draw_sheet(ImageSet.open(out), Path(grid))
