@@ -56,8 +56,8 @@ def plan_sentences(config: StudyConfig, counts: dict[str, Any], repeats: int) ->
     sentences.append(
         f"All else is exploratory: {skill}agreement between readers (Cohen's and Fleiss' kappa, Gwet's AC1), each "
         "modality, each synthetic set and each reader; time for each case, and change over time. "
-        f"{treated}In agreement 'unclear' is a category of its own. All p of the exploratory part are corrected together "
-        "(Holm)."
+        f"{treated}In agreement 'unclear' is a category of its own. All p of the exploratory part are corrected "
+        "together (Holm)."
     )
     sentences.append(
         "There is no interim analysis. The truth is opened when every reader has finished or was "
