@@ -15,6 +15,7 @@ from pypdf import PdfReader
 from phonybrains.errors import OutputError, StudyError
 from phonybrains.readerstudy.analyse import analyse_study, write_report
 from phonybrains.readerstudy.findings.analysis import analyse_answers
+from phonybrains.readerstudy.plan import plan_sentences
 from phonybrains.readerstudy.report.build import build_report
 from phonybrains.readerstudy.report.checklist import facts
 from phonybrains.readerstudy.report.closing import read_table
@@ -282,6 +283,8 @@ def test_an_all_phony_report_has_no_word_on_skill(study: Path):
     opened = Study.open(study)
     plan = opened.config.plan.model_copy(update={"primary": "called_real", "hypothesis": "difference"})
     opened = replace(opened, config=opened.config.model_copy(update={"plan": plan, "readers": ("A", "B")}))
+    counts = {"test": 12, "training": 0, "check": 0, "repeat": 0, "arms": {"samples": {"MR": 6, "CT": 6}}}
+    opened = replace(opened, protocol={**opened.protocol, "plan": plan_sentences(opened.config, counts, 0)})
     answers = simulate_answers(opened, ["A", "B"], Skill(criterion=-1.5), 0)
     analysis = analyse_answers(opened, [a for a in answers if opened.cases[a.case_id].truth == "phony"])
     assert "called phony images real less often than half" in verdict_text(analysis)

@@ -50,12 +50,14 @@ def plan_sentences(config: StudyConfig, counts: dict[str, Any], repeats: int) ->
         )
     if counts["training"]:
         sentences.append("Answers to training cases are not analysed.")
+    real = "real" in counts["arms"] or config.plan.primary != "called_real"
+    skill = "sensitivity and specificity, " if real else "how often images are called real, "
+    treated = f"There {UNCLEAR[plan.unclear]}, with the other ways to treat it beside. " if real else ""
     sentences.append(
-        "All else is exploratory: sensitivity and specificity, agreement between readers (Cohen's and "
-        "Fleiss' kappa, Gwet's AC1), each modality, each synthetic set and each reader; time for each case, "
-        f"and change over time. There {UNCLEAR[plan.unclear]}, with the other ways to treat it beside; in "
-        "agreement it is a category of its own. All p of the exploratory part are corrected together "
-        "(Holm)."
+        f"All else is exploratory: {skill}agreement between readers (Cohen's and Fleiss' kappa, Gwet's AC1), each "
+        "modality, each synthetic set and each reader; time for each case, and change over time. "
+        f"{treated}In agreement 'unclear' is a category of its own. All p of the exploratory part are corrected "
+        "together (Holm)."
     )
     sentences.append(
         "There is no interim analysis. The truth is opened when every reader has finished or was "
