@@ -41,8 +41,8 @@ def _quality(sides: Sides) -> Findings:
         rows = sides.samples.where(modality=modality).rows
         null = Null(0.001, -0.010, 0.012, 20)
         scores += [
-            Score("kid", 0.002 + 0.2 * off, -0.01 + 0.1 * off, 0.011 + off, len(rows), null, 0.4 - 0.39 * off, "test", modality,
-                  extractor=EXTRACTOR),
+            Score("kid", 0.002 + 0.2 * off, -0.01 + 0.1 * off, 0.011 + off, len(rows), null, 0.4 - 0.39 * off, "test",
+                  modality, extractor=EXTRACTOR),
             Score("kid", 0.003, n=9, null=null, versus="test", modality=modality, group="plane=axial"),
             Score("prevalence", 0.25, 0.1, 0.5, len(rows), Null(0.5, 0.4, 0.6), modality=modality, group="plane=axial"),
         ]  # fmt: skip

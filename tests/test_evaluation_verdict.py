@@ -141,6 +141,7 @@ def test_the_rule_case_by_case():
     assert outcome_of(Score("noise_ratio", 0.04, n=15, null=Null(1, 0.04, 10.5, 20), p=0.38)) == "not shown"
     assert outcome_of(Score("coverage", 0.99, n=40, null=Null(0.6, 0.5, 0.7, 20), p=1.0)) == "better"
     assert outcome_of(Score("precision", 0.8, n=40, null=Null(0.8, 0.78, 0.83, 20), p=0.5)) == "as real"
+    assert outcome_of(Score("recall", 1.0, n=10, null=Null(1.0, 1.0, 1.0, 20), p=1.0)) == "not shown"  # ten images
     assert outcome_of(Score("delta_auc", -0.1, -0.2, -0.05, 40, Null(0, 0, 0), 0.01)) == "apart"
     assert outcome_of(Score("delta_auc", 0.1, 0.05, 0.2, 40, Null(0, 0, 0), 0.01)) == "better"
     assert outcome_of(Score("delta_auc", 0.1, 0.05, 0.2, 40, Null(0, 0, 0), 0.2)) == "not shown"

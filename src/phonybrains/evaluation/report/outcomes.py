@@ -76,7 +76,7 @@ def reach_of(score: Score) -> tuple[float, float] | None:
         return None
     if (own := _interval(score)) is not None:
         ends += own
-    if null is not None and null.draws:
+    if null is not None and null.draws and null.low < null.high:  # draws that are all alike tell of no spread
         ends += [value + null.low - null.value, value + null.high - null.value]
     return (min(ends), max(ends)) if ends else None
 
