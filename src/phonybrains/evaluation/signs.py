@@ -53,7 +53,8 @@ def graded(p: float, most: bool) -> Word:
 
 def verdict_of(signs: Iterable[Sign]) -> Word:
     """The gravest word; "undecided" where nothing was looked at."""
-    return max((sign.word for sign in signs), key=GRAVER.index, default="undecided")
+    words = {sign.word for sign in signs} or {"undecided"}
+    return next(word for word in reversed(GRAVER) if word in words)
 
 
 def sentence_of(signs: Sequence[Sign]) -> str:

@@ -85,7 +85,7 @@ def landed_by_features(close: Closeness, rows: Sequence[Row]) -> Landed:
     columns = np.flatnonzero(close.trained)
     real = np.where(columns == close.owner[:, None], -2, close.real[:, columns])
     return Landed(close.features, close.made[:, columns].argmax(axis=1), real.argmax(axis=1),
-                  [close.names[i] for i in close.owner], [rows[i] for i in close.numbers])  # fmt: skip
+                  [close.names[int(i)] for i in close.owner], [rows[i] for i in close.numbers])  # fmt: skip
 
 
 def groups_of(made: Sequence[Row], real: Sequence[Row], people: Sequence[str]) -> list[Group]:
