@@ -87,7 +87,7 @@ def test_a_guessing_reader_has_an_area_of_one_half():
 def test_fatigue_makes_late_answers_worse(study: Path):
     """A reader whose d' falls from 4 to 0 is right early and guesses late."""
     opened, early, late = Study.open(study), [], []
-    for seed in range(20):
+    for seed in range(300):
         for answer in simulate_answers(opened, ["x"], Skill(4.0, spread=0.0, unclear=0.0, fatigue=4.0), seed):
             if answer.kind == "test":
                 right = answer.call == opened.cases[answer.case_id].truth
