@@ -170,7 +170,9 @@ def simulate(setting: Setting, rng: np.random.Generator) -> Simulated:
     for row in answered[rng.random(setting.readers) < setting.drop_outs]:
         row[rng.permutation(len(truth))[rng.integers(1, len(truth)) :]] = False
     kept = np.where(answered, 1.0, np.nan)
-    return Simulated(d_prime, calls * kept, scores_of(calls, confidences) * kept, truth, patients.astype(str))
+    return Simulated(
+        d_prime, calls.astype(float) * kept, scores_of(calls, confidences) * kept, truth, patients.astype(str)
+    )
 
 
 def intervals(setting: Setting, rng: np.random.Generator) -> Iterator[tuple[str, Interval | None]]:
@@ -215,11 +217,11 @@ def _limits(found: Contrast | None, truth: float) -> Interval | None:
 def _agreement(setting: Setting, study: Simulated, width: float) -> Iterator[tuple[str, Interval | None]]:
     truths = true_agreement(call_tables(study.d_prime, setting.skill, width))
     for finding in among_all(study.calls.T, 0.95, study.patients):
-        defined = finding.value is not None and finding.low is not None and finding.high is not None
-        yield (
-            finding.quantity,
-            (finding.value, finding.low, finding.high, truths[finding.quantity]) if defined else None,
-        )
+        truth = truths[finding.quantity]
+        if finding.value is None or finding.low is None or finding.high is None:
+            yield finding.quantity, None
+        else:
+            yield finding.quantity, (finding.value, finding.low, finding.high, truth)
 
 
 COLUMNS = (

@@ -167,7 +167,7 @@ def test_every_score_stands_beside_its_null_with_n_and_extractor(blocks: list[Bl
         "12",
         "0.001 (−0.010\u00a0to\u00a00.012)",
         "not shown",
-        "0.400",
+        "0.40",
     )
     assert row[7] == "fd_handcrafted; test"
     assert f"Features: {EXTRACTOR}." in str(blocks)

@@ -262,7 +262,7 @@ def test_a_killed_evaluation_goes_on_and_ends_as_if_nothing_had_been(tmp_path: P
     whole = evaluate(made, real, tmp_path / "whole", config, only=["quality"], show=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("phonybrains.evaluation.stage.shutil.rmtree", lambda folder, **_: seen.update(
-            {path: path.stat().st_mtime_ns for path in folder.glob("*.npy")}))  # fmt: skip
+            {path: path.stat().st_mtime_ns for path in Path(folder).glob("*.npy")}))  # fmt: skip
         out = evaluate(made, real, tmp_path / "out", config, only=["quality"], show=False)
     assert {path: seen[path] for path in kept} == kept
     assert len(seen) == 4

@@ -26,7 +26,7 @@ from phonybrains.record import read_record
 from stable_diffusion_files import KINDS, make_base
 
 LOOP: dict[str, Any] = {"steps": 6, "batch_size": 4, "learning_rate": 3e-3, "warmup": 1, "validate_every": 6}
-QUICK: dict[str, Any] = {"show": False, "precision": "fp32", "rank": 4, "steps": 3, "loop": LOOP}
+QUICK: dict[str, Any] = {"show": False, "precision": "fp32", "rank": 4, "steps": 3, "min_patients": 0, "loop": LOOP}
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,11 @@ def test_what_the_form_says_is_what_is_painted(page: Any, served: Served, tmp_pa
     page.fill("#seed", "5")
     paint(page, 3)
     look(page, "answered")
-    assert page.locator(".run .notice").all_inner_texts() == ["Not understood: “photorealistic”."]
+    notices = page.locator(".run .notice").all_inner_texts()
+    assert notices[0] == "Not understood: “photorealistic”."
+    assert [note.partition(":")[0] for note in notices[1:]] == [
+        "NO TRAINING IMAGE is modality CT, plane axial, age_years 50"
+    ]
     assert page.inner_text(".run h2") == "modality CT, plane axial, age_years 50"
     with page.expect_download() as saving:
         page.click("figure:nth-of-type(3) a")

@@ -67,7 +67,7 @@ def test_it_stops_cleanly(tiny_model: Path, how: signal.Signals):
     """What is under way is finished, what waits is told, nothing is printed, the status is 0."""
     running = start(tiny_model)
     results: list[int] = []
-    body = {"prompt": "CT", "n": 4, "steps": 400}
+    body = {"prompt": "CT", "n": 4, "steps": 300}
     threads = [threading.Thread(target=lambda: results.append(ask(running, body)[0])) for _ in range(4)]
     for thread in threads:
         thread.start()

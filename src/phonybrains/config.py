@@ -40,9 +40,10 @@ def load_config(kind: type[C], *paths: Path | None, **given: Any) -> C:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
+        wrong = first["msg"].removeprefix("Value error, ")
         known = f" Known: {', '.join(kind.model_fields)}." if first["type"] == "extra_forbidden" else ""
         raise ConfigError(
-            f"{', '.join(str(p) for p in paths if p) or 'configuration'}: {key}: {first['msg']}.{known}"
+            f"{', '.join(str(p) for p in paths if p) or 'configuration'}: {key}: {wrong}.{known}"
         ) from None
 
 

@@ -106,7 +106,8 @@ def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:
     inputs = [{"name": item.name, "sha256": item.sha256, "record": item.record} for item in scans]
     sources: list[dict[str, str]] = []
     for item in scans:
-        recorded, given = list(item.record.get("sources") or ()), config.sources.get(item.root.name)
+        recorded: list[dict[str, str]] = list(item.record.get("sources") or ())
+        given = config.sources.get(item.root.name)
         if given or not recorded:
             recorded.append({"name": item.name, **(given.model_dump() if given else {})})
         sources += [entry for entry in recorded if entry not in sources]

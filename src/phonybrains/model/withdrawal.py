@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import compress, groupby
 
 from ..imageset import Attribute, ImageSet, Row
 from .conditions import Category, Conditions, Number, Withdrawn, is_number, labels_of
@@ -64,7 +64,12 @@ def on_columns_of(network: Conditions, wanted: Conditions, learns: bool = True) 
             seen = None if (ours.low, ours.high) == (new.low, new.high) else (new.low, new.high)
             attributes.append(replace(new, low=ours.low, high=ours.high, seen=seen))
     names = [[a.name for a in of] for of in (attributes, network.attributes, wanted.attributes)]
-    return replace(wanted, attributes=tuple(attributes)) if names[0] == names[1] == names[2] else None
+    if not names[0] == names[1] == names[2]:
+        return None
+    pairs = zip(attributes, wanted.attributes, strict=True)
+    stay = [isinstance(ours, Category) for ours, new in pairs if isinstance(new, Category)]
+    shown = tuple((tuple(compress(values, stay)), n) for values, n in wanted.combinations)
+    return replace(wanted, attributes=tuple(attributes), combinations=shown)
 
 
 def _within(new: Number, ours: Number) -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
-from pydantic_core import PydanticCustomError
 
 from ..config import Config, load_config
 from ..errors import ConfigError
@@ -57,7 +56,7 @@ class PlanConfig(Config):
                 "'accuracy' was withdrawn: a reader who guesses is right more often than half where there are more "
                 "cases of one kind. Take 'balanced_accuracy' or 'auc'"
             )
-            raise PydanticCustomError("withdrawn", "{reason}", {"reason": reason})
+            raise ValueError(reason)
         return value
 
 

@@ -117,9 +117,9 @@ def _tables(
             if phony.any() and not phony.all():
                 names = tuple(name for name in features[chosen[0]] if arm == "all" or name != POSITION)
                 values = np.array([[features[i][name] for i in chosen] for name in names])
-                alike = crops is not None and len({len(crops[i]) for i in chosen}) == 1
-                yield Table(modality, arm, names, values, phony, _units([shown[i] for i in chosen]),
-                            np.array([crops[i] for i in chosen]) if alike else None)  # fmt: skip
+                rims = [crops[i] for i in chosen] if crops is not None else []
+                alike = np.array(rims) if len({len(rim) for rim in rims}) == 1 else None
+                yield Table(modality, arm, names, values, phony, _units([shown[i] for i in chosen]), alike)
 
 
 def _units(shown: Sequence[EncodedCase]) -> NDArray[np.int64]:

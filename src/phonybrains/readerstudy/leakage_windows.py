@@ -7,6 +7,7 @@ the image's darkest, in 255ths of the range where an image has more levels than 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,7 @@ def _share_of_blocks(mask: NDArray[np.bool_], side: int) -> float:
     return float(blocks_of(mask, side).all(axis=1).mean())
 
 
-def blocks_of(values: NDArray[np.generic], side: int = BLOCK) -> NDArray[np.generic]:
+def blocks_of(values: NDArray[Any], side: int = BLOCK) -> NDArray[Any]:
     """Aligned blocks as (n, side²)."""
     height, width = (n // side * side for n in values.shape)
     cut = values[:height, :width].reshape(height // side, side, width // side, side)

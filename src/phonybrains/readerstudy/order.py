@@ -47,7 +47,7 @@ def presentations(study: Study, reader: str) -> list[Presentation]:
     if config.block is None:
         own: list[Shown] = [(case, "test") for case in tests]
         own += [(case, "filler") for case in draw_fillers(study.of_role("filler"), rng)]
-        shown = _shuffled(own, rng)
+        shown: list[Shown] = _shuffled(own, rng)
     else:
         shown = [(case, "test") for block in draw_blocks(tests, stratum, config.block, rng) for case in block]
     _spread_checks(shown, _shuffled(study.of_role("check"), rng), rng)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -27,8 +28,8 @@ OTHER = None
 class Tables:
     """The rows of the programme: what holds of every table (= 0), and the count of each statement, over unknowns."""
 
-    always: csr_array
-    counted: csr_array
+    always: Any  # csr_array, of which scipy's annotations know no shape
+    counted: Any
     images: int
     """No modality has more images than this."""
 
@@ -64,7 +65,7 @@ def _smallest_hitting(mendings: list[set[int]], readers: list[int]) -> set[int]:
     rows = np.array([np.isin(np.arange(size), list(one)) for one in mendings], dtype=float)
     cost = 1 + np.array(readers) / (1 + sum(readers))
     solved = milp(cost, integrality=np.ones(size), bounds=Bounds(0, 1), constraints=LinearConstraint(rows, 1, np.inf))
-    return set(np.flatnonzero(solved.x > 0.5).tolist())
+    return set(np.flatnonzero(np.asarray(solved.x) > 0.5).tolist())
 
 
 def _fewest_broken(tables: Tables, counts: np.ndarray, kept: set[int]) -> set[int] | None:
@@ -77,8 +78,8 @@ def _fewest_broken(tables: Tables, counts: np.ndarray, kept: set[int]) -> set[in
     none = csr_array((tables.always.shape[0], size))
     constraints = [
         LinearConstraint(hstack([tables.always, none], format="csr"), 0, 0),
-        LinearConstraint(hstack([tables.counted, loose], format="csr"), counts, np.inf),
-        LinearConstraint(hstack([tables.counted, -loose], format="csr"), -np.inf, counts),
+        LinearConstraint(hstack([tables.counted, loose], format="csr"), lb=counts),  # pyright: ignore[reportArgumentType]
+        LinearConstraint(hstack([tables.counted, -loose], format="csr"), ub=counts),  # pyright: ignore[reportArgumentType]
     ]
     upper = np.concatenate([np.full(unknowns, float(tables.images)), free])
     cost = np.concatenate([np.zeros(unknowns), np.ones(size)])

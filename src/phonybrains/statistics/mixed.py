@@ -120,7 +120,7 @@ class _Hessian:
         """Its inverse times values, readers first."""
         of_readers, of_cases = np.split(values, [len(self.readers)])
         found = np.linalg.solve(self.readers, of_readers - self.both @ (of_cases / self.cases))
-        return np.concatenate([found, (of_cases - self.both.T @ found) / self.cases])
+        return np.concatenate([found, (of_cases - self.both.T @ found) / self.cases]).astype(np.float64)
 
     @property
     def log_determinant(self) -> float:

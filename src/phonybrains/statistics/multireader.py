@@ -92,7 +92,7 @@ def shares(outcomes: ArrayLike, patients: ArrayLike | None = None) -> Figures:
     values = np.nansum(table, axis=1) / np.maximum(counts, 1)
     deviation = np.where(answered, table - values[:, None], 0.0) / np.maximum(counts, 1)[:, None]
     weights = counts / counts.sum()
-    seen = answered.any(axis=0)
+    seen = np.asarray(answered.any(axis=0))
     groups = len(np.unique(numbers[seen]))
 
     def cautious(level: float) -> Interval:
@@ -125,7 +125,7 @@ def areas(scores: ArrayLike, truth: ArrayLike, patients: ArrayLike | None = None
         values[reader] = above.mean()
         deviation[reader, kinds[0][reader]] = (above - above.mean()) / len(above)
         deviation[reader, kinds[1][reader]] = (below - below.mean()) / len(below)
-    weights, used = pairs / pairs.sum(), answered[pairs > 0].any(axis=0)
+    weights, used = pairs / pairs.sum(), np.asarray(answered[pairs > 0].any(axis=0))
     groups = [len(np.unique(numbers[used & kind])) for kind in (positive, ~positive)]
 
     def cautious(level: float) -> Interval:
@@ -149,8 +149,8 @@ def difference(first: Figures, second: Figures) -> Figures:
     common = tuple(a - b for a, b in zip(first.parts[1:], second.parts[1:], strict=True))
 
     def cautious(level: float) -> Interval:
-        sides = [Estimate(side.mean, *_limits(side.cautious(level)), side.n) for side in (first, second)]
-        return square_and_add(*sides)
+        one, two = (Estimate(side.mean, *_limits(side.cautious(level)), side.n) for side in (first, second))
+        return square_and_add(one, two)
 
     values = first.values - second.values
     return Figures(values, weights / weights.sum(), own + common, first.seen | second.seen, "plain", cautious)

@@ -293,8 +293,8 @@ def _attribute_of(a: Mapping[str, Any]) -> Category | Number:
     withdrawn = tuple(Withdrawn(name, *one) for one in a.get("withdrawn", ()))
     if "labels" in a:
         return Category(name, tuple(a["labels"]), tuple(a.get("closed", ())), withdrawn)
-    low, high = a.get("seen") or (None, None)
-    return Number(name, a["low"], a["high"], None if low is None else (low, high), withdrawn)
+    seen = (float(a["seen"][0]), float(a["seen"][1])) if a.get("seen") else None
+    return Number(name, a["low"], a["high"], seen, withdrawn)
 
 
 def _people(count: int) -> str:

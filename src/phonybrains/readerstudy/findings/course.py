@@ -59,7 +59,7 @@ def measure_trend(reads: Sequence[Read], unclear: Treatment, level: float) -> li
     method = "logistic regression on the position, Wald over patients"
     for reader in readers_of(reads):
         own = [read for read in reads if read.reader == reader and read.correct(unclear) is not None]
-        right, position = [read.correct(unclear) for read in own], [read.answer.position for read in own]
+        right, position = [bool(read.correct(unclear)) for read in own], [read.answer.position for read in own]
         try:
             slope = trend(right, position, level, patients_of(own))
         except ValueError as reason:

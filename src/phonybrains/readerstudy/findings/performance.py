@@ -78,13 +78,13 @@ def look_again(reads: Sequence[Read], unclear: Treatment, level: float) -> Findi
     """
     name, method = "right, mixed logistic", "readers and patients as crossed random effects (Laplace), Wald"
     own = [read for read in reads if read.correct(unclear) is not None]
-    right, truth = [read.correct(unclear) for read in own], [read.phony for read in own]
+    right, truth = [bool(read.correct(unclear)) for read in own], [read.phony for read in own]
     try:
         found = mixed_logistic(right, [read.reader for read in own], patients_of(own), truth, level)
     except ValueError as reason:
         return Finding(name, None, len(own), method, unclear=unclear, note=str(reason))
     odds = found.log_odds
-    share = Estimate(*(float(expit(one)) for one in (odds.value, odds.low, odds.high)), odds.n)
+    share = Estimate(float(expit(odds.value)), float(expit(odds.low)), float(expit(odds.high)), odds.n)
     note = f"standard deviations of the log odds: readers {found.reader_sd:.2f}, patients {found.case_sd:.2f}"
     return as_finding(name, share, method, p=found.p_value, unclear=unclear, note=note)
 
