@@ -96,7 +96,7 @@ def test_help_lists_the_commands_in_the_order_of_the_work(run: Run, words: tuple
 def test_the_whole_path_on_the_command_line(run: Run, tmp_path: Path):
     """Phantoms, import, train, model info, generate: each command takes what the one before it made."""
     phantoms, corpus, model, samples = (tmp_path / name for name in ("phantoms", "corpus", "model", "samples"))
-    assert run("phantom", "--n", 48, "--size", 64, "--out", phantoms)[0] == 0
+    assert run("phantom", "--n", 80, "--size", 64, "--out", phantoms)[0] == 0
     assert run("import", phantoms, "--size", 64, "--out", corpus)[0] == 0
     assert (
         run("train", corpus, "--preset", "tiny", "--conditions", "plane", "sex", "--min-patients", 0, "--out", model)[0]

@@ -44,12 +44,13 @@ def presentations(study: Study, reader: str) -> list[Presentation]:
     config, rng = study.config, keyed_generator(study.seed, f"order {reader}")
     training: list[Shown] = [(case, "training") for case in _shuffled(study.of_role("training"), rng)]
     tests = study.of_role("test")
+    own: list[Shown]
     if config.block is None:
-        own: list[Shown] = [(case, "test") for case in tests]
-        own += [(case, "filler") for case in draw_fillers(study.of_role("filler"), rng)]
-        shown: list[Shown] = _shuffled(own, rng)
+        own = [(case, "test") for case in tests]
+        own.extend((case, "filler") for case in draw_fillers(study.of_role("filler"), rng))
     else:
-        shown = [(case, "test") for block in draw_blocks(tests, stratum, config.block, rng) for case in block]
+        own = [(case, "test") for block in draw_blocks(tests, stratum, config.block, rng) for case in block]
+    shown = _shuffled(own, rng) if config.block is None else own
     _spread_checks(shown, _shuffled(study.of_role("check"), rng), rng)
     _insert_repeats(shown, number_of_repeats(config, len(tests)), max(1, config.repeats.gap), rng, config.block)
     return [Presentation(position, case.case_id, kind) for position, (case, kind) in enumerate(training + shown, 1)]

@@ -81,7 +81,7 @@ def _fewest_broken(tables: Tables, counts: np.ndarray, kept: set[int]) -> set[in
         LinearConstraint(hstack([tables.counted, loose], format="csr"), lb=counts),  # pyright: ignore[reportArgumentType]
         LinearConstraint(hstack([tables.counted, -loose], format="csr"), ub=counts),  # pyright: ignore[reportArgumentType]
     ]
-    upper = np.concatenate([np.full(unknowns, float(tables.images)), free])
+    upper: Any = np.concatenate([np.full(unknowns, float(tables.images)), free])
     cost = np.concatenate([np.zeros(unknowns), np.ones(size)])
     solved = milp(cost, integrality=np.ones(len(cost)), bounds=Bounds(0, upper), constraints=constraints,
                   options={"time_limit": SECONDS})  # fmt: skip
