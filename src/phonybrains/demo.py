@@ -28,7 +28,7 @@ What to try next:
   phonybrains generate {name} -n 20 --where modality=CT --seed 7 --out ct/ --grid ct.png
   phonybrains import scans/ --out corpus/     your own scans: DICOM, NIfTI or pictures
   phonybrains train corpus/ --out model/      and a model of your own
-These images are synthetic, and may still resemble people the model was trained on: docs/evaluation.md. Not for diagnosis."""
+These images are synthetic, but may resemble people the model was trained on (docs/evaluation.md). Not for diagnosis."""
 
 
 def demo(out: str | Path, *, show: bool = True) -> Path:
