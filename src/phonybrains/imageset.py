@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .errors import ImageSetError
+from .files import write_whole
 from .record import UNSAFE, read_record, split_methods
 
 METADATA_NAME = "metadata.csv"
@@ -151,12 +152,7 @@ def write_png(path: Path, pixels: Pixels) -> str:
         raise TypeError(f"expected (H, W) uint8 or uint16, got {pixels.shape} {pixels.dtype}")
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=4)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(buffer.getbuffer())
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, buffer.getbuffer(), sync=False)
     return hashlib.sha256(buffer.getbuffer()).hexdigest()
 
 

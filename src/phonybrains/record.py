@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import OutputError, PhonyBrainsError
+from .files import is_being_written, only_writer, sync_folder, sync_path, write_whole
 
 RECORD_NAME = "record.json"
 PACKAGES = ("phonybrains", "torch", "diffusers", "numpy", "pillow", "pydicom", "nibabel")
@@ -57,7 +59,7 @@ class Record:
             "versions": versions(),
         }
         text = json.dumps(content, indent=2, default=_plain)
-        (folder / RECORD_NAME).write_text(text + "\n", encoding="utf-8")
+        write_whole(folder / RECORD_NAME, f"{text}\n".encode())
 
 
 def _plain(value: Any) -> Any:
@@ -145,6 +147,7 @@ def is_published(out: Path, record: Record) -> bool:
 
 def draft_folder(out: Path, record: Record) -> Path:
     """Where the draft of `out` lies until it is published: beside it, named after the record's identity."""
+    out = out.resolve()  # `.` and links have a place of their own
     return out.parent / f".{out.name}.{record.stage}-{record.identity[:12]}.partial"
 
 
@@ -153,14 +156,19 @@ def publish(out: Path, record: Record, *, resume: bool = False) -> Iterator[Path
     """Yield a draft folder beside `out`; on success add the record and rename it to `out`, in one step.
 
     With `resume`, an interrupted draft is kept, and the next call with the same record identity goes on in it; without,
-    it is removed. Add to `record.results` before leaving. Raises OutputError when the disk is full or not writable, and
-    when `out` exists, finished or foreign.
+    it is removed. Add to `record.results` before leaving. Raises OutputError when the disk is full or not writable,
+    when `out` exists, finished or foreign, and while another process is making it.
     """
-    if is_published(out, record):
-        raise OutputError(f"{out} is already finished. Choose another --out, or remove it first.")
+    _check_unpublished(out, record)
     with appear(out, draft_folder(out, record), keep=resume) as draft:
+        _check_unpublished(out, record)  # another process may have been quicker
         yield draft
         record.write(draft)
+
+
+def _check_unpublished(out: Path, record: Record) -> None:
+    if is_published(out, record):
+        raise OutputError(f"{out} is already finished. Choose another --out, or remove it first.")
 
 
 def keep_private(folder: Path) -> None:
@@ -172,26 +180,59 @@ def keep_private(folder: Path) -> None:
 
 @contextmanager
 def appear(out: Path, draft: Path, *, keep: bool = False) -> Iterator[Path]:
-    """Yield a draft folder; on success rename it to `out`, otherwise `keep` or remove it.
+    """Yield a draft folder; on success rename it to `out`, once all is on the disk; otherwise `keep` or remove it.
 
-    Raises OutputError when the disk is full or not writable.
+    Raises OutputError when the disk is full or not writable, and while another process is making `out`.
     """
+    target, mine = out.resolve(), False
     try:
-        if draft.exists() and not keep:
-            shutil.rmtree(draft)
-        draft.mkdir(parents=True, exist_ok=True)
-        yield draft
-        draft.rename(out)  # also in place of an empty folder
+        if any(map(is_being_written, _drafts(target))):
+            raise OutputError(f"{out}: another phonybrains is at work here. Wait until it is done.")
+        with only_writer(draft):
+            mine = True
+            if not keep:
+                _empty(draft)
+            yield draft
+            sync_folder(draft)
+            here = Path.cwd() == target
+            draft.rename(target)  # also in place of an empty folder
+            sync_path(target.parent)
+        if here:
+            os.chdir(target)
     except BaseException as error:
-        if not keep:
+        if mine and not keep:
             shutil.rmtree(draft, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            kept = "What is done is kept" if keep else "Nothing was left"
-            raise OutputError(f"{out}: the disk is full. {kept}: free some space, give the command again.") from error
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS) and _concerns(error, draft):
-            reason = f"{out}: the folder cannot be written ({error.strerror}). Choose another --out."
-            raise OutputError(reason) from error
+        if isinstance(error, OSError):
+            _explain(error, out, draft, keep)
         raise
+
+
+def _drafts(out: Path) -> Iterator[Path]:
+    """The drafts of a folder beside it, of any settings, made now or left behind."""
+    start = f".{out.name}."
+    if out.parent.is_dir():
+        for path in out.parent.iterdir():
+            if path.name.startswith(start) and path.name.endswith(".partial") and path.is_dir():
+                yield path
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _explain(error: OSError, out: Path, draft: Path, keep: bool) -> None:
+    """Raise OutputError for what a person can mend: a full disk, no permission, a folder that appeared meanwhile."""
+    kept = "What is done is kept" if keep else "Nothing was left"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise OutputError(f"{out}: the disk is full. {kept}: free some space, give the command again.") from error
+    if error.errno in (errno.EACCES, errno.EROFS) and _concerns(error, draft):
+        raise OutputError(f"{out}: the folder cannot be written ({error.strerror}). Choose another --out.") from error
+    if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) and _concerns(error, draft):
+        raise OutputError(f"{out}: somebody else has written here meanwhile. {kept}: choose another --out.") from error
 
 
 def _concerns(error: OSError, draft: Path) -> bool:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 
+from ..files import write_whole
+
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file beside its place, then rename it.
+    """Write a safetensors file whole or not at all, and have it on the disk.
 
     A full disk is an OSError that says so, and the file gets the permissions of any other; `save_file` has neither.
     """
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(facts or {}))
-    partial = path.with_suffix(f".{os.getpid()}.partial")  # another process may be writing the same
-    try:
-        partial.write_bytes(content)
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, content)
 
 
 def brief(error: Exception) -> str:

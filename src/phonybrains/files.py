@@ -1,0 +1,114 @@
+"""Files that a stop, a full disk or a power cut leaves whole: on the disk before they have their name, by one writer.
+
+A rename alone does not do: the new name may be on the disk before the content is (ext4(5), "auto_da_alloc").
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import OutputError
+
+SYNC_AT_ONCE = 32
+"""Files synced side by side: the journal of a file system is then written once for many of them."""
+
+
+def write_whole(path: Path, content: bytes | memoryview, *, sync: bool = True) -> None:
+    """Write a file whole or not at all, and on the disk before it has its name.
+
+    Without `sync` a power cut can lose it: for files of a draft, which `record.publish` syncs as a whole.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # another process may be writing the same
+    try:
+        partial.write_bytes(content)
+        if sync:
+            sync_path(partial)
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    if sync:
+        sync_path(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have all that is below a folder on the disk, and its names."""
+    below = list(folder.rglob("*"))
+    folders = [path for path in below if path.is_dir() and not path.is_symlink()]
+    with ThreadPoolExecutor(SYNC_AT_ONCE) as pool:
+        for _ in pool.map(sync_path, [path for path in below if path.is_file() and not path.is_symlink()]):
+            pass
+    for path in (*folders, folder):
+        sync_path(path)
+
+
+def sync_path(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        _sync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():  # no names to sync on some networks
+            raise
+    finally:
+        os.close(handle)
+
+
+def _sync(handle: int) -> None:
+    if hasattr(fcntl, "F_FULLFSYNC"):  # macOS: fsync leaves the content in the drive's own memory
+        fcntl.fcntl(handle, fcntl.F_FULLFSYNC)  # pyright: ignore[reportAttributeAccessIssue]
+    else:
+        os.fsync(handle)
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Let no other process write into a folder, which is made if need be. Raises OutputError if one is at work there.
+
+    The lock is the system's own, on the folder itself: it is gone when the process is, however that ended.
+    """
+    handle = _locked(folder)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_being_written(folder: Path) -> bool:
+    """Whether another process is at work in a folder."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _lock(handle)
+    finally:
+        os.close(handle)
+
+
+def _locked(folder: Path) -> int:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            if not _lock(handle):
+                raise OutputError(f"{folder}: another phonybrains is at work here. Wait until it is done.")
+            if folder.is_dir() and os.path.samestat(os.fstat(handle), folder.stat()):
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # the other was done in between, and has given the folder its name
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
