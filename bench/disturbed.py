@@ -1,0 +1,245 @@
+"""Commands that are disturbed: what is run, how it is stopped, and whether what it leaves is that of a calm run.
+
+Each run is the real command line, in a process forked from one that has imported everything, so that hundreds are cheap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+TENSORBOARD = "training/tensorboard/"
+"""TensorBoard's curves hold the time of each point, and a stopped run has one file more."""
+TRAIN = """
+conditions = ["plane", "age_years"]
+min_patients = 0
+precision = "fp32"
+[autoencoder.loop]
+steps = 8
+batch_size = 4
+validate_every = 4
+checkpoint_every = 3
+[denoiser.loop]
+steps = 8
+batch_size = 4
+validate_every = 4
+checkpoint_every = 3
+[guidance.loop]
+steps = 0
+[few_step.loop]
+steps = 4
+batch_size = 4
+validate_every = 4
+checkpoint_every = 2
+"""
+EVALUATE = """
+[quality]
+permutations = 20
+null_draws = 4
+[utility]
+bootstraps = 20
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line; words that name a folder of the inputs begin with @, the output is OUT, in the current folder."""
+
+    name: str
+    words: str
+    out: str = "OUT"
+
+    def arguments(self, inputs: Path) -> list[str]:
+        """The words after `phonybrains`."""
+        return [str(inputs / word[1:]) if word.startswith("@") else word for word in self.words.split()]
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command("phantom", "phantom -n 24 --size 64 --out OUT"),
+        Command("import", "import @sources --out OUT --modality MR --size 64 --key-file @key"),
+        Command("train", "train @corpus --out OUT --preset tiny --config @train.toml"),
+        Command("generate", "generate @model -n 24 --steps 3 --batch-size 4 --precision fp32 --out OUT"),
+        Command("evaluate", "evaluate @samples --against @corpus --out OUT --config @evaluate.toml"),
+    )
+}
+
+
+class Disturbed(Exception):
+    """What a disturbance left is not what a calm run leaves."""
+
+
+def make_inputs(folder: Path) -> Path:
+    """Sources, a corpus, a model, samples and settings: what the commands read."""
+    import nibabel
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "train.toml").write_text(TRAIN)
+    (folder / "evaluate.toml").write_text(EVALUATE)
+    (folder / "key").write_text("00" * 32 + "\n")
+    (folder / "key").chmod(0o600)
+    rng, sources = np.random.default_rng(0), folder / "sources"
+    sources.mkdir(exist_ok=True)
+    for number in range(40):
+        Image.fromarray(rng.integers(0, 256, (80, 80), np.uint8)).save(sources / f"{number:03d}.png")
+    volume = rng.integers(0, 2000, (64, 64, 20)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(volume, np.diag([2.0, 2.0, 2.0, 1.0])), sources / "sub-1_T1w.nii.gz")
+    made = [
+        ("corpus", "phantom -n 48 --size 64 --out corpus --as-scans"),
+        ("model", "train @corpus --out model --preset tiny --config @train.toml"),
+        ("samples", "generate @model -n 24 --steps 2 --out samples"),
+    ]
+    for out, words in made:
+        if not (folder / out).exists():
+            run_to_end(Command(out, words), folder, folder)
+    return folder
+
+
+def warm_up() -> None:
+    """Import all that the commands import, so that a forked process begins to work at once."""
+    import phonybrains.evaluation.report.build
+    import phonybrains.evaluation.stage
+    import phonybrains.finetuning.stage
+    import phonybrains.generating.stage
+    import phonybrains.importing
+    import phonybrains.phantom
+    import phonybrains.reporting.pages
+    import phonybrains.training.stage  # noqa: F401
+
+
+def start(command: Command, inputs: Path, folder: Path) -> int:
+    """Begin a command in a process group of its own, with `folder` as its current one; its process number.
+
+    What it prints goes to a file beside `folder`.
+    """
+    process = os.fork()
+    if process:
+        return process
+    code = 70
+    try:
+        os.setsid()
+        with (inputs / f"{command.name}.log").open("ab") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        os.chdir(folder)
+        sys.argv = ["phonybrains", *command.arguments(inputs)]
+        from phonybrains.cli import main
+
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def wait(process: int, seconds: float | None = None) -> int | None:
+    """The exit code of a process (minus the signal that ended it); None if it has not ended in so many seconds."""
+    end = None if seconds is None else time.monotonic() + seconds
+    while True:
+        done, status = os.waitpid(process, 0 if end is None else os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if end is not None and time.monotonic() >= end:
+            return None
+        time.sleep(0.002)
+
+
+def run_to_end(command: Command, inputs: Path, folder: Path) -> float:
+    """Run a command that has to succeed; the seconds it took."""
+    begun = time.monotonic()
+    code = wait(start(command, inputs, folder))
+    if code != 0:
+        said = (inputs / f"{command.name}.log").read_text(errors="replace").strip().splitlines()
+        raise Disturbed(f"{command.name} ended with {code}: {' | '.join(said[-3:])}")
+    return time.monotonic() - begun
+
+
+def stop(process: int, means: signal.Signals) -> int:
+    """Send a signal to a process and all it has started; its exit code."""
+    os.killpg(process, means)
+    code = wait(process)
+    assert code is not None
+    return code
+
+
+def state_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, drafts and hidden ones too; a record without the time it was written at."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and TENSORBOARD not in name and not name.startswith("lost+found"):
+            found[name] = hashlib.sha256(_timeless(path)).hexdigest()
+    return found
+
+
+def _timeless(path: Path) -> bytes:
+    content = path.read_bytes()
+    if path.name == "record.json" and content:
+        return json.dumps({**json.loads(content), "created": ""}).encode()
+    return content
+
+
+def compare(found: Mapping[str, str], calm: Mapping[str, str], when: str) -> None:
+    """Raise Disturbed where two states differ, naming what does."""
+    names = sorted(name for name in found.keys() | calm.keys() if found.get(name) != calm.get(name))
+    if names:
+        kind = [f"{'left' if n not in calm else 'missing' if n not in found else 'other'} {n}" for n in names]
+        raise Disturbed(f"{when}: {len(names)} files differ: {', '.join(kind[:4])}")
+
+
+@dataclass(frozen=True)
+class Calm:
+    """How a command ends that nobody disturbs, and how long it takes."""
+
+    state: Mapping[str, str]
+    seconds: float
+
+
+def undisturbed(command: Command, inputs: Path, folder: Path) -> Calm:
+    """Run a command twice in empty folders; raises Disturbed if that alone gives other bytes."""
+    states, seconds = [], []
+    for number in (1, 2):
+        place = folder / f"{command.name}-{number}"
+        place.mkdir(parents=True)
+        seconds.append(run_to_end(command, inputs, place))
+        states.append(state_of(place))
+    compare(states[1], states[0], f"{command.name}, undisturbed twice")
+    return Calm(states[0], min(seconds))
+
+
+Trial = Callable[[Command, Calm, Path, np.random.Generator], str]
+
+
+def rounds(names: Sequence[str], n: int, inputs: Path, folder: Path, seed: int, trial: Trial) -> dict[str, dict[str, int]]:
+    """Try n times, the commands in turns; how each ended, by command. A failure names seed and number."""
+    rng_of = lambda number: np.random.default_rng([seed, number])  # noqa: E731
+    calm = {name: undisturbed(COMMANDS[name], inputs, folder / "calm") for name in names}
+    print(", ".join(f"{name} {calm[name].seconds:.2f} s" for name in names), flush=True)
+    counts: dict[str, dict[str, int]] = {name: {} for name in names}
+    for number in range(n):
+        name = names[number % len(names)]
+        place = folder / f"{number:05d}"
+        place.mkdir()
+        try:
+            ended = trial(COMMANDS[name], calm[name], place, rng_of(number))
+        except Disturbed as error:
+            ended = "FAILED"
+            print(f"{name}, trial {number} of seed {seed}: {error}", flush=True)
+        counts[name][ended] = counts[name].get(ended, 0) + 1
+    return counts

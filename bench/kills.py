@@ -1,0 +1,33 @@
+"""kill -9 and SIGTERM at random moments: the same command again has to end in the bytes of a calm run."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+from disturbed import Calm, Command, Disturbed, Trial, compare, run_to_end, start, state_of, stop, wait
+
+ENDS = {signal.SIGKILL: (-signal.SIGKILL,), signal.SIGTERM: (130, 0)}
+
+
+def killed(inputs: Path, means: signal.Signals) -> Trial:
+    """A trial: stop a command at a moment of its run, one time in two its second attempt too, then let it end."""
+
+    def trial(command: Command, calm: Calm, folder: Path, rng: np.random.Generator) -> str:
+        kills = 0
+        for _ in range(int(rng.integers(1, 3))):
+            process = start(command, inputs, folder)
+            if wait(process, calm.seconds * rng.uniform(0, 1)) is not None:
+                break  # it was faster
+            code = stop(process, means)
+            if code not in ENDS[means]:
+                raise Disturbed(f"{means.name} ended it with {code}")
+            kills += 1
+        run_to_end(command, inputs, folder)
+        compare(state_of(folder), calm.state, f"after {kills} times {means.name}")
+        shutil.rmtree(folder)
+        return f"killed {kills} times"
+
+    return trial

@@ -1,0 +1,57 @@
+"""What a kill, a power cut, a second writer and broken files do: the counts of docs/reliability.md.
+
+    python bench/reliability.py kill --n 300
+    python bench/reliability.py power --n 100           # as root: it mounts file systems
+    python bench/reliability.py fuzz --n 100000
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+from disturbed import COMMANDS, make_inputs, rounds, warm_up  # noqa: E402
+from kills import killed  # noqa: E402
+from power_cuts import format_disk, unplugged, why_not  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["kill", "term", "power", "fuzz"])
+    parser.add_argument("--n", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=["import", "train", "generate", "evaluate"])
+    parser.add_argument("--work", type=Path, help="folder for inputs and what a failed trial leaves")
+    options = parser.parse_args()
+    work = Path(options.work or tempfile.mkdtemp(prefix="reliability-")).resolve()
+    folder = Path(tempfile.mkdtemp(prefix=f"{options.what}-", dir=_made(work)))
+    warm_up()
+    inputs = make_inputs(work / "inputs")
+    if options.what == "power":
+        if reason := why_not(folder):
+            sys.exit(reason)
+        trial = unplugged(inputs, format_disk(folder / "empty.img"))
+    else:
+        trial = killed(inputs, signal.SIGKILL if options.what == "kill" else signal.SIGTERM)
+    counts = rounds(options.commands, options.n, inputs, folder, options.seed, trial)
+    for name, ended in counts.items():
+        print(f"{name}: {', '.join(f'{count} {how}' for how, count in sorted(ended.items()))}")
+    sys.exit(any("FAILED" in ended for ended in counts.values()))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+if __name__ == "__main__":
+    main()
