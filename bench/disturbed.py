@@ -24,30 +24,14 @@ TRAIN = """
 conditions = ["plane", "age_years"]
 min_patients = 0
 precision = "fp32"
-[autoencoder.loop]
-steps = 8
-batch_size = 4
-validate_every = 4
-checkpoint_every = 3
-[denoiser.loop]
-steps = 8
-batch_size = 4
-validate_every = 4
-checkpoint_every = 3
-[guidance.loop]
-steps = 0
-[few_step.loop]
-steps = 4
-batch_size = 4
-validate_every = 4
-checkpoint_every = 2
+autoencoder.loop = { steps = 4, batch_size = 4, validate_every = 4, checkpoint_every = 2 }
+denoiser.loop = { steps = 6, batch_size = 4, validate_every = 6, checkpoint_every = 2 }
+few_step.loop = { steps = 2, validate_every = 2, checkpoint_every = 1 }
 """
 EVALUATE = """
 [quality]
 permutations = 20
 null_draws = 4
-[utility]
-bootstraps = 20
 """
 
 
@@ -71,7 +55,7 @@ COMMANDS = {
         Command("import", "import @sources --out OUT --modality MR --size 64 --key-file @key"),
         Command("train", "train @corpus --out OUT --preset tiny --config @train.toml"),
         Command("generate", "generate @model -n 24 --steps 3 --batch-size 4 --precision fp32 --out OUT"),
-        Command("evaluate", "evaluate @samples --against @corpus --out OUT --config @evaluate.toml"),
+        Command("evaluate", "evaluate @samples --against @corpus --only quality memorisation --out OUT --config @evaluate.toml"),
     )
 }
 
@@ -97,9 +81,9 @@ def make_inputs(folder: Path) -> Path:
     volume = rng.integers(0, 2000, (64, 64, 20)).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([2.0, 2.0, 2.0, 1.0])), sources / "sub-1_T1w.nii.gz")
     made = [
-        ("corpus", "phantom -n 48 --size 64 --out corpus --as-scans"),
+        ("corpus", "phantom -n 40 --size 32 --out corpus --as-scans"),
         ("model", "train @corpus --out model --preset tiny --config @train.toml"),
-        ("samples", "generate @model -n 24 --steps 2 --out samples"),
+        ("samples", "generate @model -n 8 --steps 2 --out samples"),
     ]
     for out, words in made:
         if not (folder / out).exists():
@@ -109,6 +93,9 @@ def make_inputs(folder: Path) -> Path:
 
 def warm_up() -> None:
     """Import all that the commands import, so that a forked process begins to work at once."""
+    import phonybrains.evaluation.c2st
+    import phonybrains.evaluation.copies
+    import phonybrains.evaluation.quality
     import phonybrains.evaluation.report.build
     import phonybrains.evaluation.stage
     import phonybrains.finetuning.stage
