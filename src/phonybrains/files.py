@@ -17,6 +17,8 @@ from .errors import OutputError
 
 SYNC_AT_ONCE = 32
 """Files synced side by side: the journal of a file system is then written once for many of them."""
+NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+"""What file systems of networks answer that lock no folders: there nobody tells two writers apart."""
 
 
 def write_whole(path: Path, content: bytes | memoryview, *, sync: bool = True) -> None:
@@ -37,7 +39,10 @@ def write_whole(path: Path, content: bytes | memoryview, *, sync: bool = True) -
 
 
 def sync_folder(folder: Path) -> None:
-    """Have all that is below a folder on the disk, and its names."""
+    """Have all that is below a folder on the disk, and its names; what `write_whole` was stopped at is removed."""
+    for path in folder.rglob(".*.partial"):
+        if path.is_file():
+            path.unlink()
     below = list(folder.rglob("*"))
     folders = [path for path in below if path.is_dir() and not path.is_symlink()]
     with ThreadPoolExecutor(SYNC_AT_ONCE) as pool:
@@ -67,12 +72,13 @@ def _sync(handle: int) -> None:
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Let no other process write into a folder, which is made if need be. Raises OutputError if one is at work there.
+def only_writer(folder: Path, shown: Path | None = None) -> Iterator[None]:
+    """Let no other process write into a folder, which is made if need be.
 
     The lock is the system's own, on the folder itself: it is gone when the process is, however that ended.
+    Raises OutputError, which names `shown` or the folder, if another process is at work there.
     """
-    handle = _locked(folder)
+    handle = _locked(folder, at_work(shown or folder))
     try:
         yield
     finally:
@@ -86,18 +92,23 @@ def is_being_written(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        return not _lock(handle)
+        return not _lock(handle, fcntl.LOCK_SH)  # shared: two who look do not take each other for writers
     finally:
         os.close(handle)
 
 
-def _locked(folder: Path) -> int:
+def at_work(folder: Path) -> OutputError:
+    """What to tell the second of two writers."""
+    return OutputError(f"{folder}: another phonybrains is at work here. Wait for it, or choose another --out.")
+
+
+def _locked(folder: Path, refusal: OutputError) -> int:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
         try:
-            if not _lock(handle):
-                raise OutputError(f"{folder}: another phonybrains is at work here. Wait until it is done.")
+            if not _lock(handle, fcntl.LOCK_EX):
+                raise refusal
             if folder.is_dir() and os.path.samestat(os.fstat(handle), folder.stat()):
                 return handle
         except BaseException:
@@ -106,9 +117,12 @@ def _locked(folder: Path) -> int:
         os.close(handle)  # the other was done in between, and has given the folder its name
 
 
-def _lock(handle: int) -> bool:
+def _lock(handle: int, kind: int) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
     return True

@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import platform
+import re
 import shutil
+import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import OutputError, PhonyBrainsError
-from .files import is_being_written, only_writer, sync_folder, sync_path, write_whole
+from .files import at_work, is_being_written, only_writer, sync_folder, sync_path, write_whole
 
 RECORD_NAME = "record.json"
 PACKAGES = ("phonybrains", "torch", "diffusers", "numpy", "pillow", "pydicom", "nibabel")
@@ -139,7 +141,7 @@ def is_published(out: Path, record: Record) -> bool:
     """Whether `out` already holds the finished result of this record. Raises OutputError if it holds anything else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
-    if out.is_dir() and read_record(out).get("identity") == record.identity:
+    if out.is_dir() and (read_record(out).get("identity") == record.identity or _moved_in(out, record)):
         return True
     raise OutputError(f"{out} already exists and was not made by this command with these settings. "
                       "Choose another --out, or remove it first.")  # fmt: skip
@@ -184,36 +186,82 @@ def appear(out: Path, draft: Path, *, keep: bool = False) -> Iterator[Path]:
 
     Raises OutputError when the disk is full or not writable, and while another process is making `out`.
     """
-    target, mine = out.resolve(), False
+    target = out.resolve()
+    new = [path for path in target.parents if not path.exists()]
     try:
-        if any(map(is_being_written, _drafts(target))):
-            raise OutputError(f"{out}: another phonybrains is at work here. Wait until it is done.")
-        with only_writer(draft):
-            mine = True
+        with only_writer(draft, out), _cleaned(draft, keep):
+            _check_others(out, target, draft)
             if not keep:
                 _empty(draft)
             yield draft
             sync_folder(draft)
-            here = Path.cwd() == target
-            draft.rename(target)  # also in place of an empty folder
-            sync_path(target.parent)
-        if here:
-            os.chdir(target)
-    except BaseException as error:
-        if mine and not keep:
-            shutil.rmtree(draft, ignore_errors=True)
-        if isinstance(error, OSError):
-            _explain(error, out, draft, keep)
+            _give_place(draft, target)
+            for path in (target.parent, *(path.parent for path in new)):
+                sync_path(path)
+    except OSError as error:
+        _explain(error, out, draft, keep)
         raise
 
 
-def _drafts(out: Path) -> Iterator[Path]:
-    """The drafts of a folder beside it, of any settings, made now or left behind."""
-    start = f".{out.name}."
-    if out.parent.is_dir():
-        for path in out.parent.iterdir():
-            if path.name.startswith(start) and path.name.endswith(".partial") and path.is_dir():
-                yield path
+@contextmanager
+def _cleaned(draft: Path, keep: bool) -> Iterator[None]:
+    """Where something goes wrong, remove a draft that is not kept, or that nothing was written into."""
+    try:
+        yield
+    except BaseException:
+        if not keep:
+            shutil.rmtree(draft, ignore_errors=True)
+        with suppress(OSError):
+            draft.rmdir()
+        raise
+
+
+def _check_others(out: Path, target: Path, draft: Path) -> None:
+    """Raise OutputError if another draft of `out` is being written; name those that stopped runs have left.
+
+    Of two processes that begin at once, each with its own draft, the one whose draft comes first by name goes on.
+    """
+    patience = time.monotonic() + 1
+    while busy := [path for path in _others(target, draft) if is_being_written(path)]:
+        if min(busy) < draft or time.monotonic() > patience:
+            raise at_work(out)
+        time.sleep(0.05)
+    for path in _others(target, draft):
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        print(f"{path}: left by a stopped run with other settings ({size / 1e6:.1f} MB). Remove it, if that run is "
+              "not to go on.", file=sys.stderr)  # fmt: skip
+
+
+def _others(target: Path, draft: Path) -> list[Path]:
+    """The drafts of a folder but this one."""
+    name = re.compile(rf"\.{re.escape(target.name)}\.[^.]+\.partial")
+    return [path for path in target.parent.iterdir() if path != draft and name.fullmatch(path.name) and path.is_dir()]
+
+
+def _give_place(draft: Path, target: Path) -> None:
+    """Rename a draft, also in place of an empty folder; but a shell that stands in that folder must not lose it."""
+    if Path.cwd() == target:
+        _move_in(draft, target)
+    else:
+        draft.rename(target)
+
+
+def _move_in(draft: Path, target: Path) -> None:
+    """Move the content of a draft that is on the disk, its record last."""
+    for path in sorted(draft.iterdir(), key=lambda path: path.name == RECORD_NAME):
+        path.rename(target / path.name)
+        sync_path(target)
+    draft.rmdir()
+
+
+def _moved_in(out: Path, record: Record) -> bool:
+    """Whether a stopped run had begun to move its draft in; the rest of it is then moved now."""
+    draft = draft_folder(out, record)
+    if (out / RECORD_NAME).exists() or read_record(draft).get("identity") != record.identity:
+        return False
+    with only_writer(draft, out):
+        _move_in(draft, out.resolve())
+    return True
 
 
 def _empty(folder: Path) -> None:
