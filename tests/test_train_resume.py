@@ -88,7 +88,7 @@ def half_written(calls: int) -> None:
     write, left = Path.write_bytes, [calls]
 
     def written(self: Path, data: bytes) -> int:
-        left[0] -= 1
+        left[0] -= ".safetensors." in self.name
         if left[0] == 0:
             write(self, data[: len(data) // 2])
             die()
@@ -274,7 +274,7 @@ def test_a_full_disk_in_a_checkpoint(phantom_corpus: Path, tmp_path: Path, monke
     write, left = Path.write_bytes, [2]
 
     def full(self: Path, data: bytes) -> int:
-        left[0] -= 1
+        left[0] -= ".safetensors." in self.name
         if left[0] == 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
         return write(self, data)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import ModelError, StudyError
+from .files import write_whole
 from .imageset import METADATA_NAME, read_metadata
 from .record import RECORD_NAME, fingerprint, read_record
 
@@ -161,9 +162,9 @@ def stamp_model(model_folder: str | Path, audit: str | Path | Mapping[str, Any])
     names = ("version", "verdict", "reasons", "n", "exceedances", "threshold", "p", "date", "evaluation", "model")
     stamp = {name: found[name] for name in names if name in found}
     content["audit"] = stamp
-    description.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_whole(description, f"{json.dumps(content, indent=1)}\n".encode())
     record["results"] = {**record.get("results", {}), "audit": stamp}
-    (folder / RECORD_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / RECORD_NAME, f"{json.dumps(record, indent=2)}\n".encode())
     return stamp
 
 

@@ -21,13 +21,15 @@ NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP
 """What file systems of networks answer that lock no folders: there nobody tells two writers apart."""
 
 
-def write_whole(path: Path, content: bytes | memoryview, *, sync: bool = True) -> None:
+def write_whole(path: Path, content: bytes | memoryview, *, sync: bool = True, mode: int = 0o666) -> None:
     """Write a file whole or not at all, and on the disk before it has its name.
 
-    Without `sync` a power cut can lose it: for files of a draft, which `record.publish` syncs as a whole.
+    mode: who may read it, less what the umask forbids. Without `sync` a power cut can lose it: for files of a draft
+    that can be made anew, as `record.publish` syncs what it publishes.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # another process may be writing the same
     try:
+        partial.touch(mode)
         partial.write_bytes(content)
         if sync:
             sync_path(partial)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from .files import write_whole
 
 GAP, LABEL_HEIGHT, PAPER, INK = 4, 14, 255, 0
 
@@ -27,9 +30,7 @@ def contact_sheet(images: Sequence[NDArray[Any]] | NDArray[Any], path: Path, col
         if labels:
             text = labels[i][: side // 5].replace(" ", "  ")  # the font's own blanks all but vanish
             pen.text((x, y + side), text, fill=INK, font=font)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
-    return path
+    return _write(sheet, path)
 
 
 def film_strip(rows: Mapping[str, Sequence[tuple[str, NDArray[Any]]]], path: Path, side: int = 160) -> Path:
@@ -44,8 +45,14 @@ def film_strip(rows: Mapping[str, Sequence[tuple[str, NDArray[Any]]]], path: Pat
             x, y = GAP + i * cell, top + LABEL_HEIGHT + GAP
             strip.paste(_thumbnail(pixels, side), (x, y))
             pen.text((x, y + side), label, fill=INK, font=font)
+    return _write(strip, path)
+
+
+def _write(picture: Image.Image, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    strip.save(path)
+    buffer = io.BytesIO()
+    picture.save(buffer, Image.registered_extensions()[path.suffix.lower()])
+    write_whole(path, buffer.getbuffer())
     return path
 
 

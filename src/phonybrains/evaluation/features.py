@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import write_whole
 from ..imageset import ImageSet
 from .extractors import Extractor
 from .score import Progress, silent
@@ -71,7 +72,6 @@ def _read(path: Path, shape: tuple[int, int]) -> Array | None:
 
 def _write(path: Path, features: Array) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")  # another process may be writing the same
-    with partial.open("wb") as file:
-        np.save(file, features)
-    partial.replace(path)
+    buffer = io.BytesIO()
+    np.save(buffer, features)
+    write_whole(path, buffer.getbuffer(), sync=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import write_whole
 from ..reporting.tables import finite
 
 # (what is being done, how much of it is done, how much there is); stages show it, tests pass `silent`.
@@ -89,7 +91,9 @@ class Findings:
     def save(self, folder: Path) -> None:
         """Write `scores.json`, `facts.json` and `arrays.npz` into a folder, the scores last."""
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(folder / "arrays.npz", allow_pickle=False, **dict(self.arrays))
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **dict(self.arrays))
+        write_whole(folder / "arrays.npz", buffer.getbuffer())
         write_json(folder / "facts.json", finite(dict(self.facts)))
         write_json(folder / "scores.json", [score.to_json() for score in self.scores])
 
@@ -102,7 +106,5 @@ class Findings:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    """Write JSON whole or not at all, and have it on the disk."""
+    write_whole(path, f"{json.dumps(content, indent=1, allow_nan=False)}\n".encode())

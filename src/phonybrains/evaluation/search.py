@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..files import write_whole
 from ..imageset import ImageSet
 from .extractors import Extractor, Images
 from .features import features_of
@@ -102,10 +104,9 @@ class ByRegistration:
         made = np.stack([match.score, match.correlation, match.index]).astype(np.float64)
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")
-            with partial.open("wb") as file:
-                np.save(file, made)
-            partial.replace(path)
+            buffer = io.BytesIO()
+            np.save(buffer, made)
+            write_whole(path, buffer.getbuffer(), sync=False)
         return made
 
 

@@ -10,6 +10,7 @@ import secrets
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..files import sync_path
 
 KEY_BYTES = 32
 PSEUDONYM = re.compile(r"P-[0-9a-f]{12}")
@@ -49,7 +50,9 @@ def _make_key(path: Path) -> None:
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(KEY_BYTES) + "\n")
+        sync_path(partial)
         os.link(partial, path)
+        sync_path(path.parent)
     except FileExistsError:
         pass
     finally:

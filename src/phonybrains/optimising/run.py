@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from ..files import sync_path, write_whole
 from .config import LoopConfig
 from .loop import Progress, Task, fit
 
@@ -54,6 +55,7 @@ class Run:
         if self.accelerator.is_main_process:
             with (self.draft / LOG_NAME).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": progress.step, **values}) + "\n")
+            sync_path(self.draft / LOG_NAME)  # before the checkpoint that goes on after it
 
 
 def _forget(log: Path, task: str, step: int) -> None:
@@ -62,9 +64,7 @@ def _forget(log: Path, task: str, step: int) -> None:
         lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")]
         entries = [json.loads(line) for line in lines]
         kept = [line for line, e in zip(lines, entries, strict=True) if f"{task}/loss" not in e or e["step"] < step]
-        partial = log.with_suffix(".partial")
-        partial.write_text("".join(kept), encoding="utf-8")
-        partial.rename(log)
+        write_whole(log, "".join(kept).encode())
 
 
 def name_events(folder: Path) -> None:

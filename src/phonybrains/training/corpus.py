@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, TrainingError
+from ..files import sync_path
 from ..imageset import ImageSet
 from ..model.conditions import Conditions, Withdrawn
 
@@ -79,10 +80,11 @@ def check_corpus(images: ImageSet, names: tuple[str, ...], crop: int, withdrawn:
 
 
 def _write_pixels(images: ImageSet, path: Path) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.partial")  # another process may be writing the same
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # another process may be writing the same
     shape, dtype = (len(images), images.height, images.width), "|u1" if images.bits == 8 else "<u2"
     with partial.open("wb") as file:  # not a memory map: a full disk would be a bus error instead of an OSError
         np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
         for i in range(len(images)):
             file.write(images.pixels(i).astype(dtype).tobytes())
+    sync_path(partial)
     partial.rename(path)
