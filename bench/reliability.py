@@ -14,14 +14,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the files of its tests are broken here
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
-from disturbed import COMMANDS, make_inputs, rounds, warm_up  # noqa: E402
-from kills import killed  # noqa: E402
-from power_cuts import format_disk, unplugged, why_not  # noqa: E402
+from disturbed import COMMANDS, make_inputs, rounds, warm_up
+from kills import killed
+from fuzz import fuzz
+from power_cuts import format_disk, unplugged, why_not
+from readers import READERS
 
 
 def main() -> None:
@@ -30,11 +33,16 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=["import", "train", "generate", "evaluate"])
+    parser.add_argument("--readers", nargs="+", choices=READERS)
     parser.add_argument("--work", type=Path, help="folder for inputs and what a failed trial leaves")
     options = parser.parse_args()
     work = Path(options.work or tempfile.mkdtemp(prefix="reliability-")).resolve()
     folder = Path(tempfile.mkdtemp(prefix=f"{options.what}-", dir=_made(work)))
     warm_up()
+    if options.what == "fuzz":
+        counts = fuzz(options.n, options.seed, folder, work / "failures", options.readers or list(READERS))
+        print(", ".join(f"{count} {how}" for how, count in sorted(counts.items())))
+        sys.exit(bool(counts["FAILED"] or counts["died"]))
     inputs = make_inputs(work / "inputs")
     if options.what == "power":
         if reason := why_not(folder):
@@ -42,10 +50,10 @@ def main() -> None:
         trial = unplugged(inputs, format_disk(folder / "empty.img"))
     else:
         trial = killed(inputs, signal.SIGKILL if options.what == "kill" else signal.SIGTERM)
-    counts = rounds(options.commands, options.n, inputs, folder, options.seed, trial)
-    for name, ended in counts.items():
+    disturbed = rounds(options.commands, options.n, inputs, folder, options.seed, trial)
+    for name, ended in disturbed.items():
         print(f"{name}: {', '.join(f'{count} {how}' for how, count in sorted(ended.items()))}")
-    sys.exit(any("FAILED" in ended for ended in counts.values()))
+    sys.exit(any("FAILED" in ended for ended in disturbed.values()))
 
 
 def _made(folder: Path) -> Path:
