@@ -1,6 +1,7 @@
 """Commands that are disturbed: what is run, how it is stopped, and whether what it leaves is that of a calm run.
 
-Each run is the real command line, in a process forked from one that has imported everything, so that hundreds are cheap.
+Each run is the real command line, in a process forked from one that has imported everything, so that hundreds are
+cheap. A calm run that ends after midnight has another day in its PDF than one that ended before.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ COMMANDS = {
         Command("import", "import @sources --out OUT --modality MR --size 64 --key-file @key"),
         Command("train", "train @corpus --out OUT --preset tiny --config @train.toml"),
         Command("generate", "generate @model -n 24 --steps 3 --batch-size 4 --precision fp32 --out OUT"),
-        Command("evaluate", "evaluate @samples --against @corpus --only quality memorisation --out OUT --config @evaluate.toml"),
+        Command(
+            "evaluate",
+            "evaluate @samples --against @corpus --out OUT --config @evaluate.toml --only quality memorisation",
+        ),
     )
 }
 
@@ -64,8 +68,16 @@ class Disturbed(Exception):
     """What a disturbance left is not what a calm run leaves."""
 
 
-def make_inputs(folder: Path) -> Path:
-    """Sources, a corpus, a model, samples and settings: what the commands read."""
+MADE = (
+    ("corpus", "phantom -n 40 --size 32 --out corpus --as-scans", "train evaluate generate"),
+    ("model", "train @corpus --out model --preset tiny --config @train.toml", "generate evaluate"),
+    ("samples", "generate @model -n 8 --steps 2 --out samples", "evaluate"),
+)
+"""Inputs in the order in which they are made: name, how, and for which commands."""
+
+
+def make_inputs(folder: Path, commands: Sequence[str]) -> Path:
+    """What the commands read: sources, a corpus, a model, samples and settings."""
     import nibabel
     from PIL import Image
 
@@ -80,13 +92,8 @@ def make_inputs(folder: Path) -> Path:
         Image.fromarray(rng.integers(0, 256, (80, 80), np.uint8)).save(sources / f"{number:03d}.png")
     volume = rng.integers(0, 2000, (64, 64, 20)).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([2.0, 2.0, 2.0, 1.0])), sources / "sub-1_T1w.nii.gz")
-    made = [
-        ("corpus", "phantom -n 40 --size 32 --out corpus --as-scans"),
-        ("model", "train @corpus --out model --preset tiny --config @train.toml"),
-        ("samples", "generate @model -n 8 --steps 2 --out samples"),
-    ]
-    for out, words in made:
-        if not (folder / out).exists():
+    for out, words, for_these in MADE:
+        if not (folder / out).exists() and not set(commands).isdisjoint(for_these.split()):
             run_to_end(Command(out, words), folder, folder)
     return folder
 
@@ -213,18 +220,20 @@ def undisturbed(command: Command, inputs: Path, folder: Path) -> Calm:
 Trial = Callable[[Command, Calm, Path, np.random.Generator], str]
 
 
-def rounds(names: Sequence[str], n: int, inputs: Path, folder: Path, seed: int, trial: Trial) -> dict[str, dict[str, int]]:
+Counts = dict[str, dict[str, int]]
+
+
+def rounds(names: Sequence[str], n: int, inputs: Path, folder: Path, seed: int, trial: Trial) -> Counts:
     """Try n times, the commands in turns; how each ended, by command. A failure names seed and number."""
-    rng_of = lambda number: np.random.default_rng([seed, number])  # noqa: E731
     calm = {name: undisturbed(COMMANDS[name], inputs, folder / "calm") for name in names}
     print(", ".join(f"{name} {calm[name].seconds:.2f} s" for name in names), flush=True)
-    counts: dict[str, dict[str, int]] = {name: {} for name in names}
+    counts: Counts = {name: {} for name in names}
     for number in range(n):
         name = names[number % len(names)]
         place = folder / f"{number:05d}"
         place.mkdir()
         try:
-            ended = trial(COMMANDS[name], calm[name], place, rng_of(number))
+            ended = trial(COMMANDS[name], calm[name], place, np.random.default_rng([seed, number]))
         except Disturbed as error:
             ended = "FAILED"
             print(f"{name}, trial {number} of seed {seed}: {error}", flush=True)

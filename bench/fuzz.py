@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from readers import READERS, Reader
-
 from phonybrains.errors import PhonyBrainsError
+from readers import READERS, Reader
 
 HANG_S = 20
 MEMORY_BYTES = 3 * 2**30
@@ -110,9 +109,7 @@ def _inputs(reader: Reader, name: str, seed: int, number: int) -> list[bytes]:
     return [reader.mutate(rng, rng.choice(reader.whole), reader.whole) for _ in range(reader.together)]
 
 
-def _batch(
-    reader: Reader, name: str, inputs: list[bytes], number: int, folder: Path, kept: Path
-) -> Counter[str]:
+def _batch(reader: Reader, name: str, inputs: list[bytes], number: int, folder: Path, kept: Path) -> Counter[str]:
     """How the inputs of a batch end, read together; where that fails, one by one, to find which it is."""
     how = _read(reader, inputs, folder)
     if how in ("read", "refused") or len(inputs) == 1:
@@ -158,5 +155,3 @@ def _keep(kept: Path, name: str, content: bytes, how: str) -> None:
     (kept / name).write_bytes(content)
     with (kept / "failures.txt").open("a", errors="backslashreplace") as file:
         file.write(f"{name}: {how}\n")
-
-

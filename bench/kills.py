@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+
 from disturbed import Calm, Command, Disturbed, Trial, compare, run_to_end, start, state_of, stop, wait
 
 ENDS = {signal.SIGKILL: (-signal.SIGKILL,), signal.SIGTERM: (130, 0)}

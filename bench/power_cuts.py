@@ -1,10 +1,10 @@
 """Power cuts: a command works on a loop-mounted ext4, and goes on from what the disk held at a random moment.
 
-The cut is a copy of the file behind the mount: what the file system has not yet written to its device is lost. The mount
-is as unkind as ext4 gets. `commit=1`: names reach the journal after a second, not five; `data=writeback`: the journal
-does not wait for the content of files; `noauto_da_alloc`: a rename does not write the renamed file's content early.
-So a file that is renamed without fsync is found empty after the cut, as on ext4 today and on XFS. What the device itself
-holds back in a cache is not lost here.
+The cut is a copy of the file behind the mount: what the file system has not yet written to its device is lost. The
+mount is as unkind as ext4 gets. `commit=1`: names reach the journal after a second, not five; `data=writeback`: the
+journal does not wait for the content of files; `noauto_da_alloc`: a rename does not write the renamed file's content
+early. So a file that has its name without having been synced is found empty after the cut. What the device itself holds
+back in a cache of its own is not lost here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
 from disturbed import Calm, Command, Disturbed, Trial, compare, run_to_end, start, state_of, stop, wait
 
 SIZE_MIB = 64

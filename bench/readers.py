@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mutations import Rng, mutate_bytes, mutate_document, mutate_settings, mutate_table
 
+from mutations import Rng, mutate_bytes, mutate_document, mutate_settings, mutate_table
 from phonybrains.imageset import ImageSet
 
 Mutate = Callable[[Rng, bytes, Sequence[bytes]], bytes]
@@ -33,9 +33,13 @@ class Reader:
     folder: Path = Path()
 
     def prepare(self, folder: Path) -> None:
-        """Make the whole inputs."""
+        """Make the whole inputs, and see that they can be read."""
         folder.mkdir(parents=True, exist_ok=True)
         self.whole, self.folder = self.make(folder), folder
+        for number, content in enumerate(self.whole):
+            place = folder / f"whole {number}"
+            place.mkdir()
+            self.read([content], place)
 
     def read(self, inputs: list[bytes], place: Path) -> None:
         """Read inputs in an empty place. Raises what the readers raise, AssertionError for what they leave."""
@@ -78,8 +82,9 @@ def _tables(inputs: list[bytes], place: Path, folder: Path) -> None:
 
 
 def _dicom(folder: Path) -> list[bytes]:
-    import dicom_files
     from pydicom.uid import RLELossless
+
+    import dicom_files
 
     rng = np.random.default_rng(0)
     ct, mr = rng.integers(0, 2000, (16, 16), np.uint16), rng.integers(0, 300, (16, 16), np.uint16)
@@ -238,9 +243,12 @@ SETTINGS = {
     "evaluate": b'seed = 2\nattributes = ["plane"]\nheld_out = "test"\n[quality]\npermutations = 20\nnull_draws = 40\n'
     b'[memorisation]\nsearch = "registration"\nfalse_positives = 0.01\npairs = 4\n[utility]\nattribute = "sex"\n'
     b"real_shares = [0.1, 1.0]\n",
-    "study": b'name = "a study"\nseed = 1\n',
-    "imagine": b'model = "gpt-image-1"\nn = 4\nseed = 1\nprompts = ["a brain", "another"]\nsize = "1024x1024"\n'
-    b"[prices]\nimage = 0.04\n",
+    "study": b'name = "a study"\nseed = 1\nsplit = "test"\nmatch = ["plane"]\nchecks = 4\ndays_valid = 60\n'
+    b'readers = ["ann", "bob"]\nblock = 10\nsynthetic = { MR = 20, CT = 20 }\n[plan]\nprimary = "auc"\nmargin = 0.1\n'
+    b"[repeats]\nshare = 0.1\ngap = 20\n",
+    "imagine": b'model = "gpt-image-1"\nn = 4\nseed = 1\nsize = "1024x1024"\nbudget = 2.5\nconcurrency = 2\n'
+    b'[[prompts]]\ntext = "A brain, {plane}"\nmodality = "MR"\nattributes = { plane = ["axial", "coronal"] }\n'
+    b"[prices]\ngpt-image-1 = { image = 0.25, output_tokens = 30.0 }\n",
     "finetune": b'seed = 1\nrank = 4\nsize = 64\nprecision = "fp32"\n[loop]\nsteps = 4\nbatch_size = 2\n',
 }
 

@@ -1,8 +1,8 @@
 """What a kill, a power cut, a second writer and broken files do: the counts of docs/reliability.md.
 
-    python bench/reliability.py kill --n 300
-    python bench/reliability.py power --n 100           # as root: it mounts file systems
-    python bench/reliability.py fuzz --n 100000
+python bench/reliability.py kill --n 300
+python bench/reliability.py power --n 100           # as root: it mounts file systems
+python bench/reliability.py fuzz --n 100000
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
+import phonybrains.files
 from disturbed import COMMANDS, make_inputs, rounds, warm_up
-from kills import killed
 from fuzz import fuzz
+from kills import killed
 from power_cuts import format_disk, unplugged, why_not
 from readers import READERS
 
@@ -34,16 +35,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=["import", "train", "generate", "evaluate"])
     parser.add_argument("--readers", nargs="+", choices=READERS)
+    parser.add_argument("--unsynced", action="store_true", help="show that the trials find it: nothing is synced")
     parser.add_argument("--work", type=Path, help="folder for inputs and what a failed trial leaves")
     options = parser.parse_args()
     work = Path(options.work or tempfile.mkdtemp(prefix="reliability-")).resolve()
     folder = Path(tempfile.mkdtemp(prefix=f"{options.what}-", dir=_made(work)))
     warm_up()
+    if options.unsynced:
+        phonybrains.files._sync = lambda handle: None
     if options.what == "fuzz":
         counts = fuzz(options.n, options.seed, folder, work / "failures", options.readers or list(READERS))
         print(", ".join(f"{count} {how}" for how, count in sorted(counts.items())))
         sys.exit(bool(counts["FAILED"] or counts["died"]))
-    inputs = make_inputs(work / "inputs")
+    inputs = make_inputs(work / "inputs", options.commands)
     if options.what == "power":
         if reason := why_not(folder):
             sys.exit(reason)
