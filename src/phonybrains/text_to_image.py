@@ -52,6 +52,8 @@ def _summary(report: ImportReport, originals: Path) -> str:
     if refusals := asked["refused"]:
         codes = ", ".join(f"{code} {count}" for code, count in refusals.items())
         lines.append(f"refused: {sum(refusals.values())} of {asked['asked']} requests ({codes})")
+    if unknown := asked["requests"].get("unknown"):
+        lines.append(f"in doubt: {unknown} requests brought no answer, and may have been paid for")
     for kind in ("duplicates", "skipped"):
         if count := report.results[kind]:
             lines.append(f"{kind}: {count}, see {report.file.name}")

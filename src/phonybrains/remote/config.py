@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..config import Config, load_config
 from ..errors import ConfigError
 
 PAPER = Path(__file__).with_name("paper.toml")
 PRESETS = {"paper": PAPER}
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 Count = Annotated[int, Field(ge=1)]
 Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -38,6 +38,20 @@ class Price(Config):
     """For a million tokens of the prompt, where the service counts tokens; the answer then tells the true cost."""
     output_tokens: Money | None = None
     currency: str = "USD"
+
+    @model_validator(mode="after")
+    def _is_the_most(self) -> Self:
+        if not self.image and (self.input_tokens or self.output_tokens):
+            raise ValueError("image is the most that one image costs, so it cannot be 0 where tokens cost something")
+        return self
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host's name or address is this machine itself."""
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class ImagineConfig(Config):
@@ -98,7 +112,12 @@ class ImagineConfig(Config):
     @property
     def is_local(self) -> bool:
         """Whether the service runs on this machine."""
-        return urlsplit(self.base_url).hostname in LOOPBACK
+        return is_loopback(urlsplit(self.base_url).hostname)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether nobody on the way can read what is sent."""
+        return urlsplit(self.base_url).scheme == "https"
 
     @property
     def price(self) -> Price | None:

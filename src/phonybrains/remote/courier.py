@@ -1,24 +1,32 @@
-"""Send requests, side by side, each until it has an answer: waiting where the service asks to, within the budget."""
+"""Send requests, side by side, within the budget, waiting where the service asks to.
+
+A request that was certainly not paid for is sent again; one that may have been is not: what it brought is read, and an
+image fetched from its address, as often as need be.
+"""
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeGuard
 
 from ..errors import ServiceError
-from .answers import Answer, Answers, sha256
+from .answers import Answer, Answers, Body, sha256
 from .config import ImagineConfig, Price
-from .ledger import BudgetSpent, Ledger
+from .journal import Outcome
+from .ledger import BudgetSpent, Ledger, Ticket
 from .prompts import Wanted
-from .service import Reply, Service, Trouble
+from .protocol import Reply, Service, Trouble
 
 FIRST_DELAY_S, LONGEST_DELAY_S, LONGEST_WAIT_S = 0.5, 30.0, 300.0
 FAILURES_IN_A_ROW = 3
+TOKENS = range(64, 1_000_001)
+"""Of one image: what lies outside counts something else, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,44 +55,78 @@ class Courier:
     not_before: float = 0.0
 
     def fetch(self, task: Task) -> Answer | Trouble:
-        """Ask until there is an answer, which is kept, or no more tries are left. Raises what ends all requests."""
-        for attempt in range(self.config.retries + 1):
-            self._wait_until(self.not_before)
-            ticket = self.ledger.reserve(task.key)
-            if self.stop.is_set():
-                self.ledger.settle(ticket, "error")
-                raise Stopped
+        """The answer to a task, which is kept. Raises what ends all requests.
+
+        Asks again only what was certainly not paid for; reads what an earlier run has left without asking.
+        """
+        body = self.answers.body(task.key)
+        try:
+            if body:
+                return self._keep(task, self._read(task, body), body.number)
+            return self._ask_until_paid(task)
+        except Trouble as trouble:
+            if trouble.hopeless:
+                raise ServiceError(f"{self.config.base_url}: {trouble}.") from None
+            trouble.old = body is not None
+            return trouble
+
+    def _ask_until_paid(self, task: Task) -> Answer:
+        for attempt in itertools.count():
             try:
-                reply = self.service.ask(task.parameters)
+                return self._ask(task)
             except Trouble as trouble:
-                self.ledger.settle(ticket, "unknown" if trouble.paid else "error")
-                if trouble.hopeless:
-                    raise ServiceError(f"{self.config.base_url}: {trouble}.") from None
-                if not trouble.again or attempt == self.config.retries or trouble.wait_s > LONGEST_WAIT_S:
-                    return trouble
+                if 0 < trouble.wait_s <= LONGEST_WAIT_S:
+                    self.not_before = max(self.not_before, time.monotonic() + trouble.wait_s)
+                last = attempt == self.config.retries or trouble.wait_s > LONGEST_WAIT_S
+                if trouble.paid or trouble.hopeless or last:
+                    raise
                 self._hold_off(trouble, attempt)
-                continue
-            except BaseException:
-                self.ledger.settle(ticket, "unknown")
-                raise
-            answer = self._answer(reply, ticket.number)
-            self.answers.keep(task.key, answer, reply.image)
-            self.ledger.settle(ticket, "refused" if answer.refused else "image", answer.cost or 0.0)
-            return answer
         raise AssertionError("unreachable")
 
-    def _answer(self, reply: Reply, number: int) -> Answer:
+    def _ask(self, task: Task) -> Answer:
+        """Send a request, once, and keep what comes; the ledger has its end, whatever that is."""
+        self._wait_until(self.not_before)
+        ticket = self.ledger.reserve(task.key)
+        if self.stop.is_set():
+            self.ledger.settle(ticket, "error")
+            raise Stopped
+        try:
+            answer = self._bring(task, ticket)
+        except BaseException as error:
+            unpaid = isinstance(error, Trouble) and not error.paid
+            self.ledger.settle(ticket, "error" if unpaid else "unknown")
+            raise
+        self.ledger.settle(ticket, _outcome(answer), answer.cost or 0.0)
+        return answer
+
+    def _bring(self, task: Task, ticket: Ticket) -> Answer:
+        sent = self.service.order(task.parameters)
+        if isinstance(sent, Body):
+            body = replace(sent, number=ticket.number)
+            self.answers.keep_body(task.key, body)
+            sent = self._read(task, body)
+        return self._keep(task, sent, ticket.number)
+
+    def _read(self, task: Task, body: Body) -> Reply:
+        try:
+            return self.service.read(body)
+        except Trouble as trouble:
+            file = self.answers.body_file(task.key)
+            text = f"{trouble}; it may be paid for and is kept, so it is not ordered again unless you remove {file}"
+            raise Trouble(text, paid=True, hopeless=trouble.hopeless) from None
+
+    def _keep(self, task: Task, reply: Reply, number: int) -> Answer:
         price, digest = self.config.price, sha256(reply.image) if reply.image else ""
         cost = None if price is None else cost_of(reply, price)
-        return Answer(digest, reply.suffix, reply.code, reply.message, reply.revised_prompt, reply.request_id, cost,
-                      price.currency if price else "", number)  # fmt: skip
+        answer = Answer(digest, reply.suffix, reply.code, reply.message, reply.revised_prompt, reply.request_id, cost,
+                        price.currency if price else "", number, paid=reply.paid)  # fmt: skip
+        self.answers.keep(task.key, answer, reply.image)
+        return answer
 
     def _hold_off(self, trouble: Trouble, attempt: int) -> None:
         """Wait as long as the service asks, and all other requests too; else ever longer, by a little chance."""
         delay = min(FIRST_DELAY_S * 2**attempt, LONGEST_DELAY_S) * random.uniform(0.75, 1)
-        if trouble.wait_s:
-            delay = trouble.wait_s
-            self.not_before = max(self.not_before, time.monotonic() + delay)
+        delay = trouble.wait_s or delay
         self.say(f"{trouble}; again in {delay:.0f} s" if delay >= 1 else f"{trouble}; again")
         self._wait_until(time.monotonic() + delay)
 
@@ -93,17 +135,27 @@ class Courier:
             raise Stopped
 
 
+def _outcome(answer: Answer) -> Outcome:
+    if not answer.refused:
+        return "image"
+    return "refused_paid" if answer.paid else "refused"
+
+
 def cost_of(reply: Reply, price: Price) -> float:
-    """What a reply costs: by its tokens where they are counted and priced, else as an image does; a refusal nothing."""
+    """What a reply costs: by its tokens where they are priced and a plausible number is given, else as an image does.
+
+    A refusal costs nothing, or as much as an image where it may have been paid for.
+    """
     if not reply.image:
-        return 0.0
-    if price.output_tokens is None:
+        return price.image if reply.paid else 0.0
+    made, read = reply.usage.get("output_tokens"), reply.usage.get("input_tokens", 0)
+    if price.output_tokens is None or not _counted(made, TOKENS) or not _counted(read, range(TOKENS.stop)):
         return price.image
-    try:
-        made, read = float(reply.usage["output_tokens"]), float(reply.usage.get("input_tokens", 0))
-    except (LookupError, TypeError, ValueError):
-        return price.image
-    return max(0.0, made * price.output_tokens + read * (price.input_tokens or 0.0)) / 1e6
+    return (made * price.output_tokens + read * (price.input_tokens or 0.0)) / 1e6
+
+
+def _counted(tokens: object, plausible: range) -> TypeGuard[int]:
+    return isinstance(tokens, int) and not isinstance(tokens, bool) and tokens in plausible
 
 
 def fetch_all(tasks: Sequence[Task], courier: Courier) -> Iterator[tuple[Task, Answer | Trouble]]:
@@ -122,7 +174,10 @@ def fetch_all(tasks: Sequence[Task], courier: Courier) -> Iterator[tuple[Task, A
             except BudgetSpent as error:
                 spent = error
                 continue
-            in_a_row = in_a_row + 1 if isinstance(result, Trouble) else 0
+            if not isinstance(result, Trouble):
+                in_a_row = 0
+            elif not result.old:
+                in_a_row += 1
             yield futures[future], result
             if in_a_row == FAILURES_IN_A_ROW:
                 raise ServiceError(f"{courier.config.base_url} fails again and again: {result}.")

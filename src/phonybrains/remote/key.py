@@ -36,6 +36,12 @@ class Key:
             i += length if echoed else 1
         return kept
 
+    def cut_out(self, content: bytes) -> bytes:
+        """Bytes without the key, nor any part of it of 8 characters or more."""
+        secret = self.secret.encode()
+        parts = (secret[i : i + SHORTEST_ECHO] for i in range(len(secret) - SHORTEST_ECHO + 1))
+        return self.hide(content.decode("latin-1")).encode("latin-1") if any(p in content for p in parts) else content
+
     def is_in(self, content: bytes) -> bool:
         """Whether bytes hold the key."""
         return bool(self.secret) and self.secret.encode() in content
@@ -55,7 +61,7 @@ def find_key(config: ImagineConfig) -> Key:
                           "file that --key-file names.")  # fmt: skip
     if secret and not re.fullmatch(r"[!-~]{8,}", secret):
         raise ConfigError(f"{where} holds no key: one of 8 or more printable characters without blanks is expected.")
-    if secret and not config.is_local and config.base_url.startswith("http:"):
+    if secret and not config.is_local and not config.is_encrypted:
         raise ConfigError(f"{config.base_url} is not encrypted: the key could be read on its way. Use https.")
     return Key(secret)
 

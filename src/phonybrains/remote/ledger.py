@@ -1,23 +1,20 @@
 """What was spent: a journal on the disk that no stopped run forgets, and the budget that no request passes.
 
-A line is written before each request, and one when it is settled. A request whose end is not known (the connection was
-cut, the process killed) may have been paid for, so it counts as one image at the price that was reserved for it.
+A line is written before each request, and one when it is settled. What may have been paid for counts as paid: a request
+whose end is not known (the service failed, the connection was cut, the process killed) is one image at the price that
+was reserved for it, and so is a line of the journal that a power cut tore.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-from ..errors import ServiceError
+from ..errors import OutputError, ServiceError
+from .journal import SETTLED, Journal, Line, Outcome, Sent, Settled
 
-Outcome = Literal["image", "refused", "error", "unknown"]
-PAID: tuple[Outcome, ...] = ("image", "unknown")
+PAID: tuple[Outcome, ...] = ("image", "refused_paid", "unknown")
 ROUNDING = 1e-9
 
 
@@ -37,23 +34,49 @@ class Ledger:
     """The journal of one folder of answers, for one process and any number of threads."""
 
     def __init__(self, path: Path, *, price: float, max_images: int | None = None, budget: float | None = None):
-        """Read a journal, or begin one. price: the most that one image costs."""
+        """Read a journal, or begin one. price: the most that one image costs.
+
+        Raises OutputError where the journal is damaged before its last line.
+        """
         self.path, self.price, self.max_images, self.budget = path, price, max_images, budget
         self.images, self.cost, self.unknown, self._last = 0, 0.0, 0, 0
         self.outcomes: dict[str, int] = {}
         self._open: dict[int, float] = {}
         self._changed = threading.Condition()
+        self._journal = Journal(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        for line in _lines(path):
-            self._replay(line)
+        lines, torn = self._journal.read()
+        for i, line in enumerate(lines, start=1):
+            if not self._replay(line):
+                raise self._journal.damaged(i)
+        if torn and not torn.startswith(SETTLED):
+            self._send("", price)
 
-    def _replay(self, line: dict[str, Any]) -> None:
-        number = int(line["number"])
-        self._last = max(self._last, number)
-        if line["what"] == "sent":
-            self._open[number] = float(line["reserved"])
-        elif number in self._open:
-            self._count(number, line["outcome"], float(line["cost"]))
+    def _replay(self, line: Line) -> bool:
+        """Count a line; whether it can come here."""
+        if isinstance(line, Sent):
+            fits = line.number == self._last + 1
+            self._last = line.number
+            self._open[line.number] = line.reserved
+        else:
+            fits = line.number in self._open
+            if fits:
+                self._count(line.number, line.outcome, line.cost)
+        return fits
+
+    def covers(self, number: int) -> None:
+        """Make sure that the journal goes as far as this number, of an answer that is kept. Raises OutputError."""
+        if number > self._last:
+            raise OutputError(f"{self.path}: the journal ends at request {self._last}, but request {number} was "
+                              "answered, so that what was spent is not known. Restore the file from a backup, or "
+                              "choose another --out; nothing was asked for.")  # fmt: skip
+
+    def _send(self, request: str, reserved: float) -> Ticket:
+        number = self._last + 1
+        self._journal.append(Sent(number=number, request=request, reserved=reserved))
+        self._last = number
+        self._open[number] = reserved
+        return Ticket(number, reserved)
 
     def _count(self, number: int, outcome: Outcome, cost: float) -> None:
         reserved = self._open.pop(number)
@@ -81,29 +104,33 @@ class Ledger:
                 if not self._open:
                     raise BudgetSpent(self.summary())
                 self._changed.wait()
-            self._last += 1
-            ticket = Ticket(self._last, self.price)
-            self._append(what="sent", number=ticket.number, request=request, reserved=ticket.reserved)
-            self._open[ticket.number] = ticket.reserved
-            return ticket
+            return self._send(request, self.price)
 
     def settle(self, ticket: Ticket, outcome: Outcome, cost: float = 0.0) -> None:
         """Say how a request ended, and what it cost."""
         with self._changed:
-            self._write_end(ticket.number, outcome, ticket.reserved if outcome == "unknown" else cost)
-            self._changed.notify_all()
+            try:
+                self._write_end(ticket.number, outcome, ticket.reserved if outcome == "unknown" else cost)
+            finally:
+                self._changed.notify_all()
 
     def affords(self, images: int) -> bool:
         """Whether so many images more are within the budget, each at its highest price."""
         fits = self.max_images is None or self.images + images <= self.max_images
         return fits and (self.budget is None or self.cost + images * self.price <= self.budget + ROUNDING)
 
+    @property
+    def refused(self) -> int:
+        """Requests that were refused, paid for or not."""
+        return self.outcomes.get("refused", 0) + self.outcomes.get("refused_paid", 0)
+
     def summary(self) -> str:
         """What is spent, of what, as a sentence's end."""
         of_images = "" if self.max_images is None else f" of {self.max_images}"
         of_money = "" if self.budget is None else f" of {self.budget:g}"
         doubt = f", {self.unknown} of them without an answer" if self.unknown else ""
-        return f"{self.images}{of_images} images asked for{doubt}, cost {self.cost:.4g}{of_money}"
+        refused = f", {self.refused} requests refused" if self.refused else ""
+        return f"{self.images}{of_images} images asked for{doubt}{refused}, cost {self.cost:.4g}{of_money}"
 
     def _affordable(self) -> bool:
         images, reserved = self.images + len(self._open) + 1, sum(self._open.values())
@@ -111,30 +138,9 @@ class Ledger:
         return fits and (self.budget is None or self.cost + reserved + self.price <= self.budget + ROUNDING)
 
     def _write_end(self, number: int, outcome: Outcome, cost: float) -> None:
-        self._append(what="settled", number=number, outcome=outcome, cost=cost)
-        self._count(number, outcome, cost)
-
-    def _append(self, **line: Any) -> None:
-        with self.path.open("ab+") as file:
-            if file.tell() and not _ends_in_newline(self.path):
-                file.write(b"\n")  # a power cut tore the last line
-            file.write(json.dumps(line).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _ends_in_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a journal; one that was torn was never acted upon."""
-    if not path.exists():
-        return
-    for line in path.read_bytes().splitlines():
         try:
-            yield json.loads(line)
-        except ValueError:
-            continue
+            self._journal.append(Settled(number=number, outcome=outcome, cost=cost))
+        except OSError:  # on the disk it stays open, so that the next run will say the same
+            self._count(number, "unknown", self._open[number])
+            raise
+        self._count(number, outcome, cost)

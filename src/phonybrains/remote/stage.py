@@ -22,7 +22,8 @@ from .key import find_key
 from .ledger import BudgetSpent, Ledger
 from .originals import Asked, lay_out
 from .prompts import wanted_images
-from .service import OpenAIService, Trouble
+from .protocol import Trouble
+from .service import OpenAIService
 
 ANSWERS_NAME, LEDGER_NAME = ".answers", "ledger.jsonl"
 Confirm = Callable[[str], bool]
@@ -65,12 +66,18 @@ def ask_service(folder: Path, config: ImagineConfig, *, confirm: Confirm | None 
         price = config.price
         ledger = Ledger(answers.folder / LEDGER_NAME, price=price.image if price else 0.0,
                         max_images=config.max_images, budget=config.budget)  # fmt: skip
+        ledger.covers(answers.last_number())
         ledger.close_stopped(answers.paid())
-        missing = [task for task in tasks if answers.get(task.key) is None]
+        known = {task.key: answers.get(task.key) for task in tasks}
+        missing = [task for task in tasks if known[task.key] is None]
         if missing:
             service = OpenAIService(config, find_key(config))
-            _ask_leave(len(missing), config, ledger, confirm)
-            _bring(missing, len(tasks), Courier(service, answers, ledger, config), show)
+            missing.sort(key=lambda task: not answers.body_file(task.key).is_file())  # what is paid for comes first
+            new = sum(not answers.body_file(task.key).is_file() for task in missing)
+            if new:
+                _ask_leave(new, config, ledger, confirm, goes_on=new < len(missing))
+            refused = sum(answer is not None and answer.refused for answer in known.values())
+            _bring(missing, len(tasks), refused, Courier(service, answers, ledger, config), show)
         asked = [Asked(task, answer) for task in tasks if (answer := answers.get(task.key))]
         if all(one.answer.refused for one in asked):
             raise ServiceError(f"all {len(asked)} requests were refused ({asked[0].answer.code}: "
@@ -79,14 +86,14 @@ def ask_service(folder: Path, config: ImagineConfig, *, confirm: Confirm | None 
     return folder
 
 
-def _ask_leave(missing: int, config: ImagineConfig, ledger: Ledger, confirm: Confirm | None) -> None:
-    """Make sure that what is asked for may be paid for."""
+def _ask_leave(missing: int, config: ImagineConfig, ledger: Ledger, confirm: Confirm | None, *, goes_on: bool) -> None:
+    """Make sure that what is asked for may be paid for; goes_on: there is something to do that costs nothing."""
     price = config.price
     if config.budget is not None and price is None:
         raise ConfigError(f"--budget needs a price of {config.model}: give prices in the configuration, as "
                           "docs/text-to-image.md says, or limit the images with --max-images.")  # fmt: skip
     if config.budget is not None or config.max_images is not None:
-        if not ledger.affords(1):
+        if not ledger.affords(1) and not goes_on:
             raise BudgetSpent(f"the limits leave nothing for {missing} missing images: {ledger.summary()}. Raise "
                               "--budget or --max-images to go on.")  # fmt: skip
         return
@@ -95,7 +102,7 @@ def _ask_leave(missing: int, config: ImagineConfig, ledger: Ledger, confirm: Con
     cost = "at a price that is not known"
     if price is not None:
         cost = f"at most {missing} × {ledger.price:g} = {missing * ledger.price:.2f} {price.currency}"
-    before = f"; before: {ledger.summary()}" if ledger.images else ""
+    before = f"; before: {ledger.summary()}" if ledger.images or ledger.refused else ""
     what = f"{missing} images of {config.model} at {config.base_url}, {cost}{before}"
     if confirm is None:
         raise ConfigError(f"{what}: nobody is here to say yes. Set a limit with --budget or --max-images.")
@@ -104,13 +111,13 @@ def _ask_leave(missing: int, config: ImagineConfig, ledger: Ledger, confirm: Con
     ledger.max_images = ledger.images + missing
 
 
-def _bring(missing: Sequence[Task], total: int, courier: Courier, show: bool) -> None:
-    """Bring what is missing, with progress. Raises ServiceError if some of it did not come."""
+def _bring(missing: Sequence[Task], total: int, refused: int, courier: Courier, show: bool) -> None:
+    """Bring what is missing of a total, some of which was refused before. Raises ServiceError if some did not come."""
     failed: list[Trouble] = []
     with _progress(show) as bar:
-        line = bar.add_task("imagining", total=total, completed=total - len(missing), note="")
+        note = f"{refused} refused" if refused else ""
+        line = bar.add_task("imagining", total=total, completed=total - len(missing), note=note)
         courier.say = lambda text: bar.update(line, note=text)
-        refused = 0
         try:
             for _, result in fetch_all(missing, courier):
                 if isinstance(result, Trouble):
