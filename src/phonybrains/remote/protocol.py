@@ -14,7 +14,7 @@ LONGEST_MESSAGE = 400
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An image as it came, or why there is none (code, message); paid: whether such a refusal may have cost something."""
+    """An image as it came, or why there is none (code, message); paid: whether such a refusal may have cost money."""
 
     image: bytes = b""
     suffix: Suffix = ""
