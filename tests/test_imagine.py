@@ -330,7 +330,7 @@ def test_two_at_once_do_not_pay_twice(tmp_path, server):
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, env=os.environ)
     while not server.asked:
         time.sleep(0.02)
-    with pytest.raises(OutputError, match="another phonybrains imagine is at work"):
+    with pytest.raises(OutputError, match="another phonybrains is at work"):
         imagine(tmp_path / "out", config(server), show=False)
     assert process.wait(timeout=20) == 0
     assert len(server.asked) == 4

@@ -5,20 +5,17 @@ What a service sends is on the disk before anybody reads it, and stays there unt
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import unicodedata
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..errors import OutputError
+from ..files import write_whole
 from .config import Money
 
 Suffix = Literal["", ".png", ".jpg", ".webp"]
@@ -143,28 +140,3 @@ class Answers:
         answers = (self._read(path) for path in self.folder.glob("*.json"))
         bodies = (self.body(path.stem) for path in self.folder.glob("*.body"))
         return max((one.number for one in (*answers, *bodies) if one), default=0)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, and have it on the disk."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Let no second process ask for the same folder meanwhile. Raises OutputError if one does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OutputError(f"{folder.parent}: another phonybrains imagine is at work here. Wait for it.") from None
-        yield

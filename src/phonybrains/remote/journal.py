@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter
 
 from ..errors import OutputError
-from .answers import write_whole
+from ..files import write_whole
 from .config import Money
 
 Outcome = Literal["image", "refused", "refused_paid", "error", "unknown"]

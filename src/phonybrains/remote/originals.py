@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..files import write_whole
 from ..imageset import METADATA_NAME
 from ..record import Record, read_record
-from .answers import Answer, Answers, write_whole
+from .answers import Answer, Answers
 from .courier import Task
 from .ledger import Ledger
 

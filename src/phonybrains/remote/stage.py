@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..errors import ConfigError, OutputError, ServiceError
+from ..files import only_writer, sync_path
 from ..record import Record
-from .answers import Answers, only_one, request_key
+from .answers import Answers, request_key
 from .config import ImagineConfig
 from .courier import Courier, Task, fetch_all
 from .dialects import parameters
@@ -62,7 +63,11 @@ def ask_service(folder: Path, config: ImagineConfig, *, confirm: Confirm | None 
     tasks, answers = tasks_of(config), Answers(folder / ANSWERS_NAME)
     if folder.is_dir() and not answers.folder.is_dir() and any(folder.iterdir()):
         raise OutputError(f"{folder} is there already, and holds something else. Choose another --out.")
-    with only_one(answers.folder):
+    with only_writer(answers.folder):
+        for above in (folder, folder.parent):  # no journal may go with the name of its folder
+            sync_path(above)
+        for partial in answers.folder.glob(".*.partial"):  # of a run that was killed
+            partial.unlink()
         price = config.price
         ledger = Ledger(answers.folder / LEDGER_NAME, price=price.image if price else 0.0,
                         max_images=config.max_images, budget=config.budget)  # fmt: skip

@@ -1,4 +1,4 @@
-"""How requests travel: directly to this machine, elsewhere by the environment's proxies; answers within a size and time."""
+"""How requests travel: directly on this machine, else by the environment's proxies; answers within a size and time."""
 
 from __future__ import annotations
 
