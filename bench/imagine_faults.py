@@ -334,8 +334,8 @@ def campaign(folder: Path, seed: int, tally: Tally) -> None:
     with serving(seed) as service:
         service.budget = rng.uniform(0, n * PRICE)
         for run in range(1, 200):
-            service.budget += rng.choice([0.0, rng.uniform(0, n * PRICE / 3)])
-            service.behaves = run > 25
+            service.budget += rng.choice([0.0, rng.uniform(0, n * PRICE / 2)])
+            service.behaves = run > 12
             if service.behaves:
                 service.budget += n * PRICE
             hangs = not service.behaves and rng.random() < 0.02
