@@ -31,6 +31,9 @@ class FaultServer:
     """What to do with the next requests, one each; then images are sent."""
     for_prompt: dict[str, Callable[[Handler], None]] = field(default_factory=dict)
     always: Callable[[Handler], None] | None = None
+    fetched: list[str] = field(default_factory=list)
+    """Paths of the images that were asked for by their address."""
+    fetching: Callable[[Handler], None] | None = None
     pause_s: float = 0.0
     usage: dict[str, Any] | None = None
     revised: str = ""
@@ -84,7 +87,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.state.keys.append(self.headers.get("Authorization", ""))
-        self.send(200, picture(77), "image/png")
+        self.state.fetched.append(self.path)
+        (self.state.fetching or a_picture)(self)
 
     def send(self, status: int, content: bytes, kind: str = "application/json", **headers: str) -> None:
         self.send_response(status)
@@ -104,6 +108,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send(200, json.dumps(body).encode(), x_request_id=f"req_{self.state.sent}")
 
 
+def a_picture(handler: Handler) -> None:
+    handler.send(200, picture(77), "image/png")
+
+
+def forbidden(handler: Handler) -> None:
+    handler.send(403, b"<Error>AccessDenied</Error>", "application/xml")
+
+
 def image(handler: Handler, *, colour: bool = False) -> None:
     with handler.state.lock:
         handler.state.sent += 1
@@ -118,6 +130,23 @@ def coloured(handler: Handler) -> None:
 
 def by_address(handler: Handler) -> None:
     handler.answer({"url": f"{handler.state.address}/picture.png"})
+
+
+def answering(item: Callable[[str], Any], **more: Any) -> Callable[[Handler], None]:
+    """Answer with an item made of an image's base64, whatever is in it."""
+
+    def act(handler: Handler) -> None:
+        with handler.state.lock:
+            handler.state.sent += 1
+        content = base64.b64encode(picture(handler.state.sent)).decode()
+        handler.send(200, json.dumps({"data": [item(content)]} | more).encode(), x_request_id="req_1")
+
+    return act
+
+
+def saying(status: int, body: Any, **headers: str) -> Callable[[Handler], None]:
+    """Answer with a status and a body."""
+    return lambda handler: handler.send(status, json.dumps(body).encode(), **headers)
 
 
 def refuse(handler: Handler, code: str = "moderation_blocked") -> None:

@@ -67,13 +67,13 @@ def test_a_yes_is_for_what_was_shown(tmp_path, server):
     """The question tells images and money, and a yes allows these images and none in doubt beyond."""
     questions: list[str] = []
     server.script = [fault_server.cut]
-    with pytest.raises(BudgetSpent, match=r"8 of 8 images asked for, 1 of them without an answer, cost 2. "):
+    with pytest.raises(ServiceError, match=r"1 of 8 images did not come .the connection was cut"):
         run(tmp_path / "out", config(server), confirm=lambda question: not questions.append(question))
     assert questions == [f"8 images of dear at {server.address}, at most 8 × 0.25 = 2.00 USD. Ask for them?"]
     assert len(server.asked) == 8
     assert len(run(tmp_path / "out", config(server), confirm=lambda question: not questions.append(question))) == 8
     assert "1 images of dear" in questions[1]
-    assert "before: 8 images asked for" in questions[1]
+    assert "before: 8 images asked for, 1 of them without an answer, cost 2." in questions[1]
 
 
 @pytest.mark.parametrize("limit", [{"max_images": 5}, {"budget": 1.3}], ids=["images", "money"])
@@ -117,9 +117,12 @@ def test_cost_is_told_by_the_tokens(tmp_path, server):
 
 def test_an_answer_without_usage_costs_the_price_of_an_image():
     """Where tokens are priced but not counted, or counted as nonsense, the most is assumed."""
-    price = Price(image=0.25, output_tokens=30.0)
-    for usage in ({}, {"output_tokens": None}, {"output_tokens": "many"}):
+    price = Price(image=0.25, output_tokens=30.0, input_tokens=5.0)
+    nonsense: list[Any] = [None, "many", 0, 1, -1000, True, 1200.5, float("nan"), float("inf"), 10**9, [1200], {}]
+    for usage in ({}, *({"output_tokens": odd} for odd in nonsense)):
         assert cost_of(Reply(image=b"x", usage=usage), price) == 0.25
+    for odd in (-1, -(10**9), "few", None, 10**9, float("nan")):
+        assert cost_of(Reply(image=b"x", usage={"output_tokens": 1000, "input_tokens": odd}), price) == 0.25
     assert cost_of(Reply(image=b"x", usage={"output_tokens": 1000}), price) == pytest.approx(0.03)
     assert cost_of(Reply(code="moderation_blocked"), price) == 0
 
@@ -174,7 +177,7 @@ def test_a_torn_journal_still_counts(tmp_path):
     assert (again.images, again.unknown, again.cost) == (2, 1, pytest.approx(0.9))
     again.settle(again.reserve("c"), "image", 0.1)
     whole = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-    assert whole[-1] == {"what": "settled", "number": 3, "outcome": "image", "cost": 0.1}
+    assert whole[-1].items() >= {"what": "settled", "number": 3, "outcome": "image", "cost": 0.1}.items()
     assert Ledger(path, price=0.5).cost == pytest.approx(1.0)
 
 

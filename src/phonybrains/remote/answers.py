@@ -9,11 +9,11 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from ..files import write_whole
 from .config import Money
@@ -90,16 +90,10 @@ class Answers:
 
     def _read(self, path: Path) -> Answer | None:
         try:
-            answer = ANSWER.validate_json(path.read_bytes(), strict=True)
-        except (OSError, ValidationError):
+            said = json.loads(path.read_bytes())
+            return ANSWER.validate_python({k: printable(v) if isinstance(v, str) else v for k, v in said.items()})
+        except (OSError, ValueError, AttributeError, RecursionError):
             return None
-        return replace(
-            answer,
-            code=printable(answer.code),
-            message=printable(answer.message),
-            revised_prompt=printable(answer.revised_prompt),
-            request_id=printable(answer.request_id),
-        )
 
     def image(self, key: str) -> Path:
         """Where the image of an answer lies."""

@@ -66,6 +66,7 @@ class Courier:
             return self._ask_until_paid(task)
         except Trouble as trouble:
             if trouble.hopeless:
+                self.stop.set()
                 raise ServiceError(f"{self.config.base_url}: {trouble}.") from None
             trouble.old = body is not None
             return trouble
@@ -174,6 +175,8 @@ def fetch_all(tasks: Sequence[Task], courier: Courier) -> Iterator[tuple[Task, A
             except BudgetSpent as error:
                 spent = error
                 continue
+            except Stopped:  # whoever stopped the others says why
+                continue
             if not isinstance(result, Trouble):
                 in_a_row = 0
             elif not result.old:
@@ -183,8 +186,6 @@ def fetch_all(tasks: Sequence[Task], courier: Courier) -> Iterator[tuple[Task, A
                 raise ServiceError(f"{courier.config.base_url} fails again and again: {result}.")
         if spent:
             raise spent
-    except Stopped:  # the first one that stopped the others has said why
-        raise ServiceError(f"{courier.config.base_url}: stopped.") from None
     finally:
         courier.stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
