@@ -92,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def handle(self) -> None:
-        with suppress(OSError):  # the client was killed
+        with suppress(OSError, ValueError):  # the client was killed
             super().handle()
 
     def do_POST(self) -> None:

@@ -22,7 +22,6 @@ from .config import Money
 
 Outcome = Literal["image", "refused", "refused_paid", "error", "unknown"]
 CHAIN = re.compile(rb', "chain": "([0-9a-f]{64})"\}\Z')
-SETTLED = b'{"what": "settled"'
 
 
 class Sent(BaseModel):
@@ -58,8 +57,8 @@ class Journal:
         self._whole: bytes | None = None
         """What the next line is to be written behind, in a file of its own: where there is none, or its end is torn."""
 
-    def read(self) -> tuple[list[Line], bytes]:
-        """All lines, and what is left of the last one where that is torn or damaged.
+    def read(self) -> tuple[list[Line], bool]:
+        """All lines, and whether a last one that is torn or damaged may have been of a request that was sent.
 
         Raises OutputError where a line before the last one is damaged.
         """
@@ -71,14 +70,16 @@ class Journal:
             try:
                 line, chained = self._read_line(raw, chained)
             except ValueError:
-                if torn or len(lines) + 1 < len(whole):
+                first_of_chain = lines and not chained and CHAIN.search(raw)  # then one before it may be damaged
+                if torn or len(lines) + 1 < len(whole) or first_of_chain:
                     raise self.damaged(len(lines) + 1) from None
                 torn = raw
                 break
             lines.append(line)
         if torn or not content:
             self._whole = b"".join(raw + b"\n" for raw in whole[: len(lines)])
-        return lines, torn
+        settled = torn.startswith(b'{"what": "settled"') and torn.count(b"{") == 1
+        return lines, bool(torn) and not settled
 
     def _read_line(self, raw: bytes, chained: bool) -> tuple[Line, bool]:
         found = CHAIN.search(raw)

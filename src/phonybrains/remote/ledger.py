@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OutputError, ServiceError
-from .journal import SETTLED, Journal, Line, Outcome, Sent, Settled
+from .journal import Journal, Line, Outcome, Sent, Settled
 
 PAID: tuple[Outcome, ...] = ("image", "refused_paid", "unknown")
 ROUNDING = 1e-9
@@ -45,11 +45,11 @@ class Ledger:
         self._changed = threading.Condition()
         self._journal = Journal(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines, torn = self._journal.read()
+        lines, torn_sent = self._journal.read()
         for i, line in enumerate(lines, start=1):
             if not self._replay(line):
                 raise self._journal.damaged(i)
-        if torn and not torn.startswith(SETTLED):
+        if torn_sent:
             self._send("", price)
 
     def _replay(self, line: Line) -> bool:
