@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,9 +17,10 @@ from hypothesis import strategies as st
 
 import fault_server
 from fault_server import KEY, FaultServer
-from phonybrains.errors import ConfigError
+from phonybrains.errors import ConfigError, ServiceError
 from phonybrains.remote.config import load_imagine_config
 from phonybrains.remote.key import Key, find_key
+from phonybrains.text_to_image import imagine
 
 Fault = Callable[[fault_server.Handler], None]
 
@@ -97,6 +101,109 @@ def test_a_key_does_not_travel_in_the_clear(monkeypatch):
     assert find_key(load_imagine_config("paper", n=1, base_url="http://localhost:1/v1")).secret == ""
     with pytest.raises(ConfigError, match="cannot be read"):
         find_key(load_imagine_config("paper", n=1, key_file=Path("nowhere")))
+
+
+@contextmanager
+def proxy() -> Iterator[tuple[str, list[bytes]]]:
+    """A proxy that leads nowhere: its address, and what the first bytes of each connection said."""
+    said: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                said.append(connection.recv(65536))
+                connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield "http://{}:{}".format(*listener.getsockname()), said
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+@pytest.mark.parametrize("fault", [None, fault_server.by_address], ids=["image", "address"])
+def test_no_proxy_stands_between_this_machine_and_itself(tmp_path, server, monkeypatch, fault: Fault | None):
+    """With every variable for proxies set, a server here is asked directly, and so is where its images lie."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server.always = fault
+    with proxy() as (address, said):
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, address)
+            monkeypatch.setenv(name.lower(), address)
+        settings = load_imagine_config("paper", n=1, base_url=server.address, model="free")
+        imagine(tmp_path / "out", settings, show=False)
+        assert said == []
+    assert len(server.asked) == 1
+
+
+def test_a_proxy_elsewhere_sees_where_but_not_what(tmp_path, monkeypatch):
+    """To another machine a proxy is used, by CONNECT: it reads a host's name and no key, and costs nothing."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with proxy() as (address, said):
+        monkeypatch.setenv("HTTPS_PROXY", address)
+        settings = load_imagine_config("paper", n=1, base_url="https://images.example.org/v1", budget=1.0, retries=0)
+        with pytest.raises(ServiceError, match=r"cannot be reached .ProxyError"):
+            imagine(tmp_path / "out", settings, show=False)
+    assert said[0].startswith(b"CONNECT images.example.org:443 ")
+    assert KEY.encode() not in b"".join(said)
+    assert '"outcome": "error"' in (tmp_path / "out.originals/.answers/ledger.jsonl").read_text()
+
+
+def test_a_proxy_that_cannot_be_used_is_named(tmp_path, monkeypatch):
+    """A word in HTTPS_PROXY that is no address is an error with a line, before anything is asked."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("HTTPS_PROXY", "ftp://proxy:x")
+    settings = load_imagine_config("paper", n=1, base_url="https://images.example.org/v1", budget=1.0)
+    with pytest.raises(ConfigError, match="a proxy of the environment cannot be used"):
+        imagine(tmp_path / "out", settings, show=False)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirection_does_not_lead_the_key_away(tmp_path, server, monkeypatch, status: int):
+    """The service's word that it lives elsewhere ends the run with a line; elsewhere nobody is asked."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with fault_server.serving() as other:
+        server.always = fault_server.saying(status, {}, Location=f"{other.address}/images/generations")
+        settings = load_imagine_config("paper", n=2, base_url=server.address, model="free", concurrency=1)
+        with pytest.raises(ServiceError, match=f"HTTP {status}: the service sends on to 127.0.0.1, where the key"):
+            imagine(tmp_path / "out", settings, show=False)
+        assert other.keys == []
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("host", ["images.example.org", "127.0.0.1.example.org", "localhost.example.org", "0.0.0.0",
+                                  "10.0.0.1"])  # fmt: skip
+def test_only_this_machine_is_this_machine(monkeypatch, host: str):
+    """However it is written, an address elsewhere gets no key over http."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with pytest.raises(ConfigError, match="not encrypted"):
+        find_key(load_imagine_config("paper", n=1, base_url=f"HTTP://{host}/v1"))
+
+
+@pytest.mark.parametrize(
+    "address", ["http://LOCALHOST:1/v1", "http://127.0.0.2:1", "http://[::1]:1/v1", "HTTPS://x/v1"]
+)
+def test_this_machine_has_several_names(monkeypatch, address: str):
+    """All addresses of the loopback, and any that is encrypted, may have the key."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert find_key(load_imagine_config("paper", n=1, base_url=address)).secret == KEY
+
+
+def test_the_key_is_in_no_body_that_is_kept(tmp_path, server, monkeypatch):
+    """An answer that cannot be read and that echoes the key is kept without it."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server.always = lambda handler: handler.send(200, f"<html>{KEY} {KEY[:-4]}**** it works</html>".encode())
+    settings = load_imagine_config("paper", n=1, base_url=server.address, model="free")
+    with pytest.raises(ServiceError, match=r"cannot be read"):
+        imagine(tmp_path / "out", settings, show=False)
+    body = next((tmp_path / "out.originals/.answers").glob("*.body")).read_bytes()
+    assert b"[key] [key]**** it works" in body
 
 
 @given(st.text(), st.text(), st.integers(0, len(KEY) - 8), st.integers(8, len(KEY)))
