@@ -21,7 +21,8 @@ from .config import ImagineConfig, Price
 from .journal import Outcome
 from .ledger import BudgetSpent, Ledger, Ticket
 from .prompts import Wanted
-from .protocol import Reply, Service, Trouble
+from .reply import Reply, Trouble
+from .service import OpenAIService
 
 FIRST_DELAY_S, LONGEST_DELAY_S, LONGEST_WAIT_S = 0.5, 30.0, 300.0
 FAILURES_IN_A_ROW = 3
@@ -46,7 +47,7 @@ class Stopped(Exception):
 class Courier:
     """Brings answers, for any number of threads."""
 
-    service: Service
+    service: OpenAIService
     answers: Answers
     ledger: Ledger
     config: ImagineConfig

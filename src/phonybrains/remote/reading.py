@@ -15,7 +15,7 @@ from PIL import Image
 from .answers import Body, Suffix
 from .key import Key
 from .refusals import message_of, refusal_of
-from .service import Reply, Trouble, one_line
+from .reply import Reply, Trouble, one_line
 
 SUFFIXES: dict[str, Suffix] = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 DOWNLOADS, PAUSE_S = 3, 0.25
@@ -70,9 +70,8 @@ def _is_empty(answer: Any) -> bool:
     if not isinstance(answer, dict):
         return answer is None
     data = answer.get("data", "missing")
-    places = [
-        item if isinstance(item, dict) else {"url": item} for item in (data if isinstance(data, list) else [data])
-    ]
+    items = data if isinstance(data, list) else [data]
+    places = [item if isinstance(item, dict) else {"url": item} for item in items]
     return not any(place.get("b64_json") or place.get("url") for place in places)
 
 
@@ -80,8 +79,7 @@ def _image(item: dict[str, Any], base_url: str, download: Callable[[str], bytes]
     source = _source(item)
     if source.startswith("data:"):
         return _checked(_from_data_address(source))
-    by_address = not item.get("b64_json") or source.startswith(("http://", "https://"))
-    if not by_address:
+    if item.get("b64_json") and not source.startswith(("http://", "https://")):
         return _checked(_from_base64(source))
     for attempt in range(DOWNLOADS):
         try:

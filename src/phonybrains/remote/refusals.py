@@ -29,34 +29,24 @@ def refusal_of(answer: Any, *, words: bool = True) -> str | None:
     for code in _codes(answer):
         if CODES.search(re.sub(r"[^a-z]", "", code.lower())):
             return code
-    if words and any(WORDS.search(text) for text in _texts(answer)):
-        return "refused"
-    return None
+    return "refused" if words and WORDS.search(message_of(answer)) else None
 
 
 def may_cost(answer: Any, code: str) -> bool:
     """Whether a refusal may have been paid for."""
-    error = error_of(answer)
-    return code not in FREE or (isinstance(error, dict) and any(name in error for name in INNER))
-
-
-def error_of(answer: Any) -> Any:
-    """What an answer says about what is wrong; the answer itself where it says nothing but that."""
-    return answer.get("error") or answer if isinstance(answer, dict) else answer
+    return code not in FREE or any(name in _error(answer) for name in INNER)
 
 
 def message_of(answer: Any) -> str:
     """What an answer says to a person about what is wrong."""
-    return next(_texts(answer), "")
+    error = _error(answer)
+    found = error.get("message") or error.get("detail")
+    return found if isinstance(found, str) else ""
 
 
-def _texts(answer: Any) -> Iterator[str]:
-    error = error_of(answer)
-    if isinstance(error, str):
-        yield error
-    elif isinstance(error, Mapping):
-        found = error.get("message") or error.get("detail")
-        yield from [found] if isinstance(found, str) else []
+def _error(answer: Any) -> Mapping[str, Any]:
+    error = (answer.get("error") or answer) if isinstance(answer, Mapping) else answer
+    return error if isinstance(error, Mapping) else {"message": error}
 
 
 def _codes(value: Any, depth: int = 0) -> Iterator[str]:

@@ -18,7 +18,7 @@ from ..errors import ConfigError, PhonyBrainsError
 from .answers import Body
 from .config import ImagineConfig
 from .key import NO_KEY, Key
-from .protocol import Reply, Trouble, one_line
+from .reply import Reply, Trouble, one_line
 from .reading import reply_of
 from .refusals import may_cost, message_of, refusal_of
 from .transport import Transport

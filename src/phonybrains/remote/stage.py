@@ -23,7 +23,7 @@ from .key import find_key
 from .ledger import BudgetSpent, Ledger
 from .originals import Asked, lay_out
 from .prompts import wanted_images
-from .protocol import Trouble
+from .reply import Trouble
 from .service import OpenAIService
 
 ANSWERS_NAME, LEDGER_NAME = ".answers", "ledger.jsonl"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigError
 from .config import ImagineConfig, is_loopback
-from .protocol import Trouble
+from .reply import Trouble
 
 CONNECT_S = 20.0
 

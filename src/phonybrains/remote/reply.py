@@ -1,10 +1,10 @@
-"""The small protocol that a text-to-image service is asked by: order an image, then read what was sent."""
+"""How a request ends: with a reply, an image or a refusal, or in trouble."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from .answers import Body, Suffix, printable
 from .key import Key
@@ -38,18 +38,6 @@ class Trouble(Exception):
     def __init__(self, text: str, *, paid: bool = False, hopeless: bool = False, wait_s: float = 0):
         super().__init__(text)
         self.paid, self.hopeless, self.wait_s = paid, hopeless, wait_s
-
-
-class Service(Protocol):
-    """Makes images for money. What is raised never holds a key."""
-
-    def order(self, parameters: Mapping[str, Any]) -> Body | Reply:
-        """Send a request for one image, once: what was sent, not read yet, or a refusal. Raises Trouble."""
-        ...
-
-    def read(self, body: Body) -> Reply:
-        """The image in what was sent, or a refusal; costs nothing, as often as it is done. Raises Trouble."""
-        ...
 
 
 def one_line(value: Any, key: Key) -> str:
