@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .answers import Body, Suffix, printable
+from .answers import Suffix, printable
 from .key import Key
 
 LONGEST_MESSAGE = 400

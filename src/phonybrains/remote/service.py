@@ -18,9 +18,9 @@ from ..errors import ConfigError, PhonyBrainsError
 from .answers import Body
 from .config import ImagineConfig
 from .key import NO_KEY, Key
-from .reply import Reply, Trouble, one_line
 from .reading import reply_of
 from .refusals import may_cost, message_of, refusal_of
+from .reply import Reply, Trouble, one_line
 from .transport import Transport
 
 NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError")
