@@ -170,9 +170,11 @@ def test_a_connection_cut_behind_the_image_has_brought_it(tmp_path, server):
 
     def longer(handler: fault_server.Handler) -> None:
         send = handler.send_header
-        handler.send_header = lambda keyword, value: send(
-            keyword, str(int(value) + 9) if keyword == "Content-Length" else value
-        )
+
+        def nine_more(keyword: str, value: str) -> None:
+            send(keyword, str(int(value) + 9) if keyword == "Content-Length" else value)
+
+        handler.send_header = nine_more
         fault_server.image(handler)
         handler.close_connection = True
 
