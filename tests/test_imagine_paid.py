@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,6 +164,27 @@ def test_what_cannot_be_read_is_kept_and_not_ordered_again(tmp_path, server, fau
     bodies(tmp_path / "out")[0].unlink()
     run(tmp_path / "out", config(server))
     assert spent(tmp_path / "out") == (2.0, {"image": 1, "unknown": 1})
+
+
+@pytest.mark.parametrize("odd", [b"\xe9", b"\xed\xa0\x80", b"\x07\n"], ids=["latin-1", "surrogate", "control"])
+def test_bytes_that_are_no_text_beside_an_image_do_no_harm(tmp_path, server, odd: bytes):
+    """A revised prompt in no encoding at all: the image is read, at the first time."""
+
+    def act(handler: fault_server.Handler) -> None:
+        content = base64.b64encode(fault_server.picture(1))
+        handler.send(200, b'{"data": [{"b64_json": "' + content + b'", "revised_prompt": "br' + odd + b'in"}]}')
+
+    server.always = act
+    images = run(tmp_path / "out", config(server))
+    assert (tmp_path / images.rows[0].source).read_bytes() == fault_server.picture(1)
+    assert str(images.rows[0]["revised_prompt"]).startswith("br")
+
+
+def test_a_429_is_asked_again_at_no_cost(tmp_path, server):
+    """Of a model that costs money too: nothing was made."""
+    server.script = [saying(429, {"error": {"message": "slow down"}}, Retry_After="0.01")] * 2
+    run(tmp_path / "out", config(server))
+    assert spent(tmp_path / "out") == (1.0, {"error": 2, "image": 1})
 
 
 def test_a_connection_cut_behind_the_image_has_brought_it(tmp_path, server):

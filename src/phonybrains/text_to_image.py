@@ -53,7 +53,7 @@ def _summary(report: ImportReport, originals: Path) -> str:
         codes = ", ".join(f"{code} {count}" for code, count in refusals.items())
         lines.append(f"refused: {sum(refusals.values())} of {asked['asked']} requests ({codes})")
     if unknown := asked["requests"].get("unknown"):
-        lines.append(f"in doubt: {unknown} requests brought no answer, and may have been paid for")
+        lines.append(f"in doubt: {unknown} requests ended without an image, and count as paid")
     for kind in ("duplicates", "skipped"):
         if count := report.results[kind]:
             lines.append(f"{kind}: {count}, see {report.file.name}")

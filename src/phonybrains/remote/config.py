@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from ..config import Config, load_config
 from ..errors import ConfigError
@@ -80,7 +80,7 @@ class ImagineConfig(Config):
     """gpt-image only: auto or low."""
     send_seed: bool = False
     """Send seed + index as `seed`, for servers whose images depend on it."""
-    extra: dict[str, Any] = {}
+    extra: dict[str, JsonValue] = {}
     """More parameters, sent as they are."""
     licence: str = "the terms of the service"
 

@@ -1,7 +1,7 @@
 """Send requests, side by side, within the budget, waiting where the service asks to.
 
-A request that was certainly not paid for is sent again; one that may have been is not: what it brought is read, and an
-image fetched from its address, as often as need be.
+A request that was not paid for is sent again, and one that costs nothing; one that may have been paid for is not: what
+it brought is read, and an image fetched from its address, as often as need be.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ class Courier:
             return trouble
 
     def _ask_until_paid(self, task: Task) -> Answer:
+        price = self.config.price
+        is_free = price is not None and price.image == 0
         for attempt in itertools.count():
             try:
                 return self._ask(task)
@@ -80,7 +82,8 @@ class Courier:
                 if 0 < trouble.wait_s <= LONGEST_WAIT_S:
                     self.not_before = max(self.not_before, time.monotonic() + trouble.wait_s)
                 last = attempt == self.config.retries or trouble.wait_s > LONGEST_WAIT_S
-                if trouble.paid or trouble.hopeless or last:
+                paid = trouble.paid and not (is_free and trouble.again)
+                if paid or trouble.hopeless or last:
                     raise
                 self._hold_off(trouble, attempt)
         raise AssertionError("unreachable")
@@ -115,7 +118,7 @@ class Courier:
         except Trouble as trouble:
             file = self.answers.body_file(task.key)
             text = f"{trouble}; it may be paid for and is kept, so it is not ordered again unless you remove {file}"
-            raise Trouble(text, paid=True, hopeless=trouble.hopeless) from None
+            raise Trouble(text, paid=True, again=False, hopeless=trouble.hopeless) from None
 
     def _keep(self, task: Task, reply: Reply, number: int) -> Answer:
         price, digest = self.config.price, sha256(reply.image) if reply.image else ""

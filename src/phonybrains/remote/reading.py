@@ -29,7 +29,7 @@ def reply_of(body: Body, key: Key, base_url: str, download: Callable[[str], byte
     download fetches an image by its address; that is repeated. Raises Trouble where there is neither: it is paid for.
     """
     try:
-        answer = json.loads(body.content)
+        answer = json.loads(body.content.decode("utf-8-sig", "replace"), strict=False)
     except (ValueError, RecursionError):
         raise Trouble("an answer that cannot be read", paid=True) from None
     item = _item(answer)

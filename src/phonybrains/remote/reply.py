@@ -29,15 +29,15 @@ class Reply:
 class Trouble(Exception):
     """A request that brought nothing.
 
-    paid: whether it may have been paid for, so that it is not sent again; wait_s: for how long the service asks to be
-    left alone; hopeless: whether every other request will end alike; old: whether an earlier run has asked.
+    paid: whether it may have been paid for; again: whether it would be of use to send it again, wait_s seconds later if
+    the service says so; hopeless: whether every other request will end alike; old: whether an earlier run has asked.
     """
 
     old = False
 
-    def __init__(self, text: str, *, paid: bool = False, hopeless: bool = False, wait_s: float = 0):
+    def __init__(self, text: str, *, paid: bool = False, again: bool = True, hopeless: bool = False, wait_s: float = 0):
         super().__init__(text)
-        self.paid, self.hopeless, self.wait_s = paid, hopeless, wait_s
+        self.paid, self.again, self.hopeless, self.wait_s = paid, again, hopeless, wait_s
 
 
 def one_line(value: Any, key: Key) -> str:

@@ -74,7 +74,7 @@ class OpenAIService:
             for chunk in response.iter_bytes():
                 content += chunk
                 if len(content) > self._config.max_megabytes * 1_000_000:  # it came packed
-                    raise Trouble(f"an answer of more than {self._config.max_megabytes} MB", paid=True)
+                    raise Trouble(f"an answer of more than {self._config.max_megabytes} MB", paid=True, again=False)
         except self._httpx.TransportError:
             if not _is_json(content):
                 raise

@@ -135,8 +135,12 @@ def _bring(missing: Sequence[Task], total: int, refused: int, courier: Courier, 
             raise BudgetSpent(f"the limits are reached: {courier.ledger.summary()}. What has come is kept: the same "
                               "command with a higher --budget or --max-images goes on.") from None  # fmt: skip
     if failed:
-        raise ServiceError(f"{len(failed)} of {total} images did not come ({failed[0]}). What has come is kept: give "
-                           "the same command again.")  # fmt: skip
+        what = (
+            f"{len(failed)} of {total} images did not come ({failed[0]}). What has come is kept: give the same command"
+        )
+        if courier.ledger.affords(1):
+            raise ServiceError(f"{what} again.")
+        raise BudgetSpent(f"{what} with a higher --budget or --max-images to ask anew: {courier.ledger.summary()}.")
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def limited(stream: Any, megabytes: int, seconds: float) -> Any:
             for chunk in stream:
                 size += len(chunk)
                 if size > megabytes * 1_000_000:
-                    raise Trouble(f"an answer of more than {megabytes} MB", paid=True)
+                    raise Trouble(f"an answer of more than {megabytes} MB", paid=True, again=False)
                 if time.monotonic() > end:
                     raise Trouble(f"an answer that took more than {seconds:g} s", paid=True)
                 yield chunk
