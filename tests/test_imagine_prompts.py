@@ -100,6 +100,14 @@ def test_the_presets_and_files_lie_over_one_another(tmp_path: Path):
         load_imagine_config(None, tmp_path / "prompts.toml", n=2)
 
 
+@pytest.mark.parametrize("odd", ["nan", "-inf", "2020-01-01", "{ deep = [inf] }"])
+def test_what_no_request_can_say_is_refused(tmp_path: Path, odd: str):
+    """A value of `extra` that JSON does not have is named, before anything is asked."""
+    (tmp_path / "service.toml").write_text(f"extra = {{ strength = {odd} }}\n")
+    with pytest.raises(ConfigError, match="extra"):
+        load_imagine_config("paper", tmp_path / "service.toml", n=1)
+
+
 def test_the_papers_preset_asks_for_both_modalities():
     """Half of the images are MRI, half CT."""
     images = wanted_images(load_imagine_config("paper", n=10))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -108,6 +109,12 @@ class ImagineConfig(Config):
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("no user, password or query here: it goes into the record. Keys belong in OPENAI_API_KEY")
         return address.rstrip("/")
+
+    @field_validator("extra")
+    @classmethod
+    def _can_be_sent(cls, extra: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        json.dumps(extra, allow_nan=False)
+        return extra
 
     @property
     def is_local(self) -> bool:
