@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=["import", "train", "generate", "evaluate"])
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no trial after so many")
     parser.add_argument("--readers", nargs="+", choices=READERS)
     parser.add_argument("--unsynced", action="store_true", help="show that the trials find it: nothing is synced")
     parser.add_argument("--work", type=Path, help="folder for inputs and what a failed trial leaves")
@@ -59,7 +60,7 @@ def main() -> None:
         trial = unplugged(inputs, format_disk(folder / "empty.img"))
     else:
         trial = killed(inputs, signal.SIGKILL if options.what == "kill" else signal.SIGTERM)
-    disturbed = rounds(options.commands, options.n, inputs, folder, options.seed, trial)
+    disturbed = rounds(options.commands, options.n, inputs, folder, options.seed, trial, options.minutes)
     for name, ended in disturbed.items():
         print(f"{name}: {', '.join(f'{count} {how}' for how, count in sorted(ended.items()))}")
     sys.exit(any("FAILED" in ended for ended in disturbed.values()))
