@@ -27,7 +27,8 @@ min_patients = 0
 precision = "fp32"
 autoencoder.loop = { steps = 4, batch_size = 4, validate_every = 4, checkpoint_every = 2 }
 denoiser.loop = { steps = 6, batch_size = 4, validate_every = 6, checkpoint_every = 2 }
-few_step.loop = { steps = 2, validate_every = 2, checkpoint_every = 1 }
+denoiser.variants = 1
+few_step.loop.steps = 0
 """
 EVALUATE = """
 [quality]
@@ -58,7 +59,7 @@ COMMANDS = {
         Command("generate", "generate @model -n 24 --steps 3 --batch-size 4 --precision fp32 --out OUT"),
         Command(
             "evaluate",
-            "evaluate @samples --against @corpus --out OUT --config @evaluate.toml --only quality memorisation",
+            "evaluate @samples --against @corpus --out OUT --config @evaluate.toml --only quality bias",
         ),
     )
 }
@@ -223,12 +224,15 @@ Trial = Callable[[Command, Calm, Path, np.random.Generator], str]
 Counts = dict[str, dict[str, int]]
 
 
-def rounds(names: Sequence[str], n: int, inputs: Path, folder: Path, seed: int, trial: Trial) -> Counts:
-    """Try n times, the commands in turns; how each ended, by command. A failure names seed and number."""
-    calm = {name: undisturbed(COMMANDS[name], inputs, folder / "calm") for name in names}
-    print(", ".join(f"{name} {calm[name].seconds:.2f} s" for name in names), flush=True)
-    counts: Counts = {name: {} for name in names}
+def rounds(names: Sequence[str], n: int, inputs: Path, folder: Path, seed: int, trial: Trial, minutes: float) -> Counts:
+    """Try n times or so many minutes, the commands in turns; how each ended. A failure names seed and number."""
+    end = time.monotonic() + 60 * minutes
+    calm = {name: undisturbed(COMMANDS[name], inputs, folder / "calm") for name in dict.fromkeys(names)}
+    print(", ".join(f"{name} {one.seconds:.2f} s" for name, one in calm.items()), flush=True)
+    counts: Counts = {name: {} for name in calm}
     for number in range(n):
+        if time.monotonic() > end:
+            break
         name = names[number % len(names)]
         place = folder / f"{number:05d}"
         place.mkdir()

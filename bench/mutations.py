@@ -55,7 +55,7 @@ def mutate_bytes(rng: Rng, content: bytes, others: Sequence[bytes]) -> bytes:
 
 def _bits(rng: Rng, content: bytes, _: Sequence[bytes]) -> bytes:
     changed = bytearray(content)
-    for _ in range(rng.choice((1, 1, 2, 8, 32))):
+    for _bit in range(rng.choice((1, 1, 2, 8, 32))):
         if changed:
             changed[_place(rng, len(changed))] ^= 1 << rng.randrange(8)
     return bytes(changed)

@@ -84,7 +84,7 @@ def _tables(inputs: list[bytes], place: Path, folder: Path) -> None:
 def _dicom(folder: Path) -> list[bytes]:
     from pydicom.uid import RLELossless
 
-    import dicom_files
+    import dicom_files  # pyright: ignore[reportMissingImports]  # of the tests
 
     rng = np.random.default_rng(0)
     ct, mr = rng.integers(0, 2000, (16, 16), np.uint16), rng.integers(0, 300, (16, 16), np.uint16)
@@ -270,7 +270,10 @@ def _settings(name: str) -> Callable[[list[bytes], Path, Path], None]:
         path = place / "settings.toml"
         for content in inputs:
             path.write_bytes(content)
-            _ = load_config(kinds[name], path) if name in kinds else load_train_config("tiny", path)
+            if name in kinds:
+                load_config(kinds[name], path)
+            else:
+                load_train_config("tiny", path)
 
     return give
 

@@ -3,6 +3,7 @@
 python bench/reliability.py kill --n 300
 python bench/reliability.py power --n 100           # as root: it mounts file systems
 python bench/reliability.py fuzz --n 100000
+python bench/reliability.py sync --n 3600           # what syncing costs
 """
 
 from __future__ import annotations
@@ -26,20 +27,25 @@ from fuzz import fuzz
 from kills import killed
 from power_cuts import format_disk, unplugged, why_not
 from readers import READERS
+from sync_cost import sync_cost
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["kill", "term", "power", "fuzz"])
+    parser.add_argument("what", choices=["kill", "term", "power", "fuzz", "sync"])
     parser.add_argument("--n", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=["import", "train", "generate", "evaluate"])
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no trial after so many")
     parser.add_argument("--readers", nargs="+", choices=READERS)
     parser.add_argument("--unsynced", action="store_true", help="show that the trials find it: nothing is synced")
     parser.add_argument("--work", type=Path, help="folder for inputs and what a failed trial leaves")
     options = parser.parse_args()
     work = Path(options.work or tempfile.mkdtemp(prefix="reliability-")).resolve()
     folder = Path(tempfile.mkdtemp(prefix=f"{options.what}-", dir=_made(work)))
+    if options.what == "sync":
+        sync_cost(options.n, folder)
+        sys.exit()
     warm_up()
     if options.unsynced:
         phonybrains.files._sync = lambda handle: None
@@ -54,7 +60,7 @@ def main() -> None:
         trial = unplugged(inputs, format_disk(folder / "empty.img"))
     else:
         trial = killed(inputs, signal.SIGKILL if options.what == "kill" else signal.SIGTERM)
-    disturbed = rounds(options.commands, options.n, inputs, folder, options.seed, trial)
+    disturbed = rounds(options.commands, options.n, inputs, folder, options.seed, trial, options.minutes)
     for name, ended in disturbed.items():
         print(f"{name}: {', '.join(f'{count} {how}' for how, count in sorted(ended.items()))}")
     sys.exit(any("FAILED" in ended for ended in disturbed.values()))

@@ -9,7 +9,7 @@ import pytest
 
 from phonybrains.errors import OutputError
 from phonybrains.files import is_being_written, only_writer, sync_folder, write_whole
-from phonybrains.record import Record, draft_folder, publish
+from phonybrains.record import Record, draft_folder, is_published, publish
 
 RECORD = Record("test", {"size": 1}, 0)
 HOLD = """
@@ -118,3 +118,71 @@ def test_the_current_folder_and_links_can_be_published(tmp_path: Path, monkeypat
             pass
         assert (tmp_path / name).is_symlink()
         assert (tmp_path / f"{name} place" / "record.json").is_file()
+
+
+def test_a_shell_keeps_its_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Publishing into the current folder fills that very folder, where a shell may stand, and does not replace it."""
+    here = tmp_path / "here"
+    here.mkdir()
+    before = here.stat().st_ino
+    monkeypatch.chdir(here)
+    with publish(Path("."), RECORD) as draft:
+        (draft / "images").mkdir()
+    assert here.stat().st_ino == before
+    assert sorted(os.listdir(here)) == ["images", "record.json"]
+    assert os.listdir(tmp_path) == ["here"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_stopped_move_into_the_current_folder_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
+):
+    """Stopped in the midst of filling the current folder, the same command finds all on the disk and moves the rest."""
+    here, rename, moves = tmp_path / "here", Path.rename, [0]
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    def stopped(self: Path, target: Path) -> Path:
+        moves[0] += target.parent == here
+        if moves[0] == 2:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    def make() -> None:
+        with publish(Path("."), RECORD, resume=resume) as draft:
+            for name in ("a", "b", "c"):
+                (draft / name).write_text(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            make()
+    assert len(os.listdir(here)) == 1
+    assert is_published(Path("."), RECORD)
+    assert sorted(os.listdir(here)) == ["a", "b", "c", "record.json"]
+    assert os.listdir(tmp_path) == ["here"]
+
+
+def test_what_a_killed_write_has_left_is_not_published(tmp_path: Path):
+    """The half of a file that a killed process left in a draft does not become part of the result."""
+    draft = draft_folder(tmp_path / "out", RECORD)
+    draft.mkdir()
+    (draft / ".a.png.4711.partial").write_bytes(b"half")
+    with publish(tmp_path / "out", RECORD, resume=True):
+        pass
+    assert os.listdir(tmp_path / "out") == ["record.json"]
+
+
+def test_new_folders_above_are_synced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`--out a/b/c` is found after a power cut: the names of the folders that were made for it are on the disk."""
+    told: list[str] = []
+    sync = os.fsync
+
+    def fsync(handle: int) -> None:
+        told.append(os.readlink(f"/proc/self/fd/{handle}"))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with publish(tmp_path / "a" / "b" / "c", RECORD):
+        pass
+    assert told[-3:] == [str(tmp_path / "a" / "b"), str(tmp_path / "a"), str(tmp_path)]

@@ -189,13 +189,18 @@ def appear(out: Path, draft: Path, *, keep: bool = False) -> Iterator[Path]:
     target = out.resolve()
     new = [path for path in target.parents if not path.exists()]
     try:
-        with only_writer(draft, out), _cleaned(draft, keep):
-            _check_others(out, target, draft)
-            if not keep:
-                _empty(draft)
-            yield draft
-            sync_folder(draft)
-            _give_place(draft, target)
+        with only_writer(draft, out):
+            with _cleaned(draft, keep):
+                _check_others(out, target, draft)
+                if not keep:
+                    _empty(draft)
+                yield draft
+                sync_folder(draft)
+                here = target.is_dir() and target.samefile(".")
+                if not here:
+                    draft.rename(target)  # also in place of an empty folder
+            if here:
+                _move_in(draft, target)
             for path in (target.parent, *(path.parent for path in new)):
                 sync_path(path)
     except OSError as error:
@@ -238,16 +243,11 @@ def _others(target: Path, draft: Path) -> list[Path]:
     return [path for path in target.parent.iterdir() if path != draft and name.fullmatch(path.name) and path.is_dir()]
 
 
-def _give_place(draft: Path, target: Path) -> None:
-    """Rename a draft, also in place of an empty folder; but a shell that stands in that folder must not lose it."""
-    if Path.cwd() == target:
-        _move_in(draft, target)
-    else:
-        draft.rename(target)
-
-
 def _move_in(draft: Path, target: Path) -> None:
-    """Move the content of a draft that is on the disk, its record last."""
+    """Move the content of a draft into the current folder, its record last: a shell that stands there must not lose it.
+
+    All of it is on the disk by now, so that what a stop leaves undone is done by `_moved_in`.
+    """
     for path in sorted(draft.iterdir(), key=lambda path: path.name == RECORD_NAME):
         path.rename(target / path.name)
         sync_path(target)
