@@ -21,6 +21,7 @@ from ..model.backing import told
 from ..model.captions import CAPTION, Captions
 from ..model.conditions import Conditions
 from ..model.fine_tuned import Facts, write_description
+from ..model.fitting import fit_conditions
 from ..model.latent_diffusion import image_rng
 from ..model.stable_diffusion import GUIDANCE, TEXT, Base, backbone, draw, native_size
 from ..model.training_data import shared_units
@@ -99,7 +100,7 @@ def _prepare(base: Base, images: ImageSet, config: FinetuneConfig) -> Job:
     rows = [images.rows[i] for i in train]
     if config.caption is None:
         captions = captions.only({"modality", *(name for row in rows for name, v in row.attributes.items() if v)})
-    conditions = Conditions.fit(rows, captions.names, withdrawn, config.min_patients)
+    conditions = fit_conditions(rows, captions.names, withdrawn, config.min_patients)
     return Job(base, images, captions, conditions, (*train, *validation), len(train), config)
 
 

@@ -14,7 +14,8 @@ from dataclasses import replace
 from itertools import compress, groupby
 
 from ..imageset import Attribute, ImageSet, Row
-from .conditions import Category, Conditions, Number, Withdrawn, is_number, labels_of
+from .conditions import Category, Conditions, Number, Withdrawn, labels_of
+from .fitting import is_number
 
 REACH = 0.1
 """A number is backed by whoever has one at most this share of its range away."""

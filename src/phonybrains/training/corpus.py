@@ -15,6 +15,7 @@ from ..errors import ConfigError, TrainingError
 from ..files import sync_path
 from ..imageset import ImageSet
 from ..model.conditions import Conditions, Withdrawn
+from ..model.fitting import fit_conditions
 
 RESIDENT_BYTES = 4 * 2**30
 """A corpus smaller than this is kept on the GPU."""
@@ -76,7 +77,7 @@ def check_corpus(images: ImageSet, names: tuple[str, ...], crop: int, withdrawn:
     if crop > images.height:
         raise ConfigError(f"autoencoder.crop is {crop}, but the images of {images.folder} are only {images.width}×"
                           f"{images.height}. Set it to {images.height} or less.")  # fmt: skip
-    return Conditions.fit([images.rows[i] for i in train], names, withdrawn, min_patients)
+    return fit_conditions([images.rows[i] for i in train], names, withdrawn, min_patients)
 
 
 def _write_pixels(images: ImageSet, path: Path) -> None:
