@@ -26,6 +26,7 @@ from ..model.latent_diffusion import image_rng
 from ..model.stable_diffusion import GUIDANCE, TEXT, Base, backbone, draw, native_size
 from ..model.training_data import shared_units
 from ..model.withdrawal import withdraw
+from ..optimising.cache import take
 from ..optimising.processes import accelerating, shared_draft
 from ..optimising.run import Run, name_events, progress_bar
 from ..record import Record, as_input, draft_folder, is_published
@@ -136,7 +137,7 @@ def _cache_texts(job: Job, run: Run) -> list[int]:
     texts = job.texts
     distinct = list(dict.fromkeys(texts))
     path = run.work / "captions.safetensors"
-    if run.accelerator.is_main_process and not path.is_file():
+    if run.accelerator.is_main_process and not take(path):
         pipeline = job.base.load_texts(run.accelerator.device)
         _check_length(pipeline, distinct)
         line = run.bar.add_task("captions", total=len(distinct))

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from ..errors import ConfigError
-from ..imageset import is_own_column
+from ..imageset import METADATA_NAME, ImageSet, is_own_column
 from .conditions import Category, Conditions, Number, Value, Withdrawn, labels_of, near, tenth_of
 
 FARTHEST = 1e30
@@ -17,8 +17,9 @@ LEAST_SHARE = 1e-6
 """Of a number's range: where half of all values lie within less, a network sees no difference between them."""
 
 
-def fit_conditions(rows: Iterable[Any], names: Sequence[str], withdrawn: Sequence[Withdrawn] = (),
-                   min_patients: int = 0) -> Conditions:  # fmt: skip
+def fit_conditions(
+    rows: Iterable[Any], names: Sequence[str], withdrawn: Sequence[Withdrawn] = (), min_patients: int = 0
+) -> Conditions:
     """Read labels and ranges of the named columns from rows, whose withdrawn values are missing already.
 
     Raises ConfigError for a column no row has, and for a name that no attribute can have.
@@ -45,23 +46,27 @@ def check_names(names: Iterable[str]) -> None:
     """Raise ConfigError for a condition that is called as a column which every set has or gets when it is made."""
     for name in names:
         if name != "modality" and is_own_column(name):
-            raise ConfigError(f"no condition can be called '{name}': every image set has or gets a column of that name "
-                              "for something else. Rename the column, or leave it out.")  # fmt: skip
+            raise ConfigError(
+                f"no condition can be called '{name}': every image set has or gets a column of that name "
+                "for something else. Rename the column, or leave it out."
+            )
 
 
-def check_numbers(rows: Iterable[Any], names: Iterable[str], table: object) -> None:
-    """Raise ConfigError, naming the row of a table, for a number that no measurement has, or that drowns all others."""
-    rows = list(rows)
+def check_numbers(images: ImageSet, names: Iterable[str]) -> None:
+    """Raise ConfigError, naming the row, for a number that no measurement has, or beside which all others are alike."""
+    rows = {n: row for n, row in enumerate(images.rows, start=2) if row.split in ("train", "validation")}
     for name in names:
-        found = {row.file_name: float(row[name]) for row in rows if isinstance(row[name], (int, float))}
-        if not found or not is_number(row[name] for row in rows):
+        found = {n: float(row[name]) for n, row in rows.items() if isinstance(row[name], (int, float))}
+        if not found or not is_number(row[name] for row in rows.values()):
             continue
         values, middle = sorted(found.values()), median(found.values())
-        worst = max(found, key=lambda file_name: abs(found[file_name] - middle))
+        worst = max(found, key=lambda n: abs(found[n] - middle))
         half = values[3 * (len(values) - 1) // 4] - values[len(values) // 4]
         if abs(found[worst]) > FARTHEST or 0 < half < LEAST_SHARE * (values[-1] - values[0]):
-            raise ConfigError(f"{table}: {worst} has {name} {found[worst]:g}, beside which the others ({middle:g} in "
-                              "the middle) are all alike. Correct the cell, or leave it empty.")  # fmt: skip
+            raise ConfigError(
+                f"{images.folder / METADATA_NAME}, row {worst}: {name} is {found[worst]:g}, and {middle:g} in the "
+                "middle of all rows. Correct the cell, or leave it empty where the value is not known."
+            )
 
 
 def constants(rows: Sequence[Any], names: Iterable[str]) -> dict[str, float]:

@@ -219,7 +219,7 @@ def _load_network(kind: Any, folder: Path) -> Any:
         network.load_state_dict(_load_weights(folder / WEIGHTS_NAME))
     except (RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}: the weights do not fit the configuration ({brief(error)}). {AGAIN}") from None
-    return network
+    return network.eval()
 
 
 def _load_weights(path: Path) -> dict[str, torch.Tensor]:

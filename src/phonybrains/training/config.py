@@ -6,10 +6,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ..config import Config, load_config
 from ..errors import ConfigError
+from ..imageset import plain_name
 from ..model.networks import AutoencoderShape, Count, DenoiserShape
 from ..optimising.config import LoopConfig, Share, Weight
 
@@ -80,7 +81,7 @@ class FewStepConfig(Config):
 class ConditionsConfig(Config):
     """What the model is told of its images, besides the modality. A list of attributes alone will do."""
 
-    attributes: tuple[str, ...] = ()
+    attributes: tuple[Annotated[str, AfterValidator(plain_name)], ...] = ()
     min_patients: Annotated[int, Field(ge=0)] = 5
     """A value that fewer patients of a modality have becomes missing; 0 or 1 gives all, at the price of redrawing."""
 
