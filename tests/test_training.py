@@ -25,6 +25,7 @@ from phonybrains.model.conditions import Number
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.networks import AutoencoderShape, build_autoencoder
 from phonybrains.model.sampling import CHAINS
+from phonybrains.model.seal import sealed
 from phonybrains.model.training_data import shared_units
 from phonybrains.optimising.cache import keep
 from phonybrains.training import augment
@@ -586,7 +587,7 @@ def test_few_step_weights_for_a_model_that_is_there(tiny_model: Path, phantom_co
     started = Path(shutil.copytree(tiny_model, tmp_path / "started"))
     description = json.loads((started / "model.json").read_text())
     description["card"] |= {"images seen by the denoiser": 1000, "a figure of the start": 0.5, "parameters": 1}
-    (started / "model.json").write_text(json.dumps(description))
+    (started / "model.json").write_text(json.dumps(sealed(description, "model.json")))
     nothing, names = {"loop": LOOP | {"steps": 0}}, ("plane", "hemorrhage", "age_years")
     settings = {"conditions": names, "min_patients": 0, "start": str(started), "autoencoder": nothing, "seed": 5}
     tuned = train(phantom_corpus, tmp_path / "tuned", micro(**settings, denoiser=nothing), show=False)

@@ -21,13 +21,13 @@ from ..model.backing import told
 from ..model.captions import CAPTION, Captions
 from ..model.conditions import Conditions
 from ..model.fine_tuned import Facts, write_description
-from ..model.fitting import fit_conditions
+from ..model.fitting import check_numbers, fit_conditions
 from ..model.latent_diffusion import image_rng
 from ..model.stable_diffusion import GUIDANCE, TEXT, Base, backbone, draw, native_size
 from ..model.training_data import shared_units
 from ..model.withdrawal import withdraw
 from ..optimising.cache import take
-from ..optimising.processes import accelerating, shared_draft
+from ..optimising.processes import accelerating, settled, shared_draft
 from ..optimising.run import Run, name_events, progress_bar
 from ..record import Record, as_input, draft_folder, is_published
 from ..sheets import contact_sheet
@@ -36,7 +36,7 @@ from .cache import encode_captions, encode_latents, load_latents, load_texts
 from .card import model_card
 from .config import FinetuneConfig
 from .lora import add_lora, write_lora
-from .noising import noising_of
+from .noising import Noising, noising_of
 from .task import LoraTask
 
 SHOWN, SHEET_STEPS = 8, 20
@@ -76,8 +76,8 @@ def finetune(
     job = _prepare(Base.find(base, config.revision, config.variant, config.t5), images, config)
     origin = {"name": base if job.base.revision else job.base.folder.resolve().name, "revision": job.base.revision,
               "sha256": job.base.fingerprint(), "record": {}}  # fmt: skip
-    record = Record("finetune", config.model_dump(mode="json"), config.seed, [as_input(corpus), origin],
-                    images.record.get("sources", ()))  # fmt: skip
+    facts = config.model_dump(mode="json") | settled(config.precision)
+    record = Record("finetune", facts, config.seed, [as_input(corpus), origin], images.record.get("sources", ()))
     if not is_published(out, record):
         for line in told(job.conditions) if show else ():
             say(line)
@@ -96,7 +96,10 @@ def _prepare(base: Base, images: ImageSet, config: FinetuneConfig) -> Job:
     if images.width != images.height:
         raise TrainingError(f"{images.folder}: images are {images.width}×{images.height}; fine-tuning needs squares. "
                             "Import again with --size.")  # fmt: skip
+    if config.noise_offset and base.family == "sd3":
+        raise ConfigError("noise_offset is for noise prediction; the flow of Stable Diffusion 3 does without.")
     captions = Captions(config.caption or CAPTION, config.words)
+    check_numbers(images, captions.names)
     images, withdrawn = withdraw(images, captions.names, config.min_patients)
     rows = [images.rows[i] for i in train]
     if config.caption is None:
@@ -114,9 +117,10 @@ def _train_and_publish(job: Job, out: Path, record: Record, accelerator: Acceler
         numbers = _cache_texts(job, run)
         pipeline = job.base.load(without=TEXT)
         size = _side(pipeline, config.size)
-        _cache_latents(job, run, pipeline, size)
         set_seed(config.seed)
-        task = _task(job, run, pipeline, numbers, size)
+        network, noising = _network(job, run, pipeline), noising_of(pipeline)
+        _cache_latents(job, run, pipeline, size)
+        task = _task(job, run, network, noising, numbers, size)
         accelerator.init_trackers("tensorboard")
         run.follow(task, config.loop, partial(_draw_sheet, job, task, pipeline, accelerator))
         for tracker in accelerator.trackers:
@@ -170,21 +174,23 @@ def _cache_latents(job: Job, run: Run, pipeline: Any, size: int) -> None:
     run.accelerator.wait_for_everyone()
 
 
-def _task(job: Job, run: Run, pipeline: Any, numbers: list[int], size: int) -> LoraTask:
-    """The network with its LoRA, in the precision of this run, and what it learns from."""
-    device, config = run.accelerator.device, job.config
+def _network(job: Job, run: Run, pipeline: Any) -> Any:
+    """The network with its LoRA, in the precision of this run."""
     precision = torch.bfloat16 if run.accelerator.mixed_precision == "bf16" else torch.float32
-    network = add_lora(pipeline, config.rank, config.targets, precision)
-    network.to(device)
-    if config.gradient_checkpointing:
+    network = add_lora(pipeline, job.config.rank, job.config.targets, precision)
+    if job.config.gradient_checkpointing:
         network.enable_gradient_checkpointing()
-    noising = noising_of(pipeline)
-    if config.noise_offset and job.base.family == "sd3":
-        raise ConfigError("noise_offset is for noise prediction; the flow of Stable Diffusion 3 does without.")
+    return network
+
+
+def _task(job: Job, run: Run, network: Any, noising: Noising, numbers: list[int], size: int) -> LoraTask:
+    """The network, and what it learns from."""
+    device = run.accelerator.device
+    network.to(device)
     train, validation = torch.arange(job.train), torch.arange(job.train, len(job.rows))
     return LoraTask(network, job.base.family, noising, load_latents(run.work / "latents.safetensors"),
                     load_texts(run.work / "captions.safetensors", numbers), train,
-                    validation if len(validation) else train, size, config, device)  # fmt: skip
+                    validation if len(validation) else train, size, job.config, device)  # fmt: skip
 
 
 def _side(pipeline: Any, wanted: int | None) -> int:
@@ -214,11 +220,14 @@ def _draw_sheet(job: Job, task: LoraTask, pipeline: Any, accelerator: Accelerato
 
 def _figures(task: LoraTask) -> dict[str, Any]:
     network: Any = task.network
+    shown = {"training loss on as many images": task.train}
+    if task.validation is not task.train:
+        shown = {"validation loss": task.validation} | shown
+    first = next(iter(shown))
     with torch.no_grad():
-        figures = {"validation loss": task.validate(network),
-                   "training loss on as many images": task.mean_error(network, task.train)}  # fmt: skip
+        figures = {name: task.mean_error(network, rows) for name, rows in shown.items()}
         network.disable_lora()
-        figures["validation loss of the base as it was"] = task.validate(network)
+        figures[f"{first} of the base as it was"] = task.mean_error(network, shown[first])
         network.enable_lora()
     trained = sum(p.numel() for name, p in network.named_parameters() if "lora_" in name)
     loop = task.config.loop

@@ -32,6 +32,7 @@ from .for_diffusers import CODE, EMBEDDING, FEW_STEP, FEW_STEP_CODE, UNET, sched
 from .latent_diffusion import LatentDiffusion, LatentScale
 from .networks import Denoiser, build_embedding
 from .sampling import CHAINS
+from .seal import is_sound, sealed
 from .tensors import brief, write_tensors
 
 FORMAT_VERSION = 1
@@ -153,11 +154,15 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if version > FORMAT_VERSION:
         raise ModelError(f"{path}: format version {version} is newer than this phonybrains reads ({FORMAT_VERSION}). "
                          "Upgrade phonybrains.")  # fmt: skip
-    return content | {"sha256": hashes}
+    content |= {"sha256": hashes}
+    if not is_sound(content, DESCRIPTION):
+        raise ModelError(f"{path} is damaged: it is not what its own SHA-256 says. {AGAIN}")
+    return content
 
 
 def _write_description(folder: Path, content: dict[str, Any]) -> None:
-    (folder / DESCRIPTION).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(sealed(content, DESCRIPTION), indent=1) + "\n"
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
 
 
 def _check(folder: Path, part: str, hashes: dict[str, Any]) -> None:
