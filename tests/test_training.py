@@ -398,7 +398,7 @@ def test_the_model_folder_is_complete(tiny_model: Path, phantom_corpus: Path):
     assert record["seed"] == 0
     assert record["inputs"][0]["name"] == phantom_corpus.name
     assert record["inputs"][0]["record"]["stage"] == "phantom"
-    assert record["results"] == model.card | {"withdrawn": []}
+    assert record["results"] == model.card | {"withdrawn": [], "threads": torch.get_num_threads()}
     assert {"validation loss", "autoencoder PSNR MR, dB", "autoencoder PSNR CT, dB",
             "few steps end off the full path by"} <= set(model.card)  # fmt: skip
     assert model.card["paths walked for few-step weights"] == 40 * 2

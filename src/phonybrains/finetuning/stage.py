@@ -27,7 +27,7 @@ from ..model.stable_diffusion import GUIDANCE, TEXT, Base, backbone, draw, nativ
 from ..model.training_data import shared_units
 from ..model.withdrawal import withdraw
 from ..optimising.cache import take
-from ..optimising.processes import accelerating, settled, shared_draft
+from ..optimising.processes import accelerating, same_threads, settled, shared_draft
 from ..optimising.run import Run, name_events, progress_bar
 from ..record import Record, as_input, draft_folder, is_published
 from ..sheets import contact_sheet
@@ -119,16 +119,18 @@ def _train_and_publish(job: Job, out: Path, record: Record, accelerator: Acceler
         size = _side(pipeline, config.size)
         set_seed(config.seed)
         network, noising = _network(job, run, pipeline), noising_of(pipeline)
-        _cache_latents(job, run, pipeline, size)
-        task = _task(job, run, network, noising, numbers, size)
         accelerator.init_trackers("tensorboard")
-        run.follow(task, config.loop, partial(_draw_sheet, job, task, pipeline, accelerator))
+        with same_threads(draft) as threads:
+            _cache_latents(job, run, pipeline, size)
+            task = _task(job, run, network, noising, numbers, size)
+            run.follow(task, config.loop, partial(_draw_sheet, job, task, pipeline, accelerator))
         for tracker in accelerator.trackers:
             tracker.finish()
         if accelerator.is_main_process:
             name_events(draft / "training" / "tensorboard")
             figures = _figures(task)
             record.results.update(figures)
+            record.results["threads"] = threads
             write_lora(pipeline, draft)
             facts = _facts(job, out, record, size, figures)
             write_description(draft, facts, job.conditions)

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from ..errors import ConfigError
+from ..files import write_whole
 from ..record import Record, draft_folder, publish
 from ..startup import end_with_parent
 from .config import LoopConfig
@@ -56,6 +57,22 @@ def settled(precision: str) -> dict[str, object]:
     """
     auto = "bf16" if _has_bf16() else "fp32"
     return {"precision": auto if precision == "auto" else precision, "processes": int(os.environ.get("WORLD_SIZE", 1))}
+
+
+@contextmanager
+def same_threads(draft: Path) -> Iterator[int]:
+    """Compute with as many threads as this training began with: how a sum is split up changes its last bits."""
+    path, own = draft / "work" / "threads", torch.get_num_threads()
+    path.parent.mkdir(exist_ok=True)
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    count = int(text) if text.isascii() and text.isdigit() and int(text) > 0 else own
+    if text != str(count):
+        write_whole(path, str(count).encode())
+    torch.set_num_threads(count)
+    try:
+        yield count
+    finally:
+        torch.set_num_threads(own)
 
 
 def _check_devices() -> None:

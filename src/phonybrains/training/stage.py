@@ -14,13 +14,13 @@ from accelerate import Accelerator
 from ..errors import ConfigError
 from ..imageset import ImageSet
 from ..model.backing import told
-from ..model.fitting import check_numbers
+from ..model.fitting import check_names, check_numbers
 from ..model.folder import model_folder
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.sampling import CHAINS
 from ..model.training_data import shared_units
 from ..model.withdrawal import withdraw
-from ..optimising.processes import accelerating, settled, shared_draft
+from ..optimising.processes import accelerating, same_threads, settled, shared_draft
 from ..optimising.run import Run, name_events, progress_bar, sort_log
 from ..record import Record, as_input, draft_folder, is_published, sha256_file
 from ..startup import say
@@ -49,6 +49,7 @@ def train(
     corpus, out, config = Path(corpus), Path(out), config or load_train_config(preset, **settings)
     images = ImageSet.open(corpus)
     wanted = config.conditions
+    check_names(wanted.attributes)
     check_numbers(images, wanted.attributes)
     images, withdrawn = withdraw(images, wanted.attributes, wanted.min_patients)
     record = record_of(corpus, images, config)
@@ -85,13 +86,15 @@ def _train_and_publish(new: New, images: ImageSet, out: Path, record: Record, co
         for folder in (run.work, draft / "training"):
             folder.mkdir(exist_ok=True)
         accelerator.init_trackers("tensorboard")
-        model, figures = _train_both(run, images, new, config)
+        with same_threads(draft) as threads:
+            model, figures = _train_both(run, images, new, config)
         for tracker in accelerator.trackers:
             tracker.finish()
         if accelerator.is_main_process:
             name_events(draft / "training" / "tensorboard")
             sort_log(draft, ("autoencoder", "denoiser", "guidance", "few_step"))
             record.results.update(figures)
+            record.results["threads"] = threads
             record.results["withdrawn"] = [asdict(one) for a in model.conditions.attributes for one in a.withdrawn]
             model.card = figures
             model.save(draft)
