@@ -165,6 +165,14 @@ def test_features_that_are_not_there(tmp_path: Path):
     refused(folder, micro(features=tmp_path / "none.safetensors"), r"features: .*none\.safetensors cannot be read")
 
 
+def test_a_start_of_another_diffusion_stays_what_it_is(tiny_model: Path, phantom_corpus: Path):
+    """A denoiser that makes no steps cannot become one of another process."""
+    names, none = ("plane", "hemorrhage", "age_years"), {"loop": LOOP | {"steps": 0}}
+    config = micro(start=str(tiny_model), conditions=names, denoiser=none, diffusion="ddpm")
+    with pytest.raises(ConfigError, match="is trained for flow, not ddpm"):
+        start(ImageSet.open(phantom_corpus), (), config)
+
+
 def test_a_machine_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """`compile` is tried before the autoencoder is trained."""
 

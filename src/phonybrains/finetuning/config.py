@@ -49,7 +49,7 @@ class FinetuneConfig(Config):
     gradient_checkpointing: bool = False
     """Half the memory of training, at a third more time."""
     loop: LoraLoop = LoraLoop()
-    steps: Count = 30
+    steps: Annotated[int, Field(ge=1, le=1000)] = 30
     """Steps that `generate` takes where none are asked for."""
     guidance: Weight | None = None
     """Guidance of `generate` where none is asked for; None: that of the base's own pipeline."""

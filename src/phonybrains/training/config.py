@@ -98,7 +98,7 @@ class TrainConfig(Config):
     guidance: GuidanceConfig
     few_step: FewStepConfig
     """Used for the flow alone."""
-    steps: Annotated[int, Field(ge=1)] = 16
+    steps: Annotated[int, Field(ge=1, le=1000)] = 16
     """How many steps the finished model takes where none are asked for."""
     features: Path | None = None
     """SqueezeNet weights (safetensors) for the perceptual term; without them it is left out."""
