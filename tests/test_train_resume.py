@@ -285,7 +285,12 @@ def test_a_full_disk_in_a_checkpoint(phantom_corpus: Path, tmp_path: Path, monke
         with pytest.raises(OutputError, match=r"model: the disk is full\. What is done is kept: free some space"):
             train(phantom_corpus, tmp_path / "model", config(), show=False)
     draft = next(tmp_path.glob(".model.*.partial"))
-    assert {p.name for p in (draft / "work").iterdir()} == {"pixels.npy", "pixels.sha256", "autoencoder.safetensors"}
+    assert {p.name for p in (draft / "work").iterdir()} == {
+        "pixels.npy",
+        "pixels.sha256",
+        "autoencoder.safetensors",
+        "threads",
+    }
     train(phantom_corpus, tmp_path / "model", config(), show=False)
     assert_published_alone(tmp_path / "model")
 

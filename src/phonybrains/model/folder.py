@@ -205,7 +205,7 @@ def _load_denoiser(folder: Path, condition_width: int, extra_width: int, prefix:
     unet = _load_network(UNet2DModel, folder / f"{prefix}{UNET}")
     denoiser = Denoiser(unet, build_embedding(unet, condition_width, extra_width))
     denoiser.embed.load_state_dict(_load_weights(folder / f"{prefix}{EMBEDDING}" / WEIGHTS_NAME))
-    return denoiser
+    return denoiser.eval()
 
 
 def _save_network(network: AutoencoderDC | UNet2DModel, folder: Path, dtype: torch.dtype) -> None:
