@@ -29,7 +29,7 @@ from comparison import distances, fidelity
 from networks import Cache, conditions_of, decoded, encoded
 from phonybrains.evaluation.extractors import SqueezeNetFeatures
 from phonybrains.imageset import ImageSet
-from phonybrains.model.conditions import Conditions
+from phonybrains.model.fitting import fit_conditions
 from phonybrains.model.latent_diffusion import LatentDiffusion, Sampling
 from phonybrains.model.sampling import CHAINS
 from phonybrains.optimising.checkpoint import load_weights
@@ -93,7 +93,7 @@ class Bench:
     def corpus(self, arm: Arm) -> Corpus:
         known = tuple(a.name for a in self.model.conditions.attributes if a.name != "modality")
         train = [self.images.rows[i] for i in rows_in(self.images, "train")]
-        conditions = Conditions.fit(train, known if arm.told is None else arm.told)
+        conditions = fit_conditions(train, known if arm.told is None else arm.told)
         return Corpus.open(self.images, conditions, self.options.work, torch.device(self.options.device))
 
     def run(self, arm: Arm, seed: int) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ import torch
 from phonybrains.errors import ConfigError
 from phonybrains.imageset import Attribute, Row
 from phonybrains.model.conditions import Category, Conditions, Number, Value, drop
+from phonybrains.model.fitting import fit_conditions
 
 
 def row(modality: str, **attributes: Attribute) -> Row:
@@ -30,7 +31,7 @@ NAMES = ("plane", "bleeding", "age")
 
 @pytest.fixture
 def conditions() -> Conditions:
-    return Conditions.fit(ROWS, NAMES)
+    return fit_conditions(ROWS, NAMES)
 
 
 def generator(seed: int) -> torch.Generator:
@@ -49,18 +50,18 @@ def test_fit_reads_labels_and_ranges(conditions: Conditions):
 
 def test_a_column_is_a_number_only_if_every_value_is_one():
     """One word among numbers makes a category, whose labels are written as a person would: 1, not 1.0."""
-    mixed = Conditions.fit([row("MR", grade=1.0), row("MR", grade=2.5), row("MR", grade="unknown")], ("grade",))
+    mixed = fit_conditions([row("MR", grade=1.0), row("MR", grade=2.5), row("MR", grade="unknown")], ("grade",))
     assert mixed.attributes[1] == Category("grade", ("1", "2.5", "unknown"))
     assert mixed.check({"grade": "1"}) == {"grade": "1"}
     torch.testing.assert_close(mixed.encode([row("MR", grade=1.0)]), mixed.encode([{"modality": "MR", "grade": "1"}]))
-    pure = Conditions.fit([row("MR", grade=1.0), row("MR", grade=None), row("MR", grade=2.5)], ("grade",))
+    pure = fit_conditions([row("MR", grade=1.0), row("MR", grade=None), row("MR", grade=2.5)], ("grade",))
     assert pure.attributes[1] == Number("grade", 1.0, 2.5)
 
 
 def test_modality_named_twice_is_there_once():
     """The modality is always a condition; naming it changes nothing."""
     assert (
-        Conditions.fit(ROWS, ("modality", "plane", "plane")).attributes == Conditions.fit(ROWS, ("plane",)).attributes
+        fit_conditions(ROWS, ("modality", "plane", "plane")).attributes == fit_conditions(ROWS, ("plane",)).attributes
     )
 
 
@@ -96,7 +97,7 @@ def test_groups_tell_which_attribute_a_column_belongs_to(conditions: Conditions)
 
 def test_blanks_and_empty_labels_do_not_count():
     """`a; b;` has the labels a and b."""
-    loose = Conditions.fit([row("MR", kind="a; b;"), row("MR", kind=" c")], ("kind",))
+    loose = fit_conditions([row("MR", kind="a; b;"), row("MR", kind=" c")], ("kind",))
     assert loose.attributes[1] == Category("kind", ("a", "b", "c"))
     torch.testing.assert_close(loose.encode([row("MR", kind="a; b;")]), loose.encode([row("MR", kind="b;a")]))
     assert loose.check({"kind": " b ;a"}) == {"kind": "b;a"}
@@ -104,14 +105,14 @@ def test_blanks_and_empty_labels_do_not_count():
 
 def test_a_number_with_one_value_encodes():
     """A range without extent divides by nothing."""
-    one = Conditions.fit([row("MR", age=50.0)], ("age",))
+    one = fit_conditions([row("MR", age=50.0)], ("age",))
     assert bool(one.encode([row("MR", age=50.0)]).isfinite().all())
     assert one.check({"age": 50}) == {"age": 50.0}
 
 
 def test_a_corpus_with_one_modality():
     """Nothing but MR: one label, and MR is what is drawn."""
-    single = Conditions.fit([row("MR")] * 3, ())
+    single = fit_conditions([row("MR")] * 3, ())
     assert single.attributes == (Category("modality", ("MR",)),)
     assert single.draw({}, np.random.default_rng(0)) == {"modality": "MR"}
     with pytest.raises(ConfigError, match=r"modality 'CT' is not known to the model\. Known: MR\."):
@@ -121,9 +122,9 @@ def test_a_corpus_with_one_modality():
 def test_an_unknown_column_names_the_known_ones():
     """A column no image has is an error with the columns there are, and the nearest of them."""
     with pytest.raises(ConfigError, match=r"'plan'\. Known: age, bleeding, plane\. Did you mean plane\?"):
-        Conditions.fit(ROWS, ("plan",))
+        fit_conditions(ROWS, ("plan",))
     with pytest.raises(ConfigError, match="no image of the corpus has the attribute 'empty'"):
-        Conditions.fit([row("MR", empty=None), row("MR", empty="")], ("empty",))
+        fit_conditions([row("MR", empty=None), row("MR", empty="")], ("empty",))
 
 
 @pytest.mark.parametrize(

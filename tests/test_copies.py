@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from phonybrains.imageset import ImageSet
-from phonybrains.model.conditions import Conditions
+from phonybrains.model.fitting import fit_conditions
 from phonybrains.training.copies import Nearness
 from phonybrains.training.corpus import Corpus
 
@@ -18,7 +18,7 @@ from phonybrains.training.corpus import Corpus
 def corpus(phantom_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     images = ImageSet.open(phantom_corpus)
     work = tmp_path_factory.mktemp("work")
-    return Corpus.open(images, Conditions.fit(images.rows, ["plane"]), work, torch.device("cpu"))
+    return Corpus.open(images, fit_conditions(images.rows, ["plane"]), work, torch.device("cpu"))
 
 
 def of_modality(corpus: Corpus, modality: str) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 from phonybrains.errors import ConfigError
 from phonybrains.imageset import Row
 from phonybrains.model.captions import CAPTION, WORDS, Captions, Described
-from phonybrains.model.conditions import Conditions
+from phonybrains.model.fitting import fit_conditions
 
 TEMPLATE = "{plane} {modality} of the brain, {diagnosis}, aged {age_years:.0f}"
 
@@ -23,7 +23,7 @@ ROWS = [row(plane="axial", diagnosis="glioma", age_years=40.0), row(plane="axial
 
 def described(template: str = TEMPLATE, rows: list[Row] | None = None) -> Described:
     captions = Captions(template, WORDS)
-    schema = Conditions.fit(rows or ROWS, captions.names)
+    schema = fit_conditions(rows or ROWS, captions.names)
     return Described(**vars(schema), captions=captions)
 
 

@@ -20,7 +20,8 @@ from phonybrains.errors import ModelError
 from phonybrains.finetuning.stage import finetune
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet
-from phonybrains.model.fine_tuned import ALL_FILES
+from phonybrains.model.fine_tuned import ALL_FILES, FREE
+from phonybrains.model.seal import sealed
 from phonybrains.model.share import NO_SOURCES, pull_model, push_model
 from stable_diffusion_files import make_base
 
@@ -49,8 +50,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def change(path: Path, **facts: Any) -> None:
-    """Change what a JSON file says."""
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | facts, indent=1) + "\n", encoding="utf-8")
+    """Change what finetune.json says, as somebody would who knows how it is guarded."""
+    content = sealed(json.loads(path.read_text(encoding="utf-8")) | facts, path.name, "parts", FREE)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize("address", ["{}", "file://{}"])
@@ -81,6 +83,12 @@ def _lose(folder: Path) -> None:
     (folder / "conditions.json").unlink()
 
 
+def _tweak(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
 def _append(folder: Path) -> None:
     with (folder / "pytorch_lora_weights.safetensors").open("ab") as file:
         file.write(b"x")
@@ -92,6 +100,8 @@ def _append(folder: Path) -> None:
         (_append, r"pytorch_lora_weights\.safetensors is damaged"),
         (_lose, r"a part is missing \(.*conditions\.json"),
         (lambda folder: change(folder / "finetune.json", parts={}), "a part is missing"),
+        (lambda folder: _tweak(folder / "finetune.json", '"guidance": ', '"guidance": 1'), "not what its own SHA-256"),
+        (lambda folder: _tweak(folder / "finetune.json", '"rank": 4', '"rank": 5'), "not what its own SHA-256 says"),
         (lambda folder: change(folder / "finetune.json", format_version=2), "format version 2 is newer"),
     ],
 )

@@ -18,10 +18,19 @@ from phonybrains.diffusion.process import Schedule
 from phonybrains.diffusion.sampler import flow_times
 from phonybrains.errors import ModelError
 from phonybrains.model import folder as model_folder
-from phonybrains.model.folder import CODE, FEW_STEP_CODE, FEW_STEP_PARTS, PARTS, refresh_pipeline
+from phonybrains.model.folder import (
+    CODE,
+    DESCRIPTION,
+    FEW_STEP_CODE,
+    FEW_STEP_PARTS,
+    PARTS,
+    load_model,
+    refresh_pipeline,
+)
 from phonybrains.model.for_diffusers import scheduler_of
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.sampling import CHAINS
+from phonybrains.model.seal import sealed
 from phonybrains.record import sha256_file
 from phonybrains.training.config import load_train_config
 from phonybrains.training.stage import train
@@ -46,9 +55,46 @@ def other_model(phantom_corpus: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def change_json(path: Path, change: Callable[[dict], object]) -> None:
+    """Change a file as somebody would who knows how it is guarded."""
     content = json.loads(path.read_text())
     change(content)
+    if path.name == DESCRIPTION and isinstance(content.get("sha256"), dict):
+        content = sealed(content, DESCRIPTION)
     path.write_text(json.dumps(content))
+
+
+def test_a_digit_of_the_description_is_guarded(copy: Path):
+    """Any number or word of model.json that is another is found, also a digit of the latent scale, which fits."""
+    path = copy / "model.json"
+    whole = json.loads(path.read_text())
+    changed = json.loads(path.read_text())
+    changed["latent_scale"]["MR"][0][0] += 1e-6
+    others = [{"size": 96}, {"steps": 15}, {"card": {}}, {"units": {}}, {"extra": 1}, {"format_version": 0},
+              {"diffusion": "ddpm"}, {"sha256": whole["sha256"] | {"more": ""}}]  # fmt: skip
+    for content in (changed, *(whole | other for other in others)):
+        path.write_text(json.dumps(content))
+        with pytest.raises(ModelError, match=r"model\.json is damaged: it is not what its own SHA-256 says"):
+            LatentDiffusion.load(copy)
+    path.write_text(json.dumps(whole, indent=None))  # written in another way, it says the same
+    LatentDiffusion.load(copy)
+
+
+def test_the_first_models_had_no_digest_of_their_description(copy: Path):
+    """A model.json without its own digest loads, and gets one when it is written again."""
+    path = copy / "model.json"
+    content = json.loads(path.read_text())
+    seal = content["sha256"].pop("model.json")
+    path.write_text(json.dumps(content))
+    LatentDiffusion.load(copy)
+    refresh_pipeline(copy)
+    assert json.loads(path.read_text())["sha256"]["model.json"] == seal
+
+
+def test_a_loaded_network_does_not_train(copy: Path):
+    """`load_model` by itself gives networks without dropout: the same input has the same output."""
+    model = load_model(copy)
+    networks = (model.autoencoder, model.denoiser, model.few_step)
+    assert not any(module.training for network in networks if network for module in network.modules())
 
 
 def test_what_is_saved_is_what_is_loaded(tiny_model: Path, tmp_path: Path):

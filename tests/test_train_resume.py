@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -284,7 +285,12 @@ def test_a_full_disk_in_a_checkpoint(phantom_corpus: Path, tmp_path: Path, monke
         with pytest.raises(OutputError, match=r"model: the disk is full\. What is done is kept: free some space"):
             train(phantom_corpus, tmp_path / "model", config(), show=False)
     draft = next(tmp_path.glob(".model.*.partial"))
-    assert {p.name for p in (draft / "work").iterdir()} == {"pixels.npy", "autoencoder.safetensors"}
+    assert {p.name for p in (draft / "work").iterdir()} == {
+        "pixels.npy",
+        "pixels.sha256",
+        "autoencoder.safetensors",
+        "threads",
+    }
     train(phantom_corpus, tmp_path / "model", config(), show=False)
     assert_published_alone(tmp_path / "model")
 
@@ -415,3 +421,73 @@ def test_more_processes_than_images_in_a_batch(
     unused = load_train_config("tiny", **SETTINGS | {part: {"loop": LOOP | {"batch_size": 3, "steps": 0}}})
     with accelerating(unused, tmp_path / "draft"):
         pass  # a part that is not trained needs no batch
+
+
+# A launcher that is gone
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks after processes in /proc")
+def test_workers_end_with_their_launcher(phantom_corpus: Path, tmp_path: Path):
+    """torchrun killed -9 in the middle of training: both workers end too, and the same command goes on."""
+    script, out = tmp_path / "script.py", tmp_path / "model"
+    script.write_text(f"""
+import os
+from pathlib import Path
+import phonybrains.training.stage as stage
+from phonybrains.training.config import load_train_config
+Path({str(tmp_path)!r}, "pid" + os.environ["RANK"]).write_text(str(os.getpid()))
+loop = {{"steps": 10**6, "batch_size": 4, "warmup": 1, "validate_every": 10**6, "checkpoint_every": 4}}
+stage.train({str(phantom_corpus)!r}, {str(out)!r}, load_train_config("tiny", autoencoder={{"loop": loop}}), show=False)
+""")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    launcher = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    workers: list[int] = []
+    try:
+        wait_for(lambda: any(tmp_path.glob(".model.*.partial/work/autoencoder.safetensors")))
+        workers = [int((tmp_path / f"pid{rank}").read_text()) for rank in (0, 1)]
+        assert all(map(is_alive, workers))
+        launcher.kill()
+        launcher.wait()
+        wait_for(lambda: not any(map(is_alive, workers)))
+    finally:
+        launcher.kill()
+        launcher.wait()
+        for worker in filter(is_alive, workers):
+            os.kill(worker, signal.SIGKILL)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and does anything: one that nobody has asked about after its end does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Come back once it holds; fail after WAIT_S, many times what it takes."""
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+# Damage
+
+
+@pytest.mark.parametrize("name", ["pixels.npy", "autoencoder.safetensors", "latents.safetensors",
+                                  "denoiser.safetensors"])  # fmt: skip
+@pytest.mark.parametrize("damage", ["a bit", "empty"])
+def test_damage_between_two_calls(
+    trainer: Trainer, undisturbed: dict[str, bytes], tmp_path: Path, name: str, damage: str
+):
+    """A bit that flips in any file of the draft, or a file of length 0 after a power cut: the same model in the end."""
+    out = tmp_path / "model"
+    assert trainer.run(out, "between the guidance's checkpoints") == -signal.SIGKILL
+    path = next(tmp_path.glob(f".model.*.partial/work/{name}"))
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 4
+    path.write_bytes(content if damage == "a bit" else b"")
+    assert trainer.run(out) == 0
+    assert results(out) == undisturbed
+    assert_published_alone(out)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Generator, Tensor, nn
 
@@ -25,7 +25,9 @@ from phonybrains.model.conditions import Number
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.networks import AutoencoderShape, build_autoencoder
 from phonybrains.model.sampling import CHAINS
+from phonybrains.model.seal import sealed
 from phonybrains.model.training_data import shared_units
+from phonybrains.optimising.cache import keep
 from phonybrains.training import augment
 from phonybrains.training.autoencoder import AutoencoderTask
 from phonybrains.training.config import TrainConfig, load_train_config
@@ -105,7 +107,22 @@ def test_the_pixel_cache_is_written_once(tmp_path: Path):
     first = Corpus.open(images, conditions, tmp_path, CPU).images(torch.arange(3))
     shutil.rmtree(tmp_path / "set")
     assert torch.equal(Corpus.open(images, conditions, tmp_path, CPU).images(torch.arange(3)), first)
-    assert {p.name for p in tmp_path.iterdir()} == {"pixels.npy"}
+    assert {p.name for p in tmp_path.iterdir()} == {"pixels.npy", "pixels.sha256"}
+
+
+@pytest.mark.parametrize("damage", ["a bit", "cut", "empty", "no digest", "a bit of the digest"])
+def test_a_damaged_pixel_cache_is_made_anew(tmp_path: Path, damage: str):
+    """One flipped bit, a file of length 0 or a lost digest: the pixels are read from the set again."""
+    images = ImageSet.open(image_set(tmp_path / "set", noise_images(3)))
+    conditions, cache = check_corpus(images, (), 32), tmp_path / "pixels.npy"
+    first = Corpus.open(images, conditions, tmp_path, CPU).images(torch.arange(3))
+    whole, seal = cache.read_bytes(), tmp_path / "pixels.sha256"
+    flipped = whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:]
+    {"a bit": lambda: cache.write_bytes(flipped), "cut": lambda: cache.write_bytes(whole[:-1]),
+     "empty": lambda: cache.write_bytes(b""), "no digest": seal.unlink,
+     "a bit of the digest": lambda: seal.write_bytes(b"\xff" + seal.read_bytes()[1:])}[damage]()  # fmt: skip
+    assert torch.equal(Corpus.open(images, conditions, tmp_path, CPU).images(torch.arange(3)), first)
+    assert cache.read_bytes() == whole
 
 
 def test_splits_are_kept_apart(corpus: Corpus, phantom_corpus: Path, tmp_path: Path):
@@ -353,7 +370,7 @@ def test_latents_are_standardised_by_the_training_images(corpus: Corpus, coder: 
 def test_latents_without_variance_do_not_become_nan(corpus: Corpus, tmp_path: Path):
     """A channel that is the same everywhere is divided by something small, not by nothing."""
     n = len(corpus.modalities)
-    save_file({"values": torch.ones(1, n, 4, 2, 2), "parameters": torch.zeros(1, n, augment.WIDTH)}, tmp_path / "z")
+    keep(tmp_path / "z", {"values": torch.ones(1, n, 4, 2, 2), "parameters": torch.zeros(1, n, augment.WIDTH)})
     assert not load_latents(tmp_path / "z", corpus).values.any()
 
 
@@ -381,7 +398,7 @@ def test_the_model_folder_is_complete(tiny_model: Path, phantom_corpus: Path):
     assert record["seed"] == 0
     assert record["inputs"][0]["name"] == phantom_corpus.name
     assert record["inputs"][0]["record"]["stage"] == "phantom"
-    assert record["results"] == model.card | {"withdrawn": []}
+    assert record["results"] == model.card | {"withdrawn": [], "threads": torch.get_num_threads()}
     assert {"validation loss", "autoencoder PSNR MR, dB", "autoencoder PSNR CT, dB",
             "few steps end off the full path by"} <= set(model.card)  # fmt: skip
     assert model.card["paths walked for few-step weights"] == 40 * 2
@@ -570,7 +587,7 @@ def test_few_step_weights_for_a_model_that_is_there(tiny_model: Path, phantom_co
     started = Path(shutil.copytree(tiny_model, tmp_path / "started"))
     description = json.loads((started / "model.json").read_text())
     description["card"] |= {"images seen by the denoiser": 1000, "a figure of the start": 0.5, "parameters": 1}
-    (started / "model.json").write_text(json.dumps(description))
+    (started / "model.json").write_text(json.dumps(sealed(description, "model.json")))
     nothing, names = {"loop": LOOP | {"steps": 0}}, ("plane", "hemorrhage", "age_years")
     settings = {"conditions": names, "min_patients": 0, "start": str(started), "autoencoder": nothing, "seed": 5}
     tuned = train(phantom_corpus, tmp_path / "tuned", micro(**settings, denoiser=nothing), show=False)
@@ -723,11 +740,13 @@ def test_settings_that_cannot_be(values: dict[str, Any], words: str):
 
 def test_a_run_that_diverges_keeps_its_draft(phantom_corpus: Path, tmp_path: Path):
     """An enormous learning rate ends in TrainingError; the autoencoder that was trained before stays in the draft."""
-    wild = {"loop": LOOP | {"learning_rate": 1e38, "steps": 20, "warmup": 0}}
+    config = micro(denoiser={"loop": LOOP | {"steps": 20, "warmup": 0}})
+    loop = config.denoiser.loop.model_copy(update={"learning_rate": 1e38})
+    wild = config.model_copy(update={"denoiser": config.denoiser.model_copy(update={"loop": loop})})
     with pytest.raises(
         TrainingError, match=r"denoiser: the loss or its gradient is not finite .*Lower the learning rate"
     ):
-        train(phantom_corpus, tmp_path / "model", micro(denoiser=wild), show=False)
+        train(phantom_corpus, tmp_path / "model", wild, show=False)
     assert not (tmp_path / "model").exists()
     draft = next(tmp_path.glob(".model.*.partial"))
     assert (draft / "work" / "autoencoder.safetensors").is_file()

@@ -248,8 +248,33 @@ def test_a_loss_that_is_bad_at_once(tmp_path: Path, accelerator: Accelerator):
 
 def test_an_enormous_learning_rate_stops(tmp_path: Path, accelerator: Accelerator):
     """Weights that run away end in the error, not in a model."""
+    wild = config(warmup=0).model_copy(update={"learning_rate": 1e38})
     with pytest.raises(TrainingError, match="Lower the learning rate"):
-        list(fit(Line(), config(learning_rate=1e38, warmup=0), 0, tmp_path, accelerator))
+        list(fit(Line(), wild, 0, tmp_path, accelerator))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_validation_loss_that_is_not_finite_stops(tmp_path: Path, accelerator: Accelerator, value: float, keep: str):
+    """However good the training loss is: weights that validation cannot judge are not kept, and the start's neither."""
+    task = Line()
+    task.validate = lambda network: value  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"the validation loss is not finite at step 20; .* line\.safetensors"):
+        list(fit(task, config(keep=keep), 0, tmp_path, accelerator))
+    assert steps_saved(tmp_path) == 10
+
+
+def test_the_start_is_never_the_best(tmp_path: Path, accelerator: Accelerator):
+    """Weights that get worse: the best of those trained is kept, not those of step 0; without steps they stay."""
+    task, losses = Line(), iter([5.0, 5.0, 6.0, 6.0, 7.0, 7.0])
+    first = weights(task)
+    task.validate = lambda network: next(losses)  # type: ignore[method-assign]
+    list(fit(task, config(), 0, tmp_path, accelerator))
+    assert not any(torch.equal(a, b) for a, b in zip(weights(task), first, strict=True))
+    (tmp_path / "none").mkdir()
+    idle = Line()
+    assert list(fit(idle, config(steps=0), 0, tmp_path / "none", accelerator)) == []
+    assert all(torch.equal(a, b) for a, b in zip(weights(idle), first, strict=True))
 
 
 def test_every_step_owns_its_random_numbers(accelerator: Accelerator):

@@ -13,6 +13,7 @@ from phonybrains.errors import ConfigError
 from phonybrains.imageset import Attribute, ImageSet, Row
 from phonybrains.model.backing import counts_in_words, doubts, rule_in_words, told
 from phonybrains.model.conditions import Category, Conditions, Number
+from phonybrains.model.fitting import fit_conditions
 from phonybrains.model.folder import shipped_models
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.summary import summary
@@ -38,7 +39,7 @@ def rows(modality: str, patients: int, *, of: str = "", split: str = "train", im
 
 def fitted(found: list[Row], names: tuple[str, ...], least: int = 5) -> tuple[Conditions, ImageSet]:
     images, withdrawn = withdraw(ImageSet(Path(), tuple(found), 8, 8, 8), names, least)
-    return Conditions.fit([row for row in images.rows if row.split == "train"], names, withdrawn, least), images
+    return fit_conditions([row for row in images.rows if row.split == "train"], names, withdrawn, least), images
 
 
 @pytest.mark.parametrize("patients", [1, 2, 4, 5, 10])
@@ -173,7 +174,7 @@ def test_what_nobody_or_few_show_is_said():
 
 def test_a_start_may_know_more_than_is_kept():
     """The network's columns stay; labels of too few patients are closed, and a narrower range is what is offered."""
-    wide = Conditions.fit([*rows("CT", 9, kind="a", age=10.0), *rows("CT", 9, kind="b", age=90.0)], ("kind", "age"))
+    wide = fit_conditions([*rows("CT", 9, kind="a", age=10.0), *rows("CT", 9, kind="b", age=90.0)], ("kind", "age"))
     narrow, _ = fitted([*rows("CT", 9, kind="a", age=40.0), *rows("CT", 1, kind="b", age=40.0)], ("kind", "age"))
     joined = on_columns_of(wide, narrow)
     assert joined is not None
@@ -183,7 +184,7 @@ def test_a_start_may_know_more_than_is_kept():
     assert (kind.labels, kind.offered) == (("a", "b"), ("a",))
     assert (age.low, age.high, age.offered) == (10.0, 90.0, (40.0, 40.0))
     assert on_columns_of(narrow, wide) is None
-    older = Conditions.fit(rows("CT", 9, kind="a", age=99.0), ("kind", "age"))
+    older = fit_conditions(rows("CT", 9, kind="a", age=99.0), ("kind", "age"))
     assert on_columns_of(wide, older, learns=False) is None
     lost, _ = fitted([*rows("CT", 9, kind="a"), *rows("CT", 1, kind="a", age=20.0)], ("kind", "age"))
     closed = on_columns_of(wide, lost)

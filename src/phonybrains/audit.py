@@ -17,6 +17,7 @@ from typing import Any, Literal
 from .errors import ModelError, StudyError
 from .files import write_whole
 from .imageset import METADATA_NAME, read_metadata
+from .model.seal import sealed
 from .record import RECORD_NAME, fingerprint, read_record
 
 AUDIT_NAME, VERSION = "audit.json", 2
@@ -162,7 +163,8 @@ def stamp_model(model_folder: str | Path, audit: str | Path | Mapping[str, Any])
     names = ("version", "verdict", "reasons", "n", "exceedances", "threshold", "p", "date", "evaluation", "model")
     stamp = {name: found[name] for name in names if name in found}
     content["audit"] = stamp
-    write_whole(description, f"{json.dumps(content, indent=1)}\n".encode())
+    text = json.dumps(sealed(content, description.name), indent=1)
+    write_whole(description, f"{text}\n".encode())
     record["results"] = {**record.get("results", {}), "audit": stamp}
     write_whole(folder / RECORD_NAME, f"{json.dumps(record, indent=2)}\n".encode())
     return stamp

@@ -182,7 +182,7 @@ def generate(
         steps: Steps from noise to image; the model's own number if not given. Few-step weights serve up to 4.
         guidance: How strongly the conditions are pushed; 1 is the plain model, at half the cost (the model's own: 1).
         sampler: shortcut, adams, heun, ddim, ddpm or euler; the best for model and steps if not given.
-        precision: Arithmetic of decoding: bf16, fp32, or auto for the faster here; up to 3 gray levels apart.
+        precision: Arithmetic of decoding: bf16, fp32, or auto for the faster here; up to 5 gray levels apart.
         batch_size: Images computed at a time.
         grid: Also draw a contact sheet into this picture file.
     """

@@ -12,9 +12,9 @@ from .errors import ConfigError
 
 
 class Config(BaseModel):
-    """Base of the stages' configurations: frozen, and a key that is not known is an error."""
+    """Base of the stages' configurations: frozen; a key that is not known is an error, and so is nan or inf."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def spelt_out(cls, values: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import csv
 import hashlib
 import io
 import math
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,11 @@ METADATA_NAME = "metadata.csv"
 FIXED_COLUMNS = (
     "file_name", "sha256", "modality", "patient_id", "split", "synthetic", "source", "slope", "intercept", "unit",
 )  # fmt: skip
+MADE_COLUMNS = (
+    "prompt", "revised_prompt", "generator", "parameters", "request_id", "cost", "currency", "index", "coloured",
+    "chroma", "seed", "steps", "guidance",
+)  # fmt: skip
+"""In which those that make images write how each was made."""
 SPLITS = ("train", "validation", "test", "")
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -126,6 +132,17 @@ def how_split(images: ImageSet) -> dict[str, str]:
     return found
 
 
+def is_own_column(name: str) -> bool:
+    """Whether a set has a column of this name, or gets it when it is made, so that no attribute can be called so."""
+    return name in FIXED_COLUMNS or name in MADE_COLUMNS
+
+
+def plain_name(text: str) -> str:
+    """A name or label as it looks: composed (NFC), without characters that do not show and blanks at its ends."""
+    shown = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
+    return " ".join(shown.split())
+
+
 def to_unit_range(pixels: NDArray[Any]) -> NDArray[np.float32]:
     """Map the full range of uint8 or uint16 to -1…1."""
     return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max / 2) - np.float32(1)
@@ -171,7 +188,8 @@ def read_metadata(path: Path) -> list[Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # a spreadsheet program may have put a mark in front
             reader = csv.DictReader(file, strict=True)
-            columns, table = reader.fieldnames or (), list(reader)
+            columns = reader.fieldnames = [plain_name(name) for name in reader.fieldnames or ()]
+            table = list(reader)
     except (FileNotFoundError, NotADirectoryError):
         raise ImageSetError(f"{path.parent} is not an image set: it has no {path.name}. Make one with "
                             "'phonybrains import'.") from None  # fmt: skip
@@ -182,6 +200,8 @@ def read_metadata(path: Path) -> list[Row]:
     missing = [name for name in FIXED_COLUMNS if name not in columns]
     if missing:
         raise ImageSetError(f"{path}: the columns {', '.join(missing)} are missing. Import the source again.")
+    if twice := [name for name in columns if name and columns.count(name) > 1]:
+        raise ImageSetError(f"{path}: two columns are called '{twice[0]}'. Rename or remove one of them.")
     rows = [_parse_row(path, number, entry) for number, entry in enumerate(table, start=2)]
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, start=2):

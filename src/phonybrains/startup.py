@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+WATCH = "end with parent"
 HIDDEN = ("scipy", "torch._dynamo", "peft", "transformers")
 
 
@@ -38,6 +42,19 @@ def lean_diffusers() -> Iterator[None]:
 def diffusers_for(model: str) -> AbstractContextManager[None]:
     """The quick start, but for a fine-tuned checkpoint, which needs the whole of diffusers."""
     return nullcontext() if (Path(model) / "finetune.json").is_file() else lean_diffusers()
+
+
+def end_with_parent() -> None:
+    """Where torchrun started this process: end when torchrun does, however that was, as nobody would wait for it."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)  # it may be waiting for another process, and hear nothing else
+
+    if "TORCHELASTIC_RUN_ID" in os.environ and all(thread.name != WATCH for thread in threading.enumerate()):
+        threading.Thread(target=watch, name=WATCH, daemon=True).start()
 
 
 def say(text: str) -> None:

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Generator, Tensor
 from torch.nn.functional import interpolate
 
 from ..imageset import ImageSet, to_unit_range
 from ..model.stable_diffusion import encode_texts
-from ..model.tensors import write_tensors
+from ..optimising.cache import keep, load, take
 
 BATCH = 8
 
@@ -57,7 +56,7 @@ class Texts:
 @torch.no_grad()
 def encode_latents(vae: Any, images: ImageSet, rows: Sequence[int], size: int, path: Path) -> Iterator[int]:
     """Encode these images, gray as three equal channels, at `size` pixels a side, reporting how many are done."""
-    if path.is_file():
+    if take(path):
         return
     scale, shift = vae.config.scaling_factor, vae.config.shift_factor or 0.0
     means, deviations = [], []
@@ -70,7 +69,7 @@ def encode_latents(vae: Any, images: ImageSet, rows: Sequence[int], size: int, p
         means.append(((found.mean - shift) * scale).half().cpu())
         deviations.append((found.std * scale).half().cpu())
         yield min(start + BATCH, len(rows))
-    write_tensors(path, {"mean": torch.cat(means), "deviation": torch.cat(deviations)})
+    keep(path, {"mean": torch.cat(means), "deviation": torch.cat(deviations)})
 
 
 def encode_captions(pipeline: Any, captions: Sequence[str], path: Path) -> Iterator[int]:
@@ -81,14 +80,14 @@ def encode_captions(pipeline: Any, captions: Sequence[str], path: Path) -> Itera
         yield number
     names = [name for name in found[0] if not name.startswith("negative_")]
     stacked = {name: torch.cat([*(one[name] for one in found), found[0][f"negative_{name}"]]) for name in names}
-    write_tensors(path, {name: tensor.half() for name, tensor in stacked.items()})
+    keep(path, {name: tensor.half() for name, tensor in stacked.items()})
 
 
 def load_latents(path: Path) -> Latents:
     """Read what `encode_latents` wrote."""
-    return Latents(**load_file(path))
+    return Latents(**load(path))
 
 
 def load_texts(path: Path, captions: Sequence[int]) -> Texts:
     """Read what `encode_captions` wrote; captions: the number of each image's."""
-    return Texts(load_file(path), torch.tensor(captions))
+    return Texts(load(path), torch.tensor(captions))

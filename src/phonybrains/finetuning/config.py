@@ -9,7 +9,7 @@ from pydantic import Field
 from ..config import Config
 from ..model.captions import WORDS
 from ..model.networks import Count
-from ..optimising.config import LoopConfig, Positive, Share
+from ..optimising.config import LoopConfig, Rate, Share, Weight
 
 
 class LoraLoop(LoopConfig):
@@ -17,7 +17,7 @@ class LoraLoop(LoopConfig):
 
     steps: Annotated[int, Field(ge=1)] = 2000
     batch_size: Count = 8
-    learning_rate: Positive = 1e-4
+    learning_rate: Rate = 1e-4
     averages: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.99, 0.999)
 
 
@@ -49,9 +49,9 @@ class FinetuneConfig(Config):
     gradient_checkpointing: bool = False
     """Half the memory of training, at a third more time."""
     loop: LoraLoop = LoraLoop()
-    steps: Count = 30
+    steps: Annotated[int, Field(ge=1, le=1000)] = 30
     """Steps that `generate` takes where none are asked for."""
-    guidance: Annotated[float, Field(ge=0)] | None = None
+    guidance: Weight | None = None
     """Guidance of `generate` where none is asked for; None: that of the base's own pipeline."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
 

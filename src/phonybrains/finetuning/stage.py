@@ -21,11 +21,13 @@ from ..model.backing import told
 from ..model.captions import CAPTION, Captions
 from ..model.conditions import Conditions
 from ..model.fine_tuned import Facts, write_description
+from ..model.fitting import check_numbers, fit_conditions
 from ..model.latent_diffusion import image_rng
 from ..model.stable_diffusion import GUIDANCE, TEXT, Base, backbone, draw, native_size
 from ..model.training_data import shared_units
 from ..model.withdrawal import withdraw
-from ..optimising.processes import accelerating, shared_draft
+from ..optimising.cache import take
+from ..optimising.processes import accelerating, same_threads, settled, shared_draft
 from ..optimising.run import Run, name_events, progress_bar
 from ..record import Record, as_input, draft_folder, is_published
 from ..sheets import contact_sheet
@@ -34,7 +36,7 @@ from .cache import encode_captions, encode_latents, load_latents, load_texts
 from .card import model_card
 from .config import FinetuneConfig
 from .lora import add_lora, write_lora
-from .noising import noising_of
+from .noising import Noising, noising_of
 from .task import LoraTask
 
 SHOWN, SHEET_STEPS = 8, 20
@@ -74,8 +76,8 @@ def finetune(
     job = _prepare(Base.find(base, config.revision, config.variant, config.t5), images, config)
     origin = {"name": base if job.base.revision else job.base.folder.resolve().name, "revision": job.base.revision,
               "sha256": job.base.fingerprint(), "record": {}}  # fmt: skip
-    record = Record("finetune", config.model_dump(mode="json"), config.seed, [as_input(corpus), origin],
-                    images.record.get("sources", ()))  # fmt: skip
+    facts = config.model_dump(mode="json") | settled(config.precision)
+    record = Record("finetune", facts, config.seed, [as_input(corpus), origin], images.record.get("sources", ()))
     if not is_published(out, record):
         for line in told(job.conditions) if show else ():
             say(line)
@@ -94,12 +96,15 @@ def _prepare(base: Base, images: ImageSet, config: FinetuneConfig) -> Job:
     if images.width != images.height:
         raise TrainingError(f"{images.folder}: images are {images.width}×{images.height}; fine-tuning needs squares. "
                             "Import again with --size.")  # fmt: skip
+    if config.noise_offset and base.family == "sd3":
+        raise ConfigError("noise_offset is for noise prediction; the flow of Stable Diffusion 3 does without.")
     captions = Captions(config.caption or CAPTION, config.words)
+    check_numbers(images, captions.names)
     images, withdrawn = withdraw(images, captions.names, config.min_patients)
     rows = [images.rows[i] for i in train]
     if config.caption is None:
         captions = captions.only({"modality", *(name for row in rows for name, v in row.attributes.items() if v)})
-    conditions = Conditions.fit(rows, captions.names, withdrawn, config.min_patients)
+    conditions = fit_conditions(rows, captions.names, withdrawn, config.min_patients)
     return Job(base, images, captions, conditions, (*train, *validation), len(train), config)
 
 
@@ -112,17 +117,20 @@ def _train_and_publish(job: Job, out: Path, record: Record, accelerator: Acceler
         numbers = _cache_texts(job, run)
         pipeline = job.base.load(without=TEXT)
         size = _side(pipeline, config.size)
-        _cache_latents(job, run, pipeline, size)
         set_seed(config.seed)
-        task = _task(job, run, pipeline, numbers, size)
+        network, noising = _network(job, run, pipeline), noising_of(pipeline)
         accelerator.init_trackers("tensorboard")
-        run.follow(task, config.loop, partial(_draw_sheet, job, task, pipeline, accelerator))
+        with same_threads(draft) as threads:
+            _cache_latents(job, run, pipeline, size)
+            task = _task(job, run, network, noising, numbers, size)
+            run.follow(task, config.loop, partial(_draw_sheet, job, task, pipeline, accelerator))
         for tracker in accelerator.trackers:
             tracker.finish()
         if accelerator.is_main_process:
             name_events(draft / "training" / "tensorboard")
             figures = _figures(task)
             record.results.update(figures)
+            record.results["threads"] = threads
             write_lora(pipeline, draft)
             facts = _facts(job, out, record, size, figures)
             write_description(draft, facts, job.conditions)
@@ -135,7 +143,7 @@ def _cache_texts(job: Job, run: Run) -> list[int]:
     texts = job.texts
     distinct = list(dict.fromkeys(texts))
     path = run.work / "captions.safetensors"
-    if run.accelerator.is_main_process and not path.is_file():
+    if run.accelerator.is_main_process and not take(path):
         pipeline = job.base.load_texts(run.accelerator.device)
         _check_length(pipeline, distinct)
         line = run.bar.add_task("captions", total=len(distinct))
@@ -168,21 +176,23 @@ def _cache_latents(job: Job, run: Run, pipeline: Any, size: int) -> None:
     run.accelerator.wait_for_everyone()
 
 
-def _task(job: Job, run: Run, pipeline: Any, numbers: list[int], size: int) -> LoraTask:
-    """The network with its LoRA, in the precision of this run, and what it learns from."""
-    device, config = run.accelerator.device, job.config
+def _network(job: Job, run: Run, pipeline: Any) -> Any:
+    """The network with its LoRA, in the precision of this run."""
     precision = torch.bfloat16 if run.accelerator.mixed_precision == "bf16" else torch.float32
-    network = add_lora(pipeline, config.rank, config.targets, precision)
-    network.to(device)
-    if config.gradient_checkpointing:
+    network = add_lora(pipeline, job.config.rank, job.config.targets, precision)
+    if job.config.gradient_checkpointing:
         network.enable_gradient_checkpointing()
-    noising = noising_of(pipeline)
-    if config.noise_offset and job.base.family == "sd3":
-        raise ConfigError("noise_offset is for noise prediction; the flow of Stable Diffusion 3 does without.")
+    return network
+
+
+def _task(job: Job, run: Run, network: Any, noising: Noising, numbers: list[int], size: int) -> LoraTask:
+    """The network, and what it learns from."""
+    device = run.accelerator.device
+    network.to(device)
     train, validation = torch.arange(job.train), torch.arange(job.train, len(job.rows))
     return LoraTask(network, job.base.family, noising, load_latents(run.work / "latents.safetensors"),
                     load_texts(run.work / "captions.safetensors", numbers), train,
-                    validation if len(validation) else train, size, config, device)  # fmt: skip
+                    validation if len(validation) else train, size, job.config, device)  # fmt: skip
 
 
 def _side(pipeline: Any, wanted: int | None) -> int:
@@ -212,11 +222,14 @@ def _draw_sheet(job: Job, task: LoraTask, pipeline: Any, accelerator: Accelerato
 
 def _figures(task: LoraTask) -> dict[str, Any]:
     network: Any = task.network
+    shown = {"training loss on as many images": task.train}
+    if task.validation is not task.train:
+        shown = {"validation loss": task.validation} | shown
+    first = next(iter(shown))
     with torch.no_grad():
-        figures = {"validation loss": task.validate(network),
-                   "training loss on as many images": task.mean_error(network, task.train)}  # fmt: skip
+        figures = {name: task.mean_error(network, rows) for name, rows in shown.items()}
         network.disable_lora()
-        figures["validation loss of the base as it was"] = task.validate(network)
+        figures[f"{first} of the base as it was"] = task.mean_error(network, shown[first])
         network.enable_lora()
     trained = sum(p.numel() for name, p in network.named_parameters() if "lora_" in name)
     loop = task.config.loop

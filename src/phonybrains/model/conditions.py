@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..imageset import plain_name
 
 Value = str | float | None
 
@@ -68,10 +68,10 @@ class Category:
                 people = _people(sum(one.patients for one in gone))
                 raise ConfigError(
                     f"{self.name} '{label}' is withdrawn: {counts} training images of {people} show it, so few that an "
-                    f"image of it would redraw them.{_near('', self.offered)}"
+                    f"image of it would redraw them.{near('', self.offered)}"
                 )
             if label not in self.offered:
-                raise ConfigError(f"{self.name} '{label}' is not known to the model.{_near(label, self.offered)}")
+                raise ConfigError(f"{self.name} '{label}' is not known to the model.{near(label, self.offered)}")
         return ";".join(labels_of(value))
 
 
@@ -125,29 +125,6 @@ class Conditions:
     tenths: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     min_patients: int = 0
 
-    @classmethod
-    def fit(cls, rows: Iterable[Any], names: Sequence[str], withdrawn: Sequence[Withdrawn] = (),
-            min_patients: int = 0) -> Conditions:  # fmt: skip
-        """Read labels and ranges of the named columns from rows, whose withdrawn values are missing already.
-
-        Raises ConfigError for a column no row has.
-        """
-        rows = list(rows)
-        attributes = tuple(
-            _fit(name, [row[name] for row in rows], rows, tuple(one for one in withdrawn if one.attribute == name))
-            for name in dict.fromkeys(["modality", *names])
-        )
-        categories = [a for a in attributes if isinstance(a, Category)]
-        shown = [tuple(_text(row[a.name]) for a in categories) for row in rows]
-        ordered = tuple(sorted(Counter(shown).items(), key=lambda item: (-item[1], str(item[0]))))
-        numbers = {name: i for i, name in enumerate(sorted({row.patient_id for row in rows} - {""}))}
-        who: dict[Any, list[str]] = {values: [] for values, _ in ordered}
-        for values, row in zip(shown, rows, strict=True):
-            who[values].append(row.patient_id)
-        patients = tuple((frozenset(numbers[p] for p in who[v] if p), who[v].count("")) for v, _ in ordered)
-        tenths = {a.name: _tenths(a, rows) for a in attributes if isinstance(a, Number)}
-        return cls(attributes, ordered, patients, tenths, min_patients)
-
     @property
     def width(self) -> int:
         return sum(a.width for a in self.attributes)
@@ -174,9 +151,10 @@ class Conditions:
     def check(self, where: Mapping[str, Value]) -> dict[str, Value]:
         """Check what a user asks for. Raises ConfigError listing what is known."""
         known = {a.name: a for a in self.attributes}
+        where = {plain_name(name): value for name, value in where.items()}
         for name in where:
             if name not in known:
-                raise ConfigError(f"the model has no attribute '{name}'.{_near(name, known)}")
+                raise ConfigError(f"the model has no attribute '{name}'.{near(name, known)}")
         modality = where.get("modality")
         return {name: known[name].check(value, modality) for name, value in where.items()}
 
@@ -228,38 +206,10 @@ def drop(encoded: Tensor, conditions: Conditions, rng: torch.Generator, everythi
     return torch.where(gone[:, conditions.groups.to(encoded.device)], null, encoded)
 
 
-def is_number(values: Iterable[Value]) -> bool:
-    """Whether a column is a number: every value there is, is one."""
-    return all(isinstance(value, (int, float)) for value in values if value not in (None, ""))
-
-
-def _fit(name: str, values: list[Value], rows: Sequence[Any], withdrawn: tuple[Withdrawn, ...]) -> Category | Number:
-    present = [value for value in values if value is not None and value != ""]
-    if not present and not withdrawn:
-        known = sorted({key for row in rows for key in row.attributes})
-        raise ConfigError(f"no image of the corpus has the attribute '{name}'.{_near(name, known)}")
-    if present and is_number(present):
-        numbers = [float(value) for value in present]
-        return Number(name, min(numbers), max(numbers), withdrawn=withdrawn)
-    labels = sorted({label for value in present for label in labels_of(value)})
-    return Category(name, tuple(labels), withdrawn=withdrawn)
-
-
 def tenth_of(number: Number, value: float) -> int:
     """Which of ten equal parts of its range a value lies in, 0…9."""
     low, high = number.offered
     return min(9, max(0, int(10 * (value - low) / max(high - low, 1e-9))))
-
-
-def _tenths(number: Number, rows: Sequence[Any]) -> dict[str, str]:
-    who: dict[str, list[list[str]]] = {row.modality: [[] for _ in range(10)] for row in rows}
-    for row in rows:
-        if row[number.name] not in (None, ""):
-            who[row.modality][tenth_of(number, float(row[number.name]))].append(row.patient_id)
-    return {
-        modality: " ".join(f"{len(part)}/{len({*part} - {''})}/{part.count('')}" for part in parts)
-        for modality, parts in sorted(who.items())
-    }
 
 
 def _plain(attribute: Category | Number) -> dict[str, Any]:
@@ -291,18 +241,15 @@ def _get(row: Any, name: str) -> Value:
 def labels_of(value: Value) -> list[str]:
     """The labels in a category's value: «a;b» has two; in a column with words too, the number 1 is the label «1»."""
     text = f"{value:.15g}" if isinstance(value, float) else str(value)
-    return [label.strip() for label in text.split(";") if label.strip()]
-
-
-def _text(value: Value) -> Value:
-    return None if value is None else ";".join(labels_of(value)) or None
+    return [label for part in text.split(";") if (label := plain_name(part))]
 
 
 def _matches(value: Value, wanted: Value) -> bool:
     return value is not None and set(labels_of(wanted)) <= set(labels_of(value))
 
 
-def _near(wrong: str, known: Iterable[str]) -> str:
+def near(wrong: str, known: Iterable[str]) -> str:
+    """The end of an error: what is known, and which of it a wrong name may be meant for."""
     names = list(known)
     close = difflib.get_close_matches(wrong, names, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""

@@ -28,11 +28,14 @@ from .conditions import Conditions, Value
 from .folder import CARD
 from .latent_diffusion import Sampling, image_rng
 from .precision import Precision, has_bf16
+from .seal import is_sound, sealed
 from .stable_diffusion import Base, draw
 
 DESCRIPTION, WEIGHTS, SCHEMA = "finetune.json", "pytorch_lora_weights.safetensors", "conditions.json"
 PARTS = (WEIGHTS, SCHEMA)
 ALL_FILES = (DESCRIPTION, *PARTS, CARD, RECORD_NAME)
+FREE = ("base",)
+"""A base in a folder may be moved."""
 FORMAT_VERSION = 1
 SAMPLERS = {
     "sd": {"ddim": "DDIMScheduler", "ddpm": "DDPMScheduler", "euler": "EulerDiscreteScheduler",
@@ -92,6 +95,11 @@ class FineTuned:
             if facts.format_version > FORMAT_VERSION:
                 raise ModelError(f"{path}: format version {facts.format_version} is newer than this phonybrains reads "
                                  f"({FORMAT_VERSION}). Upgrade phonybrains.")  # fmt: skip
+            if not is_sound(asdict(facts), DESCRIPTION, "parts", FREE):
+                raise ModelError(
+                    f"{path} is damaged: it is not what its own SHA-256 says. Copy the folder again from "
+                    "where it was made."
+                )
             for part in PARTS:
                 if sha256_file(folder / part) != facts.parts[part]:
                     raise ModelError(f"{folder / part} is damaged: its SHA-256 is not the one in {DESCRIPTION}. Copy "
@@ -200,4 +208,4 @@ def shared_files(folder: Path) -> dict[str, Path | bytes]:
 
 
 def _description(facts: Facts) -> bytes:
-    return json.dumps(asdict(facts), indent=1).encode() + b"\n"
+    return json.dumps(sealed(asdict(facts), DESCRIPTION, "parts", FREE), indent=1).encode() + b"\n"

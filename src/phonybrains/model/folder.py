@@ -32,6 +32,7 @@ from .for_diffusers import CODE, EMBEDDING, FEW_STEP, FEW_STEP_CODE, UNET, sched
 from .latent_diffusion import LatentDiffusion, LatentScale
 from .networks import Denoiser, build_embedding
 from .sampling import CHAINS
+from .seal import is_sound, sealed
 from .tensors import brief, write_tensors
 
 FORMAT_VERSION = 1
@@ -153,11 +154,15 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if version > FORMAT_VERSION:
         raise ModelError(f"{path}: format version {version} is newer than this phonybrains reads ({FORMAT_VERSION}). "
                          "Upgrade phonybrains.")  # fmt: skip
-    return content | {"sha256": hashes}
+    content |= {"sha256": hashes}
+    if not is_sound(content, DESCRIPTION):
+        raise ModelError(f"{path} is damaged: it is not what its own SHA-256 says. {AGAIN}")
+    return content
 
 
 def _write_description(folder: Path, content: dict[str, Any]) -> None:
-    (folder / DESCRIPTION).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(sealed(content, DESCRIPTION), indent=1) + "\n"
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
 
 
 def _check(folder: Path, part: str, hashes: dict[str, Any]) -> None:
@@ -200,7 +205,7 @@ def _load_denoiser(folder: Path, condition_width: int, extra_width: int, prefix:
     unet = _load_network(UNet2DModel, folder / f"{prefix}{UNET}")
     denoiser = Denoiser(unet, build_embedding(unet, condition_width, extra_width))
     denoiser.embed.load_state_dict(_load_weights(folder / f"{prefix}{EMBEDDING}" / WEIGHTS_NAME))
-    return denoiser
+    return denoiser.eval()
 
 
 def _save_network(network: AutoencoderDC | UNet2DModel, folder: Path, dtype: torch.dtype) -> None:
@@ -219,7 +224,7 @@ def _load_network(kind: Any, folder: Path) -> Any:
         network.load_state_dict(_load_weights(folder / WEIGHTS_NAME))
     except (RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}: the weights do not fit the configuration ({brief(error)}). {AGAIN}") from None
-    return network
+    return network.eval()
 
 
 def _load_weights(path: Path) -> dict[str, torch.Tensor]:

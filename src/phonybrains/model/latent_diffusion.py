@@ -55,7 +55,7 @@ class LatentScale:
 class Sampling:
     """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
 
-    precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 3 gray levels apart.
+    precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 5 gray levels apart.
     """
 
     seed: int = 0

@@ -13,11 +13,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import compress, groupby
 
+from ..errors import ConfigError
 from ..imageset import Attribute, ImageSet, Row
-from .conditions import Category, Conditions, Number, Withdrawn, is_number, labels_of
+from .conditions import Category, Conditions, Number, Withdrawn, labels_of
+from .fitting import is_number
 
 REACH = 0.1
 """A number is backed by whoever has one at most this share of its range away."""
+FAR = 5
+"""How many ranges beyond its own a network can be told numbers."""
 NOTHING = (1.0, 0.0)
 """The range of a number of which nothing can be asked for."""
 
@@ -52,6 +56,7 @@ def on_columns_of(network: Conditions, wanted: Conditions, learns: bool = True) 
     """Conditions for a network that has columns for more than is wanted; None where it lacks some.
 
     learns: whether its denoiser is trained on, and so learns numbers beyond those that it knows, on its own scale.
+    Raises ConfigError for numbers that are far off that scale.
     """
     attributes: list[Category | Number] = []
     for ours, new in zip(network.attributes, wanted.attributes, strict=False):
@@ -61,6 +66,7 @@ def on_columns_of(network: Conditions, wanted: Conditions, learns: bool = True) 
         elif isinstance(ours, Number) and isinstance(new, Category) and not new.labels:  # of too few patients
             attributes.append(replace(ours, seen=NOTHING, withdrawn=new.withdrawn))
         elif isinstance(ours, Number) and isinstance(new, Number) and (learns or _within(new, ours)):
+            _check_scale(ours, new)
             seen = None if (ours.low, ours.high) == (new.low, new.high) else (new.low, new.high)
             attributes.append(replace(new, low=ours.low, high=ours.high, seen=seen))
     names = [[a.name for a in of] for of in (attributes, network.attributes, wanted.attributes)]
@@ -70,6 +76,16 @@ def on_columns_of(network: Conditions, wanted: Conditions, learns: bool = True) 
     stay = [isinstance(ours, Category) for ours, new in pairs if isinstance(new, Category)]
     shown = tuple((tuple(compress(values, stay)), n) for values, n in wanted.combinations)
     return replace(wanted, attributes=tuple(attributes), combinations=shown)
+
+
+def _check_scale(ours: Number, new: Number) -> None:
+    """Raise ConfigError for a number that a network would be told as a huge one."""
+    span = ours.high - ours.low
+    if new.low < ours.low - FAR * span or new.high > ours.high + FAR * span:
+        raise ConfigError(
+            f"start: {new.name} is {new.low:g} to {new.high:g} in this corpus, far off the {ours.low:g} to "
+            f"{ours.high:g} on whose scale the model reads it. Correct the corpus, or train without `start`."
+        )
 
 
 def _within(new: Number, ours: Number) -> bool:

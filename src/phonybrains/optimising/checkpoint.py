@@ -1,4 +1,4 @@
-"""The state of a training loop, and its checkpoints: one safetensors file, written whole, then renamed."""
+"""The state of a training loop, and its checkpoints: one safetensors file, written whole, checked when read."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import TrainingError
-from ..model.tensors import write_tensors
+from .cache import keep, take
 
 
 @dataclass
@@ -65,15 +64,15 @@ class TrainState:
             tensors |= {f"average/{decay}/{name}": p for name, p in average.items()}
         for index, entry in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in entry.items()}
-        write_tensors(path, tensors, {"step": str(self.step), "best_loss": repr(self.best_loss)})
+        keep(path, tensors, {"step": str(self.step), "best_loss": repr(self.best_loss)})
 
     def restore(self, path: Path) -> None:
-        """Go on from a checkpoint, if there is one. Raises TrainingError if it is damaged or of another network."""
-        if not path.is_file():
+        """Go on from a checkpoint, if there is a sound one. Raises TrainingError if it is of another network."""
+        found = take(path)
+        if found is None:
             return
+        tensors, facts = found
         try:
-            with safe_open(path, "pt") as file:
-                facts, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             load_weights(self.network, _below(tensors, "network"))
             self.best = {name: tensors[f"best/{name}"].to(t.device) for name, t in self.best.items()}
             for decay, average in self.averages.items():
@@ -81,7 +80,7 @@ class TrainState:
                     tensor.copy_(tensors[f"average/{decay}/{name}"])
             self._restore_optimizer(_below(tensors, "optimizer"))
             self.step, self.best_loss = int(facts["step"]), float(facts["best_loss"])
-        except (SafetensorError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise TrainingError(f"{path}: the checkpoint cannot be used ({error}). Remove it to start over.") from None
 
     def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ..errors import ConfigError
+from ..model.tensors import brief
 
 
 class SummedGroupNorm(nn.GroupNorm):
@@ -33,6 +37,18 @@ class SummedGroupNorm(nn.GroupNorm):
 
     def _by_channel(self, groups: Tensor) -> Tensor:
         return groups.repeat_interleave(self.num_channels // self.num_groups, dim=1)
+
+
+def check_compiler() -> None:
+    """Raise ConfigError if this machine cannot compile: hours of other training may come before the first such step."""
+    device, fresh = "cuda" if torch.cuda.is_available() else "cpu", random.random()  # a new number is in no cache
+    try:
+        torch.compile(lambda x: x * fresh + 1)(torch.ones(2, device=device))
+    except (ImportError, RuntimeError) as error:
+        raise ConfigError(
+            f"compile: this machine has no compiler that works ({brief(error)}). Install a C++ compiler, "
+            "or leave `compile` out."
+        ) from None
 
 
 def compiled(network: nn.Module) -> nn.Module:

@@ -11,6 +11,8 @@ from ..model.networks import Count
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
 class LoopConfig(Config):
@@ -18,11 +20,11 @@ class LoopConfig(Config):
 
     steps: Annotated[int, Field(ge=0)]
     batch_size: Count
-    learning_rate: Positive
+    learning_rate: Rate
     warmup: Annotated[int, Field(ge=0)] = 100
     cooldown: Share = 0.3
     """Share of the steps at the end over which the learning rate falls to zero."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Share = 0.01
     clip: Positive = 1.0
     averages: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.999,)
     """Decay of each exponential moving average of the weights."""

@@ -50,7 +50,8 @@ def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Ac
     While it reports a validation, the network holds the averaged weights that would be kept; at the end it holds them
     for good.
     Closing the iterator early, or an exception inside, leaves the last checkpoint.
-    Raises TrainingError at a loss or gradient that is not finite.
+    Raises TrainingError at a loss, gradient or validation loss that is not finite; the weights at the start are never
+    the best, unless no step is made.
     """
     checkpoint = folder / f"{task.name}.safetensors"
     optimizer = torch.optim.AdamW(trained(task.network).values(), lr=config.learning_rate, betas=(0.9, 0.99),
@@ -73,7 +74,7 @@ def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Ac
         if any(due):
             means: Any = accelerator.reduce(total / since, "mean")
             mean = _finite(task, state, means, checkpoint)
-            validation = _validate(task, state, accelerator) if due[1] else None
+            validation = _validate(task, state, accelerator, checkpoint) if due[1] else None
             total, since = torch.zeros_like(total), 0
             with state.using(state.kept(config.keep)) if validation is not None else nullcontext():
                 yield Progress(task.name, state.step, config.steps, mean, validation)
@@ -113,18 +114,26 @@ def _finite(task: Task, state: TrainState, means: Tensor, checkpoint: Path) -> f
     """The mean loss of (loss, gradient norm); a bad gradient spoils the weights before the loss shows it."""
     loss, norm = means.tolist()
     if not math.isfinite(loss + norm):
-        kept = f"the last good checkpoint is {checkpoint.name}" if checkpoint.exists() else "no checkpoint was made yet"
-        raise TrainingError(f"{task.name}: the loss or its gradient is not finite at step {state.step}; {kept}. "
-                            "Lower the learning rate, or set precision = \"fp32\".")  # fmt: skip
+        raise _diverged(task, state, "loss or its gradient", checkpoint)
     return loss
 
 
-def _validate(task: Task, state: TrainState, accelerator: Accelerator) -> float:
+def _diverged(task: Task, state: TrainState, what: str, checkpoint: Path) -> TrainingError:
+    kept = f"the last good checkpoint is {checkpoint.name}" if checkpoint.exists() else "no checkpoint was made yet"
+    return TrainingError(
+        f"{task.name}: the {what} is not finite at step {state.step}; {kept}. "
+        'Lower the learning rate, or set precision = "fp32".'
+    )
+
+
+def _validate(task: Task, state: TrainState, accelerator: Accelerator, checkpoint: Path) -> float:
     """The lowest validation loss of the averages, which becomes the best if it beats all before."""
     lowest = float("inf")
     for weights in state.averages.values():
         with state.using(weights) as network, torch.no_grad(), accelerator.autocast():
             loss = task.validate(network)
+        if not math.isfinite(loss):
+            raise _diverged(task, state, "validation loss", checkpoint)
         lowest = min(lowest, loss)
         if loss < state.best_loss:
             state.best_loss, state.best = loss, {name: t.clone() for name, t in weights.items()}

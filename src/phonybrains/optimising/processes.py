@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,9 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from ..errors import ConfigError
+from ..files import write_whole
 from ..record import Record, draft_folder, publish
+from ..startup import end_with_parent
 from .config import LoopConfig
 
 
@@ -28,11 +31,10 @@ class Training(Protocol):
 @contextmanager
 def accelerating(config: Training, draft: Path) -> Iterator[Accelerator]:
     """accelerate's state is global to the process; it is left clean, for another training with other settings."""
-    precision = config.precision
-    if precision == "auto":
-        precision = "bf16" if _has_bf16() else "fp32"
+    end_with_parent()
+    _check_devices()
     accelerator = Accelerator(
-        mixed_precision="bf16" if precision == "bf16" else "no",
+        mixed_precision="bf16" if settled(config.precision)["precision"] == "bf16" else "no",
         cpu=not torch.cuda.is_available(),
         log_with="tensorboard",
         project_dir=draft / "training",
@@ -46,6 +48,40 @@ def accelerating(config: Training, draft: Path) -> Iterator[Accelerator]:
     finally:
         accelerator.state.destroy_process_group()
         AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def settled(precision: str) -> dict[str, object]:
+    """What changes the weights and a configuration leaves open: the arithmetic here, and how many processes there are.
+
+    Each of several processes draws noise of its own.
+    """
+    auto = "bf16" if _has_bf16() else "fp32"
+    return {"precision": auto if precision == "auto" else precision, "processes": int(os.environ.get("WORLD_SIZE", 1))}
+
+
+@contextmanager
+def same_threads(draft: Path) -> Iterator[int]:
+    """Compute with as many threads as this training began with: how a sum is split up changes its last bits."""
+    path, own = draft / "work" / "threads", torch.get_num_threads()
+    path.parent.mkdir(exist_ok=True)
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    count = int(text) if text.isascii() and text.isdigit() and int(text) > 0 else own
+    if text != str(count):
+        write_whole(path, str(count).encode())
+    torch.set_num_threads(count)
+    try:
+        yield count
+    finally:
+        torch.set_num_threads(own)
+
+
+def _check_devices() -> None:
+    mine = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if torch.cuda.is_available() and mine > torch.cuda.device_count():
+        raise ConfigError(
+            f"{mine} processes on this machine, but only {torch.cuda.device_count()} GPUs. "
+            "Start as many as there are GPUs."
+        )
 
 
 def _has_bf16() -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +65,16 @@ def _forget(log: Path, task: str, step: int) -> None:
         entries = [json.loads(line) for line in lines]
         kept = [line for line, e in zip(lines, entries, strict=True) if f"{task}/loss" not in e or e["step"] < step]
         write_whole(log, "".join(kept).encode())
+
+
+def sort_log(draft: Path, tasks: Sequence[str]) -> None:
+    """Put the log in the order of tasks and steps, also where one of them had to begin anew after the next."""
+    log = draft / LOG_NAME
+    if log.is_file():
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+        entries = [json.loads(line) for line in lines]
+        places = [([f"{task}/loss" in entry for task in tasks].index(True), entry["step"]) for entry in entries]
+        write_whole(log, "".join(line for _, line in sorted(zip(places, lines, strict=True))).encode())
 
 
 def name_events(folder: Path) -> None:

@@ -10,11 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from ..imageset import FIXED_COLUMNS
+from ..imageset import is_own_column
 from .config import ImagineConfig, Prompt, Value
 
-OWN_COLUMNS = ("prompt", "revised_prompt", "generator", "parameters", "request_id", "cost", "currency", "index",
-               "coloured", "chroma")  # fmt: skip
 WORDS = {
     "MR": re.compile(r"\b(MRI?|magnetic resonance|T[12]w?|FLAIR)\b", re.IGNORECASE),
     "CT": re.compile(r"\b(CT|computed tomograph\w*)\b", re.IGNORECASE),
@@ -66,7 +64,7 @@ def _check(prompt: Prompt) -> None:
         raise ConfigError(f"prompt '{prompt.text}': '{{{missing[0]}}}' has no attribute. Give it a value or a list of "
                           "values under attributes.")  # fmt: skip
     for name, value in prompt.attributes.items():
-        if name in FIXED_COLUMNS or name in OWN_COLUMNS:
+        if is_own_column(name):
             raise ConfigError(f"prompt '{prompt.text}': an attribute cannot be called '{name}', which is a column that "
                               "every set has.")  # fmt: skip
         if isinstance(value, list) and name not in named:

@@ -6,12 +6,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ..config import Config, load_config
 from ..errors import ConfigError
+from ..imageset import plain_name
 from ..model.networks import AutoencoderShape, Count, DenoiserShape
-from ..optimising.config import LoopConfig, Share
+from ..optimising.config import LoopConfig, Share, Weight
 
 
 class AutoencoderConfig(Config):
@@ -24,11 +25,11 @@ class AutoencoderConfig(Config):
     crop: Annotated[int, Field(ge=16, multiple_of=16)] = 128
     squared: Share = 0.5
     """Weight of the squared error beside the absolute error."""
-    perceptual: Annotated[float, Field(ge=0)] = 0.1
+    perceptual: Weight = 0.1
     """Weight of the SqueezeNet features' distance; used where `features` names their weights."""
-    spectral: Annotated[float, Field(ge=0)] = 0.1
+    spectral: Weight = 0.1
     """Weight of the distance between power spectra, which keeps reconstructions as sharp as images."""
-    evenness: Annotated[float, Field(ge=0)] = 3.0
+    evenness: Weight = 3.0
     """Weight of how unevenly rough reconstructions are over the decoder's grid of 8 pixels, which gives images away."""
     latent_noise: Share = 0.05
     """Noise on the latents, as a share of their deviation, so that the decoder forgives small errors."""
@@ -51,7 +52,7 @@ class GuidanceConfig(Config):
     """The denoiser learns its own guided predictions, which then cost one network; `loop.steps = 0` leaves it out."""
 
     loop: LoopConfig
-    strength: Annotated[float, Field(ge=0)] = 1.5
+    strength: Weight = 1.5
     """How far predictions are pushed away from the worse ones; 1 changes nothing."""
     worse: str | None = None
     """A model folder from earlier in the same training, which predicts worse (autoguidance); the model itself, told no
@@ -67,7 +68,7 @@ class FewStepConfig(Config):
     """The numbers of steps that are learnt."""
     path_steps: Count = 12
     """Steps of the denoiser's own sampling paths: a multiple of each of `counts`."""
-    guidance: Annotated[float, Field(ge=0)] = 1.0
+    guidance: Weight = 1.0
     """Strength of the guidance that is built in; 1 is none, at three quarters of the cost."""
 
     @model_validator(mode="after")
@@ -80,7 +81,7 @@ class FewStepConfig(Config):
 class ConditionsConfig(Config):
     """What the model is told of its images, besides the modality. A list of attributes alone will do."""
 
-    attributes: tuple[str, ...] = ()
+    attributes: tuple[Annotated[str, AfterValidator(plain_name)], ...] = ()
     min_patients: Annotated[int, Field(ge=0)] = 5
     """A value that fewer patients of a modality have becomes missing; 0 or 1 gives all, at the price of redrawing."""
 
@@ -97,7 +98,7 @@ class TrainConfig(Config):
     guidance: GuidanceConfig
     few_step: FewStepConfig
     """Used for the flow alone."""
-    steps: Annotated[int, Field(ge=1)] = 16
+    steps: Annotated[int, Field(ge=1, le=1000)] = 16
     """How many steps the finished model takes where none are asked for."""
     features: Path | None = None
     """SqueezeNet weights (safetensors) for the perceptual term; without them it is left out."""

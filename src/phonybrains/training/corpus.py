@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, TrainingError
-from ..files import sync_path
+from ..files import sync_path, write_whole
 from ..imageset import ImageSet
 from ..model.conditions import Conditions, Withdrawn
+from ..model.fitting import fit_conditions
+from ..record import sha256_file
 
 RESIDENT_BYTES = 4 * 2**30
 """A corpus smaller than this is kept on the GPU."""
@@ -30,20 +32,33 @@ class Corpus:
     modalities: tuple[str, ...]
     train: Tensor
     validation: Tensor
+    """Those of train where there are none."""
 
     @classmethod
     def open(cls, images: ImageSet, conditions: Conditions, work: Path, device: torch.device) -> Corpus:
         """Prepare a checked image set; its pixels are copied into `work` once."""
         train, validation = rows_in(images, "train"), rows_in(images, "validation")
-        path = work / "pixels.npy"
-        if not path.is_file():
-            _write_pixels(images, path)
+        path, seal = work / "pixels.npy", work / "pixels.sha256"
+        if not (path.is_file() and seal.is_file() and sha256_file(path).encode() == seal.read_bytes()):
+            write_whole(seal, _write_pixels(images, path).encode())
         pixels = torch.from_numpy(np.load(path, mmap_mode="c"))
         if device.type == "cuda" and pixels.nbytes < RESIDENT_BYTES:
             pixels = pixels.to(device)
         modalities = tuple(row.modality for row in images.rows)
-        return cls(pixels, conditions, conditions.encode(images.rows), modalities, torch.tensor(train),
-                   torch.tensor(validation or train))  # fmt: skip
+        shown = torch.tensor(train)
+        return cls(
+            pixels,
+            conditions,
+            conditions.encode(images.rows),
+            modalities,
+            shown,
+            torch.tensor(validation) if validation else shown,
+        )
+
+    @property
+    def held_out(self) -> bool:
+        """Whether validation images are others than training images."""
+        return self.validation is not self.train
 
     def images(self, rows: Tensor) -> Tensor:
         """Images by row number: (B, 1, H, W) float32 in -1…1."""
@@ -76,10 +91,11 @@ def check_corpus(images: ImageSet, names: tuple[str, ...], crop: int, withdrawn:
     if crop > images.height:
         raise ConfigError(f"autoencoder.crop is {crop}, but the images of {images.folder} are only {images.width}×"
                           f"{images.height}. Set it to {images.height} or less.")  # fmt: skip
-    return Conditions.fit([images.rows[i] for i in train], names, withdrawn, min_patients)
+    return fit_conditions([images.rows[i] for i in train], names, withdrawn, min_patients)
 
 
-def _write_pixels(images: ImageSet, path: Path) -> None:
+def _write_pixels(images: ImageSet, path: Path) -> str:
+    """Write all images as one array; returns the SHA-256 of the file."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # another process may be writing the same
     shape, dtype = (len(images), images.height, images.width), "|u1" if images.bits == 8 else "<u2"
     with partial.open("wb") as file:  # not a memory map: a full disk would be a bus error instead of an OSError
@@ -88,3 +104,4 @@ def _write_pixels(images: ImageSet, path: Path) -> None:
             file.write(images.pixels(i).astype(dtype).tobytes())
     sync_path(partial)
     partial.rename(path)
+    return sha256_file(path)

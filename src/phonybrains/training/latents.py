@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
-from safetensors.torch import load_file
 from torch import Generator, Tensor
 
+from ..errors import TrainingError
 from ..model.latent_diffusion import LatentScale
-from ..model.tensors import write_tensors
+from ..optimising.cache import keep, load, take
 from .augment import augment, draw_parameters
 from .config import DenoiserConfig
 from .corpus import Corpus
@@ -30,8 +30,11 @@ class Latents:
 @torch.no_grad()
 def encode_latents(autoencoder: AutoencoderDC, corpus: Corpus, config: DenoiserConfig, seed: int, path: Path,
                    device: torch.device) -> Iterator[tuple[int, int]]:  # fmt: skip
-    """Encode all versions of all images into a file, reporting (done, total); nothing to do if the file is there."""
-    if path.is_file():
+    """Encode all versions of all images into a file, reporting (done, total); nothing to do if that is there and whole.
+
+    Raises TrainingError for latents that are no numbers.
+    """
+    if take(path):
         return
     n, versions, at_once = len(corpus.pixels), [], 32 if device.type == "cpu" else 256
     parameters = torch.stack([
@@ -46,12 +49,15 @@ def encode_latents(autoencoder: AutoencoderDC, corpus: Corpus, config: DenoiserC
             parts.append(autoencoder.encode(x, return_dict=False)[0].half().cpu().contiguous())
             yield v * n + int(rows[-1]) + 1, n * config.variants
         versions.append(torch.cat(parts))
-    write_tensors(path, {"values": torch.stack(versions), "parameters": parameters.half()})
+    values = torch.stack(versions)
+    if not bool(values.isfinite().all()):
+        raise TrainingError("autoencoder: its latents are too large. Lower its learning rate, or train it longer.")
+    keep(path, {"values": values, "parameters": parameters.half()})
 
 
 def load_latents(path: Path, corpus: Corpus, scale: LatentScale | None = None) -> Latents:
     """Read the cache and standardise it, by the statistics of the training images themselves if no scale is given."""
-    stored = load_file(path)
+    stored = load(path)
     values = stored["values"].float()
     scale = scale or _measure_scale(values, corpus)
     for v in range(len(values)):

@@ -9,6 +9,8 @@ from torch import Tensor
 from ..model.squeezenet import MEAN, SqueezeNet
 
 TAPS = (1, 4, 7, 12)
+SMALLEST = 17
+"""Side in pixels below which nothing is left for the last layers."""
 
 
 class PerceptualDistance(SqueezeNet):

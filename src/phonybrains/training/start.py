@@ -1,0 +1,175 @@
+"""What training starts from: conditions, networks, and the weights of another model.
+
+What is wrong with a corpus or a configuration shows here, before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from accelerate.utils import set_seed
+
+from ..errors import ConfigError
+from ..imageset import ImageSet
+from ..model.conditions import Category, Conditions, Withdrawn
+from ..model.fitting import constants
+from ..model.latent_diffusion import LatentDiffusion, LatentScale
+from ..model.networks import Denoiser, build_autoencoder, build_embedding, build_unet
+from ..model.sampling import CHAINS
+from ..model.withdrawal import on_columns_of
+from ..optimising.compiling import check_compiler
+from . import augment
+from .autoencoder import Reconstruction
+from .config import TrainConfig
+from .corpus import check_corpus, rows_in
+from .perceptual import SMALLEST, PerceptualDistance
+
+SEEN = "images seen by the denoiser"
+GUIDED = "guidance built in"
+FEW_STEP_DISTANCE, FEW_STEP_PATHS = "few steps end off the full path by", "paths walked for few-step weights"
+CARRIED = {SEEN, GUIDED, FEW_STEP_DISTANCE, FEW_STEP_PATHS}
+"""Figures of a start that can hold for other weights; all else on its card was measured on its own."""
+
+
+@dataclass(frozen=True)
+class New:
+    """What training starts from: conditions, networks as initialised, the perceptual term, and their figures so far.
+
+    Each process has its own, and they are the same.
+    """
+
+    conditions: Conditions
+    reconstruction: Reconstruction
+    denoiser: Denoiser
+    perceptual: PerceptualDistance | None
+    figures: dict[str, Any] = field(default_factory=dict)
+    scale: LatentScale | None = None
+    """That of an encoder which is not trained any further."""
+    few_step: Denoiser | None = None
+    """Those of a denoiser which is not trained any further."""
+    worse: Denoiser | None = None
+    """What predictions are pushed away from, if not from those without conditions."""
+    said: tuple[str, ...] = ()
+    """What a person who trains is told of the corpus at the start."""
+
+
+def worse_of(config: TrainConfig) -> str | None:
+    """The model that is pushed away from, if there is one and it is used."""
+    return config.guidance.worse if config.guidance.loop.steps else None
+
+
+def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig) -> New:
+    """Make the networks. Raises ConfigError, ModelError or TrainingError for what cannot be trained."""
+    wanted = config.conditions
+    old = LatentDiffusion.load(config.start) if config.start else None
+    dropped = _dropped(images, wanted.attributes, withdrawn, old)
+    names = tuple(name for name in wanted.attributes if name not in dropped)
+    conditions = check_corpus(images, names, config.autoencoder.crop, withdrawn, wanted.min_patients)
+    if old:
+        learns = bool(config.denoiser.loop.steps)
+        conditions = on_columns_of(old.conditions, conditions, learns) or conditions
+    set_seed(config.seed)
+    autoencoder = build_autoencoder(config.autoencoder.shape)
+    unet = build_unet(config.denoiser.shape, config.autoencoder.shape.latent_channels, images.height // 8)
+    perceptual = PerceptualDistance(config.features) if config.features else None
+    if perceptual:
+        _check_crop(perceptual, config)
+    if config.compile and config.denoiser.loop.steps:
+        check_compiler()
+    denoiser = Denoiser(unet, build_embedding(unet, conditions.width, augment.WIDTH))
+    said = [f"{name} is {value:g} wherever it is given: it is no condition." for name, value in dropped.items()]
+    if not rows_in(images, "validation"):
+        said.append(
+            "No image is in the split 'validation': the weights that are kept are those that fit the training "
+            "images best, and the card has no validation loss."
+        )
+    new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, said=tuple(said))
+    return _begin_with(new, old, config) if old else new
+
+
+def _dropped(
+    images: ImageSet, names: Sequence[str], withdrawn: Sequence[Withdrawn], old: LatentDiffusion | None
+) -> dict[str, float]:
+    """Numbers that tell a network nothing, as they are the same on all training images; a start may know others."""
+    known = {a.name for a in old.conditions.attributes} if old else set()
+    stay = known | {one.attribute for one in withdrawn}
+    return constants([images.rows[i] for i in rows_in(images, "train")], [name for name in names if name not in stay])
+
+
+def _check_crop(perceptual: PerceptualDistance, config: TrainConfig) -> None:
+    """Raise ConfigError if the smallest images that the loss is taken of are too small for its network."""
+    shrunk = 2 if config.autoencoder.equivariance > 0 else 1
+    blank = torch.zeros(1, 1, config.autoencoder.crop // shrunk, config.autoencoder.crop // shrunk)
+    try:
+        perceptual(blank, blank)
+    except RuntimeError:
+        least = -(-SMALLEST * shrunk // 16) * 16
+        raise ConfigError(
+            f"autoencoder.crop is {config.autoencoder.crop}, too small for the network of `features`. "
+            f"Set it to {least} or more, or leave `features` out."
+        ) from None
+
+
+def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
+    """The networks with the weights of a model, and what of its figures still holds."""
+    if not config.denoiser.loop.steps and old.chain.name != config.diffusion:
+        raise ConfigError(
+            f"start: {config.start} is trained for {old.chain.name}, not {config.diffusion}, and its denoiser makes no "
+            "steps here. Set `diffusion` to what it is."
+        )
+    _take_weights(new, old, str(config.start))
+    if config.autoencoder.decoder_only:
+        new.reconstruction.autoencoder.encoder.requires_grad_(False)
+    if config.encoder_stays:
+        new = replace(new, scale=old.scale)
+    if worse_of(config):
+        new = replace(new, worse=_worse_denoiser(old, config))
+    keeps = _few_step_fits(old, config)
+    if keeps:
+        new = replace(new, few_step=old.few_step)
+    stale = set() if keeps else {FEW_STEP_DISTANCE, FEW_STEP_PATHS}
+    if any(loop.steps for loop in config.loops.values()):
+        stale |= new.figures.keys() - CARRIED
+    for name in stale & new.figures.keys():
+        del new.figures[name]
+    return new
+
+
+def _few_step_fits(old: LatentDiffusion, config: TrainConfig) -> bool:
+    """Whether the few-step weights of the model that training starts from will be those of its result."""
+    trained = config.denoiser.loop.steps or config.guidance.loop.steps
+    return config.encoder_stays and not trained and old.chain == CHAINS[config.diffusion]
+
+
+def _worse_denoiser(old: LatentDiffusion, config: TrainConfig) -> Denoiser:
+    """The denoiser of `guidance.worse`. Raises ConfigError if it is not of the model that training starts from."""
+    folder = str(worse_of(config))
+    worse = LatentDiffusion.load(folder)
+    ours, theirs = old.autoencoder.encoder.state_dict(), worse.autoencoder.encoder.state_dict()
+    same = ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    if not same or (_columns(old.conditions), old.scale) != (_columns(worse.conditions), worse.scale):
+        raise ConfigError(f"guidance.worse: {folder} has other latents or conditions than {config.start}. "
+                          "It must be an earlier state of that model.")  # fmt: skip
+    if worse.chain.name != config.diffusion:
+        raise ConfigError(f"guidance.worse: {folder} is trained for {worse.chain.name}, not {config.diffusion}.")
+    return worse.denoiser
+
+
+def _take_weights(new: New, old: LatentDiffusion, start: str) -> None:
+    """Start from the weights of a model. Raises ConfigError if it has other shapes or knows other conditions."""
+    if _columns(old.conditions) != _columns(new.conditions):
+        raise ConfigError(f"start: {start} knows other conditions than this corpus and configuration give.")
+    try:
+        new.reconstruction.autoencoder.load_state_dict(old.autoencoder.state_dict())
+        new.denoiser.load_state_dict(old.denoiser.state_dict())
+        new.figures.update(old.card)
+    except RuntimeError:
+        raise ConfigError(f"start: {start} has networks of other shapes than this configuration.") from None
+
+
+def _columns(conditions: Conditions) -> list[Any]:
+    """What the columns of a network stand for."""
+    return [(a.name, a.labels if isinstance(a, Category) else (a.low, a.high)) for a in conditions.attributes]
