@@ -25,7 +25,7 @@ from typing_extensions import TypedDict
 from ..documents import read_json
 from ..errors import ConfigError, ModelError
 from ..record import RECORD_NAME, sha256_file
-from .backing import doubts
+from .backing import doubts, drawn
 from .captions import PROMPT, Captions, Described
 from .conditions import Conditions, Value
 from .folder import CARD
@@ -124,8 +124,7 @@ class FineTuned:
 
     def ask(self, indices: Sequence[int], where: Mapping[str, Value], seed: int) -> list[dict[str, Value]]:
         """The attributes and the prompt of the images with these indices: as asked, the rest drawn as in training."""
-        checked = self.conditions.check(where)
-        return [self.conditions.draw(checked, np.random.default_rng([seed, i])) for i in indices]
+        return drawn(self.conditions, indices, where, seed)
 
     def doubts(self, where: Mapping[str, Value]) -> list[str]:
         """What there is to say against what is asked for, by attributes or by what a prompt names of them."""

@@ -17,7 +17,7 @@ from ..errors import ConfigError
 from ..imageset import ImageSet
 from ..model.backing import told
 from ..model.conditions import Category, Conditions, Withdrawn
-from ..model.folder import model_folder
+from ..model.folder import check_model, model_folder
 from ..model.latent_diffusion import LatentDiffusion, LatentScale
 from ..model.networks import Denoiser, build_autoencoder, build_embedding, build_unet
 from ..model.sampling import CHAINS
@@ -64,7 +64,7 @@ def train(
     facts = config.model_dump(mode="json", exclude=elsewhere) | {"perceptual": config.features is not None}
     inputs = [as_input(corpus), *(as_input(model_folder(m)) for m in (config.start, _worse(config)) if m)]
     record = Record("train", facts, config.seed, inputs, images.record.get("sources", ()))
-    if not is_published(out, record):
+    if not is_published(out, record, check_model):
         new = _start(images, withdrawn, config)
         for line in told(new.conditions) if show else ():
             say(line)
