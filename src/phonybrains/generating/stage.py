@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Annotated
@@ -79,20 +80,24 @@ class Work:
         prompted = any("prompt" in request.where for request in self.config.requests)
         return [] if prompted else [n for n in names if any(n not in request.where for request in self.config.requests)]
 
-    def missing(self, draft: Path, share: Share) -> list[int]:
-        """Indices of this share whose images are not there yet."""
-        mine = range(share.rank, len(self.wanted), share.world)
-        return [i for i in mine if not _is_whole(draft / file_name(i), self.model.size)]
-
     def paint(self, draft: Path, share: Share, bar: Progress) -> None:
-        """Make what is missing of this share; each image appears whole as soon as it is made."""
-        indices = self.missing(draft, share)
-        line = bar.add_task("generating", total=len(indices))
-        for index, pixels in zip(
-            indices, self.model.paint(indices, [self.wanted[i] for i in indices], self.sampling), strict=True
-        ):
-            write_png(draft / file_name(index), pixels)
-            bar.advance(line)
+        """Make what is missing of this share; each image appears whole as soon as it is made.
+
+        A batch of which an image is missing is computed as a whole again, so that its bits are those of an undisturbed
+        run.
+        """
+        mine = range(share.rank, len(self.wanted), share.world)
+        missing = {i for i in mine if not _is_whole(draft / file_name(i), self.model.size)}
+        parts = [mine[part] for part in self.model.batches(len(mine), self.sampling)]
+        parts = [part for part in parts if not missing.isdisjoint(part)]
+        edges = [0, *accumulate(map(len, parts))]
+        indices = [i for part in parts for i in part]
+        wanted, batches = [self.wanted[i] for i in indices], [slice(*pair) for pair in pairwise(edges)]
+        line = bar.add_task("generating", total=len(missing))
+        for index, pixels in zip(indices, self.model.paint(indices, wanted, self.sampling, batches), strict=True):
+            if index in missing:
+                write_png(draft / file_name(index), pixels)
+                bar.advance(line)
 
     def row(self, index: int, draft: Path) -> Row:
         """The metadata of a finished image."""
@@ -135,8 +140,9 @@ def generate_requests(
     Raises  ModelError for a folder that is no sound model, ConfigError for what the model does not know: both before
             anything is written; OutputError if `out` is something else or the disk is full.
 
-    Image i depends on (seed, i) alone: neither on the batch size, nor on the number of processes that torchrun starts,
-    nor on where a stopped call is taken up again (within one gray level). The same call makes only what is missing.
+    Image i depends on (seed, i) alone, but for the rounding of a gray level or two, which depends on what else is in
+    its batch: on the batch size and the number of processes that torchrun starts. The same call makes only what is
+    missing, with the same bits.
     """
     out, share = Path(out), Share.of_this_process()
     if grid is not None:

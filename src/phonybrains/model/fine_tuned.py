@@ -149,13 +149,16 @@ class FineTuned:
         _ = self.base
         return replace(sampling, steps=steps, precision=precision)
 
+    def batches(self, n: int, sampling: Sampling) -> list[slice]:
+        """How n images are parted, in order, into those that are drawn together."""
+        return [slice(i, min(i + sampling.batch_size, n)) for i in range(0, n, sampling.batch_size)]
+
     def paint(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
-              ) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
-        """Yield the images with these indices one by one, (H, W) uint8, drawn in batches of up to batch_size."""
+              batches: Sequence[slice] | None = None) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
+        """Yield the images with these indices one by one, (H, W) uint8, drawn in these batches, or `self.batches`."""
         sampling = self.settle(sampling)
         pipeline = self.pipeline(sampling) if indices else None
-        for start in range(0, len(indices), sampling.batch_size):
-            part = slice(start, start + sampling.batch_size)
+        for part in self.batches(len(indices), sampling) if batches is None else batches:
             rngs = [image_rng(sampling.seed, i) for i in indices[part]]
             prompts = [str(row[PROMPT]) for row in wanted[part]]
             yield from draw(pipeline, rngs, self.facts.size, sampling.steps or self.facts.steps, sampling.guidance,

@@ -164,17 +164,25 @@ class LatentDiffusion:
         """What there is to say against what is asked for: sentences of `backing.doubts`."""
         return doubts(self.conditions, self.conditions.check(where))
 
+    def batches(self, n: int, sampling: Sampling) -> list[slice]:
+        """How n images are parted, in order, into those that are computed together."""
+        return even_batches(n, sampling.batch_size, count_workers(self.device))
+
     def paint(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
-              ) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
-        """Yield the images with these indices one by one, (H, W) uint8, computed in batches of up to batch_size."""
+              batches: Sequence[slice] | None = None) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
+        """Yield the images with these indices one by one, (H, W) uint8, computed in these batches, or `self.batches`.
+
+        The bits of an image depend on what is in its batch, by the rounding of a grey level.
+        """
         sampling, workers = self.settle(sampling), count_workers(self.device)
+        batches = self.batches(len(indices), sampling) if batches is None else batches
 
         def batch(part: slice) -> NDArray[np.uint8]:
             *_, latents = self.walk(indices[part], wanted[part], sampling)
             with computing_in(sampling.precision, self.device):
                 return self.decode(latents, [row.get("modality") for row in wanted[part]])
 
-        for images in side_by_side(batch, even_batches(len(indices), sampling.batch_size, workers), workers):
+        for images in side_by_side(batch, batches, workers):
             yield from images
 
     def walk(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
