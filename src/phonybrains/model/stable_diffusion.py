@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from torch import Generator, Tensor
 from ..documents import read_json
 from ..errors import ConfigError, ModelError, PhonyBrainsError
 from ..record import sha256_file
+from .hub_cache import fetched
 from .tensors import brief
 
 INDEX = "model_index.json"
@@ -212,9 +214,10 @@ def _used(part: Path, variant: str | None) -> list[Path]:
 def _download(name: str, revision: str | None, variant: str | None, left_out: dict[str, None]) -> Path:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
+    fetch = partial(DiffusionPipeline.download, name, revision=revision, variant=variant, use_safetensors=True,
+                    **dict.fromkeys(UNUSED), **left_out)  # fmt: skip
     try:
-        return Path(DiffusionPipeline.download(name, revision=revision, variant=variant, use_safetensors=True,
-                                               **dict.fromkeys(UNUSED), **left_out))  # fmt: skip
+        return fetched(name, fetch)
     except Exception as error:  # what the Hub's client raises differs from version to version; its kind is told below
         raise ConfigError(f"{name}: {_reason(error, name, revision)}") from None
 
