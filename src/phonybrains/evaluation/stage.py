@@ -20,9 +20,11 @@ from ..documents import read_json
 from ..errors import ConfigError, OutputError, PhonyBrainsError
 from ..record import Record, as_input, check_files, hashes_of, is_published, publish
 from .config import PARTS, EvaluateConfig, Part
+from .extractors import SqueezeNetFeatures
 from .parts import Runner, runners_of
 from .score import Findings, Progress, Score, unavailable, write_json
 from .sets import Sides, open_sides
+from .weights import weights_file
 
 FINDINGS, FEATURES = "findings", "features"
 SCORES_NAME = "scores.json"
@@ -63,6 +65,7 @@ def evaluate(
         raise ConfigError("memorisation.member_loss asks for the loss of a model: name its folder with --model.")
     sides = open_sides(samples, corpus, config)
     record = _record(samples, corpus, config, parts)
+    _check_weights(config)
     if not is_published(out, record, check_files):
         with publish(out, record, resume=True) as draft:
             runners = runners_of(draft / FEATURES)
@@ -72,6 +75,16 @@ def evaluate(
     if show:
         _tell(out)
     return out
+
+
+def _check_weights(config: EvaluateConfig) -> None:
+    """Raise ModelError for weights of another kind and for a folder that is no model, before an hour of other work."""
+    if config.features is not None:
+        SqueezeNetFeatures(weights_file(config.features))
+    if config.model is not None:
+        from ..model.painter import painter_folder
+
+        painter_folder(config.model)
 
 
 def run_parts(

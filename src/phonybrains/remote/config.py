@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..config import Config, load_config
 from ..errors import ConfigError
 
 PAPER = Path(__file__).with_name("paper.toml")
 PRESETS = {"paper": PAPER}
+SIZES = {
+    "gpt-image": ("1024x1024", "1536x1024", "1024x1536", "auto"),
+    "dall-e-3": ("1024x1024", "1792x1024", "1024x1792"),
+}
+"""What OpenAI's service takes, by dialect."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 Count = Annotated[int, Field(ge=1)]
@@ -43,6 +48,8 @@ class Price(Config):
 class ImagineConfig(Config):
     """What is asked for, of which service, and within which limits."""
 
+    free_tables = ("extra",)
+
     prompts: Annotated[tuple[Prompt, ...], Field(min_length=1)]
     n: Count = 1
     modality: Literal["", "MR", "CT"] = ""
@@ -59,6 +66,8 @@ class ImagineConfig(Config):
     """None: dall-e-3 for models of that name, else gpt-image."""
     size: str = "1024x1024"
     """Of the original, as the service writes it; "" leaves it to the service."""
+    sizes: tuple[str, ...] | None = None
+    """The sizes that the service takes; None: those of SIZES at OpenAI, any elsewhere."""
     quality: str | None = None
     style: str | None = None
     """dall-e-3 only: vivid or natural."""
@@ -95,6 +104,16 @@ class ImagineConfig(Config):
             raise ValueError("no user, password or query here: it goes into the record. Keys belong in OPENAI_API_KEY")
         return address.rstrip("/")
 
+    @model_validator(mode="after")
+    def _names_are_used(self) -> Self:
+        for prompt in self.prompts:
+            for name in prompt.attributes.keys() & type(self).model_fields.keys():
+                if f"{{{name}}}" not in prompt.text and name != "modality":
+                    raise ValueError(f"{name} stands among the attributes of a prompt that has no {{{name}}}: it is a "
+                                     "setting of the whole file, and is written above the first line in brackets",
+                                     )  # fmt: skip
+        return self
+
     @property
     def is_local(self) -> bool:
         """Whether the service runs on this machine."""
@@ -111,6 +130,7 @@ class ImagineConfig(Config):
             "budget",
             "max_images",
             "prices",
+            "sizes",
             "concurrency",
             "retries",
             "timeout_s",
