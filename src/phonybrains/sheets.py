@@ -15,7 +15,7 @@ from .files import write_whole
 
 GAP, LABEL_HEIGHT, PAPER, INK = 4, 14, 255, 0
 COLUMNS, SIDE = 10, 128
-HIGHEST = {".png": 500_000, ".jpg": 65_535, ".jpeg": 65_535, ".webp": 16_383, ".tif": 500_000, ".tiff": 500_000}
+HIGHEST = {".png": 500_000, ".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".tif": 500_000, ".tiff": 500_000}
 """Pixels that a picture of each kind can be high: by its format, or so that it fits into memory (0.7 GB)."""
 SHEET_SUFFIXES = tuple(HIGHEST)
 
