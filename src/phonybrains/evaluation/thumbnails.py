@@ -36,7 +36,7 @@ def thumbnails(images: NDArray[Any]) -> Tensor:
 def close_ups(images: NDArray[Any]) -> Tensor:
     """Thumbnails of what images (n, H, W) show, however large it is drawn, with a tenth of its side around it."""
     grey = torch.from_numpy(images.astype(np.float32))[:, None] / float(np.iinfo(images.dtype).max)
-    (left, right), (top, bottom) = contents(F.interpolate(grey, (SIDE, SIDE), mode="area"))
+    (left, right), (top, bottom) = contents(F.interpolate(grey, (2 * SIDE, 2 * SIDE), mode="area"))
     half = 0.55 * torch.maximum(right - left, bottom - top)
     affine = torch.zeros(len(grey), 2, 3)
     affine[:, 0, 0] = affine[:, 1, 1] = half
