@@ -9,6 +9,7 @@
 #   bash recipes/paper-small.sh OUT
 set -euo pipefail
 [ $# -eq 1 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+PATH=$PATH:$(dirname "$0")/bin  # where the command is not on it
 out=$1
 mkdir -p "$out"
 

@@ -14,6 +14,7 @@
 set -euo pipefail
 [ $# -ge 2 ] || { sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 here=$(dirname "$0")
+PATH=$PATH:$here/bin  # where the command is not on it
 out=$1
 shift
 budget=${BUDGET:-15}

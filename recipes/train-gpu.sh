@@ -8,6 +8,7 @@
 set -eu
 [ $# -ge 2 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 here=$(dirname "$0")
+PATH=$PATH:$here/bin  # where the command is not on it
 out=$1
 shift
 

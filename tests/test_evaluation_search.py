@@ -170,7 +170,7 @@ def test_both_searches_share_one_verdict(corpus: ImageSet, tmp_path: Path, weigh
     samples = written(tmp_path / "s", copied | fresh)
     both = memorisation_audit(samples, corpus, config(features=weights, memorisation={"search": "both"}))
     flagged = {score.extractor: score for score in both.scores if score.name == "copies_flagged"}
-    assert [name.partition(" ")[0] for name in flagged] == ["registration-2", "squeezenet1_1"]
+    assert [name.partition(" ")[0] for name in flagged] == ["registration-3", "squeezenet1_1"]
     assert {score.extractor for score in both.scores if score.name == "authentic_share"} == {
         "structure-1", next(name for name in flagged if name.startswith("squeeze"))
     }  # fmt: skip
@@ -183,7 +183,7 @@ def test_both_searches_share_one_verdict(corpus: ImageSet, tmp_path: Path, weigh
     assert [score.note for score in missing.scores if score.value is None] == [
         "no weights: name their file or address with --features"
     ]
-    assert missing.facts["audit"]["MR"]["searches"] == ["registration-2"]
+    assert missing.facts["audit"]["MR"]["searches"] == ["registration-3"]
     nothing = memorisation_audit(samples, corpus, config(memorisation={"search": "features"}))
     assert nothing.facts["status"] == "undecided"
 

@@ -35,6 +35,14 @@ def refusal(*args, **settings):
 loop = {"steps": 2, "batch_size": 2}
 out = finetune("someone/tiny", corpus, "model", show=False, precision="fp32", rank=2, loop=loop)
 model = FineTuned.load(out)
+before = Base.find("someone/tiny").fingerprint()
+for link in Path(os.environ["HF_HOME"]).rglob("snapshots/*/unet/*.safetensors"):
+    weights = bytearray(link.read_bytes())
+    weights[-1] ^= 1
+    link.resolve().write_bytes(weights)
+for link in Path(os.environ["HF_HOME"]).rglob("snapshots/*/model_index.json"):
+    link.resolve().write_bytes(b"")
+assert Base.find("someone/tiny").fingerprint() == before == model.facts.sha256
 facts = {"base": model.facts.base, "revision": model.facts.revision, "found": model.base.revision,
          "card": (out / "README.md").read_text(), "inputs": json.loads((out / "record.json").read_text())["inputs"]}
 facts["refusals"] = [

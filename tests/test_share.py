@@ -184,7 +184,7 @@ def test_shipped_models_may_be_shared(name: str, tmp_path: Path):
 # --- Through the Hub ------------------------------------------------------------------------------------------------
 
 PROGRAM = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 from diffusers import DiffusionPipeline
 from phonybrains.errors import PhonyBrainsError
@@ -201,6 +201,9 @@ facts = {"url": push_model(model, "someone/heads", private=True)}
 push_model(model, "someone/heads", revision="draft")
 pull_model("someone/heads", "main")
 pull_model("someone/heads", "draft", revision="draft")
+for link in Path(os.environ["HF_HOME"]).rglob("snapshots/*/*_embedding/*.safetensors"):
+    link.resolve().write_bytes(b"")
+pull_model("someone/heads", "again")
 pipe = DiffusionPipeline.from_pretrained("someone/heads", trust_remote_code=True, cache_dir="fresh")
 facts["image"] = pipe(1, seed=7, steps=2, output_type="np").images.tolist()
 push_model(model, "someone/open")
@@ -231,6 +234,8 @@ def test_through_the_hub(tiny_model: Path, tmp_path: Path):
     assert facts["url"] == f"{hub.address}/someone/heads"
     assert hub.repositories["someone/heads"].private
     assert not hub.repositories["someone/open"].private
+    assert "is damaged in the cache of the Hub. It is fetched again." in run.stderr
+    assert files(tmp_path / "again") == files(tmp_path / "main")
     for branch in ("main", "draft"):
         assert sorted(hub.repositories["someone/heads"].branches[branch]) == sorted([".gitattributes", *ALL_FILES])
         assert files(tmp_path / branch) == {n: c for n, c in files(tiny_model).items() if n in ALL_FILES}

@@ -14,6 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
+
+from .documents import as_kind, read_json
 from .errors import ModelError, StudyError
 from .files import write_whole
 from .imageset import METADATA_NAME, read_metadata
@@ -25,6 +29,20 @@ AUDIT_NAME, VERSION = "audit.json", 2
 Word = Literal["audited", "audited by model", "no patients", "unaudited"]
 HOW = ("Run 'phonybrains evaluate {set} --against CORPUS --out evaluation/' with the corpus its model was trained on "
        "and give --evaluation evaluation/, or say --accept-unaudited, which the protocol then tells.")  # fmt: skip
+
+
+class Audit(TypedDict, total=False):
+    """What audit.json, or the audit in the record of a model, holds."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    version: int
+    verdict: str
+    reasons: list[str] | None
+    n: int
+    exceedances: int
+    date: str
+    samples: str
+    model: str
 
 
 @dataclass(frozen=True)
@@ -81,14 +99,11 @@ def write_audit(folder: Path, samples: Path, corpus: Path, facts: Mapping[str, A
 def read_audit(path: Path) -> dict[str, Any]:
     """The content of an audit.json, or of that in a folder. Raises StudyError if it is none."""
     path = path / AUDIT_NAME if path.is_dir() else path
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise StudyError(f"{path.parent} has no {AUDIT_NAME}: it is no evaluation with the part memorisation. Run "
-                         "'phonybrains evaluate' without --only, or with memorisation in it.") from None  # fmt: skip
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{path}: not a readable audit ({error}). Evaluate the set again.") from None
-    if not isinstance(content, dict) or content.get("version") != VERSION or "samples" not in content:
+                         "'phonybrains evaluate' without --only, or with memorisation in it.")  # fmt: skip
+    content = dict(read_json(path, Audit, "Evaluate the set again.", StudyError))
+    if content.get("version") != VERSION or "samples" not in content:
         raise StudyError(f"{path}: not an audit of version {VERSION}, which this phonybrains reads. Evaluate again.")
     return content
 
@@ -107,8 +122,7 @@ def audit_status(samples: Path, evaluations: Sequence[Path] = ()) -> AuditStatus
     if _shows_nobody(record):
         return AuditStatus("no patients", "", "made of phantoms alone: there is no patient to copy", {})
     maker = _maker(record)
-    audit = (maker.get("record") or {}).get("results", {}).get("audit")
-    if isinstance(audit, dict):
+    if audit := _stamped((maker.get("record") or {}).get("results", {}).get("audit")):
         verdict = str(audit.get("verdict", "undecided"))
         earlier = audit.get("version") != VERSION and verdict != "failed"
         verdict = "undecided, under an earlier rule" if earlier else verdict
@@ -155,8 +169,8 @@ def stamp_model(model_folder: str | Path, audit: str | Path | Mapping[str, Any])
     description = folder / "model.json"
     if not description.is_file():
         raise ModelError(f"{folder} is not a model folder: it has no model.json.")
-    content, record = json.loads(description.read_text(encoding="utf-8")), read_record(folder)
-    known = {fingerprint(folder), (content.get("audit") or {}).get("model", "")} - {""}
+    content, record = read_json(description, dict[str, Any], "Copy the model again.", ModelError), read_record(folder)
+    known = {fingerprint(folder), _stamped(content.get("audit")).get("model", "")} - {""}
     if found.get("model") not in known:
         raise ModelError(f"{folder}: the audited images were not made by this model as it is. Generate a set with it, "
                          "evaluate that, and stamp the model with its audit.")  # fmt: skip
@@ -168,6 +182,14 @@ def stamp_model(model_folder: str | Path, audit: str | Path | Mapping[str, Any])
     record["results"] = {**record.get("results", {}), "audit": stamp}
     write_whole(folder / RECORD_NAME, f"{json.dumps(record, indent=2)}\n".encode())
     return stamp
+
+
+def _stamped(audit: object) -> dict[str, Any]:
+    """The audit in the record of a model; empty where there is none, or what is no audit."""
+    try:
+        return dict(as_kind(audit or {}, Audit))
+    except ValueError:
+        return {}
 
 
 def _because(audit: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from .evaluation.real import modalities_of
 from .evaluation.score import Score, write_json
 from .generating.stage import generate
 from .imageset import FIXED_COLUMNS, ImageSet, Row, write_metadata
-from .record import Record, as_input, is_published, publish
+from .record import Record, as_input, check_files, hashes_of, is_published, publish
 from .training.config import load_train_config
 from .training.stage import train
 
@@ -49,7 +49,7 @@ def cascade(
     facts = config.model_dump(mode="json", exclude={"features", "start"})
     record = Record("cascade", {"generations": generations, "steps": steps, **facts}, seed, [as_input(corpus)],
                     images.record.get("sources", ()))  # fmt: skip
-    if not is_published(out, record):
+    if not is_published(out, record, _check_whole):
         with publish(out, record, resume=True) as draft:
             taught = corpus
             for number in range(1, generations + 1):
@@ -67,9 +67,17 @@ def cascade(
             for number in range(1, generations + 1):
                 for part in ("model", "corpus"):
                     shutil.rmtree(draft / f"generation-{number}" / part, ignore_errors=True)
+            record.results.update(files=hashes_of(draft))
     if show:
         print(f"{out / 'drift.png'}, {out / 'drift.csv'}: how images drift over {generations} generations")
     return out
+
+
+def _check_whole(out: Path) -> None:
+    """Raise a PhonyBrainsError where a finished cascade has lost a table, a figure or an image."""
+    check_files(out)
+    for samples in out.glob("generation-*/samples"):
+        ImageSet.open(samples)
 
 
 def _with_labels(images: ImageSet) -> tuple[str, ...]:

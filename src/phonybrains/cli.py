@@ -119,11 +119,14 @@ def phantom(*, n: Annotated[Whole, Parameter(name=["--n", "-n"])], out: Path, se
         n: How many images.
         out: Folder of the image set.
         seed: Start of the random numbers.
-        size: Side of the images in pixels.
+        size: Side of the images in pixels, a multiple of 32.
         as_scans: Mark them as scans: for rehearsals in which they play the patients.
     """
     from .phantom import make_phantoms
 
+    if size % 32:
+        sizes = " or ".join(str(side) for side in (size // 32 * 32, size // 32 * 32 + 32) if side)
+        raise ConfigError(f"--size {size}: training needs a multiple of 32 pixels a side. Give {sizes}.")
     print(f"{make_phantoms(n, out, seed=seed, size=size, synthetic=not as_scans)}: {n} phantoms")
 
 
@@ -188,11 +191,15 @@ def generate(
     """
     with diffusers_for(model):
         from .generating.stage import generate
+        from .record import read_record
 
-    asked = _pairs(where or []) | ({} if prompt is None else {"prompt": prompt})
+    asked = _pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])])
     generate(model, out, n, where=asked, seed=seed, steps=steps, guidance=guidance, sampler=sampler,
              precision=precision, batch_size=batch_size, grid=grid)  # fmt: skip
     say(f"{out}: {n} synthetic images" + (f"; contact sheet: {grid}" if grid else ""))
+    if drawn := read_record(out)["results"].get("drawn"):
+        say(f"Not asked for, so drawn as often as in training: {', '.join(drawn)}. Each image starts from noise of its "
+            f"own, of seed {seed} and its index.")  # fmt: skip
 
 
 @app.command(sort_key=10)
@@ -246,7 +253,13 @@ def _fail(text: str, code: int) -> NoReturn:
 
 def _pairs(words: list[str]) -> dict[str, Any]:
     """`name=value` words as a mapping."""
+    pairs: dict[str, Any] = {}
     for word in words:
-        if not word.partition("=")[2]:
+        name, _, value = (part.strip() for part in word.partition("="))
+        if not name or not value:
             raise ConfigError(f"--where takes name=value, for instance modality=CT, not '{word}'.")
-    return dict(word.split("=", 1) for word in words)
+        if name in pairs:
+            raise ConfigError(f"--where: {name} is asked for twice, as {pairs[name]} and as {value}. Say it once; "
+                              "labels that one image has together are joined by ';'.")  # fmt: skip
+        pairs[name] = value
+    return pairs

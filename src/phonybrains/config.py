@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,6 +16,9 @@ class Config(BaseModel):
     """Base of the stages' configurations: frozen; a key that is not known is an error, and so is nan or inf."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    free_tables: ClassVar[tuple[str, ...]] = ()
+    """Tables whose keys are the user's own: the name of a setting in one of them is a setting at the wrong level."""
 
     @classmethod
     def spelt_out(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -35,6 +39,12 @@ def load_config(kind: type[C], *paths: Path | None, **given: Any) -> C:
         if path is not None:
             _lay_over(values, kind.spelt_out(_read_toml(path)))
     _lay_over(values, kind.spelt_out({name: value for name, value in given.items() if value is not None}))
+    where = ", ".join(str(path) for path in paths if path) or "configuration"
+    for table in kind.free_tables:
+        for key in _keys_below(values.get(table)):
+            if key in kind.model_fields:
+                raise ConfigError(f"{where}: {key} stands in the table [{table}], where it is no setting. Write it "
+                                  "above the first line in brackets.")  # fmt: skip
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -42,9 +52,13 @@ def load_config(kind: type[C], *paths: Path | None, **given: Any) -> C:
         key = ".".join(str(part) for part in first["loc"])
         wrong = first["msg"].removeprefix("Value error, ")
         known = f" Known: {', '.join(kind.model_fields)}." if first["type"] == "extra_forbidden" else ""
-        raise ConfigError(
-            f"{', '.join(str(p) for p in paths if p) or 'configuration'}: {key}: {wrong}.{known}"
-        ) from None
+        raise ConfigError(f"{where}: {key}: {wrong}.{known}") from None
+
+
+def _keys_below(table: object) -> Iterator[str]:
+    for key, value in table.items() if isinstance(table, dict) else ():
+        yield key
+        yield from _keys_below(value)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -107,9 +107,6 @@ def cascade(
         steps: Steps from noise to image.
         seed: Start of the random numbers.
     """
-    from .startup import lean_diffusers
-
-    with lean_diffusers():
-        from .cascade import cascade
+    from .cascade import cascade
 
     cascade(corpus, out, generations, preset, seed=seed, conditions=conditions and tuple(conditions), steps=steps)

@@ -114,6 +114,15 @@ class ImageSet:
             yield to_unit_range(stack)[:, None]
 
 
+def check_whole(folder: Path) -> None:
+    """Raise ImageSetError for a set that is damaged, or has fewer images than its record says were made."""
+    images = ImageSet.open(folder)
+    results = images.record.get("results", {})
+    made = results.get("total", results.get("images"))
+    if isinstance(made, int) and made != len(images):
+        raise ImageSetError(f"{folder} holds {len(images)} images, and {made} were made")
+
+
 def how_split(images: ImageSet) -> dict[str, str]:
     """By modality, how its real images were split: as the record says, or less well where the rows show it.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .imageset import Attribute, Row, write_metadata, write_png
+from .imageset import Attribute, Row, check_whole, write_metadata, write_png
 from .phantom_anatomy import CT_HU, FIELD_OF_VIEW_MM, HEMORRHAGES, MR_INTENSITY, PLANES, TUMOURS, Patient, Tissue
 from .phantom_paint import Labels, cut_head, paint_labels, smooth_noise
 from .record import Record, is_published, publish
@@ -111,12 +111,13 @@ def make_phantoms(
     config = {"n": n, "size": size, "slices_per_patient": slices_per_patient, "modalities": modalities,
               "synthetic": synthetic}  # fmt: skip
     record = Record("phantom", config, seed, sources=[{"name": "phantom", "licence": "CC0-1.0", "attribution": "none"}])
-    if is_published(Path(out), record):
+    if is_published(Path(out), record, check_whole):
         return Path(out)
     with publish(Path(out), record) as draft:
         (draft / "images").mkdir()
         rows = [_write_image(draft, i, seed, size, slices_per_patient, modalities, synthetic) for i in range(n)]
         write_metadata(draft, rows)
+        record.results.update(images=n)
     return Path(out)
 
 

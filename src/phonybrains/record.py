@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,11 +22,37 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
+
+from .documents import read_json
 from .errors import OutputError, PhonyBrainsError
 from .files import at_work, is_being_written, only_writer, sync_folder, sync_path, write_whole
 
 RECORD_NAME = "record.json"
 PACKAGES = ("phonybrains", "torch", "diffusers", "numpy", "pillow", "pydicom", "nibabel")
+
+
+class Input(TypedDict, total=False):
+    """What a stage read: base name, fingerprint and its own record."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    name: str
+    sha256: str
+    record: Content | None
+
+
+class Content(TypedDict, total=False):
+    """What a `record.json` holds."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    stage: str
+    identity: str
+    created: str
+    config: dict[str, Any]
+    inputs: list[Input] | None
+    sources: list[dict[str, str | None]] | None
+    results: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -76,7 +102,7 @@ def split_methods(record: Mapping[str, Any]) -> dict[str, str]:
     """By modality, how a set was split, by its record or those it was made from; what is not patient-safe wins."""
     own = record.get("results", {}).get("split")
     if isinstance(own, dict) and own:
-        return dict(own)
+        return {str(modality): str(method) for modality, method in own.items()}
     found: dict[str, str] = {}
     for item in record.get("inputs") or ():
         for modality, method in split_methods(item.get("record") or {}).items():
@@ -124,12 +150,21 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD_NAME
     if not path.is_file():
         return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise PhonyBrainsError(
-            f"{path}: not valid JSON ({error}). Restore the folder from where it was made."
-        ) from None
+    return dict(read_json(path, Content, "Restore the folder from where it was made."))
+
+
+def hashes_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file below a folder, by its name there; image sets inside list their images themselves."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.parent.name != "images")
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files if path.name != RECORD_NAME}
+
+
+def check_files(folder: Path) -> None:
+    """Raise OutputError for a file that a folder's record lists in its results and that is gone or another."""
+    for name, digest in (read_record(folder).get("results", {}).get("files") or {}).items():
+        path = folder / name
+        if not path.is_file() or sha256_file(path) != digest:
+            raise OutputError(f"{path} is missing, or not as it was made.")
 
 
 def as_input(folder: Path) -> dict[str, Any]:
@@ -137,11 +172,21 @@ def as_input(folder: Path) -> dict[str, Any]:
     return {"name": folder.resolve().name, "sha256": fingerprint(folder), "record": read_record(folder)}
 
 
-def is_published(out: Path, record: Record) -> bool:
-    """Whether `out` already holds the finished result of this record. Raises OutputError if it holds anything else."""
+def is_published(out: Path, record: Record, whole: Callable[[Path], object] | None = None) -> bool:
+    """Whether `out` already holds the finished result of this record. Raises OutputError if it holds anything else.
+
+    whole: raises a PhonyBrainsError where a finished folder has lost something; OutputError then says so.
+    """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     if out.is_dir() and (read_record(out).get("identity") == record.identity or _moved_in(out, record)):
+        try:
+            _ = whole and whole(out)
+        except PhonyBrainsError as error:
+            what = str(error).partition(". ")[0].rstrip(".")
+            raise OutputError(
+                f"{out} was finished, but is no longer whole: {what}. Remove it, and give the command again."
+            ) from None
         return True
     raise OutputError(f"{out} already exists and was not made by this command with these settings. "
                       "Choose another --out, or remove it first.")  # fmt: skip

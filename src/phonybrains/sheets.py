@@ -14,9 +14,18 @@ from PIL import Image, ImageDraw, ImageFont
 from .files import write_whole
 
 GAP, LABEL_HEIGHT, PAPER, INK = 4, 14, 255, 0
+COLUMNS, SIDE = 10, 128
+HIGHEST = {".png": 500_000, ".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".tif": 500_000, ".tiff": 500_000}
+"""Pixels that a picture of each kind can be high: by its format, or so that it fits into memory (0.7 GB)."""
+SHEET_SUFFIXES = tuple(HIGHEST)
 
 
-def contact_sheet(images: Sequence[NDArray[Any]] | NDArray[Any], path: Path, columns: int = 10, side: int = 128,
+def most_images(path: Path) -> int:
+    """How many labelled images a contact sheet in this file can hold."""
+    return (HIGHEST[path.suffix.lower()] - GAP) // (SIDE + GAP + LABEL_HEIGHT) * COLUMNS
+
+
+def contact_sheet(images: Sequence[NDArray[Any]] | NDArray[Any], path: Path, columns: int = COLUMNS, side: int = SIDE,
                   labels: Sequence[str] = ()) -> Path:  # fmt: skip
     """Draw images, each (H, W) uint8 or uint16, in rows of `columns`, `side` pixels wide, with labels if given."""
     columns = max(1, min(columns, len(images)))

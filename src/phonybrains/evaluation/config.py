@@ -49,7 +49,7 @@ class UtilityConfig(Config):
 
     attribute: str = ""  # column of metadata.csv that the classifier learns; "" skips the part with a note
     seeds: Whole = 5
-    real_shares: tuple[float, ...] = (0.1, 0.25, 1.0)
+    real_shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.1, 0.25, 1.0)
     bootstraps: Whole = 1000
 
 

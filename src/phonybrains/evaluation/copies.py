@@ -20,7 +20,7 @@ from ..record import fingerprint
 from . import nearness, spread
 from .closeness import Closeness, closeness_of
 from .config import EvaluateConfig
-from .exceedance import Array, Calibration, audit_p, calibrate
+from .exceedance import LEAST_POWER, SHARE, Array, Calibration, audit_p, calibrate, power
 from .extractors import extractors_of
 from .groups import RUN_LENGTH, deal, patients
 from .privacy import membership_of
@@ -108,7 +108,13 @@ class CopiesResult:
         if self.certain.any() or self.p < LEVEL:
             return "failed"
         known = self.searches[0].calibration
-        return "undecided" if known.n < LEAST or known.patients < LEAST_PATIENTS else "passed"
+        few = known.n < LEAST or known.patients < LEAST_PATIENTS or self.power < LEAST_POWER
+        return "undecided" if few else "passed"
+
+    @property
+    def power(self) -> float:
+        """Chance that so many images would give away a set a share SHARE of which are copies."""
+        return power(len(self.samples), self.searches[0].calibration.rate, SHARE, LEVEL / len(self.searches))
 
 
 def memorisation_audit(

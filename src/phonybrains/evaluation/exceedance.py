@@ -17,6 +17,8 @@ from ..statistics.estimate import Interval
 
 Array = NDArray[Any]
 DRAWS = 2000
+SHARE, LEAST_POWER = 0.25, 0.8
+"""An audit of so few images that it would oftener overlook a set a quarter of which are copies decides nothing."""
 SURE = 0.95
 """The threshold lies above the wanted quantile with this confidence, so that new people pass it no oftener."""
 
@@ -65,6 +67,15 @@ def calibrate(scores: Array, people: Sequence[str], rate: float = 0.01, seed: in
     threshold, highest = float(np.quantile(found, SURE, method="inverted_cdf")), float(scores.max())
     return Calibration(threshold, highest, int((scores > threshold).sum()), len(scores), len(names),
                        chances(scores, who, threshold, rng), chances(scores, who, highest, rng))  # fmt: skip
+
+
+def power(n: int, rate: float, share: float, level: float) -> float:
+    """Chance that an excess is found in n images: `share` of them copies, a share `rate` of the others flagged.
+
+    So many must be flagged as happens by chance with less than the probability `level`.
+    """
+    needed = next((k for k in range(1, n + 1) if binom.sf(k - 1, n, rate) < level), n + 1)
+    return float(binom.sf(needed - 1, n, share + (1 - share) * rate))
 
 
 def chances(scores: Array, who: Array, level: float, rng: np.random.Generator) -> Array:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..documents import as_kind, read_json
+from ..errors import OutputError
 from ..files import write_whole
 from ..reporting.tables import finite
 
@@ -66,9 +68,7 @@ class Score:
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Score:
         """The score that `to_json` wrote; what else stands in the entry is left out."""
-        own: dict[str, Any] = {name: entry[name] for name in cls.__dataclass_fields__ if name in entry}
-        own["null"] = Null(**own["null"]) if own.get("null") else None
-        return cls(**own)
+        return as_kind(dict(entry), cls)
 
 
 def unavailable(name: str, note: str, **where: Any) -> Score:
@@ -99,10 +99,12 @@ class Findings:
 
     @classmethod
     def load(cls, folder: Path) -> Findings:
-        """The findings that `save` wrote. Raises FileNotFoundError where they are not whole."""
-        scores = [Score.from_json(entry) for entry in json.loads((folder / "scores.json").read_text("utf-8"))]
+        """The findings that `save` wrote. Raises OutputError, OSError or ValueError where they are not whole."""
+        again = "Remove the folder, and evaluate again."
+        scores = read_json(folder / "scores.json", list[Score], again, OutputError)
+        facts = read_json(folder / "facts.json", dict[str, Any], again, OutputError)
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-            return cls(scores, dict(arrays), json.loads((folder / "facts.json").read_text("utf-8")))
+            return cls(scores, dict(arrays), facts)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +21,7 @@ from .extractors import Extractor, Images
 from .features import features_of
 from .registration import CopySearch
 from .score import Progress, silent
-from .thumbnails import thumbnails_of
+from .thumbnails import close_ups, is_small, thumbnails_of
 
 Array = NDArray[Any]
 SHARD = 256
@@ -60,21 +61,31 @@ class Search(Protocol):
 
 
 class ByRegistration:
-    """Lays each image over the training images; see registration.py. What is found is kept in `folder`."""
+    """Lays each image over the training images; see registration.py. What is found is kept in `folder`.
 
-    name, features_name, certain = "registration-2", "structure-1", 0.95
+    What is drawn small in its frame is laid close up over close-ups of the training images as well.
+    """
+
+    name, features_name, certain = "registration-3", "structure-1", 0.95
 
     @classmethod
     def of(cls, training: ImageSet, folder: Path | None = None) -> ByRegistration:
-        return cls(thumbnails_of(training), [row.sha256 for row in training.rows], folder)
+        hashes = [row.sha256 for row in training.rows]
+        return cls(thumbnails_of(training), thumbnails_of(training, make=close_ups), hashes, folder)
 
-    def __init__(self, thumbnails: Tensor, hashes: Sequence[str], folder: Path | None) -> None:
-        self.search, self.hashes, self.folder = CopySearch(thumbnails), hashes, folder
+    def __init__(self, thumbnails: Tensor, close: Tensor, hashes: Sequence[str], folder: Path | None) -> None:
+        self.search, self.close, self.hashes, self.folder = CopySearch(thumbnails), close, hashes, folder
         self.stock = _digest([self.name, *hashes])[:16]
 
     def part(self, numbers: Array) -> ByRegistration:
         hashes = [self.hashes[int(i)] for i in numbers]
-        return ByRegistration(self.search.images[torch.from_numpy(numbers)], hashes, self.folder)
+        which = torch.from_numpy(numbers)
+        return ByRegistration(self.search.images[which], self.close[which], hashes, self.folder)
+
+    @cached_property
+    def closely(self) -> CopySearch:
+        """The search among close-ups, made when the first small image comes."""
+        return CopySearch(self.close)
 
     def views(self, images: ImageSet, numbers: Sequence[int]) -> tuple[Array, Array]:
         shards = [numbers[start : start + SHARD] for start in range(0, len(numbers), SHARD)]
@@ -100,8 +111,13 @@ class ByRegistration:
             kept = None  # not there, or half written
         if kept is not None and kept.shape == (3, len(shard)):
             return kept
-        match = self.search.nearest(thumbnails_of(images, shard))
+        thumbnails = thumbnails_of(images, shard)
+        match = self.search.nearest(thumbnails)
         made = np.stack([match.score, match.correlation, match.index]).astype(np.float64)
+        if len(small := np.flatnonzero(is_small(thumbnails).numpy())):
+            match = self.closely.nearest(thumbnails_of(images, [shard[i] for i in small], close_ups))
+            close = np.stack([match.score, match.correlation, match.index])
+            made[:, small] = np.where(close[0] > made[0, small], close, made[:, small])
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
             buffer = io.BytesIO()

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, get_args
+from zipfile import BadZipFile
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from typing_extensions import TypedDict
 
 from ..audit import write_audit
-from ..errors import ConfigError, PhonyBrainsError
-from ..record import Record, as_input, is_published, publish
+from ..documents import read_json
+from ..errors import ConfigError, OutputError, PhonyBrainsError
+from ..record import Record, as_input, check_files, hashes_of, is_published, publish
 from .config import PARTS, EvaluateConfig, Part
+from .extractors import SqueezeNetFeatures
 from .parts import Runner, runners_of
 from .score import Findings, Progress, Score, unavailable, write_json
 from .sets import Sides, open_sides
+from .weights import weights_file
 
 FINDINGS, FEATURES = "findings", "features"
 SCORES_NAME = "scores.json"
 NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Score):
+    """A score in scores.json, and the part it is of."""
+
+    part: str = ""
+
+
+class Told(TypedDict):
+    """What scores.json holds, as far as it is shown."""
+
+    verdict: str
+    warnings: list[str]
+    scores: list[Entry]
 
 
 def evaluate(
@@ -45,7 +65,8 @@ def evaluate(
         raise ConfigError("memorisation.member_loss asks for the loss of a model: name its folder with --model.")
     sides = open_sides(samples, corpus, config)
     record = _record(samples, corpus, config, parts)
-    if not is_published(out, record):
+    _check_weights(config)
+    if not is_published(out, record, check_files):
         with publish(out, record, resume=True) as draft:
             runners = runners_of(draft / FEATURES)
             found = run_parts(runners, parts, sides, config, draft / FINDINGS, show=show)
@@ -54,6 +75,16 @@ def evaluate(
     if show:
         _tell(out)
     return out
+
+
+def _check_weights(config: EvaluateConfig) -> None:
+    """Raise ModelError for weights of another kind and for a folder that is no model, before an hour of other work."""
+    if config.features is not None:
+        SqueezeNetFeatures(weights_file(config.features))
+    if config.model is not None:
+        from ..model.painter import painter_folder
+
+        painter_folder(config.model)
 
 
 def run_parts(
@@ -68,7 +99,7 @@ def run_parts(
             try:
                 found[part] = Findings.load(folder / part)
                 continue
-            except (OSError, ValueError, KeyError):
+            except (PhonyBrainsError, OSError, ValueError, KeyError, EOFError, BadZipFile):
                 pass  # not there, or half written
             line, start = bars.add_task(part, total=None), perf_counter()
             found[part] = _run(part, runners[part], sides, config, _shown(bars, line, part))
@@ -146,14 +177,14 @@ def _write(draft: Path, sides: Sides, config: EvaluateConfig, found: Mapping[Par
     if "memorisation" in found and found["memorisation"].facts.get("audit"):
         write_pairs(draft / "pairs.csv", found["memorisation"].facts["pairs"])
         write_audit(draft, sides.samples.folder, sides.corpus.folder, found["memorisation"].facts, record.identity)
-    record.results.update(verdict=verdict, status=status_of(found), images=len(sides.samples))
+    record.results.update(verdict=verdict, status=status_of(found), images=len(sides.samples), files=hashes_of(draft))
 
 
 def _tell(out: Path) -> None:
     """Print verdict and table of a finished evaluation."""
     from .report.terminal import print_scores
 
-    content = json.loads((out / SCORES_NAME).read_text(encoding="utf-8"))
-    scores = [(entry.pop("part"), Score.from_json(entry)) for entry in content["scores"]]
+    content = read_json(out / SCORES_NAME, Told, "Remove the folder, and evaluate again.", OutputError)
+    scores: list[tuple[str, Score]] = [(entry.part, entry) for entry in content["scores"]]
     print_scores(scores, content["warnings"], content["verdict"])
     print(f"{out / 'report.html'}, {out / 'report.pdf'}: the report; all scores: {out / 'scores.csv'}")

@@ -10,7 +10,7 @@ import numpy as np
 from ..reporting.wording import count_of
 from ..statistics.proportions import clopper_pearson
 from .copies import CopiesResult, Searched
-from .exceedance import excess_p
+from .exceedance import LEAST_POWER, SHARE, excess_p
 from .score import Findings, Null, Score
 from .signs import Sign, sentence_of, verdict_of
 
@@ -85,5 +85,9 @@ def _sign(result: CopiesResult) -> Sign:
             f"{n * chance:.1f}; p = {result.p:.2g})")  # fmt: skip
     text += f"; {count_of(certain, 'copy', 'copies')} beyond doubt" if certain else ""
     text += "" if flagged else f"; 0 of {n} still allows {clopper_pearson(0, n).high:.1%}"
-    text += "; too few unseen images or patients to decide" if result.copied == "undecided" else ""
+    if result.copied == "undecided" and result.power < LEAST_POWER:
+        text += (f"; too few images to tell: if {SHARE:.0%} of the set were copies, {count_of(n, 'image')} would "
+                 f"show it with a chance of {result.power:.0%} only")  # fmt: skip
+    elif result.copied == "undecided":
+        text += "; too few unseen images or patients to decide"
     return Sign("copies", result.copied, result.modality, text, facts=_facts(result))

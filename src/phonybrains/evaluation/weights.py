@@ -8,12 +8,14 @@ hf://owner/name/folder/model.safetensors@revision         a file of a repository
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator
 
 from ..errors import ModelError
+from ..model.hub_cache import fetched
 from ..record import sha256_file
 
 HUB = re.compile(r"hf://(?P<repository>[^/@#]+/[^/@#]+)/(?P<file>[^@#]+)(@(?P<revision>[^#]+))?$")
@@ -81,7 +83,8 @@ def _of_hub(address: str) -> Path:
     if not found:
         raise ModelError(f"{address}: not an address of the Hub; it looks so: hf://owner/name/model.safetensors@main.")
     try:
-        return Path(hf_hub_download(found["repository"], found["file"], revision=found["revision"]))
+        fetch = partial(hf_hub_download, found["repository"], found["file"], revision=found["revision"])
+        return fetched(found["repository"], fetch)
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise ModelError(f"{address} could not be downloaded ({_brief(error)}). Without a connection, copy the file "
                          "here and name its path.") from None  # fmt: skip

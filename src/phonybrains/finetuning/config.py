@@ -24,6 +24,8 @@ class LoraLoop(LoopConfig):
 class FinetuneConfig(Config):
     """How a checkpoint is fine-tuned."""
 
+    free_tables = ("words",)
+
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     caption: str | None = None
     """Template of the captions; None: plane, modality, diagnosis and hemorrhage, as far as the corpus has them."""

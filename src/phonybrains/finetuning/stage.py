@@ -20,7 +20,7 @@ from ..imageset import ImageSet
 from ..model.backing import told
 from ..model.captions import CAPTION, Captions
 from ..model.conditions import Conditions
-from ..model.fine_tuned import Facts, write_description
+from ..model.fine_tuned import Facts, FineTuned, write_description
 from ..model.fitting import check_numbers, fit_conditions
 from ..model.latent_diffusion import image_rng
 from ..model.stable_diffusion import GUIDANCE, TEXT, Base, backbone, draw, native_size
@@ -78,7 +78,7 @@ def finetune(
               "sha256": job.base.fingerprint(), "record": {}}  # fmt: skip
     facts = config.model_dump(mode="json") | settled(config.precision)
     record = Record("finetune", facts, config.seed, [as_input(corpus), origin], images.record.get("sources", ()))
-    if not is_published(out, record):
+    if not is_published(out, record, FineTuned.load):
         for line in told(job.conditions) if show else ():
             say(line)
         with accelerating(config, draft_folder(out, record)) as accelerator:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated
 
 import torch
@@ -17,17 +21,26 @@ from rich.text import Text
 
 from ..config import Config, load_config
 from ..errors import ConfigError, ImageSetError
-from ..imageset import FIXED_COLUMNS, Attribute, ImageSet, Row, read_png, write_metadata, write_png
-from ..model.conditions import Value
+from ..imageset import (
+    FIXED_COLUMNS,
+    METADATA_NAME,
+    Attribute,
+    ImageSet,
+    Row,
+    read_metadata,
+    read_png,
+    write_metadata,
+    write_png,
+)
+from ..model.captions import PROMPT, Described
+from ..model.conditions import Category, Value
 from ..model.latent_diffusion import Sampling
 from ..model.networks import Count
 from ..model.painter import Painter, load_painter, own_guidance, painter_folder
 from ..model.precision import Precision
-from ..record import Record, as_input, is_published
-from ..sheets import contact_sheet
+from ..record import Record, as_input, draft_folder, is_published, sha256_file
+from ..sheets import SHEET_SUFFIXES, contact_sheet, most_images
 from .processes import Share, shared_draft, together, wait_for_all
-
-SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
 class Request(Config):
@@ -60,20 +73,31 @@ class Work:
     sampling: Sampling
     warnings: Sequence[str] = ()
 
-    def missing(self, draft: Path, share: Share) -> list[int]:
-        """Indices of this share whose images are not there yet."""
-        mine = range(share.rank, len(self.wanted), share.world)
-        return [i for i in mine if not _is_whole(draft / file_name(i), self.model.size)]
+    @property
+    def drawn(self) -> list[str]:
+        """Attributes that some images show without having been asked for them: drawn as often as in training."""
+        names = [a.name for a in self.model.conditions.attributes if isinstance(a, Category)]
+        prompted = any("prompt" in request.where for request in self.config.requests)
+        return [] if prompted else [n for n in names if any(n not in request.where for request in self.config.requests)]
 
     def paint(self, draft: Path, share: Share, bar: Progress) -> None:
-        """Make what is missing of this share; each image appears whole as soon as it is made."""
-        indices = self.missing(draft, share)
-        line = bar.add_task("generating", total=len(indices))
-        for index, pixels in zip(
-            indices, self.model.paint(indices, [self.wanted[i] for i in indices], self.sampling), strict=True
-        ):
-            write_png(draft / file_name(index), pixels)
-            bar.advance(line)
+        """Make what is missing of this share; each image appears whole as soon as it is made.
+
+        A batch of which an image is missing is computed as a whole again, so that its bits are those of an undisturbed
+        run.
+        """
+        mine = range(share.rank, len(self.wanted), share.world)
+        missing = {i for i in mine if not _is_whole(draft / file_name(i), self.model.size)}
+        parts = [mine[part] for part in self.model.batches(len(mine), self.sampling)]
+        parts = [part for part in parts if not missing.isdisjoint(part)]
+        edges = [0, *accumulate(map(len, parts))]
+        indices = [i for part in parts for i in part]
+        wanted, batches = [self.wanted[i] for i in indices], [slice(*pair) for pair in pairwise(edges)]
+        line = bar.add_task("generating", total=len(missing))
+        for index, pixels in zip(indices, self.model.paint(indices, wanted, self.sampling, batches), strict=True):
+            if index in missing:
+                write_png(draft / file_name(index), pixels)
+                bar.advance(line)
 
     def row(self, index: int, draft: Path) -> Row:
         """The metadata of a finished image."""
@@ -116,11 +140,13 @@ def generate_requests(
     Raises  ModelError for a folder that is no sound model, ConfigError for what the model does not know: both before
             anything is written; OutputError if `out` is something else or the disk is full.
 
-    Image i depends on (seed, i) alone: neither on the batch size, nor on the number of processes that torchrun starts,
-    nor on where a stopped call is taken up again (within one gray level). The same call makes only what is missing.
+    Image i depends on (seed, i) alone, but for the rounding of a gray level or two, which depends on what else is in
+    its batch: on the batch size and the number of processes that torchrun starts. The same call makes only what is
+    missing, with the same bits.
     """
     out, share = Path(out), Share.of_this_process()
-    _check_sheet(grid, out)
+    if grid is not None:
+        _check_sheet(Path(grid), out, sum(request.n for request in config.requests))
     folder = painter_folder(model)
     work = _prepare(load_painter(folder, _device()), folder.resolve().name, config, batch_size)
     origin = as_input(folder)
@@ -129,13 +155,16 @@ def generate_requests(
     for warning in work.warnings if share.rank == 0 else ():
         print(f"WARNING: {warning}", file=sys.stderr)
     with together(share):
+        if share.rank == 0:
+            _take_up(out, record, len(work.wanted))
+        wait_for_all(share)
         if not is_published(out, record):
             with shared_draft(out, record, share) as draft, _progress_bar(show and share.rank == 0) as bar:
                 work.paint(draft, share, bar)
                 wait_for_all(share)
                 if share.rank == 0:
                     write_metadata(draft, [work.row(i, draft) for i in range(len(work.wanted))])
-                    record.results.update(images=len(work.wanted), warnings=list(work.warnings))
+                    record.results.update(images=len(work.wanted), warnings=list(work.warnings), drawn=work.drawn)
         wait_for_all(share)
     if grid is not None and share.rank == 0:
         draw_sheet(ImageSet.open(out), Path(grid))
@@ -158,6 +187,10 @@ def _prepare(model: Painter, name: str, config: GenerateConfig, batch_size: int)
     guidance = own_guidance(model) if config.guidance is None else config.guidance
     asked = Sampling(config.seed, config.steps, guidance, config.sampler, batch_size, config.precision)
     sampling = model.settle(asked)
+    if not isinstance(model.conditions, Described) and any(PROMPT in r.where for r in config.requests):
+        raise ConfigError(f"{name} reads no words: --prompt is for models that were fine-tuned from Stable Diffusion. "
+                          f"Say it with --where, for instance --where modality=CT ('phonybrains model info {name}' "
+                          "lists what it knows), or let 'phonybrains serve' read the words.")  # fmt: skip
     requests = [Request(n=r.n, where=model.conditions.check(r.where)) for r in config.requests]
     wanted: list[Mapping[str, Attribute]] = []
     for request in requests:
@@ -167,6 +200,31 @@ def _prepare(model: Painter, name: str, config: GenerateConfig, batch_size: int)
                "precision": sampling.precision}  # fmt: skip
     found = dict.fromkeys(doubt for request in requests for doubt in model.doubts(request.where))
     return Work(model, name, wanted, config.model_copy(update=settled), sampling, tuple(found))
+
+
+def _take_up(out: Path, record: Record, n: int) -> None:
+    """Make a finished set that lost something a draft again, without what is not as its table says.
+
+    What is left out is then made anew; where the table is lost, nobody can tell which images are whole, and all are.
+    """
+    if not is_published(out, record):
+        return
+    try:
+        if len(ImageSet.open(out)) == n:
+            return
+    except ImageSetError as error:
+        print(f"WARNING: {out} was finished, but is no longer whole: {str(error).partition('. ')[0]}. What is lost is "
+              "made anew.", file=sys.stderr)  # fmt: skip
+    try:
+        table = {row.file_name: row.sha256 for row in read_metadata(out / METADATA_NAME)}
+    except ImageSetError:
+        table = {}
+    for path in (out / "images").glob("*.png"):
+        if sha256_file(path) != table.get(f"images/{path.name}"):
+            path.unlink()
+    draft = draft_folder(out, record)
+    shutil.rmtree(draft, ignore_errors=True)
+    out.resolve().rename(draft)
 
 
 def _is_whole(path: Path, size: int) -> bool:
@@ -182,13 +240,24 @@ def _shown(row: Row) -> list[str]:
     return [str(value) for name, value in row.attributes.items() if name not in known and isinstance(value, str)]
 
 
-def _check_sheet(grid: str | Path | None, out: Path) -> None:
-    if grid is None:
-        return
-    if Path(grid).suffix.lower() not in SHEET_SUFFIXES:
+def _check_sheet(grid: Path, out: Path, n: int) -> None:
+    """Raise ConfigError for a contact sheet that cannot be drawn: before the images are, not after."""
+    if grid.suffix.lower() not in SHEET_SUFFIXES:
         raise ConfigError(f"{grid}: a contact sheet is a picture: {', '.join(SHEET_SUFFIXES)}.")
-    if Path(grid).resolve().is_relative_to(out.resolve()):
+    if grid.resolve().is_relative_to(out.resolve()):
         raise ConfigError(f"{grid} lies inside {out}, which holds the images alone. Put the sheet beside it.")
+    if n > (most := most_images(grid)):
+        raise ConfigError(f"{grid}: a contact sheet of this kind holds up to {most} images, not {n}. "
+                          "Name another kind of picture (.png holds most), or leave --grid out.")  # fmt: skip
+    try:
+        grid.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=grid.parent):
+            pass
+        if grid.exists() and not (grid.is_file() and os.access(grid, os.W_OK)):
+            raise PermissionError(errno.EACCES, "it is no file, or must not be written to")
+    except OSError as error:
+        why = f"the contact sheet cannot be written there ({error.strerror})"
+        raise ConfigError(f"{grid}: {why}. Choose another place.") from None
 
 
 def _device() -> str:

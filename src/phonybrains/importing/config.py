@@ -5,11 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ..config import Config
 
-Window = Annotated[tuple[float, float] | None, BeforeValidator(lambda value: None if value == "none" else value)]
+
+def _has_width(window: tuple[float, float] | None) -> tuple[float, float] | None:
+    if window is not None and not window[1] > 0:
+        raise ValueError(f"centre {window[0]:g} and width {window[1]:g}: the width is more than 0 HU")
+    return window
+
+
+Window = Annotated[
+    tuple[float, float] | None,
+    BeforeValidator(lambda value: None if value == "none" else value),
+    AfterValidator(_has_width),
+]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 

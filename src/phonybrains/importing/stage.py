@@ -12,7 +12,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import OutputError
-from ..imageset import Row, write_metadata
+from ..imageset import Row, check_whole, write_metadata
 from ..record import Record, is_published, publish, read_record
 from .config import ImportConfig
 from .duplicates import NearDuplicates, find_near_duplicates
@@ -57,7 +57,7 @@ def import_images(
         bar.remove_task(task)
         record = _record(scans, config)
         file = out.with_name(f"{out.name}.import.csv")
-        if is_published(out, record):
+        if is_published(out, record, check_whole):
             report = ImportReport(out, file, read_record(out)["results"], finished_before=True, strict=strict)
         else:
             notices = _import(scans, out, file, record, config, bar)

@@ -61,7 +61,8 @@ class Category:
 
     def check(self, value: Value, modality: Value = None) -> Value:
         """The value as it is stored, or ConfigError naming the known labels, or why a label is withdrawn."""
-        for label in labels_of(value) or [""]:
+        labels = list(dict.fromkeys(self._spelt(label) for label in labels_of(value)))
+        for label in labels or [""]:
             gone = [one for one in self.withdrawn if one.value == label and modality in (None, one.modality)]
             if gone and (modality is not None or label not in self.offered):
                 counts = " and ".join(f"{one.images} {one.modality}" for one in gone)
@@ -72,7 +73,10 @@ class Category:
                 )
             if label not in self.offered:
                 raise ConfigError(f"{self.name} '{label}' is not known to the model.{near(label, self.offered)}")
-        return ";".join(labels_of(value))
+        return ";".join(labels)
+
+    def _spelt(self, label: str) -> str:
+        return as_spelt(label, (*self.labels, *(one.value for one in self.withdrawn)))
 
 
 @dataclass(frozen=True)
@@ -150,13 +154,22 @@ class Conditions:
 
     def check(self, where: Mapping[str, Value]) -> dict[str, Value]:
         """Check what a user asks for. Raises ConfigError listing what is known."""
+        if not isinstance(where, Mapping):
+            raise ConfigError(f"where is {where!r}: it maps names to values, for instance {{'modality': 'CT'}}.")
         known = {a.name: a for a in self.attributes}
-        where = {plain_name(name): value for name, value in where.items()}
-        for name in where:
+        asked: dict[str, Value] = {}
+        for given, value in where.items():
+            name = as_spelt(plain_name(str(given)), known)
             if name not in known:
                 raise ConfigError(f"the model has no attribute '{name}'.{near(name, known)}")
-        modality = where.get("modality")
-        return {name: known[name].check(value, modality) for name, value in where.items()}
+            if name in asked:
+                raise ConfigError(f"{name} is asked for twice. Say it once; labels that go together are joined by ';'.")
+            asked[name] = value
+        if "modality" in asked:
+            asked["modality"] = known["modality"].check(asked["modality"])
+            if len(labels_of(asked["modality"])) > 1:
+                raise ConfigError(f"modality '{asked['modality']}': an image has one. Ask for each by itself.")
+        return {name: known[name].check(value, asked.get("modality")) for name, value in asked.items()}
 
     def draw(self, where: Mapping[str, Value], rng: np.random.Generator) -> dict[str, Value]:
         """Fill up what is asked for: a combination of categories as frequent as in training; numbers stay missing.
@@ -236,6 +249,13 @@ def _people(count: int) -> str:
 def _get(row: Any, name: str) -> Value:
     value = row.get(name) if isinstance(row, Mapping) else row[name]
     return None if value == "" else value
+
+
+def as_spelt(word: str, known: Iterable[str]) -> str:
+    """The one known word that a word is when upper and lower case are the same; the word itself where none is."""
+    names = set(known)
+    alike = [name for name in names if name.casefold() == word.casefold()]
+    return alike[0] if word not in names and len(alike) == 1 else word
 
 
 def labels_of(value: Value) -> list[str]:

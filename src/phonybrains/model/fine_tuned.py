@@ -14,25 +14,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
 
+from ..documents import read_json
 from ..errors import ConfigError, ModelError
 from ..record import RECORD_NAME, sha256_file
-from .backing import doubts
+from .backing import doubts, drawn
 from .captions import PROMPT, Captions, Described
 from .conditions import Conditions, Value
 from .folder import CARD
 from .latent_diffusion import Sampling, image_rng
 from .precision import Precision, has_bf16
+from .schema import Finite, read_conditions
 from .seal import is_sound, sealed
 from .stable_diffusion import Base, draw
 
 DESCRIPTION, WEIGHTS, SCHEMA = "finetune.json", "pytorch_lora_weights.safetensors", "conditions.json"
 PARTS = (WEIGHTS, SCHEMA)
+AGAIN = "Copy the folder again from where it was made."
+Side = Annotated[int, Field(ge=8, le=8192)]
 ALL_FILES = (DESCRIPTION, *PARTS, CARD, RECORD_NAME)
 FREE = ("base",)
 """A base in a folder may be moved."""
@@ -45,6 +51,12 @@ SAMPLERS = {
 SAMPLERS["sdxl"] = SAMPLERS["sd"]
 
 
+class Versioned(TypedDict, total=False):
+    """What every version of finetune.json may hold."""
+
+    format_version: int
+
+
 @dataclass(frozen=True)
 class Facts:
     """What finetune.json says. base: a name on the Hub, or a folder, as seen from the model's folder.
@@ -53,21 +65,22 @@ class Facts:
     their pixels by modality; sha256: of the base's files; parts: of the folder's.
     """
 
-    family: str
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    family: Literal["sd", "sdxl", "sd3"]
     base: str
     sha256: str
-    size: int
-    image_size: int
+    size: Side
+    image_size: Side
     caption: str
     words: Mapping[str, Mapping[str, str]]
-    steps: int
-    guidance: float
+    steps: Annotated[int, Field(ge=1, le=1000)]
+    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     local: bool = False
     revision: str = ""
     variant: str | None = None
     t5: bool = True
     rank: int = 16
-    units: Mapping[str, tuple[float, float, str]] = field(default_factory=dict)
+    units: Mapping[str, tuple[Finite, Finite, str]] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
@@ -90,24 +103,19 @@ class FineTuned:
         """Read and check the folder, the base's weights apart. Raises ModelError naming the part and what to do."""
         folder = Path(folder)
         path = folder / DESCRIPTION
-        try:
-            facts = Facts(**json.loads(path.read_text(encoding="utf-8")))
-            if facts.format_version > FORMAT_VERSION:
-                raise ModelError(f"{path}: format version {facts.format_version} is newer than this phonybrains reads "
-                                 f"({FORMAT_VERSION}). Upgrade phonybrains.")  # fmt: skip
-            if not is_sound(asdict(facts), DESCRIPTION, "parts", FREE):
-                raise ModelError(
-                    f"{path} is damaged: it is not what its own SHA-256 says. Copy the folder again from "
-                    "where it was made."
-                )
-            for part in PARTS:
-                if sha256_file(folder / part) != facts.parts[part]:
-                    raise ModelError(f"{folder / part} is damaged: its SHA-256 is not the one in {DESCRIPTION}. Copy "
-                                     "the folder again from where it was made.")  # fmt: skip
-            schema = Conditions.from_json((folder / SCHEMA).read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{path}: not a fine-tuned model's description, or a part is missing ({error}). Copy the "
-                             "folder again from where it was made.") from None  # fmt: skip
+        version = read_json(path, Versioned, AGAIN, ModelError).get("format_version", 1)
+        if version > FORMAT_VERSION:
+            raise ModelError(f"{path}: format version {version} is newer than this phonybrains reads "
+                             f"({FORMAT_VERSION}). Upgrade phonybrains.")  # fmt: skip
+        facts = read_json(path, Facts, AGAIN, ModelError)
+        if not is_sound(json.loads(path.read_text(encoding="utf-8")), DESCRIPTION, "parts", FREE):
+            raise ModelError(f"{path} is damaged: it is not what its own SHA-256 says. {AGAIN}")
+        for part in PARTS:
+            if not (folder / part).is_file():
+                raise ModelError(f"{folder / part} is missing. {AGAIN}")
+            if sha256_file(folder / part) != facts.parts.get(part):
+                raise ModelError(f"{folder / part} is damaged: its SHA-256 is not the one in {DESCRIPTION}. {AGAIN}")
+        schema = read_conditions(folder / SCHEMA, AGAIN)
         captions = Captions(facts.caption, facts.words)
         return cls(folder, facts, Described(**vars(schema), captions=captions), torch.device(device))
 
@@ -121,8 +129,7 @@ class FineTuned:
 
     def ask(self, indices: Sequence[int], where: Mapping[str, Value], seed: int) -> list[dict[str, Value]]:
         """The attributes and the prompt of the images with these indices: as asked, the rest drawn as in training."""
-        checked = self.conditions.check(where)
-        return [self.conditions.draw(checked, np.random.default_rng([seed, i])) for i in indices]
+        return drawn(self.conditions, indices, where, seed)
 
     def doubts(self, where: Mapping[str, Value]) -> list[str]:
         """What there is to say against what is asked for, by attributes or by what a prompt names of them."""
@@ -147,13 +154,16 @@ class FineTuned:
         _ = self.base
         return replace(sampling, steps=steps, precision=precision)
 
+    def batches(self, n: int, sampling: Sampling) -> list[slice]:
+        """How n images are parted, in order, into those that are drawn together."""
+        return [slice(i, min(i + sampling.batch_size, n)) for i in range(0, n, sampling.batch_size)]
+
     def paint(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
-              ) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
-        """Yield the images with these indices one by one, (H, W) uint8, drawn in batches of up to batch_size."""
+              batches: Sequence[slice] | None = None) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
+        """Yield the images with these indices one by one, (H, W) uint8, drawn in these batches, or `self.batches`."""
         sampling = self.settle(sampling)
         pipeline = self.pipeline(sampling) if indices else None
-        for start in range(0, len(indices), sampling.batch_size):
-            part = slice(start, start + sampling.batch_size)
+        for part in self.batches(len(indices), sampling) if batches is None else batches:
             rngs = [image_rng(sampling.seed, i) for i in indices[part]]
             prompts = [str(row[PROMPT]) for row in wanted[part]]
             yield from draw(pipeline, rngs, self.facts.size, sampling.steps or self.facts.steps, sampling.guidance,

@@ -17,24 +17,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
 
 import torch
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 from diffusers.models.unets.unet_2d import UNet2DModel
+from pydantic import ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from typing_extensions import TypedDict
 
+from ..documents import read_json
 from ..errors import ModelError
 from ..record import RECORD_NAME, sha256_file
-from .conditions import Conditions
 from .for_diffusers import CODE, EMBEDDING, FEW_STEP, FEW_STEP_CODE, UNET, scheduler_of, write_for_diffusers
 from .latent_diffusion import LatentDiffusion, LatentScale
 from .networks import Denoiser, build_embedding
 from .sampling import CHAINS
+from .schema import Finite, read_conditions
 from .seal import is_sound, sealed
 from .tensors import brief, write_tensors
 
+Widths = Annotated[list[Annotated[int, Field(ge=1, le=16384)]], Field(min_length=1, max_length=16)]
+Layers = Annotated[int, Field(ge=0, le=256)]
 FORMAT_VERSION = 1
 DESCRIPTION, CARD = "model.json", "README.md"
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
@@ -49,6 +54,45 @@ PARTS = ("conditions.json", "autoencoder/config.json", f"autoencoder/{WEIGHTS_NA
 FEW_STEP_PARTS = _denoiser_parts(FEW_STEP)
 ALL_FILES = (DESCRIPTION, CARD, RECORD_NAME, *PARTS, *CODE, *FEW_STEP_PARTS, *FEW_STEP_CODE)
 AGAIN = "Copy the folder again from where it was made, or train it again."
+
+
+class Versioned(TypedDict):
+    """What every version of model.json holds."""
+
+    format_version: int
+
+
+class Description(TypedDict):
+    """What model.json holds; size: side of the images in pixels."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    format_version: int
+    diffusion: Literal["flow", "ddpm"]
+    size: Annotated[int, Field(ge=8, le=8192, multiple_of=8)]
+    augmentation_width: Annotated[int, Field(ge=0, le=1024)]
+    latent_scale: Annotated[dict[str, tuple[list[Finite], list[Finite]]], Field(min_length=1)]
+    sha256: dict[str, str]
+    steps: NotRequired[Annotated[int, Field(ge=1, le=1000)]]
+    units: NotRequired[dict[str, tuple[Finite, Finite, str]]]
+    card: NotRequired[dict[str, Any]]
+
+
+class Scheduler(TypedDict, total=False):
+    """What is read of scheduler_config.json."""
+
+    shift: Annotated[Finite, Field(gt=0, le=1000)]
+
+
+class NetworkConfig(TypedDict, total=False):
+    """What decides how large a network of config.json is; the rest is diffusers'."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    block_out_channels: Widths
+    encoder_block_out_channels: Widths
+    decoder_block_out_channels: Widths
+    layers_per_block: Layers
+    encoder_layers_per_block: list[Layers]
+    decoder_layers_per_block: list[Layers]
 
 
 def shipped_models() -> dict[str, Path]:
@@ -113,6 +157,13 @@ def refresh_pipeline(folder: Path) -> None:
     _write_description(folder, content)
 
 
+def check_model(folder: Path) -> None:
+    """Raise ModelError for a part of a model folder that is missing or is not the one of model.json."""
+    content = _read_description(folder)
+    for part in (*_parts(content), *_code(content)):
+        _check(folder, part, content["sha256"])
+
+
 def load_model(name: str | Path) -> LatentDiffusion:
     """Read and check a model folder, or a shipped model by name. Raises ModelError naming the part and what to do."""
     folder = model_folder(name)
@@ -125,18 +176,18 @@ def _load(folder: Path, content: dict[str, Any], checked: Sequence[str]) -> Late
         _check(folder, part, content["sha256"])
     autoencoder = _load_network(AutoencoderDC, folder / "autoencoder")
     try:
-        conditions = Conditions.from_json((folder / "conditions.json").read_text(encoding="utf-8"))
+        conditions = read_conditions(folder / "conditions.json", AGAIN)
         denoiser = _load_denoiser(folder, conditions.width, int(content["augmentation_width"]))
         few_step = _load_denoiser(folder, conditions.width, 1, FEW_STEP) if _has_few_step(content) else None
         scale = _read_scale(content["latent_scale"], autoencoder.config["latent_channels"])
-        scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-        shift = float(scheduler.get("shift", 1.0))
+        scheduler = read_json(folder / "scheduler" / "scheduler_config.json", Scheduler, AGAIN, ModelError)
+        shift = scheduler.get("shift", 1.0)
         return LatentDiffusion(
             autoencoder, denoiser, conditions, scale, replace(CHAINS[content["diffusion"]], shift=shift),
             int(content["size"]), few_step=few_step, steps=int(content.get("steps", 16)),
             units=_read_units(content.get("units", {})), card=content.get("card", {}),
         )  # fmt: skip
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: its parts do not fit together ({brief(error)}). {AGAIN}") from None
 
 
@@ -146,16 +197,12 @@ def _read_units(units: dict[str, Any]) -> dict[str, tuple[float, float, str]]:
 
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version, hashes = int(content["format_version"]), dict(content["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not a model description ({error}). {AGAIN}") from None
+    version = read_json(path, Versioned, AGAIN, ModelError)["format_version"]
     if version > FORMAT_VERSION:
         raise ModelError(f"{path}: format version {version} is newer than this phonybrains reads ({FORMAT_VERSION}). "
                          "Upgrade phonybrains.")  # fmt: skip
-    content |= {"sha256": hashes}
-    if not is_sound(content, DESCRIPTION):
+    content = dict(read_json(path, Description, AGAIN, ModelError))
+    if not is_sound(json.loads(path.read_text(encoding="utf-8")), DESCRIPTION):
         raise ModelError(f"{path} is damaged: it is not what its own SHA-256 says. {AGAIN}")
     return content
 
@@ -188,7 +235,7 @@ def _has_few_step(content: dict[str, Any]) -> bool:
 
 
 def _read_scale(statistics: dict[str, Any], channels: int) -> LatentScale:
-    table = torch.tensor(list(statistics.values()))
+    table = torch.tensor(list(statistics.values()), dtype=torch.float32)
     if table.shape[1:] != (2, channels) or not bool(table.isfinite().all()) or not bool((table[:, 1] > 0).all()):
         raise ValueError(f"latent_scale in model.json is not a mean and a deviation for each of {channels} channels")
     return LatentScale(statistics)
@@ -219,12 +266,25 @@ def _write_weights(path: Path, network: torch.nn.Module, dtype: torch.dtype) -> 
 
 
 def _load_network(kind: Any, folder: Path) -> Any:
+    config = dict(read_json(folder / "config.json", NetworkConfig, AGAIN, ModelError))
+    weights = _load_weights(folder / WEIGHTS_NAME)
     try:
-        network = kind.from_config(dict(json.loads((folder / "config.json").read_text(encoding="utf-8"))))
-        network.load_state_dict(_load_weights(folder / WEIGHTS_NAME))
-    except (RuntimeError, TypeError, ValueError) as error:
+        with torch.device("meta"):  # without memory, as a foreign configuration may ask for any amount of it
+            _check_shapes(kind.from_config(config), weights)
+        network = kind.from_config(config)
+        network.load_state_dict(weights)
+    except Exception as error:  # diffusers has errors of any kind for a configuration that it cannot have written
         raise ModelError(f"{folder}: the weights do not fit the configuration ({brief(error)}). {AGAIN}") from None
     return network.eval()
+
+
+def _check_shapes(network: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Raise ValueError unless a network has these weights."""
+    wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    wrong = [name for name in wanted.keys() | weights.keys() if name not in wanted or name not in weights
+             or wanted[name] != weights[name].shape]  # fmt: skip
+    if wrong:
+        raise ValueError(f"{min(wrong)} has another shape, or is in one of them alone")
 
 
 def _load_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +21,7 @@ from ..diffusion.guidance import guide
 from ..diffusion.process import Predict, q_sample
 from ..errors import ConfigError
 from ..imageset import from_unit_range
-from .backing import doubts
+from .backing import doubts, drawn
 from .conditions import Conditions, Value
 from .networks import Denoiser
 from .precision import computing_in, settle_precision
@@ -64,6 +66,21 @@ class Sampling:
     sampler: str = ""
     batch_size: int = 16
     precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what no model can do."""
+        check_whole("seed", self.seed, 0, 2**63 - 1)
+        check_whole("batch_size", self.batch_size, 1)
+        if self.steps is not None:
+            check_whole("steps", self.steps, 1)
+        if not isinstance(self.guidance, (int, float)) or not 0 <= self.guidance < math.inf:
+            raise ConfigError(f"guidance {self.guidance}: it is a number from 0 on, 1 for the plain model.")
+
+
+def check_whole(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
+    """Raise ConfigError unless a setting is a whole number in these bounds."""
+    if not isinstance(value, numbers.Integral) or not least <= int(value) <= most:
+        raise ConfigError(f"{name} {value}: it is a whole number from {least} to {most}.")
 
 
 @dataclass(frozen=True)
@@ -131,6 +148,7 @@ class LatentDiffusion:
         Warns where few training images or patients, or none, show what is asked for. Raises ConfigError for an
         attribute or value the model does not know.
         """
+        check_whole("n", n, 0)
         settings = Sampling(**sampling)
         for doubt in self.doubts(where or {}):
             warnings.warn(doubt, stacklevel=2)
@@ -140,24 +158,31 @@ class LatentDiffusion:
 
     def ask(self, indices: Sequence[int], where: Mapping[str, Value], seed: int) -> list[dict[str, Value]]:
         """The full conditions of the images with these indices: what is asked for, the rest drawn as in training."""
-        checked = self.conditions.check(where)
-        return [self.conditions.draw(checked, np.random.default_rng([seed, i])) for i in indices]
+        return drawn(self.conditions, indices, where, seed)
 
     def doubts(self, where: Mapping[str, Value]) -> list[str]:
         """What there is to say against what is asked for: sentences of `backing.doubts`."""
         return doubts(self.conditions, self.conditions.check(where))
 
+    def batches(self, n: int, sampling: Sampling) -> list[slice]:
+        """How n images are parted, in order, into those that are computed together."""
+        return even_batches(n, sampling.batch_size, count_workers(self.device))
+
     def paint(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
-              ) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
-        """Yield the images with these indices one by one, (H, W) uint8, computed in batches of up to batch_size."""
+              batches: Sequence[slice] | None = None) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
+        """Yield the images with these indices one by one, (H, W) uint8, computed in these batches, or `self.batches`.
+
+        The bits of an image depend on what is in its batch, by the rounding of a grey level.
+        """
         sampling, workers = self.settle(sampling), count_workers(self.device)
+        batches = self.batches(len(indices), sampling) if batches is None else batches
 
         def batch(part: slice) -> NDArray[np.uint8]:
             *_, latents = self.walk(indices[part], wanted[part], sampling)
             with computing_in(sampling.precision, self.device):
                 return self.decode(latents, [row.get("modality") for row in wanted[part]])
 
-        for images in side_by_side(batch, even_batches(len(indices), sampling.batch_size, workers), workers):
+        for images in side_by_side(batch, batches, workers):
             yield from images
 
     def walk(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
@@ -185,8 +210,6 @@ class LatentDiffusion:
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
         steps = self.steps if sampling.steps is None else sampling.steps
-        if steps < 1 or sampling.batch_size < 1:
-            raise ConfigError("steps and batch size must be at least 1.")
         few = self.few_step is not None and steps <= FEW
         sampler = sampling.sampler or (SHORTCUT if few else self.chain.sampler)
         sampler_named(sampler)

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -17,6 +18,7 @@ from ..errors import ConfigError, ModelError, OutputError
 from ..record import appear
 from . import fine_tuned
 from .folder import ALL_FILES, CARD, load_model, model_files
+from .hub_cache import fetched
 from .painter import is_fine_tuned, load_painter, painter_folder
 from .tensors import brief
 
@@ -66,7 +68,8 @@ def pull_model(repo: str, out: str | Path, *, revision: str | None = None) -> Pa
     if source is None:
         with _explained(repo, ModelError):
             wanted = [*ALL_FILES, *fine_tuned.ALL_FILES]
-            source = Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
+            fetch = partial(snapshot_download, repo, revision=revision, allow_patterns=wanted)
+            source = fetched(repo, fetch)
     return _copy(_files(painter_folder(source.resolve())), out)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor
 
-from ..errors import ConfigError, ModelError
+from ..documents import read_json
+from ..errors import ConfigError, ModelError, PhonyBrainsError
 from ..record import sha256_file
+from .hub_cache import fetched
 from .tensors import brief
 
 INDEX = "model_index.json"
@@ -118,8 +120,8 @@ class Base:
         return pipeline
 
     def _parts(self) -> set[str]:
-        index = json.loads((self.folder / INDEX).read_text(encoding="utf-8"))
-        return {name for name, part in index.items() if isinstance(part, list) and part[0]}
+        index = read_json(self.folder / INDEX, dict[str, Any], "Download it again.", ModelError)
+        return {name for name, part in index.items() if isinstance(part, list) and part and part[0]}
 
     def _left_out(self) -> tuple[str, ...]:
         return UNUSED if self.t5 else (*UNUSED, *T5)
@@ -190,8 +192,8 @@ def _resize(gray: NDArray[np.float32], side: int) -> NDArray[np.uint8]:
 
 def _kind(folder: Path, name: str) -> str:
     try:
-        kind = str(json.loads((folder / INDEX).read_text(encoding="utf-8"))["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError):
+        kind = str(read_json(folder / INDEX, dict[str, Any], "")["_class_name"])
+    except (PhonyBrainsError, KeyError):
         raise ConfigError(f"{name} is not a checkpoint in diffusers' format: it has no readable {INDEX}. Turn a single "
                           "file into such a folder with diffusers' from_single_file and save_pretrained.",
                           ) from None  # fmt: skip
@@ -212,9 +214,10 @@ def _used(part: Path, variant: str | None) -> list[Path]:
 def _download(name: str, revision: str | None, variant: str | None, left_out: dict[str, None]) -> Path:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
+    fetch = partial(DiffusionPipeline.download, name, revision=revision, variant=variant, use_safetensors=True,
+                    **dict.fromkeys(UNUSED), **left_out)  # fmt: skip
     try:
-        return Path(DiffusionPipeline.download(name, revision=revision, variant=variant, use_safetensors=True,
-                                               **dict.fromkeys(UNUSED), **left_out))  # fmt: skip
+        return fetched(name, fetch)
     except Exception as error:  # what the Hub's client raises differs from version to version; its kind is told below
         raise ConfigError(f"{name}: {_reason(error, name, revision)}") from None
 

@@ -63,6 +63,8 @@ class PlanConfig(Config):
 class StudyConfig(Config):
     """How a reader study is laid out."""
 
+    free_tables = ("synthetic", "real")
+
     name: Annotated[str, Field(min_length=1, max_length=100)] = "Real or phony?"
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     """Secret start of all random choices; drawn, and kept in the study folder, if not given."""

@@ -17,12 +17,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import ConfigDict, Field, ValidationError
+from typing_extensions import TypedDict
 
+from ..documents import read_json
 from ..errors import StudyError
 from ..imageset import Attribute
 from ..record import sha256_file
@@ -92,6 +94,18 @@ class Answer:
     seconds: float | None = None
     answered_at: str = ""
     """UTC, ISO 8601; empty where it is not known."""
+
+
+class Protocol(TypedDict):
+    """What protocol.json holds, as far as opening a study needs it."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    version: int
+    hash: str
+    cases_sha256: str
+    config: dict[str, Any]
+    height: Annotated[int, Field(ge=1)]
+    width: Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -186,14 +200,11 @@ def read_cases(path: Path) -> list[Case]:
 
 def _read_protocol(folder: Path) -> dict[str, Any]:
     path = folder / PROTOCOL_NAME
-    try:
-        protocol = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.exists():
         raise StudyError(f"{folder} is not a study: it has no {PROTOCOL_NAME}. Make one with "
-                         "'phonybrains study design'.") from None  # fmt: skip
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{path}: cannot be read ({error}). Restore it from where it was made.") from None
-    if not isinstance(protocol, dict) or protocol.get("version") not in READABLE:
+                         "'phonybrains study design'.")  # fmt: skip
+    protocol = dict(read_json(path, Protocol, "Restore it from where it was made.", StudyError))
+    if protocol["version"] not in READABLE:
         raise StudyError(f"{path}: not a protocol of version {' or '.join(map(str, READABLE))}, which this phonybrains "
                          "reads. Use the phonybrains that made it.")  # fmt: skip
     if protocol.get("hash") != protocol_hash(protocol):

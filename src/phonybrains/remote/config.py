@@ -15,6 +15,11 @@ from ..errors import ConfigError
 
 PAPER = Path(__file__).with_name("paper.toml")
 PRESETS = {"paper": PAPER}
+SIZES = {
+    "gpt-image": ("1024x1024", "1536x1024", "1024x1536", "auto"),
+    "dall-e-3": ("1024x1024", "1792x1024", "1024x1792"),
+}
+"""What OpenAI's service takes, by dialect."""
 
 Count = Annotated[int, Field(ge=1)]
 Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -58,6 +63,8 @@ def is_loopback(host: str | None) -> bool:
 class ImagineConfig(Config):
     """What is asked for, of which service, and within which limits."""
 
+    free_tables = ("extra",)
+
     prompts: Annotated[tuple[Prompt, ...], Field(min_length=1)]
     n: Count = 1
     modality: Literal["", "MR", "CT"] = ""
@@ -74,6 +81,8 @@ class ImagineConfig(Config):
     """None: dall-e-3 for models of that name, else gpt-image."""
     size: str = "1024x1024"
     """Of the original, as the service writes it; "" leaves it to the service."""
+    sizes: tuple[str, ...] | None = None
+    """The sizes that the service takes; None: those of SIZES at OpenAI, any elsewhere."""
     quality: str | None = None
     style: str | None = None
     """dall-e-3 only: vivid or natural."""
@@ -116,6 +125,16 @@ class ImagineConfig(Config):
         json.dumps(extra, allow_nan=False)
         return extra
 
+    @model_validator(mode="after")
+    def _names_are_used(self) -> Self:
+        for prompt in self.prompts:
+            for name in prompt.attributes.keys() & type(self).model_fields.keys():
+                if f"{{{name}}}" not in prompt.text and name != "modality":
+                    raise ValueError(f"{name} stands among the attributes of a prompt that has no {{{name}}}: it is a "
+                                     "setting of the whole file, and is written above the first line in brackets",
+                                     )  # fmt: skip
+        return self
+
     @property
     def is_local(self) -> bool:
         """Whether the service runs on this machine."""
@@ -137,6 +156,7 @@ class ImagineConfig(Config):
             "budget",
             "max_images",
             "prices",
+            "sizes",
             "concurrency",
             "retries",
             "timeout_s",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..errors import ConfigError
-from .config import Dialect, ImagineConfig
+from .config import SIZES, Dialect, ImagineConfig
 from .prompts import Wanted
 
 
@@ -24,6 +25,10 @@ def parameters(wanted: Wanted, config: ImagineConfig) -> dict[str, Any]:
     other = "moderation" if dialect == "dall-e-3" else "style"
     if getattr(config, other) is not None:
         raise ConfigError(f"{other} does not go with the dialect {dialect}. Leave it out.")
+    known = SIZES[dialect] if urlsplit(config.base_url).hostname == "api.openai.com" else None
+    if config.size and (known := config.sizes or known) and config.size not in known:
+        raise ConfigError(f"size '{config.size}': the service takes {', '.join(known)}, or \"\" for its own choice. "
+                          "If it takes more by now, list them as `sizes` in the configuration.")  # fmt: skip
     if clash := config.extra.keys() & {"model", "prompt", "n", "stream"}:
         raise ConfigError(f"extra: {', '.join(sorted(clash))} cannot be set there.")
     if dialect == "dall-e-3":

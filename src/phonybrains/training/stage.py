@@ -15,7 +15,7 @@ from ..errors import ConfigError
 from ..imageset import ImageSet
 from ..model.backing import told
 from ..model.fitting import check_names, check_numbers
-from ..model.folder import model_folder
+from ..model.folder import check_model, model_folder
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.sampling import CHAINS
 from ..model.training_data import shared_units
@@ -53,7 +53,7 @@ def train(
     check_numbers(images, wanted.attributes)
     images, withdrawn = withdraw(images, wanted.attributes, wanted.min_patients)
     record = record_of(corpus, images, config)
-    if not is_published(out, record):
+    if not is_published(out, record, check_model):
         new = start(images, withdrawn, config)
         for line in (*told(new.conditions), *new.said) if show else ():
             say(line)
