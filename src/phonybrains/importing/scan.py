@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,32 @@ from typing import Any
 from ..errors import ImageSetError, SourceError
 from ..imageset import FIXED_COLUMNS, METADATA_NAME, read_metadata
 from ..record import RECORD_NAME, as_input, fingerprint, read_record, sha256_file
+from .magic import GZIP, family, unpacked
+from .metaimage import read_header
+from .modality import sidecar_of
+from .naming import vocabulary
 from .parallel import map_in_order, threads
 from .slices import Notice, shown
 
-KINDS = ("raster", "dicom", "nifti", "mat")
+KINDS = ("raster", "dicom", "volume", "mat")
 EXTENSIONS = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"), "raster"),
     **dict.fromkeys((".dcm", ".dicom", ".ima"), "dicom"),
-    **dict.fromkeys((".nii", ".nii.gz", ".hdr"), "nifti"),
+    **dict.fromkeys((".nii", ".nii.gz", ".hdr", ".mgh", ".mgz", ".nrrd", ".nhdr", ".mha", ".mhd"), "volume"),
     ".mat": "mat",
 }
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
-BESIDE = (".md", ".rst", ".txt", ".csv", ".tsv", ".json", ".xml", ".html", ".pdf", ".toml", ".yaml", ".yml", ".py",
-          ".xlsx", ".docx", ".img")  # fmt: skip
-"""Files that lie beside images and are none (.img is the second half of a NIfTI pair)."""
+BESIDE = vocabulary(
+    ".md .rst .txt .csv .tsv .json .xml .html .pdf .toml .yaml .yml .py .sh .m .r .log .bval .bvec .xlsx .docx .pptx "
+    ".odt .ods"
+)
+"""Extensions of files that lie beside images and are none."""
+UNREAD = vocabulary(
+    ".vtk .vti .fits .fit .par .rec .mnc .svg .xpm .pbm .pnm .pfm .gipl .pic .img .raw .zraw .head .brik .dat"
+)
+"""Extensions of images that no reader takes, even where they begin with text."""
 RASTER_MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8")
+TAIL_BYTES = 4096
+FORMATS = "PNG, JPEG, TIFF, BMP, WebP, DICOM, NIfTI, Analyze, MGH, NRRD, MetaImage, MATLAB"
 MAT_MAGIC = (b"MATLAB 7.3 MAT-file", b"MATLAB 5.0 MAT-file")
 DICOM_VR = (b"CS", b"UI", b"UL", b"SH", b"LO", b"DA", b"TM", b"OB")
 
@@ -83,13 +93,17 @@ def scan(source: Path, pool: ThreadPoolExecutor) -> Scan:
     files: dict[str, list[Path]] = {kind: [] for kind in KINDS}
     hashed: list[str] = []
     known = listed(root) if own else None
-    for path, (kind, reason, sha256) in zip(found, map_in_order(pool, _examine, found), strict=True):
+    examined = list(zip(found, map_in_order(pool, _examine, found), strict=True))
+    halves, sidecars = read_along([path for path, (kind, _, _) in examined if kind == "volume"])
+    for path, (kind, reason, sha256) in examined:
         if known is not None and kind in KINDS and path.relative_to(root).as_posix() not in known:
             notices.append(Notice(f"{root.name}/{path.relative_to(root)}", "note", "no image of the set: left out"))
             continue
         relative = shown(path.relative_to(root).as_posix())
-        if sha256:
-            hashed.append(f"{relative} {sha256}\n")
+        if sha256 or path in halves or path in sidecars:
+            hashed.append(f"{relative} {sha256 or sha256_file(path)}\n")
+        if path in halves:
+            continue
         if kind in files:
             files[kind].append(path)
         elif reason:
@@ -176,18 +190,36 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def read_along(volumes: Sequence[Path]) -> tuple[set[Path], set[Path]]:
+    """Files that are read with volumes: those that hold the values of a header, and BIDS sidecars."""
+    halves: set[Path] = set()
+    for path in volumes:
+        with suppress(SourceError, OSError, ValueError):
+            if path.suffix.lower() == ".hdr":
+                halves |= {path.with_suffix(".img"), path.with_suffix(".IMG")}
+            elif path.suffix.lower() == ".mhd":
+                halves |= {path.parent / name for name in read_header(path)[2]}
+            elif path.suffix.lower() == ".nhdr":
+                from .nrrd_file import data_file
+
+                halves |= {path.parent / data_file(path)}
+    return halves, {sidecar_of(path) for path in volumes}
+
+
 def _examine(path: Path) -> tuple[str, str, str]:
     """(kind, "", SHA-256) of a file that a reader takes; (`skipped` or `note`, reason, "") of any other."""
     try:
         if not path.is_file():
             return "skipped", "a link that leads nowhere" if path.is_symlink() else "not a file", ""
-        if path.suffix.lower() == ".csv":  # a table beside the images changes what they become
-            return "", "", sha256_file(path)
         with path.open("rb") as file:
             head = file.read(512)
-        kind = kind_of(head, path.name)
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            tail = file.read(TAIL_BYTES)
+        kind = kind_of(head, path.name, tail)
         if kind in KINDS:
             return kind, "", sha256_file(path)
+        if path.suffix.lower() == ".csv":  # a table beside the images changes what they become
+            return "", "", sha256_file(path)
     except OSError as error:
         return "skipped", f"cannot be read ({error.strerror})", ""
     return ("note" if kind == "beside" else "skipped"), _reason(head, path.name, kind), ""
@@ -198,30 +230,33 @@ def _reason(head: bytes, name: str, kind: str) -> str:
         return "not an image"
     if not head:
         return "the file is empty"
-    if name.lower().endswith(ARCHIVES):
+    if name.lower().endswith((".7z", ".rar")):
         return "an archive: unpack it first"
-    return "not an image in a known format (PNG, JPEG, TIFF, BMP, WebP, DICOM, NIfTI, MATLAB)"
+    if name.lower().endswith((".img", ".raw", ".zraw")):
+        return "values without a header that names them (.hdr, .mhd or .nhdr)"
+    return f"not an image in a known format ({FORMATS})"
 
 
-def kind_of(head: bytes, name: str) -> str:
-    """`raster`, `dicom`, `nifti`, `mat`, `beside` (belongs to no reader, and need not) or "" (not known).
+def kind_of(head: bytes, name: str, tail: bytes = b"") -> str:
+    """`raster`, `dicom`, `volume`, `mat`, `beside` (belongs to no reader, and need not) or "" (not known).
 
-    head: the first 512 bytes. Content decides; the extension where the content does not tell.
+    head: the first 512 bytes; tail: the last ones. Content decides; the extension where the content does not tell.
     """
     low = name.lower()
     extension = ".nii.gz" if low.endswith(".nii.gz") else Path(low).suffix
-    if (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head.startswith(RASTER_MAGIC):
+    if (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or (head.startswith(RASTER_MAGIC) and not _is_text(head)):
         return "raster"
     if head[128:132] == b"DICM" or (low == "dicomdir" and head) or _is_bare_dicom(head):
         return "dicom"
     if head.startswith(MAT_MAGIC):
         return "mat"
-    if _is_nifti(_unpacked(head) if head[:2] == b"\x1f\x8b" else head):
-        return "nifti"
+    if family(unpacked(head) if head.startswith(GZIP) else head):
+        return "volume"
     if not head:
         return "beside" if extension in BESIDE else ""
     known = EXTENSIONS.get(extension, "")
-    return known or ("beside" if extension in BESIDE or _is_text(head) else "")
+    text = extension not in UNREAD and _is_text(head) and _is_text(tail)
+    return known or ("beside" if extension in BESIDE or text else "")
 
 
 def _is_bare_dicom(head: bytes) -> bool:
@@ -229,18 +264,6 @@ def _is_bare_dicom(head: bytes) -> bool:
     if len(head) < 16 or head[:2] not in (b"\x02\0", b"\x08\0") or head[3] != 0:
         return False
     return head[4:6] in DICOM_VR or 0 < int.from_bytes(head[4:8], "little") <= 256
-
-
-def _is_nifti(head: bytes) -> bool:
-    sizes = (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
-    return (348 in sizes and head[344:347] in (b"n+1", b"ni1")) or (540 in sizes and head[4:7] in (b"n+2", b"ni2"))
-
-
-def _unpacked(head: bytes) -> bytes:
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head)
-    except (zlib.error, gzip.BadGzipFile):
-        return b""
 
 
 def _is_text(head: bytes) -> bool:
