@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import ImageSetError, SourceError
 from ..imageset import FIXED_COLUMNS, METADATA_NAME, read_metadata
 from ..record import RECORD_NAME, as_input, fingerprint, read_record, sha256_file
+from .archives import PACKED, ZIP, Tell, kind_of_archive, unpack_all
 from .magic import GZIP, family, unpacked
 from .metaimage import read_header
 from .modality import sidecar_of
@@ -61,22 +62,23 @@ class Scan:
     record: dict = field(default_factory=dict, repr=False)
 
 
-def scan_all(sources: Sequence[Path]) -> list[Scan]:
-    """Scan each source. Raises SourceError if one does not exist."""
+def scan_all(sources: Sequence[Path], place: Path, tell: Tell = lambda name: None) -> list[Scan]:
+    """Scan each source; archives are unpacked below `place`. Raises SourceError if a source does not exist."""
     with threads() as pool:
-        scans = [scan(source, pool) for source in sources]
+        scans = [scan(source, pool, place / str(number), tell) for number, source in enumerate(sources)]
     names: dict[str, int] = {}
-    for place, item in enumerate(scans):
+    for number, item in enumerate(scans):
         names[item.name] = names.get(item.name, 0) + 1
         if names[item.name] > 1:
-            scans[place] = replace(item, name=f"{item.name} ({names[item.name]})")
+            scans[number] = replace(item, name=f"{item.name} ({names[item.name]})")
     return scans
 
 
-def scan(source: Path, pool: ThreadPoolExecutor) -> Scan:
+def scan(source: Path, pool: ThreadPoolExecutor, place: Path, tell: Tell = lambda name: None) -> Scan:
     """Walk a folder (or take a single file) and sort its files. Raises SourceError if there is no such file or folder.
 
     Hidden files are passed over, links to folders followed once. Everything that is read later counts in the SHA-256.
+    A source with archives is scanned as it looks below `place`, where they are unpacked.
     """
     try:
         source.stat()
@@ -90,6 +92,12 @@ def scan(source: Path, pool: ThreadPoolExecutor) -> Scan:
                               "Give that folder.")  # fmt: skip
     notices: list[Notice] = []
     found = list(_walk(root, notices)) if source.is_dir() else [root / source.name]
+    if not own and (archives := _archives(found, pool)):
+        alone = not source.is_dir() and archives[found[0]] != "packed"
+        notices += unpack_all(root, found, archives, place / root.name, tell)
+        root = place / root.name / (source.name if alone else "")
+        found = list(_walk(root, notices)) if root.is_dir() else []
+        own = is_image_set(root)
     files: dict[str, list[Path]] = {kind: [] for kind in KINDS}
     hashed: list[str] = []
     known = listed(root) if own else None
@@ -111,6 +119,13 @@ def scan(source: Path, pool: ThreadPoolExecutor) -> Scan:
     record = read_record(root) if own or (source.is_dir() and _is_fetched(root)) else _of_sets_inside(found, files)
     digest = fingerprint(root) if own else hashlib.sha256("".join(hashed).encode()).hexdigest()
     return Scan(root, root.name, files, notices, digest, record)
+
+
+def _archives(found: Sequence[Path], pool: ThreadPoolExecutor) -> dict[Path, str]:
+    """The archives among files, and their kinds; not the packed values that a header names."""
+    named, _ = read_along([path for path in found if path.suffix.lower() in (".mhd", ".nhdr")])
+    kinds = zip(found, map_in_order(pool, kind_of_archive, found), strict=True)
+    return {path: kind for path, kind in kinds if kind and path not in named}
 
 
 def is_image_set(folder: Path) -> bool:
@@ -230,8 +245,8 @@ def _reason(head: bytes, name: str, kind: str) -> str:
         return "not an image"
     if not head:
         return "the file is empty"
-    if name.lower().endswith((".7z", ".rar")):
-        return "an archive: unpack it first"
+    if head.startswith((*ZIP, *PACKED)) or name.lower().endswith((".7z", ".rar", ".tar")):
+        return "an archive that is damaged, lies in another, or is of a kind that is not read: unpack it first"
     if name.lower().endswith((".img", ".raw", ".zraw")):
         return "values without a header that names them (.hdr, .mhd or .nhdr)"
     return f"not an image in a known format ({FORMATS})"
