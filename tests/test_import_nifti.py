@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from phonybrains.importing.config import ImportConfig
-from phonybrains.importing.volumes import read_volumes
 from phonybrains.importing.slices import Notice, Slice
+from phonybrains.importing.volumes import read_volumes
 
 RAS = np.diag([1.0, 1.0, 3.0, 1.0])
 
@@ -239,14 +239,15 @@ def damaged(root: Path) -> dict[str, str]:
     (root / "text_T1w.nii").write_bytes(b"not an image" * 100)
     (root / "text_T1w.nii.gz").write_bytes(gzip.compress(b"not an image" * 100))
     (root / "none_T1w.nii").write_bytes(b"")
-    save(root / "pet.nii", head())
-    (root / "pet.json").write_text('{"Modality": "PT"}')
+    save(root / "tracer.nii", head())
+    (root / "tracer.json").write_text('{"Modality": "PT"}')
     return {
         "5d_T1w.nii": "split it", "nan_T1w.nii": "NaN", "zeros_T1w.nii.gz": "empty volume",
         "complex_T1w.nii": "complex",
-        "rgb_T1w.nii": "RGB", "flat_T1w.nii": "voxel size", "a_seg.nii": "label map", "alone_T1w.hdr": ".img, is missing",
+        "rgb_T1w.nii": "RGB", "flat_T1w.nii": "voxel size",
+        "a_seg.nii": "label map", "alone_T1w.hdr": ".img, is missing",
         "cut_T1w.nii.gz": "cut short", "short_T1w.nii": "cut short", "text_T1w.nii": "NIfTI",
-        "text_T1w.nii.gz": "NIfTI", "none_T1w.nii": "NIfTI", "pet.nii": "neither MR nor CT",
+        "text_T1w.nii.gz": "NIfTI", "none_T1w.nii": "NIfTI", "tracer.nii": "neither MR nor CT",
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ believed: bytes are counted while they are written, no name leads out of the fol
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import re
@@ -15,12 +16,14 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from ..errors import OutputError, SourceError
+from ..files import only_writer
 from .magic import family
 from .naming import vocabulary
 from .slices import Notice
@@ -42,14 +45,27 @@ Tell = Callable[[str], None]
 
 
 @contextmanager
-def workspace(out: Path) -> Iterator[Path]:
-    """A place beside `out` for what is unpacked; it is removed at the end, whatever happens."""
+def workspace(out: Path) -> Iterator[Callable[[], Path]]:
+    """A folder beside `out` for what is unpacked, made when first asked for and removed at the end, however that comes.
+
+    Raises OutputError if it cannot be written, or another process is importing to `out`.
+    """
+    out = out.resolve()
     place = out.with_name(f".{out.name}.unpacked")
-    shutil.rmtree(place, ignore_errors=True)
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with ExitStack() as stack:
+
+        @cache
+        def opened() -> Path:
+            try:
+                stack.enter_context(only_writer(place))
+            except OSError as error:
+                raise OutputError(f"{out}: nothing can be unpacked beside it ({error.strerror})") from None
+            stack.callback(shutil.rmtree, place, ignore_errors=True)
+            for left in place.iterdir():  # of an import that was killed
+                shutil.rmtree(left)
+            return place
+
+        yield opened
 
 
 def kind_of_archive(path: Path) -> str:
@@ -128,15 +144,23 @@ class _Unpacking:
                 "If you trust it, unpack it first"
             )
         if count - self.written > shutil.disk_usage(self.place).free - LEFT_FREE:
-            raise OutputError(f"{self.name}: no room on the disk to unpack it beside the image set. Free some, or "
-                              "choose another --out.")  # fmt: skip
+            raise self.no_room()
+
+    def no_room(self) -> OutputError:
+        return OutputError(
+            f"{self.name}: no room to unpack it beside the image set. Free some, or choose another --out."
+        )
 
     def write(self, source: IO[bytes], target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:
             while chunk := source.read(CHUNK):
                 self.expect(self.written + len(chunk))
-                self.written += file.write(chunk)
+                try:
+                    self.written += file.write(chunk)
+                    file.flush()
+                except OSError as error:
+                    raise (self.no_room() if error.errno in (errno.ENOSPC, errno.EDQUOT) else error) from None
 
     def write_packed(self, path: Path, target: Path) -> None:
         with path.open("rb") as file:
@@ -149,8 +173,6 @@ class _Unpacking:
         except DAMAGED as error:
             target.unlink(missing_ok=True)
             raise SourceError(f"a damaged archive ({type(error).__name__})") from None
-        except (SourceError, OutputError):
-            raise
 
 
 def _unpack_members(path: Path, kind: str, target: Path, work: _Unpacking) -> None:

@@ -41,7 +41,8 @@ def read_with_nibabel(path: Path) -> Stored:
     try:
         with path.open("rb") as file:
             head = file.read(512)
-        which = family(unpacked(head) if head.startswith(GZIP) else head)
+        head = unpacked(head) if head.startswith(GZIP) else head
+        which = family(head)
         if which not in CLASSES:
             raise SourceError("not a readable NIfTI, Analyze or MGH file")
         image = CLASSES[which].from_file_map(_file_map(path, which))
@@ -61,7 +62,7 @@ def read_with_nibabel(path: Path) -> Stored:
         except Exception as error:  # likewise
             raise SourceError(DAMAGED.format(type(error).__name__)) from None
 
-    affine, oriented, doubt = _orientation(image, which)
+    affine, oriented, doubt = _orientation(image, which, path, head)
     return Stored(shape, dtype, affine, read, oriented, _label(image, which), doubt)
 
 
@@ -70,7 +71,7 @@ def _file_map(path: Path, which: str) -> dict[str, FileHolder]:
         pair = next((path.with_suffix(end) for end in (".img", ".IMG") if path.with_suffix(end).is_file()), None)
         if pair is None:
             raise SourceError("the half with its values, .img, is missing")
-        return {"header": _holder(path), "image": _holder(pair), "mat": FileHolder()}
+        return {"header": _holder(path), "image": _holder(pair), "mat": FileHolder(filename=path.with_suffix(".mat"))}
     return {"image": _holder(path)}
 
 
@@ -89,10 +90,12 @@ def _check_size(path: Path, which: str, shape: tuple[int, ...], dtype: np.dtype[
         raise SourceError("it holds fewer values than its header says; the file is damaged or cut short")
 
 
-def _orientation(image: Any, which: str) -> tuple[NDArray[np.float64], bool, str]:
+def _orientation(image: Any, which: str, path: Path, head: bytes) -> tuple[NDArray[np.float64], bool, str]:
     affine = np.asarray(image.affine, np.float64)
     if which == "mgh":
-        return affine, bool(image.header["goodRASFlag"] == 1), ""
+        return affine, head[28:30] == b"\0\1", ""  # goodRASFlag, which nibabel sets as it reads
+    if which == "analyze" and path.with_suffix(".mat").is_file():  # of SPM, read by nibabel
+        return affine, True, ""
     if which != "analyze":
         return affine, bool(image.header["qform_code"] > 0 or image.header["sform_code"] > 0), ""
     code = int(np.frombuffer(image.header.structarr["orient"].tobytes(), np.uint8)[0])

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -62,10 +62,10 @@ class Scan:
     record: dict = field(default_factory=dict, repr=False)
 
 
-def scan_all(sources: Sequence[Path], place: Path, tell: Tell = lambda name: None) -> list[Scan]:
-    """Scan each source; archives are unpacked below `place`. Raises SourceError if a source does not exist."""
+def scan_all(sources: Sequence[Path], place: Callable[[], Path], tell: Tell = lambda name: None) -> list[Scan]:
+    """Scan each source; archives are unpacked below `place()`. Raises SourceError if a source does not exist."""
     with threads() as pool:
-        scans = [scan(source, pool, place / str(number), tell) for number, source in enumerate(sources)]
+        scans = [scan(source, pool, lambda n=number: place() / str(n), tell) for number, source in enumerate(sources)]
     names: dict[str, int] = {}
     for number, item in enumerate(scans):
         names[item.name] = names.get(item.name, 0) + 1
@@ -74,11 +74,11 @@ def scan_all(sources: Sequence[Path], place: Path, tell: Tell = lambda name: Non
     return scans
 
 
-def scan(source: Path, pool: ThreadPoolExecutor, place: Path, tell: Tell = lambda name: None) -> Scan:
+def scan(source: Path, pool: ThreadPoolExecutor, place: Callable[[], Path], tell: Tell = lambda name: None) -> Scan:
     """Walk a folder (or take a single file) and sort its files. Raises SourceError if there is no such file or folder.
 
     Hidden files are passed over, links to folders followed once. Everything that is read later counts in the SHA-256.
-    A source with archives is scanned as it looks below `place`, where they are unpacked.
+    A source with archives is scanned as it looks below `place()`, where they are unpacked.
     """
     try:
         source.stat()
@@ -94,8 +94,9 @@ def scan(source: Path, pool: ThreadPoolExecutor, place: Path, tell: Tell = lambd
     found = list(_walk(root, notices)) if source.is_dir() else [root / source.name]
     if not own and (archives := _archives(found, pool)):
         alone = not source.is_dir() and archives[found[0]] != "packed"
-        notices += unpack_all(root, found, archives, place / root.name, tell)
-        root = place / root.name / (source.name if alone else "")
+        copy = place() / root.name
+        notices += unpack_all(root, found, archives, copy, tell)
+        root = copy / source.name if alone else copy
         found = list(_walk(root, notices)) if root.is_dir() else []
         own = is_image_set(root)
     files: dict[str, list[Path]] = {kind: [] for kind in KINDS}
@@ -211,7 +212,7 @@ def read_along(volumes: Sequence[Path]) -> tuple[set[Path], set[Path]]:
     for path in volumes:
         with suppress(SourceError, OSError, ValueError):
             if path.suffix.lower() == ".hdr":
-                halves |= {path.with_suffix(".img"), path.with_suffix(".IMG")}
+                halves |= {path.with_suffix(end) for end in (".img", ".IMG", ".mat")}
             elif path.suffix.lower() == ".mhd":
                 halves |= {path.parent / name for name in read_header(path)[2]}
             elif path.suffix.lower() == ".nhdr":

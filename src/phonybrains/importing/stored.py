@@ -65,7 +65,7 @@ class Voxels:
             raise SourceError("it holds fewer values than its header says; the file is damaged or cut short")
         try:
             values = np.concatenate([self._numbers(path, count) for path in self.files])[:count]
-        except (OSError, EOFError, ValueError, zlib.error) as error:
+        except (OSError, EOFError, ArithmeticError, MemoryError, ValueError, zlib.error) as error:
             raise SourceError(DAMAGED.format(type(error).__name__)) from None
         if values.size < count:
             raise SourceError("it holds fewer values than its header says; the file is damaged or cut short")

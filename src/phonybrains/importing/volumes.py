@@ -143,6 +143,8 @@ def _stored(path: Path) -> Stored:
         return readers.get(which, read_with_nibabel)(path)
     except OSError as error:
         raise SourceError(f"it cannot be opened ({error.strerror})") from None
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise SourceError(f"its header is damaged ({type(error).__name__})") from None
 
 
 def _check(stored: Stored, config: ImportConfig) -> None:
