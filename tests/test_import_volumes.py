@@ -310,7 +310,7 @@ def hostile(root: Path) -> dict[str, str]:
         "nrrd_T1w.nrrd": ("NRRD0004\ntype: short\n\n", "not understood"),
         "vector_T1w.nrrd": (
             "NRRD0004\ntype: float\ndimension: 4\nsizes: 3 9 9 9\n"
-            "kinds: 3-color domain domain domain\nencoding: raw\n\n",
+            "kinds: 3-color domain domain domain\nendian: little\nencoding: raw\n\n",
             "several values",
         ),
         "out_T1w.nhdr": (

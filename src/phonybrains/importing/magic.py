@@ -6,7 +6,8 @@ import re
 import zlib
 
 GZIP = b"\x1f\x8b"
-META = re.compile(rb"(?m)\A(?:#[^\n]*\n|\s)*[ \t]*(?:ObjectType|NDims|Comment|TransformType|BinaryData)[ \t]*=")
+META = re.compile(rb"\A\s*ObjectType[ \t]*=|^[ \t]*NDims[ \t]*=", re.MULTILINE)
+ANALYZE_TYPES = (1, 2, 4, 8, 16, 32, 64, 128, 130, 132, 136)
 MGH_TYPES = (0, 1, 2, 3, 4, 10)
 
 
@@ -21,11 +22,12 @@ def family(head: bytes) -> str:
             return "nifti" if head[344:347] == b"n+1" else "nifti pair"
         if size == 540 and head[4:7] in (b"n+2", b"ni2"):
             return "nifti2" if head[4:7] == b"n+2" else "nifti2 pair"
-        if size == 348 and len(head) == 348 and 1 <= int.from_bytes(head[40:42], order) <= 7:
+        dimensions, kind = (int.from_bytes(head[place : place + 2], order) for place in (40, 70))
+        if size == 348 and 1 <= dimensions <= 7 and kind in ANALYZE_TYPES:
             return "analyze"
     if head.startswith(b"NRRD000"):
         return "nrrd"
-    if META.match(head) and b"\0" not in head.partition(b"ElementDataFile")[0][:100]:
+    if META.search(head):
         return "metaimage"
     return "mgh" if _is_mgh(head) else ""
 

@@ -138,7 +138,7 @@ def load_volume(path: Path, config: ImportConfig) -> Volume:
 def _stored(path: Path) -> Stored:
     try:
         with path.open("rb") as file:
-            which = family(file.read(512))
+            which = family(file.read(1 << 16))  # comments can go before what tells
         readers = {"nrrd": read_nrrd, "metaimage": read_metaimage}
         return readers.get(which, read_with_nibabel)(path)
     except OSError as error:
