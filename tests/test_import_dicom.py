@@ -18,8 +18,8 @@ from pydicom.sequence import Sequence as Items
 from dicom_files import enhanced_mr, image, read, save, stack, write
 from phonybrains.importing import dicom
 from phonybrains.importing.config import ImportConfig
-from phonybrains.importing.volumes import read_volumes
 from phonybrains.importing.slices import Slice
+from phonybrains.importing.volumes import read_volumes
 
 DATA = Path(__file__).parents[2] / "shared/data/dicom"
 

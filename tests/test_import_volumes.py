@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ def head(seed: int = 0, shape: tuple[int, int, int] = (20, 24, 10)) -> Any:
 def nifti(path: Path, values: Any, axes: str = "RAS", affine: Any = RAS) -> Path:
     """Write a volume with its axes turned; what it shows stays the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = nibabel.Nifti1Image(values, affine)
-    turn = ornt_transform(io_orientation(affine), axcodes2ornt(axes))
+    image: Any = nibabel.Nifti1Image(values, affine)
+    turn: Any = ornt_transform(io_orientation(affine), axcodes2ornt(axes))
     nibabel.save(image.as_reoriented(turn), path)
     return path
 
@@ -67,7 +68,8 @@ def with_pynrrd(source: Path, target: Path, space: str = "right-anterior-superio
 
 def as_mgh(source: Path, target: Path) -> Path:
     image: Any = nibabel.load(source)
-    nibabel.save(nibabel.MGHImage(np.asarray(image.dataobj), image.affine), target)
+    values: Any = np.asarray(image.dataobj)
+    nibabel.save(nibabel.MGHImage(values, image.affine), target)
     return target
 
 
@@ -219,6 +221,7 @@ def test_one_frame_of_a_4d_volume_is_taken_and_named(tmp_path: Path, name: str) 
         assert f"frame {frame} of 3" in notices[0].reason
         for ours, other in zip(slices[:10], slices[10:], strict=True):
             np.testing.assert_array_equal(ours.values, other.values)
+    assert read(tmp_path, [alone], frame=2)[0], "a volume of one frame has no other"
     _, notices = read(tmp_path, [path], frame=4, modality="MR")
     assert "asks for number 4" in notices[0].reason
 
@@ -314,7 +317,8 @@ def hostile(root: Path) -> dict[str, str]:
             "several values",
         ),
         "out_T1w.nhdr": (
-            "NRRD0004\ntype: short\ndimension: 3\nsizes: 9 9 9\nencoding: raw\ndata file: ../secret.raw\n\n",
+            "NRRD0004\ntype: short\ndimension: 3\nsizes: 9 9 9\nendian: little\nencoding: raw\n"
+            "data file: ../secret.raw\n\n",
             "outside its folder",
         ),
         "broken_T1w.nrrd": ("NRRD0004\nthis is no field\n\n", "NRRD"),
@@ -334,6 +338,38 @@ def test_hostile_headers_are_refused_with_a_reason(tmp_path: Path) -> None:
     assert {Path(n.file).name for n in notices} == set(reasons)
     for item in notices:
         assert reasons[Path(item.file).name] in item.reason, item
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """A file with a few bytes changed, cut out, put in, or repeated, most of them in its header."""
+    changed = bytearray(content)
+    for _ in range(rng.choice((1, 1, 2, 4, 8))):
+        place = rng.randrange(min(len(changed), rng.choice((60, 400, 10**6))))
+        end = place + rng.randrange(1, 40)
+        inserted = rng.choice(
+            (b"", b"", b"9999999", b"-1", b"1e300", b"nan", b"\n", rng.randbytes(3), changed[place:end] * 50)
+        )
+        changed[place : rng.choice((place, place + 1, end))] = inserted
+        changed = changed or bytearray(b"x")
+    return bytes(changed[: rng.choice((len(changed), len(changed), rng.randrange(len(changed)) + 1))])
+
+
+@pytest.mark.parametrize(
+    "name", ["x.nii", "itk.nrrd", "packed.nrrd", "itk.mha", "packed.mha", "freesurfer.mgz", "a.hdr"]
+)
+def test_damaged_files_give_slices_or_a_line_and_never_another_error(tmp_path: Path, name: str) -> None:
+    """100 files of each format, damaged at random: each is read or reported, whatever its header claims."""
+    source = nifti(tmp_path / "x.nii", head())
+    if name == "a.hdr":
+        nibabel.save(nibabel.AnalyzeImage(head(), RAS), tmp_path / "a.img")
+    whole = (tmp_path / name if name in ("x.nii", "a.hdr") else WRITERS[name](source, tmp_path / name)).read_bytes()
+    rng, outcomes = random.Random(name), [0, 0]
+    for _ in range(100):
+        (tmp_path / name).write_bytes(mutated(whole, rng))
+        slices, notices = read(tmp_path, [tmp_path / name], modality="MR", frame=rng.choice((1, 2)))
+        assert slices or any(notice.kind == "skipped" for notice in notices)
+        outcomes[bool(slices)] += 1
+    assert min(outcomes) > 0, "some are read and some are not, else the damage says nothing"
 
 
 def test_formats_are_told_by_content_and_unknown_images_are_never_notes() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.fileholders import FileHolder
+from nibabel.imageglobals import LoggingOutputSuppressor
 from numpy.typing import NDArray
 
 from ..errors import SourceError
@@ -45,7 +46,8 @@ def read_with_nibabel(path: Path) -> Stored:
         which = family(head)
         if which not in CLASSES:
             raise SourceError("not a readable NIfTI, Analyze or MGH file")
-        image = CLASSES[which].from_file_map(_file_map(path, which))
+        with LoggingOutputSuppressor(), np.errstate(all="ignore"):
+            image = CLASSES[which].from_file_map(_file_map(path, which))
     except SourceError:
         raise
     except OSError as error:
@@ -71,7 +73,7 @@ def _file_map(path: Path, which: str) -> dict[str, FileHolder]:
         pair = next((path.with_suffix(end) for end in (".img", ".IMG") if path.with_suffix(end).is_file()), None)
         if pair is None:
             raise SourceError("the half with its values, .img, is missing")
-        return {"header": _holder(path), "image": _holder(pair), "mat": FileHolder(filename=path.with_suffix(".mat"))}
+        return {"header": _holder(path), "image": _holder(pair), "mat": FileHolder(str(path.with_suffix(".mat")))}
     return {"image": _holder(path)}
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from nibabel.affines import voxel_sizes
+from nibabel.orientations import OrientationError
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
@@ -126,7 +127,7 @@ def load_volume(path: Path, config: ImportConfig) -> Volume:
     """
     stored = _stored(path)
     _check(stored, config)
-    values = np.asarray(stored.read(config.frame - 1), np.float32)
+    values = np.asarray(stored.read(config.frame - 1 if stored.frames > 1 else 0), np.float32)
     bad = values.size - int(np.isfinite(values).sum())
     if bad:
         raise SourceError(f"{bad} of its values are NaN or infinite: replace them first, e.g. numpy.nan_to_num")
@@ -173,9 +174,12 @@ def _check(stored: Stored, config: ImportConfig) -> None:
 def _canonical(values: NDArray[np.float32], stored: Stored) -> Volume:
     """Turn and mirror the axes so that they run to the right, front and head; nothing is resampled."""
     affine = stored.affine
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise SourceError("its affine is not that of a volume (a voxel size is 0, or not a number)")
-    turned: SpatialImage = nibabel.as_closest_canonical(nibabel.Nifti1Image(values, affine))
+    try:
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+            raise OrientationError
+        turned: SpatialImage = nibabel.as_closest_canonical(nibabel.Nifti1Image(values, affine))
+    except (OrientationError, np.linalg.LinAlgError):
+        raise SourceError("its affine is not that of a volume (a voxel size is 0, or not a number)") from None
     x, y, z = (float(size) for size in voxel_sizes(turned.affine))
     unoriented = "no orientation in its header: its planes and sides are guesses"
     doubts = tuple(filter(None, (stored.doubt, "" if stored.oriented else unoriented)))
