@@ -241,7 +241,9 @@ NOT_IMAGES = {
     "sub-1_part-phase_T1w.nii": "phase", "sub-1_part-real_bold.nii": "real", "x_ph.nii": "phase", "x_real.nii": "real",
     "x_imaginary.nii": "imaginary", "sub-1_phasediff.nii": "phase", "dti_FA.nii": "map", "dti_MD.nii": "map",
     "sub-1_pet.nii": "PET", "x_AAHScout.nii": "scout", "x_localizer.nii": "scout", "x_MIP.nii": "projection",
-    "x_warp.nii": "deformation", "x_velocity.nii": "velocity", "x_tmax.nii": "map",
+    "x_warp.nii": "deformation", "dti_V1.nii": "diffusion", "FA_001.nii": "diffusion", "pet/x.nii": "PET",
+    "sub-2/fmap/sub-2_magnitude1.nii": "field map", "MIP/x.nii": "projection",
+    "SWI_mIP.nii": "projection", "mIP_SWI.nii": "projection", "x_phase_swi.nii": "phase", "x_velocity.nii": "velocity", "x_tmax.nii": "map",
 }  # fmt: skip
 
 
@@ -249,6 +251,7 @@ def test_what_is_no_picture_of_anatomy_stays_out_by_its_name(tmp_path: Path) -> 
     """By folder, BIDS or FreeSurfer suffix, whatever `modality` says; magnitude and masked images are taken."""
     files = [nifti(tmp_path / name, head()) for name in NOT_IMAGES]
     taken = ("sub-1_part-mag_T1w.nii", "sub-1_desc-mask_T1w.nii", "bert/mri/T1.nii", "sub-1_ct.nii", "lesion_0001.nii")
+    taken += ("real/0001.nii", "real_0001_mr.nii", "x_v1.nii", "fa_hu_0001.nii", "IXI002-Guys-0828-DTI-00.nii")
     files += [nifti(tmp_path / name, head()) for name in taken]
     slices, notices = read(tmp_path, files, modality="MR")
     assert {item.file.removeprefix(f"{tmp_path.name}/") for item in slices} == set(taken)
@@ -380,7 +383,7 @@ def test_formats_are_told_by_content_and_unknown_images_are_never_notes() -> Non
         ("x", b"# a comment\nNDims = 3\n" + b"Name = x\n" * 60): "volume",
         ("x.vtk", b"# vtk DataFile Version 3.0\n"): "", ("x.fits", b"SIMPLE  =                    T"): "",
         ("x.raw", b"ab" * 256): "", ("x.img", b"ab" * 256): "", ("x.par", b"# PAR file\n"): "",
-        ("x.dat", b"words\n"): "", ("x", b"words\n"): "beside", ("x.json", b"{}"): "beside",
+        ("x.dat", b"words\n"): "beside", ("x", b"words\n"): "beside", ("x.json", b"{}"): "beside",
         ("x.pdf", b"%PDF\0"): "beside",
         ("BMI.txt", b"BMI values of all\n"): "beside", ("x", b"\1\2\3\0" * 100): "",
     }  # fmt: skip

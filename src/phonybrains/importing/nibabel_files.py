@@ -12,7 +12,7 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.fileholders import FileHolder
-from nibabel.imageglobals import LoggingOutputSuppressor
+from nibabel.imageglobals import logger
 from numpy.typing import NDArray
 
 from ..errors import SourceError
@@ -39,6 +39,7 @@ VECTORS = range(1004, 1010)
 
 def read_with_nibabel(path: Path) -> Stored:
     """A volume as stored. Raises SourceError if the file is damaged, or is none of these formats."""
+    logger.setLevel("CRITICAL")  # what it would warn of on the terminal, the report tells
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -46,7 +47,7 @@ def read_with_nibabel(path: Path) -> Stored:
         which = family(head)
         if which not in CLASSES:
             raise SourceError("not a readable NIfTI, Analyze or MGH file")
-        with LoggingOutputSuppressor(), np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
             image = CLASSES[which].from_file_map(_file_map(path, which))
     except SourceError:
         raise
