@@ -243,7 +243,8 @@ NOT_IMAGES = {
     "sub-1_pet.nii": "PET", "x_AAHScout.nii": "scout", "x_localizer.nii": "scout", "x_MIP.nii": "projection",
     "x_warp.nii": "deformation", "dti_V1.nii": "diffusion", "FA_001.nii": "diffusion", "pet/x.nii": "PET",
     "sub-2/fmap/sub-2_magnitude1.nii": "field map", "MIP/x.nii": "projection",
-    "SWI_mIP.nii": "projection", "mIP_SWI.nii": "projection", "x_phase_swi.nii": "phase", "x_velocity.nii": "velocity", "x_tmax.nii": "map",
+    "SWI_mIP.nii": "projection", "mIP_SWI.nii": "projection", "x_phase_swi.nii": "phase",
+    "x_velocity.nii": "velocity", "x_tmax.nii": "map",
 }  # fmt: skip
 
 
