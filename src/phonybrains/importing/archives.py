@@ -195,7 +195,9 @@ def _unpack_members(path: Path, kind: str, target: Path, work: _Unpacking) -> No
                 work.write_packed(place, place.parent / _bare(place.name))
                 place.unlink()
     except DAMAGED as error:
-        raise SourceError(f"a damaged archive, or one of a kind that is not read ({type(error).__name__})") from None
+        raise SourceError(
+            f"a damaged archive, or one of a kind that is not read ({type(error).__name__}): unpack it first"
+        ) from None
 
 
 Member = tuple[str, IO[bytes] | None, str]
