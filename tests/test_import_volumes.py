@@ -240,7 +240,7 @@ NOT_IMAGES = {
     "x.seg.nii": "label map", "W39_1998.09.19_Segm.nii": "label map", "IBSR_01_segTRI_ana.nii": "label map",
     "sub-1_part-phase_T1w.nii": "phase", "sub-1_part-real_bold.nii": "real", "x_ph.nii": "phase", "x_real.nii": "real",
     "x_imaginary.nii": "imaginary", "sub-1_phasediff.nii": "phase", "dti_FA.nii": "map", "dti_MD.nii": "map",
-    "sub-1_pet.nii": "PET", "x_AAHScout.nii": "scout", "x_localizer.nii": "scout", "x_MIP.nii": "projection",
+    "sub-1_pet.nii": "PET", "x_AAHScout.nii": "scout", "x_localizer.nii": "scout", "3-plane_loc.nii": "scout", "x_MIP.nii": "projection",
     "x_warp.nii": "deformation", "dti_V1.nii": "diffusion", "FA_001.nii": "diffusion", "pet/x.nii": "PET",
     "sub-2/fmap/sub-2_magnitude1.nii": "field map", "MIP/x.nii": "projection",
     "SWI_mIP.nii": "projection", "mIP_SWI.nii": "projection", "x_phase_swi.nii": "phase",

@@ -35,12 +35,12 @@ LABEL_FOLDERS = vocabulary(
 )
 NOT_ANATOMY = {
     "a real or imaginary part, not a magnitude image": "imaginary imag real_",
-    "a phase image or field map": "phase phasediff fieldmap b0map fmap phase1_ phase2_ ph_",
+    "a phase image or field map": "phase phasediff fieldmap b0map b1map fmap phase1_ phase2_ ph_",
     "a diffusion or perfusion map, not an image": "tensor kurtosis ktrans tmax fa_ md_ rd_ mo_ cbf_ cbv_ "
     "mtt_ ttp_ odi_",
     "a velocity map, not an image": "velocity flowmap vel_",
     "a PET image or map": "pet suv suvr suvbw fdg spect",
-    "a scout (localizer)": "scout localizer localiser survey surview topogram aahscout aahead 3plane",
+    "a scout (localizer)": "scout localizer localiser survey surview topogram smartbrain aahscout aahead 3plane loc_ topo_",
     "a projection of many slices": "mip minip mnip",
     "a field of deformations, not an image": "warpfield jacobian displacement warp_ xfm_",
     "a statistical map, not an image": "zstat tstat fstat zmap tmap statmap",

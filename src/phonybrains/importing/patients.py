@@ -24,6 +24,7 @@ KNOWN = re.compile(
     | \d{3}_S_\d{4,5}                                    # ADNI: site and patient
     | OAS[1-4]_?\d{4}                                    # OASIS-1 to -4; then _MR1 or _d0129, the visit
     | HC[ADP]\d{7}                                       # HCP Lifespan
+    | \d{6}(?=_[37]T_)                                   # HCP Young Adult
     | TCGA[-_][A-Za-z0-9]{2}[-_][A-Za-z0-9]{4}           # TCGA-GBM, TCGA-LGG
     | UPENN-GBM-\d{5}                                    # then _11 or _21, the visit
     | UCSF-PDGM-\d{3,4}
@@ -39,12 +40,15 @@ NOT_WHO = vocabulary(
     "mni152 talairach acpc dc stx ras lps lpi nifti niftis nii dicom anat func perf images imagestr image img volume "
     "volumes vol scans scan data dataset rawdata derivatives sourcedata modality sequence series"
 )
+HCP = re.compile(r"(?:^|/)(\d{6})/(?:T1w|T2w|MNINonLinear|unprocessed)/")
 WHAT = MR | CT | NOT_WHO
 DETAIL = re.compile(r"\d+mm|\d+(x\d+)+|\d+t|mpr\d+|(ax|cor|sag)(t1|t2|flair)\w*")
 VISIT = re.compile(
     r"(?<![a-z0-9])(?:(?:ses|session|visit|timepoint|time|tp|fu|followup|day|week|month|year)[_\- ]?\d+(?:-\d+)?"
-    r"|[tvm]\d{1,2}|baseline|followup|(?:19|20)\d\d[-._]?[01]\d[-._]?[0-3]\d)(?![a-z0-9])"
+    r"|baseline|followup)(?![a-z0-9])"
 )
+CODE = re.compile(r"(?<![a-z0-9])(?:[tvm]\d{1,2}|(?:19|20)\d\d(?:[-._]?[01]\d[-._]?[0-3]\d)?)(?![a-z0-9])")
+"""A visit or a date beside the number of a patient; else perhaps the patient's own number."""
 NUMBERED = re.compile(r"(?<![a-z0-9])(?:scan|series|run|acq|vol|volume|image|img|echo|channel)[_\- ]?\d+(?![a-z0-9])")
 VSD = re.compile(r"(?:vsd|smir)\.brain\..*")
 GROUP = re.compile(r"(?:site|cent(?:er|re)|batch|fold|part|group|cohort|study|class|grade|phase|set|scanner)(?: ?\d+)?")
@@ -78,6 +82,8 @@ def _known(name: str) -> str:
     if bids := BIDS.findall(name):
         match = KNOWN.fullmatch(bids[-1].removeprefix("sub-"))
         return match[1] if match else bids[-1]
+    if match := HCP.search(name):
+        return match[1]
     for part in reversed(name.split("/")):
         if match := KNOWN.search(part):
             return match[1].replace("_", "-") if match[1][:4].upper() == "TCGA" else match[1]
@@ -125,14 +131,16 @@ def _guess(name: str, beside: Sequence[str]) -> list[str]:
         return _distinct(whos)
     if who or numbered:
         return _distinct([*whos, who])
-    return _distinct([*whos, _who(own, NUMBERED)]) or _distinct(_who(part, VISIT) for part in (*folders, own))
+    return _distinct([*whos, _who(own, NUMBERED, CODE)]) or _distinct(
+        _who(part, VISIT, CODE) for part in (*folders, own)
+    )
 
 
-def _who(part: str, kept: re.Pattern[str] | None = None) -> str:
-    """What is left of a name without the words that say what it is; `kept` is a pattern not to take away."""
+def _who(part: str, *kept: re.Pattern[str]) -> str:
+    """What is left of a name without the words that say what it is; `kept` are patterns not to take away."""
     text = VSD.sub(" ", part.lower())
-    for pattern in (NUMBERED, VISIT):
-        if pattern is not kept:
+    for pattern in (NUMBERED, VISIT, CODE):
+        if pattern not in kept:
             text = pattern.sub(" ", text)
     return " ".join(w for w in words(text) if w not in WHAT and not DETAIL.fullmatch(w))
 
