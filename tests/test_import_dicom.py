@@ -18,8 +18,8 @@ from pydicom.sequence import Sequence as Items
 from dicom_files import enhanced_mr, image, read, save, stack, write
 from phonybrains.importing import dicom
 from phonybrains.importing.config import ImportConfig
-from phonybrains.importing.nifti import read_nifti
 from phonybrains.importing.slices import Slice
+from phonybrains.importing.volumes import read_volumes
 
 DATA = Path(__file__).parents[2] / "shared/data/dicom"
 
@@ -309,7 +309,7 @@ def test_dicom_and_nifti_of_one_volume_give_the_same_slices(tmp_path: Path, orie
     nibabel.save(nifti, tmp_path / "a_ct.nii.gz")
     classic, notices = read(tmp_path / "d")
     assert not notices
-    others = list(read_nifti(tmp_path, [tmp_path / "a_ct.nii.gz"], ImportConfig(empty_below=0)))
+    others = list(read_volumes(tmp_path, [tmp_path / "a_ct.nii.gz"], ImportConfig(empty_below=0)))
     for one, other in zip(classic, others, strict=True):
         assert isinstance(other, Slice)
         np.testing.assert_array_equal(one.values, other.values)

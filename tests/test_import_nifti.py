@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from phonybrains.importing.config import ImportConfig
-from phonybrains.importing.nifti import read_nifti
 from phonybrains.importing.slices import Notice, Slice
+from phonybrains.importing.volumes import read_volumes
 
 RAS = np.diag([1.0, 1.0, 3.0, 1.0])
 
@@ -42,7 +42,7 @@ def save(path: Path, values: Any, affine: Any = RAS, kind: Any = nibabel.Nifti1I
 
 def read(root: Path, **options: Any) -> tuple[list[Slice], list[Notice]]:
     files = sorted(path for path in root.rglob("*") if path.name.endswith((".nii", ".nii.gz", ".hdr")))
-    found = list(read_nifti(root, files, ImportConfig(**options)))
+    found = list(read_volumes(root, files, ImportConfig(**options)))
     slices = [item for item in found if isinstance(item, Slice)]
     return slices, [item for item in found if isinstance(item, Notice)]
 
@@ -189,11 +189,14 @@ def test_empty_slices_are_dropped_and_every_nth_taken(tmp_path: Path) -> None:
 
 
 def test_slices_of_one_subject_or_file_share_their_patient(tmp_path: Path) -> None:
-    """BIDS: `sub-…` of the path; else each file is its own patient, and each file is its own series."""
+    """BIDS: `sub-…` of the path; else a guess by folder, that begins with the source; each file is its own series."""
     for name in ("sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_T2w.nii.gz", "a/x_T1w.nii", "b/x_T1w.nii"):
         save(tmp_path / name, head())
     slices, _ = read(tmp_path)
-    assert {item.patient for item in slices} == {"sub-01", "a/x_T1w", "b/x_T1w"}
+    source = tmp_path.name.replace("_", " ")
+    assert {(item.patient, item.patient_is_guess) for item in slices} == {
+        ("sub-01", False), (f"{source}/a/x", True), (f"{source}/b/x", True)
+    }  # fmt: skip
     assert len({item.series for item in slices}) == 4
     assert {item.source for item in slices} == {tmp_path.name}
 
@@ -215,7 +218,7 @@ def test_nothing_of_header_texts_or_names_gets_into_a_slice(tmp_path: Path) -> N
 
 def damaged(root: Path) -> dict[str, str]:
     """Files that cannot be used, with a word of the reason each should get."""
-    save(root / "4d_T1w.nii", np.stack([head()] * 3, axis=-1))
+    save(root / "5d_T1w.nii", np.stack([head()[..., None]] * 3, axis=-1))
     with_nan = head(dtype=np.float32)
     with_nan[5, 5, 5] = np.nan
     save(root / "nan_T1w.nii", with_nan)
@@ -226,7 +229,8 @@ def damaged(root: Path) -> dict[str, str]:
     flat.set_sform(np.diag([1.0, 1, 0, 1]), 1)
     nibabel.save(flat, root / "flat_T1w.nii")
     save(root / "a_seg.nii", head())
-    save(root / "analyze_T1w.hdr", head(), kind=nibabel.AnalyzeImage)
+    save(root / "alone_T1w.hdr", head(), kind=nibabel.AnalyzeImage)
+    (root / "alone_T1w.img").unlink()
     rng = np.random.default_rng(0)
     whole = save(root / "cut_T1w.nii.gz", rng.integers(0, 999, (20, 20, 20), dtype=np.int16)).read_bytes()
     (root / "cut_T1w.nii.gz").write_bytes(whole[: len(whole) // 2])
@@ -235,14 +239,15 @@ def damaged(root: Path) -> dict[str, str]:
     (root / "text_T1w.nii").write_bytes(b"not an image" * 100)
     (root / "text_T1w.nii.gz").write_bytes(gzip.compress(b"not an image" * 100))
     (root / "none_T1w.nii").write_bytes(b"")
-    save(root / "pet.nii", head())
-    (root / "pet.json").write_text('{"Modality": "PT"}')
+    save(root / "tracer.nii", head())
+    (root / "tracer.json").write_text('{"Modality": "PT"}')
     return {
-        "4d_T1w.nii": "split it", "nan_T1w.nii": "NaN", "zeros_T1w.nii.gz": "empty volume",
+        "5d_T1w.nii": "split it", "nan_T1w.nii": "NaN", "zeros_T1w.nii.gz": "empty volume",
         "complex_T1w.nii": "complex",
-        "rgb_T1w.nii": "RGB", "flat_T1w.nii": "voxel size", "a_seg.nii": "label map", "analyze_T1w.hdr": "Analyze",
+        "rgb_T1w.nii": "RGB", "flat_T1w.nii": "voxel size",
+        "a_seg.nii": "label map", "alone_T1w.hdr": ".img, is missing",
         "cut_T1w.nii.gz": "cut short", "short_T1w.nii": "cut short", "text_T1w.nii": "NIfTI",
-        "text_T1w.nii.gz": "NIfTI", "none_T1w.nii": "NIfTI", "pet.nii": "neither MR nor CT",
+        "text_T1w.nii.gz": "NIfTI", "none_T1w.nii": "NIfTI", "tracer.nii": "neither MR nor CT",
     }  # fmt: skip
 
 

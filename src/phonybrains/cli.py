@@ -65,7 +65,7 @@ def import_(
     generator: str | None = None,
     strict: Flag = False,
 ) -> int:
-    """Turn scans (DICOM, NIfTI, PNG, JPEG, TIFF, …) into an image set.
+    """Turn scans (DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, …; also in archives) into an image set.
 
     Args:
         sources: Folders or files, of any mixture.
@@ -76,7 +76,7 @@ def import_(
         modality: Modality of files that do not say theirs.
         window: CT: centre and width in HU (40 80).
         no_window: CT: keep the HU as they are, in 16 bits.
-        plane: NIfTI: the plane to slice in (native: the one with the finest pixels).
+        plane: volumes: the plane to slice in (native: the one with the finest pixels).
         seed: Start of the random numbers of the split (0).
         key_file: Another key of the patient pseudonyms.
         synthetic: The images were generated: no split, no patients; colour becomes luminance, and is noted.

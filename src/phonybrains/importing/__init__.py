@@ -1,4 +1,4 @@
-"""Import: sources (PNG, JPEG, TIFF, BMP, WebP, DICOM, NIfTI, MATLAB) become one image set.
+"""Import: sources (pictures, DICOM, volumes, MATLAB, archives of these) become one image set.
 
 The heavy parts are imported when first asked for, so that `phonybrains --help` stays quick.
 """

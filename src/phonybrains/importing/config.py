@@ -44,11 +44,13 @@ class ImportConfig(Config):
     percentiles: tuple[float, float] = (0.5, 99.5)
     """MR: these percentiles of a volume become black and white."""
     plane: Literal["native", "axial", "coronal", "sagittal"] = "native"
-    """NIfTI: the plane to slice in; native is the one with the finest pixels."""
+    """Volumes: the plane to slice in; native is the one with the finest pixels."""
     every: Annotated[int, Field(ge=1)] = 1
-    """NIfTI: take every n-th slice."""
+    """Volumes: take every n-th slice."""
     empty_below: Fraction = 0.02
-    """NIfTI: a slice with a smaller share of tissue is dropped."""
+    """Volumes: a slice with a smaller share of tissue is dropped."""
+    frame: Annotated[int, Field(ge=1)] = 1
+    """Volumes with several frames (4-D): which one to take, counted from 1."""
     attributes: tuple[str, ...] | None = None
     """Columns of a source's metadata.csv to keep; None keeps all."""
     split: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)
@@ -80,4 +82,5 @@ class ImportConfig(Config):
     def settings(self) -> dict[str, Any]:
         """What determines the images, for the record; what an import of scans does not have is not in it."""
         left_out = {"key_file"} if self.synthetic else {"key_file", "synthetic", "generator"}
+        left_out |= {"frame"} if self.frame == 1 else set()
         return self.model_dump(mode="json", exclude=left_out)

@@ -87,7 +87,7 @@ def _prepared(
         methods = split_methods(item.record)
         for kind, reader in _readers(item):
             files = item.files[kind]
-            task = bar.add_task(f"{item.name} ({kind})", total=None if kind == "nifti" else len(files))
+            task = bar.add_task(f"{item.name} ({kind})", total=None if kind == "volume" else len(files))
             prefix = "" if item.name == item.root.name else f"{item.name} "
             prepare = partial(_prepare, config=config, volume=kind != "raster", prefix=prefix, methods=methods)
             for found in map_in_order(pool, prepare, reader(item.root, files, config)):
@@ -105,11 +105,11 @@ def _readers(item: Scan) -> Iterator[tuple[str, Reader]]:
         from .dicom import read_dicom
 
         yield "dicom", read_dicom
-    if item.files["nifti"]:
-        from .nifti import read_nifti
+    if item.files["volume"]:
         from .public import is_ct_ich, read_ct_ich
+        from .volumes import read_volumes
 
-        yield "nifti", read_ct_ich if is_ct_ich(item.root) else read_nifti
+        yield "volume", read_ct_ich if is_ct_ich(item.root) else read_volumes
     if item.files["mat"]:
         from .public import read_cheng2017
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +10,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError
+from .naming import modality_by_words, stem
 
-MR_SUFFIXES = {
-    "t1", "t1w", "t1c", "t1ce", "t1gd", "t1n", "t1post", "t1km", "t2", "t2w", "t2f", "t2star", "t2starw", "flair", "pd",
-    "pdw", "pdt2", "swi", "inplanet1", "inplanet2", "angio", "mra", "unit1", "mp2rage", "mprage", "adc", "dwi", "mr",
-    "mri", "t1map", "t2map", "m0map",
-}  # fmt: skip
-CT_SUFFIXES = {"ct", "ncct", "cta", "hu"}
-LABEL_SUFFIXES = {"seg", "dseg", "mask", "label", "labels", "segmentation", "probseg", "roi", "lesion"}
-EXTENSION = re.compile(r"\.(nii(\.gz)?|hdr)$", re.IGNORECASE)
 LARGEST_SIDECAR = 10_000_000
 HOW = 'give modality = "MR" or "CT", or end the file\'s name in _T1w, _T2w, _FLAIR, … or _ct'
+MOST_LABELS = 256
+SAME_AS_NEXT = 0.8
+NOT_MAGNITUDE = {
+    "a phase, real or imaginary image": {"P", "PHASE", "PHASE MAP", "REAL", "IMAGINARY", "R", "I"},
+    "a scout (localizer)": {"LOCALIZER", "SCOUT", "SURVEY"},
+    "a projection of many slices": {"MIP", "MINIP", "MIN_IP", "MAX_IP", "MNIP", "PROJECTION IMAGE"},
+    "a diffusion or perfusion map": {"FA", "TENSOR", "CBF", "CBV", "MTT", "TTP"},
+    "a velocity map": {"VELOCITY", "VELOCITY MAP"},
+}
 
 
-def modality_by_name(path: Path) -> str:
-    """MR, CT, or "" if neither the sidecar (same name, .json, BIDS `Modality`) nor the name's last word tells.
+def sidecar_of(path: Path) -> Path:
+    """Where the BIDS sidecar of a volume would lie: the same name, .json."""
+    return path.with_name(f"{stem(path.name)}.json")
 
-    Raises SourceError for label maps and for a sidecar that names another modality.
+
+def modality_of(path: Path, name: str) -> str:
+    """MR, CT, or "" if neither the sidecar (BIDS `Modality`) nor the name, a path below the source, tells.
+
+    Raises SourceError for a sidecar that names another modality, or says that the volume is no picture of anatomy.
     """
-    stem = EXTENSION.sub("", path.name)
-    suffix = re.split(r"[_\-. ]", stem)[-1].lower()
-    if suffix in LABEL_SUFFIXES:
-        raise SourceError(f"a label map (by its name, …{suffix}), not an image")
-    stated = _sidecar(path.with_name(f"{stem}.json")).get("Modality")
+    sidecar = _sidecar(sidecar_of(path))
+    types = {term.upper() for term in sidecar.get("ImageType", ()) if isinstance(term, str)}
+    for reason, known in NOT_MAGNITUDE.items():
+        if types & known:
+            raise SourceError(f"{reason} (by its sidecar's ImageType), not an image of anatomy")
+    stated = sidecar.get("Modality")
     if stated in ("MR", "CT"):
         return stated
     if isinstance(stated, str) and stated:
         raise SourceError("its sidecar says that its modality is neither MR nor CT")
-    return "MR" if suffix in MR_SUFFIXES else "CT" if suffix in CT_SUFFIXES else ""
+    return modality_by_words(name)
+
+
+def is_label_map(values: NDArray[np.float32], whole: bool) -> bool:
+    """Whether values look like labels: few whole numbers from 0 on, and most are as those beside them.
+
+    whole: whether the file stores integers, else no value but 0, 1, … can be a label.
+    """
+    sample = values if whole else values.ravel()[:1000]
+    if values.min() < 0 or (not whole and not np.array_equal(sample, np.rint(sample))):
+        return False
+    inside = values[values > 0]
+    if len(np.unique(inside[:: max(1, inside.size // 100_000)])) > (MOST_LABELS if whole else 16):
+        return False
+    equal = [float(((a := np.moveaxis(values, axis, 0))[1:] == a[:-1])[a[:-1] > 0].mean()) for axis in (0, 1)
+             if values.shape[axis] > 1 and (np.moveaxis(values, axis, 0)[:-1] > 0).any()]  # fmt: skip
+    return bool(equal) and min(equal) > SAME_AS_NEXT
 
 
 def _sidecar(path: Path) -> dict[str, Any]:

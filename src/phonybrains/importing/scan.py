@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
 import re
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,33 @@ from typing import Any
 from ..errors import ImageSetError, SourceError
 from ..imageset import FIXED_COLUMNS, METADATA_NAME, read_metadata
 from ..record import RECORD_NAME, as_input, fingerprint, read_record, sha256_file
+from .archives import PACKED, ZIP, Tell, kind_of_archive, unpack_all
+from .magic import GZIP, family, unpacked
+from .metaimage import read_header
+from .modality import sidecar_of
+from .naming import vocabulary
 from .parallel import map_in_order, threads
 from .slices import Notice, shown
 
-KINDS = ("raster", "dicom", "nifti", "mat")
+KINDS = ("raster", "dicom", "volume", "mat")
 EXTENSIONS = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"), "raster"),
     **dict.fromkeys((".dcm", ".dicom", ".ima"), "dicom"),
-    **dict.fromkeys((".nii", ".nii.gz", ".hdr"), "nifti"),
+    **dict.fromkeys((".nii", ".nii.gz", ".hdr", ".mgh", ".mgz", ".nrrd", ".nhdr", ".mha", ".mhd"), "volume"),
     ".mat": "mat",
 }
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
-BESIDE = (".md", ".rst", ".txt", ".csv", ".tsv", ".json", ".xml", ".html", ".pdf", ".toml", ".yaml", ".yml", ".py",
-          ".xlsx", ".docx", ".img")  # fmt: skip
-"""Files that lie beside images and are none (.img is the second half of a NIfTI pair)."""
+BESIDE = vocabulary(
+    ".md .rst .txt .csv .tsv .json .xml .html .pdf .toml .yaml .yml .py .sh .m .r .log .bval .bvec .xlsx .docx .pptx "
+    ".odt .ods"
+)
+"""Extensions of files that lie beside images and are none."""
+UNREAD = vocabulary(
+    ".vtk .vti .fits .fit .par .rec .mnc .svg .xpm .pbm .pnm .pfm .gipl .pic .img .raw .zraw .head .brik"
+)
+"""Extensions of images that no reader takes, even where they begin with text."""
 RASTER_MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8")
+TAIL_BYTES = 4096
+FORMATS = "PNG, JPEG, TIFF, BMP, WebP, DICOM, NIfTI, Analyze, MGH, NRRD, MetaImage, MATLAB"
 MAT_MAGIC = (b"MATLAB 7.3 MAT-file", b"MATLAB 5.0 MAT-file")
 DICOM_VR = (b"CS", b"UI", b"UL", b"SH", b"LO", b"DA", b"TM", b"OB")
 
@@ -40,6 +51,7 @@ DICOM_VR = (b"CS", b"UI", b"UL", b"SH", b"LO", b"DA", b"TM", b"OB")
 class Scan:
     """What a source holds: files by kind, in natural order; notices on what was left out; SHA-256 of the content.
 
+    root: the folder that is read, which is a temporary copy where archives were unpacked; source: what was given;
     name: the base name of the folder, with a number where another source has the same.
     """
 
@@ -49,24 +61,26 @@ class Scan:
     notices: list[Notice]
     sha256: str
     record: dict = field(default_factory=dict, repr=False)
+    source: Path = Path()
 
 
-def scan_all(sources: Sequence[Path]) -> list[Scan]:
-    """Scan each source. Raises SourceError if one does not exist."""
+def scan_all(sources: Sequence[Path], place: Callable[[], Path], tell: Tell = lambda name: None) -> list[Scan]:
+    """Scan each source; archives are unpacked below `place()`. Raises SourceError if a source does not exist."""
     with threads() as pool:
-        scans = [scan(source, pool) for source in sources]
+        scans = [scan(source, pool, lambda n=number: place() / str(n), tell) for number, source in enumerate(sources)]
     names: dict[str, int] = {}
-    for place, item in enumerate(scans):
+    for number, item in enumerate(scans):
         names[item.name] = names.get(item.name, 0) + 1
         if names[item.name] > 1:
-            scans[place] = replace(item, name=f"{item.name} ({names[item.name]})")
+            scans[number] = replace(item, name=f"{item.name} ({names[item.name]})")
     return scans
 
 
-def scan(source: Path, pool: ThreadPoolExecutor) -> Scan:
+def scan(source: Path, pool: ThreadPoolExecutor, place: Callable[[], Path], tell: Tell = lambda name: None) -> Scan:
     """Walk a folder (or take a single file) and sort its files. Raises SourceError if there is no such file or folder.
 
     Hidden files are passed over, links to folders followed once. Everything that is read later counts in the SHA-256.
+    A source with archives is scanned as it looks below `place()`, where they are unpacked.
     """
     try:
         source.stat()
@@ -80,23 +94,41 @@ def scan(source: Path, pool: ThreadPoolExecutor) -> Scan:
                               "Give that folder.")  # fmt: skip
     notices: list[Notice] = []
     found = list(_walk(root, notices)) if source.is_dir() else [root / source.name]
+    if not own and (archives := _archives(found, pool)):
+        alone = not source.is_dir() and archives[found[0]] != "packed"
+        copy = place() / root.name
+        notices += unpack_all(root, found, archives, copy, tell)
+        root = copy / source.name if alone else copy
+        found = list(_walk(root, notices)) if root.is_dir() else []
+        own = is_image_set(root)
     files: dict[str, list[Path]] = {kind: [] for kind in KINDS}
     hashed: list[str] = []
     known = listed(root) if own else None
-    for path, (kind, reason, sha256) in zip(found, map_in_order(pool, _examine, found), strict=True):
+    examined = list(zip(found, map_in_order(pool, _examine, found), strict=True))
+    halves, sidecars = read_along([path for path, (kind, _, _) in examined if kind == "volume"])
+    for path, (kind, reason, sha256) in examined:
         if known is not None and kind in KINDS and path.relative_to(root).as_posix() not in known:
             notices.append(Notice(f"{root.name}/{path.relative_to(root)}", "note", "no image of the set: left out"))
             continue
         relative = shown(path.relative_to(root).as_posix())
-        if sha256:
-            hashed.append(f"{relative} {sha256}\n")
+        if sha256 or path in halves or path in sidecars:
+            hashed.append(f"{relative} {sha256 or sha256_file(path)}\n")
+        if path in halves:
+            continue
         if kind in files:
             files[kind].append(path)
         elif reason:
             notices.append(Notice(f"{root.name}/{relative}", kind, reason))
     record = read_record(root) if own or (source.is_dir() and _is_fetched(root)) else _of_sets_inside(found, files)
     digest = fingerprint(root) if own else hashlib.sha256("".join(hashed).encode()).hexdigest()
-    return Scan(root, root.name, files, notices, digest, record)
+    return Scan(root, root.name, files, notices, digest, record, source)
+
+
+def _archives(found: Sequence[Path], pool: ThreadPoolExecutor) -> dict[Path, str]:
+    """The archives among files, and their kinds; not the packed values that a header names."""
+    named, _ = read_along([path for path in found if path.suffix.lower() in (".mhd", ".nhdr")])
+    kinds = zip(found, map_in_order(pool, kind_of_archive, found), strict=True)
+    return {path: kind for path, kind in kinds if kind and path not in named}
 
 
 def is_image_set(folder: Path) -> bool:
@@ -176,18 +208,36 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def read_along(volumes: Sequence[Path]) -> tuple[set[Path], set[Path]]:
+    """Files that are read with volumes: those that hold the values of a header, and BIDS sidecars."""
+    halves: set[Path] = set()
+    for path in volumes:
+        with suppress(SourceError, OSError, ValueError):
+            if path.suffix.lower() == ".hdr":
+                halves |= {path.with_suffix(end) for end in (".img", ".IMG", ".mat")}
+            elif path.suffix.lower() == ".mhd":
+                halves |= {path.parent / name for name in read_header(path)[2]}
+            elif path.suffix.lower() == ".nhdr":
+                from .nrrd_file import data_file
+
+                halves |= {path.parent / data_file(path)}
+    return halves, {sidecar_of(path) for path in volumes}
+
+
 def _examine(path: Path) -> tuple[str, str, str]:
     """(kind, "", SHA-256) of a file that a reader takes; (`skipped` or `note`, reason, "") of any other."""
     try:
         if not path.is_file():
             return "skipped", "a link that leads nowhere" if path.is_symlink() else "not a file", ""
-        if path.suffix.lower() == ".csv":  # a table beside the images changes what they become
-            return "", "", sha256_file(path)
         with path.open("rb") as file:
             head = file.read(512)
-        kind = kind_of(head, path.name)
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            tail = file.read(TAIL_BYTES)
+        kind = kind_of(head, path.name, tail)
         if kind in KINDS:
             return kind, "", sha256_file(path)
+        if path.suffix.lower() == ".csv":  # a table beside the images changes what they become
+            return "", "", sha256_file(path)
     except OSError as error:
         return "skipped", f"cannot be read ({error.strerror})", ""
     return ("note" if kind == "beside" else "skipped"), _reason(head, path.name, kind), ""
@@ -198,16 +248,20 @@ def _reason(head: bytes, name: str, kind: str) -> str:
         return "not an image"
     if not head:
         return "the file is empty"
-    if name.lower().endswith(ARCHIVES):
-        return "an archive: unpack it first"
-    return "not an image in a known format (PNG, JPEG, TIFF, BMP, WebP, DICOM, NIfTI, MATLAB)"
+    if head.startswith((*ZIP, *PACKED)) or name.lower().endswith((".7z", ".rar", ".tar")):
+        return "an archive that is damaged, lies in another, or is of a kind that is not read: unpack it first"
+    if name.lower().endswith((".img", ".raw", ".zraw")):
+        return "values without a header that names them (.hdr, .mhd or .nhdr)"
+    return f"not an image in a known format ({FORMATS})"
 
 
-def kind_of(head: bytes, name: str) -> str:
-    """`raster`, `dicom`, `nifti`, `mat`, `beside` (belongs to no reader, and need not) or "" (not known).
+def kind_of(head: bytes, name: str, tail: bytes = b"") -> str:
+    """`raster`, `dicom`, `volume`, `mat`, `beside` (belongs to no reader, and need not) or "" (not known).
 
-    head: the first 512 bytes. Content decides; the extension where the content does not tell.
+    head: the first 512 bytes; tail: the last ones. Content decides; the extension where the content does not tell.
     """
+    if head.startswith(b"BM") and _is_text(head):  # words, not a bitmap
+        return "beside"
     low = name.lower()
     extension = ".nii.gz" if low.endswith(".nii.gz") else Path(low).suffix
     if (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head.startswith(RASTER_MAGIC):
@@ -216,12 +270,13 @@ def kind_of(head: bytes, name: str) -> str:
         return "dicom"
     if head.startswith(MAT_MAGIC):
         return "mat"
-    if _is_nifti(_unpacked(head) if head[:2] == b"\x1f\x8b" else head):
-        return "nifti"
+    if family(unpacked(head) if head.startswith(GZIP) else head):
+        return "volume"
     if not head:
         return "beside" if extension in BESIDE else ""
     known = EXTENSIONS.get(extension, "")
-    return known or ("beside" if extension in BESIDE or _is_text(head) else "")
+    text = extension not in UNREAD and _is_text(head) and _is_text(tail)
+    return known or ("beside" if extension in BESIDE or text else "")
 
 
 def _is_bare_dicom(head: bytes) -> bool:
@@ -229,18 +284,6 @@ def _is_bare_dicom(head: bytes) -> bool:
     if len(head) < 16 or head[:2] not in (b"\x02\0", b"\x08\0") or head[3] != 0:
         return False
     return head[4:6] in DICOM_VR or 0 < int.from_bytes(head[4:8], "little") <= 256
-
-
-def _is_nifti(head: bytes) -> bool:
-    sizes = (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
-    return (348 in sizes and head[344:347] in (b"n+1", b"ni1")) or (540 in sizes and head[4:7] in (b"n+2", b"ni2"))
-
-
-def _unpacked(head: bytes) -> bytes:
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head)
-    except (zlib.error, gzip.BadGzipFile):
-        return b""
 
 
 def _is_text(head: bytes) -> bool:

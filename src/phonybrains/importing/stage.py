@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..errors import OutputError
 from ..imageset import Row, check_whole, write_metadata
 from ..record import Record, is_published, publish, read_record
+from .archives import workspace
 from .config import ImportConfig
 from .duplicates import NearDuplicates, find_near_duplicates
 from .intake import Image, Intake, report_name, take_in
@@ -51,9 +52,9 @@ def import_images(
     """
     paths, out = [Path(source) for source in sources], Path(out)
     _check_places(paths, out)
-    with _bar(progress) as bar:
+    with _bar(progress) as bar, workspace(out) as place:
         task = bar.add_task("looking at the files", total=None)
-        scans = scan_all(paths)
+        scans = scan_all(paths, place, lambda name: bar.update(task, description=f"unpacking {name}"))
         bar.remove_task(task)
         record = _record(scans, config)
         file = out.with_name(f"{out.name}.import.csv")
@@ -117,7 +118,7 @@ def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:
 def _member(image: Image) -> Member:
     found = image.slice
     return Member(found.modality, found.patient, found.series, found.order, image.volume, found.split, image.inherited,
-                  found.synthetic)  # fmt: skip
+                  found.synthetic, found.patient_is_guess)  # fmt: skip
 
 
 def _rows(images: Sequence[Image], splits: Splits, config: ImportConfig) -> list[Row]:
