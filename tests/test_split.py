@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -153,3 +154,14 @@ def test_a_given_split_that_tears_patients_is_pointed_out():
 def test_the_least_safe_method_is_the_one_that_is_told():
     """Where some images of a modality have a patient and some have none, the record says runs."""
     assert split(patients(10) + neighbours(200, "CT"), ImportConfig()).methods == {"CT": "by runs, not patient-safe"}
+
+
+def test_guessed_patients_stay_together_and_are_called_guessed():
+    """A guess groups images as a known patient does, but the method says that it is no safe one, and a warning why."""
+    members = [replace(member, guessed=member.patient == "p3") for member in patients(30)]
+    result = split(members, ImportConfig())
+    assert all(len(names) == 1 for names in splits_of(members, result.names).values())
+    assert result.methods == {"CT": "by patient as guessed from names, not patient-safe"}
+    assert any(text.startswith("5 images: whose they are is guessed") for text in result.warnings)
+    given_ones = [replace(member, given="train") for member in members]
+    assert split(given_ones, ImportConfig()).methods == {"CT": "as given, patients unknown, not patient-safe"}

@@ -18,6 +18,7 @@ class Slice:
     values: (H, W) float32 in `unit` (HU or a.u.); low…high is mapped to the range of the stored pixels.
     spacing_mm: distance of rows and of columns, so that the aspect is kept in millimetres.
     patient: the id as found, "" where unknown; it is replaced by a keyed pseudonym before anything is written.
+    patient_is_guess: whether the id is only guessed, from names of files and folders, say.
     series, order: which volume or folder it belongs to and its place in it (millimetres, or a running number).
     source: where it comes from, safe to publish: a raster's path below its source folder, or only the folder's name.
     file: its name in the import report, which stays beside the set; may hold what must not be published.
@@ -34,6 +35,7 @@ class Slice:
     source: str
     unit: str = "a.u."
     patient: str = ""
+    patient_is_guess: bool = False
     spacing_mm: tuple[float, float] = (1.0, 1.0)
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     file: str = ""

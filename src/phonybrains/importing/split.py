@@ -18,11 +18,16 @@ from .config import ImportConfig
 
 AS_GIVEN = "as given"
 BY_PATIENT = "by patient"
+BY_GUESS = f"by patient as guessed from names, {UNSAFE}"
 BY_VOLUME = f"by volume, {UNSAFE}"
 BY_RUNS = f"by runs, {UNSAFE}"
 GIVEN_UNKNOWN = f"as given, patients unknown, {UNSAFE}"
 GIVEN_TORN = f"as given, a patient in two splits, {UNSAFE}"
 SYNTHETIC = "none, synthetic"
+GUESSED = (
+    "whose they are is guessed from names of files and folders, so two people may count as one, or one as two. "
+    "Where you know, say so: sub-<id> in the name (BIDS), or PatientID in DICOM"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,8 @@ class Member:
 
     patient: the id as found, "" where unknown; series, order: its volume or folder and its place in it;
     volume: whether the series is one scan (of one patient, then); given: the split its source gives it, or None;
-    inherited: how the image set that it comes from was split; synthetic: whether it shows nobody.
+    inherited: how the image set that it comes from was split; synthetic: whether it shows nobody;
+    guessed: whether the patient is only guessed.
     """
 
     modality: str
@@ -42,6 +48,7 @@ class Member:
     given: str | None = None
     inherited: str = ""
     synthetic: bool = False
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,8 @@ def split(members: Sequence[Member], config: ImportConfig) -> Splits:
     for label, drawn in _draw_groups(members, groups, known, config, warnings).items():
         for index in groups[label]:
             names[index] = drawn if members[index].given is None else names[index]
+    if guessed := sum(member.guessed and member.given is None for member in members):
+        warnings.append(f"{guessed} images: {GUESSED}")
     if BY_VOLUME in (methods := _methods(members, names)).values():
         warnings.append("the patients of some volumes are not known: each volume counts as a patient of its own")
     loose = [i for i, member in enumerate(members) if member.given is None and not _label(member)]
@@ -195,7 +204,7 @@ def _counts(count: int, shares: tuple[float, float, float]) -> tuple[int, int, i
 def _methods(members: Sequence[Member], names: Sequence[str]) -> dict[str, str]:
     """By modality, how it was split; the least safe way where there are several, and as unsafe as it was before."""
     methods: dict[str, str] = {}
-    order = (AS_GIVEN, BY_PATIENT, GIVEN_UNKNOWN, GIVEN_TORN, BY_VOLUME, BY_RUNS)
+    order = (AS_GIVEN, BY_PATIENT, BY_GUESS, GIVEN_UNKNOWN, GIVEN_TORN, BY_VOLUME, BY_RUNS)
     places: dict[str, set[str]] = defaultdict(set)
     for member, name in zip(members, names, strict=True):
         places[member.patient].add(name)
@@ -204,12 +213,12 @@ def _methods(members: Sequence[Member], names: Sequence[str]) -> dict[str, str]:
             method = member.inherited
         elif member.given is not None and (member.synthetic or not name):
             method = AS_GIVEN
-        elif member.given is not None and not member.patient:
+        elif member.given is not None and (member.guessed or not member.patient):
             method = GIVEN_UNKNOWN
         elif member.given is not None:
             method = GIVEN_TORN if len(places[member.patient] - {""}) > 1 else AS_GIVEN
         elif member.patient:
-            method = BY_PATIENT
+            method = BY_GUESS if member.guessed else BY_PATIENT
         else:
             method = BY_VOLUME if member.volume else BY_RUNS
         before = methods.get(member.modality, AS_GIVEN)

@@ -117,7 +117,7 @@ def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:
 def _member(image: Image) -> Member:
     found = image.slice
     return Member(found.modality, found.patient, found.series, found.order, image.volume, found.split, image.inherited,
-                  found.synthetic)  # fmt: skip
+                  found.synthetic, found.patient_is_guess)  # fmt: skip
 
 
 def _rows(images: Sequence[Image], splits: Splits, config: ImportConfig) -> list[Row]:
