@@ -22,6 +22,7 @@ from .dicom_header import Frame, number, numbers
 MOSAIC, GRID = "MOSAIC", "VFRAME"
 GRIDS = frozenset((MOSAIC, GRID))
 CANNOT = "cannot be taken apart: its header does not say how many slices it holds"
+MOST_TILES = 10_000
 UIH = "Image Private Header"
 
 
@@ -32,8 +33,8 @@ def taken_apart(header: Dataset, frame: Frame, kind: str) -> list[Frame]:
     Raises SourceError if that is not known either, or does not fit the picture.
     """
     count, positions = _of_siemens(header, frame) if kind == MOSAIC else _of_uih(header)
-    side = math.ceil(math.sqrt(count))
-    if not 1 <= count <= 10_000 or frame.shape[0] % side or frame.shape[1] % side:
+    side = math.ceil(math.sqrt(max(count, 1)))
+    if not 1 <= count <= MOST_TILES or frame.shape[0] % side or frame.shape[1] % side:
         raise SourceError(f"a mosaic of many slices that {CANNOT}")
     shape = frame.shape[0] // side, frame.shape[1] // side
     tiles = [(index // side * shape[0], index % side * shape[1]) for index in range(count)]
@@ -63,7 +64,13 @@ def _of_siemens(header: Dataset, frame: Frame) -> tuple[int, list[Any]]:
         count, normal = 0, None
     count = count or int(_private(header, 0x0019, "SIEMENS MR HEADER", 0x0A) or 0)
     spacing = number([header], "SpacingBetweenSlices") or number([header], "SliceThickness")
-    if not count or frame.position is None or frame.orientation is None or not spacing or frame.square:
+    if (
+        not 1 <= count <= MOST_TILES
+        or frame.position is None
+        or frame.orientation is None
+        or not spacing
+        or frame.square
+    ):
         return count, []
     if normal is None:  # of both directions the one in which Siemens counts unless told otherwise
         normal = get_normal_vector(frame.orientation)

@@ -135,8 +135,8 @@ def _unmarked_padding(stored: NDArray[Any], below: bool) -> NDArray[np.bool_]:
     """Where a slice is filled up, around a round field of view say, with a value that the header does not name.
 
     That is its highest or lowest value, stands at its edge, and lies far off all others: above them by a quarter of
-    their range; if `below` is asked for, below them by the whole of it, or alone negative. Saturated tissue has
-    neighbours in value.
+    their range; if `below` is asked for, negative and below them by the whole of it, or alone negative. Saturated
+    tissue has neighbours in value.
     """
     edge = np.concatenate([stored[0], stored[-1], stored[:, 0], stored[:, -1]])
     found = np.zeros(stored.shape, bool)
@@ -149,7 +149,7 @@ def _unmarked_padding(stored: NDArray[Any], below: bool) -> NDArray[np.bool_]:
         rest = stored[~(filled | found)]
         low, high = (int(rest.min()), int(rest.max())) if rest.size else (value, value)
         far_above = value - high > 0.25 * (high - low) > 0
-        far_below = low - value > high - low > 0 or value < 0 <= low
+        far_below = value < 0 and (low >= 0 or low - value > high - low)  # 0 is the signal of air
         found |= filled & (far_above or (below and far_below))
     return found
 
