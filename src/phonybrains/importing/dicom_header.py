@@ -40,14 +40,14 @@ MACROS = {
 }
 """The functional group macros that an element may stand in, where it is one of a frame's."""
 
-SCANNED: list[str | int] = [
+SCANNED: list[str] = [
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID",
     "PatientName", "PatientBirthDate", "Modality", "ImageType", "ScanOptions", "ComplexImageComponent",
     "VolumeBasedCalculationTechnique", "SyntheticData", "BurnedInAnnotation", "SeriesDescription", "ProtocolName",
     "InstanceNumber", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
     "ImagePositionPatient", "ImageOrientationPatient", "SliceLocation", "PixelSpacing", "ImagerPixelSpacing",
     "PixelAspectRatio", "SpacingBetweenSlices", "EchoTime", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", 0x00430010, 0x0043102F,
+    "PerFrameFunctionalGroupsSequence", "00430010", "0043102F",
 ]  # fmt: skip
 """The only elements read in the first pass over the files; the last two are GE's, see `dicom_content`."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ def frame_values(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(H, W) float32: HU, at least -1024, for CT; the stored values after any rescaling for MR; and what was measured.
 
-    raw: the stored values (`decode`), (H, W); sources: where the frame's elements are looked for.
+    raw: the stored values (`decoder`), (H, W); sources: where the frame's elements are looked for.
     Pixels marked as padding, or that plainly are, become -1024 HU, unless the mark is the HU of tissue; in MR the
     darkest value of the slice. MONOCHROME1 says how to show values, not what they are, so HU are not changed by it; MR
     is inverted by the reader of the whole volume.
@@ -63,10 +65,11 @@ def frame_values(
     return values, measured
 
 
-def decode(dataset: Dataset, path: Path, index: int) -> NDArray[Any]:
-    """The stored values of a whole frame, (H, W) integers; colours that are really gray have become one channel.
+def decoder(dataset: Dataset, path: Path) -> Callable[[int], NDArray[Any]]:
+    """What gives the stored values of each frame, (H, W) integers; colours that are really gray become one channel.
 
-    Raises SourceError if they are missing, damaged, coloured, or compressed in a way that no decoder here knows.
+    Raises SourceError, then or when called, if they are missing, damaged, coloured, or compressed in a way that no
+    decoder here knows.
     """
     if "PixelData" not in dataset:
         raise SourceError("it has no pixel data")
@@ -76,23 +79,30 @@ def decode(dataset: Dataset, path: Path, index: int) -> NDArray[Any]:
         implicit = dataset.original_encoding[0]
         dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
     syntax, bits = uid.UID(dataset.file_meta.TransferSyntaxUID), int(number([dataset], "BitsStored") or 16)
-    try:
-        with quiet():
-            if syntax == uid.JPEGExtended12Bit and bits > 8:
-                stored = _by_gdcm(dataset, path)[index]
-            else:
-                stored = pixel_array(dataset, index=index, correct_unused_bits=False)
-    except Exception as error:  # each decoder fails in its own ways
-        if isinstance(error, NotImplementedError) or NOT_SUPPORTED.search(str(error)):
-            raise SourceError(f"no decoder here takes {syntax.name} with {bits} bits per pixel. "
-                              "Decompress it first, e.g. with gdcmconv --raw") from None  # fmt: skip
-        raise SourceError(f"its pixel data cannot be decoded ({syntax.name}, {type(error).__name__}): damaged, "
-                          "cut short, or not what the header says") from None  # fmt: skip
-    if stored.ndim == 3 and stored.shape[2] == 3 and stored.dtype.kind in "iu":
-        stored = _gray(stored)
-    if stored.shape != (int(dataset.Rows), int(dataset.Columns)) or stored.dtype.kind not in "iu":
-        raise SourceError("its pixel data is not one integer per pixel, as the header says")
-    return stored
+    plugin = "pydicom" if syntax == uid.RLELossless else ""  # the other one panics on damaged data
+    twelve_bit = syntax == uid.JPEGExtended12Bit and bits > 8
+    read_by_gdcm = cache(lambda: _by_gdcm(dataset, path))
+
+    def decode(index: int) -> NDArray[Any]:
+        try:
+            with quiet():
+                if twelve_bit:
+                    stored: NDArray[Any] = read_by_gdcm()[index]
+                else:
+                    stored = pixel_array(dataset, index=index, correct_unused_bits=False, decoding_plugin=plugin)
+        except Exception as error:  # each decoder fails in its own ways
+            if isinstance(error, NotImplementedError) or NOT_SUPPORTED.search(str(error)):
+                raise SourceError(f"no decoder here takes {syntax.name} with {bits} bits per pixel. "
+                                  "Decompress it first, e.g. with gdcmconv --raw") from None  # fmt: skip
+            raise SourceError(f"its pixel data cannot be decoded ({syntax.name}, {type(error).__name__}): damaged, "
+                              "cut short, or not what the header says") from None  # fmt: skip
+        if stored.ndim == 3 and stored.shape[2] == 3 and stored.dtype.kind in "iu":
+            stored = _gray(stored)
+        if stored.shape != (int(dataset.Rows), int(dataset.Columns)) or stored.dtype.kind not in "iu":
+            raise SourceError("its pixel data is not one integer per pixel, as the header says")
+        return stored
+
+    return decode
 
 
 def _by_gdcm(dataset: Dataset, path: Path) -> NDArray[np.uint16]:
@@ -101,9 +111,16 @@ def _by_gdcm(dataset: Dataset, path: Path) -> NDArray[np.uint16]:
 
     reader = gdcm.ImageReader()
     reader.SetFileName(str(path))
-    if not reader.Read():
-        raise ValueError("gdcm cannot read it")
-    buffer = reader.GetImage().GetBuffer().encode("utf-8", "surrogateescape")
+    terminal = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # its JPEG library says there what it tries in vain before
+            os.dup2(nowhere.fileno(), 2)
+        if not reader.Read():
+            raise ValueError("gdcm cannot read it")
+        buffer = reader.GetImage().GetBuffer().encode("utf-8", "surrogateescape")
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
     return np.frombuffer(buffer, np.uint16).reshape(-1, int(dataset.Rows), int(dataset.Columns))
 
 
@@ -157,7 +174,10 @@ def _unmarked_padding(stored: NDArray[Any], below: bool) -> NDArray[np.bool_]:
 def _rescale(dataset: Dataset, frame: Frame, sources: Sequence[Dataset], stored: NDArray[Any]) -> NDArray[np.float32]:
     """Apply the modality LUT, or slope and intercept (of the frame, in enhanced images)."""
     if dataset.get("ModalityLUTSequence"):
-        return apply_modality_lut(stored, dataset).astype(np.float32)
+        try:
+            return apply_modality_lut(stored, dataset).astype(np.float32)
+        except Exception:  # pydicom fails in many ways on damaged files
+            raise SourceError("its table of values (ModalityLUTSequence) cannot be read") from None
     slope, intercept = number(sources, "RescaleSlope"), number(sources, "RescaleIntercept")
     if frame.modality == "CT":
         if not slope or intercept is None:

@@ -23,7 +23,7 @@ from .config import ImportConfig
 from .deidentify import allowed_attributes
 from .dicom_geometry import as_displayed, distance_along_normal, irregularities, plane_of
 from .dicom_header import Frame, functional_groups, quiet
-from .dicom_pixels import decode, frame_values, load
+from .dicom_pixels import decoder, frame_values, load
 from .intensity import ENOUGH_VOXELS, ct_range, mr_range, no_air
 from .slices import Notice, Slice
 
@@ -97,9 +97,9 @@ def _decoded(
         blank = 0
         try:
             dataset = load(path)
-            groups = functional_groups(dataset)
+            groups, decode = functional_groups(dataset), decoder(dataset, path)
             for index, tiles in groupby(of_file, key=lambda frame: frame.index):
-                whole = decode(dataset, path, index)
+                whole = decode(index)
                 for frame in tiles:
                     top, left = frame.tile or (0, 0)
                     raw = whole[top : top + frame.shape[0], left : left + frame.shape[1]]
