@@ -14,10 +14,14 @@ from dicom_files import read, stack, write
 from phonybrains.importing.dicom_geometry import as_displayed, plane_of
 
 PIXELS = np.arange(12, dtype=np.int16).reshape(3, 4)
+PIXELS[2, 3] = -1000  # air
 
 
 def flat(count: int) -> Any:
-    return np.broadcast_to(PIXELS, (count, 3, 4)) + 1024
+    """Slices that differ in one value only."""
+    volume = np.broadcast_to(PIXELS, (count, 3, 4)) + 1024
+    volume[:, 0, 0] += np.arange(count)
+    return volume
 
 
 def test_slices_are_ordered_by_place_not_by_name_or_number(tmp_path: Path) -> None:

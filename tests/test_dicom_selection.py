@@ -13,9 +13,10 @@ from pydicom import dcmread, uid
 from dicom_files import image, read, save, write
 
 PIXELS = np.arange(400, dtype=np.int16).reshape(20, 20) + 1024
+PIXELS[0, 0] = 24  # air
 RGB = {
     "SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, "BitsAllocated": 8,
-    "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0, "PixelData": bytes(1200),
+    "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0, "PixelData": bytes((200, 30, 90)) * 400,
 }  # fmt: skip
 
 
@@ -46,12 +47,12 @@ RGB = {
         ("CT", {"RescaleIntercept": None}, "become HU"),
         ("CT", {"RescaleSlope": 0}, "become HU"),
         ("CT", {"RescaleType": "MGML"}, "not HU"),
-        ("MR", {"PixelData": bytes(800)}, "empty volume"),
+        ("MR", {"PixelData": bytes(800)}, "empty slice"),
     ],
 )
 def test_what_is_no_slice_is_left_out(tmp_path: Path, modality: str, elements: dict[str, Any], reason: str) -> None:
     """One line with the reason; a good file beside it is read, also one of the same series."""
-    bad = elements | ({"SeriesInstanceUID": "1.2.9"} if reason == "empty volume" else {})
+    bad = elements | ({"SeriesInstanceUID": "1.2.9"} if reason == "empty slice" else {})
     write(tmp_path / "bad", PIXELS, modality, **bad)
     write(tmp_path / "good", PIXELS, modality, ImagePositionPatient=[0, 0, 5])
     slices, notices = read(tmp_path)
@@ -126,7 +127,7 @@ def test_a_copy_of_an_image_is_taken_once(tmp_path: Path) -> None:
     (tmp_path / "copy").write_bytes(content)
     slices, notices = read(tmp_path)
     assert len(slices) == 1
-    assert ["copy of an image" in item.reason for item in notices] == [True]
+    assert [(item.kind, "the same pixels" in item.reason) for item in notices] == [("duplicate", True)]
     (tmp_path / "a").write_bytes(content[:-10])
     slices, notices = read(tmp_path)
     assert [item.file for item in slices] == [f"{tmp_path.name}/copy"]

@@ -23,6 +23,7 @@ MANUFACTURERS = {
     r"CANON|TOSHIBA": "Canon/Toshiba",
     r"HITACHI": "Hitachi",
     r"FUJI": "Fujifilm",
+    r"UIH|UNITED IMAGING": "UIH",
 }
 BODY_PARTS = {
     "HEAD", "BRAIN", "SKULL", "NECK", "HEADNECK", "FACE", "ORBIT", "SINUS", "IAC", "PITUITARY", "CSPINE", "SPINE",

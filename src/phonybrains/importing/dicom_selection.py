@@ -1,18 +1,18 @@
 """Which DICOM objects are slices to train on, and why the others are not.
 
-A reason never quotes the header: its texts can identify a patient. Terms: PS3.3 C.7.6.1.1.2 (ImageType), PS3.6 Annex A.
+What a file as a whole tells; what each of its frames shows, `dicom_content` decides.
+A reason never quotes the header: its texts can identify a patient. Terms: PS3.6 Annex A.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
 
-from .dicom_header import number, terms, text
+from .dicom_header import number, text
 
 MODALITIES: dict[str, str] = {
     uid.CTImageStorage: "CT",
@@ -22,14 +22,7 @@ MODALITIES: dict[str, str] = {
     uid.EnhancedMRImageStorage: "MR",
     uid.LegacyConvertedEnhancedMRImageStorage: "MR",
 }
-NOT_SLICES = {
-    "a scout (localizer)": {"LOCALIZER", "SCOUT", "SURVEY", "SURVIEW", "REF_SURVIEW", "TOPOGRAM"},
-    "a screenshot or summary page": {"SCREEN SAVE", "SCREENSAVE", "SUMMARY", "PROTOCOL", "REPORT", "DOSE", "DOSE_INFO"},
-    "a projection of many slices": {"MIP", "MINIP", "MAX_IP", "MIN_IP", "PROJECTION IMAGE", "VOLUME RENDERING"},
-    "a mosaic of many slices; convert it to NIfTI first": {"MOSAIC"},
-    "a phase image": {"P", "PHASE", "PHASE MAP"},
-}
-SCOUT = re.compile(r"(?<![a-z])(locali[sz]ers?|scout|surv(ey|iew)|topogram|3[ -]?plane?)(?![a-z])", re.IGNORECASE)
+COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 NATIVE = {
     uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian,
     uid.DeflatedExplicitVRLittleEndian,
@@ -49,7 +42,7 @@ def why_left_out(header: Dataset, meta: Dataset | None, max_pixels: int) -> str 
     return (
         _wrong_kind(header)
         or _wrong_pixels(header, max_pixels)
-        or _wrong_content(header)
+        or _burned_in(header)
         or _unknown_compression(meta or Dataset())
     )
 
@@ -76,22 +69,15 @@ def _wrong_pixels(header: Dataset, max_pixels: int) -> str | None:
         return "it has no pixels"
     if rows * columns > max_pixels:
         return f"{columns:.0f}×{rows:.0f} pixels are more than max_pixels ({max_pixels})"
-    if (number([header], "SamplesPerPixel") or 1) != 1:
-        return "a colour image (report or screenshot), not a slice"
-    if text(header, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
-        return "not a grayscale image (its PhotometricInterpretation is not MONOCHROME1 or MONOCHROME2)"
-    return None
+    samples, photometric = number([header], "SamplesPerPixel") or 1, text(header, "PhotometricInterpretation")
+    if (samples, photometric) in ((1, "MONOCHROME1"), (1, "MONOCHROME2")) or (samples == 3 and photometric in COLOURS):
+        return None  # three channels can still be gray: their values tell
+    return "not a grayscale image (its PhotometricInterpretation is not MONOCHROME1 or MONOCHROME2)"
 
 
-def _wrong_content(header: Dataset) -> str | None:
+def _burned_in(header: Dataset) -> str | None:
     if text(header, "BurnedInAnnotation").upper() == "YES":
         return "text is burned into its pixels (BurnedInAnnotation is YES) and could identify the patient"
-    types = set(terms([header], "ImageType"))
-    for reason, known in NOT_SLICES.items():
-        if types & known:
-            return f"{reason}, not a slice (by its ImageType)"
-    if SCOUT.search(text(header, "SeriesDescription")):
-        return "a scout (localizer), not a slice (by its SeriesDescription)"
     return None
 
 

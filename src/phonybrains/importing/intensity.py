@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .config import ImportConfig
 
 AIR_HU = -1024.0
+NOT_AIR_HU = -900.0
 HIGHEST_12_BIT_HU = 3071.0
 TISSUE_HU = -300.0
 ENOUGH_VOXELS = 8_000_000
@@ -24,6 +25,13 @@ def ct_range(config: ImportConfig) -> tuple[float, float]:
         centre, width = config.window
         return centre - width / 2, centre + width / 2
     return AIR_HU, AIR_HU + 65535 if config.bits == 16 else HIGHEST_12_BIT_HU
+
+
+def no_air(lowest: float) -> str:
+    """What has to be said of a CT whose lowest value, padding aside, is not that of air; "" where it is."""
+    if lowest <= NOT_AIR_HU:
+        return ""
+    return f"no air among its values (the lowest is {lowest:.0f}): they may not be HU"
 
 
 def mr_range(images: Sequence[NDArray[np.float32]], percentiles: tuple[float, float]) -> tuple[float, float]:

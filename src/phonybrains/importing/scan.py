@@ -264,9 +264,11 @@ def kind_of(head: bytes, name: str, tail: bytes = b"") -> str:
         return "beside"
     low = name.lower()
     extension = ".nii.gz" if low.endswith(".nii.gz") else Path(low).suffix
+    if head[128:132] == b"DICM":  # before all others: its first 128 bytes are free, and some begin as a TIFF does
+        return "dicom"
     if (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head.startswith(RASTER_MAGIC):
         return "raster"
-    if head[128:132] == b"DICM" or (low == "dicomdir" and head) or _is_bare_dicom(head):
+    if (low == "dicomdir" and head) or _is_bare_dicom(head):
         return "dicom"
     if head.startswith(MAT_MAGIC):
         return "mat"

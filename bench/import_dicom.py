@@ -1,0 +1,161 @@
+"""How fast DICOM frames are read, beside pydicom reading the same files with dcmread and pixel_array, and nothing else.
+
+    python bench/import_dicom.py                    # 400 frames as classic, enhanced, interleaved, compressed, mosaic
+    python bench/import_dicom.py --frames 1600      # four times as many: the time per frame should stay
+
+"interleaved" is one enhanced file for each of ten time points, all at the same places, with 60 items of other macros in
+each frame, as Siemens XA writes them. Seconds are CPU seconds of this process, the least of the repeats; what ours does
+more is to read all headers first, order the frames, look for copies, and scale them. `loads` counts how often a file is
+loaded whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cyclopts import App
+from pydicom import dcmread, uid
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+
+from phonybrains.importing import dicom_volume
+from phonybrains.importing.config import ImportConfig
+from phonybrains.importing.dicom import read_dicom
+from phonybrains.importing.slices import Slice
+from timing import cores, in_turns, table
+
+app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+SIDE = 128
+
+
+def item(**values: Any) -> Dataset:
+    dataset = Dataset()
+    for name, value in values.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
+def image(pixels: Any, number: int, **elements: Any) -> Dataset:
+    """An MR image of (H, W) or (N, H, W) uint16."""
+    dataset = item(SOPInstanceUID=uid.generate_uid(), StudyInstanceUID="1.2.1",
+                   SeriesInstanceUID="1.2.2", Modality="MR", PatientID="1", ImageType=["ORIGINAL", "PRIMARY", "M"],
+                   InstanceNumber=number, Rows=pixels.shape[-2], Columns=pixels.shape[-1], SamplesPerPixel=1,
+                   PhotometricInterpretation="MONOCHROME2", BitsAllocated=16, BitsStored=16, HighBit=15,
+                   PixelRepresentation=0, PixelData=pixels.tobytes(),
+                   **{"SOPClassUID": uid.MRImageStorage, **elements})  # fmt: skip
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    return dataset
+
+
+PLACED: dict[str, Any] = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1], "SliceThickness": 3}
+
+
+def classic(pixels: Any, folder: Path, files: int) -> None:
+    """One file a frame."""
+    for number, frame in enumerate(pixels):
+        save(image(frame, number, ImagePositionPatient=[0, 0, 3.0 * number], **PLACED), folder / f"{number:05d}")
+
+
+def enhanced(pixels: Any, folder: Path, files: int, compress: bool = False) -> None:
+    """`files` enhanced images, each with a frame at every place, and sequences of undefined length."""
+    for number, frames in enumerate(np.array_split(pixels, files)):
+        dataset = image(frames, number, SOPClassUID=uid.EnhancedMRImageStorage, NumberOfFrames=len(frames))
+        plane = item(ImageOrientationPatient=PLACED["ImageOrientationPatient"])
+        measures = item(PixelSpacing=[1, 1], SliceThickness=3)
+        shared = item(PlaneOrientationSequence=Sequence([plane]), PixelMeasuresSequence=Sequence([measures]))
+        dataset.SharedFunctionalGroupsSequence = Sequence([shared])
+        rest = [item(CodeValue=str(i), CodeMeaning="x" * 40, EffectiveEchoTime=2.3) for i in range(60)]
+        groups = [item(PlanePositionSequence=Sequence([item(ImagePositionPatient=[0, 0, 3.0 * place])]),
+                       FrameContentSequence=Sequence(rest)) for place in range(len(frames))]  # fmt: skip
+        dataset.PerFrameFunctionalGroupsSequence = Sequence(groups)
+        undefined_lengths(dataset)
+        if compress:
+            dataset.compress(uid.JPEGLSLossless, generate_instance_uid=False)
+        save(dataset, folder / f"{number:05d}")
+
+
+def mosaic(pixels: Any, folder: Path, files: int) -> None:
+    """`files` Siemens mosaics."""
+    for number, slices in enumerate(np.array_split(pixels, files)):
+        side = int(np.ceil(np.sqrt(len(slices))))
+        whole = np.zeros((side, side, SIDE, SIDE), np.uint16)
+        whole.reshape(-1, SIDE, SIDE)[: len(slices)] = slices
+        dataset = image(whole.transpose(0, 2, 1, 3).reshape(side * SIDE, side * SIDE), number,
+                        ImagePositionPatient=[0, 0, 0], SpacingBetweenSlices=3, **PLACED)  # fmt: skip
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]
+        dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True).add_new(0x0A, "US", len(slices))
+        save(dataset, folder / f"{number:05d}")
+
+
+def undefined_lengths(dataset: Dataset) -> None:
+    """As scanners write them: such sequences must be parsed to be passed over."""
+    for element in dataset:
+        if element.VR == "SQ":
+            element.is_undefined_length = True
+            for part in element.value:
+                part.is_undefined_length_sequence_item = True
+                undefined_lengths(part)
+
+
+def save(dataset: Dataset, path: Path) -> None:
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def ours(folder: Path) -> int:
+    files = sorted(folder.iterdir())
+    return sum(isinstance(found, Slice) for found in read_dicom(folder, files, ImportConfig()))
+
+
+def pydicoms(folder: Path) -> int:
+    return sum(dcmread(path).pixel_array.size // SIDE**2 for path in sorted(folder.iterdir()))
+
+
+def seconds(read: Callable[[Path], int], folder: Path) -> float:
+    begin = time.process_time()
+    read(folder)
+    return time.process_time() - begin
+
+
+@app.default
+def main(*, frames: int = 400, files: int = 10, repeats: int = 3) -> None:
+    """Write the files, read them in turns, print the table."""
+    pixels = np.random.default_rng(0).integers(0, 500, (frames, SIDE, SIDE), np.uint16)
+    kinds: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
+        "classic": (classic, {"files": frames}),
+        "enhanced, one file": (enhanced, {"files": 1}),
+        "enhanced, interleaved": (enhanced, {"files": files}),
+        "enhanced, JPEG-LS": (enhanced, {"files": 1, "compress": True}),
+        "mosaic": (mosaic, {"files": files}),
+    }
+    rows: list[list[object]] = []
+    loads: list[Path] = []
+    load = dicom_volume.load
+    dicom_volume.load = lambda path: (loads.append(path), load(path))[1]
+    for name, (write, options) in kinds.items():
+        folder = Path(tempfile.mkdtemp())
+        write(pixels, folder, **options)
+        loads.clear()
+        found, count = ours(folder), len(list(folder.iterdir()))
+        per_file = len(loads) / count
+        mine, peer = (min(each) for each in in_turns(
+            [lambda _, folder=folder: seconds(ours, folder), lambda _, folder=folder: seconds(pydicoms, folder)],
+            repeats,
+        ))  # fmt: skip
+        rows.append([name, count, found, mine, found / mine, found / peer, mine / peer, per_file])
+        shutil.rmtree(folder)
+    print(f"{frames} frames of {SIDE}×{SIDE}, {cores()} cores, {repeats} repeats in turns")
+    header = ("kind", "files", "slices", "CPU s", "slices/s", "pydicom's", "times pydicom's CPU", "loads per file")
+    print(table(header, rows))
+
+
+if __name__ == "__main__":
+    app()
