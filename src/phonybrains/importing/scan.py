@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import ImageSetError, SourceError
 from ..imageset import FIXED_COLUMNS, METADATA_NAME, read_metadata
 from ..record import RECORD_NAME, as_input, fingerprint, read_record, sha256_file
+from ..spreadsheet import read_columns
 from .parallel import map_in_order, threads
 from .slices import Notice, shown
 
@@ -101,12 +102,9 @@ def scan(source: Path, pool: ThreadPoolExecutor) -> Scan:
 
 def is_image_set(folder: Path) -> bool:
     """Whether a folder is an image set made by phonybrains: a record, and a metadata.csv with its fixed columns."""
-    try:
-        with (folder / METADATA_NAME).open(encoding="utf-8") as file:
-            header = file.readline().strip().split(",")
-        return (folder / RECORD_NAME).is_file() and header[: len(FIXED_COLUMNS)] == list(FIXED_COLUMNS)
-    except (OSError, UnicodeDecodeError):
+    if not (folder / RECORD_NAME).is_file():
         return False
+    return set(FIXED_COLUMNS) <= set(read_columns(folder / METADATA_NAME, "file_name"))
 
 
 def listed(root: Path) -> set[str] | None:
