@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import logging
 import math
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,15 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from ..errors import SourceError
-from .raster_headers import jpeg_size, jpegxl_size, pnm
+from .raster_headers import JPEG_2000, JPEG_XL, TIFF, jpeg_size, jpegxl_size, pnm
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "PPM")
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
-JPEG_XL = (b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a")
 ORIENTATION = 0x0112
 TURNED = {5, 6, 7, 8}
 FLIPPED = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}

@@ -1,4 +1,4 @@
-"""What the headers of PGM, PPM, JPEG and JPEG XL say, read before anything is decoded."""
+"""How picture files begin, and what the headers of PGM, PPM, JPEG and JPEG XL say before anything is decoded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 
 from ..errors import SourceError
 
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+JPEG_XL = (b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a")
 GAP = rb"(?:\s|#[^\n]*\n)+"
+PNM_MAGIC = re.compile(rb"P[1-6]" + GAP + rb"\d+" + GAP + rb"\d+\s")
 PNM = re.compile(rb"P([2356])" + GAP + rb"(\d{1,9})" + GAP + rb"(\d{1,9})" + GAP + rb"(\d{1,9})\s")
 JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}
 JPEGXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))

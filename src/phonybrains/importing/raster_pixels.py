@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import SourceError
-from .raster_codecs import JPEG_2000, JPEG_XL, TIFF, Picture, decode_file
+from .raster_codecs import Picture, decode_file
+from .raster_headers import JPEG_2000, JPEG_XL, TIFF
 
 COLOUR_TOLERANCE = 8
 """Channels of a gray image may differ this much (of 255): JPEG rounds colours."""
@@ -34,7 +35,7 @@ def gray_values(picture: Picture, *, colour: bool = False) -> tuple[NDArray[np.f
     if not np.isfinite(channels).all():
         raise SourceError("holds NaN or infinite values")
     if channels.shape[2] == 3:
-        spread = int(math.ceil(_spread(channels, _white(picture, channels)).max(initial=0)))
+        spread = math.ceil(_spread(channels, _white(picture, channels)).max(initial=0))
         if spread > COLOUR_TOLERANCE and not colour:
             raise SourceError(f"is coloured, not gray (channels differ by up to {spread} of 255)")
     values = _luminance(channels)

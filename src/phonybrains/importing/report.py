@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..files import write_whole
 from ..spreadsheet import sheet_text
 from .slices import Notice, shown
 from .values import in_lines
@@ -89,15 +88,7 @@ def write_for_owner(path: Path, rows: Iterable[Iterable[str]]) -> None:
     files come from strangers.
     """
     content = sheet_text([f"'{cell}" if cell.startswith(FORMULA) else cell for cell in row] for row in rows)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-        partial.replace(path)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    write_whole(path, content, mode=0o600)
 
 
 def count_by(pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, int]]:

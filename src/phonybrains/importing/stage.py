@@ -73,7 +73,7 @@ def import_images(
 
 def _import(scans: Sequence[Scan], out: Path, record: Record, config: ImportConfig, bar: Progress) -> list[Notice]:
     """Import into a draft and publish it, after the map of its sources; the report tells, also where it fails."""
-    intake = Intake()
+    intake, written = Intake(), False
     try:
         with publish(out, record) as draft, threads() as pool:
             (draft / "images").mkdir()
@@ -83,29 +83,28 @@ def _import(scans: Sequence[Scan], out: Path, record: Record, config: ImportConf
             write_metadata(draft, _rows(scans, intake.images, splits, config))
             record.results.update(_results(intake, splits, near))
             notices = intake.notices + _findings(intake, splits, near, record)
-            lines = notices + of_values(record.results["values"]) + _imported(intake)
-            _write_beside(out, lines, scans)
+            written = True
+            write_report(_beside(out, "import"), notices + of_values(record.results["values"]) + _imported(intake))
+            write_for_owner(_beside(out, "sources"), _map(scans))
     except SourceError as error:
         write_report(_beside(out, "import"), intake.notices)
         raise SourceError(f"{error} All reasons: {_beside(out, 'import')}") from None
+    except BaseException:
+        for what in ("import", "sources") if written else ():
+            _beside(out, what).unlink(missing_ok=True)
+        raise
     return notices
 
 
 def _beside(out: Path, what: str) -> Path:
+    out = out.resolve() if out.name in ("", "..") else out
     return out.with_name(f"{out.name}.{what}.csv")
 
 
-def _write_beside(out: Path, lines: Sequence[Notice], scans: Sequence[Scan]) -> None:
-    """Write the report and the map of the sources beside the set; neither stays where one cannot be written."""
-    rows = [
-        (label, shown(item.root.name), shown(str(item.root))) for label, item in zip(labels(scans), scans, strict=True)
-    ]
-    try:
-        write_report(_beside(out, "import"), lines)
-        write_for_owner(_beside(out, "sources"), [("source", "name", "path"), *rows])
-    except OSError:
-        _beside(out, "import").unlink(missing_ok=True)
-        raise
+def _map(scans: Sequence[Scan]) -> list[tuple[str, str, str]]:
+    """Which folder stands behind which label: a table for the owner, beside the set."""
+    rows = [(label, item.root.name, str(item.root)) for label, item in zip(labels(scans), scans, strict=True)]
+    return [("source", "name", "path"), *rows]
 
 
 def labels(scans: Sequence[Scan]) -> list[str]:
