@@ -72,8 +72,18 @@ def import_images(
     return report
 
 
-def _import(scans: Sequence[Scan], out: Path, record: Record, config: ImportConfig, bar: Progress) -> list[Notice]:
-    """Import into a draft and publish it, after the map of its sources; the report tells, also where it fails."""
+def _import(
+    scans: Sequence[Scan],
+    out: Path,
+    record: Record,
+    config: ImportConfig,
+    bar: Progress,
+    places: Sequence[Sequence[str]],
+) -> list[Notice]:
+    """Import into a draft and publish it, after the report and `places`, the map of its sources.
+
+    A report stays also where no image can be used.
+    """
     intake, written = Intake(), False
     try:
         with publish(out, record) as draft, threads() as pool:
