@@ -16,17 +16,20 @@ from typing import Any
 from ..errors import ImageSetError, SourceError
 from ..imageset import FIXED_COLUMNS, METADATA_NAME, read_metadata
 from ..record import RECORD_NAME, as_input, fingerprint, read_record, sha256_file
+from ..spreadsheet import read_columns
 from .archives import PACKED, ZIP, Tell, kind_of_archive, unpack_all
 from .magic import GZIP, family, unpacked
 from .metaimage import read_header
 from .modality import sidecar_of
 from .naming import vocabulary
 from .parallel import map_in_order, threads
+from .raster_headers import JPEG_2000, JPEG_XL, PNM_MAGIC, TIFF
 from .slices import Notice, shown
 
 KINDS = ("raster", "dicom", "volume", "mat")
 EXTENSIONS = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"), "raster"),
+    **dict.fromkeys((".jp2", ".j2k", ".jpx", ".j2c", ".jxl", ".pgm", ".ppm", ".pnm", ".pbm"), "raster"),
     **dict.fromkeys((".dcm", ".dicom", ".ima"), "dicom"),
     **dict.fromkeys((".nii", ".nii.gz", ".hdr", ".mgh", ".mgz", ".nrrd", ".nhdr", ".mha", ".mhd"), "volume"),
     ".mat": "mat",
@@ -36,13 +39,11 @@ BESIDE = vocabulary(
     ".odt .ods"
 )
 """Extensions of files that lie beside images and are none."""
-UNREAD = vocabulary(
-    ".vtk .vti .fits .fit .par .rec .mnc .svg .xpm .pbm .pnm .pfm .gipl .pic .img .raw .zraw .head .brik"
-)
+UNREAD = vocabulary(".vtk .vti .fits .fit .par .rec .mnc .svg .xpm .pfm .gipl .pic .img .raw .zraw .head .brik")
 """Extensions of images that no reader takes, even where they begin with text."""
-RASTER_MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8")
+RASTER_MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"BM", b"GIF8", *TIFF, *JPEG_2000, *JPEG_XL)
 TAIL_BYTES = 4096
-FORMATS = "PNG, JPEG, TIFF, BMP, WebP, DICOM, NIfTI, Analyze, MGH, NRRD, MetaImage, MATLAB"
+FORMATS = "PNG, JPEG, JPEG 2000, JPEG XL, TIFF, BMP, WebP, PGM, DICOM, NIfTI, Analyze, MGH, NRRD, MetaImage, MATLAB"
 MAT_MAGIC = (b"MATLAB 7.3 MAT-file", b"MATLAB 5.0 MAT-file")
 DICOM_VR = (b"CS", b"UI", b"UL", b"SH", b"LO", b"DA", b"TM", b"OB")
 
@@ -133,12 +134,9 @@ def _archives(found: Sequence[Path], pool: ThreadPoolExecutor) -> dict[Path, str
 
 def is_image_set(folder: Path) -> bool:
     """Whether a folder is an image set made by phonybrains: a record, and a metadata.csv with its fixed columns."""
-    try:
-        with (folder / METADATA_NAME).open(encoding="utf-8") as file:
-            header = file.readline().strip().split(",")
-        return (folder / RECORD_NAME).is_file() and header[: len(FIXED_COLUMNS)] == list(FIXED_COLUMNS)
-    except (OSError, UnicodeDecodeError):
+    if not (folder / RECORD_NAME).is_file():
         return False
+    return set(FIXED_COLUMNS) <= set(read_columns(folder / METADATA_NAME, "file_name"))
 
 
 def listed(root: Path) -> set[str] | None:
@@ -266,7 +264,7 @@ def kind_of(head: bytes, name: str, tail: bytes = b"") -> str:
     extension = ".nii.gz" if low.endswith(".nii.gz") else Path(low).suffix
     if head[128:132] == b"DICM":  # before all others: its first 128 bytes are free, and some begin as a TIFF does
         return "dicom"
-    if (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head.startswith(RASTER_MAGIC):
+    if (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head.startswith(RASTER_MAGIC) or PNM_MAGIC.match(head):
         return "raster"
     if (low == "dicomdir" and head) or _is_bare_dicom(head):
         return "dicom"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..imageset import plain_name
+from ..spreadsheet import plain_name
 
 Value = str | float | None
 

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ..config import Config, load_config
 from ..errors import ConfigError
-from ..imageset import plain_name
 from ..model.networks import AutoencoderShape, Count, DenoiserShape
 from ..optimising.config import LoopConfig, Share, Weight
+from ..spreadsheet import plain_name
 
 
 class AutoencoderConfig(Config):
