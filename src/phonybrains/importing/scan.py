@@ -97,7 +97,7 @@ def scan(source: Path, pool: ThreadPoolExecutor, place: Callable[[], Path], tell
     if not own and (archives := _archives(found, pool)):
         alone = not source.is_dir() and archives[found[0]] != "packed"
         copy = place() / root.name
-        notices += unpack_all(root, found, archives, copy, tell)
+        notices += unpack_all(root, found, archives, copy, "" if alone else f"{root.name}/", tell)
         root = copy / source.name if alone else copy
         found = list(_walk(root, notices)) if root.is_dir() else []
         own = is_image_set(root)
