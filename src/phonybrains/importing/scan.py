@@ -36,9 +36,7 @@ BESIDE = vocabulary(
     ".odt .ods"
 )
 """Extensions of files that lie beside images and are none."""
-UNREAD = vocabulary(
-    ".vtk .vti .fits .fit .par .rec .mnc .svg .xpm .pbm .pnm .pfm .gipl .pic .img .raw .zraw .head .brik"
-)
+UNREAD = vocabulary(".vtk .vti .fits .fit .par .rec .mnc .svg .xpm .pfm .gipl .pic .img .raw .zraw .head .brik")
 """Extensions of images that no reader takes, even where they begin with text."""
 RASTER_MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8")
 TAIL_BYTES = 4096
@@ -51,7 +49,7 @@ DICOM_VR = (b"CS", b"UI", b"UL", b"SH", b"LO", b"DA", b"TM", b"OB")
 class Scan:
     """What a source holds: files by kind, in natural order; notices on what was left out; SHA-256 of the content.
 
-    root: the folder that is read, which is a temporary copy where archives were unpacked; source: what was given;
+    root: the folder that is read, which is a temporary copy where archives were unpacked;
     name: the base name of the folder, with a number where another source has the same.
     """
 
@@ -61,7 +59,6 @@ class Scan:
     notices: list[Notice]
     sha256: str
     record: dict = field(default_factory=dict, repr=False)
-    source: Path = Path()
 
 
 def scan_all(sources: Sequence[Path], place: Callable[[], Path], tell: Tell = lambda name: None) -> list[Scan]:
@@ -121,7 +118,7 @@ def scan(source: Path, pool: ThreadPoolExecutor, place: Callable[[], Path], tell
             notices.append(Notice(f"{root.name}/{relative}", kind, reason))
     record = read_record(root) if own or (source.is_dir() and _is_fetched(root)) else _of_sets_inside(found, files)
     digest = fingerprint(root) if own else hashlib.sha256("".join(hashed).encode()).hexdigest()
-    return Scan(root, root.name, files, notices, digest, record, source)
+    return Scan(root, root.name, files, notices, digest, record)
 
 
 def _archives(found: Sequence[Path], pool: ThreadPoolExecutor) -> dict[Path, str]:
