@@ -40,7 +40,7 @@ UNREAD = vocabulary(".vtk .vti .fits .fit .par .rec .mnc .svg .xpm .pfm .gipl .p
 """Extensions of images that no reader takes, even where they begin with text."""
 RASTER_MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8")
 TAIL_BYTES = 4096
-FORMATS = "PNG, JPEG, TIFF, BMP, WebP, DICOM, NIfTI, Analyze, MGH, NRRD, MetaImage, MATLAB"
+FORMATS = "PNG, JPEG, JPEG 2000, JPEG XL, TIFF, BMP, WebP, PGM, DICOM, NIfTI, Analyze, MGH, NRRD, MetaImage, MATLAB"
 MAT_MAGIC = (b"MATLAB 7.3 MAT-file", b"MATLAB 5.0 MAT-file")
 DICOM_VR = (b"CS", b"UI", b"UL", b"SH", b"LO", b"DA", b"TM", b"OB")
 
