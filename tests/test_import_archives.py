@@ -179,6 +179,14 @@ def encrypted() -> bytes:
     return bytes(content)
 
 
+def damaged_member() -> bytes:
+    """A ZIP file with one member whose CRC-32 is wrong."""
+    content = bytearray(with_member("a.nii", b"x" * 99))
+    content[14] ^= 1
+    content[content.index(b"PK\x01\x02") + 16] ^= 1
+    return bytes(content)
+
+
 HARM: dict[str, tuple[bytes, str]] = {
     "up.zip": (with_member("../evil.nii", b"x"), "outside of the folder"),
     "absolute.zip": (with_member("/tmp/evil.nii", b"x"), "outside of the folder"),
@@ -195,6 +203,9 @@ HARM: dict[str, tuple[bytes, str]] = {
     "nested.zip": (with_member("inner.zip", with_member("a.nii", b"x")), "lies in another"),
     "cut.zip": (with_member("a.nii", os.urandom(9_000))[:5_000], "damaged"),
     "cut.tar.gz": (tar_of((member("a.nii"), os.urandom(9_000)))[:5_000], "damaged"),
+    "crc.zip": (damaged_member(), "damaged (BadZipFile)"),
+    "long.zip": (with_member("a" * 300 + ".nii", b"x"), "too long a name"),
+    "packed.zip": (with_member("a.dcm.gz", gzip.compress(os.urandom(9_000))[:5_000]), "damaged"),
     "locked.zip": (encrypted(), "encrypted"),
     "twice.tar.gz": (tar_of((member("a.txt"), b"1"), (member("a.txt"), b"2")), "second member"),
     "under.tar.gz": (tar_of((member("a.txt"), b"1"), (member("a.txt/b.txt"), b"2")), "second member"),
@@ -219,6 +230,31 @@ def test_archives_that_would_do_harm_are_refused_by_name(tmp_path: Path, monkeyp
     assert not list(tmp_path.rglob("evil*")), "nothing was written outside"
     assert not Path("/tmp/evil.nii").exists()
     assert beside(tmp_path / "deep") == set()
+
+
+def test_many_small_bombs_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one archive must not unpack to, many must not together; what came before is imported."""
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 1 << 20)
+    volume(tmp_path / "scans/a_T1w.nii.gz")
+    for number in range(40):
+        (tmp_path / f"scans/b{number}.raw.gz").write_bytes(gzip.compress(b"\0" * 900_000))
+    report = import_images([tmp_path / "scans"], tmp_path / "out", CONFIG, progress=False)
+    reasons = [notice.reason for notice in report.notices if notice.kind == "skipped"]
+    assert report.results["total"] == 4
+    assert sum("times its size" in reason for reason in reasons) >= 35
+
+
+def test_one_damaged_member_does_not_cost_the_others(tmp_path: Path) -> None:
+    """Each member of a ZIP file has a sum of its own: the whole ones are imported, the damaged one is named."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in range(3):
+            archive.write(volume(tmp_path / f"scans/sub-{number}_T1w.nii.gz", number), f"sub-{number}_T1w.nii.gz")
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[content.index(b"sub-1_T1w.nii.gz") + 300] ^= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    report = import_images([tmp_path / "a.zip"], tmp_path / "out", CONFIG, progress=False)
+    assert report.results["total"] == 8
+    assert [n.file for n in report.notices if n.kind == "skipped"] == ["a.zip/sub-1_T1w.nii.gz"]
 
 
 def test_a_source_of_nothing_usable_leaves_nothing(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_axial_slices_have_front_up_and_the_right_on_the_left(tmp_path: Path) ->
     """Row 0 is the front, column 0 the patient's right, whatever way the axes of the file run."""
     values = head()
     expected = values[::-1, ::-1, 4].T
-    turned = nibabel.Nifti1Image(values, RAS)
+    turned: Any = nibabel.Nifti1Image(values, RAS)
     for axes in ("RAS", "LPS", "PIR", "SLA", "LAS"):
         start = nibabel.orientations.io_orientation(RAS)
         end = nibabel.orientations.axcodes2ornt(axes)

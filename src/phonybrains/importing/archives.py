@@ -41,6 +41,7 @@ DAMAGED = (
     OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, tarfile.TarError,
     zlib.error, lzma.LZMAError,
 )  # fmt: skip
+NOT_WRITABLE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 Tell = Callable[[str], None]
 
 
@@ -88,12 +89,16 @@ def kind_of_archive(path: Path) -> str:
     return "packed" if opened and not ready else ""
 
 
-def unpack_all(root: Path, found: Sequence[Path], archives: dict[Path, str], place: Path, tell: Tell) -> list[Notice]:
+def unpack_all(
+    root: Path, found: Sequence[Path], archives: dict[Path, str], place: Path, name: str, tell: Tell
+) -> list[Notice]:
     """Make `place` a copy of the tree below `root`: links to its files, and a folder in place of each archive.
 
-    Returns notices on archives and members that were left out. Raises OutputError if the disk has no room for them.
+    Returns notices, with `name` before each path, on archives and members that were left out. Raises OutputError if the
+    disk has no room for them.
     """
     notices: list[Notice] = []
+    total = _Total(sum(path.stat().st_size for path in archives))
     for path in found:
         relative = path.relative_to(root)
         target = place / relative
@@ -102,16 +107,16 @@ def unpack_all(root: Path, found: Sequence[Path], archives: dict[Path, str], pla
             target.symlink_to(path)
             continue
         tell(relative.as_posix())
-        notices += unpack(path, archives[path], target, f"{root.name}/{relative.as_posix()}")
+        notices += _unpack(path, archives[path], target, f"{name}{relative.as_posix()}", total)
     return notices
 
 
-def unpack(path: Path, kind: str, target: Path, name: str) -> list[Notice]:
+def _unpack(path: Path, kind: str, target: Path, name: str, total: _Total) -> list[Notice]:
     """Unpack one archive into the folder `target` (a single file: beside it, without its last extension).
 
     Returns notices, with `name` before the member's. A damaged, encrypted or exploding archive leaves nothing.
     """
-    work = _Unpacking(name, path.stat().st_size, target.parent)
+    work = _Unpacking(path.stat().st_size, name=name, place=target.parent, total=total)
     try:
         if kind == "packed":
             work.write_packed(path, target.parent / _bare(target.name))
@@ -123,14 +128,32 @@ def unpack(path: Path, kind: str, target: Path, name: str) -> list[Notice]:
     return work.notices
 
 
+class _Explodes(SourceError):
+    """An archive unpacks to more than any of images would."""
+
+
 @dataclass
-class _Unpacking:
+class _Total:
+    """Bytes of archives, and of what was unpacked from them: small ones must not do together what one must not."""
+
+    size: int
+    written: int = 0
+
+    def expect(self, count: int) -> None:
+        if self.written + count > max(ALWAYS_ALLOWED, MOST_PACKED * self.size):
+            raise _Explodes(
+                f"it unpacks to more than {MOST_PACKED} times its size: refused, as archives made to fill a disk do. "
+                "If you trust it, unpack it first"
+            )
+
+
+@dataclass
+class _Unpacking(_Total):
     """How much of one archive has been written, and what was left out of it."""
 
-    name: str
-    size: int
-    place: Path
-    written: int = 0
+    name: str = ""
+    place: Path = Path()
+    total: _Total = field(default_factory=lambda: _Total(0))
     notices: list[Notice] = field(default_factory=list)
 
     def leave_out(self, member: str, reason: str) -> None:
@@ -138,12 +161,9 @@ class _Unpacking:
 
     def expect(self, count: int) -> None:
         """Refuse what would explode, or does not fit on the disk."""
-        if count > max(ALWAYS_ALLOWED, MOST_PACKED * self.size):
-            raise SourceError(
-                f"it unpacks to more than {MOST_PACKED} times its size: refused, as archives made to fill a disk do. "
-                "If you trust it, unpack it first"
-            )
-        if count - self.written > shutil.disk_usage(self.place).free - LEFT_FREE:
+        super().expect(count)
+        self.total.expect(count)
+        if count > shutil.disk_usage(self.place).free - LEFT_FREE:
             raise self.no_room()
 
     def no_room(self) -> OutputError:
@@ -155,12 +175,14 @@ class _Unpacking:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:
             while chunk := source.read(CHUNK):
-                self.expect(self.written + len(chunk))
+                self.expect(len(chunk))
                 try:
-                    self.written += file.write(chunk)
+                    file.write(chunk)
                     file.flush()
                 except OSError as error:
                     raise (self.no_room() if error.errno in (errno.ENOSPC, errno.EDQUOT) else error) from None
+                self.written += len(chunk)
+                self.total.written += len(chunk)
 
     def write_packed(self, path: Path, target: Path) -> None:
         with path.open("rb") as file:
@@ -188,12 +210,21 @@ def _unpack_members(path: Path, kind: str, target: Path, work: _Unpacking) -> No
                 continue
             try:
                 work.write(source, place)
-            except (FileExistsError, NotADirectoryError, IsADirectoryError):
-                work.leave_out(name, "a second member of that name, or a folder in place of it: left out")
-                continue
-            if kind_of_archive(place) == "packed":
-                work.write_packed(place, place.parent / _bare(place.name))
-                place.unlink()
+                if kind_of_archive(place) == "packed":
+                    work.write_packed(place, place.parent / _bare(place.name))
+                    place.unlink()
+            except _Explodes:
+                raise
+            except SourceError as error:
+                work.leave_out(name, str(error))
+            except DAMAGED as error:
+                if getattr(error, "errno", None) in NOT_WRITABLE:
+                    work.leave_out(name, "a second member of that name, a folder in its place, or too long a name")
+                elif kind == "zip":  # the next one has its own beginning
+                    place.unlink(missing_ok=True)
+                    work.leave_out(name, f"damaged ({type(error).__name__})")
+                else:
+                    raise
     except DAMAGED as error:
         raise SourceError(
             f"a damaged archive, or one of a kind that is not read ({type(error).__name__}): unpack it first"

@@ -40,7 +40,7 @@ NOT_ANATOMY = {
     "mtt_ ttp_ odi_",
     "a velocity map, not an image": "velocity flowmap vel_",
     "a PET image or map": "pet suv suvr suvbw fdg spect",
-    "a scout (localizer)": "scout localizer localiser survey surview topogram smartbrain aahscout aahead 3plane loc_ topo_",
+    "a scout (localizer)": "scout localizer localiser survey surview topogram smartbrain aahscout 3plane loc_ topo_",
     "a projection of many slices": "mip minip mnip",
     "a field of deformations, not an image": "warpfield jacobian displacement warp_ xfm_",
     "a statistical map, not an image": "zstat tstat fstat zmap tmap statmap",

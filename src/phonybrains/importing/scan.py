@@ -52,7 +52,7 @@ DICOM_VR = (b"CS", b"UI", b"UL", b"SH", b"LO", b"DA", b"TM", b"OB")
 class Scan:
     """What a source holds: files by kind, in natural order; notices on what was left out; SHA-256 of the content.
 
-    root: the folder that is read, which is a temporary copy where archives were unpacked; source: what was given;
+    root: the folder that is read, which is a temporary copy where archives were unpacked;
     name: the base name of the folder, with a number where another source has the same.
     """
 
@@ -62,7 +62,6 @@ class Scan:
     notices: list[Notice]
     sha256: str
     record: dict = field(default_factory=dict, repr=False)
-    source: Path = Path()
 
 
 def scan_all(sources: Sequence[Path], place: Callable[[], Path], tell: Tell = lambda name: None) -> list[Scan]:
@@ -98,7 +97,7 @@ def scan(source: Path, pool: ThreadPoolExecutor, place: Callable[[], Path], tell
     if not own and (archives := _archives(found, pool)):
         alone = not source.is_dir() and archives[found[0]] != "packed"
         copy = place() / root.name
-        notices += unpack_all(root, found, archives, copy, tell)
+        notices += unpack_all(root, found, archives, copy, "" if alone else f"{root.name}/", tell)
         root = copy / source.name if alone else copy
         found = list(_walk(root, notices)) if root.is_dir() else []
         own = is_image_set(root)
@@ -122,7 +121,7 @@ def scan(source: Path, pool: ThreadPoolExecutor, place: Callable[[], Path], tell
             notices.append(Notice(f"{root.name}/{relative}", kind, reason))
     record = read_record(root) if own or (source.is_dir() and _is_fetched(root)) else _of_sets_inside(found, files)
     digest = fingerprint(root) if own else hashlib.sha256("".join(hashed).encode()).hexdigest()
-    return Scan(root, root.name, files, notices, digest, record, source)
+    return Scan(root, root.name, files, notices, digest, record)
 
 
 def _archives(found: Sequence[Path], pool: ThreadPoolExecutor) -> dict[Path, str]:
