@@ -495,7 +495,7 @@ def _is_category(text: str) -> bool:
     return False
 
 
-texts = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=20)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=20).map(str.strip)
 attributes = st.none() | texts.filter(_is_category) | st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -503,7 +503,7 @@ attributes = st.none() | texts.filter(_is_category) | st.floats(allow_nan=False,
 def test_metadata_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[str, str, bool, Any, Any]]
 ) -> None:
-    """Commas, quotes, new lines and any language survive, and every digit of every number."""
+    """Commas, quotes, new lines and any language survive, and every digit of every number; blanks around do not."""
     rows = [
         Row(f"{i}.png", "0", "MR", patient, "", synthetic, source, attributes={"plane": plane, "größe, mm": size})
         for i, (patient, source, synthetic, plane, size) in enumerate(drawn)

@@ -44,7 +44,7 @@ def run(source: Path, config: ImportConfig = MR, **options):
     before = set(source.parent.iterdir())
     report = import_images([source], source.parent / "out", config, progress=False, **options)
     new = {path.name for path in set(source.parent.iterdir()) - before}
-    assert new <= {"out", "out.import.csv", "config"}
+    assert new <= {"out", "out.import.csv", "out.sources.csv", "config"}
     return report
 
 
@@ -70,6 +70,10 @@ def bomb(path: Path) -> None:
 def frames(path: Path, **options) -> None:
     first, second = Image.fromarray(head(2)), Image.fromarray(head(3))
     first.save(path, save_all=True, append_images=[second], **options)
+
+
+def uneven_pages(path: Path) -> None:
+    Image.fromarray(head(2)).save(path, save_all=True, append_images=[Image.fromarray(head(3, 32))])
 
 
 def half_transparent(path: Path) -> None:
@@ -102,7 +106,8 @@ BAD_FILES = {
     "animated GIF": ("a.gif", frames, "2 frames"),
     "animated WebP": ("a.webp", frames, "2 frames"),
     "animated PNG": ("a.png", frames, "2 frames"),
-    "multi-page TIFF": ("a.tif", frames, "2 pages"),
+    "TIFF of pages that differ": ("a.tif", uneven_pages, "2 pages that differ in size"),
+    "blank": ("a.png", lambda path: save(path, np.full((64, 64), 9, np.uint8)), "blank: all its pixels are equal"),
     "bomb": ("a.png", bomb, "30000×30000 pixels are more than max_pixels"),
     "NaN": ("a.tif", with_nan, "NaN"),
     "mask": ("a.png", lambda path: save(path, Image.fromarray(head(2)).convert("1")), "black and white"),
@@ -262,7 +267,6 @@ def test_modality_that_nobody_tells(source):
     with pytest.raises(SourceError, match=r"no image can be used.*good\.png: modality unknown: give --modality"):
         run(source, ImportConfig())
     assert not (source.parent / "out").exists()
-    assert not (source.parent / "out.import.csv").exists()
 
 
 @pytest.mark.parametrize("where", ["missing", "in/good.png/below"])
@@ -294,16 +298,18 @@ def test_shares_that_do_not_sum_to_one(source):
     assert not (source.parent / "out").exists()
 
 
-def test_images_of_one_gray_only(tmp_path):
-    """Even images are imported, each with a warning, and are near duplicates of nothing."""
+def test_blank_images_are_left_out_unless_they_were_generated(tmp_path):
+    """An even image teaches nothing and is skipped, each on a line; one that a generator made is a fact about it."""
     for number in (0, 100, 255):
         save(tmp_path / f"in/{number}.png", np.full((64, 64), number, np.uint8))
+    save(tmp_path / "in/head.png", head(1))
     report = run(tmp_path / "in")
-    assert [reason for reason in reasons(report, "warning").values() if "equal" in reason] == [
-        "all pixels are equal"
-    ] * 3
-    assert report.results["near_duplicates"]["pairs"] == 0
-    assert [int(ImageSet.open(tmp_path / "out").pixels(n)[0, 0]) for n in range(3)] == [0, 100, 255]
+    assert reasons(report) == {f"in/{n}.png": "blank: all its pixels are equal" for n in (0, 100, 255)}
+    assert (report.results["total"], report.results["skipped"], report.results["near_duplicates"]["pairs"]) == (1, 3, 0)
+    made = MR.model_copy(update={"synthetic": True, "generator": "x"})
+    report = import_images([tmp_path / "in"], tmp_path / "made", made, progress=False)
+    assert list(reasons(report, "warning").values()) == ["all pixels are equal"] * 3
+    assert [int(ImageSet.open(tmp_path / "made").pixels(n)[0, 0]) for n in range(3)] == [0, 100, 255]
 
 
 def test_disk_full_in_the_middle(tmp_path, monkeypatch):

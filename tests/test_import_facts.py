@@ -103,7 +103,7 @@ def test_licences_are_added_to_and_never_replaced(tmp_path):
     given = MR.model_copy(update={"sources": {"set": Source(licence="CC0")}})
     joined = imported([each.folder for each in sets], tmp_path / "joined", given)
     assert {entry["licence"] for entry in joined.record["sources"]} == {"CC BY 4.0", "CC BY-NC 4.0", "CC0"}
-    assert sum(entry["name"] == "scans" for entry in joined.record["sources"]) == 2
+    assert [entry["name"].split()[1] for entry in joined.record["sources"]] == ["raster"] * 3
 
 
 def test_synthetic_images_and_phantoms_stay_what_they_are(tmp_path):

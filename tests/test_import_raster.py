@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_sixteen_bits_can_be_kept(tmp_path):
 def test_twelve_bits_in_sixteen_use_the_whole_range_alike_in_a_series(tmp_path):
     """All images of a folder share one white, the next 2ⁿ - 1 above their largest number, so they stay comparable."""
     save(tmp_path / "in/a.png", np.full((64, 64), 4000, np.uint16) - np.eye(64, dtype=np.uint16))
-    save(tmp_path / "in/b.png", np.full((64, 64), 900, np.uint16) - np.eye(64, dtype=np.uint16))
+    save(tmp_path / "in/b.png", np.full((64, 64), 900, np.uint16) - 99 * np.eye(64, dtype=np.uint16))
     report = run(tmp_path / "in", tmp_path / "out")
     rows = ImageSet.open(tmp_path / "out").rows
     assert [row.slope for row in rows] == [pytest.approx(4095 / 255)] * 2
@@ -165,7 +166,7 @@ def test_metadata_becomes_rows_and_attributes(tmp_path):
     c, a, b = ImageSet.open(tmp_path / "out").rows
     assert (a.modality, b.modality, c.modality) == ("CT", "MR", "CT")
     assert dict(a.attributes) == {"plane": None, "hemorrhage": "epidural;subdural", "age": 54}
-    assert (b["hemorrhage"], c["plane"], a.source) == (None, "axial", "in/images/a.png")
+    assert (b["hemorrhage"], c["plane"]) == (None, "axial")
 
 
 def test_attributes_can_be_chosen(tmp_path):
@@ -259,11 +260,16 @@ def test_record_tells_counts_and_no_names(tmp_path):
     run(tmp_path / "in", tmp_path / "out", config)
     text = (tmp_path / "out/record.json").read_text()
     record = json.loads(text)
+    (name,) = {row.source for row in ImageSet.open(tmp_path / "out").rows}
+    assert re.fullmatch("1 raster [0-9a-f]{12}", name)
     assert "secret" not in text
     assert "key_file" not in text
     assert str(tmp_path) not in text
     assert record["results"]["images"] == {"MR": {"train": 10}}
-    assert record["sources"] == [{"name": "in", "licence": "CC BY 4.0", "attribution": "A. Author", "url": ""}]
+    facts = {"licence": "CC BY 4.0", "attribution": "A. Author", "url": ""}
+    assert record["sources"] == [{"name": name, **facts}]
+    assert record["config"]["sources"] == {name: facts}
+    assert [item["name"] for item in record["inputs"]] == [name]
 
 
 def test_report_file_lies_beside_the_set(tmp_path):
@@ -297,8 +303,9 @@ def test_the_result_does_not_depend_on_the_threads(tmp_path, monkeypatch):
     monkeypatch.setattr("phonybrains.importing.parallel.threads.__wrapped__.__defaults__", (1,))
     run(tmp_path / "in", tmp_path / "one")
     assert (tmp_path / "many/metadata.csv").read_bytes() == (tmp_path / "one/metadata.csv").read_bytes()
-    sources = [row.source for row in ImageSet.open(tmp_path / "one").rows]
-    assert sources == [f"in/{number}.png" for number in range(30)]
+    with (tmp_path / "one.import.csv").open(newline="") as file:
+        images = {row["reason"]: row["file"] for row in csv.DictReader(file) if row["kind"] == "imported"}
+    assert images == {f"images/{number + 1:06d}.png": f"in/{number}.png" for number in range(30)}
 
 
 def test_sources_can_be_single_files_and_have_equal_names(tmp_path):
@@ -308,8 +315,13 @@ def test_sources_can_be_single_files_and_have_equal_names(tmp_path):
     sources = [tmp_path / "a/images", tmp_path / "b/images", save(tmp_path / "c/one.png", head(3))]
     import_images(sources, tmp_path / "out", MR, progress=False)
     images = ImageSet.open(tmp_path / "out")
-    assert [item["name"] for item in images.record["inputs"]] == ["images", "images (2)", "c"]
-    assert len(images) == 3
+    names = [item["name"] for item in images.record["inputs"]]
+    assert [name[:9] for name in names] == ["1 raster ", "2 raster ", "3 raster "]
+    assert [row.source for row in images.rows] == names
+    with (tmp_path / "out.sources.csv").open(newline="") as file:
+        table = [(row["source"], row["name"], row["path"]) for row in csv.DictReader(file)]
+    places = [(tmp_path / name).resolve() for name in ("a/images", "b/images", "c")]
+    assert table == [(name, place.name, str(place)) for name, place in zip(names, places, strict=True)]
 
 
 def test_a_folder_can_hold_everything(tmp_path):

@@ -13,6 +13,7 @@ from phonybrains.config import load_config
 from phonybrains.errors import ConfigError
 from phonybrains.imageset import ImageSet
 from phonybrains.importing import ImportConfig, import_images
+from phonybrains.importing.raster_codecs import Picture
 from phonybrains.importing.raster_pixels import how_coloured
 from phonybrains.record import read_record
 from pictures import head, save, write_table
@@ -61,7 +62,7 @@ def test_a_gray_image_is_noted_as_gray(tmp_path):
     images = made(tmp_path / "in")
     assert [(row["coloured"], row["chroma"]) for row in images.rows] == [(0, 0), (0, 0)]
     assert_array_equal(images.pixels(0), head(1))
-    assert how_coloured(Image.new("L", (4, 4), 7)) == {"coloured": 0.0, "chroma": 0.0}
+    assert how_coloured(Picture(np.full((4, 4), 7, np.uint8), 255)) == {"coloured": 0.0, "chroma": 0.0}
 
 
 def test_scans_may_still_not_be_coloured(tmp_path):

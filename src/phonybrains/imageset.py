@@ -25,6 +25,7 @@ from PIL import Image
 from .errors import ImageSetError
 from .files import write_whole
 from .record import UNSAFE, read_record, split_methods
+from .spreadsheet import read_sheet, sheet_text
 
 METADATA_NAME = "metadata.csv"
 FIXED_COLUMNS = (
@@ -159,19 +160,18 @@ def write_png(path: Path, pixels: Pixels) -> str:
 def write_metadata(folder: Path, rows: Sequence[Row]) -> None:
     """Write `metadata.csv`: the fixed columns, then every attribute that any row has, in order of appearance."""
     names = list(dict.fromkeys(name for row in rows for name in row.attributes))
-    with (folder / METADATA_NAME).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*FIXED_COLUMNS, *names])
-        for row in rows:
-            writer.writerow([_to_text(row[name]) for name in (*FIXED_COLUMNS, *names)])
+    header = [*FIXED_COLUMNS, *names]
+    cells = ([_to_text(row[name]) for name in header] for row in rows)
+    (folder / METADATA_NAME).write_bytes(sheet_text([header, *cells]))
 
 
 def read_metadata(path: Path) -> list[Row]:
-    """Read and check `metadata.csv`. Raises ImageSetError naming the row and what to do."""
+    """Read and check `metadata.csv`, also one that a spreadsheet has saved (spreadsheet.py).
+
+    Raises ImageSetError naming the row and what to do.
+    """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # a spreadsheet program may have put a mark in front
-            reader = csv.DictReader(file, strict=True)
-            columns, table = reader.fieldnames or (), list(reader)
+        sheet = read_sheet(path, "file_name")
     except (FileNotFoundError, NotADirectoryError):
         raise ImageSetError(f"{path.parent} is not an image set: it has no {path.name}. Make one with "
                             "'phonybrains import'.") from None  # fmt: skip
@@ -179,22 +179,23 @@ def read_metadata(path: Path) -> list[Row]:
         raise ImageSetError(f"{path}: cannot be read ({error.strerror}).") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise ImageSetError(f"{path}: not a UTF-8 CSV file ({error}). Import the source again.") from None
-    missing = [name for name in FIXED_COLUMNS if name not in columns]
+    missing = [name for name in FIXED_COLUMNS if name not in sheet.columns]
     if missing:
         raise ImageSetError(f"{path}: the columns {', '.join(missing)} are missing. Import the source again.")
-    rows = [_parse_row(path, number, entry) for number, entry in enumerate(table, start=2)]
-    seen: dict[str, int] = {}
-    for number, row in enumerate(rows, start=2):
+    for number in sheet.uneven:
+        raise ImageSetError(f"{path}, row {number}: the number of cells differs from the header's.")
+    rows, seen = [], dict[str, int]()
+    for number, entry in sheet.rows.items():
+        row = _parse_row(path, number, entry)
         if row.file_name in seen:
             raise ImageSetError(f"{path}, row {number}: {row.file_name} is already in row {seen[row.file_name]}. "
                                 "Remove one of them.")  # fmt: skip
         seen[row.file_name] = number
+        rows.append(row)
     return rows
 
 
 def _parse_row(path: Path, number: int, entry: Mapping[str, str]) -> Row:
-    if None in entry or None in entry.values():
-        raise ImageSetError(f"{path}, row {number}: the number of cells differs from the header's.")
     name = entry["file_name"]
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise ImageSetError(f"{path}, row {number}: '{name}' does not lie inside the set.")
@@ -251,4 +252,4 @@ def _to_text(value: object) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return float.__repr__(value).removesuffix(".0")
-    return str(value).replace("\r\n", "\n").replace("\r", "\n")  # Python's csv does not quote a lone \r before 3.13
+    return str(value)

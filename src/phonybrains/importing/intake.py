@@ -1,4 +1,4 @@
-"""Take slices in from the readers: bring them to size, drop exact duplicates, number them and write them."""
+"""Take slices in from the readers: bring them to size, drop blank ones and exact duplicates, number and write them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from ..errors import SourceError
-from ..imageset import Attribute, Pixels, write_png
+from ..imageset import METADATA_NAME, Attribute, Pixels, write_png
 from ..record import split_methods
 from .config import ImportConfig
 from .parallel import map_in_order
@@ -40,6 +40,8 @@ class Image:
     intercept: float
     digest: bytes
     volume: bool
+    source: int
+    """The place of its source among all sources."""
     inherited: str = ""
     """How the image set that it comes from was split."""
     file_name: str = ""
@@ -57,21 +59,27 @@ class Intake:
 
 
 def take_in(
-    scans: Sequence[Scan], draft: Path, config: ImportConfig, pool: ThreadPoolExecutor, bar: Progress
-) -> Intake:
+    scans: Sequence[Scan], draft: Path, config: ImportConfig, pool: ThreadPoolExecutor, bar: Progress, intake: Intake
+) -> None:
     """Read, resize, number and write all images into `draft`/images, with only a few of them in memory.
 
-    Raises SourceError with the first reasons if no image can be used.
+    Fills `intake`, also when it fails. Raises SourceError with the first reasons if no image can be used.
     """
-    intake = Intake()
     numbered = _numbered(_prepared(scans, config, pool, bar), intake)
     for image in map_in_order(pool, partial(_write, draft), numbered):
         intake.images.append(image)
     if not intake.images:
-        reasons = [f"{notice.file}: {notice.reason}" for notice in intake.notices if notice.kind == "skipped"]
         names = ", ".join(item.name for item in scans)
-        raise SourceError(f"{names}: no image can be used. " + ("; ".join(reasons[:3]) or "There are no image files."))
-    return intake
+        raise SourceError(f"{names}: no image can be used. {_reasons(scans, intake)}")
+
+
+def _reasons(scans: Sequence[Scan], intake: Intake) -> str:
+    """Three different reasons, those of files that were taken for images first."""
+    other = {(shown(notice.file), notice.reason) for item in scans for notice in item.notices}
+    skipped = [notice for notice in intake.notices if notice.kind == "skipped"]
+    first_of = {n.reason: n for n in sorted(skipped, key=lambda n: (n.file, n.reason) in other, reverse=True)}
+    lines = [f"{notice.file}: {reason}" for reason, notice in reversed(first_of.items())]
+    return f"{'; '.join(lines[:3]) or 'There are no image files'}."
 
 
 def report_name(found: Slice) -> str:
@@ -82,14 +90,17 @@ def report_name(found: Slice) -> str:
 def _prepared(
     scans: Sequence[Scan], config: ImportConfig, pool: ThreadPoolExecutor, bar: Progress
 ) -> Iterator[Image | Notice]:
-    for item in scans:
+    for number, item in enumerate(scans):
         yield from item.notices
+        if not item.files["raster"] and (item.root / METADATA_NAME).is_file():
+            yield Notice(f"{item.root.name}/{METADATA_NAME}", "warning", "describes no picture here, and was not used")
         methods = split_methods(item.record)
         for kind, reader in _readers(item):
             files = item.files[kind]
             task = bar.add_task(f"{item.name} ({kind})", total=None if kind == "nifti" else len(files))
             prefix = "" if item.name == item.root.name else f"{item.name} "
-            prepare = partial(_prepare, config=config, volume=kind != "raster", prefix=prefix, methods=methods)
+            of_source = {"source": number, "volume": kind != "raster", "prefix": prefix, "methods": methods}
+            prepare = partial(_prepare, config=config, **of_source)
             for found in map_in_order(pool, prepare, reader(item.root, files, config)):
                 bar.advance(task)
                 yield found
@@ -117,7 +128,7 @@ def _readers(item: Scan) -> Iterator[tuple[str, Reader]]:
 
 
 def _prepare(
-    found: Slice | Notice, config: ImportConfig, volume: bool, prefix: str, methods: Mapping[str, str]
+    found: Slice | Notice, config: ImportConfig, source: int, volume: bool, prefix: str, methods: Mapping[str, str]
 ) -> Image | Notice:
     """Resize one slice and map it to the range of the stored pixels."""
     if isinstance(found, Notice):
@@ -136,7 +147,7 @@ def _prepare(
     if config.synthetic:
         kept = replace(kept, synthetic=True, patient="", attributes=attributes | {"generator": config.generator})
     inherited = "" if kept.synthetic else methods.get(kept.modality, "")
-    return Image(kept, pixels, slope, intercept, digest.digest(), volume, inherited)
+    return Image(kept, pixels, slope, intercept, digest.digest(), volume or found.volume, source, inherited)
 
 
 def _placed(attributes: Mapping[str, Attribute], placement: Placement) -> dict[str, Attribute]:
@@ -152,11 +163,18 @@ def _placed(attributes: Mapping[str, Attribute], placement: Placement) -> dict[s
 
 
 def _numbered(found: Iterable[Image | Notice], intake: Intake) -> Iterator[Image]:
-    """Give each image its file name, in order; exact duplicates are left out and listed."""
+    """Give each image its file name, in order; blank ones and exact duplicates are left out and listed.
+
+    A blank image that was generated stays, with a warning: it is a fact about its generator.
+    """
     numbers = itertools.count(1)
     for item in found:
         if isinstance(item, Notice):
             intake.notices.append(replace(item, file=shown(item.file)))
+            continue
+        if item.pixels.min() == item.pixels.max() and not item.slice.synthetic:
+            reason = "blank: all its pixels are equal"
+            intake.notices.append(Notice(report_name(item.slice), "skipped", reason))
             continue
         first = intake.seen.setdefault(item.digest, item.slice)
         name = report_name(item.slice)

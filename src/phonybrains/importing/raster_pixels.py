@@ -1,140 +1,127 @@
-"""Decode PNG, JPEG, TIFF, BMP and WebP to gray values, and refuse what is not safe to take as gray.
+"""From the samples of a picture to gray values, refusing what is not safe to take as gray.
 
-A damaged, coloured, partly transparent or animated file is left out with its reason, never repaired in silence. Only
-what was generated may be coloured: it becomes luminance, and its row says how coloured it was.
+A coloured or partly transparent picture is left out with its reason. Only what was generated may be coloured: it
+becomes luminance, and its row says how coloured it was.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image
 
 from ..errors import SourceError
+from .raster_codecs import Picture, decode_file
+from .raster_headers import JPEG_2000, JPEG_XL, TIFF
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 COLOUR_TOLERANCE = 8
 """Channels of a gray image may differ this much (of 255): JPEG rounds colours."""
-ORIENTATION = 0x0112
-TIFF = (b"II", b"MM")
+LUMA = np.array([19595, 38470, 7471])
+"""Weights of red, green and blue (ITU-R BT.601) of 65536, as Pillow has them."""
 Range = tuple[float, float]
 
 
-@contextmanager
-def strict_pillow() -> Iterator[None]:
-    """Let Pillow refuse truncated files and leave the limit of pixels to us; the caller's settings come back after."""
-    before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
-    ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before
+def gray_values(picture: Picture, *, colour: bool = False) -> tuple[NDArray[np.float32], Range]:
+    """The gray values (H, W) of a picture, and which of them are black and white in its format.
 
-
-@contextmanager
-def open_image(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
-    """Open an image without decoding it.
-
-    Raises SourceError, also for what happens inside, if it is no image, damaged, too large or has several frames.
+    colour: take a coloured picture by its luminance (ITU-R BT.601).
+    Raises SourceError if it is coloured, partly transparent, or holds NaN or infinite values.
     """
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise SourceError(f"{image.width}×{image.height} pixels are more than max_pixels = {max_pixels:,}")
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1:
-                what = "pages" if image.format == "TIFF" else "frames"
-                raise SourceError(f"holds {frames} {what}: save each as a file of its own")
-            yield image
-    except SourceError:
-        raise
-    except Image.UnidentifiedImageError:
-        what = "its content is not that of an image; the extension misleads, or it is damaged"
-        raise SourceError(what) from None
-    except Exception as error:  # Pillow fails in many ways on damaged files
-        raise SourceError(f"damaged or truncated ({str(error) or type(error).__name__})") from None
+    channels = _opaque(picture)
+    if not np.isfinite(channels).all():
+        raise SourceError("holds NaN or infinite values")
+    if channels.shape[2] == 3:
+        spread = math.ceil(_spread(channels, _white(picture, channels)).max(initial=0))
+        if spread > COLOUR_TOLERANCE and not colour:
+            raise SourceError(f"is coloured, not gray (channels differ by up to {spread} of 255)")
+    values = _luminance(channels)
+    if picture.white:
+        return values, (0.0, picture.white)
+    return values, (min(0.0, float(values.min())), max(256.0, float(values.max())))
 
 
-def decode(image: Image.Image, *, colour: bool = False) -> tuple[NDArray[np.float32], Range]:
-    """The gray values (H, W) of an opened image, and which of them are black and white in its format.
-
-    colour: take a coloured image by its luminance (ITU-R BT.601, as Pillow weighs channels).
-    Raises SourceError if it is CMYK, coloured, partly transparent, black-and-white, or holds NaN.
-    """
-    if image.getexif().get(ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-    if image.mode == "L" and "transparency" not in image.info:
-        return np.asarray(image, np.float32), (0.0, 255.0)
-    if image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.float32), (0.0, 65535.0)
-    if image.mode in ("I", "F"):
-        values = np.asarray(image).astype(np.float32)
-        if not np.isfinite(values).all():
-            raise SourceError("holds NaN or infinite values")
-        return values, (min(0.0, float(values.min())), max(256.0, float(values.max())))
-    if image.mode == "1":
-        raise SourceError("black and white (1 bit), not gray: a mask, or a drawing")
-    if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-        raise SourceError(f"{image.mode} colours, not gray: convert it to gray first")
-    return _gray(image, colour), (0.0, 255.0)
-
-
-def how_coloured(image: Image.Image) -> dict[str, float]:
-    """How coloured an opened image is.
+def how_coloured(picture: Picture) -> dict[str, float]:
+    """How coloured a picture is.
 
     coloured: the share of its pixels whose channels differ by more than COLOUR_TOLERANCE (0 to 1); chroma: how much
     the channels of a pixel differ on average, of 255.
     """
-    if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
-        return {"coloured": 0.0, "chroma": 0.0}
-    channels = np.asarray(image.convert("RGB"))
-    spread = channels.max(axis=2) - channels.min(axis=2)
+    channels = _opaque(picture)
+    spread = _spread(channels, _white(picture, channels))
     share = float((spread > COLOUR_TOLERANCE).mean())
     return {"coloured": round(share, 4), "chroma": round(float(spread.mean()), 2)}
 
 
-def _gray(image: Image.Image, colour: bool) -> NDArray[np.float32]:
-    """The gray values of an image with a palette, three channels or transparency, if it really is gray and opaque."""
-    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        if image.getchannel("A").getextrema() != (255, 255):
-            raise SourceError("partly transparent: what lies behind is not known; flatten it first")
-    image = image.convert("RGB")
-    if colour:
-        return np.asarray(image.convert("L"), np.float32)
-    channels = np.asarray(image)
-    spread = int((channels.max(axis=2) - channels.min(axis=2)).max())
-    if spread > COLOUR_TOLERANCE:
-        raise SourceError(f"is coloured, not gray (channels differ by up to {spread} of 255)")
-    return np.asarray(image.convert("L"), np.float32)
+def _opaque(picture: Picture) -> NDArray[Any]:
+    """The channels (H, W, 1 or 3) without opacity. Raises SourceError where something shines through."""
+    channels = picture.samples if picture.samples.ndim == 3 else picture.samples[:, :, None]
+    if not picture.alpha:
+        return channels
+    if (channels[:, :, -1] != (picture.white or channels[:, :, -1].max())).any():
+        raise SourceError("partly transparent: what lies behind is not known; flatten it first")
+    return channels[:, :, :-1]
+
+
+def _white(picture: Picture, channels: NDArray[Any]) -> float:
+    return picture.white or max(float(np.abs(channels).max(initial=0)), np.finfo(np.float32).tiny)
+
+
+def _spread(channels: NDArray[Any], white: float) -> NDArray[Any]:
+    """How much the channels of each pixel differ, (H, W), of 255."""
+    return (channels.max(axis=2) - channels.min(axis=2)) * (255 / white)
+
+
+def _luminance(channels: NDArray[Any]) -> NDArray[np.float32]:
+    if channels.shape[2] == 1:
+        return channels[:, :, 0].astype(np.float32)
+    if channels.dtype in (np.uint8, np.uint16):
+        return ((channels.astype(np.int64) @ LUMA + 0x8000) >> 16).astype(np.float32)
+    return (channels @ (LUMA / 65536)).astype(np.float32)
 
 
 def deep_range(path: Path, max_pixels: int) -> Range | None:
-    """What black and white should be for a file with more than 8 bits; None for others, of which 25 bytes are read.
+    """What black and white should be for a file with more than 8 bits; None for others, of which the head is read.
 
-    16 bit: 0 and the next 2ⁿ - 1 (n of 8…16) above its largest number; 32 bit and float: the numbers that occur.
+    Up to 16 bit: 0 and what a header declares, else the next 2ⁿ - 1 (n of 8…16) above its largest number; signed, 32
+    bit and float: the numbers that occur. All pages of a file count.
     """
     try:
-        with path.open("rb") as file:
-            head = file.read(25)
-        if not (head.startswith(TIFF) or (head.startswith(b"\x89PNG") and head[-1] == 16)):
+        if not _may_be_deep(path):
             return None
-        with open_image(path.read_bytes(), max_pixels) as image:
-            if image.mode[0] not in "IF":
-                return None
-            low, high = (float(number) for number in (np.min(np.asarray(image)), np.max(np.asarray(image))))
-            bits = max(8, math.ceil(math.log2(high + 1))) if image.mode.startswith("I;16") else 0
+        spans = [_span(picture) for picture in decode_file(path, max_pixels) if not 0 < picture.white <= 255]
     except (OSError, SourceError):  # it is reported when it is read
         return None
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return None
-    return min(0.0, low), float(2**bits - 1) if bits else high
+    finite = [span for span in spans if all(map(math.isfinite, span))]
+    return (min(low for low, _ in finite), max(high for _, high in finite)) if finite else None
+
+
+def _may_be_deep(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(25)
+    if head.startswith(b"\x89PNG"):
+        return head[-1] == 16
+    if head.startswith(b"\xff\xd8"):
+        return not _pillow_knows(path)
+    return head.startswith((*TIFF, *JPEG_2000, *JPEG_XL)) or head[:1] == b"P"
+
+
+def _pillow_knows(path: Path) -> bool:
+    try:
+        with Image.open(path, formats=["JPEG"]):
+            return True
+    except (OSError, SyntaxError, ValueError):
+        return False
+
+
+def _span(picture: Picture) -> Range:
+    channels = picture.samples[..., :-1] if picture.alpha else picture.samples
+    low, high = float(channels.min()), float(channels.max())
+    if picture.declared:
+        return 0.0, picture.white
+    if picture.white:
+        return 0.0, float(2 ** max(8, math.ceil(math.log2(high + 1))) - 1)
+    return min(0.0, low), high

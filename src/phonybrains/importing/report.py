@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,15 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..files import write_whole
+from ..spreadsheet import sheet_text
 from .slices import Notice, shown
 from .values import in_lines
 
 SHOWN = 8
 """Notices of one kind shown on the screen; the report file has them all."""
 COLUMNS = ("train", "validation", "test", "none")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,19 @@ class ImportReport:
         return lines
 
 
-def write_report(path: Path, notices: Sequence[Notice]) -> None:
-    """Write the report as CSV with the columns file, kind and reason; no half of it stays when the disk is full."""
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("file", "kind", "reason"))
-            writer.writerows((notice.file, notice.kind, notice.reason) for notice in notices)
-    except OSError:
-        with suppress(OSError):
-            path.unlink()
-        raise
+def write_report(path: Path, notices: Iterable[Notice]) -> None:
+    """Write the report as CSV with the columns file, kind and reason, for its owner alone."""
+    write_for_owner(path, [("file", "kind", "reason"), *((each.file, each.kind, each.reason) for each in notices)])
+
+
+def write_for_owner(path: Path, rows: Iterable[Iterable[str]]) -> None:
+    """Write a CSV that only its owner may read, whole or not at all.
+
+    A cell that a spreadsheet would take for a formula (=, +, - or @ in front) gets an apostrophe, since names of
+    files come from strangers.
+    """
+    content = sheet_text([f"'{cell}" if cell.startswith(FORMULA) else cell for cell in row] for row in rows)
+    write_whole(path, content, mode=0o600)
 
 
 def count_by(pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, int]]:

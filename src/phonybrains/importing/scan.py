@@ -17,12 +17,15 @@ from typing import Any
 from ..errors import ImageSetError, SourceError
 from ..imageset import FIXED_COLUMNS, METADATA_NAME, read_metadata
 from ..record import RECORD_NAME, as_input, fingerprint, read_record, sha256_file
+from ..spreadsheet import read_columns
 from .parallel import map_in_order, threads
+from .raster_headers import JPEG_2000, JPEG_XL, PNM_MAGIC, TIFF
 from .slices import Notice, shown
 
 KINDS = ("raster", "dicom", "nifti", "mat")
 EXTENSIONS = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"), "raster"),
+    **dict.fromkeys((".jp2", ".j2k", ".jpx", ".j2c", ".jxl", ".jls", ".pgm", ".ppm", ".pnm", ".pbm"), "raster"),
     **dict.fromkeys((".dcm", ".dicom", ".ima"), "dicom"),
     **dict.fromkeys((".nii", ".nii.gz", ".hdr"), "nifti"),
     ".mat": "mat",
@@ -31,7 +34,7 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 BESIDE = (".md", ".rst", ".txt", ".csv", ".tsv", ".json", ".xml", ".html", ".pdf", ".toml", ".yaml", ".yml", ".py",
           ".xlsx", ".docx", ".img")  # fmt: skip
 """Files that lie beside images and are none (.img is the second half of a NIfTI pair)."""
-RASTER_MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8")
+RASTER_MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"BM", b"GIF8", *TIFF, *JPEG_2000, *JPEG_XL)
 MAT_MAGIC = (b"MATLAB 7.3 MAT-file", b"MATLAB 5.0 MAT-file")
 DICOM_VR = (b"CS", b"UI", b"UL", b"SH", b"LO", b"DA", b"TM", b"OB")
 
@@ -101,12 +104,9 @@ def scan(source: Path, pool: ThreadPoolExecutor) -> Scan:
 
 def is_image_set(folder: Path) -> bool:
     """Whether a folder is an image set made by phonybrains: a record, and a metadata.csv with its fixed columns."""
-    try:
-        with (folder / METADATA_NAME).open(encoding="utf-8") as file:
-            header = file.readline().strip().split(",")
-        return (folder / RECORD_NAME).is_file() and header[: len(FIXED_COLUMNS)] == list(FIXED_COLUMNS)
-    except (OSError, UnicodeDecodeError):
+    if not (folder / RECORD_NAME).is_file():
         return False
+    return set(FIXED_COLUMNS) <= set(read_columns(folder / METADATA_NAME, "file_name"))
 
 
 def listed(root: Path) -> set[str] | None:
@@ -200,7 +200,7 @@ def _reason(head: bytes, name: str, kind: str) -> str:
         return "the file is empty"
     if name.lower().endswith(ARCHIVES):
         return "an archive: unpack it first"
-    return "not an image in a known format (PNG, JPEG, TIFF, BMP, WebP, DICOM, NIfTI, MATLAB)"
+    return "not an image in a known format (PNG, JPEG, JPEG 2000, JPEG XL, TIFF, BMP, WebP, PGM, DICOM, NIfTI, MATLAB)"
 
 
 def kind_of(head: bytes, name: str) -> str:
@@ -210,7 +210,7 @@ def kind_of(head: bytes, name: str) -> str:
     """
     low = name.lower()
     extension = ".nii.gz" if low.endswith(".nii.gz") else Path(low).suffix
-    if (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head.startswith(RASTER_MAGIC):
+    if (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head.startswith(RASTER_MAGIC) or PNM_MAGIC.match(head):
         return "raster"
     if head[128:132] == b"DICM" or (low == "dicomdir" and head) or _is_bare_dicom(head):
         return "dicom"

@@ -19,10 +19,11 @@ class Slice:
     spacing_mm: distance of rows and of columns, so that the aspect is kept in millimetres.
     patient: the id as found, "" where unknown; it is replaced by a keyed pseudonym before anything is written.
     series, order: which volume or folder it belongs to and its place in it (millimetres, or a running number).
-    source: where it comes from, safe to publish: a raster's path below its source folder, or only the folder's name.
+    source: the name of the source folder; a number and a digest replace it before anything is written.
     file: its name in the import report, which stays beside the set; may hold what must not be published.
     split: the split the source gives it (train, validation, test or ""), None where it gives none.
     synthetic: whether it was generated (a source that is an image set says so).
+    volume: whether its series is one scan, and so of one patient, though it comes from a picture file.
     """
 
     values: NDArray[np.float32]
@@ -39,6 +40,7 @@ class Slice:
     file: str = ""
     split: str | None = None
     synthetic: bool = False
+    volume: bool = False
 
 
 def shown(text: str) -> str:

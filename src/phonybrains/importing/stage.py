@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..errors import OutputError
+from ..errors import ConfigError, OutputError, SourceError
 from ..imageset import Row, write_metadata
 from ..record import Record, is_published, publish, read_record
 from .config import ImportConfig
@@ -19,9 +20,9 @@ from .duplicates import NearDuplicates, find_near_duplicates
 from .intake import Image, Intake, report_name, take_in
 from .parallel import threads
 from .pseudonym import load_key, pseudonym
-from .report import ImportReport, count_by, show, write_report
+from .report import ImportReport, count_by, show, write_for_owner, write_report
 from .scan import Scan, scan_all
-from .slices import Notice
+from .slices import Notice, shown
 from .split import Member, Splits, split
 from .values import count_values, of_few, of_values
 
@@ -42,9 +43,12 @@ def import_images(
     """Write one image set from folders (or single files) of PNG, JPEG, TIFF, BMP, WebP, DICOM, NIfTI or MATLAB files.
 
     Reads   sources, of any mixture; a folder can have a metadata.csv, or be an image set itself
-    Writes  out (an image set); beside it <out>.import.csv: file, kind, reason of all that was left out or noticed
-    Raises  SourceError if a source does not exist or no image can be used; OutputError if `out` is something else, lies
-            inside a source, or the disk is full: nothing is left then. A file that cannot be used is only reported.
+    Writes  out (an image set); beside it, for the owner alone, <out>.import.csv: file, kind, reason of all that was
+            left out or noticed, and <out>.sources.csv: which folder stands behind the number and digest of a source
+    Raises  SourceError if a source does not exist, a metadata.csv names none of the files beside it, or no image can be
+            used: then only the report is left; ConfigError if the settings name a source that is not there;
+            OutputError if `out` is something else, lies inside a source, or the disk is full: nothing is left then.
+            A file that cannot be used is only reported.
 
     The same command again, when it has finished, does nothing. `strict` makes `ImportReport.failed` true if a file was
     left out; `progress` shows a bar and the summary.
@@ -56,36 +60,59 @@ def import_images(
         scans = scan_all(paths)
         bar.remove_task(task)
         record = _record(scans, config)
-        file = out.with_name(f"{out.name}.import.csv")
+        file = _beside(out, "import")
         if is_published(out, record):
             report = ImportReport(out, file, read_record(out)["results"], finished_before=True, strict=strict)
         else:
-            notices = _import(scans, out, file, record, config, bar)
+            notices = _import(scans, out, record, config, bar)
             report = ImportReport(out, file, record.results, tuple(notices), strict=strict)
     if progress:
         show(report)
     return report
 
 
-def _import(
-    scans: Sequence[Scan], out: Path, report_file: Path, record: Record, config: ImportConfig, bar: Progress,
-) -> list[Notice]:  # fmt: skip
-    """Import into a draft and publish it; the report appears after the set, and neither without the other."""
-    partial_report = report_file.with_name(f".{report_file.name}.partial")
+def _import(scans: Sequence[Scan], out: Path, record: Record, config: ImportConfig, bar: Progress) -> list[Notice]:
+    """Import into a draft and publish it, after the map of its sources; the report tells, also where it fails."""
+    intake, written = Intake(), False
     try:
         with publish(out, record) as draft, threads() as pool:
             (draft / "images").mkdir()
-            intake = take_in(scans, draft, config, pool, bar)
+            take_in(scans, draft, config, pool, bar, intake)
             splits = split([_member(image) for image in intake.images], config)
             near = _near_duplicates(intake, splits, bar)
-            write_metadata(draft, _rows(intake.images, splits, config))
+            write_metadata(draft, _rows(scans, intake.images, splits, config))
             record.results.update(_results(intake, splits, near))
             notices = intake.notices + _findings(intake, splits, near, record)
-            write_report(partial_report, notices + of_values(record.results["values"]) + _imported(intake))
-        partial_report.replace(report_file)
-    finally:
-        partial_report.unlink(missing_ok=True)
+            written = True
+            write_report(_beside(out, "import"), notices + of_values(record.results["values"]) + _imported(intake))
+            write_for_owner(_beside(out, "sources"), _map(scans))
+    except SourceError as error:
+        write_report(_beside(out, "import"), intake.notices)
+        raise SourceError(f"{error} All reasons: {_beside(out, 'import')}") from None
+    except BaseException:
+        for what in ("import", "sources") if written else ():
+            _beside(out, what).unlink(missing_ok=True)
+        raise
     return notices
+
+
+def _beside(out: Path, what: str) -> Path:
+    out = out.resolve() if out.name in ("", "..") else out
+    return out.with_name(f"{out.name}.{what}.csv")
+
+
+def _map(scans: Sequence[Scan]) -> list[tuple[str, str, str]]:
+    """Which folder stands behind which label: a table for the owner, beside the set."""
+    rows = [(label, item.root.name, str(item.root)) for label, item in zip(labels(scans), scans, strict=True)]
+    return [("source", "name", "path"), *rows]
+
+
+def labels(scans: Sequence[Scan]) -> list[str]:
+    """What a set calls its sources: number, kinds of file and digest, for names of folders can be those of people."""
+    return [
+        f"{number} {'+'.join(kind for kind, files in item.files.items() if files) or 'empty'} {item.sha256[:12]}"
+        for number, item in enumerate(scans, start=1)
+    ]
 
 
 def _check_places(sources: Sequence[Path], out: Path) -> None:
@@ -102,16 +129,28 @@ def _bar(progress: bool) -> Progress:
 
 
 def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:
-    """The record of an import, without paths of this machine; the configuration adds licences, and takes none away."""
-    inputs = [{"name": item.name, "sha256": item.sha256, "record": item.record} for item in scans]
+    """The record of an import, without names or paths; the configuration adds licences, and takes none away."""
+    given = _given(scans, config)
+    inputs: list[dict[str, Any]] = []
     sources: list[dict[str, str]] = []
-    for item in scans:
+    for label, item in zip(labels(scans), scans, strict=True):
+        inputs.append({"name": label, "sha256": item.sha256, "record": item.record})
         recorded: list[dict[str, str]] = list(item.record.get("sources") or ())
-        given = config.sources.get(item.root.name)
-        if given or not recorded:
-            recorded.append({"name": item.name, **(given.model_dump() if given else {})})
+        if label in given or not recorded:
+            recorded.append({"name": label, **given.get(label, {})})
         sources += [entry for entry in recorded if entry not in sources]
-    return Record("import", config.settings(), config.seed, inputs, sources)
+    settings = config.settings() | {"sources": given}
+    return Record("import", settings, config.seed, inputs, sources)
+
+
+def _given(scans: Sequence[Scan], config: ImportConfig) -> dict[str, dict[str, str]]:
+    """What the configuration says of sources, by their labels. Raises ConfigError where it names another."""
+    by_name = {normalize("NFC", name): source.model_dump() for name, source in config.sources.items()}
+    names = [normalize("NFC", shown(item.root.name)) for item in scans]
+    if strange := sorted(by_name.keys() - set(names)):
+        known = ", ".join(dict.fromkeys(names))
+        raise ConfigError(f"sources: no source is called {', '.join(strange)}. The sources are: {known}.")
+    return {label: by_name[name] for label, name in zip(labels(scans), names, strict=True) if name in by_name}
 
 
 def _member(image: Image) -> Member:
@@ -120,12 +159,13 @@ def _member(image: Image) -> Member:
                   found.synthetic)  # fmt: skip
 
 
-def _rows(images: Sequence[Image], splits: Splits, config: ImportConfig) -> list[Row]:
+def _rows(scans: Sequence[Scan], images: Sequence[Image], splits: Splits, config: ImportConfig) -> list[Row]:
     """Rows with pseudonyms in place of patient ids; the key is read, or made, only if there is a patient."""
     key = load_key(config.key_file) if any(image.slice.patient for image in images) else b""
+    called = labels(scans)
     return [
         Row(image.file_name, image.sha256, image.slice.modality, pseudonym(image.slice.patient, key), name,
-            image.slice.synthetic, image.slice.source, image.slope, image.intercept, image.slice.unit,
+            image.slice.synthetic, called[image.source], image.slope, image.intercept, image.slice.unit,
             image.slice.attributes)
         for image, name in zip(images, splits.names, strict=True)
     ]  # fmt: skip
