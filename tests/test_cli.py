@@ -269,12 +269,20 @@ def test_an_error_of_the_machine_is_one_line(
     assert err.startswith(f"phonybrains: {message}")
 
 
-def test_ctrl_c_exits_with_130(run: Run, monkeypatch: pytest.MonkeyPatch):
-    """One line says that the same command goes on."""
-    monkeypatch.setattr("phonybrains.phantom.make_phantoms", stop_with(KeyboardInterrupt()))
-    assert run("phantom", "--n", 1, "--out", "x") == (
-        130, "", "phonybrains: stopped. Give the same command again to go on.\n"
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    ("stage", "words", "again"),
+    [
+        ("phantom.make_phantoms", ("phantom", "-n", 1), "Given again, the same command starts over."),
+        ("importing.stage.import_images", ("import", "in"), "Given again, the same command starts over."),
+        ("importing.fetch.fetch", ("fetch", "ct-ich"), "Give the same command again to go on."),
+    ],
+)
+def test_ctrl_c_exits_with_130(
+    run: Run, monkeypatch: pytest.MonkeyPatch, stage: str, words: tuple[object, ...], again: str
+):
+    """One line says whether the same command goes on or starts over, as each stage does."""
+    monkeypatch.setattr(f"phonybrains.{stage}", stop_with(KeyboardInterrupt()))
+    assert run(*words, "--out", "x") == (130, "", f"phonybrains: stopped. {again}\n")
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):

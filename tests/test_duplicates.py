@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -49,6 +50,37 @@ def test_blocks_give_the_same_as_one_piece(monkeypatch):
     monkeypatch.setattr(duplicates, "CHUNK", 3)
     assert find(images, splits) == whole
     assert whole.pairs == 2 * 6 + 5 * 3
+
+
+def test_the_worst_are_the_first_of_the_most_alike(monkeypatch):
+    """Of many equal pairs the first by place are shown, after those that are more alike, in blocks as in one piece."""
+    base = thumbnail(head(1, 256)).astype(int)
+    rng = np.random.default_rng(0)
+    images = np.stack([base] * 30 + [np.clip(base + rng.normal(0, 9, base.shape), 0, 255) for _ in range(30)])
+    images = images.astype(np.uint8)[rng.permutation(60)]
+    splits = ["train" if n % 2 else "test" for n in range(60)]
+    flat = images.reshape(60, -1)
+    correlation = np.corrcoef(flat).astype(np.float32).round(4)
+    pairs = [(i, j) for i in range(60) for j in range(i + 1, 60) if correlation[i, j] > 0.97 and i % 2 != j % 2]
+    expected = sorted(pairs, key=lambda pair: (-correlation[pair], pair))[: duplicates.WORST]
+    for chunk in (2048, 7):
+        monkeypatch.setattr(duplicates, "CHUNK", chunk)
+        found = find_near_duplicates(images, splits, [""] * 60, ["MR"] * 60)
+        assert found.across_splits == len(pairs) > 3 * duplicates.WORST
+        assert [(pair.first, pair.second) for pair in found.worst] == expected
+
+
+def test_memory_does_not_grow_with_the_number_of_pairs():
+    """3,000 equal slices are 4.5 million pairs, nearly all across patients: no list of them is made."""
+    images = np.repeat(thumbnails(head(1)), 3000, axis=0)
+    splits, patients = ["train", "test"] * 1500, [str(n) for n in range(3000)]
+    tracemalloc.start()
+    found = find_near_duplicates(images, splits, patients, ["CT"] * 3000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (found.pairs, found.across_splits, found.across_patients) == (4_498_500, 2_250_000, 4_498_500)
+    assert [(pair.first, pair.second) for pair in found.worst] == [(0, n) for n in range(1, 21)]
+    assert peak < 300e6
 
 
 def test_modalities_are_not_compared():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import io
 import os
@@ -267,6 +268,35 @@ def test_modality_that_nobody_tells(source):
     with pytest.raises(SourceError, match=r"no image can be used.*good\.png: modality unknown: give --modality"):
         run(source, ImportConfig())
     assert not (source.parent / "out").exists()
+
+
+def test_nothing_usable_leaves_a_report_and_says_where(tmp_path):
+    """All reasons are in the report; on the screen, one of each, first those of files that were taken for images."""
+    (tmp_path / "in").mkdir()
+    for number in range(5):
+        (tmp_path / f"in/a{number}.bin").write_bytes(bytes(range(256)))
+        (tmp_path / f"in/z{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(30))
+    with pytest.raises(SourceError, match=r"in/z0\.png: .*; in/a0\.bin: not an image.*All reasons: .*out\.import\.csv"):
+        run(tmp_path / "in")
+    with (tmp_path / "out.import.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["file"] for row in rows) == [
+        f"in/{c}{n}.{e}" for c, e in (("a", "bin"), ("z", "png")) for n in range(5)
+    ]
+    assert {row["kind"] for row in rows} == {"skipped"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"in", "out.import.csv", "config"}
+
+
+def test_a_table_beside_scans_alone_is_not_passed_over_in_silence(tmp_path):
+    """metadata.csv describes pictures; beside DICOM files it is a warning that it was not used."""
+    pytest.importorskip("nibabel")
+    import nibabel
+
+    volume = np.stack([head(n) for n in range(2, 12)], axis=2).astype(np.int16)
+    (tmp_path / "in").mkdir()
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "in/volume.nii")
+    (tmp_path / "in/metadata.csv").write_text("file_name,patient_id\nvolume.nii,7\n")
+    assert "was not used" in reasons(run(tmp_path / "in"), "warning")["in/metadata.csv"]
 
 
 @pytest.mark.parametrize("where", ["missing", "in/good.png/below"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from phonybrains.audit import audit_status
-from phonybrains.errors import SourceError
+from phonybrains.errors import ConfigError, SourceError
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.sets import open_sides
 from phonybrains.imageset import ImageSet, how_split
@@ -18,6 +18,7 @@ from phonybrains.importing import ImportConfig, import_images
 from phonybrains.importing.config import Source
 from phonybrains.model.training_data import splits
 from phonybrains.phantom import make_phantoms
+from phonybrains.record import as_input
 from pictures import head, save, write_table
 
 MR = ImportConfig(modality="MR", size=32, run_length=10, run_guard=1)
@@ -103,7 +104,43 @@ def test_licences_are_added_to_and_never_replaced(tmp_path):
     given = MR.model_copy(update={"sources": {"set": Source(licence="CC0")}})
     joined = imported([each.folder for each in sets], tmp_path / "joined", given)
     assert {entry["licence"] for entry in joined.record["sources"]} == {"CC BY 4.0", "CC BY-NC 4.0", "CC0"}
-    assert [entry["name"].split()[1] for entry in joined.record["sources"]] == ["raster"] * 3
+    assert [entry["name"].split()[1] for entry in joined.record["sources"]] == ["raster"] * 4
+
+
+def test_no_name_of_a_folder_or_file_reaches_the_set(tmp_path):
+    """People's names are in names of folders and files: the set has numbers and digests, also as an input of others;
+    the map for the owner has the names, and licences are found by them."""
+    folder = source(tmp_path / "Mustermann_Erika_1964", 12)
+    save(folder / "Mustermann" / "Erika_slice3.png", head(99))
+    config = MR.model_copy(update={"sources": {folder.name: Source(licence="CC0", attribution="A clinic")}})
+    images = imported([folder], tmp_path / "Erika_set", config)
+    again = imported([images.folder, folder], tmp_path / "again", config)
+    for made in (images, again):
+        held = b"".join(path.read_bytes() for path in made.folder.rglob("*") if path.is_file())
+        assert b"Mustermann" not in held
+        assert b"Erika" not in held
+        assert [entry["licence"] for entry in made.record["sources"]] == ["CC0"] * len(made.record["inputs"])
+    assert "Erika" not in str(as_input(images.folder))
+    beside = (tmp_path / "Erika_set.sources.csv").read_text()
+    assert f"{images.rows[0].source},Mustermann_Erika_1964,{folder}\n" in beside
+    for name in ("Erika_set.sources.csv", "Erika_set.import.csv"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_licence_for_a_source_that_is_not_there_is_an_error(tmp_path):
+    """A misspelt [sources.x] would lose the licence: the import stops before any work, and lists the names."""
+    config = MR.model_copy(update={"sources": {"scan": Source(licence="CC0")}})
+    with pytest.raises(ConfigError, match=r"no source is called scan\. The sources are: scans, more\."):
+        imported([source(tmp_path / "scans", 3), source(tmp_path / "more", 3, 9)], tmp_path / "out", config)
+    assert {path.name for path in tmp_path.iterdir()} <= {"scans", "more", "config"}
+
+
+def test_columns_that_repeat_names_of_files_are_pointed_out(tmp_path):
+    """A column of a table that holds file names would carry them into the set."""
+    folder = source(tmp_path / "in", 3, original_file=lambda i: "x", pathology=lambda i: "y")
+    report = import_images([folder], tmp_path / "out", MR, progress=False)
+    said = [notice.reason for notice in report.notices if "may identify" in notice.reason]
+    assert [reason.split("'")[1] for reason in said] == ["original_file"]
 
 
 def test_synthetic_images_and_phantoms_stay_what_they_are(tmp_path):

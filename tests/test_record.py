@@ -279,14 +279,18 @@ def test_records_nest_from_the_samples_to_the_scans(tmp_path: Path) -> None:
     (train,) = found["inputs"]
     (scans,) = train["record"]["inputs"]
     assert (train["name"], train["record"]["stage"]) == ("train", "train")
-    assert (scans["name"], scans["record"]["stage"]) == ("import", "import")
+    assert (scans["name"], scans["record"]["stage"]) == (f"import {scans['sha256'][:12]}", "import")
     assert scans["sha256"] == fingerprint(tmp_path / "import")
     assert str(tmp_path) not in (tmp_path / "generate" / RECORD_NAME).read_text()
 
 
 def test_as_input_finds_the_name_of_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`.` is recorded under the folder's own name."""
+    """`.` is recorded under the folder's own name, unless its images are scans, or of unknown origin."""
     (tmp_path / "corpus").mkdir()
+    for stage, name in (("", "folder e3b0c44298fc"), ("import", "import e3b0c44298fc"), ("phantom", "corpus")):
+        if stage:
+            Record(stage).write(tmp_path / "corpus")
+        assert as_input(tmp_path / "corpus")["name"] == name
     monkeypatch.chdir(tmp_path / "corpus")
     assert as_input(Path())["name"] == "corpus"
 

@@ -24,6 +24,8 @@ Whole = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 Seed = Annotated[int, Parameter(validator=validators.Number(gte=0))]
 Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
 Flag = Annotated[bool, Parameter(negative="")]
+GOES_ON = {"audit cascade", "demo", "evaluate", "fetch", "finetune", "generate", "imagine", "train"}
+"""Commands that, stopped and given again, go on; the others start over."""
 
 
 def _version() -> str:
@@ -229,7 +231,7 @@ def main() -> NoReturn:
     except PhonyBrainsError as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
-        _fail("stopped. Give the same command again to go on.", 130)
+        _fail(f"stopped. {_what_again_does(sys.argv[1:])}", 130)
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 1)
     except (MemoryError, RuntimeError) as error:
@@ -237,6 +239,12 @@ def main() -> NoReturn:
             raise
         _fail("the memory of this machine is not enough. A smaller batch size needs less.", 1)
     sys.exit(code)
+
+
+def _what_again_does(words: list[str]) -> str:
+    if " ".join(words[:2] if words[:1] == ["audit"] else words[:1]) in GOES_ON:
+        return "Give the same command again to go on."
+    return "Given again, the same command starts over."
 
 
 def _fail(text: str, code: int) -> NoReturn:

@@ -133,8 +133,15 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def as_input(folder: Path) -> dict[str, Any]:
-    """Describe a folder or a single file as the input of a stage: base name, fingerprint and its own record, nested."""
-    return {"name": folder.resolve().name, "sha256": fingerprint(folder), "record": read_record(folder)}
+    """Describe a folder or a single file as the input of a stage: name, fingerprint and its own record, nested.
+
+    The name is the base name; scans, imported or of unknown origin, get a digest instead: folders of scans are called
+    after people.
+    """
+    record, sha256 = read_record(folder), fingerprint(folder)
+    known = not folder.is_dir() or record.get("stage", "import") != "import"
+    name = folder.resolve().name if known else f"{'import' if record else 'folder'} {sha256[:12]}"
+    return {"name": name, "sha256": sha256, "record": record}
 
 
 def is_published(out: Path, record: Record) -> bool:

@@ -77,9 +77,10 @@ def _reasons(scans: Sequence[Scan], intake: Intake) -> str:
     """Three different reasons, those of files that were taken for images first."""
     other = {(shown(notice.file), notice.reason) for item in scans for notice in item.notices}
     skipped = [notice for notice in intake.notices if notice.kind == "skipped"]
-    first_of = {n.reason: n for n in sorted(skipped, key=lambda n: (n.file, n.reason) in other, reverse=True)}
-    lines = [f"{notice.file}: {reason}" for reason, notice in reversed(first_of.items())]
-    return f"{'; '.join(lines[:3]) or 'There are no image files'}."
+    firsts: dict[str, str] = {}
+    for notice in sorted(skipped, key=lambda notice: (notice.file, notice.reason) in other):
+        firsts.setdefault(notice.reason, f"{notice.file}: {notice.reason}")
+    return f"{'; '.join([*firsts.values()][:3]) or 'There are no image files'}."
 
 
 def report_name(found: Slice) -> str:

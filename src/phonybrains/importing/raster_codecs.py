@@ -243,10 +243,10 @@ def _check_whole(page: TiffPage, size: int) -> None:
 
 def _tiff_page(page: Any, pages: int, place: int) -> Picture:
     bits, kind, samples_per_pixel = page.bitspersample, page.photometric.name, page.samplesperpixel
-    if page.dtype is None or page.dtype.kind not in "uif" or isinstance(bits, tuple):
-        raise SourceError("its numbers are complex, or of a kind that is not known: save it as real numbers")
     if bits == 1:
         raise SourceError("black and white (1 bit), not gray: a mask, or a drawing")
+    if page.dtype is None or page.dtype.kind not in "uif" or isinstance(bits, tuple):
+        raise SourceError("its numbers are complex, or of a kind that is not known: save it as real numbers")
     known = {"MINISBLACK": 1, "MINISWHITE": 1, "RGB": 3, "YCBCR": 3, "PALETTE": 1}.get(kind)
     jpeg = page.compression in (6, 7, 33007)
     if known is None or (kind == "YCBCR" and not jpeg):

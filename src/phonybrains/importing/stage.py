@@ -28,7 +28,8 @@ from .values import count_values, of_few, of_values
 
 DEFAULTS = ImportConfig()
 IDENTIFYING = re.compile(
-    r"name|birth|dob|mrn|accession|address|phone|mail|ssn|subject|participant|patient|pid", re.IGNORECASE
+    r"name|birth|dob|mrn|accession|address|phone|mail|ssn|subject|participant|patient|pid|(^|_)(file|path|folder)(name|s)?($|_)",
+    re.IGNORECASE,
 )
 
 
@@ -82,7 +83,7 @@ def _import(scans: Sequence[Scan], out: Path, record: Record, config: ImportConf
             near = _near_duplicates(intake, splits, bar)
             write_metadata(draft, _rows(scans, intake.images, splits, config))
             record.results.update(_results(intake, splits, near))
-            notices = intake.notices + _findings(intake, splits, near, record)
+            notices = intake.notices + _findings(intake, splits, near, record) + _unlicensed(scans, record)
             written = True
             write_report(_beside(out, "import"), notices + of_values(record.results["values"]) + _imported(intake))
             write_for_owner(_beside(out, "sources"), _map(scans))
@@ -197,10 +198,14 @@ def _findings(intake: Intake, splits: Splits, near: NearDuplicates, record: Reco
         where = f"{splits.names[pair.first] or 'no split'} and {splits.names[pair.second] or 'no split'}"
         reason = f"like {report_name(second.slice)} ({where}; correlation {pair.correlation:.4f})"
         notices.append(Notice(report_name(first.slice), "near duplicate", reason))
-    for source in record.sources:
-        if not source.get("licence"):
-            notices.append(Notice(source["name"], "note", "no licence given: name it in the option sources"))
     return notices
+
+
+def _unlicensed(scans: Sequence[Scan], record: Record) -> list[Notice]:
+    """A note for each source without licence, by its name on the disk, by which the option sources knows it."""
+    names = dict(zip(labels(scans), (shown(item.root.name) for item in scans), strict=True))
+    bare = [source.get("name", "") for source in record.sources if not source.get("licence")]
+    return [Notice(names.get(name, name), "note", "no licence given: name it in the option sources") for name in bare]
 
 
 def _imported(intake: Intake) -> list[Notice]:
