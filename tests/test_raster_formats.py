@@ -269,6 +269,7 @@ REFUSED = {
     "two PGM in one": (pnm(5, 255, GRAY) * 2, "more than one picture"),
     "frames": (imagecodecs.jpegxl_encode(np.stack([GRAY] * 5), lossless=True), "several frames"),
     "JPEG XL bomb": (bare_jpegxl(200_000, 200_000), "200000×200000 pixels are more than max_pixels"),
+    "PGM without pixels": (b"P5 0 64 65535\n", "holds no pixels"),
     "PGM bomb": (b"P5 30000 30000 65535\n", "30000×30000 pixels are more than max_pixels"),
     "TIFF bomb": (
         tiff(GRAY).replace(struct.pack("<HHII", 256, 4, 1, 64), struct.pack("<HHII", 256, 4, 1, 2**31)),

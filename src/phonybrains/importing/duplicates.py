@@ -55,9 +55,9 @@ def find_near_duplicates(
         for rows, columns, correlation in _blocks(thumbnails, members, advance):
             alike = (correlation > threshold) & (rows[:, None] < columns)
             other_split, other_patient = alike & _unlike(split, rows, columns), alike & _unlike(patient, rows, columns)
-            pairs += np.count_nonzero(alike)
-            across_splits += np.count_nonzero(other_split)
-            across_patients += np.count_nonzero(other_patient)
+            pairs += int(np.count_nonzero(alike))
+            across_splits += int(np.count_nonzero(other_split))
+            across_patients += int(np.count_nonzero(other_patient))
             worst += _worst(rows, columns, correlation, other_split | other_patient)
             worst = sorted(worst, key=lambda pair: (-pair.correlation, pair.first, pair.second))[:WORST]
     return NearDuplicates(pairs, across_splits, across_patients, tuple(worst))

@@ -115,6 +115,8 @@ def _single(content: bytes, max_pixels: int) -> Picture:
 
 
 def _check_size(height: int, width: int, max_pixels: int) -> None:
+    if not height * width:
+        raise SourceError("holds no pixels")
     if height * width > max_pixels:
         raise SourceError(f"{width}×{height} pixels are more than max_pixels = {max_pixels:,}")
 

@@ -1,0 +1,100 @@
+"""How long the search for near duplicates takes, and how much memory, beside a plain NumPy one.
+
+    python bench/import_duplicates.py                          # 2,048 to 16,384 slices, apart and all alike
+    python bench/import_duplicates.py --slices 4096 --repeats 1
+
+"apart": smooth noise, in which few pairs are alike; "alike": one slice with noise, in which all pairs are, as in a set
+of slices of one phantom. Plain is what one would write with NumPy: the whole matrix of correlations, and its pairs as
+indices. Each figure is of a process of its own: the median of the repeats, with their range, and the peak of memory
+above what the process had before.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from typing import Annotated
+
+import numpy as np
+from cyclopts import App, Parameter
+from numpy.typing import NDArray
+from PIL import Image
+
+from phonybrains.importing.duplicates import THRESHOLD, WORST, find_near_duplicates
+
+app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+
+
+def thumbnails(n: int, alike: bool) -> NDArray[np.uint8]:
+    """(n, 32, 32) uint8: of n heads, or of one with a little noise."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 255, (1 if alike else n, 8, 8), dtype=np.uint8)
+    smooth = np.stack([np.asarray(Image.fromarray(each).resize((32, 32), Image.Resampling.BICUBIC)) for each in coarse])
+    return np.clip(smooth + rng.normal(0, 3, (n, 32, 32)), 0, 255).astype(np.uint8)
+
+
+def plain(images: NDArray[np.uint8], splits: list[str], patients: list[str]) -> tuple[int, int, int, list[float]]:
+    """Counts of all pairs, of those across splits and patients, and the correlations of the most alike of these."""
+    correlation = np.corrcoef(images.reshape(len(images), -1).astype(np.float32))
+    first, second = np.nonzero(np.triu(correlation > THRESHOLD, 1))
+    split, patient = np.array(splits), np.array(patients)
+    across, other = split[first] != split[second], patient[first] != patient[second]
+    found = np.sort(correlation[first, second][across | other])[::-1][:WORST]
+    return len(first), int(across.sum()), int(other.sum()), found.round(4).tolist()
+
+
+def measure(who: str, n: int, alike: bool) -> dict[str, object]:
+    """Time and memory of one search in this process."""
+    images = thumbnails(n, alike)
+    splits, patients = ["train" if i % 5 else "test" for i in range(n)], [str(i // 20) for i in range(n)]
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    if who == "plain":
+        counts = plain(images, splits, patients)
+    else:
+        near = find_near_duplicates(images, splits, patients, ["CT"] * n)
+        worst = [round(pair.correlation, 4) for pair in near.worst]
+        counts = near.pairs, near.across_splits, near.across_patients, worst
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, "counts": counts}
+
+
+@app.default
+def main(*, slices: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None, repeats: int = 3) -> None:
+    """Print the table.
+
+    Args:
+        slices: Sizes of the sets.
+        repeats: Processes for each figure.
+    """
+    print("| slices | kind | who | seconds | MiB | pairs | across splits |")
+    print("|---|---|---|---|---|---|---|")
+    for n in slices or [2048, 4096, 8192, 16384]:
+        for kind in ("apart", "alike"):
+            told = set()
+            for who in ("ours", "plain"):
+                words = [sys.executable, __file__, "once", who, str(n), kind]
+                done = [subprocess.run(words, stdout=subprocess.PIPE, check=True) for _ in range(repeats)]
+                runs = [json.loads(process.stdout) for process in done]
+                seconds = sorted(run["seconds"] for run in runs)
+                pairs, across, _, _ = runs[0]["counts"]
+                told.add((pairs, across))
+                took = f"{statistics.median(seconds):.2f} ({seconds[0]:.2f}…{seconds[-1]:.2f})"
+                print(
+                    f"| {n} | {kind} | {who} | {took} | {max(run['kib'] for run in runs) // 1024} | {pairs} | {across} |"
+                )
+            if len(told) > 1:
+                print(f"  the two differ: {sorted(told)}")
+
+
+@app.command
+def once(who: str, n: int, kind: str, /) -> None:
+    """One figure, for the table."""
+    print(json.dumps(measure(who, n, kind == "alike")))
+
+
+if __name__ == "__main__":
+    app()
