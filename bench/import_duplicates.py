@@ -39,7 +39,7 @@ def thumbnails(n: int, alike: bool) -> NDArray[np.uint8]:
 
 def plain(images: NDArray[np.uint8], splits: list[str], patients: list[str]) -> tuple[int, int, int, list[float]]:
     """Counts of all pairs, of those across splits and patients, and the correlations of the most alike of these."""
-    correlation = np.corrcoef(images.reshape(len(images), -1).astype(np.float32))
+    correlation: NDArray[np.float32] = np.corrcoef(images.reshape(len(images), -1).astype(np.float32))
     first, second = np.nonzero(np.triu(correlation > THRESHOLD, 1))
     split, patient = np.array(splits), np.array(patients)
     across, other = split[first] != split[second], patient[first] != patient[second]

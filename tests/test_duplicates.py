@@ -60,7 +60,7 @@ def test_the_worst_are_the_first_of_the_most_alike(monkeypatch):
     images = images.astype(np.uint8)[rng.permutation(60)]
     splits = ["train" if n % 2 else "test" for n in range(60)]
     flat = images.reshape(60, -1)
-    correlation = np.corrcoef(flat).astype(np.float32).round(4)
+    correlation = np.asarray(np.corrcoef(flat), np.float32).round(4)
     pairs = [(i, j) for i in range(60) for j in range(i + 1, 60) if correlation[i, j] > 0.97 and i % 2 != j % 2]
     expected = sorted(pairs, key=lambda pair: (-correlation[pair], pair))[: duplicates.WORST]
     for chunk in (2048, 7):

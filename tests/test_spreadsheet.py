@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -32,11 +33,11 @@ def _own_key(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
-def written(separator: str = ",", end: str = "\n", quoting: int = csv.QUOTE_MINIMAL) -> str:
-    import io
-
+def written(separator: str = ",", end: str = "\n", quoted: bool = False) -> str:
     file = io.StringIO(newline="")
-    csv.writer(file, delimiter=separator, lineterminator=end, quoting=quoting).writerows(TABLE)
+    csv.writer(
+        file, delimiter=separator, lineterminator=end, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+    ).writerows(TABLE)
     return file.getvalue()
 
 
@@ -50,8 +51,8 @@ SAVED: dict[str, bytes] = {
     "UTF-16, big endian": b"\xfe\xff" + written().encode("utf-16-be"),
     "UTF-32": written().encode("utf-32"),
     "carriage returns alone": written(end="\r").encode(),
-    "all quoted": written(quoting=csv.QUOTE_ALL).encode(),
-    "all quoted, semicolons": written(";", "\r\n", csv.QUOTE_ALL).encode(),
+    "all quoted": written(quoted=True).encode(),
+    "all quoted, semicolons": written(";", "\r\n", quoted=True).encode(),
     "the separator in front": b"sep=;\r\n" + written(";", "\r\n").encode(),
     "decimal commas": written(";").replace("54.5", "54,5").encode(),
     "empty cells to the right": written().replace("\n", ",,\n").encode(),

@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from ..errors import SourceError
-from .raster_headers import JPEG_2000, JPEG_XL, TIFF, jpeg_size, jpegxl_size, pnm
+from .raster_headers import JPEG_2000, JPEG_XL, TIFF, check_png, jpeg_size, jpegxl_size, pnm
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -103,7 +103,8 @@ def _single(content: bytes, max_pixels: int) -> Picture:
             size, spacing = (image.height, image.width), _spacing(image)
         return _by_imagecodecs("jpeg2k", content, size, max_pixels, spacing)
     if found := pnm(content, lambda height, width: _check_size(height, width, max_pixels)):
-        return Picture(found.samples, found.white, declared=found.white not in (255, 65535))
+        samples, maxval = found
+        return Picture(samples, maxval, declared=maxval not in (255, 65535))
     try:
         return _by_pillow(content, max_pixels)
     except Image.UnidentifiedImageError:
@@ -131,14 +132,15 @@ def _by_pillow(content: bytes, max_pixels: int) -> Picture:
             raise SourceError("black and white (1 bit), not gray: a mask, or a drawing")
         if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
             raise SourceError(f"{image.mode} colours, not gray: convert it to gray first")
+        if image.format == "PNG":
+            check_png(content)
         spacing, orientation = _spacing(image), image.getexif().get(ORIENTATION, 1)
         deep = image.format == "PNG" and content[24] == 16
         if deep:
-            image.load()  # Pillow checks every checksum
             samples, alpha = _deep_png(image, content)
         else:
             samples, alpha = _plain(image)
-    return _upright(samples, orientation, Picture(samples, 65535 if deep else 255, alpha, spacing=spacing))
+    return _upright(Picture(samples, 65535 if deep else 255, alpha, spacing=spacing), orientation)
 
 
 def _plain(image: Image.Image) -> tuple[NDArray[Any], bool]:
@@ -193,14 +195,13 @@ def spacing_of(x: float, y: float) -> tuple[float, float]:
     return SQUARE if abs(x / y - 1) < 0.005 else (x / y, 1.0)
 
 
-def _upright(samples: NDArray[Any], orientation: int, picture: Picture) -> Picture:
+def _upright(picture: Picture, orientation: int) -> Picture:
     """The picture with its rows and columns in the order in which they are looked at (TIFF 6.0, Orientation)."""
-    rows, columns = picture.spacing
+    samples, (rows, columns) = picture.samples, picture.spacing
     if orientation in TURNED:
         samples, rows, columns = samples.swapaxes(0, 1), columns, rows
     samples = np.flip(samples, FLIPPED.get(orientation, ()))
-    return Picture(samples, picture.white, picture.alpha, picture.declared, (rows, columns), picture.pages,
-                   picture.place)  # fmt: skip
+    return replace(picture, samples=samples, spacing=(rows, columns))
 
 
 def _tiff(path: Path, max_pixels: int) -> Iterator[Picture]:
@@ -270,7 +271,7 @@ def _tiff_page(page: Any, pages: int, place: int) -> Picture:
         samples = np.concatenate([white - samples[..., :1], samples[..., 1:]], axis=2) if alpha else white - samples
     across, down = (_ratio(page, name) for name in ("XResolution", "YResolution"))
     picture = Picture(samples, white, bool(alpha), spacing=spacing_of(across, down), pages=pages, place=place)
-    return _upright(samples, page.tags.valueof(ORIENTATION, 1), picture)
+    return _upright(picture, page.tags.valueof(ORIENTATION, 1))
 
 
 def _ratio(page: TiffPage, name: str) -> float:

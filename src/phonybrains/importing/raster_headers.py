@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +22,8 @@ JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}
 JPEGXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Pnm:
-    """Samples (H, W) or (H, W, 3) of a PGM or PPM, and its maxval."""
-
-    samples: NDArray[Any]
-    white: float
-
-
-def pnm(content: bytes, check: Callable[[int, int], None]) -> Pnm | None:
-    """Read P2, P3, P5 or P6 (netpbm's pgm(5), ppm(5)) with any maxval up to 65535; None for other content.
+def pnm(content: bytes, check: Callable[[int, int], None]) -> tuple[NDArray[np.uint16], int] | None:
+    """Samples (H, W) or (H, W, 3) and maxval of P2, P3, P5 or P6 (netpbm's pgm(5), ppm(5)); None for other content.
 
     check: called with height and width before anything is decoded. Raises SourceError where it is damaged.
     """
@@ -53,7 +44,18 @@ def pnm(content: bytes, check: Callable[[int, int], None]) -> Pnm | None:
         raise SourceError("damaged or truncated (its numbers do not fit its header)")
     if rest.strip():
         raise SourceError("holds more than one picture: save each as a file of its own")
-    return Pnm(samples.reshape(shape).astype(np.uint16), float(maxval))
+    return samples.reshape(shape).astype(np.uint16), maxval
+
+
+def check_png(content: bytes) -> None:
+    """Raise SourceError where the pixels of a PNG differ from their checksums (PNG, 5.5), which Pillow passes over."""
+    place = 8
+    while place + 12 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        end = place + 8 + length
+        if kind == b"IDAT" and zlib.crc32(content[place + 4 : end]).to_bytes(4) != content[end : end + 4]:
+            raise SourceError("damaged or truncated (its pixels differ from their checksum)")
+        place = end + 4
 
 
 def jpeg_size(content: bytes) -> tuple[int, int] | None:

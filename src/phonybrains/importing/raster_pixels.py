@@ -32,13 +32,14 @@ def gray_values(picture: Picture, *, colour: bool = False) -> tuple[NDArray[np.f
     Raises SourceError if it is coloured, partly transparent, or holds NaN or infinite values.
     """
     channels = _opaque(picture)
-    if not np.isfinite(channels).all():
-        raise SourceError("holds NaN or infinite values")
-    if channels.shape[2] == 3:
-        spread = math.ceil(_spread(channels, _white(picture, channels)).max(initial=0))
-        if spread > COLOUR_TOLERANCE and not colour:
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = _luminance(channels)
+    if channels.dtype.kind == "f" and not np.isfinite(values).all():
+        raise SourceError("holds NaN or infinite values, or some that single precision cannot hold")
+    if channels.shape[2] == 3 and not colour:
+        spread = math.ceil(_spread(channels).max() * 255 / _white(picture, channels))
+        if spread > COLOUR_TOLERANCE:
             raise SourceError(f"is coloured, not gray (channels differ by up to {spread} of 255)")
-    values = _luminance(channels)
     if picture.white:
         return values, (0.0, picture.white)
     return values, (min(0.0, float(values.min())), max(256.0, float(values.max())))
@@ -51,7 +52,7 @@ def how_coloured(picture: Picture) -> dict[str, float]:
     the channels of a pixel differ on average, of 255.
     """
     channels = _opaque(picture)
-    spread = _spread(channels, _white(picture, channels))
+    spread = _spread(channels) * (255 / _white(picture, channels))
     share = float((spread > COLOUR_TOLERANCE).mean())
     return {"coloured": round(share, 4), "chroma": round(float(spread.mean()), 2)}
 
@@ -67,18 +68,20 @@ def _opaque(picture: Picture) -> NDArray[Any]:
 
 
 def _white(picture: Picture, channels: NDArray[Any]) -> float:
-    return picture.white or max(float(np.abs(channels).max(initial=0)), np.finfo(np.float32).tiny)
+    return picture.white or max(float(np.abs(channels).max(initial=0)), 1e-30)
 
 
-def _spread(channels: NDArray[Any], white: float) -> NDArray[Any]:
-    """How much the channels of each pixel differ, (H, W), of 255."""
-    return (channels.max(axis=2) - channels.min(axis=2)) * (255 / white)
+def _spread(channels: NDArray[Any]) -> NDArray[Any]:
+    """How much the channels of each pixel differ, (H, W)."""
+    return channels.max(axis=2) - channels.min(axis=2)
 
 
 def _luminance(channels: NDArray[Any]) -> NDArray[np.float32]:
     if channels.shape[2] == 1:
         return channels[:, :, 0].astype(np.float32)
-    if channels.dtype in (np.uint8, np.uint16):
+    if channels.dtype == np.uint8:
+        return np.asarray(Image.fromarray(channels).convert("L"), np.float32)
+    if channels.dtype == np.uint16:
         return ((channels.astype(np.int64) @ LUMA + 0x8000) >> 16).astype(np.float32)
     return (channels @ (LUMA / 65536)).astype(np.float32)
 
