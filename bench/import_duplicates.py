@@ -39,7 +39,7 @@ def thumbnails(n: int, alike: bool) -> NDArray[np.uint8]:
 
 def plain(images: NDArray[np.uint8], splits: list[str], patients: list[str]) -> tuple[int, int, int, list[float]]:
     """Counts of all pairs, of those across splits and patients, and the correlations of the most alike of these."""
-    correlation: NDArray[np.float32] = np.corrcoef(images.reshape(len(images), -1).astype(np.float32))
+    correlation = np.asarray(np.corrcoef(images.reshape(len(images), -1).astype(np.float32)))
     first, second = np.nonzero(np.triu(correlation > THRESHOLD, 1))
     split, patient = np.array(splits), np.array(patients)
     across, other = split[first] != split[second], patient[first] != patient[second]
@@ -83,9 +83,8 @@ def main(*, slices: Annotated[list[int] | None, Parameter(consume_multiple=True)
                 pairs, across, _, _ = runs[0]["counts"]
                 told.add((pairs, across))
                 took = f"{statistics.median(seconds):.2f} ({seconds[0]:.2f}…{seconds[-1]:.2f})"
-                print(
-                    f"| {n} | {kind} | {who} | {took} | {max(run['kib'] for run in runs) // 1024} | {pairs} | {across} |"
-                )
+                mib = max(run["kib"] for run in runs) // 1024
+                print(f"| {n} | {kind} | {who} | {took} | {mib} | {pairs} | {across} |")
             if len(told) > 1:
                 print(f"  the two differ: {sorted(told)}")
 

@@ -84,7 +84,7 @@ def test_sixteen_bits_can_be_kept(tmp_path):
 
 def test_twelve_bits_in_sixteen_use_the_whole_range_alike_in_a_series(tmp_path):
     """All images of a folder share one white, the next 2ⁿ - 1 above their largest number, so they stay comparable."""
-    save(tmp_path / "in/a.png", np.full((64, 64), 4000, np.uint16) - np.eye(64, dtype=np.uint16))
+    save(tmp_path / "in/a.png", np.full((64, 64), 4000, np.uint16) - 99 * np.eye(64, dtype=np.uint16))
     save(tmp_path / "in/b.png", np.full((64, 64), 900, np.uint16) - 99 * np.eye(64, dtype=np.uint16))
     report = run(tmp_path / "in", tmp_path / "out")
     rows = ImageSet.open(tmp_path / "out").rows

@@ -37,7 +37,7 @@ def gray_values(picture: Picture, *, colour: bool = False) -> tuple[NDArray[np.f
     if channels.dtype.kind == "f" and not np.isfinite(values).all():
         raise SourceError("holds NaN or infinite values, or some that single precision cannot hold")
     if channels.shape[2] == 3 and not colour:
-        spread = math.ceil(_spread(channels).max() * 255 / _white(picture, channels))
+        spread = math.ceil(float(_spread(channels).max()) * 255 / _white(picture, channels))
         if spread > COLOUR_TOLERANCE:
             raise SourceError(f"is coloured, not gray (channels differ by up to {spread} of 255)")
     if picture.white:
