@@ -13,7 +13,7 @@ from phonybrains.config import load_config
 from phonybrains.errors import ConfigError
 from phonybrains.imageset import ImageSet
 from phonybrains.importing import ImportConfig, import_images
-from phonybrains.importing.raster_codecs import Picture
+from phonybrains.importing.raster_picture import Picture
 from phonybrains.importing.raster_pixels import how_coloured
 from phonybrains.record import read_record
 from pictures import head, save, write_table

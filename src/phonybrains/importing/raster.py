@@ -15,7 +15,8 @@ from ..imageset import FIXED_COLUMNS, Attribute
 from ..record import sha256_file
 from .config import ImportConfig
 from .parallel import map_in_order, threads
-from .raster_codecs import SQUARE, Picture, decode_file, strict_pillow
+from .raster_codecs import decode_file, strict_pillow
+from .raster_picture import SQUARE, Picture
 from .raster_pixels import Range, deep_range, gray_values, how_coloured
 from .slices import Notice, Slice, shown
 from .table import MODALITIES, SPLIT_NAMES, Table, find_tables, table_of

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import SourceError
-from .raster_codecs import Picture, decode_file
+from .raster_codecs import decode_file
 from .raster_headers import JPEG_2000, JPEG_XL, TIFF
+from .raster_picture import Picture
 
 COLOUR_TOLERANCE = 8
 """Channels of a gray image may differ this much (of 255): JPEG rounds colours."""
@@ -60,6 +61,8 @@ def how_coloured(picture: Picture) -> dict[str, float]:
 def _opaque(picture: Picture) -> NDArray[Any]:
     """The channels (H, W, 1 or 3) without opacity. Raises SourceError where something shines through."""
     channels = picture.samples if picture.samples.ndim == 3 else picture.samples[:, :, None]
+    if channels.shape[2] - picture.alpha not in (1, 3):
+        raise SourceError("damaged or truncated (its channels do not fit its header)")
     if not picture.alpha:
         return channels
     if (channels[:, :, -1] != (picture.white or channels[:, :, -1].max())).any():
