@@ -65,15 +65,25 @@ def import_images(
         if is_published(out, record):
             report = ImportReport(out, file, read_record(out)["results"], finished_before=True, strict=strict)
         else:
-            notices = _import(scans, out, record, config, bar)
+            notices = _import(scans, out, record, config, bar, _map(paths, scans))
             report = ImportReport(out, file, record.results, tuple(notices), strict=strict)
     if progress:
         show(report)
     return report
 
 
-def _import(scans: Sequence[Scan], out: Path, record: Record, config: ImportConfig, bar: Progress) -> list[Notice]:
-    """Import into a draft and publish it, after the map of its sources; the report tells, also where it fails."""
+def _import(
+    scans: Sequence[Scan],
+    out: Path,
+    record: Record,
+    config: ImportConfig,
+    bar: Progress,
+    places: Sequence[Sequence[str]],
+) -> list[Notice]:
+    """Import into a draft and publish it, after the report and `places`, the map of its sources.
+
+    A report stays also where no image can be used.
+    """
     intake, written = Intake(), False
     try:
         with publish(out, record) as draft, threads() as pool:
@@ -86,7 +96,7 @@ def _import(scans: Sequence[Scan], out: Path, record: Record, config: ImportConf
             notices = intake.notices + _findings(intake, splits, near, record) + _unlicensed(scans, record)
             written = True
             write_report(_beside(out, "import"), notices + of_values(record.results["values"]) + _imported(intake))
-            write_for_owner(_beside(out, "sources"), _map(scans))
+            write_for_owner(_beside(out, "sources"), places)
     except SourceError as error:
         write_report(_beside(out, "import"), intake.notices)
         raise SourceError(f"{error} All reasons: {_beside(out, 'import')}") from None
@@ -102,10 +112,10 @@ def _beside(out: Path, what: str) -> Path:
     return out.with_name(f"{out.name}.{what}.csv")
 
 
-def _map(scans: Sequence[Scan]) -> list[tuple[str, str, str]]:
-    """Which folder stands behind which label: a table for the owner, beside the set."""
-    rows = [(label, item.root.name, str(item.root)) for label, item in zip(labels(scans), scans, strict=True)]
-    return [("source", "name", "path"), *rows]
+def _map(paths: Sequence[Path], scans: Sequence[Scan]) -> list[tuple[str, str, str]]:
+    """Which folder or file stands behind which label: a table for the owner, beside the set."""
+    rows = zip(labels(scans), scans, paths, strict=True)
+    return [("source", "name", "path"), *((label, item.root.name, str(path.resolve())) for label, item, path in rows)]
 
 
 def labels(scans: Sequence[Scan]) -> list[str]:
