@@ -113,7 +113,6 @@ EXACT = {
     "JPEG XL, 16 bit": (encoded("jpegxl", SIXTEEN, lossless=True), SIXTEEN),
     "JPEG XL, 16-bit RGB": (encoded("jpegxl", rgb(SIXTEEN), lossless=True), SIXTEEN),
     "JPEG, 12-bit lossless": (encoded("ljpeg", TWELVE, bitspersample=12), TWELVE),
-    "JPEG-LS": (encoded("jpegls", TWELVE), TWELVE),
     "PGM, text, maxval 4095": (pnm(2, 4095, TWELVE), TWELVE),
     "PGM, maxval 4095": (pnm(5, 4095, TWELVE), TWELVE),
     "PGM, maxval 65535": (pnm(5, 65535, SIXTEEN), SIXTEEN),
@@ -252,6 +251,7 @@ def transparent_png() -> bytes:
 COLOURED = rgb(SIXTEEN)
 COLOURED[20:30, 20:30, 0] = 0
 REFUSED = {
+    "JPEG-LS": (encoded("jpegls", TWELVE), "JPEG-LS, which is not read"),
     "complex": (tiff(SIXTEEN.astype(np.complex64)), "complex"),
     "float, white is zero": (tiff(SIXTEEN.astype(np.float32), photometric="miniswhite"), "white is zero"),
     "coloured, 16 bit": (tiff(COLOURED, photometric="rgb"), "is coloured, not gray"),
@@ -332,7 +332,6 @@ SEEDS = [
     encoded("jpeg2k", SIXTEEN[:16, :16], level=0),
     encoded("jpegxl", SIXTEEN[:16, :16], lossless=True),
     pnm(2, 4095, TWELVE[:8, :8]),
-    encoded("jpegls", TWELVE[:16, :16]),
     encoded("ljpeg", TWELVE[:16, :16], bitspersample=12),
 ]
 

@@ -82,9 +82,10 @@ def _single(content: bytes, max_pixels: int) -> Picture:
     try:
         return _by_pillow(content, max_pixels)
     except Image.UnidentifiedImageError:
-        if size := jpeg_size(content):  # 12 and 16 bit, lossless, or JPEG-LS
-            codec = "jpegls" if b"\xff\xf7" in content[:4096] else "jpeg8"
-            return _by_imagecodecs(codec, content, size, max_pixels)
+        if size := jpeg_size(content):  # 12 and 16 bit, lossless
+            return _by_imagecodecs("jpeg8", content, size, max_pixels)
+        if b"\xff\xf7" in content[:1024]:
+            raise SourceError("JPEG-LS, which is not read: save it as PNG, or as JPEG 2000") from None
         what = "its content is not that of an image; the extension misleads, or it is damaged"
         raise SourceError(what) from None
 

@@ -18,7 +18,7 @@ JPEG_XL = (b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a")
 GAP = rb"(?:\s|#[^\n]*\n)+"
 PNM_MAGIC = re.compile(rb"P[1-6]" + GAP + rb"\d+" + GAP + rb"\d+\s")
 PNM = re.compile(rb"P([2356])" + GAP + rb"(\d{1,9})" + GAP + rb"(\d{1,9})" + GAP + rb"(\d{1,9})\s")
-JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}
+JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 JPEGXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
@@ -59,7 +59,7 @@ def check_png(content: bytes) -> None:
 
 
 def jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """Height and width of a JPEG or JPEG-LS of any precision (T.81, B.2.2); None where there is no frame header."""
+    """Height and width of a JPEG of any precision (T.81, B.2.2); None where there is no frame header."""
     place = 2
     while content[:2] == b"\xff\xd8" and place + 9 <= len(content):
         marker, length, _, height, width = struct.unpack_from(">xBHBHH", content, place)

@@ -25,7 +25,7 @@ from .slices import Notice, shown
 KINDS = ("raster", "dicom", "nifti", "mat")
 EXTENSIONS = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"), "raster"),
-    **dict.fromkeys((".jp2", ".j2k", ".jpx", ".j2c", ".jxl", ".jls", ".pgm", ".ppm", ".pnm", ".pbm"), "raster"),
+    **dict.fromkeys((".jp2", ".j2k", ".jpx", ".j2c", ".jxl", ".pgm", ".ppm", ".pnm", ".pbm"), "raster"),
     **dict.fromkeys((".dcm", ".dicom", ".ima"), "dicom"),
     **dict.fromkeys((".nii", ".nii.gz", ".hdr"), "nifti"),
     ".mat": "mat",
