@@ -19,7 +19,7 @@ from phonybrains.importing.config import Source
 from phonybrains.model.training_data import splits
 from phonybrains.phantom import make_phantoms
 from phonybrains.record import as_input
-from pictures import head, save, write_table
+from pictures import head, reasons, save, write_table
 
 MR = ImportConfig(modality="MR", size=32, run_length=10, run_guard=1)
 RUNS = "by runs, not patient-safe"
@@ -127,12 +127,16 @@ def test_no_name_of_a_folder_or_file_reaches_the_set(tmp_path):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_licence_for_a_source_that_is_not_there_is_an_error(tmp_path):
-    """A misspelt [sources.x] would lose the licence: the import stops before any work, and lists the names."""
-    config = MR.model_copy(update={"sources": {"scan": Source(licence="CC0")}})
-    with pytest.raises(ConfigError, match=r"no source is called scan\. The sources are: scans, more\."):
-        imported([source(tmp_path / "scans", 3), source(tmp_path / "more", 3, 9)], tmp_path / "out", config)
+def test_a_licence_for_a_source_that_is_not_there_is_told(tmp_path):
+    """A misspelt [sources.x] would lose the licence: the import stops before any work, and lists the names. Where all
+    sources have theirs, as with a file for several imports, it is a note."""
+    config = MR.model_copy(update={"sources": {"scan": Source(licence="CC0"), "more": Source(licence="CC0")}})
+    scans, more = source(tmp_path / "scans", 3), source(tmp_path / "more", 3, 9)
+    with pytest.raises(ConfigError, match=r"no source is called scan, and nothing is said of scans\. Call it so\."):
+        imported([scans, more], tmp_path / "out", config)
     assert {path.name for path in tmp_path.iterdir()} <= {"scans", "more", "config"}
+    report = import_images([more], tmp_path / "out", config, progress=False)
+    assert "no source" in reasons(report, "note")["scan"]
 
 
 def test_columns_that_repeat_names_of_files_are_pointed_out(tmp_path):

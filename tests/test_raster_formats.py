@@ -248,6 +248,16 @@ def transparent_png() -> bytes:
     return content[:place] + struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[place:]
 
 
+def circle() -> bytes:
+    """A TIFF of two pages, of which the second leads back to the first."""
+    content = bytearray(tiff(np.stack([GRAY] * 2), metadata=None, photometric="minisblack"))
+    with tifffile.TiffFile(io.BytesIO(bytes(content))) as file:
+        first, second = (page.offset for page in file.pages)
+    place = second + 2 + 12 * int.from_bytes(content[second : second + 2], "little")
+    content[place : place + 4] = first.to_bytes(4, "little")
+    return bytes(content)
+
+
 COLOURED = rgb(SIXTEEN)
 COLOURED[20:30, 20:30, 0] = 0
 REFUSED = {
@@ -270,6 +280,7 @@ REFUSED = {
     "time points of OME": (tiff(np.stack([SIXTEEN] * 3), ome=True, metadata={"axes": "TYX"}), "3 time points"),
     "mask": (tiff(GRAY > 9), "black and white"),
     "TIFF cut short": (cut(tiff(SIXTEEN, rowsperstrip=8)), "damaged or truncated"),
+    "TIFF whose pages lead round": (circle(), "round in a circle"),
     "TIFF with a hole": (sparse(), "damaged or truncated"),
     "PNG with a flipped bit": (flipped(encoded("png", GRAY)), "damaged or truncated"),
     "deep PNG with a flipped bit": (flipped(encoded("png", rgb(SIXTEEN))), "damaged or truncated"),

@@ -47,7 +47,12 @@ def tiff_pages(path: Path, max_pixels: int) -> Iterator[Picture]:
 
 def _slices(file: TiffFile) -> list[TiffPage]:
     """The pages that are pictures, without thumbnails, the smaller levels of a pyramid, and masks."""
-    pages: list[Any] = [page.aspage() for page in file.pages]
+    found: dict[int, Any] = {}
+    for each in file.pages:
+        if each.offset in found:
+            raise SourceError("damaged or truncated (its pages lead round in a circle)")
+        found[each.offset] = each.aspage()
+    pages = [*found.values()]
     pages = [page for page in pages if not int(page.subfiletype) & (REDUCED | MASK)] or pages
     if not pages:
         raise SourceError("damaged or truncated (no page can be read)")

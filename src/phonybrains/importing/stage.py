@@ -93,7 +93,7 @@ def _import(
             near = _near_duplicates(intake, splits, bar)
             write_metadata(draft, _rows(scans, intake.images, splits, config))
             record.results.update(_results(intake, splits, near))
-            notices = intake.notices + _findings(intake, splits, near, record) + _unlicensed(scans, record)
+            notices = intake.notices + _findings(intake, splits, near, record) + _on_sources(scans, record, config)
             written = True
             write_report(_beside(out, "import"), notices + of_values(record.results["values"]) + _imported(intake))
             write_for_owner(_beside(out, "sources"), places)
@@ -155,13 +155,24 @@ def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:
 
 
 def _given(scans: Sequence[Scan], config: ImportConfig) -> dict[str, dict[str, str]]:
-    """What the configuration says of sources, by their labels. Raises ConfigError where it names another."""
+    """What the configuration says of sources, by their labels.
+
+    Raises ConfigError where it names a source that is not there, while one that is there has no licence.
+    """
     by_name = {normalize("NFC", name): source.model_dump() for name, source in config.sources.items()}
     names = [normalize("NFC", shown(item.root.name)) for item in scans]
-    if strange := sorted(by_name.keys() - set(names)):
-        known = ", ".join(dict.fromkeys(names))
-        raise ConfigError(f"sources: no source is called {', '.join(strange)}. The sources are: {known}.")
+    bare = [
+        name for name, item in zip(names, scans, strict=True) if not (name in by_name or item.record.get("sources"))
+    ]
+    if bare and (strange := _strange(scans, config)):
+        raise ConfigError(f"sources: no source is called {', '.join(strange)}, and nothing is said of "
+                          f"{', '.join(dict.fromkeys(bare))}. Call it so.")  # fmt: skip
     return {label: by_name[name] for label, name in zip(labels(scans), names, strict=True) if name in by_name}
+
+
+def _strange(scans: Sequence[Scan], config: ImportConfig) -> list[str]:
+    """Names of sources in the configuration that no source has."""
+    return sorted({normalize("NFC", n) for n in config.sources} - {normalize("NFC", shown(s.root.name)) for s in scans})
 
 
 def _member(image: Image) -> Member:
@@ -211,11 +222,14 @@ def _findings(intake: Intake, splits: Splits, near: NearDuplicates, record: Reco
     return notices
 
 
-def _unlicensed(scans: Sequence[Scan], record: Record) -> list[Notice]:
-    """A note for each source without licence, by its name on the disk, by which the option sources knows it."""
+def _on_sources(scans: Sequence[Scan], record: Record, config: ImportConfig) -> list[Notice]:
+    """A note for each source without licence, by its name on the disk, and for each name that no source has."""
     names = dict(zip(labels(scans), (shown(item.root.name) for item in scans), strict=True))
     bare = [source.get("name", "") for source in record.sources if not source.get("licence")]
-    return [Notice(names.get(name, name), "note", "no licence given: name it in the option sources") for name in bare]
+    notices = [
+        Notice(names.get(name, name), "note", "no licence given: name it in the option sources") for name in bare
+    ]
+    return notices + [Notice(name, "note", "in the option sources, but no source") for name in _strange(scans, config)]
 
 
 def _imported(intake: Intake) -> list[Notice]:
