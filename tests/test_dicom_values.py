@@ -155,6 +155,19 @@ def test_instance_numbers_order_what_has_no_place(tmp_path: Path) -> None:
     assert any("ordered by InstanceNumber" in item.reason for item in notices)
 
 
+def test_frames_without_a_place_keep_their_order(tmp_path: Path) -> None:
+    """An enhanced image whose functional groups tell no position: its frames follow each other, with a warning."""
+    volume = np.stack([head(0, 900 - 50 * n) for n in range(4)])
+    ds = enhanced_mr(volume, [(0.0, 0.0, 0.0)] * 4, [1.0] * 4)
+    for frame in ds.PerFrameFunctionalGroupsSequence:
+        del frame.PlanePositionSequence
+    save(ds, tmp_path / "a")
+    slices, notices = read(tmp_path)
+    np.testing.assert_array_equal([item.values for item in slices], volume)
+    assert [item.order for item in slices] == [0, 1, 2, 3]
+    assert ["ordered by SliceLocation or frame number" in item.reason for item in notices] == [True]
+
+
 @pytest.mark.skipif(not JPEG12.is_file(), reason="pydicom was installed without its test files")
 def test_twelve_bit_jpeg_is_decoded(tmp_path: Path) -> None:
     """Process 4 with 12 bits, which pydicom has no decoder for: the values are those of DCMTK and libjpeg."""
