@@ -24,8 +24,9 @@ MAP = "a map of computed values"
 COMPONENTS = {"PHASE": PHASE, "REAL": COMPLEX, "IMAGINARY": COMPLEX}
 GE_RAW_DATA = {1: PHASE, 2: COMPLEX, 3: COMPLEX}
 """GE's (0043,xx2F), the only place where its classic images tell; 0 is magnitude."""
-TECHNIQUES = {"MAX_IP": PROJECTION, "MIN_IP": PROJECTION}
-MEASURED = {"", "NONE", "MIXED"}
+TECHNIQUES = {"MAX_IP": PROJECTION, "MIN_IP": PROJECTION} | dict.fromkeys(
+    ("VOLUME_RENDER", "SURFACE_RENDER", "MPR", "CURVED_MPR"), REFORMAT
+)
 
 TERMS = (
     (SCOUT, r"LOCALI[SZ]ER SCOUT SURVEY (REF)?SURVIEW TOPO(GRAM)? SCANO(GRAM)? PLANSCAN CTSOM\d+TOP PILOT"),
@@ -110,8 +111,8 @@ def _raw_data_type(header: Dataset) -> int | None:
 def _by_terms(types: tuple[str, ...], modality: str, component: str, technique: str, raw: int | None) -> str | None:
     if modality == "MR" and component in COMPONENTS:
         return f"{COMPONENTS[component]} (by its ComplexImageComponent)"
-    if technique not in MEASURED:
-        return f"{TECHNIQUES.get(technique, REFORMAT)} (by its VolumeBasedCalculationTechnique)"
+    if technique in TECHNIQUES:
+        return f"{TECHNIQUES[technique]} (by its VolumeBasedCalculationTechnique)"
     shown = [re.sub(r"[\W_]+", "", term) for term in types if term not in LEADING | {"M_IP"}]
     tables = TERMS if modality != "MR" or component == "MAGNITUDE" else MR_TERMS + TERMS
     for reason, words in tables:
