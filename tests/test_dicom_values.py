@@ -47,7 +47,7 @@ def test_padding_below_air_is_no_air(tmp_path: Path, padding: int, tagged: bool)
     """Padding does not hide that a CT has no air, and is as dark as air where it has."""
     bad, good = head(24, 1100), head(-1000, 80)
     bad[outside(bad)] = good[outside(good)] = padding
-    told = {"RescaleIntercept": 0} | ({"PixelPaddingValue": padding} if tagged else {})
+    told: dict[str, Any] = {"RescaleIntercept": 0} | ({"PixelPaddingValue": padding} if tagged else {})
     write(tmp_path / "bad", bad, **told)
     write(tmp_path / "good", good, SeriesInstanceUID="1.2.3", **told)
     slices, notices = read(tmp_path)
@@ -126,8 +126,13 @@ def test_blank_slices_are_left_out_and_told(tmp_path: Path) -> None:
     """An even slice, or one that is all padding, is no picture; the range is that of the others."""
     write(tmp_path / "a", head(0, 900), "MR")
     write(tmp_path / "b", np.full((40, 40), 500, np.int16), "MR", ImagePositionPatient=[0, 0, 1])
-    write(tmp_path / "c", np.full((40, 40), -2000, np.int16), "MR", PixelPaddingValue=-2000,
-          ImagePositionPatient=[0, 0, 2])  # fmt: skip
+    write(
+        tmp_path / "c",
+        np.full((40, 40), -2000, np.int16),
+        "MR",
+        PixelPaddingValue=-2000,
+        ImagePositionPatient=[0, 0, 2],
+    )
     slices, notices = read(tmp_path)
     assert [Path(item.file).name for item in slices] == ["a"]
     assert sorted((Path(item.file).name, item.kind) for item in notices) == [("b", "note"), ("c", "note")]
