@@ -43,12 +43,25 @@ def item(**values: Any) -> Dataset:
 
 def image(pixels: Any, number: int, **elements: Any) -> Dataset:
     """An MR image of (H, W) or (N, H, W) uint16."""
-    dataset = item(SOPInstanceUID=uid.generate_uid(), StudyInstanceUID="1.2.1",
-                   SeriesInstanceUID="1.2.2", Modality="MR", PatientID="1", ImageType=["ORIGINAL", "PRIMARY", "M"],
-                   InstanceNumber=number, Rows=pixels.shape[-2], Columns=pixels.shape[-1], SamplesPerPixel=1,
-                   PhotometricInterpretation="MONOCHROME2", BitsAllocated=16, BitsStored=16, HighBit=15,
-                   PixelRepresentation=0, PixelData=pixels.tobytes(),
-                   **{"SOPClassUID": uid.MRImageStorage, **elements})  # fmt: skip
+    dataset = item(
+        SOPInstanceUID=uid.generate_uid(),
+        StudyInstanceUID="1.2.1",
+        SeriesInstanceUID="1.2.2",
+        Modality="MR",
+        PatientID="1",
+        ImageType=["ORIGINAL", "PRIMARY", "M"],
+        InstanceNumber=number,
+        Rows=pixels.shape[-2],
+        Columns=pixels.shape[-1],
+        SamplesPerPixel=1,
+        PhotometricInterpretation="MONOCHROME2",
+        BitsAllocated=16,
+        BitsStored=16,
+        HighBit=15,
+        PixelRepresentation=0,
+        PixelData=pixels.tobytes(),
+        **{"SOPClassUID": uid.MRImageStorage, **elements},
+    )
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
     return dataset
@@ -72,8 +85,13 @@ def enhanced(pixels: Any, folder: Path, files: int, compress: bool = False) -> N
         shared = item(PlaneOrientationSequence=Sequence([plane]), PixelMeasuresSequence=Sequence([measures]))
         dataset.SharedFunctionalGroupsSequence = Sequence([shared])
         rest = [item(CodeValue=str(i), CodeMeaning="x" * 40, EffectiveEchoTime=2.3) for i in range(60)]
-        groups = [item(PlanePositionSequence=Sequence([item(ImagePositionPatient=[0, 0, 3.0 * place])]),
-                       FrameContentSequence=Sequence(rest)) for place in range(len(frames))]  # fmt: skip
+        groups = [
+            item(
+                PlanePositionSequence=Sequence([item(ImagePositionPatient=[0, 0, 3.0 * place])]),
+                FrameContentSequence=Sequence(rest),
+            )
+            for place in range(len(frames))
+        ]
         dataset.PerFrameFunctionalGroupsSequence = Sequence(groups)
         undefined_lengths(dataset)
         if compress:
@@ -87,8 +105,13 @@ def mosaic(pixels: Any, folder: Path, files: int) -> None:
         side = int(np.ceil(np.sqrt(len(slices))))
         whole = np.zeros((side, side, SIDE, SIDE), np.uint16)
         whole.reshape(-1, SIDE, SIDE)[: len(slices)] = slices
-        dataset = image(whole.transpose(0, 2, 1, 3).reshape(side * SIDE, side * SIDE), number,
-                        ImagePositionPatient=[0, 0, 0], SpacingBetweenSlices=3, **PLACED)  # fmt: skip
+        dataset = image(
+            whole.transpose(0, 2, 1, 3).reshape(side * SIDE, side * SIDE),
+            number,
+            ImagePositionPatient=[0, 0, 0],
+            SpacingBetweenSlices=3,
+            **PLACED,
+        )
         dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]
         dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True).add_new(0x0A, "US", len(slices))
         save(dataset, folder / f"{number:05d}")
@@ -146,10 +169,13 @@ def main(*, frames: int = 400, files: int = 10, repeats: int = 3) -> None:
         loads.clear()
         found, count = ours(folder), len(list(folder.iterdir()))
         per_file = len(loads) / count
-        mine, peer = (min(each) for each in in_turns(
-            [lambda _, folder=folder: seconds(ours, folder), lambda _, folder=folder: seconds(pydicoms, folder)],
-            repeats,
-        ))  # fmt: skip
+        mine, peer = (
+            min(each)
+            for each in in_turns(
+                [lambda _, folder=folder: seconds(ours, folder), lambda _, folder=folder: seconds(pydicoms, folder)],
+                repeats,
+            )
+        )
         rows.append([name, count, found, mine, found / mine, found / peer, mine / peer, per_file])
         shutil.rmtree(folder)
     print(f"{frames} frames of {SIDE}×{SIDE}, {cores()} cores, {repeats} repeats in turns")

@@ -63,13 +63,28 @@ LEFT_OUT = [
     *(
         ("scout", kind("ORIGINAL", "PRIMARY", "M", SeriesDescription=name))
         for name in (
-            "LOCALIZER", "Survey_SHC", "SmartBrain", "Topogram  1.0", "3-plane loc", "3 Plane Loc SSFSE", "3PL_LOC",
-            "AAHead_Scout_64ch", "AAHScout", "PLAN SCAN", "Plan", "Tri-plane", "localisateur", "Lokalizer", "*pilot*",
-            "SCANOGRAM", "Scout View", "fastview",
+            "LOCALIZER",
+            "Survey_SHC",
+            "SmartBrain",
+            "Topogram  1.0",
+            "3-plane loc",
+            "3 Plane Loc SSFSE",
+            "3PL_LOC",
+            "AAHead_Scout_64ch",
+            "AAHScout",
+            "PLAN SCAN",
+            "Plan",
+            "Tri-plane",
+            "localisateur",
+            "Lokalizer",
+            "*pilot*",
+            "SCANOGRAM",
+            "Scout View",
+            "fastview",
         )
     ),
     ("scout", kind("ORIGINAL", "PRIMARY", "M", SeriesDescription="", ProtocolName="head localizer")),
-]  # fmt: skip
+]
 
 KEPT = [
     kind("ORIGINAL", "PRIMARY", "M", "ND", "NORM"),
@@ -92,13 +107,32 @@ KEPT = [
     *(
         kind("ORIGINAL", "PRIMARY", "M", SeriesDescription=name)
         for name in (
-            "T1 post-contrast venous phase", "3D TOF", "TOF_3D_multi-slab", "t1_mpr_ns_sag", "MPRAGE", "phase contrast",
-            "in-phase", "Axial T2 FLAIR", "velocity encoding off", "T1 SPACE", "SWI", "MIP source images", "FA 15",
-            "func_localizer_task", "Stealth T1 localization", "T1 planning", "pilot study T1", "BrainView_T2",
-            "local shim", "T2 location", "IR real", "subtraction source", "1.3 planes",
+            "T1 post-contrast venous phase",
+            "3D TOF",
+            "TOF_3D_multi-slab",
+            "t1_mpr_ns_sag",
+            "MPRAGE",
+            "phase contrast",
+            "in-phase",
+            "Axial T2 FLAIR",
+            "velocity encoding off",
+            "T1 SPACE",
+            "SWI",
+            "MIP source images",
+            "FA 15",
+            "func_localizer_task",
+            "Stealth T1 localization",
+            "T1 planning",
+            "pilot study T1",
+            "BrainView_T2",
+            "local shim",
+            "T2 location",
+            "IR real",
+            "subtraction source",
+            "1.3 planes",
         )
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("reason", "elements"), LEFT_OUT, ids=lambda value: str(value)[:70])
@@ -166,9 +200,7 @@ def test_frame_types_of_a_shared_group_and_of_ct_count(tmp_path: Path) -> None:
     save(ds, tmp_path / "a")
     slices, notices = read(tmp_path)
     assert not slices
-    assert [item.reason for item in notices] == [
-        "a projection of many slices (by its VolumeBasedCalculationTechnique)"
-    ]  # fmt: skip
+    assert [item.reason for item in notices] == ["a projection of many slices (by its VolumeBasedCalculationTechnique)"]
 
 
 def test_a_given_modality_brings_nothing_back(tmp_path: Path) -> None:

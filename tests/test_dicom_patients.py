@@ -54,10 +54,15 @@ def test_studies_are_joined_by_what_one_person_shares(tmp_path: Path, shared: di
 def test_what_everybody_has_joins_nobody(tmp_path: Path) -> None:
     """An atlas as frame of reference, a placeholder as name, a name without date of birth: different studies differ."""
     for number, elements in enumerate(
-        ({"FrameOfReferenceUID": "1.2.840.10008.1.4.1.1"}, {"FrameOfReferenceUID": "1.2.840.10008.1.4.1.1"},
-         {"PatientName": "Anonymous", "PatientBirthDate": "19000101"},
-         {"PatientName": "Anonymous", "PatientBirthDate": "19000101"}, {"PatientName": "Doe"}, {"PatientName": "Doe"})
-    ):  # fmt: skip
+        (
+            {"FrameOfReferenceUID": "1.2.840.10008.1.4.1.1"},
+            {"FrameOfReferenceUID": "1.2.840.10008.1.4.1.1"},
+            {"PatientName": "Anonymous", "PatientBirthDate": "19000101"},
+            {"PatientName": "Anonymous", "PatientBirthDate": "19000101"},
+            {"PatientName": "Doe"},
+            {"PatientName": "Doe"},
+        )
+    ):
         put(tmp_path, number, **elements)
     assert len({patient for patient, _ in patients(tmp_path)}) == 6
 

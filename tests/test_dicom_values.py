@@ -47,7 +47,7 @@ def test_padding_below_air_is_no_air(tmp_path: Path, padding: int, tagged: bool)
     """Padding does not hide that a CT has no air, and is as dark as air where it has."""
     bad, good = head(24, 1100), head(-1000, 80)
     bad[outside(bad)] = good[outside(good)] = padding
-    told = {"RescaleIntercept": 0} | ({"PixelPaddingValue": padding} if tagged else {})
+    told: dict[str, Any] = {"RescaleIntercept": 0} | ({"PixelPaddingValue": padding} if tagged else {})
     write(tmp_path / "bad", bad, **told)
     write(tmp_path / "good", good, SeriesInstanceUID="1.2.3", **told)
     slices, notices = read(tmp_path)
@@ -126,8 +126,13 @@ def test_blank_slices_are_left_out_and_told(tmp_path: Path) -> None:
     """An even slice, or one that is all padding, is no picture; the range is that of the others."""
     write(tmp_path / "a", head(0, 900), "MR")
     write(tmp_path / "b", np.full((40, 40), 500, np.int16), "MR", ImagePositionPatient=[0, 0, 1])
-    write(tmp_path / "c", np.full((40, 40), -2000, np.int16), "MR", PixelPaddingValue=-2000,
-          ImagePositionPatient=[0, 0, 2])  # fmt: skip
+    write(
+        tmp_path / "c",
+        np.full((40, 40), -2000, np.int16),
+        "MR",
+        PixelPaddingValue=-2000,
+        ImagePositionPatient=[0, 0, 2],
+    )
     slices, notices = read(tmp_path)
     assert [Path(item.file).name for item in slices] == ["a"]
     assert sorted((Path(item.file).name, item.kind) for item in notices) == [("b", "note"), ("c", "note")]
@@ -153,6 +158,19 @@ def test_instance_numbers_order_what_has_no_place(tmp_path: Path) -> None:
     assert [Path(item.file).name for item in slices] == ["c", "b", "a"]
     assert sorted((item.kind, Path(item.file).name) for item in notices) == [("skipped", "d"), ("warning", "c")]
     assert any("ordered by InstanceNumber" in item.reason for item in notices)
+
+
+def test_frames_without_a_place_keep_their_order(tmp_path: Path) -> None:
+    """An enhanced image whose functional groups tell no position: its frames follow each other, with a warning."""
+    volume = np.stack([head(0, 900 - 50 * n) for n in range(4)])
+    ds = enhanced_mr(volume, [(0.0, 0.0, 0.0)] * 4, [1.0] * 4)
+    for frame in ds.PerFrameFunctionalGroupsSequence:
+        del frame.PlanePositionSequence
+    save(ds, tmp_path / "a")
+    slices, notices = read(tmp_path)
+    np.testing.assert_array_equal([item.values for item in slices], volume)
+    assert [item.order for item in slices] == [0, 1, 2, 3]
+    assert ["ordered by SliceLocation or frame number" in item.reason for item in notices] == [True]
 
 
 @pytest.mark.skipif(not JPEG12.is_file(), reason="pydicom was installed without its test files")

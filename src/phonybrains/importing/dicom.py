@@ -108,8 +108,10 @@ def _frames(header: Dataset, path: Path) -> tuple[list[Frame], list[str]]:
         elif frame.placed_by:
             kept.append(frame)
         else:
-            left_out["it does not say where it lies (no ImagePositionPatient with an orientation, no SliceLocation, "
-                     "no InstanceNumber)"] += 1  # fmt: skip
+            left_out[
+                "it does not say where it lies (no ImagePositionPatient with an orientation, no SliceLocation, "
+                "no InstanceNumber)"
+            ] += 1
     part = [f"{n} of its {len(groups)} frames: " if n < len(groups) else "" for n in left_out.values()]
     return kept, [f"{of}{reason}" for of, reason in zip(part, left_out, strict=True)]
 

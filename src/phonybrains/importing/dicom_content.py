@@ -24,30 +24,39 @@ MAP = "a map of computed values"
 COMPONENTS = {"PHASE": PHASE, "REAL": COMPLEX, "IMAGINARY": COMPLEX}
 GE_RAW_DATA = {1: PHASE, 2: COMPLEX, 3: COMPLEX}
 """GE's (0043,xx2F), the only place where its classic images tell; 0 is magnitude."""
-TECHNIQUES = {"MAX_IP": PROJECTION, "MIN_IP": PROJECTION}
-MEASURED = {"", "NONE", "MIXED"}
+TECHNIQUES = {"MAX_IP": PROJECTION, "MIN_IP": PROJECTION} | dict.fromkeys(
+    ("VOLUME_RENDER", "SURFACE_RENDER", "MPR", "CURVED_MPR"), REFORMAT
+)
 
 TERMS = (
     (SCOUT, r"LOCALI[SZ]ER SCOUT SURVEY (REF)?SURVIEW TOPO(GRAM)? SCANO(GRAM)? PLANSCAN CTSOM\d+TOP PILOT"),
-    ("a screenshot or summary page",
-     r"SCREEN(SAVE|SHOT) SUMMARY PROTOCOL (CSA)?(REPORT|RESULT) DOSE(INFO)? VXTLSTATE GRAPH"),
-    (PROJECTION,
-     r"(CSA|CTSOM\d+)?(MIP|MNIP|MINIP|MAXIP|AIP|(AVG|AVERAGE|MEAN|MINIMUM|MAXIMUM)IP)(THI(N|CK)|SUM|RANGE|PARALLEL)?"
-     r" MAXIMUM MINIMUM PJN\w* PROJN? PROJECTION\w* RAYSUM REPROJECTION"),
-    (REFORMAT,
-     r"(CSA|CTSOM\d+)?(MPR|VRT|VR|SSD|CPR)(THI(N|CK)|RANGE|PARALLEL)? CSA3D\w* CSAPARALLEL REFORMAT(TED)? CURVED\w*"
-     r" MPVR (VOLUME|SURFACE|3D)REN\w* FUSION FUSED"),
-    (MAP,  # diffusion; perfusion; relaxation, fields and other physics; statistics; several energies or tracers
-     r"(E|EXP|AVERAGE)?(ADC|DC)(MAP)? (COLOU?R|COL)?FA(MAP|COLOU?R)? (FRACTIONAL|RELATIVE|DIFFUSION)ANISO\w* TENSOR"
-     r" (REL|R|N|CORRECTED)?CB[FV]\w* (REL|CORRELATED)?MTT\w* (REL)?TTP\w* TMAX\w* PBP GBP T0 KTRANS KEP IAUC"
-     r" (REL|MAX|MAXREL|BREV)ENH WASH(IN|OUT) AREACURV PERMEABILITY"
-     r" ([TR][12](STAR)?|T1RHO|PD|RHO|B[01]|FIELD|MAGNETICFIELD|STIFFNESS|PERFUSION|SUSCEPTIBILITY|METABOLITE)MAP"
-     r" R[12](STAR)? T1RHO RHO FF (FAT|WATER)FRACTION MTR QSM TEMPERATURE(MAP)? STIFFNESS ELASTOGRAM QUANTITY"
-     r" [TZ](MAP|TEST|SCORE) CORRELATION ACTIVATION STAT(MAP)? STDDEV(IATION)?"
-     r" SUB(TRACTION|TRACTED)? DIFFERENCE DIVISION"
-     r" IODINE MAT(SPECIFIC|FRACTIONAL|VALUEBASED) ELECTRONDENSITY EFFATOMICNUM SUV PET EMISSION (MU?|U)MAP"),
+    (
+        "a screenshot or summary page",
+        r"SCREEN(SAVE|SHOT) SUMMARY PROTOCOL (CSA)?(REPORT|RESULT) DOSE(INFO)? VXTLSTATE GRAPH",
+    ),
+    (
+        PROJECTION,
+        r"(CSA|CTSOM\d+)?(MIP|MNIP|MINIP|MAXIP|AIP|(AVG|AVERAGE|MEAN|MINIMUM|MAXIMUM)IP)(THI(N|CK)|SUM|RANGE|PARALLEL)?"
+        r" MAXIMUM MINIMUM PJN\w* PROJN? PROJECTION\w* RAYSUM REPROJECTION",
+    ),
+    (
+        REFORMAT,
+        r"(CSA|CTSOM\d+)?(MPR|VRT|VR|SSD|CPR)(THI(N|CK)|RANGE|PARALLEL)? CSA3D\w* CSAPARALLEL REFORMAT(TED)? CURVED\w*"
+        r" MPVR (VOLUME|SURFACE|3D)REN\w* FUSION FUSED",
+    ),
+    (
+        MAP,  # diffusion; perfusion; relaxation, fields and other physics; statistics; several energies or tracers
+        r"(E|EXP|AVERAGE)?(ADC|DC)(MAP)? (COLOU?R|COL)?FA(MAP|COLOU?R)? (FRACTIONAL|RELATIVE|DIFFUSION)ANISO\w* TENSOR"
+        r" (REL|R|N|CORRECTED)?CB[FV]\w* (REL|CORRELATED)?MTT\w* (REL)?TTP\w* TMAX\w* PBP GBP T0 KTRANS KEP IAUC"
+        r" (REL|MAX|MAXREL|BREV)ENH WASH(IN|OUT) AREACURV PERMEABILITY"
+        r" ([TR][12](STAR)?|T1RHO|PD|RHO|B[01]|FIELD|MAGNETICFIELD|STIFFNESS|PERFUSION|SUSCEPTIBILITY|METABOLITE)MAP"
+        r" R[12](STAR)? T1RHO RHO FF (FAT|WATER)FRACTION MTR QSM TEMPERATURE(MAP)? STIFFNESS ELASTOGRAM QUANTITY"
+        r" [TZ](MAP|TEST|SCORE) CORRELATION ACTIVATION STAT(MAP)? STDDEV(IATION)?"
+        r" SUB(TRACTION|TRACTED)? DIFFERENCE DIVISION"
+        r" IODINE MAT(SPECIFIC|FRACTIONAL|VALUEBASED) ELECTRONDENSITY EFFATOMICNUM SUV PET EMISSION (MU?|U)MAP",
+    ),
     ("a label map", r"SEG SEGMENT(ATION|ED) LABEL(S|MAP)? MASK BINARY ROI"),
-)  # fmt: skip
+)
 """By reason, patterns of terms, which are compared without the blanks and underscores in them. Not among them: weighted
 images of diffusion, water, fat, in and opposed phase (IP is that), averages, and the parts M and MAG of magnitude."""
 MR_TERMS = (
@@ -110,14 +119,14 @@ def _raw_data_type(header: Dataset) -> int | None:
 def _by_terms(types: tuple[str, ...], modality: str, component: str, technique: str, raw: int | None) -> str | None:
     if modality == "MR" and component in COMPONENTS:
         return f"{COMPONENTS[component]} (by its ComplexImageComponent)"
-    if technique not in MEASURED:
-        return f"{TECHNIQUES.get(technique, REFORMAT)} (by its VolumeBasedCalculationTechnique)"
+    if technique in TECHNIQUES:
+        return f"{TECHNIQUES[technique]} (by its VolumeBasedCalculationTechnique)"
     shown = [re.sub(r"[\W_]+", "", term) for term in types if term not in LEADING | {"M_IP"}]
     tables = TERMS if modality != "MR" or component == "MAGNITUDE" else MR_TERMS + TERMS
     for reason, words in tables:
         if any(PATTERNS[words].fullmatch(term) for term in shown):
             return f"{reason} (by its ImageType)"
-    if "DERIVED" in types[:1] and set(types[3:4]) & {"T1", "T2", "T2_STAR"}:  # computed, not weighted: C.8.13.3.1.1.3
+    if "DERIVED" in types[:1] and set(types[3:4]) & {"T1", "T2", "T2_STAR"}:  # computed, not weighted: C.8.13.3.1
         return f"{MAP} (by its ImageType)"
     if raw in GE_RAW_DATA:
         return f"{GE_RAW_DATA[raw]} (by its private raw data type)"

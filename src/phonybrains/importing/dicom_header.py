@@ -152,7 +152,7 @@ def _frame(of_file: Frame, sources: Sequence[Dataset], index: int, count: int) -
     plain = count > 1 and len(sources) == 1
     position = None if plain or orientation is None else numbers(sources, "ImagePositionPatient", 3)
     location = number(sources, "SliceLocation")
-    if plain:
+    if plain or (count > 1 and position is None and location is None):
         location = index * (number(sources, "SpacingBetweenSlices") or 1.0)
     spacing, square = _spacing(sources)
     return replace(

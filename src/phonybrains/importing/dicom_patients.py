@@ -33,7 +33,8 @@ def _named(frame: Frame, group: str, ids: dict[str, set[str]], of_group: dict[st
     if surest.startswith("study ") and len(ids[surest]) == 1:
         return replace(frame, patient=next(iter(ids[surest])))
     known = of_group[group]
-    return replace(frame, patient=next(iter(known)) if len(known) == 1 else group, patient_is_guess=True)
+    patient = next(iter(known)) if len(known) == 1 else group.partition(" ")[2]
+    return replace(frame, patient=patient, patient_is_guess=True)
 
 
 def _joined(persons: set[tuple[str, ...]]) -> dict[str, str]:

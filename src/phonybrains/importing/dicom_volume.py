@@ -175,8 +175,14 @@ def _without_copies(taken: Sequence[Taken]) -> tuple[list[Taken], list[Notice]]:
     for (uid, *_), count in uses.items():
         if uid and count > 1:
             file = next(item.slice.file for item in kept if item.frame.instance_uid == uid)
-            notices.append(Notice(file, "warning", f"{count} images with different pixels share its SOPInstanceUID, "
-                                  "which should be theirs alone; all are kept"))  # fmt: skip
+            notices.append(
+                Notice(
+                    file,
+                    "warning",
+                    f"{count} images with different pixels share its SOPInstanceUID, "
+                    "which should be theirs alone; all are kept",
+                )
+            )
     return kept, notices
 
 

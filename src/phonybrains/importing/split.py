@@ -25,8 +25,7 @@ GIVEN_UNKNOWN = f"as given, patients unknown, {UNSAFE}"
 GIVEN_TORN = f"as given, a patient in two splits, {UNSAFE}"
 SYNTHETIC = "none, synthetic"
 GUESSED = (
-    "whose they are is guessed from names of files and folders, or from the study of DICOM without PatientID, "
-    "so two people may count as one, or one as two. "
+    "whose they are is guessed from names of files and folders, so two people may count as one, or one as two. "
     "Where you know, say so: sub-<id> in the name (BIDS), or PatientID in DICOM"
 )
 
