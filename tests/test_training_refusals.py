@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,12 @@ LOOP = {"steps": 2, "batch_size": 2, "warmup": 1, "validate_every": 2, "checkpoi
 
 def micro(**values: Any) -> TrainConfig:
     """The tiny preset with two steps each and without few-step weights, which keeps all values."""
-    parts = {part: {"loop": LOOP} | values.pop(part, {}) for part in ("autoencoder", "denoiser")}
-    none = {"few_step": {"loop": LOOP | {"steps": 0}}}
+    parts: dict[str, Any] = {part: {"loop": LOOP} | values.pop(part, {}) for part in ("autoencoder", "denoiser")}
+    none: dict[str, Any] = {"few_step": {"loop": LOOP | {"steps": 0}}}
     return load_train_config("tiny", **{"precision": "fp32", "min_patients": 0} | none | parts | values)
 
 
-def corpus(folder: Path, column: str, values: list[Attribute], splits: str = "tttttvvv") -> Path:
+def corpus(folder: Path, column: str, values: Sequence[Attribute], splits: str = "tttttvvv") -> Path:
     """Phantoms with a column of these values; splits: a letter an image."""
     make_phantoms(len(values), folder, size=32)
     names = {"t": "train", "v": "validation", "x": "test"}
