@@ -196,7 +196,7 @@ def _parse_row(path: Path, number: int, entry: Mapping[str, str]) -> Row:
     if None in entry or None in entry.values():
         raise ImageSetError(f"{path}, row {number}: the number of cells differs from the header's.")
     name = entry["file_name"]
-    if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+    if not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise ImageSetError(f"{path}, row {number}: '{name}' does not lie inside the set.")
     if entry["split"] not in SPLITS:
         raise ImageSetError(f"{path}, row {number}: split '{entry['split']}' is not train, validation, test or empty.")
