@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,10 +122,12 @@ def start(command: Command, inputs: Path, folder: Path) -> int:
     """
     process = os.fork()
     if process:
+        with suppress(PermissionError, ProcessLookupError):  # it has done so itself, or is done altogether
+            os.setpgid(process, process)
         return process
     code = 70
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         with (inputs / f"{command.name}.log").open("ab") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class Reader:
             self.read([content], place)
 
     def read(self, inputs: list[bytes], place: Path) -> None:
-        """Read inputs in an empty place. Raises what the readers raise, AssertionError for what they leave."""
+        """Read inputs in an empty place; raises what the reader raises."""
         self.give(inputs, place, self.folder)
 
 
@@ -114,7 +115,7 @@ def _pictures(format: str, *modes: str, **options: Any) -> Callable[[Path], list
         from PIL import Image
 
         rng, found = np.random.default_rng(0), []
-        pictures = [Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8)).convert(mode) for mode in modes]
+        pictures = [Image.fromarray(rng.integers(0, 256, (20, 20), np.uint8)).convert(mode) for mode in modes]
         pictures.append(Image.fromarray(rng.integers(0, 2**16, (20, 20), np.uint16)))
         for picture in pictures:
             for extra in (options, {}):
@@ -191,7 +192,7 @@ def _load_model(part: str) -> Callable[[list[bytes], Path, Path], None]:
     def give(inputs: list[bytes], place: Path, folder: Path) -> None:
         from phonybrains.model.folder import load_model
 
-        shutil.copytree(folder / "model", place / "model", copy_function=_link)
+        shutil.copytree(folder / "model", place / "model", copy_function=os.link)
         description = json.loads((folder / "model" / "model.json").read_bytes())
         for content in inputs:
             for name in {part, "model.json"}:
@@ -203,10 +204,6 @@ def _load_model(part: str) -> Callable[[list[bytes], Path, Path], None]:
             load_model(place / "model")
 
     return give
-
-
-def _link(source: str, target: str) -> None:
-    Path(target).hardlink_to(source)
 
 
 def _checkpoint(folder: Path) -> list[bytes]:

@@ -164,13 +164,16 @@ def test_a_stopped_move_into_the_current_folder_is_finished(
 
 
 def test_what_a_killed_write_has_left_is_not_published(tmp_path: Path):
-    """The half of a file that a killed process left in a draft does not become part of the result."""
+    """Halves of files that a killed process left in a draft, or of its report beside it, are gone in the end."""
     draft = draft_folder(tmp_path / "out", RECORD)
     draft.mkdir()
     (draft / ".a.png.4711.partial").write_bytes(b"half")
+    (tmp_path / ".out.import.csv.4711.partial").write_bytes(b"half")
+    (tmp_path / ".out.v2.import.csv.4711.partial").write_bytes(b"of another")
     with publish(tmp_path / "out", RECORD, resume=True):
         pass
     assert os.listdir(tmp_path / "out") == ["record.json"]
+    assert sorted(os.listdir(tmp_path)) == [".out.v2.import.csv.4711.partial", "out"]
 
 
 def test_new_folders_above_are_synced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -160,6 +160,7 @@ damages: dict[str, tuple[Callable[[Path], object], str]] = {
         r"row 3: '\.\./other/2\.png' does not lie inside the set\.",
     ),
     "absolute name": (lambda s: edit(s, 3, file_name="/etc/passwd"), r"row 3: '/etc/passwd' does not lie inside"),
+    "no name of a file": (lambda s: edit(s, 3, file_name="images/\0.png"), r"row 3: .* does not lie inside the set\."),
     "no name": (lambda s: edit(s, 3, file_name=""), r"row 3: '' does not lie inside the set\."),
     "name twice": (
         lambda s: edit(s, 4, file_name="images/1.png"),

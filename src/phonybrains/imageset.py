@@ -216,7 +216,7 @@ def read_metadata(path: Path) -> list[Row]:
 
 def _parse_row(path: Path, number: int, entry: Mapping[str, str]) -> Row:
     name = entry["file_name"]
-    if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+    if not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise ImageSetError(f"{path}, row {number}: '{name}' does not lie inside the set.")
     if entry["split"] not in SPLITS:
         raise ImageSetError(f"{path}, row {number}: split '{entry['split']}' is not train, validation, test or empty.")

@@ -283,6 +283,8 @@ def _check_others(out: Path, target: Path, draft: Path) -> None:
         if min(busy) < draft or time.monotonic() > patience:
             raise at_work(out)
         time.sleep(0.05)
+    for path in _beside(target, r"[^.]+\.csv\.\d+"):
+        path.unlink()  # the half of a report that a stopped run was writing
     for path in _others(target, draft):
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         print(f"{path}: left by a stopped run with other settings ({size / 1e6:.1f} MB). Remove it, if that run is "
@@ -291,8 +293,13 @@ def _check_others(out: Path, target: Path, draft: Path) -> None:
 
 def _others(target: Path, draft: Path) -> list[Path]:
     """The drafts of a folder but this one."""
-    name = re.compile(rf"\.{re.escape(target.name)}\.[^.]+\.partial")
-    return [path for path in target.parent.iterdir() if path != draft and name.fullmatch(path.name) and path.is_dir()]
+    return [path for path in _beside(target, "[^.]+") if path != draft and path.is_dir()]
+
+
+def _beside(target: Path, what: str) -> list[Path]:
+    """What is unfinished beside a folder, by a pattern between its name and `.partial`."""
+    name = re.compile(rf"\.{re.escape(target.name)}\.{what}\.partial")
+    return [path for path in target.parent.iterdir() if name.fullmatch(path.name)]
 
 
 def _move_in(draft: Path, target: Path) -> None:
