@@ -200,7 +200,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if version > FORMAT_VERSION:
         raise ModelError(f"{path}: format version {version} is newer than this phonybrains reads ({FORMAT_VERSION}). "
                          "Upgrade phonybrains.")  # fmt: skip
-    return dict(read_json(path, Description, AGAIN, ModelError))
+    read_json(path, Description, AGAIN, ModelError)
+    return read_json(path, dict[str, Any], AGAIN, ModelError)  # as it is written
 
 
 def _write_description(folder: Path, content: dict[str, Any]) -> None:
