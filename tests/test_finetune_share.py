@@ -90,8 +90,8 @@ def _append(folder: Path) -> None:
     ("damage", "words"),
     [
         (_append, r"pytorch_lora_weights\.safetensors is damaged"),
-        (_lose, r"a part is missing \(.*conditions\.json"),
-        (lambda folder: change(folder / "finetune.json", parts={}), "a part is missing"),
+        (_lose, r"conditions\.json is missing"),
+        (lambda folder: change(folder / "finetune.json", parts={}), "is damaged"),
         (lambda folder: change(folder / "finetune.json", format_version=2), "format version 2 is newer"),
     ],
 )
