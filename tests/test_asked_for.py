@@ -147,7 +147,8 @@ def test_a_number_of_images_that_cannot_be(model: LatentDiffusion, n: Any) -> No
     with pytest.raises(ConfigError, match="n "):
         model.generate(n)
     assert len(model.generate(0).images) == 0
-    assert len(model.generate(np.int64(1), {"modality": "MR"}, steps=1).images) == 1
+    one: Any = np.int64(1)
+    assert len(model.generate(one, {"modality": "MR"}, steps=1).images) == 1
 
 
 # --- Before the first step -------------------------------------------------------------------------------------------
