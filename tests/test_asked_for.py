@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from phonybrains.record import read_record
 from phonybrains.remote.config import load_imagine_config
 from phonybrains.remote.dialects import parameters
 from phonybrains.remote.prompts import Wanted
+from phonybrains.serving.gallery import named_once
 
 
 def ask(*words: object) -> int:
@@ -90,6 +92,13 @@ def test_a_name_given_twice_is_refused(tiny_model: Path, tmp_path: Path) -> None
             ask("generate", tiny_model, "-n", 1, "--out", tmp_path / "out", "--where", *words)
 
 
+def test_a_name_given_twice_to_a_server_is_refused() -> None:
+    """JSON lets the last of two values win, so that half of what was asked would be lost in silence."""
+    assert json.loads('{"where": {"plane": "axial"}, "n": 2}', object_pairs_hook=named_once)["n"] == 2
+    with pytest.raises(ValueError, match="plane is given twice"):
+        json.loads('{"where": {"plane": "axial", "plane": "coronal"}}', object_pairs_hook=named_once)
+
+
 def test_words_for_a_model_that_reads_none(tiny_model: Path, tmp_path: Path) -> None:
     """--prompt says which models read words, and what to give this one instead."""
     with pytest.raises(ConfigError, match=r"reads no words.*--where modality=CT"):
@@ -138,7 +147,8 @@ def test_a_number_of_images_that_cannot_be(model: LatentDiffusion, n: Any) -> No
     with pytest.raises(ConfigError, match="n "):
         model.generate(n)
     assert len(model.generate(0).images) == 0
-    assert len(model.generate(np.int64(1), {"modality": "MR"}, steps=1).images) == 1
+    one: Any = np.int64(1)
+    assert len(model.generate(one, {"modality": "MR"}, steps=1).images) == 1
 
 
 # --- Before the first step -------------------------------------------------------------------------------------------

@@ -31,7 +31,9 @@ def drawn_small(pixels: Pixels, scale: float, right: float = 0.0) -> Pixels:
     side = round(scale * SIZE)
     frame, top = np.zeros((SIZE, SIZE), np.uint8), (SIZE - side) // 2
     left = top + round(right * SIZE)
-    frame[top : top + side, left : left + side] = Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS)
+    frame[top : top + side, left : left + side] = np.asarray(
+        Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS)
+    )
     return frame
 
 

@@ -95,9 +95,11 @@ def edited(model: Path, folder: Path, name: str, keys: tuple[Any, ...], value: A
         place = place[key]
     place[keys[-1]] = value
     (copy / name).write_text(json.dumps(content), encoding="utf-8")
-    if name != "model.json":
-        description = json.loads((copy / "model.json").read_text(encoding="utf-8"))
-        description["sha256"][name] = sha256_file(copy / name)
+    description = json.loads((copy / "model.json").read_text(encoding="utf-8"))
+    if isinstance(hashes := description["sha256"], dict):
+        hashes.pop("model.json", None)
+        if name != "model.json":
+            hashes[name] = sha256_file(copy / name)
         (copy / "model.json").write_text(json.dumps(description), encoding="utf-8")
     return copy
 

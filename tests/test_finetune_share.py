@@ -98,8 +98,8 @@ def _append(folder: Path) -> None:
     ("damage", "words"),
     [
         (_append, r"pytorch_lora_weights\.safetensors is damaged"),
-        (_lose, r"a part is missing \(.*conditions\.json"),
-        (lambda folder: change(folder / "finetune.json", parts={}), "a part is missing"),
+        (_lose, r"conditions\.json is missing"),
+        (lambda folder: change(folder / "finetune.json", parts={}), "is damaged"),
         (lambda folder: _tweak(folder / "finetune.json", '"guidance": ', '"guidance": 1'), "not what its own SHA-256"),
         (lambda folder: _tweak(folder / "finetune.json", '"rank": 4', '"rank": 5'), "not what its own SHA-256 says"),
         (lambda folder: change(folder / "finetune.json", format_version=2), "format version 2 is newer"),

@@ -237,7 +237,7 @@ def test_what_the_model_does_not_know_is_an_error(
         ({"steps": 0}, "steps: Input should be greater than or equal to 1"),
         ({"seed": -1}, "seed"),
         ({"guidance": float("nan")}, "guidance"),
-        ({"batch_size": 0}, "batch size must be at least 1"),
+        ({"batch_size": 0}, "batch_size 0: it is a whole number from 1"),
         ({"sampler": "magic"}, "sampler 'magic' is not known. Known: heun"),
         ({"guidance": 2.0}, "guidance 2: few-step weights have theirs built in. Give more than 4 steps"),
         ({"grid": "sheet.txt"}, "a contact sheet is a picture"),

@@ -191,8 +191,8 @@ def test_guidance_changes_generated_images(model: LatentDiffusion):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"steps": 0}, "steps and batch size must be at least 1"),
-        ({"batch_size": 0}, "steps and batch size must be at least 1"),
+        ({"steps": 0}, "steps 0: it is a whole number from 1"),
+        ({"batch_size": 0}, "batch_size 0: it is a whole number from 1"),
         ({"sampler": "heunn"}, r"sampler 'heunn' is not known\. Known: heun, adams, ddim, ddpm, euler, shortcut\."),
         ({"steps": 4, "guidance": 2.0}, r"guidance 2: few-step weights have theirs built in\. Give more than 4 steps"),
         ({"steps": 9, "guidance": 0.5, "sampler": "shortcut"}, r"guidance 0\.5: few-step weights have theirs built in"),

@@ -276,7 +276,7 @@ def test_a_newer_format_asks_for_an_upgrade(copy: Path):
 def test_a_description_that_is_none(copy: Path, text: str):
     """A `model.json` that is not JSON, or not what it should hold, is named."""
     (copy / "model.json").write_text(text, encoding="latin-1")
-    with pytest.raises(ModelError, match=r"model\.json: not a model description .*Copy the folder again"):
+    with pytest.raises(ModelError, match=r"model\.json: .*Copy the folder again"):
         LatentDiffusion.load(copy)
 
 
@@ -297,12 +297,12 @@ def test_a_description_that_is_none(copy: Path, text: str):
 def test_a_description_that_does_not_fit(copy: Path, key: str, value: object):
     """An unknown diffusion, or a latent scale that is not a mean and a deviation per channel, is found at loading."""
     change_json(copy / "model.json", lambda content: content.update({key: value}))
-    with pytest.raises(ModelError, match="do not fit together"):
+    with pytest.raises(ModelError, match=rf"(do not fit together|model\.json: {key})"):
         LatentDiffusion.load(copy)
     if key == "units":  # the first models had none
         return
     change_json(copy / "model.json", lambda content: content.pop(key))
-    with pytest.raises(ModelError, match=f"do not fit together.*{key}"):
+    with pytest.raises(ModelError, match=rf"model\.json: {key}: Field required"):
         LatentDiffusion.load(copy)
 
 

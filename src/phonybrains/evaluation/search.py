@@ -114,7 +114,7 @@ class ByRegistration:
         thumbnails = thumbnails_of(images, shard)
         match = self.search.nearest(thumbnails)
         made = np.stack([match.score, match.correlation, match.index]).astype(np.float64)
-        if len(small := np.flatnonzero(is_small(thumbnails).numpy())):
+        if small := np.flatnonzero(is_small(thumbnails).numpy()).tolist():
             match = self.closely.nearest(thumbnails_of(images, [shard[i] for i in small], close_ups))
             close = np.stack([match.score, match.correlation, match.index])
             made[:, small] = np.where(close[0] > made[0, small], close, made[:, small])

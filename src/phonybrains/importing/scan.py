@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import ImageSetError, SourceError
+from ..errors import ImageSetError, PhonyBrainsError, SourceError
 from ..imageset import FIXED_COLUMNS, METADATA_NAME, read_metadata
 from ..record import RECORD_NAME, as_input, fingerprint, read_record, sha256_file
 from ..spreadsheet import read_columns
@@ -160,10 +159,9 @@ def _of_sets_inside(found: Sequence[Path], files: Mapping[str, Sequence[Path]]) 
 def _is_fetched(folder: Path) -> bool:
     """Whether `phonybrains fetch` or `imagine` brought a folder, whose record names licence and attribution."""
     try:
-        content = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_record(folder).get("stage") in ("fetch", "imagine")
+    except PhonyBrainsError:
         return False
-    return isinstance(content, dict) and content.get("stage") in ("fetch", "imagine")
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:

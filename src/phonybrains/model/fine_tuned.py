@@ -74,7 +74,7 @@ class Facts:
     caption: str
     words: Mapping[str, Mapping[str, str]]
     steps: Annotated[int, Field(ge=1, le=1000)]
-    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    guidance: Annotated[Finite, Field(ge=0)]
     local: bool = False
     revision: str = ""
     variant: str | None = None

@@ -201,8 +201,9 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if version > FORMAT_VERSION:
         raise ModelError(f"{path}: format version {version} is newer than this phonybrains reads ({FORMAT_VERSION}). "
                          "Upgrade phonybrains.")  # fmt: skip
-    content = dict(read_json(path, Description, AGAIN, ModelError))
-    if not is_sound(json.loads(path.read_text(encoding="utf-8")), DESCRIPTION):
+    read_json(path, Description, AGAIN, ModelError)
+    content = read_json(path, dict[str, Any], AGAIN, ModelError)  # as it is written
+    if not is_sound(content, DESCRIPTION):
         raise ModelError(f"{path} is damaged: it is not what its own SHA-256 says. {AGAIN}")
     return content
 

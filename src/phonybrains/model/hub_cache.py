@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 
 from ..record import sha256_file
 
 
-def fetched(repo: str, fetch: Callable[[], str]) -> Path:
+def fetched(repo: str, fetch: Callable[[], str | PathLike[str]]) -> Path:
     """What `fetch` brings of a repository, from the Hub or out of its cache: a file, or the folder of a snapshot.
 
     Files of the cache that are not what their names say are removed, said, and fetched again.

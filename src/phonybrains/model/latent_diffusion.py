@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import numbers
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +69,17 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for what no model can do."""
-        check_whole("seed", self.seed, 0, 2**63 - 1)
-        check_whole("batch_size", self.batch_size, 1)
+        check_integer("seed", self.seed, 0, 2**63 - 1)
+        check_integer("batch_size", self.batch_size, 1)
         if self.steps is not None:
-            check_whole("steps", self.steps, 1)
+            check_integer("steps", self.steps, 1)
         if not isinstance(self.guidance, (int, float)) or not 0 <= self.guidance < math.inf:
             raise ConfigError(f"guidance {self.guidance}: it is a number from 0 on, 1 for the plain model.")
 
 
-def check_whole(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
+def check_integer(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
     """Raise ConfigError unless a setting is a whole number in these bounds."""
-    if not isinstance(value, numbers.Integral) or not least <= int(value) <= most:
+    if not isinstance(value, Integral) or not least <= int(value) <= most:
         raise ConfigError(f"{name} {value}: it is a whole number from {least} to {most}.")
 
 
@@ -148,7 +148,7 @@ class LatentDiffusion:
         Warns where few training images or patients, or none, show what is asked for. Raises ConfigError for an
         attribute or value the model does not know.
         """
-        check_whole("n", n, 0)
+        check_integer("n", n, 0)
         settings = Sampling(**sampling)
         for doubt in self.doubts(where or {}):
             warnings.warn(doubt, stacklevel=2)

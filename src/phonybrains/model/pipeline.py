@@ -28,7 +28,7 @@ from PIL import Image
 
 from ..errors import ConfigError
 from .conditions import Conditions, Value
-from .latent_diffusion import LatentDiffusion, LatentScale, Sampling, check_whole
+from .latent_diffusion import LatentDiffusion, LatentScale, Sampling, check_integer
 from .networks import Denoiser
 from .sampling import CHAINS
 
@@ -97,7 +97,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         """
         if output_type not in ("pil", "np"):
             raise ConfigError(f"output_type '{output_type}' is not known. Known: pil, np.")
-        check_whole("n", n, 0)
+        check_integer("n", n, 0)
         seed = generator.initial_seed() if generator else None
         settings = Sampling(**_joined(sampling, seed=seed, steps=num_inference_steps, guidance=guidance_scale))
         model = self.latent_diffusion

@@ -13,7 +13,7 @@ from ..documents import read_json
 from ..errors import ModelError
 from .conditions import Category, Conditions, Number
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Finite = int | Annotated[float, Field(allow_inf_nan=False)]
 Times = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Tenths = Annotated[str, Field(pattern=r"^\d+/\d+/\d+( \d+/\d+/\d+){9}$")]

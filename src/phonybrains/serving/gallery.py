@@ -54,7 +54,7 @@ class Gallery:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Refusal(415, "Send the request as JSON, with the header Content-Type: application/json.")
         try:
-            content = json.loads(await request.body())
+            content = json.loads(await request.body(), object_pairs_hook=named_once)
             json.dumps(content, ensure_ascii=False).encode()  # half a character, as \ud800, could not be told back
         except (ValueError, RecursionError) as error:
             raise Refusal(400, f"The body is not valid JSON ({error}).", code="invalid_json") from None
@@ -114,3 +114,12 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
 async def _hang_up(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises ValueError for a name that it has twice, of which one would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is given twice")
+    return found
