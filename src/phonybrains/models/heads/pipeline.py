@@ -12,7 +12,9 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+import math
 import shutil
+import unicodedata
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +23,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
@@ -46,6 +49,16 @@ class PhonyBrainsError(Exception):
 
 class ConfigError(PhonyBrainsError):
     """An option or a configuration file says something that cannot be."""
+
+
+# phonybrains/spreadsheet.py
+# Tables as CSV, read as spreadsheets write them: any of their separators, encodings, line ends and decimal marks.
+
+
+def plain_name(text: str) -> str:
+    """A name or label as it looks: composed (NFC), without characters that do not show and blanks at its ends."""
+    shown = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
+    return " ".join(shown.split())
 
 
 # phonybrains/model/conditions.py
@@ -94,18 +107,22 @@ class Category:
 
     def check(self, value: Value, modality: Value = None) -> Value:
         """The value as it is stored, or ConfigError naming the known labels, or why a label is withdrawn."""
-        for label in labels_of(value) or [""]:
+        labels = list(dict.fromkeys(self._spelt(label) for label in labels_of(value)))
+        for label in labels or [""]:
             gone = [one for one in self.withdrawn if one.value == label and modality in (None, one.modality)]
             if gone and (modality is not None or label not in self.offered):
                 counts = " and ".join(f"{one.images} {one.modality}" for one in gone)
                 people = _people(sum(one.patients for one in gone))
                 raise ConfigError(
                     f"{self.name} '{label}' is withdrawn: {counts} training images of {people} show it, so few that an "
-                    f"image of it would redraw them.{_near('', self.offered)}"
+                    f"image of it would redraw them.{near('', self.offered)}"
                 )
             if label not in self.offered:
-                raise ConfigError(f"{self.name} '{label}' is not known to the model.{_near(label, self.offered)}")
-        return ";".join(labels_of(value))
+                raise ConfigError(f"{self.name} '{label}' is not known to the model.{near(label, self.offered)}")
+        return ";".join(labels)
+
+    def _spelt(self, label: str) -> str:
+        return as_spelt(label, (*self.labels, *(one.value for one in self.withdrawn)))
 
 
 @dataclass(frozen=True)
@@ -158,29 +175,6 @@ class Conditions:
     tenths: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     min_patients: int = 0
 
-    @classmethod
-    def fit(cls, rows: Iterable[Any], names: Sequence[str], withdrawn: Sequence[Withdrawn] = (),
-            min_patients: int = 0) -> Conditions:  # fmt: skip
-        """Read labels and ranges of the named columns from rows, whose withdrawn values are missing already.
-
-        Raises ConfigError for a column no row has.
-        """
-        rows = list(rows)
-        attributes = tuple(
-            _fit(name, [row[name] for row in rows], rows, tuple(one for one in withdrawn if one.attribute == name))
-            for name in dict.fromkeys(["modality", *names])
-        )
-        categories = [a for a in attributes if isinstance(a, Category)]
-        shown = [tuple(_text(row[a.name]) for a in categories) for row in rows]
-        ordered = tuple(sorted(Counter(shown).items(), key=lambda item: (-item[1], str(item[0]))))
-        numbers = {name: i for i, name in enumerate(sorted({row.patient_id for row in rows} - {""}))}
-        who: dict[Any, list[str]] = {values: [] for values, _ in ordered}
-        for values, row in zip(shown, rows, strict=True):
-            who[values].append(row.patient_id)
-        patients = tuple((frozenset(numbers[p] for p in who[v] if p), who[v].count("")) for v, _ in ordered)
-        tenths = {a.name: _tenths(a, rows) for a in attributes if isinstance(a, Number)}
-        return cls(attributes, ordered, patients, tenths, min_patients)
-
     @property
     def width(self) -> int:
         return sum(a.width for a in self.attributes)
@@ -206,12 +200,22 @@ class Conditions:
 
     def check(self, where: Mapping[str, Value]) -> dict[str, Value]:
         """Check what a user asks for. Raises ConfigError listing what is known."""
+        if not isinstance(where, Mapping):
+            raise ConfigError(f"where is {where!r}: it maps names to values, for instance {{'modality': 'CT'}}.")
         known = {a.name: a for a in self.attributes}
-        for name in where:
+        asked: dict[str, Value] = {}
+        for given, value in where.items():
+            name = as_spelt(plain_name(str(given)), known)
             if name not in known:
-                raise ConfigError(f"the model has no attribute '{name}'.{_near(name, known)}")
-        modality = where.get("modality")
-        return {name: known[name].check(value, modality) for name, value in where.items()}
+                raise ConfigError(f"the model has no attribute '{name}'.{near(name, known)}")
+            if name in asked:
+                raise ConfigError(f"{name} is asked for twice. Say it once; labels that go together are joined by ';'.")
+            asked[name] = value
+        if "modality" in asked:
+            asked["modality"] = known["modality"].check(asked["modality"])
+            if len(labels_of(asked["modality"])) > 1:
+                raise ConfigError(f"modality '{asked['modality']}': an image has one. Ask for each by itself.")
+        return {name: known[name].check(value, asked.get("modality")) for name, value in asked.items()}
 
     def draw(self, where: Mapping[str, Value], rng: np.random.Generator) -> dict[str, Value]:
         """Fill up what is asked for: a combination of categories as frequent as in training; numbers stay missing.
@@ -246,38 +250,10 @@ class Conditions:
                    content.get("tenths", {}), int(content.get("min_patients", 0)))  # fmt: skip
 
 
-def is_number(values: Iterable[Value]) -> bool:
-    """Whether a column is a number: every value there is, is one."""
-    return all(isinstance(value, (int, float)) for value in values if value not in (None, ""))
-
-
-def _fit(name: str, values: list[Value], rows: Sequence[Any], withdrawn: tuple[Withdrawn, ...]) -> Category | Number:
-    present = [value for value in values if value is not None and value != ""]
-    if not present and not withdrawn:
-        known = sorted({key for row in rows for key in row.attributes})
-        raise ConfigError(f"no image of the corpus has the attribute '{name}'.{_near(name, known)}")
-    if present and is_number(present):
-        numbers = [float(value) for value in present]
-        return Number(name, min(numbers), max(numbers), withdrawn=withdrawn)
-    labels = sorted({label for value in present for label in labels_of(value)})
-    return Category(name, tuple(labels), withdrawn=withdrawn)
-
-
 def tenth_of(number: Number, value: float) -> int:
     """Which of ten equal parts of its range a value lies in, 0…9."""
     low, high = number.offered
     return min(9, max(0, int(10 * (value - low) / max(high - low, 1e-9))))
-
-
-def _tenths(number: Number, rows: Sequence[Any]) -> dict[str, str]:
-    who: dict[str, list[list[str]]] = {row.modality: [[] for _ in range(10)] for row in rows}
-    for row in rows:
-        if row[number.name] not in (None, ""):
-            who[row.modality][tenth_of(number, float(row[number.name]))].append(row.patient_id)
-    return {
-        modality: " ".join(f"{len(part)}/{len({*part} - {''})}/{part.count('')}" for part in parts)
-        for modality, parts in sorted(who.items())
-    }
 
 
 def _plain(attribute: Category | Number) -> dict[str, Any]:
@@ -306,21 +282,25 @@ def _get(row: Any, name: str) -> Value:
     return None if value == "" else value
 
 
+def as_spelt(word: str, known: Iterable[str]) -> str:
+    """The one known word that a word is when upper and lower case are the same; the word itself where none is."""
+    names = set(known)
+    alike = [name for name in names if name.casefold() == word.casefold()]
+    return alike[0] if word not in names and len(alike) == 1 else word
+
+
 def labels_of(value: Value) -> list[str]:
     """The labels in a category's value: «a;b» has two; in a column with words too, the number 1 is the label «1»."""
     text = f"{value:.15g}" if isinstance(value, float) else str(value)
-    return [label.strip() for label in text.split(";") if label.strip()]
-
-
-def _text(value: Value) -> Value:
-    return None if value is None else ";".join(labels_of(value)) or None
+    return [label for part in text.split(";") if (label := plain_name(part))]
 
 
 def _matches(value: Value, wanted: Value) -> bool:
     return value is not None and set(labels_of(wanted)) <= set(labels_of(value))
 
 
-def _near(wrong: str, known: Iterable[str]) -> str:
+def near(wrong: str, known: Iterable[str]) -> str:
+    """The end of an error: what is known, and which of it a wrong name may be meant for."""
     names = list(known)
     close = difflib.get_close_matches(wrong, names, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
@@ -485,6 +465,24 @@ def doubts(conditions: Conditions, where: Mapping[str, Value]) -> list[str]:
         return [f"Whom {unknown} of {images} training images that are {said} show is not known: where that is few "
                 "patients, the images will redraw them."]  # fmt: skip
     return []
+
+
+def drawn(conditions: Conditions, indices: Sequence[int], where: Mapping[str, Value], seed: int,
+          ) -> list[dict[str, Value]]:  # fmt: skip
+    """All that the images with these indices show: what is asked for, the rest drawn as in training.
+
+    Raises ConfigError for what the model does not know, and where nobody can tell the modality.
+    """
+    asked = conditions.check(where)
+    rows = [conditions.draw(asked, np.random.default_rng([seed, i])) for i in indices]
+    known = next(a.offered for a in conditions.attributes if isinstance(a, Category) and a.name == "modality")
+    if len(known) == 1:
+        return [row | {"modality": known[0]} for row in rows]
+    if any(row["modality"] is None for row in rows):
+        why = " ".join(doubts(conditions, asked)) or "The prompt names no modality that the model knows."
+        raise ConfigError(f"{why} So it is not known which modality the images have: add modality={known[0]}, or ask "
+                          "for something else.")  # fmt: skip
+    return rows
 
 
 def _backing(conditions: Conditions, asked: Mapping[str, Value]) -> tuple[int, int | None, int]:
@@ -888,7 +886,7 @@ class LatentScale:
 class Sampling:
     """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
 
-    precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 3 gray levels apart.
+    precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 5 gray levels apart.
     """
 
     seed: int = 0
@@ -897,6 +895,21 @@ class Sampling:
     sampler: str = ""
     batch_size: int = 16
     precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what no model can do."""
+        check_integer("seed", self.seed, 0, 2**63 - 1)
+        check_integer("batch_size", self.batch_size, 1)
+        if self.steps is not None:
+            check_integer("steps", self.steps, 1)
+        if not isinstance(self.guidance, (int, float)) or not 0 <= self.guidance < math.inf:
+            raise ConfigError(f"guidance {self.guidance}: it is a number from 0 on, 1 for the plain model.")
+
+
+def check_integer(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
+    """Raise ConfigError unless a setting is a whole number in these bounds."""
+    if not isinstance(value, Integral) or not least <= int(value) <= most:
+        raise ConfigError(f"{name} {value}: it is a whole number from {least} to {most}.")
 
 
 @dataclass(frozen=True)
@@ -948,6 +961,7 @@ class LatentDiffusion:
         Warns where few training images or patients, or none, show what is asked for. Raises ConfigError for an
         attribute or value the model does not know.
         """
+        check_integer("n", n, 0)
         settings = Sampling(**sampling)
         for doubt in self.doubts(where or {}):
             warnings.warn(doubt, stacklevel=2)
@@ -957,24 +971,31 @@ class LatentDiffusion:
 
     def ask(self, indices: Sequence[int], where: Mapping[str, Value], seed: int) -> list[dict[str, Value]]:
         """The full conditions of the images with these indices: what is asked for, the rest drawn as in training."""
-        checked = self.conditions.check(where)
-        return [self.conditions.draw(checked, np.random.default_rng([seed, i])) for i in indices]
+        return drawn(self.conditions, indices, where, seed)
 
     def doubts(self, where: Mapping[str, Value]) -> list[str]:
         """What there is to say against what is asked for: sentences of `backing.doubts`."""
         return doubts(self.conditions, self.conditions.check(where))
 
+    def batches(self, n: int, sampling: Sampling) -> list[slice]:
+        """How n images are parted, in order, into those that are computed together."""
+        return even_batches(n, sampling.batch_size, count_workers(self.device))
+
     def paint(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
-              ) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
-        """Yield the images with these indices one by one, (H, W) uint8, computed in batches of up to batch_size."""
+              batches: Sequence[slice] | None = None) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
+        """Yield the images with these indices one by one, (H, W) uint8, computed in these batches, or `self.batches`.
+
+        The bits of an image depend on what is in its batch, by the rounding of a grey level.
+        """
         sampling, workers = self.settle(sampling), count_workers(self.device)
+        batches = self.batches(len(indices), sampling) if batches is None else batches
 
         def batch(part: slice) -> NDArray[np.uint8]:
             *_, latents = self.walk(indices[part], wanted[part], sampling)
             with computing_in(sampling.precision, self.device):
                 return self.decode(latents, [row.get("modality") for row in wanted[part]])
 
-        for images in side_by_side(batch, even_batches(len(indices), sampling.batch_size, workers), workers):
+        for images in side_by_side(batch, batches, workers):
             yield from images
 
     def walk(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
@@ -1002,8 +1023,6 @@ class LatentDiffusion:
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
         steps = self.steps if sampling.steps is None else sampling.steps
-        if steps < 1 or sampling.batch_size < 1:
-            raise ConfigError("steps and batch size must be at least 1.")
         few = self.few_step is not None and steps <= FEW
         sampler = sampling.sampler or (SHORTCUT if few else self.chain.sampler)
         sampler_named(sampler)
@@ -1128,6 +1147,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         """
         if output_type not in ("pil", "np"):
             raise ConfigError(f"output_type '{output_type}' is not known. Known: pil, np.")
+        check_integer("n", n, 0)
         seed = generator.initial_seed() if generator else None
         settings = Sampling(**_joined(sampling, seed=seed, steps=num_inference_steps, guidance=guidance_scale))
         model = self.latent_diffusion
