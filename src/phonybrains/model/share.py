@@ -96,7 +96,8 @@ def _local(repo: str, revision: str | None, private: bool = False) -> Path | Non
 def _copy(files: Mapping[str, Path | bytes], out: Path) -> Path:
     """Copy the files of a model that has been checked, and check the copy."""
     _check_free(out)
-    with appear(out, out.parent / f".{out.name}.model.partial") as draft:
+    place = out.resolve()
+    with appear(out, place.parent / f".{place.name}.model.partial") as draft:
         for name, content in files.items():
             (draft / name).parent.mkdir(exist_ok=True)
             if isinstance(content, bytes):
