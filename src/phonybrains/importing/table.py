@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import unicodedata
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -110,7 +111,7 @@ def _add(table: Table, number: int, entry: Mapping[str, str], here: Set[str]) ->
     key = _same(PurePosixPath(name).as_posix())
     if key in table.rows:
         table.notices.append(Notice(where, "warning", f"{name} has a row already; the first one counts"))
-    elif key not in here and not (table.folder / name).exists():
+    elif key not in here and not os.path.exists(table.folder / name):
         table.notices.append(Notice(where, "skipped", f"{name} is missing"))
     else:
         table.rows[key] = entry

@@ -14,8 +14,8 @@ from urllib.request import url2pathname
 from huggingface_hub import CommitOperationAdd, HfApi, snapshot_download
 from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the HTTP client that the Hub's library uses
 
+from ..drafts import appear
 from ..errors import ConfigError, ModelError, OutputError
-from ..record import appear
 from . import fine_tuned
 from .folder import ALL_FILES, CARD, load_model, model_files
 from .hub_cache import fetched
