@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -12,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mutations import Rng, mutate_bytes, mutate_document, mutate_settings, mutate_table
 from phonybrains.imageset import ImageSet
+from whole_files import dicom, nifti, pictures, volumes
 
 Mutate = Callable[[Rng, bytes, Sequence[bytes]], bytes]
 
@@ -82,53 +80,8 @@ def _tables(inputs: list[bytes], place: Path, folder: Path) -> None:
     ImageSet.open(place / "out")
 
 
-def _dicom(folder: Path) -> list[bytes]:
-    from pydicom.uid import RLELossless
-
-    import dicom_files  # pyright: ignore[reportMissingImports]  # of the tests
-
-    rng = np.random.default_rng(0)
-    ct, mr = rng.integers(0, 2000, (16, 16), np.uint16), rng.integers(0, 300, (16, 16), np.uint16)
-    squeezed = dicom_files.image(mr, "MR", PatientAge="041Y", PatientSex="F", ImageComments="x")
-    squeezed.compress(RLELossless)
-    volume = rng.integers(0, 300, (3, 16, 16), np.uint16)
-    places = [(0.0, 0.0, 2.0 * z) for z in range(3)]
-    made = [dicom_files.image(ct, "CT"), dicom_files.image(mr, "MR", WindowCenter=100, WindowWidth=200),
-            squeezed, dicom_files.enhanced_mr(volume, places, [1.0, 1.0, 2.0])]  # fmt: skip
-    return [dicom_files.save(one, folder / f"{number}.dcm").read_bytes() for number, one in enumerate(made)]
-
-
-def _nifti(folder: Path) -> list[bytes]:
-    import nibabel
-
-    rng, found = np.random.default_rng(0), []
-    for number, (dtype, suffix) in enumerate(((np.int16, "nii"), (np.float32, "nii"), (np.uint8, "nii.gz"))):
-        volume = rng.integers(0, 200, (12, 12, 4)).astype(dtype)
-        path = folder / f"{number}.{suffix}"
-        nibabel.save(nibabel.Nifti1Image(volume, np.diag([1.0, 2.0, 3.0, 1.0])), path)
-        found.append(path.read_bytes())
-    return found
-
-
-def _pictures(format: str, *modes: str, **options: Any) -> Callable[[Path], list[bytes]]:
-    def make(folder: Path) -> list[bytes]:
-        from PIL import Image
-
-        rng, found = np.random.default_rng(0), []
-        pictures = [Image.fromarray(rng.integers(0, 256, (20, 20), np.uint8)).convert(mode) for mode in modes]
-        pictures.append(Image.fromarray(rng.integers(0, 2**16, (20, 20), np.uint16)))
-        for picture in pictures:
-            for extra in (options, {}):
-                buffer = io.BytesIO()
-                picture.save(buffer, format, **extra)
-                found.append(buffer.getvalue())
-        return found
-
-    return make
-
-
 def _source_tables(folder: Path) -> list[bytes]:
-    for name, content in zip(("a.png", "b.png"), _pictures("PNG", "L")(folder), strict=False):
+    for name, content in zip(("a.png", "b.png"), pictures("PNG", "L")(folder), strict=False):
         (folder / name).write_bytes(content)
     return [b"file_name,modality,patient_id,split,age_years,diagnosis\na.png,MR,p1,train,40,none\n"
             b"b.png,CT,p2,test,41.5,\"glioma, left\"\n", b"file_name,label\na.png,1\nb.png,2\n"]  # fmt: skip
@@ -193,17 +146,33 @@ def _load_model(part: str) -> Callable[[list[bytes], Path, Path], None]:
         from phonybrains.model.folder import load_model
 
         shutil.copytree(folder / "model", place / "model", copy_function=os.link)
-        description = json.loads((folder / "model" / "model.json").read_bytes())
+        description = _unsealed(json.loads((folder / "model" / "model.json").read_bytes()))
         for content in inputs:
             for name in {part, "model.json"}:
                 (place / "model" / name).unlink()
             if part != "model.json":
                 description["sha256"][part] = hashlib.sha256(content).hexdigest()
                 (place / "model" / "model.json").write_text(json.dumps(description))
+            else:
+                content = _without_seal(content)
             (place / "model" / part).write_bytes(content)
             load_model(place / "model")
 
     return give
+
+
+def _unsealed(description: Any) -> Any:
+    """A description without its own digest, as earlier versions wrote them: what follows that check is tried then."""
+    if isinstance(description, dict) and isinstance(description.get("sha256"), dict):
+        description["sha256"].pop("model.json", None)
+    return description
+
+
+def _without_seal(content: bytes) -> bytes:
+    try:
+        return json.dumps(_unsealed(json.loads(content))).encode()
+    except (ValueError, RecursionError):
+        return content
 
 
 def _checkpoint(folder: Path) -> list[bytes]:
@@ -276,10 +245,11 @@ def _settings(name: str) -> Callable[[list[bytes], Path, Path], None]:
 
 
 READERS: dict[str, Reader] = {
-    "DICOM": Reader(25, 40, mutate_bytes, _dicom, _import("{:03d}.dcm")),
-    "NIfTI": Reader(10, 20, mutate_bytes, _nifti, _import("{:03d}.nii")),
-    "PNG": Reader(10, 40, mutate_bytes, _pictures("PNG", "L", "RGB", "P", "LA", optimize=True), _import("{:03d}.png")),
-    "TIFF": Reader(10, 40, mutate_bytes, _pictures("TIFF", "L", "RGB", "F", compression="tiff_lzw"),
+    "DICOM": Reader(25, 40, mutate_bytes, dicom, _import("{:03d}.dcm")),
+    "NIfTI": Reader(10, 20, mutate_bytes, nifti, _import("{:03d}.nii")),
+    "NRRD, MetaImage, MGH": Reader(8, 20, mutate_bytes, volumes, _import("{:03d}.nrrd")),
+    "PNG": Reader(10, 40, mutate_bytes, pictures("PNG", "L", "RGB", "P", "LA", optimize=True), _import("{:03d}.png")),
+    "TIFF": Reader(10, 40, mutate_bytes, pictures("TIFF", "L", "RGB", "F", compression="tiff_lzw"),
                    _import("{:03d}.tif")),
     "CSV beside pictures": Reader(8, 20, mutate_table, _source_tables, _tables),
     "CSV of an image set": Reader(10, 1, mutate_table, _set, _own_table),
