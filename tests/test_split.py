@@ -161,7 +161,7 @@ def test_guessed_patients_stay_together_and_are_called_guessed():
     members = [replace(member, guessed=member.patient == "p3") for member in patients(30)]
     result = split(members, ImportConfig())
     assert all(len(names) == 1 for names in splits_of(members, result.names).values())
-    assert result.methods == {"CT": "by patient as guessed from names, not patient-safe"}
+    assert result.methods == {"CT": "by patient as guessed, not patient-safe"}
     assert any(text.startswith("5 images: whose they are is guessed") for text in result.warnings)
     given_ones = [replace(member, given="train") for member in members]
     assert split(given_ones, ImportConfig()).methods == {"CT": "as given, patients unknown, not patient-safe"}

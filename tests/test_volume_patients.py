@@ -107,9 +107,9 @@ LAYOUTS = {
     "BraTS20_Training_{p:03d}/BraTS20_Training_{p:03d}_{m}.nii.gz": "by patient",
     "IXI{p:03d}-Guys-0828-{m}.nii.gz": "by patient",
     "BraTS-GLI-{p:05d}-00{v}/BraTS-GLI-{p:05d}-00{v}-{m}.nii.gz": "by patient",
-    "patient{p}/{m}.nii.gz": "by patient as guessed from names, not patient-safe",
-    "{m}/case{p}.nii.gz": "by patient as guessed from names, not patient-safe",
-    "imagesTr/case_{p:03d}_000{v}.nii.gz": "by patient as guessed from names, not patient-safe",
+    "patient{p}/{m}.nii.gz": "by patient as guessed, not patient-safe",
+    "{m}/case{p}.nii.gz": "by patient as guessed, not patient-safe",
+    "imagesTr/case_{p:03d}_000{v}.nii.gz": "by patient as guessed, not patient-safe",
 }
 
 

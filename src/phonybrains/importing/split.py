@@ -18,7 +18,7 @@ from .config import ImportConfig
 
 AS_GIVEN = "as given"
 BY_PATIENT = "by patient"
-BY_GUESS = f"by patient as guessed from names, {UNSAFE}"
+BY_GUESS = f"by patient as guessed, {UNSAFE}"
 BY_VOLUME = f"by volume, {UNSAFE}"
 BY_RUNS = f"by runs, {UNSAFE}"
 GIVEN_UNKNOWN = f"as given, patients unknown, {UNSAFE}"
