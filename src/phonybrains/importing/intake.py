@@ -175,7 +175,8 @@ def _numbered(found: Iterable[Image | Notice], intake: Intake) -> Iterator[Image
             continue
         if item.pixels.min() == item.pixels.max() and not item.slice.synthetic:
             reason = "blank: all its pixels are equal"
-            intake.notices.append(Notice(report_name(item.slice), "skipped", reason))
+            kind = "note" if item.volume else "skipped"  # the ends of a volume often are
+            intake.notices.append(Notice(report_name(item.slice), kind, reason))
             continue
         first = intake.seen.setdefault(item.digest, item.slice)
         name = report_name(item.slice)
