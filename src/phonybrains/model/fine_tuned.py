@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from .latent_diffusion import Sampling, image_rng
 from .precision import Precision, has_bf16
 from .schema import Finite, read_conditions
 from .seal import is_sound, sealed
-from .stable_diffusion import Base, draw
+from .stable_diffusion import Base, Family, draw
 
 DESCRIPTION, WEIGHTS, SCHEMA = "finetune.json", "pytorch_lora_weights.safetensors", "conditions.json"
 PARTS = (WEIGHTS, SCHEMA)
@@ -66,7 +66,7 @@ class Facts:
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
-    family: Literal["sd", "sdxl", "sd3"]
+    family: Family
     base: str
     sha256: str
     size: Side

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,7 +28,12 @@ from .hub_cache import fetched
 from .tensors import brief
 
 INDEX = "model_index.json"
-FAMILIES = {"StableDiffusionPipeline": "sd", "StableDiffusionXLPipeline": "sdxl", "StableDiffusion3Pipeline": "sd3"}
+Family = Literal["sd", "sdxl", "sd3"]
+FAMILIES: dict[str, Family] = {
+    "StableDiffusionPipeline": "sd",
+    "StableDiffusionXLPipeline": "sdxl",
+    "StableDiffusion3Pipeline": "sd3",
+}
 GUIDANCE = {"sd": 7.5, "sdxl": 5.0, "sd3": 7.0}
 """Strength that each family's own pipeline takes where none is asked for."""
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
@@ -69,7 +74,7 @@ class Base:
         return cls(name, path, _kind(path, name), commit, variant, t5)
 
     @property
-    def family(self) -> str:
+    def family(self) -> Family:
         return FAMILIES[self.kind]
 
     @property
