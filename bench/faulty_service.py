@@ -108,9 +108,20 @@ class Handler(BaseHTTPRequestHandler):
         if rng.random() < 0.4:
             self.cost = (made * OUTPUT + read * INPUT) / 1e6
             return {"output_tokens": made, "input_tokens": read}
-        return rng.choice([None, {}, {"output_tokens": 0, "input_tokens": 0}, {"output_tokens": 1}, "many", [1],
-                           {"output_tokens": -5000, "input_tokens": 9}, {"output_tokens": 1e999},
-                           {"output_tokens": 1000, "input_tokens": -10**9}, {"output_tokens": True}])  # fmt: skip
+        return rng.choice(
+            [
+                None,
+                {},
+                {"output_tokens": 0, "input_tokens": 0},
+                {"output_tokens": 1},
+                "many",
+                [1],
+                {"output_tokens": -5000, "input_tokens": 9},
+                {"output_tokens": 1e999},
+                {"output_tokens": 1000, "input_tokens": -(10**9)},
+                {"output_tokens": True},
+            ]
+        )
 
     def do_GET(self) -> None:
         self.close_connection = True
@@ -239,7 +250,7 @@ FAULTS: dict[str, tuple[float, Fault]] = {
     "no answer": (3, cut(0)),
     "cut": (3, cut(0.5)),
     "redirect": (0.2, lambda handler, image, usage: handler.send(307, b"", Location="http://127.0.0.1:9/")),
-}  # fmt: skip
+}
 WEIGHTS = [weight for weight, _ in FAULTS.values()]
 FREE = ("429", "401", "400", "refusal", "redirect")
 IMAGES = list(FAULTS)[: list(FAULTS).index("429")]

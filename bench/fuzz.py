@@ -58,8 +58,11 @@ def fuzz(n: int, seed: int, folder: Path, kept: Path, names: list[str]) -> Count
             numbers = range(first, min(batches, first + BATCHES_A_PROCESS))
             found += _in_a_process(reader, name, numbers, seed, folder / name, kept)
         spent = time.process_time() + sum(os.times()[2:4]) - begun
-        print(f"{name}: {', '.join(f'{count} {how}' for how, count in sorted(found.items()))}; "
-              f"{1000 * spent / max(1, batches * reader.together):.1f} ms each", flush=True)  # fmt: skip
+        print(
+            f"{name}: {', '.join(f'{count} {how}' for how, count in sorted(found.items()))}; "
+            f"{1000 * spent / max(1, batches * reader.together):.1f} ms each",
+            flush=True,
+        )
         counts += found
     return counts
 

@@ -27,8 +27,16 @@ from faulty_service import INPUT, KEY, OUTPUT, PRICE, Service, serving
 
 def settings(service: Service, n: int, **given: Any) -> dict[str, Any]:
     price = {"image": PRICE, "input_tokens": INPUT, "output_tokens": OUTPUT}
-    return {"n": n, "base_url": service.address, "model": "dear", "prices": {"dear": price}, "send_seed": True,
-            "budget": service.budget, "retries": 3, **given}  # fmt: skip
+    return {
+        "n": n,
+        "base_url": service.address,
+        "model": "dear",
+        "prices": {"dear": price},
+        "send_seed": True,
+        "budget": service.budget,
+        "retries": 3,
+        **given,
+    }
 
 
 def work(folder: Path, run: int, given: dict[str, Any]) -> None:
@@ -135,8 +143,9 @@ def under_way(folder: Path, given: dict[str, Any]) -> set[int]:
     names = open_requests(folder)
     answers = folder / ".answers"
     kept = {path.stem for kind in ("body", "json") for path in answers.glob(f"*.{kind}")}
-    return {task.parameters["seed"] for task in tasks_of(load_imagine_config("paper", **given))
-            if task.key in names - kept}  # fmt: skip
+    return {
+        task.parameters["seed"] for task in tasks_of(load_imagine_config("paper", **given)) if task.key in names - kept
+    }
 
 
 def check(folder: Path, service: Service, tally: Tally) -> None:
@@ -175,9 +184,11 @@ def main() -> None:
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         tally = attack(Path(folder), options.requests, options.seed)
-    print(f"{tally.orders} orders in {tally.runs} runs ({tally.killed} killed) of {tally.campaigns} commands, "
-          f"{time.monotonic() - start:.0f} s: {tally.images} images kept, {tally.unread} answers not readable; "
-          f"charged {tally.charged:.2f}, booked {tally.booked:.2f}; no promise broken.")  # fmt: skip
+    print(
+        f"{tally.orders} orders in {tally.runs} runs ({tally.killed} killed) of {tally.campaigns} commands, "
+        f"{time.monotonic() - start:.0f} s: {tally.images} images kept, {tally.unread} answers not readable; "
+        f"charged {tally.charged:.2f}, booked {tally.booked:.2f}; no promise broken."
+    )
     print(", ".join(f"{name} {count}" for name, count in tally.faults.most_common()))
 
 

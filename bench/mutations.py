@@ -7,13 +7,60 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-LENGTHS = (b"\0", b"\xff", b"\x7f", b"\x80", b"\0\0", b"\xff\xff", b"\xff\x7f", b"\0\x80", b"\xff\xff\xff\xff",
-           b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\xff" * 8, b"\xff" * 7 + b"\x7f", b"\0" * 8)  # fmt: skip
+LENGTHS = (
+    b"\0",
+    b"\xff",
+    b"\x7f",
+    b"\x80",
+    b"\0\0",
+    b"\xff\xff",
+    b"\xff\x7f",
+    b"\0\x80",
+    b"\xff\xff\xff\xff",
+    b"\xff\xff\xff\x7f",
+    b"\0\0\0\x80",
+    b"\xff" * 8,
+    b"\xff" * 7 + b"\x7f",
+    b"\0" * 8,
+)
 ODD: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2**31, 2**63, 2**70, -(2**70), 1e308, -1e-308, float("nan"), float("inf"), "", " ",
-    "x" * 5000, "\0", "\ud800", "é\u0301", "../../etc/passwd", "/", "nan", "1e999", "true", "[]", "ſ", [], {}, [[]],
-    {"": {}}, [None], [0] * 300, {"a": [1, {"b": None}]}, ["x", 1, None], [[1.0, 2.0]],
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    2**31,
+    2**63,
+    2**70,
+    -(2**70),
+    1e308,
+    -1e-308,
+    float("nan"),
+    float("inf"),
+    "",
+    " ",
+    "x" * 5000,
+    "\0",
+    "\ud800",
+    "é\u0301",
+    "../../etc/passwd",
+    "/",
+    "nan",
+    "1e999",
+    "true",
+    "[]",
+    "ſ",
+    [],
+    {},
+    [[]],
+    {"": {}},
+    [None],
+    [0] * 300,
+    {"a": [1, {"b": None}]},
+    ["x", 1, None],
+    [[1.0, 2.0]],
+)
 CELLS = (
     "",
     " ",
@@ -92,8 +139,16 @@ def _splice(rng: Rng, content: bytes, others: Sequence[bytes]) -> bytes:
 
 
 CHANGES: tuple[Callable[[Rng, bytes, Sequence[bytes]], bytes], ...] = (
-    _bits, _bits, _length, _length, _cut, _without, _twice, _noise, _splice,
-)  # fmt: skip
+    _bits,
+    _bits,
+    _length,
+    _length,
+    _cut,
+    _without,
+    _twice,
+    _noise,
+    _splice,
+)
 
 
 def _place(rng: Rng, length: int) -> int:

@@ -83,8 +83,11 @@ def _tables(inputs: list[bytes], place: Path, folder: Path) -> None:
 def _source_tables(folder: Path) -> list[bytes]:
     for name, content in zip(("a.png", "b.png"), pictures("PNG", "L")(folder), strict=False):
         (folder / name).write_bytes(content)
-    return [b"file_name,modality,patient_id,split,age_years,diagnosis\na.png,MR,p1,train,40,none\n"
-            b"b.png,CT,p2,test,41.5,\"glioma, left\"\n", b"file_name,label\na.png,1\nb.png,2\n"]  # fmt: skip
+    return [
+        b"file_name,modality,patient_id,split,age_years,diagnosis\na.png,MR,p1,train,40,none\n"
+        b'b.png,CT,p2,test,41.5,"glioma, left"\n',
+        b"file_name,label\na.png,1\nb.png,2\n",
+    ]
 
 
 def _set(folder: Path) -> list[bytes]:
@@ -104,8 +107,11 @@ def _own_table(inputs: list[bytes], place: Path, folder: Path) -> None:
 def _records(folder: Path) -> list[bytes]:
     _set(folder)
     record = json.loads((folder / "set" / "record.json").read_bytes())
-    nested = record | {"stage": "import", "inputs": [{"name": "a", "sha256": "b", "record": record}],
-                       "results": {"split": {"MR": "by patient"}, "images": {"MR": {"train": 2}}}}  # fmt: skip
+    nested = record | {
+        "stage": "import",
+        "inputs": [{"name": "a", "sha256": "b", "record": record}],
+        "results": {"split": {"MR": "by patient"}, "images": {"MR": {"train": 2}}},
+    }
     return [json.dumps(content).encode() for content in (record, nested)]
 
 
@@ -130,8 +136,15 @@ def _model(part: str) -> Callable[[Path], list[bytes]]:
 
         corpus = make_phantoms(40, folder.parent / "corpus", size=32)
         loop = {"loop": {"steps": 0}}
-        config = load_train_config("tiny", conditions=("plane", "age_years"), min_patients=0, precision="fp32",
-                                   autoencoder=loop, denoiser=loop, few_step=loop)  # fmt: skip
+        config = load_train_config(
+            "tiny",
+            conditions=("plane", "age_years"),
+            min_patients=0,
+            precision="fp32",
+            autoencoder=loop,
+            denoiser=loop,
+            few_step=loop,
+        )
         model = train(corpus, folder.parent / "model", config, show=False)
         shutil.copytree(model, folder / "model", dirs_exist_ok=True)
         return [(folder / "model" / part).read_bytes()]
@@ -231,8 +244,13 @@ def _settings(name: str) -> Callable[[list[bytes], Path, Path], None]:
         from phonybrains.remote.config import ImagineConfig
         from phonybrains.training.config import load_train_config
 
-        kinds: dict[str, Any] = {"evaluate": EvaluateConfig, "finetune": FinetuneConfig, "import": ImportConfig,
-                                 "study": StudyConfig, "imagine": ImagineConfig}  # fmt: skip
+        kinds: dict[str, Any] = {
+            "evaluate": EvaluateConfig,
+            "finetune": FinetuneConfig,
+            "import": ImportConfig,
+            "study": StudyConfig,
+            "imagine": ImagineConfig,
+        }
         path = place / "settings.toml"
         for content in inputs:
             path.write_bytes(content)
@@ -249,8 +267,9 @@ READERS: dict[str, Reader] = {
     "NIfTI": Reader(10, 20, mutate_bytes, nifti, _import("{:03d}.nii")),
     "NRRD, MetaImage, MGH": Reader(8, 20, mutate_bytes, volumes, _import("{:03d}.nrrd")),
     "PNG": Reader(10, 40, mutate_bytes, pictures("PNG", "L", "RGB", "P", "LA", optimize=True), _import("{:03d}.png")),
-    "TIFF": Reader(10, 40, mutate_bytes, pictures("TIFF", "L", "RGB", "F", compression="tiff_lzw"),
-                   _import("{:03d}.tif")),
+    "TIFF": Reader(
+        10, 40, mutate_bytes, pictures("TIFF", "L", "RGB", "F", compression="tiff_lzw"), _import("{:03d}.tif")
+    ),
     "CSV beside pictures": Reader(8, 20, mutate_table, _source_tables, _tables),
     "CSV of an image set": Reader(10, 1, mutate_table, _set, _own_table),
     "JSON record": Reader(8, 1, mutate_document, _records, _record),
@@ -262,6 +281,11 @@ READERS: dict[str, Reader] = {
         for name, whole in SETTINGS.items()
     },
     "safetensors checkpoint": Reader(1, 1, mutate_bytes, _checkpoint, _restore),
-    "safetensors weights": Reader(1, 1, mutate_bytes, _model("condition_embedding/diffusion_pytorch_model.safetensors"),
-                                  _load_model("condition_embedding/diffusion_pytorch_model.safetensors")),
-}  # fmt: skip
+    "safetensors weights": Reader(
+        1,
+        1,
+        mutate_bytes,
+        _model("condition_embedding/diffusion_pytorch_model.safetensors"),
+        _load_model("condition_embedding/diffusion_pytorch_model.safetensors"),
+    ),
+}

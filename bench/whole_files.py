@@ -21,8 +21,12 @@ def dicom(folder: Path) -> list[bytes]:
     squeezed.compress(RLELossless)
     volume = rng.integers(0, 300, (3, 16, 16), np.uint16)
     places = [(0.0, 0.0, 2.0 * z) for z in range(3)]
-    made = [dicom_files.image(ct, "CT"), dicom_files.image(mr, "MR", WindowCenter=100, WindowWidth=200),
-            squeezed, dicom_files.enhanced_mr(volume, places, [1.0, 1.0, 2.0])]  # fmt: skip
+    made = [
+        dicom_files.image(ct, "CT"),
+        dicom_files.image(mr, "MR", WindowCenter=100, WindowWidth=200),
+        squeezed,
+        dicom_files.enhanced_mr(volume, places, [1.0, 1.0, 2.0]),
+    ]
     return [dicom_files.save(one, folder / f"{number}.dcm").read_bytes() for number, one in enumerate(made)]
 
 

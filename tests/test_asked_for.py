@@ -121,11 +121,19 @@ def test_what_is_not_asked_for_is_named(tiny_model: Path, tmp_path: Path, capsys
 @pytest.mark.parametrize(
     "settings",
     [
-        {"guidance": float("nan")}, {"guidance": float("inf")}, {"guidance": -1}, {"steps": 2.5},
-        {"steps": 0}, {"steps": -3}, {"seed": -1}, {"seed": 2**63}, {"seed": 1.5}, {"batch_size": 0},
+        {"guidance": float("nan")},
+        {"guidance": float("inf")},
+        {"guidance": -1},
+        {"steps": 2.5},
+        {"steps": 0},
+        {"steps": -3},
+        {"seed": -1},
+        {"seed": 2**63},
+        {"seed": 1.5},
+        {"batch_size": 0},
         {"batch_size": 2.5},
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_be_are_refused_everywhere(
     model: LatentDiffusion, tiny_model: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
@@ -211,13 +219,19 @@ def test_phantoms_that_no_model_could_learn_from(tmp_path: Path) -> None:
     ("load", "text", "words"),
     [
         (lambda path: load_imagine_config(None, path), "[extra]\nbudget = 5\n", "budget stands in the table"),
-        (lambda path: load_imagine_config(None, path),
-         '[[prompts]]\ntext = "brain MRI"\n[prompts.attributes]\nn = 8\n', "n stands among the attributes"),
+        (
+            lambda path: load_imagine_config(None, path),
+            '[[prompts]]\ntext = "brain MRI"\n[prompts.attributes]\nn = 8\n',
+            "n stands among the attributes",
+        ),
         (lambda path: load_study_config("paper", path), "[synthetic]\nMR = 20\nseed = 3\n", "seed stands in the table"),
-        (lambda path: load_config(FinetuneConfig, path), '[words.modality]\nMR = "MRI"\nrevision = "main"\n',
-         "revision stands in the table"),
+        (
+            lambda path: load_config(FinetuneConfig, path),
+            '[words.modality]\nMR = "MRI"\nrevision = "main"\n',
+            "revision stands in the table",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_setting_at_the_wrong_level(tmp_path: Path, load: Any, text: str, words: str) -> None:
     """TOML puts what follows a table's name into it; where the keys are the user's own, it would be lost in silence."""
     (tmp_path / "settings.toml").write_text(text, encoding="utf-8")
@@ -228,12 +242,18 @@ def test_a_setting_at_the_wrong_level(tmp_path: Path, load: Any, text: str, word
 @pytest.mark.parametrize(
     ("more", "size", "taken"),
     [
-        ({}, "1024x1024", True), ({}, "auto", True), ({}, "", True), ({}, "256x256", False), ({}, "1792x1024", False),
-        ({"model": "dall-e-3"}, "1792x1024", True), ({"model": "dall-e-3"}, "1536x1024", False),
-        ({"base_url": "http://127.0.0.1:9/v1"}, "64*64", True), ({"sizes": ("2048x2048",)}, "2048x2048", True),
+        ({}, "1024x1024", True),
+        ({}, "auto", True),
+        ({}, "", True),
+        ({}, "256x256", False),
+        ({}, "1792x1024", False),
+        ({"model": "dall-e-3"}, "1792x1024", True),
+        ({"model": "dall-e-3"}, "1536x1024", False),
+        ({"base_url": "http://127.0.0.1:9/v1"}, "64*64", True),
+        ({"sizes": ("2048x2048",)}, "2048x2048", True),
         ({"base_url": "http://127.0.0.1:9/v1", "sizes": ("64x64",)}, "65x65", False),
     ],
-)  # fmt: skip
+)
 def test_sizes_that_a_service_takes(more: dict[str, Any], size: str, taken: bool) -> None:
     """A size that the service is known to refuse is refused before it is asked; another service's are its own."""
     config = load_imagine_config(None, prompts=[{"text": "brain MRI"}], size=size, **more)
@@ -259,8 +279,9 @@ def test_recipes_find_the_command(tmp_path: Path) -> None:
     (tmp_path / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
     (tmp_path / "python3").chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    done = subprocess.run(["sh", root / "recipes" / "bin" / "phonybrains", "--version"], env=environment,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        ["sh", root / "recipes" / "bin" / "phonybrains", "--version"], env=environment, capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout.split()[0]) == (0, "phonybrains")
     for recipe in (root / "recipes").glob("*.sh"):
         assert "/bin  # where the command is not on it" in recipe.read_text(encoding="utf-8")

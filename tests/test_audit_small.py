@@ -22,8 +22,17 @@ SIZE = 128
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
-    return ImageSet.open(make_phantoms(60, tmp_path_factory.mktemp("corpus") / "c", seed=1, size=SIZE, synthetic=False,
-                                       slices_per_patient=2, modalities=("CT",)))  # fmt: skip
+    return ImageSet.open(
+        make_phantoms(
+            60,
+            tmp_path_factory.mktemp("corpus") / "c",
+            seed=1,
+            size=SIZE,
+            synthetic=False,
+            slices_per_patient=2,
+            modalities=("CT",),
+        )
+    )
 
 
 def drawn_small(pixels: Pixels, scale: float, right: float = 0.0) -> Pixels:

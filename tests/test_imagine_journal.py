@@ -101,12 +101,19 @@ def test_a_journal_of_before_is_chained_from_its_next_line(tmp_path):
             Ledger(path, price=0.5)
 
 
-@pytest.mark.parametrize("change", [lambda lines: lines[:2] + lines[3:], lambda lines: [lines[0][:-9], *lines[1:]],
-                                    lambda lines: [lines[1], lines[0], *lines[2:]],
-                                    lambda lines: [b'{"what": "sent"}\n', *lines], lambda lines: [b"[]\n", *lines],
-                                    lambda lines: [lines[0].replace(b"0.5", b"-5.0"), *lines[1:]],
-                                    lambda lines: [lines[0].replace(b"0.5", b"NaN"), *lines[1:]],
-                                    lambda lines: [lines[0].replace(b": 1,", b": true,"), *lines[1:]]])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: lines[:2] + lines[3:],
+        lambda lines: [lines[0][:-9], *lines[1:]],
+        lambda lines: [lines[1], lines[0], *lines[2:]],
+        lambda lines: [b'{"what": "sent"}\n', *lines],
+        lambda lines: [b"[]\n", *lines],
+        lambda lines: [lines[0].replace(b"0.5", b"-5.0"), *lines[1:]],
+        lambda lines: [lines[0].replace(b"0.5", b"NaN"), *lines[1:]],
+        lambda lines: [lines[0].replace(b": 1,", b": true,"), *lines[1:]],
+    ],
+)
 def test_a_damaged_journal_of_before_stops_too(tmp_path, change: Callable[[list[bytes]], list[bytes]]):
     """A request that is missing, comes twice, or has no sound number or cost is not passed over."""
     lines = without_chain(written(tmp_path / "whole.jsonl")).splitlines(keepends=True)

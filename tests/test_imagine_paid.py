@@ -32,8 +32,18 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
 
 def config(server: FaultServer, n: int = 1, **given: Any) -> ImagineConfig:
     price = {"dear": {"image": 1.0, "input_tokens": 5.0, "output_tokens": 30.0}}
-    return load_imagine_config("paper", **{"n": n, "base_url": server.address, "model": "dear", "prices": price,
-                                           "budget": 100.0, "concurrency": 1, **given})  # fmt: skip
+    return load_imagine_config(
+        "paper",
+        **{
+            "n": n,
+            "base_url": server.address,
+            "model": "dear",
+            "prices": price,
+            "budget": 100.0,
+            "concurrency": 1,
+            **given,
+        },
+    )
 
 
 def run(out: Path, settings: ImagineConfig) -> ImageSet:
@@ -51,11 +61,17 @@ def bodies(out: Path) -> list[Path]:
 
 @pytest.mark.parametrize(
     "fault",
-    [*(saying(status, {"error": {"code": "x", "message": "y"}}, Retry_After="0.01")
-       for status in (408, 409, 500, 502, 503, 504, 520, 524, 529)),
-     fault_server.cut, fault_server.late, lambda handler: None],
+    [
+        *(
+            saying(status, {"error": {"code": "x", "message": "y"}}, Retry_After="0.01")
+            for status in (408, 409, 500, 502, 503, 504, 520, 524, 529)
+        ),
+        fault_server.cut,
+        fault_server.late,
+        lambda handler: None,
+    ],
     ids=["408", "409", "500", "502", "503", "504", "520", "524", "529", "cut", "late", "no answer"],
-)  # fmt: skip
+)
 def test_an_order_that_may_be_paid_for_is_booked_and_not_repeated(tmp_path, server, fault: Fault):
     """A failing server, a time-out and a cut connection are asked once a run, at the price of an image each."""
     server.always = lambda handler: (fault(handler), setattr(handler, "close_connection", True))
@@ -91,13 +107,15 @@ def test_nonsense_about_tokens_does_not_pass_the_budget(tmp_path, server, usage:
 
 @pytest.mark.parametrize(
     "item",
-    [lambda b64: {"b64_json": f"data:image/png;base64,{b64}"},
-     lambda b64: {"url": f"data:image/png;base64,{b64}", "b64_json": None},
-     lambda b64: {"b64_json": b64.rstrip("=").replace("+", "-").replace("/", "_")},
-     lambda b64: {"b64_json": "\n".join(b64[i : i + 76] for i in range(0, len(b64), 76)) + "\n"},
-     lambda b64: {"b64_json": b64, "revised_prompt": "a \ud800brain\x1b[31m\x00"}],
+    [
+        lambda b64: {"b64_json": f"data:image/png;base64,{b64}"},
+        lambda b64: {"url": f"data:image/png;base64,{b64}", "b64_json": None},
+        lambda b64: {"b64_json": b64.rstrip("=").replace("+", "-").replace("/", "_")},
+        lambda b64: {"b64_json": "\n".join(b64[i : i + 76] for i in range(0, len(b64), 76)) + "\n"},
+        lambda b64: {"b64_json": b64, "revised_prompt": "a \ud800brain\x1b[31m\x00"},
+    ],
     ids=["data in b64_json", "data in url", "url-safe", "in lines", "surrogate"],
-)  # fmt: skip
+)
 def test_an_image_is_read_however_it_is_written(tmp_path, server, item: Callable[[str], dict[str, Any]]):
     """A data: address, either alphabet of base64 and broken characters beside it: the very bytes are kept, once."""
     server.always = answering(item)
@@ -143,9 +161,18 @@ def test_addresses_that_stay_shut_leave_the_other_images(tmp_path, server):
     assert len(server.asked) == 6
 
 
-@pytest.mark.parametrize("fault", [fault_server.wrong_json, fault_server.a_page, fault_server.no_image,
-                                   saying(200, {"error": {"message": "later"}}), saying(200, [1]), saying(202, {})],
-                         ids=["wrong JSON", "page", "no image", "error", "list", "202"])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault",
+    [
+        fault_server.wrong_json,
+        fault_server.a_page,
+        fault_server.no_image,
+        saying(200, {"error": {"message": "later"}}),
+        saying(200, [1]),
+        saying(202, {}),
+    ],
+    ids=["wrong JSON", "page", "no image", "error", "list", "202"],
+)
 def test_what_cannot_be_read_is_kept_and_not_ordered_again(tmp_path, server, fault: Fault):
     """The body of every success lies on the disk; only who removes it orders anew, and both orders count."""
     sent: list[bytes] = []
@@ -204,19 +231,31 @@ def test_a_connection_cut_behind_the_image_has_brought_it(tmp_path, server):
     assert len(run(tmp_path / "out", config(server))) == 1
 
 
-AZURE = {"code": "content_policy_violation", "message": "rejected", "inner_error": {
-    "code": "ResponsibleAIPolicyViolation", "content_filter_results": {"violence": {"filtered": True}}}}  # fmt: skip
+AZURE = {
+    "code": "content_policy_violation",
+    "message": "rejected",
+    "inner_error": {"code": "ResponsibleAIPolicyViolation", "content_filter_results": {"violence": {"filtered": True}}},
+}
 REFUSALS: dict[str, tuple[Fault, str, float]] = {
     "moderation_blocked": (fault_server.refuse, "moderation_blocked", 0.0),
     "policy": (fault_server.refuse_by_policy, "content_policy_violation", 0.0),
     "contentFilter": (saying(400, {"error": {"code": "contentFilter", "message": "m"}}), "contentFilter", 1.0),
-    "content_filter": (saying(400, {"error": {"code": "content_filter", "innererror": {
-        "code": "ResponsibleAIPolicyViolation"}}}), "content_filter", 1.0),
+    "content_filter": (
+        saying(400, {"error": {"code": "content_filter", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+        "content_filter",
+        1.0,
+    ),
     "inner error": (saying(400, {"error": AZURE}), "content_policy_violation", 1.0),
-    "only inner": (saying(400, {"error": {"code": "400", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
-                   "ResponsibleAIPolicyViolation", 1.0),
-    "Zhipu": (saying(400, {"contentFilter": [{"role": "user", "level": 1}], "error": {"code": "1301"}}),
-              "contentFilter", 1.0),
+    "only inner": (
+        saying(400, {"error": {"code": "400", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+        "ResponsibleAIPolicyViolation",
+        1.0,
+    ),
+    "Zhipu": (
+        saying(400, {"contentFilter": [{"role": "user", "level": 1}], "error": {"code": "1301"}}),
+        "contentFilter",
+        1.0,
+    ),
     "422": (saying(422, {"error": {"code": "content_moderation", "message": "m"}}), "content_moderation", 1.0),
     "403": (saying(403, {"error": {"code": "content_policy_violation"}}), "content_policy_violation", 0.0),
     "words": (saying(400, {"error": {"code": None, "message": "Rejected by our safety system."}}), "refused", 1.0),
@@ -227,7 +266,7 @@ REFUSALS: dict[str, tuple[Fault, str, float]] = {
     "item null": (saying(200, {"data": [None]}), "no_image", 1.0),
     "image null": (saying(200, {"data": [{"b64_json": None, "url": None}]}), "no_image", 1.0),
     "reason": (saying(200, {"data": [{"b64_json": "", "finish_reason": "CONTENT_FILTERED"}]}), "CONTENT_FILTERED", 1.0),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("fault", "code", "cost"), REFUSALS.values(), ids=REFUSALS)
@@ -244,8 +283,14 @@ def test_a_refusal_is_counted_in_the_words_of_any_service(tmp_path, server, faul
     assert len(server.asked) == 3
 
 
-@pytest.mark.parametrize("message", ["Invalid value: 'lo'. Supported values for moderation are: low, auto.",
-                                     "size is not supported", "prompt is too long"])  # fmt: skip
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid value: 'lo'. Supported values for moderation are: low, auto.",
+        "size is not supported",
+        "prompt is too long",
+    ],
+)
 def test_a_wrong_request_is_no_refusal(tmp_path, server, message: str):
     """A 400 about a setting ends the run at its first request."""
     body = {

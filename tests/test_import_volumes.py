@@ -233,20 +233,46 @@ def test_a_frame_is_a_setting_only_where_it_is_given() -> None:
 
 
 NOT_IMAGES = {
-    "labelsTr/a_T1w.nii": "label map", "a/masks/x.nii": "label map", "seg/x.nii": "label map",
-    "sub-1_dseg.nii": "label map", "sub-1_desc-brain_mask.nii": "label map", "sub-1_label-GM_probseg.nii": "label map",
-    "bert/mri/aseg.nii": "label map", "bert/mri/aparc+aseg.nii": "label map", "bert/mri/aparc.a2009s+aseg.nii": "label",
-    "bert/mri/lh.ribbon.nii": "label map", "bert/mri/wmparc.nii": "label map", "bert/mri/brainmask.nii": "label map",
-    "x.seg.nii": "label map", "W39_1998.09.19_Segm.nii": "label map", "IBSR_01_segTRI_ana.nii": "label map",
-    "sub-1_part-phase_T1w.nii": "phase", "sub-1_part-real_bold.nii": "real", "x_ph.nii": "phase", "x_real.nii": "real",
-    "x_imaginary.nii": "imaginary", "sub-1_phasediff.nii": "phase", "dti_FA.nii": "map", "dti_MD.nii": "map",
-    "sub-1_pet.nii": "PET", "x_AAHScout.nii": "scout", "x_localizer.nii": "scout", "3-plane_loc.nii": "scout",
+    "labelsTr/a_T1w.nii": "label map",
+    "a/masks/x.nii": "label map",
+    "seg/x.nii": "label map",
+    "sub-1_dseg.nii": "label map",
+    "sub-1_desc-brain_mask.nii": "label map",
+    "sub-1_label-GM_probseg.nii": "label map",
+    "bert/mri/aseg.nii": "label map",
+    "bert/mri/aparc+aseg.nii": "label map",
+    "bert/mri/aparc.a2009s+aseg.nii": "label",
+    "bert/mri/lh.ribbon.nii": "label map",
+    "bert/mri/wmparc.nii": "label map",
+    "bert/mri/brainmask.nii": "label map",
+    "x.seg.nii": "label map",
+    "W39_1998.09.19_Segm.nii": "label map",
+    "IBSR_01_segTRI_ana.nii": "label map",
+    "sub-1_part-phase_T1w.nii": "phase",
+    "sub-1_part-real_bold.nii": "real",
+    "x_ph.nii": "phase",
+    "x_real.nii": "real",
+    "x_imaginary.nii": "imaginary",
+    "sub-1_phasediff.nii": "phase",
+    "dti_FA.nii": "map",
+    "dti_MD.nii": "map",
+    "sub-1_pet.nii": "PET",
+    "x_AAHScout.nii": "scout",
+    "x_localizer.nii": "scout",
+    "3-plane_loc.nii": "scout",
     "x_MIP.nii": "projection",
-    "x_warp.nii": "deformation", "dti_V1.nii": "diffusion", "FA_001.nii": "diffusion", "pet/x.nii": "PET",
-    "sub-2/fmap/sub-2_magnitude1.nii": "field map", "MIP/x.nii": "projection",
-    "SWI_mIP.nii": "projection", "mIP_SWI.nii": "projection", "x_phase_swi.nii": "phase",
-    "x_velocity.nii": "velocity", "x_tmax.nii": "map",
-}  # fmt: skip
+    "x_warp.nii": "deformation",
+    "dti_V1.nii": "diffusion",
+    "FA_001.nii": "diffusion",
+    "pet/x.nii": "PET",
+    "sub-2/fmap/sub-2_magnitude1.nii": "field map",
+    "MIP/x.nii": "projection",
+    "SWI_mIP.nii": "projection",
+    "mIP_SWI.nii": "projection",
+    "x_phase_swi.nii": "phase",
+    "x_velocity.nii": "velocity",
+    "x_tmax.nii": "map",
+}
 
 
 def test_what_is_no_picture_of_anatomy_stays_out_by_its_name(tmp_path: Path) -> None:
@@ -275,8 +301,11 @@ def test_what_is_no_picture_of_anatomy_stays_out_by_its_header(tmp_path: Path) -
     slices, notices = read(tmp_path, sorted(tmp_path.glob("*.nii")), modality="MR")
     assert not slices
     assert [n.reason.split(" (by")[0] for n in notices] == [
-        "a phase, real or imaginary image", "a projection of many slices", "a label map", "a statistical map"
-    ]  # fmt: skip
+        "a phase, real or imaginary image",
+        "a projection of many slices",
+        "a label map",
+        "a statistical map",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["i2", "u1", "f4"])
@@ -327,7 +356,7 @@ def hostile(root: Path) -> dict[str, str]:
             "outside its folder",
         ),
         "broken_T1w.nrrd": ("NRRD0004\nthis is no field\n\n", "NRRD"),
-    }  # fmt: skip
+    }
     for name, (content, _) in cases.items():
         (root / name).write_bytes(content.encode("latin-1"))
     return {name: word for name, (_, word) in cases.items()}
@@ -381,14 +410,21 @@ def test_formats_are_told_by_content_and_unknown_images_are_never_notes() -> Non
     """`--strict` fails for an image that no reader takes; text, tables and documents beside images are notes."""
     long = b"NRRD0004\n" + b"key:=value\n" * 90
     heads = {
-        ("x", long): "volume", ("x.mhd", b"ObjectType = Image\nNDims = 3\n"): "volume",
+        ("x", long): "volume",
+        ("x.mhd", b"ObjectType = Image\nNDims = 3\n"): "volume",
         ("x", b"# a comment\nNDims = 3\n" + b"Name = x\n" * 60): "volume",
-        ("x.vtk", b"# vtk DataFile Version 3.0\n"): "", ("x.fits", b"SIMPLE  =                    T"): "",
-        ("x.raw", b"ab" * 256): "", ("x.img", b"ab" * 256): "", ("x.par", b"# PAR file\n"): "",
-        ("x.dat", b"words\n"): "beside", ("x", b"words\n"): "beside", ("x.json", b"{}"): "beside",
+        ("x.vtk", b"# vtk DataFile Version 3.0\n"): "",
+        ("x.fits", b"SIMPLE  =                    T"): "",
+        ("x.raw", b"ab" * 256): "",
+        ("x.img", b"ab" * 256): "",
+        ("x.par", b"# PAR file\n"): "",
+        ("x.dat", b"words\n"): "beside",
+        ("x", b"words\n"): "beside",
+        ("x.json", b"{}"): "beside",
         ("x.pdf", b"%PDF\0"): "beside",
-        ("BMI.txt", b"BMI values of all\n"): "beside", ("x", b"\1\2\3\0" * 100): "",
-    }  # fmt: skip
+        ("BMI.txt", b"BMI values of all\n"): "beside",
+        ("x", b"\1\2\3\0" * 100): "",
+    }
     assert {key: kind_of(key[1], key[0], key[1][-100:]) for key in heads} == heads
     assert kind_of(b"a long text header " * 20, "x", b"\0\1") == "", "text at its beginning alone"
     assert "volume" in KINDS

@@ -24,9 +24,17 @@ from phonybrains.training.config import TrainConfig, load_train_config
 from phonybrains.training.stage import record_of
 
 OTHER: dict[str, Any] = {
-    "attributes": ("plane",), "min_patients": 3, "diffusion": "ddpm", "keep": "last", "averages": (0.5,),
-    "counts": (1,), "decoder_only": True, "compile": True, "precision": "bf16", "crop": 64,
-}  # fmt: skip
+    "attributes": ("plane",),
+    "min_patients": 3,
+    "diffusion": "ddpm",
+    "keep": "last",
+    "averages": (0.5,),
+    "counts": (1,),
+    "decoder_only": True,
+    "compile": True,
+    "precision": "bf16",
+    "crop": 64,
+}
 """Another value for each setting to which one cannot just be added."""
 INPUTS = {"features", "start", "worse"}
 """Settings that name files or folders: their content counts."""
@@ -92,8 +100,10 @@ def test_every_input_counts_by_its_content(corpus: Path, tiny_model: Path, tmp_p
     config = guided.model_copy(update={"features": features, "start": str(start)})
     config = with_value(config, ("guidance", "worse"), str(worse))
     first, found = identity(corpus, config), set()
-    moved = {"features": Path(shutil.copyfile(features, tmp_path / "b.safetensors")),
-             "start": str(shutil.copytree(start, tmp_path / "moved"))}  # fmt: skip
+    moved = {
+        "features": Path(shutil.copyfile(features, tmp_path / "b.safetensors")),
+        "start": str(shutil.copytree(start, tmp_path / "moved")),
+    }
     assert identity(corpus, config.model_copy(update=moved)) == first
     save_squeezenet(features, seed=1)
     found.add(identity(corpus, config))

@@ -39,8 +39,13 @@ def corpus(folder: Path, column: str, values: Sequence[Attribute], splits: str =
     make_phantoms(len(values), folder, size=32)
     names = {"t": "train", "v": "validation", "x": "test"}
     rows = ImageSet.open(folder).rows
-    write_metadata(folder, [replace(row, split=names[split], attributes={column: value, "plane": "axial"})
-                            for row, value, split in zip(rows, values, splits, strict=True)])  # fmt: skip
+    write_metadata(
+        folder,
+        [
+            replace(row, split=names[split], attributes={column: value, "plane": "axial"})
+            for row, value, split in zip(rows, values, splits, strict=True)
+        ],
+    )
     return folder
 
 

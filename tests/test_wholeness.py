@@ -113,8 +113,9 @@ def test_a_model_that_lost_a_part_is_not_trained(
     phantom_corpus: Path, tiny_model: Path, tmp_path: Path, part: str
 ) -> None:
     """The same training names the part; it says nothing of a whole model, and computes nothing."""
-    config = load_train_config("tiny", conditions=("plane", "hemorrhage", "age_years"), min_patients=0,
-                               precision="fp32")  # fmt: skip
+    config = load_train_config(
+        "tiny", conditions=("plane", "hemorrhage", "age_years"), min_patients=0, precision="fp32"
+    )
     out = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     train(phantom_corpus, out, config, show=False)
     (out / part).write_bytes(b"")

@@ -73,8 +73,11 @@ def _check_others(out: Path, target: Path, draft: Path) -> None:
         path.unlink()  # the half of a report that a stopped run was writing
     for path in _others(target, draft):
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        print(f"{path}: left by a stopped run with other settings ({size / 1e6:.1f} MB). Remove it, if that run is "
-              "not to go on.", file=sys.stderr)  # fmt: skip
+        print(
+            f"{path}: left by a stopped run with other settings ({size / 1e6:.1f} MB). Remove it, if that run is "
+            "not to go on.",
+            file=sys.stderr,
+        )
 
 
 def _others(target: Path, draft: Path) -> list[Path]:

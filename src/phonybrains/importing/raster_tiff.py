@@ -60,8 +60,10 @@ def _slices(file: TiffFile) -> list[TiffPage]:
         raise SourceError(f"holds {len(pages)} pages that differ in size or depth: save each as a file of its own")
     described = file.imagej_metadata or {}
     axes = file.series[0].sizes if file.is_ome and file.series else {}
-    more = {"channels": max(described.get("channels", 1), axes.get("channel", 1)),
-            "time points": max(described.get("frames", 1), axes.get("time", 1))}  # fmt: skip
+    more = {
+        "channels": max(described.get("channels", 1), axes.get("channel", 1)),
+        "time points": max(described.get("frames", 1), axes.get("time", 1)),
+    }
     for what, count in more.items():
         if count > 1:
             raise SourceError(f"holds {count} {what}, which are no slices: save each as a file of its own")

@@ -152,8 +152,11 @@ def _check(stored: Stored, config: ImportConfig) -> None:
     """Refuse by the header, before any value is read."""
     shape, kind = stored.shape, stored.dtype
     if kind.fields is not None or kind.kind not in "iuf":
-        raise SourceError("its values are " + ("colours (RGB)" if kind.fields is not None else f"{kind.name} numbers")
-                          + ", not one real number per voxel")  # fmt: skip
+        raise SourceError(
+            "its values are "
+            + ("colours (RGB)" if kind.fields is not None else f"{kind.name} numbers")
+            + ", not one real number per voxel"
+        )
     if stored.label:
         raise SourceError(stored.label)
     if any(length > 1 for length in shape[4:]):

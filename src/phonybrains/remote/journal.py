@@ -103,8 +103,10 @@ class Journal:
 
     def damaged(self, number: int) -> OutputError:
         """The error for a line that cannot be what was written."""
-        return OutputError(f"{self.path}: line {number} is damaged, so that what was spent is not known. Restore the "
-                           "file from a backup, or choose another --out; nothing was asked for.")  # fmt: skip
+        return OutputError(
+            f"{self.path}: line {number} is damaged, so that what was spent is not known. Restore the "
+            "file from a backup, or choose another --out; nothing was asked for."
+        )
 
     def _next(self, said: bytes) -> str:
         return hashlib.sha256(self._chain.encode() + said).hexdigest()

@@ -151,8 +151,10 @@ def _worse_denoiser(old: LatentDiffusion, config: TrainConfig) -> Denoiser:
     ours, theirs = old.autoencoder.encoder.state_dict(), worse.autoencoder.encoder.state_dict()
     same = ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
     if not same or (_columns(old.conditions), old.scale) != (_columns(worse.conditions), worse.scale):
-        raise ConfigError(f"guidance.worse: {folder} has other latents or conditions than {config.start}. "
-                          "It must be an earlier state of that model.")  # fmt: skip
+        raise ConfigError(
+            f"guidance.worse: {folder} has other latents or conditions than {config.start}. "
+            "It must be an earlier state of that model."
+        )
     if worse.chain.name != config.diffusion:
         raise ConfigError(f"guidance.worse: {folder} is trained for {worse.chain.name}, not {config.diffusion}.")
     return worse.denoiser
