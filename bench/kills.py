@@ -24,6 +24,8 @@ def killed(inputs: Path, means: signal.Signals) -> Trial:
             if wait(process, calm.seconds * rng.uniform(0, 1)) is not None:
                 break  # it was faster
             code = stop(process, means)
+            if code == 0:  # it had ended before the signal came
+                break
             if code not in ENDS[means]:
                 raise Disturbed(f"{means.name} ended it with {code}")
             kills += 1

@@ -155,7 +155,9 @@ def test_the_folder_is_json_safetensors_and_code(tiny_model: Path):
     parts -= {"README.md", "record.json", "model.json"}
     assert parts == {*ALL_PARTS}
     assert {Path(part).suffix for part in parts} == {".json", ".safetensors", ".py"}
-    hashes = json.loads((tiny_model / "model.json").read_text())["sha256"]
+    description = json.loads((tiny_model / "model.json").read_text())
+    hashes = dict(description["sha256"])
+    assert sealed(description, "model.json")["sha256"]["model.json"] == hashes.pop("model.json")
     assert hashes == {part: sha256_file(tiny_model / part) for part in parts}
     modes = {stat.S_IMODE((tiny_model / part).stat().st_mode) for part in ALL_PARTS}
     assert modes == {stat.S_IMODE((tiny_model / "record.json").stat().st_mode)}

@@ -198,10 +198,12 @@ def generate(
     asked = _pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])])
     generate(model, out, n, where=asked, seed=seed, steps=steps, guidance=guidance, sampler=sampler,
              precision=precision, batch_size=batch_size, grid=grid)  # fmt: skip
-    say(f"{out}: {n} synthetic images" + (f"; contact sheet: {grid}" if grid else ""))
     if drawn := read_record(out)["results"].get("drawn"):
-        say(f"Not asked for, so drawn as often as in training: {', '.join(drawn)}. Each image starts from noise of its "
-            f"own, of seed {seed} and its index.")  # fmt: skip
+        say(
+            f"Not asked for, so drawn as often as in training: {', '.join(drawn)}. Each image starts from noise of its "
+            f"own, of seed {seed} and its index."
+        )
+    say(f"{out}: {n} synthetic images" + (f"; contact sheet: {grid}" if grid else ""))
 
 
 @app.command(sort_key=10)

@@ -185,13 +185,24 @@ def _member(image: Image) -> Member:
 def _rows(scans: Sequence[Scan], images: Sequence[Image], splits: Splits, config: ImportConfig) -> list[Row]:
     """Rows with pseudonyms in place of patient ids; the key is read, or made, only if there is a patient."""
     key = load_key(config.key_file) if any(image.slice.patient for image in images) else b""
-    called = labels(scans)
+    made = [item.record.get("stage") == "imagine" for item in scans]  # generated, so its names tell of nobody
+    called = ["" if imagined else label for label, imagined in zip(labels(scans), made, strict=True)]
     return [
-        Row(image.file_name, image.sha256, image.slice.modality, pseudonym(image.slice.patient, key), name,
-            image.slice.synthetic, called[image.source], image.slope, image.intercept, image.slice.unit,
-            image.slice.attributes)
+        Row(
+            image.file_name,
+            image.sha256,
+            image.slice.modality,
+            pseudonym(image.slice.patient, key),
+            name,
+            image.slice.synthetic,
+            called[image.source] or image.slice.file,
+            image.slope,
+            image.intercept,
+            image.slice.unit,
+            image.slice.attributes,
+        )
         for image, name in zip(images, splits.names, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _near_duplicates(intake: Intake, splits: Splits, bar: Progress) -> NearDuplicates:

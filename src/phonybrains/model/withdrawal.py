@@ -66,12 +66,14 @@ def on_columns_of(network: Conditions, wanted: Conditions, learns: bool = True) 
         elif isinstance(ours, Number) and isinstance(new, Category) and not new.labels:  # of too few patients
             attributes.append(replace(ours, seen=NOTHING, withdrawn=new.withdrawn))
         elif isinstance(ours, Number) and isinstance(new, Number) and (learns or _within(new, ours)):
-            _check_scale(ours, new)
             seen = None if (ours.low, ours.high) == (new.low, new.high) else (new.low, new.high)
             attributes.append(replace(new, low=ours.low, high=ours.high, seen=seen))
     names = [[a.name for a in of] for of in (attributes, network.attributes, wanted.attributes)]
     if not names[0] == names[1] == names[2]:
         return None
+    for ours, new in zip(network.attributes, wanted.attributes, strict=True):
+        if isinstance(ours, Number) and isinstance(new, Number):
+            _check_scale(ours, new)
     pairs = zip(attributes, wanted.attributes, strict=True)
     stay = [isinstance(ours, Category) for ours, new in pairs if isinstance(new, Category)]
     shown = tuple((tuple(compress(values, stay)), n) for values, n in wanted.combinations)
