@@ -258,6 +258,11 @@ def circle() -> bytes:
     return bytes(content)
 
 
+def many_widths() -> bytes:
+    """A TIFF that gives two numbers for its width, as a flipped bit of the count of such numbers does."""
+    return tiff(GRAY).replace(struct.pack("<HHII", 256, 4, 1, 64), struct.pack("<HHII", 256, 4, 2, 8))
+
+
 COLOURED = rgb(SIXTEEN)
 COLOURED[20:30, 20:30, 0] = 0
 REFUSED = {
@@ -281,6 +286,7 @@ REFUSED = {
     "mask": (tiff(GRAY > 9), "black and white"),
     "TIFF cut short": (cut(tiff(SIXTEEN, rowsperstrip=8)), "damaged or truncated"),
     "TIFF whose pages lead round": (circle(), "round in a circle"),
+    "TIFF with many widths": (many_widths(), "its size is no number"),
     "TIFF with a hole": (sparse(), "damaged or truncated"),
     "PNG with a flipped bit": (flipped(encoded("png", GRAY)), "damaged or truncated"),
     "deep PNG with a flipped bit": (flipped(encoded("png", rgb(SIXTEEN))), "damaged or truncated"),

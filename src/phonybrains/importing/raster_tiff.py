@@ -56,6 +56,8 @@ def _slices(file: TiffFile) -> list[TiffPage]:
     pages = [page for page in pages if not int(page.subfiletype) & (REDUCED | MASK)] or pages
     if not pages:
         raise SourceError("damaged or truncated (no page can be read)")
+    if any(not isinstance(side, int) for page in pages for side in (page.imagelength, page.imagewidth)):
+        raise SourceError("damaged or truncated (its size is no number)")
     if len({(page.imagelength, page.imagewidth, page.dtype) for page in pages}) > 1:
         raise SourceError(f"holds {len(pages)} pages that differ in size or depth: save each as a file of its own")
     described = file.imagej_metadata or {}
