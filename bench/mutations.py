@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -169,7 +170,7 @@ def mutate_document(rng: Rng, content: bytes, others: Sequence[bytes]) -> bytes:
 def _changed(rng: Rng, document: Any) -> Any:
     places = list(_places(document))
     if not places or rng.random() < 0.02:
-        return rng.choice(ODD)
+        return copy.deepcopy(rng.choice(ODD))
     holder, key = rng.choice(places)
     what = rng.randrange(5)
     if what == 0:
@@ -180,7 +181,7 @@ def _changed(rng: Rng, document: Any) -> Any:
         other, name = rng.choice(places)
         holder[key] = json.loads(json.dumps(other[name]))
     else:
-        holder[key] = rng.choice(ODD)
+        holder[key] = copy.deepcopy(rng.choice(ODD))  # so that a later change does not change it here
     return document
 
 

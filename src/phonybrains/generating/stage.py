@@ -77,8 +77,10 @@ class Work:
     def drawn(self) -> list[str]:
         """Attributes that some images show without having been asked for them: drawn as often as in training."""
         names = [a.name for a in self.model.conditions.attributes if isinstance(a, Category)]
-        prompted = any("prompt" in request.where for request in self.config.requests)
-        return [] if prompted else [n for n in names if any(n not in request.where for request in self.config.requests)]
+        if any("prompt" in request.where for request in self.config.requests):
+            return []
+        shown = {name for image in self.wanted for name, value in image.items() if value is not None}
+        return [n for n in names if n in shown and any(n not in request.where for request in self.config.requests)]
 
     def paint(self, draft: Path, share: Share, bar: Progress) -> None:
         """Make what is missing of this share; each image appears whole as soon as it is made.
