@@ -108,11 +108,14 @@ def test_words_for_a_model_that_reads_none(tiny_model: Path, tmp_path: Path) -> 
 
 def test_what_is_not_asked_for_is_named(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command and the record say which attributes were drawn as in training, and from which seed images start."""
-    ask("generate", tiny_model, "-n", 2, "--steps", 1, "--seed", 3, "--out", tmp_path / "out", "--where", "plane=axial")
+    words = ("generate", tiny_model, "--steps", 1, "--seed", 3)
+    ask(*words, "-n", 12, "--out", tmp_path / "out", "--where", "plane=axial")
     printed = capsys.readouterr().out
     assert "drawn as often as in training: modality, hemorrhage. Each image starts from noise" in printed
     assert "of seed 3" in printed
     assert read_record(tmp_path / "out")["results"]["drawn"] == ["modality", "hemorrhage"]
+    ask(*words, "-n", 2, "--out", tmp_path / "mr", "--where", "modality=MR")
+    assert "hemorrhage" not in read_record(tmp_path / "mr")["results"]["drawn"]  # which no MR has
 
 
 # --- Settings of sampling --------------------------------------------------------------------------------------------
