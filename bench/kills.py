@@ -10,7 +10,7 @@ import numpy as np
 
 from disturbed import Calm, Command, Disturbed, Trial, compare, run_to_end, start, state_of, stop, wait
 
-ENDS = {signal.SIGKILL: (-signal.SIGKILL,), signal.SIGTERM: (130, 0, -signal.SIGTERM)}
+ENDS = {signal.SIGKILL: (-signal.SIGKILL,), signal.SIGTERM: (130, -signal.SIGTERM)}
 """Exit codes; a command that has not yet begun is ended by the signal itself."""
 
 

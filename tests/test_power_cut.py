@@ -35,8 +35,10 @@ def test_kills(tmp_path: Path):
     """kill -9 in the midst of import, train, generate and evaluate: the same command again ends as a calm run."""
     said = trials(tmp_path, "kill", "--n", "8")
     assert [line.partition(":")[0] for line in said.splitlines()[1:]] == ["import", "train", "generate", "evaluate"]
+    assert sum(map(int, re.findall(r"(\d+) killed", said))) == 8
 
 
 def test_stops(tmp_path: Path):
     """SIGTERM is a request to stop: the command cleans up, says that it was stopped, and the next goes on."""
-    trials(tmp_path, "term", "--n", "6", "--commands", "phantom", "import")
+    said = trials(tmp_path, "term", "--n", "6", "--commands", "phantom", "import")
+    assert sum(map(int, re.findall(r"(\d+) killed", said))) == 6

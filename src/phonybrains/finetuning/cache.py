@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Generator, Tensor
 from torch.nn.functional import interpolate
 
 from ..imageset import ImageSet, to_unit_range
 from ..model.stable_diffusion import encode_texts
-from ..optimising.cache import keep, load, take
+from ..optimising.cache import keep, take
 
 BATCH = 8
 
@@ -85,9 +86,9 @@ def encode_captions(pipeline: Any, captions: Sequence[str], path: Path) -> Itera
 
 def load_latents(path: Path) -> Latents:
     """Read what `encode_latents` wrote."""
-    return Latents(**load(path))
+    return Latents(**load_file(path))
 
 
 def load_texts(path: Path, captions: Sequence[int]) -> Texts:
     """Read what `encode_captions` wrote; captions: the number of each image's."""
-    return Texts(load(path), torch.tensor(captions))
+    return Texts(load_file(path), torch.tensor(captions))

@@ -42,7 +42,7 @@ def import_images(
     strict: bool = False,
     progress: bool = True,
 ) -> ImportReport:
-    """Write one image set from folders (or single files) of PNG, JPEG, TIFF, BMP, WebP, DICOM, NIfTI or MATLAB files.
+    """Write one image set from folders, archives or single files of any format in docs/import.md.
 
     Reads   sources, of any mixture; a folder can have a metadata.csv, or be an image set itself
     Writes  out (an image set); beside it, for the owner alone, <out>.import.csv: file, kind, reason of all that was

@@ -11,7 +11,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..errors import TrainingError
 from ..model.tensors import write_tensors
 from ..startup import say
 
@@ -38,14 +37,6 @@ def take(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
         return tensors, facts
     say(f"{path.name} is damaged: what it held is made anew.")
     return None
-
-
-def load(path: Path) -> dict[str, Tensor]:
-    """The tensors that `keep` has just written. Raises TrainingError where they are not there any more."""
-    found = take(path)
-    if found is None:
-        raise TrainingError(f"{path} is not what was written a moment ago. Check the disk, give the command again.")
-    return found[0]
 
 
 def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+from safetensors.torch import load_file
 from torch import Generator, Tensor
 
 from ..errors import TrainingError
 from ..model.latent_diffusion import LatentScale
-from ..optimising.cache import keep, load, take
+from ..optimising.cache import keep, take
 from .augment import augment, draw_parameters
 from .config import DenoiserConfig
 from .corpus import Corpus
@@ -57,7 +58,7 @@ def encode_latents(autoencoder: AutoencoderDC, corpus: Corpus, config: DenoiserC
 
 def load_latents(path: Path, corpus: Corpus, scale: LatentScale | None = None) -> Latents:
     """Read the cache and standardise it, by the statistics of the training images themselves if no scale is given."""
-    stored = load(path)
+    stored = load_file(path)
     values = stored["values"].float()
     scale = scale or _measure_scale(values, corpus)
     for v in range(len(values)):
