@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter
 
 from ..errors import OutputError
-from ..files import write_whole
+from ..files import sync_path, write_whole
 from .config import Money
 
 Outcome = Literal["image", "refused", "refused_paid", "error", "unknown"]
@@ -118,7 +118,7 @@ def _append(path: Path, content: bytes) -> None:
         try:
             if file.write(content) != len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-            os.fsync(file.fileno())
+            sync_path(path)
         except OSError:
             file.truncate(start)
             raise
