@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import StudyError
+from ...files import sync_path
 from .audit import Entry, Fault
 from .errors import DiskFullError
 from .failures import FULL
@@ -150,13 +151,10 @@ def head_faults(log: Sequence[Entry], heads: Sequence[tuple[int, str]], whose: s
 def _new_file(path: Path, text: str) -> None:
     """Write a file that did not exist, for its owner alone, so that it survives a crash."""
     try:
-        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        os.write(file, text.encode())
-        os.fsync(file)
-        os.close(file)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(text.encode())
+        sync_path(path)
+        sync_path(path.parent)
     except OSError as error:
         raise StudyError(f"{path}: cannot be written ({error.strerror}). The key of the log and its heads are kept "
                          "beside the protocol.") from None  # fmt: skip
