@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import SourceError
 from .config import ImportConfig
-from .intensity import AIR_HU, TISSUE_HU, ct_range, head_threshold, mr_range
+from .intensity import AIR_HU, TISSUE_HU, ct_range, head_threshold, mr_range, no_air
 from .magic import family
 from .metaimage import read_metaimage
 from .modality import is_label_map, modality_by_values, modality_of
@@ -116,8 +116,8 @@ def _slices(
 
 def _doubts(volume: Volume, modality: str) -> Iterator[str]:
     yield from volume.doubts
-    if modality == "CT" and volume.values.min() > -200:
-        yield f"no air among its values (the lowest is {volume.values.min():.0f}): they may not be HU"
+    if modality == "CT" and (doubt := no_air(float(volume.values.min()))):
+        yield doubt
 
 
 def load_volume(path: Path, config: ImportConfig) -> Volume:
