@@ -1,6 +1,6 @@
 """What each decision about the model is worth: arms that differ in one thing, trained from scratch with equal compute.
 
-    python bench/ablation.py heads --corpus corpus/ --features squeezenet.safetensors --images 200000 --device cuda
+    python -m bench ablation heads --corpus corpus/ --features squeezenet.safetensors --images 200000 --device cuda
 
 Every arm's denoiser gets the operations that the first one needs for `--images` images; latents of another shape come
 from an autoencoder of their own, trained on `--crops` crops. Judged as bench/quality.py does, on the validation split.
@@ -24,10 +24,7 @@ from cyclopts import App, Parameter
 from filelock import FileLock
 from safetensors.torch import load_file
 
-from arms import ARMS, EIGHTH, Arm, CoarseDiffusion, autoencoder_for, denoiser_for, gflop
-from comparison import distances, fidelity
-from networks import Cache, conditions_of, decoded, encoded
-from phonybrains.evaluation.extractors import SqueezeNetFeatures
+from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.imageset import ImageSet
 from phonybrains.model.fitting import fit_conditions
 from phonybrains.model.latent_diffusion import LatentDiffusion, Sampling
@@ -36,16 +33,20 @@ from phonybrains.optimising.checkpoint import load_weights
 from phonybrains.optimising.config import LoopConfig
 from phonybrains.optimising.loop import Task, fit
 from phonybrains.optimising.processes import accelerating
-from phonybrains.sheets import contact_sheet
+from phonybrains.reporting.sheets import contact_sheet
 from phonybrains.training.autoencoder import AutoencoderTask
 from phonybrains.training.config import TrainConfig, load_train_config
 from phonybrains.training.corpus import Corpus, rows_in
 from phonybrains.training.denoiser import DenoiserTask
 from phonybrains.training.latents import Latents, encode_latents, load_latents
 from phonybrains.training.perceptual import PerceptualDistance
-from report import say
-from study import Settings, Study
-from timing import machine, table
+
+from .arms import ARMS, EIGHTH, Arm, CoarseDiffusion, autoencoder_for, denoiser_for, gflop
+from .comparison import distances, fidelity
+from .networks import Cache, conditions_of, decoded, encoded
+from .report import say
+from .study import Settings, Study
+from .timing import machine, table
 
 
 @Parameter(name="*")
@@ -152,8 +153,14 @@ class Bench:
 
     def _trained(self, task: Task, loop: LoopConfig, seed: int, compile: bool) -> Iterator[float]:
         """Train to the end, the rate falling to zero, and put one average after another into the network."""
-        loop = loop.model_copy(update={"warmup": loop.steps // 16, "cooldown": 0.5, "checkpoint_every": 10**9,
-                                       "validate_every": loop.steps})  # fmt: skip
+        loop = loop.model_copy(
+            update={
+                "warmup": loop.steps // 16,
+                "cooldown": 0.5,
+                "checkpoint_every": 10**9,
+                "validate_every": loop.steps,
+            }
+        )
         with tempfile.TemporaryDirectory() as folder, accelerating(self.config, Path(folder)) as accelerator:
             for _ in fit(task, loop, seed, Path(folder), accelerator, compile):
                 pass

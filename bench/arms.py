@@ -12,7 +12,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from torch.utils.flop_counter import FlopCounterMode
 
 from phonybrains.model.latent_diffusion import LatentDiffusion
-from phonybrains.model.networks import (
+from phonybrains.networks.denoiser import (
     AutoencoderShape,
     Denoiser,
     DenoiserShape,
@@ -105,11 +105,18 @@ def autoencoder_for(channels: int, factor: int) -> tuple[AutoencoderShape, Recon
     if factor == EIGHTH:
         return shape, Reconstruction(build_autoencoder(shape))
     widths, layers = (*shape.widths, shape.widths[-1]), (0, *[shape.layers] * 4)
-    return shape, Coarse(AutoencoderDC(
-        in_channels=1, latent_channels=channels, encoder_block_out_channels=widths, decoder_block_out_channels=widths,
-        encoder_layers_per_block=layers, decoder_layers_per_block=layers,
-        encoder_qkv_multiscales=((),) * 5, decoder_qkv_multiscales=((),) * 5,
-    ))  # fmt: skip
+    return shape, Coarse(
+        AutoencoderDC(
+            in_channels=1,
+            latent_channels=channels,
+            encoder_block_out_channels=widths,
+            decoder_block_out_channels=widths,
+            encoder_layers_per_block=layers,
+            decoder_layers_per_block=layers,
+            encoder_qkv_multiscales=((),) * 5,
+            decoder_qkv_multiscales=((),) * 5,
+        )
+    )
 
 
 def denoiser_for(arm: Arm, channels: int, side: int, condition_width: int) -> Denoiser:

@@ -1,6 +1,6 @@
 """How often does the audit by patient speak up where nobody is repeated, and how often where few are? Real images.
 
-    python bench/audit_by_patient.py corpus/ --sets 100
+    python -m bench audit_by_patient corpus/ --sets 100
 
 Features of the registered search alone. Innocent sets: the images of half of the held-out people, at random,
 audited against the training split with the other half held out. Repeating sets: 40 images of k random training people
@@ -19,9 +19,9 @@ import numpy as np
 from cyclopts import App
 from numpy.typing import NDArray
 
-from phonybrains.evaluation import nearness, spread
-from phonybrains.evaluation.closeness import Closeness
-from phonybrains.evaluation.search import ByRegistration
+from phonybrains.evaluation.memorisation import nearness, spread
+from phonybrains.evaluation.memorisation.closeness import Closeness
+from phonybrains.evaluation.memorisation.search import ByRegistration
 from phonybrains.imageset import ImageSet, Row
 from phonybrains.statistics.proportions import clopper_pearson
 
@@ -44,14 +44,27 @@ def all_against_all(images: ImageSet) -> Closeness:
     return Closeness(each, each < own[places], each, owner, range(len(owner)), names.tolist(), trained, "structure-1")
 
 
-def words(close: Closeness, rows: list[Row], made: NDArray[np.intp], keep: NDArray[np.bool_], label: str,
-          patients: int, seed: int) -> tuple[str, str]:  # fmt: skip
+def words(
+    close: Closeness,
+    rows: list[Row],
+    made: NDArray[np.intp],
+    keep: NDArray[np.bool_],
+    label: str,
+    patients: int,
+    seed: int,
+) -> tuple[str, str]:
     """What nearness and spread say of these images, with these people in the corpus."""
     place, kept = np.cumsum(keep) - 1, np.flatnonzero(keep[close.owner])
-    part = replace(close, made=close.made[made][:, keep], authentic=close.authentic[made][:, keep],
-                   real=close.real[kept][:, keep], owner=place[close.owner[kept]], numbers=kept.tolist(),
-                   names=[name for name, one in zip(close.names, keep, strict=True) if one],
-                   trained=close.trained[keep])  # fmt: skip
+    part = replace(
+        close,
+        made=close.made[made][:, keep],
+        authentic=close.authentic[made][:, keep],
+        real=close.real[kept][:, keep],
+        owner=place[close.owner[kept]],
+        numbers=kept.tolist(),
+        names=[name for name, one in zip(close.names, keep, strict=True) if one],
+        trained=close.trained[keep],
+    )
     near = nearness.sign_of(nearness.nearness_of(part, seed), "").word
     landed = spread.landed_by_features(part, rows)
     group = spread.Group(label, tuple(range(len(made))), "", "", patients, max(5, min(patients, part.held_out)))
@@ -87,8 +100,9 @@ def measure(corpus: Path, /, *, sets: int = 100, permutations: int = 199, modali
         close, rows = all_against_all(images), list(images.rows)
         held, taught = np.flatnonzero(~close.trained), np.flatnonzero(close.trained)
 
-        def innocent(i: int, close: Closeness = close, rows: list[Row] = rows, held: NDArray[np.intp] = held,
-                     ) -> tuple[str, str]:  # fmt: skip
+        def innocent(
+            i: int, close: Closeness = close, rows: list[Row] = rows, held: NDArray[np.intp] = held
+        ) -> tuple[str, str]:
             half = np.random.default_rng([i, 1]).permutation(held)[: len(held) // 2]
             keep = ~np.isin(np.arange(len(close.names)), half)
             return words(close, rows, np.flatnonzero(np.isin(close.owner, half)), keep, "", int(close.trained.sum()), i)
@@ -96,8 +110,9 @@ def measure(corpus: Path, /, *, sets: int = 100, permutations: int = 199, modali
         show(f"{name}, {len(held) // 2} unseen people of {len(held)}", innocent, sets)
         for k in PEOPLE:
 
-            def repeating(i: int, k: int = k, close: Closeness = close, rows: list[Row] = rows,
-                          taught: NDArray[np.intp] = taught) -> tuple[str, str]:  # fmt: skip
+            def repeating(
+                i: int, k: int = k, close: Closeness = close, rows: list[Row] = rows, taught: NDArray[np.intp] = taught
+            ) -> tuple[str, str]:
                 rng = np.random.default_rng([i, 2])
                 own = np.flatnonzero(np.isin(close.owner, rng.permutation(taught)[:k]))
                 everybody = np.ones(len(close.names), dtype=bool)

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import grey
-from phonybrains.evaluation.c2st import logistic
-from phonybrains.evaluation.c2st import two_sample as told_apart
-from phonybrains.evaluation.distances import frechet_of, kid
-from phonybrains.evaluation.groups import deal
+from phonybrains.evaluation.features.spectrum import spectrum_ratio, worst_db
+from phonybrains.evaluation.inputs.patients import deal
 from phonybrains.evaluation.nearest import Nearest
-from phonybrains.evaluation.spectrum import spectrum_ratio, worst_db
+from phonybrains.evaluation.quality.c2st import logistic
+from phonybrains.evaluation.quality.c2st import two_sample as told_apart
+from phonybrains.evaluation.quality.distances import frechet_of, kid
 from phonybrains.imageset import Row
 from phonybrains.statistics.estimate import Estimate
 from phonybrains.statistics.proportions import clopper_pearson
+
+from . import grey
 
 Array = NDArray[Any]
 Figures = dict[str, Any]
@@ -42,8 +43,13 @@ class Sample:
     def part(self, chosen: Sequence[int] | range) -> Sample:
         """The images with these numbers."""
         which = list(chosen)
-        return Sample(self.images[which], [self.rows[i] for i in which], [self.groups[i] for i in which],
-                      self.deep[which], self.plain[which])  # fmt: skip
+        return Sample(
+            self.images[which],
+            [self.rows[i] for i in which],
+            [self.groups[i] for i in which],
+            self.deep[which],
+            self.plain[which],
+        )
 
     def rounds(self, n: int) -> list[Sample]:
         """A sample of several images for each of n rows, in parts of one image for each; the whole if it is none."""
@@ -79,8 +85,10 @@ def distances(sample: Sample, real: Sample, paired: bool = False) -> Figures:
 
 def floor(train: Sample, split: Sample, seed: int, draws: int = 20) -> Figures:
     """The distances of training images composed like the split: mean and deviation over random draws."""
-    found = [distances(train.part(matched(split.rows, train.rows, np.random.default_rng([seed, i]))), split)
-             for i in range(draws)]  # fmt: skip
+    found = [
+        distances(train.part(matched(split.rows, train.rows, np.random.default_rng([seed, i]))), split)
+        for i in range(draws)
+    ]
     return _mean_and_deviation(found, ("kid", "fd_handcrafted")) | {"draws": draws}
 
 
@@ -116,9 +124,13 @@ def _told_apart(real: Array, made: Array, folds_real: Array, folds_made: Array) 
     found = told_apart(real, made, folds_real, folds_made)
     accuracy = clopper_pearson(round(found.share * found.n), found.n)
     return {
-        "n": found.n, "folds": found.folds, "accuracy": found.share, "accuracy_interval": _interval(accuracy),
-        "auc": found.auc.value, "auc_interval": _interval(found.auc),
-    }  # fmt: skip
+        "n": found.n,
+        "folds": found.folds,
+        "accuracy": found.share,
+        "accuracy_interval": _interval(accuracy),
+        "auc": found.auc.value,
+        "auc_interval": _interval(found.auc),
+    }
 
 
 def _interval(estimate: Estimate) -> list[float]:
@@ -163,17 +175,26 @@ class Attribute:
         right = self.classifier.predict(sample.deep) == np.array(truth)
         counts = Counter(truth)
         hits = Counter(label for label, hit in zip(truth, right, strict=True) if hit)
-        return {"n": len(sample), "accuracy": float(right.mean()),
-                "interval": _interval(clopper_pearson(int(right.sum()), len(sample))),
-                "labels": {label: hits[label] / n for label, n in sorted(counts.items())}}  # fmt: skip
+        return {
+            "n": len(sample),
+            "accuracy": float(right.mean()),
+            "interval": _interval(clopper_pearson(int(right.sum()), len(sample))),
+            "labels": {label: hits[label] / n for label, n in sorted(counts.items())},
+        }
 
 
 def copies(found: Nearest, threshold: float) -> Figures:
     """Which images come closer to a training image than 99 % of unseen real images do."""
     above = np.flatnonzero(found.correlation > threshold)
-    return {"threshold": threshold, "above": len(above), "indices": above.tolist(),
-            "median": float(np.median(found.correlation)), "highest": float(found.correlation.max()),
-            "correlation": found.correlation.tolist(), "training_index": found.index.tolist()}  # fmt: skip
+    return {
+        "threshold": threshold,
+        "above": len(above),
+        "indices": above.tolist(),
+        "median": float(np.median(found.correlation)),
+        "highest": float(found.correlation.max()),
+        "correlation": found.correlation.tolist(),
+        "training_index": found.index.tolist(),
+    }
 
 
 def spectrum(sample: Sample, split: Sample) -> Figures:

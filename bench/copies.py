@@ -1,6 +1,6 @@
 """Does a model copy? As many of its images come near a training image as chance gives, or more?
 
-    python bench/copies.py samples/ --corpus corpus/ --out copies.png
+    python -m bench copies samples/ --corpus corpus/ --out copies.png
 
 Per modality: how many are nearer to a training image (mirrored, turned, scaled and shifted ones included) than 99 % of
 the validation images are, the chance of so many or more if the true share is 1 %, and a sheet of all of them, each
@@ -19,8 +19,9 @@ from scipy.stats import binomtest
 
 from phonybrains.evaluation.nearest import Gallery
 from phonybrains.imageset import ImageSet
-from phonybrains.sheets import contact_sheet
-from study import read
+from phonybrains.reporting.sheets import contact_sheet
+
+from .study import read
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 
@@ -49,9 +50,12 @@ def main(
         found = gallery.nearest(images)
         above = np.flatnonzero(found.correlation > threshold)
         figures[modality] = {
-            "n": len(images), "threshold": threshold, "above": len(above), "highest": float(found.correlation.max()),
+            "n": len(images),
+            "threshold": threshold,
+            "above": len(above),
+            "highest": float(found.correlation.max()),
             "p": float(binomtest(len(above), len(images), 0.01, alternative="greater").pvalue),
-        }  # fmt: skip
+        }
         print(modality, json.dumps(figures[modality]), flush=True)
         for i in above if len(above) else np.argsort(-found.correlation)[:8]:
             shown += [images[i], train[found.index[i]]]

@@ -59,8 +59,7 @@ COMMANDS = {
         Command("train", "train @corpus --out OUT --preset tiny --config @train.toml"),
         Command("generate", "generate @model -n 24 --steps 3 --batch-size 4 --precision fp32 --out OUT"),
         Command(
-            "evaluate",
-            "evaluate @samples --against @corpus --out OUT --config @evaluate.toml --only quality bias",
+            "evaluate", "evaluate @samples --against @corpus --out OUT --config @evaluate.toml --only quality bias"
         ),
     )
 }
@@ -102,15 +101,15 @@ def make_inputs(folder: Path, commands: Sequence[str]) -> Path:
 
 def warm_up() -> None:
     """Import all that the commands import, so that a forked process begins to work at once."""
-    import phonybrains.evaluation.c2st
-    import phonybrains.evaluation.copies
-    import phonybrains.evaluation.quality
+    import phonybrains.evaluation.memorisation.part
+    import phonybrains.evaluation.quality.c2st
+    import phonybrains.evaluation.quality.part
     import phonybrains.evaluation.report.build
     import phonybrains.evaluation.stage
     import phonybrains.finetuning.stage
     import phonybrains.generating.stage
     import phonybrains.importing
-    import phonybrains.phantom
+    import phonybrains.phantom.corpus
     import phonybrains.reporting.pages
     import phonybrains.training.stage  # noqa: F401
 
@@ -133,7 +132,7 @@ def start(command: Command, inputs: Path, folder: Path) -> int:
             os.dup2(log.fileno(), 2)
         os.chdir(folder)
         sys.argv = ["phonybrains", *command.arguments(inputs)]
-        from phonybrains.cli import main
+        from phonybrains.cli.app import main
 
         main()
     except SystemExit as end:

@@ -1,6 +1,6 @@
 """Does a generator amplify what is rare? Phantoms with 50, 30 and 10 % lesions teach models; their images are counted.
 
-    python bench/dose_response.py --out doses/ [--doses 0.5 0.3 0.1] [--n 400] [--simulate 400]
+    python -m bench dose_response --out doses/ [--doses 0.5 0.3 0.1] [--n 400] [--simulate 400]
 
 For each dose a corpus of phantoms is drawn with that share of lesions, a model is trained with the tiny preset and not
 told of them, and a classifier that labelled phantoms taught counts lesions in its images, corrected for its errors. The
@@ -22,12 +22,12 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from phonybrains.evaluation.amplification import Dose, dose_response, simulated_doses
-from phonybrains.evaluation.extractors import Handcrafted
-from phonybrains.evaluation.features import features_of
-from phonybrains.evaluation.labels import Reader
+from phonybrains.evaluation.features.extractors import Handcrafted
+from phonybrains.evaluation.features.reading import features_of
+from phonybrains.evaluation.inputs.labels import Reader
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
-from phonybrains.phantom import draw_phantom
+from phonybrains.phantom.corpus import draw_phantom
 from phonybrains.training.config import load_train_config
 from phonybrains.training.stage import train
 
@@ -44,8 +44,18 @@ def corpus_of(out: Path, n: int, dose: float, seed: int) -> ImageSet:
             rng = np.random.default_rng([seed, 1, i])
             pixels, _ = draw_phantom(rng, "CT", size=SIZE, lesion="intraparenchymal" if bleeds else "none")
             name = f"images/{i:06d}.png"
-            rows.append(Row(name, write_png(out / name, pixels), "CT", f"head-{i}", "validation" if i % 10 == 9 else
-                            "train", True, "phantom", attributes={"lesion": str(int(bleeds))}))  # fmt: skip
+            rows.append(
+                Row(
+                    name,
+                    write_png(out / name, pixels),
+                    "CT",
+                    f"head-{i}",
+                    "validation" if i % 10 == 9 else "train",
+                    True,
+                    "phantom",
+                    attributes={"lesion": str(int(bleeds))},
+                )
+            )
         write_metadata(out, rows)
     return ImageSet.open(out)
 
@@ -80,8 +90,12 @@ def simulate(times: int, slopes: Sequence[float], doses: Sequence[float], n: int
     """How often the interval holds a known slope, and how often a slope of 1 is called amplification or loss."""
     results = {}
     for slope in slopes:
-        fits = [dose_response(simulated_doses(slope, doses, n, np.random.default_rng([i, 5])),
-                              np.random.default_rng([i, 6])) for i in range(times)]  # fmt: skip
+        fits = [
+            dose_response(
+                simulated_doses(slope, doses, n, np.random.default_rng([i, 5])), np.random.default_rng([i, 6])
+            )
+            for i in range(times)
+        ]
         results[f"{slope:g}"] = {
             "mean slope": float(np.mean([fit.slope for fit in fits])),
             "interval holds it": float(np.mean([fit.low <= slope <= fit.high for fit in fits])),

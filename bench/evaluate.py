@@ -1,8 +1,8 @@
 """How fast is the evaluation beside torch-fidelity and MONAI, on the same features in one process, and is it the same?
 
-    python bench/evaluate.py                       # 2 × 1000 vectors of 512 features, seconds and ratios
-    python bench/evaluate.py --large-n 100000      # ours alone, in blocks: seconds and peak memory
-    python bench/evaluate.py --samples samples/ --corpus corpus/ --features squeezenet.safetensors
+    python -m bench evaluate                       # 2 × 1000 vectors of 512 features, seconds and ratios
+    python -m bench evaluate --large-n 100000      # ours alone, in blocks: seconds and peak memory
+    python -m bench evaluate --samples samples/ --corpus corpus/ --features squeezenet.safetensors
 
 Ratios above 1 say that ours is faster. The last form times the whole quality part on two image sets. Needs what the
 extra `bench` installs, and torch-fidelity; what is not installed is left out and named.
@@ -24,14 +24,15 @@ import torch
 from cyclopts import App
 from numpy.typing import NDArray
 
-import fidelity
 from phonybrains.evaluation.config import EvaluateConfig
-from phonybrains.evaluation.distances import fid, kid, kid_of_blocks
-from phonybrains.evaluation.diversity import ms_ssim
-from phonybrains.evaluation.neighbours import neighbourhoods
-from phonybrains.evaluation.quality import quality
+from phonybrains.evaluation.quality.distances import fid, kid, kid_of_blocks
+from phonybrains.evaluation.quality.diversity import ms_ssim
+from phonybrains.evaluation.quality.neighbours import neighbourhoods
+from phonybrains.evaluation.quality.part import quality
 from phonybrains.imageset import ImageSet
-from timing import in_turns
+
+from . import fidelity
+from .timing import in_turns
 
 Array = NDArray[Any]
 K = 5
@@ -103,7 +104,9 @@ def large(n: int, width: int) -> None:
     x, y = (rng.standard_normal((n, width), np.float32) for _ in range(2))
     print(f"\n2 × {n} vectors of {width} features\n| measure | s | value | peak MiB |\n|---|---|---|---|")
     measures: list[tuple[str, Callable[[], float]]] = [
-        ("KID in blocks", lambda: kid_of_blocks(x, y)[0]), ("FID", lambda: fid(x, y))]  # fmt: skip
+        ("KID in blocks", lambda: kid_of_blocks(x, y)[0]),
+        ("FID", lambda: fid(x, y)),
+    ]
     for name, work in measures:
         seconds, value = _timed(work)(0)
         print(f"| {name} | {seconds:.1f} | {value:.3g} | {_peak_mib():.0f} |")
@@ -113,8 +116,10 @@ def whole(samples: Path, corpus: Path, features: Path | None) -> None:
     """Print seconds and peak memory of the quality part on two image sets."""
     made, real = ImageSet.open(samples), ImageSet.open(corpus)
     seconds, found = _timed(lambda: quality(made, real, EvaluateConfig(features=features)))(0)
-    print(f"\nquality of {len(made)} images against {len(real)}: {seconds:.0f} s, {_peak_mib():.0f} MiB, "
-          f"{len(found.scores)} scores")  # fmt: skip
+    print(
+        f"\nquality of {len(made)} images against {len(real)}: {seconds:.0f} s, {_peak_mib():.0f} MiB, "
+        f"{len(found.scores)} scores"
+    )
 
 
 def _peak_mib() -> float:
@@ -126,9 +131,15 @@ app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 
 @app.default
 def main(
-    *, n: int = 1000, width: int = 512, rounds: int = 5, large_n: int = 0,
-    samples: Path | None = None, corpus: Path | None = None, features: Path | None = None,
-) -> None:  # fmt: skip
+    *,
+    n: int = 1000,
+    width: int = 512,
+    rounds: int = 5,
+    large_n: int = 0,
+    samples: Path | None = None,
+    corpus: Path | None = None,
+    features: Path | None = None,
+) -> None:
     """Time the measures.
 
     Args:

@@ -1,6 +1,6 @@
 """How often does each test of the evaluation reject a perfect set? Simulated sets, of which the truth is known.
 
-    python bench/evaluation_level.py --sets 1000
+    python -m bench evaluation_level --sets 1000
 
 Real images: vectors from one normal distribution; each perfect set: others from the same. A test of level 5 % should
 reject about 5 % of them: 4 to 6 % at 1000 sets. The exact test of the classifier's accuracy may reject less, because
@@ -19,8 +19,9 @@ from cyclopts import App, Parameter
 from numpy.typing import NDArray
 from rich.progress import track
 
-from phonybrains.evaluation import c2st
-from phonybrains.evaluation.against import (
+from phonybrains.evaluation.features.spectrum import BANDS
+from phonybrains.evaluation.quality import c2st
+from phonybrains.evaluation.quality.against import (
     Against,
     frechet_score,
     kernel_scores,
@@ -29,9 +30,8 @@ from phonybrains.evaluation.against import (
     spectrum_score,
     two_sample_scores,
 )
-from phonybrains.evaluation.nulls import p_of, real_against_real
+from phonybrains.evaluation.quality.nulls import p_of, real_against_real
 from phonybrains.evaluation.score import Score
-from phonybrains.evaluation.spectrum import BANDS
 from phonybrains.statistics.proportions import clopper_pearson
 
 LEVEL = 0.05
@@ -52,8 +52,13 @@ def tests_of(x: Against, rng: np.random.Generator, permutations: int, with_auc: 
         yield f"{score.name}, permutation", _p(score)
     yield "kid, real against real", _p(_without_permutation(x))
     made, real = rng.exponential(size=(len(x.made), BANDS)), rng.exponential(size=(len(x.real), BANDS))
-    scores = [frechet_score(x, "fd"), frechet_score(x, "fd_handcrafted"), *neighbour_scores(x, 5),
-              spectrum_score(x, made, real), noise_score(x, made[:, 0], real[:, 0])]  # fmt: skip
+    scores = [
+        frechet_score(x, "fd"),
+        frechet_score(x, "fd_handcrafted"),
+        *neighbour_scores(x, 5),
+        spectrum_score(x, made, real),
+        noise_score(x, made[:, 0], real[:, 0]),
+    ]
     for score in scores:
         yield f"{score.name}, real against real", _p(score)
     auc, accuracy = two_sample_scores(x, "c2st", c2st.logistic, len(x.draws) if with_auc else 0)[0]
@@ -63,7 +68,7 @@ def tests_of(x: Against, rng: np.random.Generator, permutations: int, with_auc: 
 
 
 def _without_permutation(x: Against) -> Score:
-    from phonybrains.evaluation.distances import kid
+    from phonybrains.evaluation.quality.distances import kid
 
     value = kid(x.made, x.real[x.held])[0]
     return Score("kid", value, p=p_of(value, [kid(x.real[a], x.real[b])[0] for a, b in x.draws]))
@@ -78,9 +83,17 @@ app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 
 @app.default
 def main(
-    *, sets: int = 1000, n: int = 40, width: int = 16, draws: int = 39, permutations: int = 99, auc_every: int = 10,
-    seed: int = 0, show: Annotated[bool, Parameter(negative="--quiet")] = True, out: Path | None = None,
-) -> dict[str, float]:  # fmt: skip
+    *,
+    sets: int = 1000,
+    n: int = 40,
+    width: int = 16,
+    draws: int = 39,
+    permutations: int = 99,
+    auc_every: int = 10,
+    seed: int = 0,
+    show: Annotated[bool, Parameter(negative="--quiet")] = True,
+    out: Path | None = None,
+) -> dict[str, float]:
     """Count rejections.
 
     Args:

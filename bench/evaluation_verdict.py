@@ -1,6 +1,6 @@
 """Which words does the evaluation's rule give to sets of which the truth is known?
 
-    python bench/evaluation_verdict.py --sets 60
+    python -m bench evaluation_verdict --sets 60
 
 Real images are vectors from one normal distribution, two of each patient; the sets come from the same, or have every
 feature moved by some deviations. Prints, for each size and shift, the shares of scores that are apart, better, as real
@@ -16,12 +16,13 @@ import numpy as np
 from cyclopts import App
 from rich.progress import track
 
-from evaluation_level import simulated
-from phonybrains.evaluation import c2st
-from phonybrains.evaluation.against import frechet_score, kernel_scores, neighbour_scores, two_sample_scores
+from phonybrains.evaluation.quality import c2st
+from phonybrains.evaluation.quality.against import frechet_score, kernel_scores, neighbour_scores, two_sample_scores
 from phonybrains.evaluation.report.outcomes import outcome_of
 from phonybrains.evaluation.report.verdict import scores_text
 from phonybrains.evaluation.score import Score
+
+from .evaluation_level import simulated
 
 WORDS = ("apart", "better", "as real", "not shown")
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
@@ -37,9 +38,14 @@ def scores_of(n: int, shift: float, rng: np.random.Generator, width: int, draws:
 
 @app.default
 def main(
-    *, sets: int = 60, sizes: tuple[int, ...] = (10, 40, 160), shifts: tuple[float, ...] = (0.0, 0.25, 1.0),
-    width: int = 16, draws: int = 40, seed: int = 0,
-) -> None:  # fmt: skip
+    *,
+    sets: int = 60,
+    sizes: tuple[int, ...] = (10, 40, 160),
+    shifts: tuple[float, ...] = (0.0, 0.25, 1.0),
+    width: int = 16,
+    draws: int = 40,
+    seed: int = 0,
+) -> None:
     """Count words.
 
     Args:

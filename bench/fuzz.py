@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from phonybrains.errors import PhonyBrainsError
-from readers import READERS, Reader
+
+from .readers import READERS, Reader
 
 HANG_S = 20
 MEMORY_BYTES = 3 * 2**30

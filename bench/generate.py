@@ -1,10 +1,10 @@
 """How fast images are made: ours and other systems in turns in one process, and the command line by itself.
 
-python bench/generate.py                     the table: seconds per image, peak memory, ratio to ours
-python bench/generate.py --isolate           the peak memory of each system in a process of its own
-python bench/generate.py --whole             whole commands: phonybrains generate, phonybrains demo
-python bench/generate.py --scale 95 1000     time and memory against the number of images
-python bench/generate.py --torchrun          one process against two
+python -m bench generate                     the table: seconds per image, peak memory, ratio to ours
+python -m bench generate --isolate           the peak memory of each system in a process of its own
+python -m bench generate --whole             whole commands: phonybrains generate, phonybrains demo
+python -m bench generate --scale 95 1000     time and memory against the number of images
+python -m bench generate --torchrun          one process against two
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
-from peers import Size, System, monai, monai_is_missing, ours, stable_diffusion
-from timing import Usage, cores, figure, in_turns, machine, own_peak_mib, run, table, use_threads
+from .peers import Size, System, monai, monai_is_missing, ours, stable_diffusion
+from .timing import Usage, cores, figure, in_turns, machine, own_peak_mib, run, table, use_threads
 
 SYSTEMS = ("ours", "monai-ddpm", "monai-ddim", "sd")
 PHONYBRAINS = (sys.executable, "-m", "phonybrains")
@@ -66,21 +66,43 @@ def compare(options: argparse.Namespace) -> None:
     def turn(place: int, number: int) -> float:
         seconds = systems[place](number)
         peaks.setdefault(place, own_peak_mib())
-        print(f"round {number + 1}, {systems[place].name}, {systems[place].steps} steps: {seconds:.3g} s/image",
-              file=sys.stderr, flush=True)  # fmt: skip
+        print(
+            f"round {number + 1}, {systems[place].name}, {systems[place].steps} steps: {seconds:.3g} s/image",
+            file=sys.stderr,
+            flush=True,
+        )
         return seconds
 
     rounds = in_turns([lambda number, place=i: turn(place, number) for i in range(len(systems))], options.rounds)
     seconds = [median(column) for column in rounds]
     references = [(system.steps, time) for system, time in zip(systems, seconds, strict=True) if system.ours]
     rows = [
-        [system.name, system.steps, system.timed, time, f"{min(column):.3g}–{max(column):.3g}", peaks[i],
-         *(f"{figure(time / reference)}×" for _, reference in references)]
+        [
+            system.name,
+            system.steps,
+            system.timed,
+            time,
+            f"{min(column):.3g}–{max(column):.3g}",
+            peaks[i],
+            *(f"{figure(time / reference)}×" for _, reference in references),
+        ]
         for i, (system, time, column) in enumerate(zip(systems, seconds, rounds, strict=True))
-    ]  # fmt: skip
+    ]
     print(f"\n{machine()}; medians of {options.rounds} rounds in turns; fp32, 256×256 images")
-    print(table(["system", "steps", "timed", "s/image", "range", "peak MiB so far",
-                 *(f"ratio to ours, {count} steps" for count, _ in references)], rows))  # fmt: skip
+    print(
+        table(
+            [
+                "system",
+                "steps",
+                "timed",
+                "s/image",
+                "range",
+                "peak MiB so far",
+                *(f"ratio to ours, {count} steps" for count, _ in references),
+            ],
+            rows,
+        )
+    )
 
 
 def _systems(options: argparse.Namespace) -> Iterator[System]:
@@ -106,9 +128,27 @@ def isolate(options: argparse.Namespace) -> None:
         if name.startswith("monai") and monai_is_missing():
             rows.append([name, "skipped: monai is not installed", "", ""])
             continue
-        command = [sys.executable, __file__, "--systems", name, "--rounds", 1, "--model", options.model,
-                   "--images", options.images, "--peer-batch", options.peer_batch, "--timed-steps", 2,
-                   "--steps", options.steps[0], *(["--toy"] if options.toy else [])]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "bench",
+            "generate",
+            "--systems",
+            name,
+            "--rounds",
+            1,
+            "--model",
+            options.model,
+            "--images",
+            options.images,
+            "--peer-batch",
+            options.peer_batch,
+            "--timed-steps",
+            2,
+            "--steps",
+            options.steps[0],
+            *(["--toy"] if options.toy else []),
+        ]
         peak = run([str(word) for word in command]).peak_mib
         reference = peak if name == "ours" else reference
         rows.append([name, peak, peak - base.peak_mib, peak / reference if reference else ""])
@@ -118,8 +158,10 @@ def isolate(options: argparse.Namespace) -> None:
 def whole(options: argparse.Namespace) -> None:
     """Wall and CPU seconds and peak memory of whole commands in fresh processes, in turns."""
     generate = [*PHONYBRAINS, "generate", options.model, "-n", options.images]
-    commands = {f"generate {options.model} -n {options.images} --steps {steps}": [*generate, "--steps", steps]
-                for steps in options.steps}  # fmt: skip
+    commands = {
+        f"generate {options.model} -n {options.images} --steps {steps}": [*generate, "--steps", steps]
+        for steps in options.steps
+    }
     commands = {f"generate {options.model} -n {options.images}": generate} | commands
     commands |= {"demo": [*PHONYBRAINS, "demo"], "--version": [*PHONYBRAINS, "--version"]}
 
@@ -137,8 +179,19 @@ def scale(options: argparse.Namespace) -> None:
     rows: list[list[object]] = []
     for count in options.scale:
         with tempfile.TemporaryDirectory() as folder:
-            used = run([*PHONYBRAINS, "generate", options.model, "-n", str(count), "--out", Path(folder) / "out",
-                        "--steps", str(options.steps[0])])  # fmt: skip
+            used = run(
+                [
+                    *PHONYBRAINS,
+                    "generate",
+                    options.model,
+                    "-n",
+                    str(count),
+                    "--out",
+                    Path(folder) / "out",
+                    "--steps",
+                    str(options.steps[0]),
+                ]
+            )
         rows.append([count, used.wall_s, used.cpu_s, used.wall_s / count, used.peak_mib])
         print(f"{count} images: {used.wall_s:.1f} s", file=sys.stderr, flush=True)
     for row, before in zip(rows[1:], rows, strict=False):
@@ -151,15 +204,29 @@ def torchrun(options: argparse.Namespace) -> None:
     """One process with all threads against two with half of them each: time, and whether the images are the same."""
     threads = options.threads or cores()
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "phonybrains"]
-    ways = {f"1 process, {threads} threads": (PHONYBRAINS, threads),
-            f"torchrun, 2 processes, {max(1, threads // 2)} threads each": (two, max(1, threads // 2))}  # fmt: skip
+    ways = {
+        f"1 process, {threads} threads": (PHONYBRAINS, threads),
+        f"torchrun, 2 processes, {max(1, threads // 2)} threads each": (two, max(1, threads // 2)),
+    }
     with tempfile.TemporaryDirectory() as folder:
 
         def once(place: int, number: int) -> Usage:
             command, each = list(ways.values())[place]
             out = Path(folder) / f"{place}-{number}"
-            return run([*command, "generate", options.model, "-n", str(options.images), "--out", out,
-                        "--steps", str(options.steps[0])], {"OMP_NUM_THREADS": str(each)})  # fmt: skip
+            return run(
+                [
+                    *command,
+                    "generate",
+                    options.model,
+                    "-n",
+                    str(options.images),
+                    "--out",
+                    out,
+                    "--steps",
+                    str(options.steps[0]),
+                ],
+                {"OMP_NUM_THREADS": str(each)},
+            )
 
         columns = in_turns([lambda number, place=i: once(place, number) for i in range(2)], options.rounds)
         difference, same = largest_difference(Path(folder) / "0-0", Path(folder) / "1-0")
@@ -180,8 +247,17 @@ def largest_difference(one: Path, other: Path) -> tuple[int, int]:
 
 def _print_usage(title: str, names: Sequence[str], columns: Sequence[Sequence[Usage]], images: int) -> None:
     medians = [Usage.median(column) for column in columns]
-    rows = [[name, used.wall_s, used.cpu_s, used.peak_mib, used.wall_s / images if name != "--version" else "",
-             used.wall_s / medians[0].wall_s] for name, used in zip(names, medians, strict=True)]  # fmt: skip
+    rows = [
+        [
+            name,
+            used.wall_s,
+            used.cpu_s,
+            used.peak_mib,
+            used.wall_s / images if name != "--version" else "",
+            used.wall_s / medians[0].wall_s,
+        ]
+        for name, used in zip(names, medians, strict=True)
+    ]
     print(f"\n{cores()} cores, load average {os.getloadavg()[0]:.1f}; medians of {len(columns[0])} rounds in turns")
     print(table([title, "wall s", "CPU s", "peak MiB (largest process)", "s/image", "ratio to the first"], rows))
 

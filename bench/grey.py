@@ -21,9 +21,12 @@ def blur(images: Array, sigma: float = 1.0) -> Array:
 def level(images: Array, threshold: int = 25) -> dict[str, float]:
     """Mean grey, deviation of the images' means, deviation of the pixels, share of pixels above a threshold."""
     means = images.mean(axis=(1, 2))
-    return {"mean": float(means.mean()), "deviation_of_means": float(means.std()),
-            "deviation": float(images.std(axis=(1, 2)).mean()),
-            "above": float((images > threshold).mean())}  # fmt: skip
+    return {
+        "mean": float(means.mean()),
+        "deviation_of_means": float(means.std()),
+        "deviation": float(images.std(axis=(1, 2)).mean()),
+        "above": float((images > threshold).mean()),
+    }
 
 
 def psnr(images: Array, reference: Array) -> Array:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faulty_service import INPUT, KEY, OUTPUT, PRICE, Service, serving
+from .faulty_service import INPUT, KEY, OUTPUT, PRICE, Service, serving
 
 
 def settings(service: Service, n: int, **given: Any) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def settings(service: Service, n: int, **given: Any) -> dict[str, Any]:
 def work(folder: Path, run: int, given: dict[str, Any]) -> None:
     """One run, in a process of its own: 0 when all is there, 1 for an error with a line, anything else is a fault."""
     from phonybrains.errors import PhonyBrainsError
-    from phonybrains.remote import courier
+    from phonybrains.remote import fetching as courier
     from phonybrains.remote.config import load_imagine_config
     from phonybrains.remote.stage import ask_service
 

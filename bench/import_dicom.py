@@ -1,7 +1,7 @@
 """How fast DICOM frames are read, beside pydicom reading the same files with dcmread and pixel_array, and nothing else.
 
-    python bench/import_dicom.py                    # 400 frames as classic, enhanced, interleaved, compressed, mosaic
-    python bench/import_dicom.py --frames 1600      # four times as many: the time per frame should stay
+    python -m bench import_dicom                    # 400 frames as classic, enhanced, interleaved, compressed, mosaic
+    python -m bench import_dicom --frames 1600      # four times as many: the time per frame should stay
 
 "interleaved" is one enhanced file for each of ten time points, all at the same places, with 60 items of other macros in
 each frame, as Siemens XA writes them. Seconds are CPU seconds of this process, the least of the repeats; what ours does
@@ -24,11 +24,12 @@ from pydicom import dcmread, uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
-from phonybrains.importing import dicom_volume
 from phonybrains.importing.config import ImportConfig
-from phonybrains.importing.dicom import read_dicom
+from phonybrains.importing.dicom import volume as dicom_volume
+from phonybrains.importing.dicom.reader import read_dicom
 from phonybrains.importing.slices import Slice
-from timing import cores, in_turns, table
+
+from .timing import cores, in_turns, table
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 SIDE = 128

@@ -1,7 +1,7 @@
 """How long the search for near duplicates takes, and how much memory, beside a plain NumPy one.
 
-    python bench/import_duplicates.py                          # 2,048 to 16,384 slices, apart and all alike
-    python bench/import_duplicates.py --slices 4096 --repeats 1
+    python -m bench import_duplicates                          # 2,048 to 16,384 slices, apart and all alike
+    python -m bench import_duplicates --slices 4096 --repeats 1
 
 "apart": smooth noise, in which few pairs are alike; "alike": one slice with noise, in which all pairs are, as in a set
 of slices of one phantom. Plain is what one would write with NumPy: the whole matrix of correlations, and its pairs as
@@ -76,7 +76,7 @@ def main(*, slices: Annotated[list[int] | None, Parameter(consume_multiple=True)
         for kind in ("apart", "alike"):
             told = set()
             for who in ("ours", "plain"):
-                words = [sys.executable, __file__, "once", who, str(n), kind]
+                words = [sys.executable, "-m", "bench", "import_duplicates", "once", who, str(n), kind]
                 done = [subprocess.run(words, stdout=subprocess.PIPE, check=True) for _ in range(repeats)]
                 runs = [json.loads(process.stdout) for process in done]
                 seconds = sorted(run["seconds"] for run in runs)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from disturbed import Calm, Command, Disturbed, Trial, compare, run_to_end, start, state_of, stop, wait
+from .disturbed import Calm, Command, Disturbed, Trial, compare, run_to_end, start, state_of, stop, wait
 
 ENDS = {signal.SIGKILL: (-signal.SIGKILL,), signal.SIGTERM: (130, -signal.SIGTERM)}
 """Exit codes; a command that has not yet begun is ended by the signal itself."""

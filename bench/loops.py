@@ -20,11 +20,11 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from phonybrains.imageset import ImageSet, to_unit_range
-from phonybrains.model.networks import Denoiser, build_autoencoder, build_embedding, build_unet
 from phonybrains.model.sampling import CHAINS
+from phonybrains.networks.denoiser import Denoiser, build_autoencoder, build_embedding, build_unet
 from phonybrains.optimising.loop import Task, fit
 from phonybrains.optimising.processes import accelerating
-from phonybrains.phantom import make_phantoms
+from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.training import augment
 from phonybrains.training.config import TrainConfig, load_train_config
 from phonybrains.training.corpus import Corpus, check_corpus
@@ -138,8 +138,9 @@ def plain(setup: Setup, options: argparse.Namespace, cached: bool) -> float:
         network, encoder = _in_rows(setup.denoiser).train(), _in_rows(setup.autoencoder)
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
         schedule = get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=10_000)
-        loader = DataLoader(_dataset(setup, cached), options.batch_size, shuffle=True, drop_last=True,
-                            num_workers=options.workers)  # fmt: skip
+        loader = DataLoader(
+            _dataset(setup, cached), options.batch_size, shuffle=True, drop_last=True, num_workers=options.workers
+        )
         network, optimizer, loader, schedule = accelerator.prepare(network, optimizer, loader, schedule)
         average = EMAModel(network.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
         begin = 0.0

@@ -69,8 +69,9 @@ def decoded(model: LatentDiffusion, latents: Tensor, modality: str) -> Images:
 
 
 @torch.inference_mode()
-def denoising_losses(model: LatentDiffusion, latents: Tensor, wanted: Sequence[Mapping[str, Any]], repeats: int = 4,
-                     ) -> Array:  # fmt: skip
+def denoising_losses(
+    model: LatentDiffusion, latents: Tensor, wanted: Sequence[Mapping[str, Any]], repeats: int = 4
+) -> Array:
     """Training loss of the denoiser for each image, (n,), averaged over times and noises that are always the same."""
     process, objective = model.chain.process, model.chain.objective
     losses, times, noises = np.zeros(len(latents)), Generator().manual_seed(0), Generator().manual_seed(1)

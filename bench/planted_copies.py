@@ -1,7 +1,7 @@
 """Does the memorisation audit find copies? Training images are edited and planted, and the search is asked for them.
 
-    python bench/planted_copies.py corpus/ --seed 1 --out planted.json
-    python bench/planted_copies.py corpus/ --features squeezenet1_1.safetensors     # the search by features instead
+    python -m bench planted_copies corpus/ --seed 1 --out planted.json
+    python -m bench planted_copies corpus/ --features squeezenet1_1.safetensors     # the search by features instead
 
 Per modality: the share of planted copies above the threshold that 1 % of unseen people's images exceed, and that of the
 training image named rightly; the same of slices whose neighbours of the same person are in training, they themselves
@@ -27,13 +27,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from phonybrains.evaluation.copies import LEVEL, unseen_by
-from phonybrains.evaluation.exceedance import audit_p, calibrate
-from phonybrains.evaluation.extractors import SqueezeNetFeatures
-from phonybrains.evaluation.groups import patients
-from phonybrains.evaluation.search import ByFeatures, ByRegistration, Found, Search
+from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
+from phonybrains.evaluation.inputs.patients import patients
+from phonybrains.evaluation.memorisation.part import LEVEL, unseen_by
+from phonybrains.evaluation.memorisation.search import ByFeatures, ByRegistration, Found, Search
+from phonybrains.evaluation.memorisation.threshold import audit_p, calibrate
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
-from study import read
+
+from .study import read
 
 Array = NDArray[Any]
 Edit = Callable[[Array, Generator, Array], Array]
@@ -109,9 +110,14 @@ def plant(training: Array, name: str, n: int, seed: int = 0) -> tuple[Array, Arr
 
 @app.default
 def main(
-    corpus: Annotated[Path, Parameter(name="CORPUS")], /, *, out: Path = Path("planted.json"), n: int = 60,
-    seed: int = 0, features: Path | None = None,
-) -> None:  # fmt: skip
+    corpus: Annotated[Path, Parameter(name="CORPUS")],
+    /,
+    *,
+    out: Path = Path("planted.json"),
+    n: int = 60,
+    seed: int = 0,
+    features: Path | None = None,
+) -> None:
     """Plant copies of a corpus' training images and count those found.
 
     Args:
@@ -142,23 +148,34 @@ def _of_modality(real: ImageSet, n: int, seed: int, features: Path | None) -> di
         images, chosen = plant(pixels, name, n, seed)
         match = _found(search, images)
         planted[name] = match.score
-        found[name] = {"found": float((match.score > calibration.threshold).mean()),
-                       "named rightly": float((match.index == chosen).mean()),
-                       "median": float(np.median(match.score))}  # fmt: skip
+        found[name] = {
+            "found": float((match.score > calibration.threshold).mean()),
+            "named rightly": float((match.index == chosen).mean()),
+            "median": float(np.median(match.score)),
+        }
     found["neighbouring slice"] = _neighbours(search, training, n, calibration.threshold, seed)
-    return {"training": len(training), "unseen": len(scores), "of them in turns": absent, "patients": len(set(who)),
-            "ms per image": milliseconds, "threshold": calibration.threshold, "stated rate": calibration.rate,
-            "copies": found,
-            "false positives": {share: _false_positives(scores, who, share, seed) for share in (0.5, 0.9)},
-            "failed of 95": {k: _power(scores, who, planted, k, seed) for k in (0, 1, 2, 3, 5)}}  # fmt: skip
+    return {
+        "training": len(training),
+        "unseen": len(scores),
+        "of them in turns": absent,
+        "patients": len(set(who)),
+        "ms per image": milliseconds,
+        "threshold": calibration.threshold,
+        "stated rate": calibration.rate,
+        "copies": found,
+        "false positives": {share: _false_positives(scores, who, share, seed) for share in (0.5, 0.9)},
+        "failed of 95": {k: _power(scores, who, planted, k, seed) for k in (0, 1, 2, 3, 5)},
+    }
 
 
 def _found(search: Search, images: Array) -> Found:
     """What a search finds for pixels (n, H, W)."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "images").mkdir()
-        rows = [Row(f"images/{i}.png", write_png(Path(folder) / f"images/{i}.png", image), "MR")
-                for i, image in enumerate(images)]  # fmt: skip
+        rows = [
+            Row(f"images/{i}.png", write_png(Path(folder) / f"images/{i}.png", image), "MR")
+            for i, image in enumerate(images)
+        ]
         write_metadata(Path(folder), rows)
         return search.found(ImageSet.open(folder), range(len(rows)))
 
@@ -168,15 +185,21 @@ def _neighbours(search: Search, training: ImageSet, n: int, threshold: float, se
     in the order of the corpus."""
     order = {row.file_name: _place(row) for row in training.rows}
     alike = sorted(range(len(training)), key=lambda i: (order[training.rows[i].file_name], i))
-    beside = [i for before, i in itertools.pairwise(alike)
-              if order[training.rows[before].file_name][:2] == order[training.rows[i].file_name][:2]]  # fmt: skip
+    beside = [
+        i
+        for before, i in itertools.pairwise(alike)
+        if order[training.rows[before].file_name][:2] == order[training.rows[i].file_name][:2]
+    ]
     chosen = np.sort(np.random.default_rng([seed, 8]).choice(beside, min(n, len(beside)), replace=False))
     rest = np.setdiff1d(np.arange(len(training)), chosen)
     match = search.part(rest).found(training, chosen.tolist())
     people = patients(training.rows)
     right = [people[rest[k]] == people[i] for k, i in zip(match.index, chosen, strict=True)]
-    return {"found": float((match.score > threshold).mean()), "named rightly": float(np.mean(right)),
-            "median": float(np.median(match.score))}  # fmt: skip
+    return {
+        "found": float((match.score > threshold).mean()),
+        "named rightly": float(np.mean(right)),
+        "median": float(np.median(match.score)),
+    }
 
 
 def _place(row: Row) -> tuple[str, str, float]:
@@ -201,8 +224,9 @@ def _false_positives(scores: Array, people: list[str], share: float, seed: int, 
     return {"mean": float(np.mean(flagged)), "90 % of divisions": float(np.quantile(flagged, 0.9))}
 
 
-def _power(scores: Array, people: list[str], planted: dict[str, Array], k: int, seed: int, draws: int = 200,
-           ) -> dict[str, float]:  # fmt: skip
+def _power(
+    scores: Array, people: list[str], planted: dict[str, Array], k: int, seed: int, draws: int = 200
+) -> dict[str, float]:
     """How often the audit of 95 images, k copies among them, fails; the others are of people who calibrate nothing."""
     result = {}
     for kind in ("exact", "all edits") if k else ("none",):

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from disturbed import Calm, Command, Disturbed, Trial, compare, run_to_end, start, state_of, stop, wait
+from .disturbed import Calm, Command, Disturbed, Trial, compare, run_to_end, start, state_of, stop, wait
 
 SIZE_MIB = 64
 UNKIND = "loop,commit=1,noauto_da_alloc,data=writeback"

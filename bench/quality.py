@@ -1,6 +1,6 @@
 """How good a model's images are, for MR and CT: the figures that decisions about models rest on.
 
-    python bench/quality.py heads --corpus corpus/ --features squeezenet.safetensors --steps 1 2 4 16
+    python -m bench quality heads --corpus corpus/ --features squeezenet.safetensors --steps 1 2 4 16
 
 Every real image of the split is answered by a generated one that was asked to show the same. Beside each distance stand
 those of real training images (the floor), of the split under a blur, and of the split after the autoencoder.
@@ -23,16 +23,17 @@ import torch
 from cyclopts import App, Parameter
 from filelock import FileLock
 
-from comparison import Figures
-from networks import Cache, conditions_of
 from phonybrains.errors import ConfigError, PhonyBrainsError
-from phonybrains.evaluation.extractors import SqueezeNetFeatures
+from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
 from phonybrains.model.folder import model_folder
 from phonybrains.model.latent_diffusion import LatentDiffusion, Sampling
 from phonybrains.record import Record, as_input, fingerprint, is_published, publish, read_record, versions
-from report import draw_pairs, print_report, say
-from study import Images, Settings, Study, learn_attributes, read
+
+from .comparison import Figures
+from .networks import Cache, conditions_of
+from .report import draw_pairs, print_report, say
+from .study import Images, Settings, Study, learn_attributes, read
 
 
 @Parameter(name="*")
@@ -141,12 +142,20 @@ def measure(name: str, options: Options) -> dict[str, Any]:
             stem = f"{options.pairs.stem}-{steps}" if len(options.steps) > 1 else options.pairs.stem
             images = {study.modality: answers.of(study.modality)[0] for study in studies}
             draw_pairs(studies, images, found, options.pairs.with_stem(stem))
-    return {"options": _plain(options), "versions": versions(), "model": _origin(folder),
-            "corpus": _origin(options.corpus), "reference": reference, "of_model": of_model, "rows": rows}  # fmt: skip
+    return {
+        "options": _plain(options),
+        "versions": versions(),
+        "model": _origin(folder),
+        "corpus": _origin(options.corpus),
+        "reference": reference,
+        "of_model": of_model,
+        "rows": rows,
+    }
 
 
-def _answers(model: LatentDiffusion, folder: Path, corpus: ImageSet, options: Options,
-             ) -> Iterator[tuple[int | None, Answers]]:  # fmt: skip
+def _answers(
+    model: LatentDiffusion, folder: Path, corpus: ImageSet, options: Options
+) -> Iterator[tuple[int | None, Answers]]:
     """The images to measure, by number of steps: those that are there already, else new ones."""
     if options.samples:
         yield None, _ready(options.samples, corpus)

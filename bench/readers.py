@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mutations import Rng, mutate_bytes, mutate_document, mutate_settings, mutate_table
 from phonybrains.imageset import ImageSet
-from whole_files import dicom, nifti, pictures, volumes
+
+from .mutations import Rng, mutate_bytes, mutate_document, mutate_settings, mutate_table
+from .whole_files import dicom, nifti, pictures, volumes
 
 Mutate = Callable[[Rng, bytes, Sequence[bytes]], bytes]
 
@@ -91,7 +92,7 @@ def _source_tables(folder: Path) -> list[bytes]:
 
 
 def _set(folder: Path) -> list[bytes]:
-    from phonybrains.phantom import make_phantoms
+    from phonybrains.phantom.corpus import make_phantoms
 
     make_phantoms(4, folder / "set", size=16)
     return [(folder / "set" / "metadata.csv").read_bytes()]
@@ -130,7 +131,7 @@ def _record(inputs: list[bytes], place: Path, folder: Path) -> None:
 
 def _model(part: str) -> Callable[[Path], list[bytes]]:
     def make(folder: Path) -> list[bytes]:
-        from phonybrains.phantom import make_phantoms
+        from phonybrains.phantom.corpus import make_phantoms
         from phonybrains.training.config import load_train_config
         from phonybrains.training.stage import train
 

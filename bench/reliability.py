@@ -1,9 +1,9 @@
 """What a kill, a power cut, a second writer and broken files do: the counts of docs/reliability.md.
 
-python bench/reliability.py kill --n 300
-python bench/reliability.py power --n 100           # as root: it mounts file systems
-python bench/reliability.py fuzz --n 100000
-python bench/reliability.py sync --n 3600           # what syncing costs
+python -m bench reliability kill --n 300
+python -m bench reliability power --n 100           # as root: it mounts file systems
+python -m bench reliability fuzz --n 100000
+python -m bench reliability sync --n 3600           # what syncing costs
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the files of its tests are broken here
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 import phonybrains.files
-from disturbed import COMMANDS, make_inputs, rounds, warm_up
-from fuzz import fuzz
-from kills import killed
-from power_cuts import format_disk, unplugged, why_not
-from readers import READERS
-from sync_cost import sync_cost
+
+from .disturbed import COMMANDS, make_inputs, rounds, warm_up
+from .fuzz import fuzz
+from .kills import killed
+from .power_cuts import format_disk, unplugged, why_not
+from .readers import READERS
+from .sync_cost import sync_cost
 
 
 def main() -> None:

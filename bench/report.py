@@ -12,13 +12,26 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from phonybrains.sheets import contact_sheet
+from phonybrains.reporting.sheets import contact_sheet
 
 if TYPE_CHECKING:
-    from study import Study
+    from .study import Study
 
-COLUMNS = ("KID", "/floor", "/blur", "FD", "/floor", "/blur", "told\napart", "AUC", "modal-\nity", "plane", "copies",
-           "worst\ndB", "s per\nimage")  # fmt: skip
+COLUMNS = (
+    "KID",
+    "/floor",
+    "/blur",
+    "FD",
+    "/floor",
+    "/blur",
+    "told\napart",
+    "AUC",
+    "modal-\nity",
+    "plane",
+    "copies",
+    "worst\ndB",
+    "s per\nimage",
+)
 console = Console(width=None if sys.stdout.isatty() else 130)
 
 
@@ -45,8 +58,10 @@ def print_report(result: Mapping[str, Any]) -> None:
         loss = f", loss {of_model['loss']:.4f}" if "loss" in of_model else ""
         print(f"autoencoder: {of_model['psnr_db']:.2f} dB, SSIM {of_model['ssim']:.4f}{loss}")
         for name, figures in [("real", reference), *((_name(row), row[modality]) for row in rows)]:
-            print(f"grey, {name}: mean {{mean:.1f}} ± {{deviation_of_means:.1f}}, deviation {{deviation:.1f}}, tissue "
-                  "{above:.3f}".format(**figures["level"]))  # fmt: skip
+            print(
+                f"grey, {name}: mean {{mean:.1f}} ± {{deviation_of_means:.1f}}, deviation {{deviation:.1f}}, tissue "
+                "{above:.3f}".format(**figures["level"])
+            )
         for row in rows:
             if indices := row[modality].get("nearest", {}).get("indices"):
                 print(f"closer to training than 99 % of real images, {_name(row)}: {', '.join(map(str, indices))}")
@@ -58,24 +73,32 @@ def _name(row: Mapping[str, Any]) -> str:
 
 def _cells(figures: Mapping[str, Any], reference: Mapping[str, Any]) -> list[str]:
     kid, fd, test, read = "kid", "fd_handcrafted", figures.get("two_sample", {}), figures.get("attributes", {})
-    ratios = {(name, real): f"{figures[name] / reference[real][name]:.3g}"
-              for name in (kid, fd) for real in ("floor", "blur")}  # fmt: skip
+    ratios = {
+        (name, real): f"{figures[name] / reference[real][name]:.3g}" for name in (kid, fd) for real in ("floor", "blur")
+    }
     return [
-        f"{figures[kid]:.3g} ± {figures['kid_error']:.2g}", ratios[kid, "floor"], ratios[kid, "blur"],
-        f"{figures[fd]:.3g}", ratios[fd, "floor"], ratios[fd, "blur"],
-        _number(test.get("accuracy")), _number(test.get("auc")),
+        f"{figures[kid]:.3g} ± {figures['kid_error']:.2g}",
+        ratios[kid, "floor"],
+        ratios[kid, "blur"],
+        f"{figures[fd]:.3g}",
+        ratios[fd, "floor"],
+        ratios[fd, "blur"],
+        _number(test.get("accuracy")),
+        _number(test.get("auc")),
         *(_number(read[name]["accuracy"] if name in read else None) for name in ("modality", "plane")),
         str(figures["nearest"]["above"]) if "nearest" in figures else "",
-        f"{figures['spectrum']['worst_db']:.1f}" if "spectrum" in figures else "", _number(figures.get("seconds")),
-    ]  # fmt: skip
+        f"{figures['spectrum']['worst_db']:.1f}" if "spectrum" in figures else "",
+        _number(figures.get("seconds")),
+    ]
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def draw_pairs(studies: Sequence[Study], made: Mapping[str, NDArray[Any]], figures: Mapping[str, Any], path: Path,
-               count: int = 12) -> Path:  # fmt: skip
+def draw_pairs(
+    studies: Sequence[Study], made: Mapping[str, NDArray[Any]], figures: Mapping[str, Any], path: Path, count: int = 12
+) -> Path:
     """Draw the generated images closest to a training image, as real ones go, each beside that one."""
     pairs = []
     for study in studies:

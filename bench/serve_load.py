@@ -1,6 +1,6 @@
 """How long a served model's answers take when many clients ask at once, and whether one is lost or wrong.
 
-    python bench/serve_load.py [--model heads] [--clients 20] [--requests 3] [--images 1] [--steps 16]
+    python -m bench serve_load [--model heads] [--clients 20] [--requests 3] [--images 1] [--steps 16]
 
 A real server, `phonybrains serve`, in a process of its own; each client is OpenAI's own, with a connection of its own,
 and asks as soon as it has its answer: a closed loop, in which the time of an answer is that of all others. Prompts and
@@ -29,7 +29,7 @@ from openai import AsyncOpenAI
 from PIL import Image
 
 from phonybrains.model.latent_diffusion import LatentDiffusion
-from phonybrains.serving.painter import LANES_CPU
+from phonybrains.serving.batcher import LANES_CPU
 from phonybrains.serving.prompt import understand
 from phonybrains.serving.vocabulary import Vocabulary
 
@@ -125,8 +125,10 @@ def report(result: Result, seconds: float, cpu: float, wrong: int, arguments: ar
     images = sum(map(len, result.images.values()))
     times = sorted(result.seconds)
     p50, p95 = (times[min(len(times) - 1, int(share * len(times)))] for share in (0.5, 0.95))
-    print(f"{arguments.clients} clients, {asked} requests for {arguments.images} image(s) of {arguments.steps} steps: "
-          f"{images} images in {seconds:.1f} s, {images / seconds:.2f} images/s")  # fmt: skip
+    print(
+        f"{arguments.clients} clients, {asked} requests for {arguments.images} image(s) of {arguments.steps} steps: "
+        f"{images} images in {seconds:.1f} s, {images / seconds:.2f} images/s"
+    )
     print(f"time of an answer: p50 {p50:.2f} s, p95 {p95:.2f} s, longest {times[-1]:.2f} s")
     print(f"refused {len(result.refused)}, lost {asked - len(times) - len(result.refused)}, wrong {wrong}")
     print(f"the server used {cpu:.1f} s of a processor, {cpu / images:.3f} s an image, its start among them")

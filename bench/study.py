@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import comparison
-import grey
-from comparison import Attribute, Figures, Sample
-from networks import Cache, conditions_of, decoded, denoising_losses, encoded
 from phonybrains.errors import ConfigError
-from phonybrains.evaluation.distances import standardise
-from phonybrains.evaluation.extractors import SqueezeNetFeatures
-from phonybrains.evaluation.groups import patients
-from phonybrains.evaluation.handcrafted import PLAIN, handcrafted
+from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
+from phonybrains.evaluation.features.handcrafted import PLAIN, handcrafted
+from phonybrains.evaluation.inputs.patients import patients
 from phonybrains.evaluation.nearest import Gallery, Nearest
+from phonybrains.evaluation.quality.distances import standardise
 from phonybrains.imageset import ImageSet, Row
 from phonybrains.model.latent_diffusion import LatentDiffusion
+
+from . import comparison, grey
+from .comparison import Attribute, Figures, Sample
+from .networks import Cache, conditions_of, decoded, denoising_losses, encoded
 
 Images = NDArray[np.uint8]
 Say = Callable[[str], None]
@@ -38,8 +38,9 @@ class Settings:
 class Study:
     """One modality: its training images, its split, and what real images score by the same measures."""
 
-    def __init__(self, modality: str, corpus: ImageSet, squeeze: SqueezeNetFeatures, cache: Cache, settings: Settings,
-                 ) -> None:  # fmt: skip
+    def __init__(
+        self, modality: str, corpus: ImageSet, squeeze: SqueezeNetFeatures, cache: Cache, settings: Settings
+    ) -> None:
         self.modality, self.squeeze, self.cache, self.settings = modality, squeeze, cache, settings
         real = corpus.where(modality=modality)
         train = read(real, _numbers(real, "train"))
@@ -73,8 +74,9 @@ class Study:
 
     def threshold(self) -> float:
         """The correlation with a training image that 1 % of the split's images exceed."""
-        found = self.cache.of("nearest-1", [self.split.images, self.train.images],
-                              lambda images, _: self.nearest(images).correlation)  # fmt: skip
+        found = self.cache.of(
+            "nearest-1", [self.split.images, self.train.images], lambda images, _: self.nearest(images).correlation
+        )
         return float(np.quantile(found, 0.99))
 
     def reference(self, attributes: Sequence[Attribute]) -> Figures:
@@ -83,11 +85,14 @@ class Study:
         blurred = self.sample(grey.blur(split.images), split.rows, split.groups, cached=True)
         blur = comparison.distances(blurred, split, paired=True) | {"spectrum": comparison.spectrum(blurred, split)}
         figures: Figures = {
-            "n": len(split), "n_train": len(self.train), "patients": len({row.patient_id for row in split.rows} - {""}),
-            "floor": comparison.floor(self.train, split, seed), "blur": blur,
+            "n": len(split),
+            "n_train": len(self.train),
+            "patients": len({row.patient_id for row in split.rows} - {""}),
+            "floor": comparison.floor(self.train, split, seed),
+            "blur": blur,
             "attributes": {a.name: a.accuracy(split) for a in attributes},
             "level": grey.level(split.images),
-        }  # fmt: skip
+        }
         if not self.settings.quick:
             figures["two_sample"] = comparison.two_sample_null(self.train, split, seed)
             figures["nearest_threshold"] = self.threshold()
@@ -104,17 +109,21 @@ class Study:
             figures["loss"] = float(denoising_losses(model, latents, conditions_of(model, split.rows)).mean())
         return figures
 
-    def figures(self, images: Images, rows: Sequence[Row], attributes: Sequence[Attribute], reference: Figures,
-                ) -> Figures:  # fmt: skip
+    def figures(
+        self, images: Images, rows: Sequence[Row], attributes: Sequence[Attribute], reference: Figures
+    ) -> Figures:
         """Every figure of generated images."""
         made, split = self.answers(images, rows), self.split
         found = comparison.distances(made, split) | {"n": len(made)}
-        found |= {"kid_over_floor": found["kid"] / reference["floor"]["kid"],
-                  "kid_over_blur": found["kid"] / reference["blur"]["kid"],
-                  "fd_over_floor": found["fd_handcrafted"] / reference["floor"]["fd_handcrafted"],
-                  "fd_over_blur": found["fd_handcrafted"] / reference["blur"]["fd_handcrafted"],
-                  "attributes": {a.name: a.accuracy(made) for a in attributes},
-                  "spectrum": comparison.spectrum(made, split), "level": grey.level(made.images)}  # fmt: skip
+        found |= {
+            "kid_over_floor": found["kid"] / reference["floor"]["kid"],
+            "kid_over_blur": found["kid"] / reference["blur"]["kid"],
+            "fd_over_floor": found["fd_handcrafted"] / reference["floor"]["fd_handcrafted"],
+            "fd_over_blur": found["fd_handcrafted"] / reference["blur"]["fd_handcrafted"],
+            "attributes": {a.name: a.accuracy(made) for a in attributes},
+            "spectrum": comparison.spectrum(made, split),
+            "level": grey.level(made.images),
+        }
         if not self.settings.quick:
             found["two_sample"] = comparison.two_sample(split, made, self.settings.seed)
             found["nearest"] = comparison.copies(self.nearest(images), reference["nearest_threshold"])

@@ -1,6 +1,6 @@
 """How often the reader study's 95 % intervals cover the truth: simulated studies, truths by numerical integration.
 
-    python bench/study_coverage.py --studies 1000 --out coverage.csv [--parts patients drop-outs agreement …]
+    python -m bench study_coverage --studies 1000 --out coverage.csv [--parts patients drop-outs agreement …]
 
 Every study has new cases and new readers (d' drawn anew), and answers as `phonybrains study simulate` gives them. The
 truth of single readers, of these readers and of readers in general follows from the model by quadrature, so that the
@@ -22,8 +22,8 @@ from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from phonybrains.readerstudy.findings.concord import among_all
-from phonybrains.readerstudy.findings.pooled import pooled_share
+from phonybrains.readerstudy.findings.agreement import among_all
+from phonybrains.readerstudy.findings.shares import pooled_share
 from phonybrains.readerstudy.simulate import Skill, answer_evidence, draw_evidence, half_width, scores_of, signal
 from phonybrains.statistics.mrmc import Contrast
 from phonybrains.statistics.multireader import areas, in_general, shares, these_readers
@@ -74,11 +74,14 @@ PARTS["agreement"] = (
 PARTS["independent"] = (
     *(Setting(2, n, Skill(d)) for n in (20, 40, 100) for d in (0.0, 1.0, 2.0)),
     *(Setting(5, n, Skill(d)) for n in (20, 40, 100) for d in (0.0, 1.0, 2.0)),
-    *(Setting(3, n, Skill(1.0)) for n in (20, 40, 100)), Setting(10, 40, Skill(1.0)),
-    Setting(5, 40, Skill(1.0, criterion=-0.5)), Setting(2, 40, Skill(1.0, criterion=-0.5)),
-    Setting(5, 40, Skill(1.0, shared=0.7)), Setting(2, 40, Skill(1.0, shared=0.7)),
+    *(Setting(3, n, Skill(1.0)) for n in (20, 40, 100)),
+    Setting(10, 40, Skill(1.0)),
+    Setting(5, 40, Skill(1.0, criterion=-0.5)),
+    Setting(2, 40, Skill(1.0, criterion=-0.5)),
+    Setting(5, 40, Skill(1.0, shared=0.7)),
+    Setting(2, 40, Skill(1.0, shared=0.7)),
     Setting(5, 40, Skill(1.0, spread=0.0)),
-)  # fmt: skip
+)
 
 
 # --- Truths ----------------------------------------------------------------------------------------------------------
@@ -225,9 +228,24 @@ def _agreement(setting: Setting, study: Simulated, width: float) -> Iterator[tup
 
 
 COLUMNS = (
-    "part", "interval", "readers", "cases of each truth", "images of a patient", "drop-outs", "d'", "criterion",
-    "unclear", "shared", "spread", "studies", "covered", "standard error", "truth below", "truth above", "mean width",
-)  # fmt: skip
+    "part",
+    "interval",
+    "readers",
+    "cases of each truth",
+    "images of a patient",
+    "drop-outs",
+    "d'",
+    "criterion",
+    "unclear",
+    "shared",
+    "spread",
+    "studies",
+    "covered",
+    "standard error",
+    "truth below",
+    "truth above",
+    "mean width",
+)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """How often the leakage gate refuses innocent studies, and how often it finds planted traces.
 
-    python bench/study_gate.py CORPUS --modality CT [--innocent 300] [--planted 20] [--split test]
-    python bench/study_gate.py --phantoms --modality MR
+    python -m bench study_gate CORPUS --modality CT [--innocent 300] [--planted 20] [--split test]
+    python -m bench study_gate --phantoms --modality MR
 
 Studies of 20 + 20 images of disjoint patients, drawn from an image set of 8 bits; features are measured once for each
 image. An innocent study takes its sides' images from half the patients each, so that a patient may give several. A
@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phonybrains.imageset import ImageSet
-from phonybrains.phantom import make_phantoms
-from phonybrains.readerstudy.encode import EncodedCase
-from phonybrains.readerstudy.leakage import LEVEL, encoding_tables
-from phonybrains.readerstudy.leakage_comparison import Table, adjusted_p
+from phonybrains.phantom.corpus import make_phantoms
+from phonybrains.readerstudy.design.encode import EncodedCase
+from phonybrains.readerstudy.design.leakage import LEVEL, encoding_tables
+from phonybrains.readerstudy.design.leakage_comparison import Table, adjusted_p
 from phonybrains.readerstudy.study import Case
-from study_traces import TRACES, Pixels
+
+from .study_traces import TRACES, Pixels
 
 SIDE, SHUFFLES, KEPT = 20, 499, 40
 
@@ -42,8 +43,10 @@ def main() -> None:
     given = parser.parse_args()
     images, patients = read(given)
     innocent = table_of(images, patients, given.modality)
-    print(f"{given.modality}: {len(images)} images of {len(set(patients))} patients, "
-          f"{len(innocent.names)} features", flush=True)  # fmt: skip
+    print(
+        f"{given.modality}: {len(images)} images of {len(set(patients))} patients, {len(innocent.names)} features",
+        flush=True,
+    )
     refused = sum(is_refused(innocent, draw_sides(patients, seed), seed) for seed in range(given.innocent))
     print(f"innocent: {refused} of {given.innocent} refused", flush=True)
     for name in TRACES if given.planted else ():
@@ -63,8 +66,13 @@ def report(name: str, plain: Table, images: Sequence[Pixels], patients: Sequence
     values = [table.values[[table.names.index(feature) for feature in names]][:, :n] for table in (traced, plain)]
     assert plain.crops is not None
     assert traced.crops is not None
-    both = replace(plain, names=names, values=np.hstack(values), units=np.tile(plain.units[:n], 2),
-                   crops=np.concatenate([traced.crops, plain.crops[:n]]))  # fmt: skip
+    both = replace(
+        plain,
+        names=names,
+        values=np.hstack(values),
+        units=np.tile(plain.units[:n], 2),
+        crops=np.concatenate([traced.crops, plain.crops[:n]]),
+    )
 
     def sides(seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         order = np.random.default_rng(seed).permutation(n)
@@ -80,8 +88,11 @@ def read(given: argparse.Namespace) -> tuple[list[Pixels], list[str]]:
         source = given.corpus or make_phantoms(2 * given.images, Path(folder) / "set", seed=3, slices_per_patient=1)
         found = ImageSet.open(source)
         rows = found.rows
-        order = [int(i) for i in np.random.default_rng(0).permutation(len(rows))
-                 if rows[i].modality == given.modality and given.split in ("any", rows[i].split)]  # fmt: skip
+        order = [
+            int(i)
+            for i in np.random.default_rng(0).permutation(len(rows))
+            if rows[i].modality == given.modality and given.split in ("any", rows[i].split)
+        ]
         times: dict[str, int] = {}
         turn: dict[int, int] = {}
         for i in order:
@@ -94,10 +105,24 @@ def table_of(images: Sequence[Pixels], patients: Sequence[str], modality: str) -
     """The features of images, as the gate measures them; truth is set later."""
     rng = np.random.default_rng(0)
     cases = [
-        EncodedCase(Case(rng.bytes(8).hex(), "", "test", "phony" if i else "real", "model" if i else "real", modality,
-                         1, 0, "a.u.", "", patient), image)
+        EncodedCase(
+            Case(
+                rng.bytes(8).hex(),
+                "",
+                "test",
+                "phony" if i else "real",
+                "model" if i else "real",
+                modality,
+                1,
+                0,
+                "a.u.",
+                "",
+                patient,
+            ),
+            image,
+        )
         for i, (image, patient) in enumerate(zip(images, patients, strict=True))
-    ]  # fmt: skip
+    ]
     return replace(encoding_tables(cases)[0], units=np.unique(patients, return_inverse=True)[1])
 
 

@@ -1,7 +1,7 @@
 """How often the registered test says something where nothing is, and how often it finds what is there.
 
-    python bench/study_level.py level --studies 1000 --out level.csv
-    python bench/study_level.py power --studies 1000 --out power.csv
+    python -m bench study_level level --studies 1000 --out level.csv
+    python -m bench study_level power --studies 1000 --out power.csv
 
 Level: readers guess, each with a criterion and a share of unclear answers; what a case looks like to all of them is
 unrelated to its truth. Counted is each study whose registered sentence says that readers told phony from real; for the
@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from phonybrains.readerstudy.config import PlanConfig, StudyConfig
+from phonybrains.readerstudy.design.plan import LEAST_READERS
+from phonybrains.readerstudy.design.power import Assumed, study_power
 from phonybrains.readerstudy.findings.primary import AUC, BALANCED, CALLED_REAL, SAID_PHONY, Table, figures_of, infer
 from phonybrains.readerstudy.findings.registered import population_of, run_test
-from phonybrains.readerstudy.plan import LEAST_READERS
-from phonybrains.readerstudy.power import Assumed, study_power
 from phonybrains.readerstudy.simulate import Skill, answer_evidence, draw_evidence, half_width, scores_of
 from phonybrains.readerstudy.study import CALLS
 
@@ -147,8 +147,17 @@ def measure_power(plan: tuple[int, int, int, float], primary: str, studies: int,
     counts = {"synthetic": {"MR": phony}, "real": {"MR": real}, "readers": names}
     planned = study_power(StudyConfig.model_validate(counts | {"plan": config.model_dump()}), assumed=assumed)
     power = planned.in_general if population == "readers in general" else planned.these
-    return {"primary": primary, "readers": readers, "phony": phony, "real": real, "effect": effect,
-            "population": population, "planned": power, "simulated": found / studies, "studies": studies}  # fmt: skip
+    return {
+        "primary": primary,
+        "readers": readers,
+        "phony": phony,
+        "real": real,
+        "effect": effect,
+        "population": population,
+        "planned": power,
+        "simulated": found / studies,
+        "studies": studies,
+    }
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """How long an answer takes when many readers read at once, and whether one is lost.
 
-    python bench/study_load.py [--readers 100] [--answers 20] [--think 2] [--size 256] [--database postgresql://…]
+    python -m bench study_load [--readers 100] [--answers 20] [--think 2] [--size 256] [--database postgresql://…]
 
 A real server in a process of its own; each reader is a script with a connection of its own that fetches the state and
 the image, saves a draft, thinks (exponentially distributed, `--think` seconds on average) and answers. With --think 0
@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SERVER = "import sys; from pathlib import Path; from phonybrains.readerstudy.serve import serve_study; serve_study(Path(sys.argv[1]), port=0, database=sys.argv[2] or None)"  # noqa: E501
+SERVER = "import sys; from pathlib import Path; from phonybrains.readerstudy.web.serve import serve_study; serve_study(Path(sys.argv[1]), port=0, database=sys.argv[2] or None)"  # noqa: E501
 
 
 @dataclass
@@ -96,8 +96,14 @@ async def read(connection: Connection, answers: int, think: float, rng: random.R
         path = f"/api/presentations/{state['current']['id']}"
         status, image = await connection.ask("GET", f"{path}/image")
         assert status == 200, image
-        said = {"call": rng.choice(["real", "phony", "unclear"]), "confidence": rng.randrange(101), "marks": [],
-                "description": "looks smooth near the ventricles", "seconds": think, "revision": 1}  # fmt: skip
+        said = {
+            "call": rng.choice(["real", "phony", "unclear"]),
+            "confidence": rng.randrange(101),
+            "marks": [],
+            "description": "looks smooth near the ventricles",
+            "seconds": think,
+            "revision": 1,
+        }
         await asyncio.sleep(rng.expovariate(1 / think) if think else 0)
         await connection.ask("PUT", f"{path}/draft", json.dumps(said).encode())
         start = time.perf_counter()
@@ -125,9 +131,9 @@ async def drive(links: list[str], arguments: argparse.Namespace) -> tuple[Result
 
 def make_study(folder: Path, readers: int, size: int) -> Path:
     """A study of phantoms with so many readers."""
-    from phonybrains.phantom import make_phantoms
+    from phonybrains.phantom.corpus import make_phantoms
     from phonybrains.readerstudy.config import StudyConfig
-    from phonybrains.readerstudy.design import design_study
+    from phonybrains.readerstudy.design.stage import design_study
 
     synthetic = make_phantoms(120, folder / "synthetic", seed=2, size=size)
     real = make_phantoms(120, folder / "real", seed=1, size=size, slices_per_patient=2, synthetic=False)
@@ -176,11 +182,15 @@ def report(study: Path, result: Result, seconds: float, arguments: argparse.Name
         store.verify_audit()
     times = sorted(result.seconds)
     p50, p95, p99 = (1000 * times[min(len(times) - 1, int(share * len(times)))] for share in (0.5, 0.95, 0.99))
-    print(f"{arguments.readers} readers, mean think time {arguments.think} s, images {arguments.size}²: "
-          f"{len(times)} answers in {seconds:.1f} s ({len(times) / seconds:.0f}/s)")  # fmt: skip
+    print(
+        f"{arguments.readers} readers, mean think time {arguments.think} s, images {arguments.size}²: "
+        f"{len(times)} answers in {seconds:.1f} s ({len(times) / seconds:.0f}/s)"
+    )
     print(f"time of an answer: p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms, longest {1000 * times[-1]:.1f} ms")
-    print(f"refused {len(result.refused)}, lost {len(result.acknowledged - set(stored))}, "
-          f"double {len(stored) - len(set(stored))}, stored {len(stored)}; the audit log verifies")  # fmt: skip
+    print(
+        f"refused {len(result.refused)}, lost {len(result.acknowledged - set(stored))}, "
+        f"double {len(stored) - len(set(stored))}, stored {len(stored)}; the audit log verifies"
+    )
 
 
 if __name__ == "__main__":

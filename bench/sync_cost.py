@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import phonybrains.files
 from phonybrains.imageset import write_png
-from phonybrains.phantom import draw_phantom
+from phonybrains.phantom.corpus import draw_phantom
 from phonybrains.record import Record, publish
 
 ROUNDS = 3

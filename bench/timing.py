@@ -39,8 +39,9 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
     """Run a command in a process of its own; what it printed is shown only if it fails, and that ends the benchmark."""
     with tempfile.TemporaryFile("w+") as output:
         begin = time.perf_counter()
-        process = subprocess.Popen([str(word) for word in command], stdout=output, stderr=output,
-                                   env={**os.environ, **(environment or {})})  # fmt: skip
+        process = subprocess.Popen(
+            [str(word) for word in command], stdout=output, stderr=output, env={**os.environ, **(environment or {})}
+        )
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -83,17 +84,19 @@ def machine() -> str:
     """The machine in a line: cores, threads, vector instructions, versions, and how busy it is."""
     import torch
 
-    return (f"{cores()} cores, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}, "
-            f"PyTorch {torch.__version__}, Python {sys.version.split()[0]}, load average {os.getloadavg()[0]:.1f}"
-            )  # fmt: skip
+    return (
+        f"{cores()} cores, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}, "
+        f"PyTorch {torch.__version__}, Python {sys.version.split()[0]}, load average {os.getloadavg()[0]:.1f}"
+    )
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table, columns aligned; floats with three significant digits."""
     cells = [list(header), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-             for row in cells]  # fmt: skip
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
+    ]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 

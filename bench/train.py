@@ -1,7 +1,7 @@
 """How fast the denoiser trains: ours against a plain diffusers loop with the same network and objective, in turns.
 
-python bench/train.py                  phantoms at 256×256, batches of 16, the preset 'cpu'
-python bench/train.py --corpus corpus/ --preset gpu --batch-size 256 --compile
+python -m bench train                  phantoms at 256×256, batches of 16, the preset 'cpu'
+python -m bench train --corpus corpus/ --preset gpu --batch-size 256 --compile
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
-from timing import in_turns, machine, table, use_threads
+from .timing import in_turns, machine, table, use_threads
 
 SMOKE = {"preset": "tiny", "size": 64, "phantoms": 20, "batch_size": 4, "warmup": 1, "steps": 2, "rounds": 1}
 
@@ -49,7 +49,7 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _measure(options: argparse.Namespace, work: Path) -> None:
-    import loops
+    from . import loops
 
     setup = loops.prepare(options, work)
     ours, plain = setup.precision("auto"), setup.precision(options.plain_precision)
@@ -76,13 +76,23 @@ def _measure(options: argparse.Namespace, work: Path) -> None:
     rows: list[list[object]] = []
     for name, (kind, _) in list(contestants.items())[:3]:
         rate, peak = results[name], results[f"matmul {kind}"]
-        rows.append([name, kind, rate, spread[name], rate * flop / 1e9, f"{rate * flop / 1e12 / peak:.1%}",
-                     f"{results[next(iter(contestants))] / rate:.2f}×"])  # fmt: skip
+        rows.append(
+            [
+                name,
+                kind,
+                rate,
+                spread[name],
+                rate * flop / 1e9,
+                f"{rate * flop / 1e12 / peak:.1%}",
+                f"{results[next(iter(contestants))] / rate:.2f}×",
+            ]
+        )
     print(f"\n{machine()}; {loops.device_name(setup.device)}; medians of {options.rounds} rounds in turns")
-    print(f"{setup.parameters / 1e6:.2f} M parameters, {flop / 1e9:.3g} GFLOP a sample (forward × 3, denoiser alone), "
-          f"batches of {options.batch_size}; matmul: " + ", ".join(
-              f"{results[name]:.3g} TFLOP/s {name.split()[1]}" for name in results if name.startswith("matmul")
-          ))  # fmt: skip
+    print(
+        f"{setup.parameters / 1e6:.2f} M parameters, {flop / 1e9:.3g} GFLOP a sample (forward × 3, denoiser alone), "
+        f"batches of {options.batch_size}; matmul: "
+        + ", ".join(f"{results[name]:.3g} TFLOP/s {name.split()[1]}" for name in results if name.startswith("matmul"))
+    )
     print(table(["loop", "precision", "samples/s", "range", "GFLOP/s", "of matmul", "ours is faster by"], rows))
 
 

@@ -12,8 +12,7 @@ import numpy as np
 
 def dicom(folder: Path) -> list[bytes]:
     from pydicom.uid import RLELossless
-
-    import dicom_files  # pyright: ignore[reportMissingImports]  # of the tests
+    from tests.support import dicom_files  # pyright: ignore[reportMissingImports]  # of the tests
 
     rng = np.random.default_rng(0)
     ct, mr = rng.integers(0, 2000, (16, 16), np.uint16), rng.integers(0, 300, (16, 16), np.uint16)

@@ -38,7 +38,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def phantom_corpus(shared_folder: Path) -> Path:
     """48 phantoms at 64×64, MR and CT, as an image set. Made once; do not change it, copy it."""
-    from phonybrains.phantom import make_phantoms
+    from phonybrains.phantom.corpus import make_phantoms
 
     with one_at_a_time(shared_folder, "phantoms") as out:
         return make_phantoms(48, out, size=64)
@@ -53,7 +53,8 @@ def tiny_model(shared_folder: Path, phantom_corpus: Path) -> Path:
     from phonybrains.training.config import load_train_config
     from phonybrains.training.stage import train
 
-    config = load_train_config("tiny", conditions=("plane", "hemorrhage", "age_years"), min_patients=0,
-                               precision="fp32")  # fmt: skip
+    config = load_train_config(
+        "tiny", conditions=("plane", "hemorrhage", "age_years"), min_patients=0, precision="fp32"
+    )
     with one_at_a_time(shared_folder, "tiny") as out:
         return train(phantom_corpus, out, config, show=False)

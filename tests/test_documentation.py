@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.places import ROOT
 
 import phonybrains
-from phonybrains import cli
+from phonybrains.cli import app as cli
 from phonybrains.config import Config, load_config
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.finetuning.config import FinetuneConfig
@@ -23,7 +24,6 @@ from phonybrains.readerstudy.config import StudyConfig, load_study_config
 from phonybrains.remote.config import ImagineConfig, load_imagine_config
 from phonybrains.training.config import TrainConfig, load_train_config
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ALL_PAGES = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "LOG.md"))]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
@@ -153,10 +153,20 @@ def test_links_lead_somewhere(page: Path):
 
 def test_no_file_names_a_machine_or_a_registry():
     """What is tracked works anywhere: no path of one machine, no address of a package registry."""
-    forbidden = re.compile("|".join((
-        r"(?<![\w.])/" + "work/", r"/opt/" + "wheels", r"/opt/" + "pypi", r"pypi" + r"\.org", "pythonhosted" + r"\.org",
-        r"registry\.npm" + r"js", r"download\.py" + r"torch", r"deb\." + "debian",
-    )))  # fmt: skip
+    forbidden = re.compile(
+        "|".join(
+            (
+                r"(?<![\w.])/" + "work/",
+                r"/opt/" + "wheels",
+                r"/opt/" + "pypi",
+                r"pypi" + r"\.org",
+                "pythonhosted" + r"\.org",
+                r"registry\.npm" + r"js",
+                r"download\.py" + r"torch",
+                r"deb\." + "debian",
+            )
+        )
+    )
     found = []
     for path in tracked_files():
         try:

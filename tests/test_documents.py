@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from phonybrains.audit import AUDIT_NAME, read_audit
 from phonybrains.documents import DEEPEST
 from phonybrains.errors import PhonyBrainsError
 from phonybrains.evaluation.score import Findings, Score
@@ -19,6 +18,7 @@ from phonybrains.model.folder import load_model
 from phonybrains.model.schema import read_conditions
 from phonybrains.readerstudy.study import Study
 from phonybrains.record import read_record, sha256_file, split_methods
+from phonybrains.release_gate import AUDIT_NAME, read_audit
 
 NO_DOCUMENTS = {
     "list": "[]",

@@ -141,10 +141,7 @@ damages: dict[str, tuple[Callable[[Path], object], str]] = {
         r"row 3: images/2\.png is not a readable PNG\. Import the source",
     ),
     "empty file": (lambda s: put(s, 3, b""), r"row 3: images/2\.png is not a readable PNG"),
-    "cut in its header": (
-        lambda s: put(s, 3, CUT_IN_ITS_HEADER),
-        r"row 3: images/2\.png is not a readable PNG",
-    ),
+    "cut in its header": (lambda s: put(s, 3, CUT_IN_ITS_HEADER), r"row 3: images/2\.png is not a readable PNG"),
     "JPEG called PNG": (
         lambda s: put(s, 3, encoded(Image.new("L", (48, 64)), "JPEG")),
         r"row 3: images/2\.png is not a readable PNG",
@@ -337,8 +334,13 @@ def test_where_keeps_the_rows_that_match_all(tmp_path: Path) -> None:
 def test_a_row_is_read_by_column() -> None:
     """row["…"] gives fixed columns and attributes, and None for an attribute that the image does not have."""
     assert [ROWS[1][name] for name in ("modality", "synthetic", "slope", "diagnosis", "age_years", "plane")] == [
-        "CT", True, 0.5, "glioma", None, None,
-    ]  # fmt: skip
+        "CT",
+        True,
+        0.5,
+        "glioma",
+        None,
+        None,
+    ]
 
 
 def test_values_are_physical(tmp_path: Path) -> None:
@@ -456,12 +458,22 @@ def test_what_is_no_grayscale_image_is_not_written(tmp_path: Path, pixels: Pixel
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("61", 61.0), ("-0.5", -0.5), ("1e-3", 0.001), ("0", 0.0),
-        ("glioma", "glioma"), ("none", "none"), ("true", "true"), ("1.2.840.113619", "1.2.840.113619"),
-        ("61 y", "61 y"), ("10_20", "10_20"), ("ähnlich, \"so\"", "ähnlich, \"so\""),
-        ("", None), ("nan", None), ("inf", None),
+        ("61", 61.0),
+        ("-0.5", -0.5),
+        ("1e-3", 0.001),
+        ("0", 0.0),
+        ("glioma", "glioma"),
+        ("none", "none"),
+        ("true", "true"),
+        ("1.2.840.113619", "1.2.840.113619"),
+        ("61 y", "61 y"),
+        ("10_20", "10_20"),
+        ('ähnlich, "so"', 'ähnlich, "so"'),
+        ("", None),
+        ("nan", None),
+        ("inf", None),
     ],
-)  # fmt: skip
+)
 def test_an_attribute_is_a_number_a_category_or_missing(tmp_path: Path, text: str, value: str | float | None) -> None:
     """What reads as a finite number is one, an empty cell is missing, all else is a category as it was written."""
     folder = make_set(tmp_path / "set")

@@ -8,16 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from power_cuts import why_not
-
-BENCH = Path(__file__).parents[1] / "bench" / "reliability.py"
+from bench.power_cuts import why_not
+from tests.support.places import ROOT
 
 
 def trials(work: Path, *words: str) -> str:
     """Run trials that have to end well; what was said of them."""
-    command = [sys.executable, str(BENCH), *words, "--work", str(work)]
-    run = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "bench", "reliability", *words, "--work", str(work)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "FAILED" not in run.stdout
     return run.stdout

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from phonybrains.cascade import _check_whole
 from phonybrains.errors import OutputError
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet
 from phonybrains.importing import ImportConfig, import_images
-from phonybrains.phantom import make_phantoms
+from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.record import Record, check_files, hashes_of, is_published, publish
 from phonybrains.training.config import load_train_config
 from phonybrains.training.stage import train
+from phonybrains.workflows.cascade import _check_whole
 
 QUICK: dict[str, Any] = {"steps": 2, "seed": 5, "batch_size": 4, "show": False}
 

@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from .importing.fetch import fetch
     from .model.latent_diffusion import LatentDiffusion
     from .model.share import pull_model, push_model
-    from .phantom import make_phantoms
+    from .phantom.corpus import make_phantoms
     from .readerstudy.analyse import analyse_study
     from .readerstudy.config import StudyConfig, load_study_config
-    from .readerstudy.design import design_study
+    from .readerstudy.design.power import study_power
+    from .readerstudy.design.stage import design_study
     from .readerstudy.import_answers import check_counts, import_answers
-    from .readerstudy.power import study_power
-    from .readerstudy.serve import serve_study
     from .readerstudy.simulate import simulate_study
     from .readerstudy.study import Study
+    from .readerstudy.web.serve import serve_study
     from .remote.config import ImagineConfig, load_imagine_config
-    from .text_to_image import imagine
     from .training.config import TrainConfig, load_train_config
     from .training.stage import train
+    from .workflows.imagine import imagine
 
     __version__: str
 
@@ -101,23 +101,23 @@ _HOMES = {
     "TrainConfig": "training.config",
     "analyse_study": "readerstudy.analyse",
     "check_counts": "readerstudy.import_answers",
-    "design_study": "readerstudy.design",
+    "design_study": "readerstudy.design.stage",
     "evaluate": "evaluation.stage",
     "fetch": "importing.fetch",
     "finetune": "finetuning.stage",
     "generate": "generating.stage",
-    "imagine": "text_to_image",
+    "imagine": "workflows.imagine",
     "import_answers": "readerstudy.import_answers",
     "import_images": "importing",
     "load_imagine_config": "remote.config",
     "load_study_config": "readerstudy.config",
     "load_train_config": "training.config",
-    "make_phantoms": "phantom",
+    "make_phantoms": "phantom.corpus",
     "pull_model": "model.share",
     "push_model": "model.share",
-    "serve_study": "readerstudy.serve",
+    "serve_study": "readerstudy.web.serve",
     "simulate_study": "readerstudy.simulate",
-    "study_power": "readerstudy.power",
+    "study_power": "readerstudy.design.power",
     "train": "training.stage",
 }
 

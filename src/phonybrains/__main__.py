@@ -1,5 +1,5 @@
 """`python -m phonybrains`: the command line, also for torchrun."""
 
-from .cli import main
+from .cli.app import main
 
 main()

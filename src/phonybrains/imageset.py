@@ -29,12 +29,32 @@ from .spreadsheet import read_sheet, sheet_text
 
 METADATA_NAME = "metadata.csv"
 FIXED_COLUMNS = (
-    "file_name", "sha256", "modality", "patient_id", "split", "synthetic", "source", "slope", "intercept", "unit",
-)  # fmt: skip
+    "file_name",
+    "sha256",
+    "modality",
+    "patient_id",
+    "split",
+    "synthetic",
+    "source",
+    "slope",
+    "intercept",
+    "unit",
+)
 MADE_COLUMNS = (
-    "prompt", "revised_prompt", "generator", "parameters", "request_id", "cost", "currency", "index", "coloured",
-    "chroma", "seed", "steps", "guidance",
-)  # fmt: skip
+    "prompt",
+    "revised_prompt",
+    "generator",
+    "parameters",
+    "request_id",
+    "cost",
+    "currency",
+    "index",
+    "coloured",
+    "chroma",
+    "seed",
+    "steps",
+    "guidance",
+)
 """In which those that make images write how each was made."""
 SPLITS = ("train", "validation", "test", "")
 
@@ -192,8 +212,9 @@ def read_metadata(path: Path) -> list[Row]:
     try:
         sheet = read_sheet(path, "file_name")
     except (FileNotFoundError, NotADirectoryError):
-        raise ImageSetError(f"{path.parent} is not an image set: it has no {path.name}. Make one with "
-                            "'phonybrains import'.") from None  # fmt: skip
+        raise ImageSetError(
+            f"{path.parent} is not an image set: it has no {path.name}. Make one with 'phonybrains import'."
+        ) from None
     except OSError as error:
         raise ImageSetError(f"{path}: cannot be read ({error.strerror}).") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -207,8 +228,9 @@ def read_metadata(path: Path) -> list[Row]:
     for number, entry in sheet.rows.items():
         row = _parse_row(path, number, entry)
         if row.file_name in seen:
-            raise ImageSetError(f"{path}, row {number}: {row.file_name} is already in row {seen[row.file_name]}. "
-                                "Remove one of them.")  # fmt: skip
+            raise ImageSetError(
+                f"{path}, row {number}: {row.file_name} is already in row {seen[row.file_name]}. Remove one of them."
+            )
         seen[row.file_name] = number
         rows.append(row)
     return rows
@@ -227,8 +249,19 @@ def _parse_row(path: Path, number: int, entry: Mapping[str, str]) -> Row:
     if not isinstance(slope, float) or not isinstance(intercept, float):
         raise ImageSetError(f"{path}, row {number}: slope and intercept must be numbers.")
     attributes = {key: _to_attribute(text) for key, text in entry.items() if key not in FIXED_COLUMNS}
-    return Row(name, entry["sha256"], entry["modality"], entry["patient_id"], entry["split"],
-               synthetic, entry["source"], slope, intercept, entry["unit"], attributes)  # fmt: skip
+    return Row(
+        name,
+        entry["sha256"],
+        entry["modality"],
+        entry["patient_id"],
+        entry["split"],
+        synthetic,
+        entry["source"],
+        slope,
+        intercept,
+        entry["unit"],
+        attributes,
+    )
 
 
 def _check_image(folder: Path, number: int, row: Row) -> tuple[int, int, int]:

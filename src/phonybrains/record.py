@@ -190,8 +190,10 @@ def is_published(out: Path, record: Record, whole: Callable[[Path], object] | No
                 f"{out} was finished, but is no longer whole: {what}. Remove it, and give the command again."
             ) from None
         return True
-    raise OutputError(f"{out} already exists and was not made by this command with these settings. "
-                      "Choose another --out, or remove it first.")  # fmt: skip
+    raise OutputError(
+        f"{out} already exists and was not made by this command with these settings. "
+        "Choose another --out, or remove it first."
+    )
 
 
 def draft_folder(out: Path, record: Record) -> Path:

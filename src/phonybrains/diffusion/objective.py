@@ -56,8 +56,9 @@ class PredictVelocity:
         return (x_t - s.to(x_t) * output) / (a + s).to(x_t)
 
 
-def denoising_loss(output: Tensor, x_0: Tensor, noise: Tensor, t: Tensor, objective: Objective, process: Process,
-                   ) -> Tensor:  # fmt: skip
+def denoising_loss(
+    output: Tensor, x_0: Tensor, noise: Tensor, t: Tensor, objective: Objective, process: Process
+) -> Tensor:
     """Squared error of each image's output against its target, (B,), in float32.  [Ho 2020, eq. 14]"""
     target = objective.target(x_0, noise, t, process)
     return (output.float() - target.float()).square().mean(dim=(1, 2, 3))

@@ -41,8 +41,9 @@ def step(x_t: Tensor, x_0: Tensor, t: Tensor, r: Tensor, process: Process, fresh
     return x_r + sigma.to(x_t) * normal_like(x_t, rng) if bool((sigma > 0).any()) else x_r
 
 
-def sample(predict: Predict, x: Tensor, times: Sequence[float], process: Process, rng: Rng,
-           fresh: FreshNoise = deterministic) -> Iterator[Tensor]:  # fmt: skip
+def sample(
+    predict: Predict, x: Tensor, times: Sequence[float], process: Process, rng: Rng, fresh: FreshNoise = deterministic
+) -> Iterator[Tensor]:
     """Walk x down the given times, the last of them 0, with one evaluation a step."""
     for t, r in _pairs(x, times, process):
         x = step(x, predict(x, t), t, r, process, fresh, rng)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .composition import DRAWS, WORST_RATE, corrected, drawn_again, telling
+from .bias.composition import DRAWS, WORST_RATE, corrected, drawn_again, telling
 
 Array = NDArray[Any]
 
@@ -97,9 +97,13 @@ def _fit(x: Array, y: Array, weights: Array) -> tuple[Array, Array]:
 
 
 def simulated_doses(
-    slope: float, doses: Sequence[float], n: int, rng: np.random.Generator, rates: tuple[float, float] = (0.85, 0.9),
+    slope: float,
+    doses: Sequence[float],
+    n: int,
+    rng: np.random.Generator,
+    rates: tuple[float, float] = (0.85, 0.9),
     people: int = 200,
-) -> list[Dose]:  # fmt: skip
+) -> list[Dose]:
     """Generators of a known slope through even odds, read by a classifier of known sensitivity and specificity.
 
     n: generated images of each dose; rates: sensitivity and specificity; people: on whom the classifier was tested.

@@ -43,8 +43,10 @@ class Pose:
         ]
 
 
-GRID = [Pose(*values) for values in itertools.product(
-    (False, True), (-8, -4, 0, 4, 8), (0.95, 1.0, 1.05), (-2, 0, 2), (-2, 0, 2))]  # fmt: skip
+GRID = [
+    Pose(*values)
+    for values in itertools.product((False, True), (-8, -4, 0, 4, 8), (0.95, 1.0, 1.05), (-2, 0, 2), (-2, 0, 2))
+]
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,10 @@ class Gallery:
             pose = torch.where(found > best, number, pose)
             best = torch.maximum(found, best)
         top = best.topk(min(candidates, best.shape[1]), dim=1).indices
-        results = [self._refine(query, row, [GRID[k] for k in p[row].tolist()])
-                   for query, row, p in zip(queries, top, pose, strict=True)]  # fmt: skip
+        results = [
+            self._refine(query, row, [GRID[k] for k in p[row].tolist()])
+            for query, row, p in zip(queries, top, pose, strict=True)
+        ]
         correlation, index, poses = zip(*results, strict=True)
         return Nearest(np.array(correlation), np.array(index), list(poses))
 

@@ -15,10 +15,14 @@ Runner = Callable[[ImageSet, ImageSet, EvaluateConfig, Progress], Findings]
 
 def runners_of(folder: Path) -> Mapping[Part, Runner]:
     """The function of each part; `folder` is where features are kept while the evaluation is not finished."""
-    from .bias import bias_audit
-    from .copies import memorisation_audit
-    from .quality import quality
-    from .utility import utility_audit
+    from .bias.part import bias_audit
+    from .memorisation.part import memorisation_audit
+    from .quality.part import quality
+    from .utility.part import utility_audit
 
-    return {"quality": partial(quality, folder=folder), "memorisation": partial(memorisation_audit, folder=folder),
-            "bias": partial(bias_audit, folder=folder), "utility": partial(utility_audit, folder=folder)}  # fmt: skip
+    return {
+        "quality": partial(quality, folder=folder),
+        "memorisation": partial(memorisation_audit, folder=folder),
+        "bias": partial(bias_audit, folder=folder),
+        "utility": partial(utility_audit, folder=folder),
+    }

@@ -15,16 +15,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from typing_extensions import TypedDict
 
-from ..audit import write_audit
 from ..documents import read_json
 from ..errors import ConfigError, OutputError, PhonyBrainsError
 from ..record import Record, as_input, check_files, hashes_of, is_published, publish
+from ..release_gate import write_audit
 from .config import PARTS, EvaluateConfig, Part
-from .extractors import SqueezeNetFeatures
+from .features.extractors import SqueezeNetFeatures
+from .features.weights import weights_file
+from .inputs.sets import Sides, open_sides
 from .parts import Runner, runners_of
 from .score import Findings, Progress, Score, unavailable, write_json
-from .sets import Sides, open_sides
-from .weights import weights_file
 
 FINDINGS, FEATURES = "findings", "features"
 SCORES_NAME = "scores.json"
@@ -47,9 +47,14 @@ class Told(TypedDict):
 
 
 def evaluate(
-    samples: str | Path, corpus: str | Path, out: str | Path, config: EvaluateConfig | None = None, *,
-    only: Sequence[str] | None = None, show: bool = True,
-) -> Path:  # fmt: skip
+    samples: str | Path,
+    corpus: str | Path,
+    out: str | Path,
+    config: EvaluateConfig | None = None,
+    *,
+    only: Sequence[str] | None = None,
+    show: bool = True,
+) -> Path:
     """Measure synthetic images against the corpus their model learnt from: good, new, fair, useful?
 
     Reads   samples (an image set); corpus (an image set with splits: train is what the model learnt from)
@@ -88,9 +93,14 @@ def _check_weights(config: EvaluateConfig) -> None:
 
 
 def run_parts(
-    runners: Mapping[Part, Runner], parts: Sequence[Part], sides: Sides, config: EvaluateConfig, folder: Path, *,
+    runners: Mapping[Part, Runner],
+    parts: Sequence[Part],
+    sides: Sides,
+    config: EvaluateConfig,
+    folder: Path,
+    *,
     show: bool,
-) -> dict[Part, Findings]:  # fmt: skip
+) -> dict[Part, Findings]:
     """The findings of each part: those in the folder that are whole, else new ones; a part that fails says why."""
     found: dict[Part, Findings] = {}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
@@ -137,8 +147,9 @@ def _record(samples: Path, corpus: Path, config: EvaluateConfig, parts: Sequence
     """What determines the result; files that the settings name are inputs, known by their content."""
     settings, files = _plain(config.model_dump())
     inputs = [as_input(path) for path in (samples, corpus, *files)]
-    return Record("evaluate", {"parts": list(parts), **settings}, config.seed, inputs,
-                  inputs[1]["record"].get("sources", ()))  # fmt: skip
+    return Record(
+        "evaluate", {"parts": list(parts), **settings}, config.seed, inputs, inputs[1]["record"].get("sources", ())
+    )
 
 
 def _plain(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[Path]]:
@@ -171,8 +182,13 @@ def _write(draft: Path, sides: Sides, config: EvaluateConfig, found: Mapping[Par
     footer = f"{title}; evaluation {record.identity[:16]}; phonybrains"
     write_pages(draft, title, subtitle, build_report(sides, config, found, record), footer)
     write_scores(draft / "scores.csv", found)
-    content = {"verdict": verdict, "status": status_of(found), "warnings": list(sides.warnings),
-               "held_out": sides.held_out, "scores": scores_of(found)}  # fmt: skip
+    content = {
+        "verdict": verdict,
+        "status": status_of(found),
+        "warnings": list(sides.warnings),
+        "held_out": sides.held_out,
+        "scores": scores_of(found),
+    }
     write_json(draft / SCORES_NAME, content)
     if "memorisation" in found and found["memorisation"].facts.get("audit"):
         write_pairs(draft / "pairs.csv", found["memorisation"].facts["pairs"])

@@ -8,18 +8,23 @@ from collections.abc import Sequence
 from ..imageset import ImageSet
 from ..model.backing import counts_in_words, told
 from ..model.captions import Captions
-from ..model.conditions import Conditions
 from ..model.fine_tuned import Facts
 from ..model.training_data import licence, sources, splits
+from ..networks.conditions import Conditions
 
 MOST_FREQUENT = 12
 
 
-def model_card(facts: Facts, images: ImageSet, captions: Captions, texts: Sequence[str],
-               conditions: Conditions) -> str:  # fmt: skip
+def model_card(facts: Facts, images: ImageSet, captions: Captions, texts: Sequence[str], conditions: Conditions) -> str:
     """The text of README.md, with the metadata block that model hubs read. texts: the captions of all images."""
-    parts = (_opening(facts, images), _base(facts), _training_data(images), _captions(captions, texts, conditions),
-             _figures(facts), _use(facts))  # fmt: skip
+    parts = (
+        _opening(facts, images),
+        _base(facts),
+        _training_data(images),
+        _captions(captions, texts, conditions),
+        _figures(facts),
+        _use(facts),
+    )
     return "\n".join(parts)
 
 

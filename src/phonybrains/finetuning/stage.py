@@ -19,18 +19,18 @@ from ..errors import ConfigError, TrainingError
 from ..imageset import ImageSet
 from ..model.backing import told
 from ..model.captions import CAPTION, Captions
-from ..model.conditions import Conditions
 from ..model.fine_tuned import Facts, FineTuned, write_description
 from ..model.fitting import check_numbers, fit_conditions
 from ..model.latent_diffusion import image_rng
 from ..model.stable_diffusion import GUIDANCE, TEXT, Base, backbone, draw, native_size
 from ..model.training_data import shared_units
 from ..model.withdrawal import withdraw
+from ..networks.conditions import Conditions
 from ..optimising.cache import take
 from ..optimising.processes import accelerating, same_threads, settled, shared_draft
 from ..optimising.run import Run, name_events, progress_bar
 from ..record import Record, as_input, draft_folder, is_published
-from ..sheets import contact_sheet
+from ..reporting.sheets import contact_sheet
 from ..startup import say
 from .cache import encode_captions, encode_latents, load_latents, load_texts
 from .card import model_card
@@ -60,9 +60,14 @@ class Job:
 
 
 def finetune(
-    base: str, corpus: str | Path, out: str | Path, config: FinetuneConfig | None = None, *, show: bool = True,
+    base: str,
+    corpus: str | Path,
+    out: str | Path,
+    config: FinetuneConfig | None = None,
+    *,
+    show: bool = True,
     **settings: Any,
-) -> Path:  # fmt: skip
+) -> Path:
     """Fine-tune a Stable Diffusion checkpoint on an image set; the same call goes on where it stopped.
 
     base: a repository of the Hub, or a folder, in diffusers' format. Without a `config`, it is `settings`, the fields
@@ -74,8 +79,12 @@ def finetune(
     corpus, out, config = Path(corpus), Path(out), config or load_config(FinetuneConfig, None, **settings)
     images = ImageSet.open(corpus)
     job = _prepare(Base.find(base, config.revision, config.variant, config.t5), images, config)
-    origin = {"name": base if job.base.revision else job.base.folder.resolve().name, "revision": job.base.revision,
-              "sha256": job.base.fingerprint(), "record": {}}  # fmt: skip
+    origin = {
+        "name": base if job.base.revision else job.base.folder.resolve().name,
+        "revision": job.base.revision,
+        "sha256": job.base.fingerprint(),
+        "record": {},
+    }
     facts = config.model_dump(mode="json") | settled(config.precision)
     record = Record("finetune", facts, config.seed, [as_input(corpus), origin], images.record.get("sources", ()))
     if not is_published(out, record, FineTuned.load):
@@ -94,8 +103,10 @@ def _prepare(base: Base, images: ImageSet, config: FinetuneConfig) -> Job:
     if not train:
         raise TrainingError(f"{images.folder}: no image is in the split 'train'. Import it again with a split.")
     if images.width != images.height:
-        raise TrainingError(f"{images.folder}: images are {images.width}×{images.height}; fine-tuning needs squares. "
-                            "Import again with --size.")  # fmt: skip
+        raise TrainingError(
+            f"{images.folder}: images are {images.width}×{images.height}; fine-tuning needs squares. "
+            "Import again with --size."
+        )
     if config.noise_offset and base.family == "sd3":
         raise ConfigError("noise_offset is for noise prediction; the flow of Stable Diffusion 3 does without.")
     captions = Captions(config.caption or CAPTION, config.words)
@@ -190,9 +201,18 @@ def _task(job: Job, run: Run, network: Any, noising: Noising, numbers: list[int]
     device = run.accelerator.device
     network.to(device)
     train, validation = torch.arange(job.train), torch.arange(job.train, len(job.rows))
-    return LoraTask(network, job.base.family, noising, load_latents(run.work / "latents.safetensors"),
-                    load_texts(run.work / "captions.safetensors", numbers), train,
-                    validation if len(validation) else train, size, job.config, device)  # fmt: skip
+    return LoraTask(
+        network,
+        job.base.family,
+        noising,
+        load_latents(run.work / "latents.safetensors"),
+        load_texts(run.work / "captions.safetensors", numbers),
+        train,
+        validation if len(validation) else train,
+        size,
+        job.config,
+        device,
+    )
 
 
 def _side(pipeline: Any, wanted: int | None) -> int:
@@ -234,7 +254,9 @@ def _figures(task: LoraTask) -> dict[str, Any]:
     trained = sum(p.numel() for name, p in network.named_parameters() if "lora_" in name)
     loop = task.config.loop
     return {name: round(value, 4) for name, value in figures.items()} | {
-        "images seen": loop.steps * loop.batch_size, "parameters trained": trained}  # fmt: skip
+        "images seen": loop.steps * loop.batch_size,
+        "parameters trained": trained,
+    }
 
 
 def _guidance(job: Job) -> float:
@@ -245,6 +267,21 @@ def _facts(job: Job, out: Path, record: Record, size: int, figures: dict[str, An
     base, config = job.base, job.config
     local = not base.revision
     name = os.path.relpath(base.folder.resolve(), out.resolve()) if local else base.name
-    return Facts(base.family, name, record.inputs[1]["sha256"], size, job.images.height, job.captions.template,
-                 config.words, config.steps, _guidance(job), local, base.revision, base.variant, base.t5, config.rank,
-                 shared_units(job.images), figures)  # fmt: skip
+    return Facts(
+        base.family,
+        name,
+        record.inputs[1]["sha256"],
+        size,
+        job.images.height,
+        job.captions.template,
+        config.words,
+        config.steps,
+        _guidance(job),
+        local,
+        base.revision,
+        base.variant,
+        base.t5,
+        config.rank,
+        shared_units(job.images),
+        figures,
+    )

@@ -40,8 +40,9 @@ class LoraTask:
         silent = (torch.rand(size, generator=rng) < self.config.caption_dropout)[share]
         times = self.noising.times(size, rng)[share]
         local = Generator(self.device).manual_seed(int(torch.randint(2**62, (1,), generator=rng)) + (share.start or 0))
-        return self.errors(network, rows, times, torch.where(silent, self.texts.nothing, self.texts.captions[rows]),
-                           local).mean()  # fmt: skip
+        return self.errors(
+            network, rows, times, torch.where(silent, self.texts.nothing, self.texts.captions[rows]), local
+        ).mean()
 
     def errors(self, network: nn.Module, rows: Tensor, times: Tensor, captions: Tensor, rng: Generator) -> Tensor:
         """The squared error of each image, (B,)."""

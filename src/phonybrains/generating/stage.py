@@ -33,13 +33,13 @@ from ..imageset import (
     write_png,
 )
 from ..model.captions import PROMPT, Described
-from ..model.conditions import Category, Value
 from ..model.latent_diffusion import Sampling
-from ..model.networks import Count
 from ..model.painter import Painter, load_painter, own_guidance, painter_folder
 from ..model.precision import Precision
+from ..networks.conditions import Category, Value
+from ..networks.denoiser import Count
 from ..record import Record, as_input, draft_folder, is_published, sha256_file
-from ..sheets import SHEET_SUFFIXES, contact_sheet, most_images
+from ..reporting.sheets import SHEET_SUFFIXES, contact_sheet, most_images
 from .processes import Share, shared_draft, together, wait_for_all
 
 
@@ -105,36 +105,69 @@ class Work:
         """The metadata of a finished image."""
         wanted, settings = self.wanted[index], self.sampling
         attributes: dict[str, Attribute] = {
-            "generator": self.name, "seed": settings.seed, "index": index, "steps": settings.steps,
+            "generator": self.name,
+            "seed": settings.seed,
+            "index": index,
+            "steps": settings.steps,
             "guidance": settings.guidance,
-        }  # fmt: skip
+        }
         for name, value in wanted.items():
             if name != "modality":
                 attributes[f"condition_{name}" if name in FIXED_COLUMNS else name] = value
         digest = hashlib.sha256((draft / file_name(index)).read_bytes()).hexdigest()
         modality = str(wanted["modality"] or "")
         slope, intercept, unit = self.model.units.get(modality, (1.0, 0.0, "a.u."))
-        return Row(file_name(index), digest, modality, synthetic=True, source=self.name, slope=slope,
-                   intercept=intercept, unit=unit, attributes=attributes)  # fmt: skip
+        return Row(
+            file_name(index),
+            digest,
+            modality,
+            synthetic=True,
+            source=self.name,
+            slope=slope,
+            intercept=intercept,
+            unit=unit,
+            attributes=attributes,
+        )
 
 
 def generate(
-    model: str | Path, out: str | Path, n: int, *, where: Mapping[str, str | float] | None = None, seed: int = 0,
-    steps: int | None = None, guidance: float | None = None, sampler: str = "", precision: str = "auto",
-    batch_size: int = 16, grid: str | Path | None = None, show: bool = True,
-) -> Path:  # fmt: skip
+    model: str | Path,
+    out: str | Path,
+    n: int,
+    *,
+    where: Mapping[str, str | float] | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    guidance: float | None = None,
+    sampler: str = "",
+    precision: str = "auto",
+    batch_size: int = 16,
+    grid: str | Path | None = None,
+    show: bool = True,
+) -> Path:
     """Generate n images that show what `where` asks for; see `generate_requests`."""
     config = load_config(
-        GenerateConfig, None, requests=[{"n": n, "where": dict(where or {})}], seed=seed, steps=steps,
-        guidance=guidance, sampler=sampler, precision=precision,
-    )  # fmt: skip
+        GenerateConfig,
+        None,
+        requests=[{"n": n, "where": dict(where or {})}],
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        sampler=sampler,
+        precision=precision,
+    )
     return generate_requests(model, out, config, batch_size=batch_size, grid=grid, show=show)
 
 
 def generate_requests(
-    model: str | Path, out: str | Path, config: GenerateConfig, *, batch_size: int = 16,
-    grid: str | Path | None = None, show: bool = True,
-) -> Path:  # fmt: skip
+    model: str | Path,
+    out: str | Path,
+    config: GenerateConfig,
+    *,
+    batch_size: int = 16,
+    grid: str | Path | None = None,
+    show: bool = True,
+) -> Path:
     """Write an image set of synthetic images with a model folder of either kind, or with a shipped model by name.
 
     Writes  out (an image set: synthetic, with generator, seed, index and conditions); grid, a contact sheet beside it
@@ -152,8 +185,9 @@ def generate_requests(
     folder = painter_folder(model)
     work = _prepare(load_painter(folder, _device()), folder.resolve().name, config, batch_size)
     origin = as_input(folder)
-    record = Record("generate", work.config.model_dump(mode="json"), config.seed, [origin],
-                    origin["record"].get("sources", ()))  # fmt: skip
+    record = Record(
+        "generate", work.config.model_dump(mode="json"), config.seed, [origin], origin["record"].get("sources", ())
+    )
     for warning in work.warnings if share.rank == 0 else ():
         print(f"WARNING: {warning}", file=sys.stderr)
     with together(share):
@@ -190,16 +224,23 @@ def _prepare(model: Painter, name: str, config: GenerateConfig, batch_size: int)
     asked = Sampling(config.seed, config.steps, guidance, config.sampler, batch_size, config.precision)
     sampling = model.settle(asked)
     if not isinstance(model.conditions, Described) and any(PROMPT in r.where for r in config.requests):
-        raise ConfigError(f"{name} reads no words: --prompt is for models that were fine-tuned from Stable Diffusion. "
-                          f"Say it with --where, for instance --where modality=CT ('phonybrains model info {name}' "
-                          "lists what it knows), or let 'phonybrains serve' read the words.")  # fmt: skip
+        raise ConfigError(
+            f"{name} reads no words: --prompt is for models that were fine-tuned from Stable Diffusion. "
+            f"Say it with --where, for instance --where modality=CT ('phonybrains model info {name}' "
+            "lists what it knows), or let 'phonybrains serve' read the words."
+        )
     requests = [Request(n=r.n, where=model.conditions.check(r.where)) for r in config.requests]
     wanted: list[Mapping[str, Attribute]] = []
     for request in requests:
         indices = range(len(wanted), len(wanted) + request.n)
         wanted += model.ask(indices, request.where, config.seed)
-    settled = {"requests": tuple(requests), "steps": sampling.steps, "guidance": guidance, "sampler": sampling.sampler,
-               "precision": sampling.precision}  # fmt: skip
+    settled = {
+        "requests": tuple(requests),
+        "steps": sampling.steps,
+        "guidance": guidance,
+        "sampler": sampling.sampler,
+        "precision": sampling.precision,
+    }
     found = dict.fromkeys(doubt for request in requests for doubt in model.doubts(request.where))
     return Work(model, name, wanted, config.model_copy(update=settled), sampling, tuple(found))
 
@@ -215,8 +256,11 @@ def _take_up(out: Path, record: Record, n: int) -> None:
         if len(ImageSet.open(out)) == n:
             return
     except ImageSetError as error:
-        print(f"WARNING: {out} was finished, but is no longer whole: {str(error).partition('. ')[0]}. What is lost is "
-              "made anew.", file=sys.stderr)  # fmt: skip
+        print(
+            f"WARNING: {out} was finished, but is no longer whole: {str(error).partition('. ')[0]}. What is lost is "
+            "made anew.",
+            file=sys.stderr,
+        )
     try:
         table = {row.file_name: row.sha256 for row in read_metadata(out / METADATA_NAME)}
     except ImageSetError:
@@ -249,8 +293,10 @@ def _check_sheet(grid: Path, out: Path, n: int) -> None:
     if grid.resolve().is_relative_to(out.resolve()):
         raise ConfigError(f"{grid} lies inside {out}, which holds the images alone. Put the sheet beside it.")
     if n > (most := most_images(grid)):
-        raise ConfigError(f"{grid}: a contact sheet of this kind holds up to {most} images, not {n}. "
-                          "Name another kind of picture (.png holds most), or leave --grid out.")  # fmt: skip
+        raise ConfigError(
+            f"{grid}: a contact sheet of this kind holds up to {most} images, not {n}. "
+            "Name another kind of picture (.png holds most), or leave --grid out."
+        )
     try:
         grid.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=grid.parent):
@@ -276,5 +322,11 @@ class Speed(ProgressColumn):
 
 
 def _progress_bar(show: bool) -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn(),
-                    disable=not show)  # fmt: skip
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Speed(),
+        TimeRemainingColumn(),
+        disable=not show,
+    )

@@ -186,15 +186,26 @@ def _ct_ich_refused(name: str, status: int) -> str:
 
 PUBLIC_SETS = {
     "cheng2017": PublicSet(
-        "cheng2017", "5", "https://api.figshare.com/v2", _cheng2017_files, refused, False, "CC BY 4.0",
+        "cheng2017",
+        "5",
+        "https://api.figshare.com/v2",
+        _cheng2017_files,
+        refused,
+        False,
+        "CC BY 4.0",
         "Jun Cheng, brain tumor dataset, figshare, version 5, doi:10.6084/m9.figshare.1512427.v5",
         "https://figshare.com/articles/dataset/brain_tumor_dataset/1512427/5",
     ),
     "ct-ich": PublicSet(
-        "ct-ich", "1.3.1", "https://physionet.org/files/ct-ich/1.3.1", _ct_ich_files, _ct_ich_refused, True,
+        "ct-ich",
+        "1.3.1",
+        "https://physionet.org/files/ct-ich/1.3.1",
+        _ct_ich_files,
+        _ct_ich_refused,
+        True,
         "PhysioNet restricted access: its LICENSE.txt and data use agreement apply",
         "M. Hssayeni, Computed Tomography Images for Intracranial Hemorrhage Detection and Segmentation, PhysioNet, "
         "version 1.3.1, doi:10.13026/4nae-zg36; M. Hssayeni et al., Data 2020, 5(1):14",
         PHYSIONET_PAGE,
     ),
-}  # fmt: skip
+}

@@ -110,16 +110,16 @@ def _prepared(
 def _readers(item: Scan) -> Iterator[tuple[str, Reader]]:
     """The readers of the kinds of file that a source has; the heavy ones are loaded only for these."""
     if item.files["raster"]:
-        from .raster import read_rasters
+        from .raster.reader import read_rasters
 
         yield "raster", read_rasters
     if item.files["dicom"]:
-        from .dicom import read_dicom
+        from .dicom.reader import read_dicom
 
         yield "dicom", read_dicom
     if item.files["volume"]:
         from .public import is_ct_ich, read_ct_ich
-        from .volumes import read_volumes
+        from .volumes.reader import read_volumes
 
         yield "volume", read_ct_ich if is_ct_ich(item.root) else read_volumes
     if item.files["mat"]:

@@ -59,8 +59,11 @@ def is_label_map(values: NDArray[np.float32], whole: bool) -> bool:
     inside = values[values > 0]
     if len(np.unique(inside[:: max(1, inside.size // 100_000)])) > (MOST_LABELS if whole else 16):
         return False
-    equal = [float(((a := np.moveaxis(values, axis, 0))[1:] == a[:-1])[a[:-1] > 0].mean()) for axis in (0, 1)
-             if values.shape[axis] > 1 and (np.moveaxis(values, axis, 0)[:-1] > 0).any()]  # fmt: skip
+    equal = [
+        float(((a := np.moveaxis(values, axis, 0))[1:] == a[:-1])[a[:-1] > 0].mean())
+        for axis in (0, 1)
+        if values.shape[axis] > 1 and (np.moveaxis(values, axis, 0)[:-1] > 0).any()
+    ]
     return bool(equal) and min(equal) > SAME_AS_NEXT
 
 

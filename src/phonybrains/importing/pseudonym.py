@@ -33,13 +33,16 @@ def load_key(path: Path | None = None) -> bytes:
         text = path.read_text(encoding="ascii").strip()
         key = bytes.fromhex(text)
     except OSError as error:
-        raise ConfigError(f"{path}: the key of the pseudonyms cannot be read or made ({error.strerror}). "
-                          "Choose another key_file.") from None  # fmt: skip
+        raise ConfigError(
+            f"{path}: the key of the pseudonyms cannot be read or made ({error.strerror}). Choose another key_file."
+        ) from None
     except ValueError:
         key = b""
     if len(key) < KEY_BYTES:
-        raise ConfigError(f"{path}: not a key ({2 * KEY_BYTES} hexadecimal digits). "
-                          "Restore it, or choose another key_file; a missing one is made.")  # fmt: skip
+        raise ConfigError(
+            f"{path}: not a key ({2 * KEY_BYTES} hexadecimal digits). "
+            "Restore it, or choose another key_file; a missing one is made."
+        )
     return key
 
 

@@ -66,9 +66,17 @@ def _cheng_slice(root: Path, path: Path, number: int, config: ImportConfig) -> S
     low, high = mr_range([values], config.percentiles)
     order = float(path.stem) if path.stem.isdecimal() else float(number)
     return Slice(
-        values, low, high, "MR", series=root.name, order=order, source=root.name, patient=patient,
-        attributes=_kept({"diagnosis": CHENG_DIAGNOSES[label], **_box(mask)}, config), file=_name(root, path),
-    )  # fmt: skip
+        values,
+        low,
+        high,
+        "MR",
+        series=root.name,
+        order=order,
+        source=root.name,
+        patient=patient,
+        attributes=_kept({"diagnosis": CHENG_DIAGNOSES[label], **_box(mask)}, config),
+        file=_name(root, path),
+    )
 
 
 def is_ct_ich(root: Path) -> bool:
@@ -98,9 +106,12 @@ def read_ct_ich(root: Path, files: Sequence[Path], config: ImportConfig) -> Iter
 
 
 def _ct_ich_scan(
-    root: Path, path: Path, labels: Mapping[tuple[int, int], Mapping[str, Attribute]],
-    patients: Mapping[int, Mapping[str, Attribute]], config: ImportConfig,
-) -> Iterator[Slice | Notice]:  # fmt: skip
+    root: Path,
+    path: Path,
+    labels: Mapping[tuple[int, int], Mapping[str, Attribute]],
+    patients: Mapping[int, Mapping[str, Attribute]],
+    config: ImportConfig,
+) -> Iterator[Slice | Notice]:
     image: Any = nibabel.load(path)
     axes = io_orientation(image.affine)
     if len(image.shape) != 3 or axes[2, 0] != 2:
@@ -122,14 +133,26 @@ def _ct_ich_scan(
         number = numbers[index]
         unlabelled += (patient, number) not in labels
         attributes: dict[str, Attribute] = {
-            "plane": "axial", "slice": number, **labels.get((patient, number), {}), **patients.get(patient, {}),
+            "plane": "axial",
+            "slice": number,
+            **labels.get((patient, number), {}),
+            **patients.get(patient, {}),
             **(_box(masks[index]) if masks is not None else {}),
-        }  # fmt: skip
+        }
         yield Slice(
-            values, low, high, "CT", series=f"{root.name}/{path.name}", order=index * spacing[2], source=root.name,
-            unit="HU", patient=str(patient), spacing_mm=(spacing[1], spacing[0]), attributes=_kept(attributes, config),
+            values,
+            low,
+            high,
+            "CT",
+            series=f"{root.name}/{path.name}",
+            order=index * spacing[2],
+            source=root.name,
+            unit="HU",
+            patient=str(patient),
+            spacing_mm=(spacing[1], spacing[0]),
+            attributes=_kept(attributes, config),
             file=f"{_name(root, path)}, slice {number}",
-        )  # fmt: skip
+        )
     if unlabelled:
         yield Notice(_name(root, path), "warning", f"{unlabelled} slices have no row in {CT_ICH_LABELS}")
 
@@ -165,8 +188,9 @@ def _ct_ich_tables(
         for row in csv.DictReader(_lines(root / CT_ICH_LABELS)):
             named = [kind.lower() for kind in CT_ICH_HEMORRHAGES if _number(row[kind]) == 1]
             attributes: dict[str, Attribute] = {
-                "hemorrhage": ";".join(named) or "none", "fracture": _number(row["Fracture_Yes_No"]),
-            }  # fmt: skip
+                "hemorrhage": ";".join(named) or "none",
+                "fracture": _number(row["Fracture_Yes_No"]),
+            }
             labels[int(float(row["PatientNumber"])), int(float(row["SliceNumber"]))] = attributes
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         notices.append(Notice(f"{root.name}/{CT_ICH_LABELS}", "warning", f"cannot be read whole ({_reason(error)})"))
@@ -201,9 +225,11 @@ def _box(mask: NDArray[np.bool_]) -> dict[str, Attribute]:
     height, width = mask.shape
     (top, bottom), (left, right) = (rows[0], rows[-1] + 1), (columns[0], columns[-1] + 1)
     return {
-        "lesion_x": float((left + right) / 2 / width), "lesion_y": float((top + bottom) / 2 / height),
-        "lesion_width": float((right - left) / width), "lesion_height": float((bottom - top) / height),
-    }  # fmt: skip
+        "lesion_x": float((left + right) / 2 / width),
+        "lesion_y": float((top + bottom) / 2 / height),
+        "lesion_width": float((right - left) / width),
+        "lesion_height": float((bottom - top) / height),
+    }
 
 
 def _lines(path: Path) -> list[str]:

@@ -18,12 +18,12 @@ from ..record import RECORD_NAME, as_input, fingerprint, read_record, sha256_fil
 from ..spreadsheet import read_columns
 from .archives import PACKED, ZIP, Tell, kind_of_archive, unpack_all
 from .magic import GZIP, family, unpacked
-from .metaimage import read_header
 from .modality import sidecar_of
 from .naming import vocabulary
 from .parallel import map_in_order, threads
-from .raster_headers import JPEG_2000, JPEG_XL, PNM_MAGIC, TIFF
+from .raster.headers import JPEG_2000, JPEG_XL, PNM_MAGIC, TIFF
 from .slices import Notice, shown
+from .volumes.metaimage import read_header
 
 KINDS = ("raster", "dicom", "volume", "mat")
 EXTENSIONS = {
@@ -89,8 +89,9 @@ def scan(source: Path, pool: ThreadPoolExecutor, place: Callable[[], Path], tell
     own = source.is_dir() and is_image_set(root)
     for folder in () if own else (root, *root.parents):
         if is_image_set(folder):
-            raise SourceError(f"{source} lies inside the image set {folder}, which alone knows what its images are. "
-                              "Give that folder.")  # fmt: skip
+            raise SourceError(
+                f"{source} lies inside the image set {folder}, which alone knows what its images are. Give that folder."
+            )
     notices: list[Notice] = []
     found = list(_walk(root, notices)) if source.is_dir() else [root / source.name]
     if not own and (archives := _archives(found, pool)):
@@ -213,7 +214,7 @@ def read_along(volumes: Sequence[Path]) -> tuple[set[Path], set[Path]]:
             elif path.suffix.lower() == ".mhd":
                 halves |= {path.parent / name for name in read_header(path)[2]}
             elif path.suffix.lower() == ".nhdr":
-                from .nrrd_file import data_file
+                from .volumes.nrrd import data_file
 
                 halves |= {path.parent / data_file(path)}
     return halves, {sidecar_of(path) for path in volumes}

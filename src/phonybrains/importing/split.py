@@ -119,9 +119,12 @@ def _given(members: Sequence[Member], groups: Mapping[str, Sequence[int]], warni
 
 
 def _draw_groups(
-    members: Sequence[Member], groups: Mapping[str, Sequence[int]], known: Mapping[str, str],
-    config: ImportConfig, warnings: list[str],
-) -> dict[str, str]:  # fmt: skip
+    members: Sequence[Member],
+    groups: Mapping[str, Sequence[int]],
+    known: Mapping[str, str],
+    config: ImportConfig,
+    warnings: list[str],
+) -> dict[str, str]:
     """The split of each group that is not given one."""
     strata: dict[str, list[str]] = defaultdict(list)
     drawn: dict[str, str] = {}
@@ -138,15 +141,21 @@ def _draw_groups(
         names = ["train"] * train + ["validation"] * validation + ["test"] * test
         drawn |= dict(zip(labels, names, strict=True))
         if len(set(names)) < sum(share > 0 for share in config.split):
-            warnings.append(f"{modalities}: {len(labels)} patients or volumes are too few for all splits: "
-                            f"all went to {' and '.join(dict.fromkeys(names))}")  # fmt: skip
+            warnings.append(
+                f"{modalities}: {len(labels)} patients or volumes are too few for all splits: "
+                f"all went to {' and '.join(dict.fromkeys(names))}"
+            )
     return drawn
 
 
 def _split_runs(
-    members: Sequence[Member], indices: Sequence[int], modality: str, names: list[str],
-    config: ImportConfig, warnings: list[str],
-) -> None:  # fmt: skip
+    members: Sequence[Member],
+    indices: Sequence[int],
+    modality: str,
+    names: list[str],
+    config: ImportConfig,
+    warnings: list[str],
+) -> None:
     """Hold out whole runs of neighbours, spread evenly over the series, and guard their ends."""
     series: dict[str, list[int]] = defaultdict(list)
     for index in sorted(indices, key=lambda i: (members[i].series, members[i].order, i)):
@@ -161,10 +170,14 @@ def _split_runs(
             borders = label != "train" and any(where[other][1] != label for other in around)
             names[index] = "" if borders else label
     if len(set(labels)) < sum(share > 0 for share in config.split):
-        warnings.append(f"{modality}: {len(runs)} runs of {config.run_length} images are too few for all splits: "
-                        f"all went to {' and '.join(sorted(set(labels)))}; give a smaller run_length")  # fmt: skip
-    warnings.append(f"{modality}: no patient is known for {len(indices)} images, so they are split by runs of "
-                    f"neighbours; one patient can lie in two splits, and results will flatter")  # fmt: skip
+        warnings.append(
+            f"{modality}: {len(runs)} runs of {config.run_length} images are too few for all splits: "
+            f"all went to {' and '.join(sorted(set(labels)))}; give a smaller run_length"
+        )
+    warnings.append(
+        f"{modality}: no patient is known for {len(indices)} images, so they are split by runs of "
+        f"neighbours; one patient can lie in two splits, and results will flatter"
+    )
 
 
 def _runs(part: Sequence[int], length: int) -> list[Sequence[int]]:

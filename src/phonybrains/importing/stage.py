@@ -166,8 +166,10 @@ def _given(scans: Sequence[Scan], config: ImportConfig) -> dict[str, dict[str, s
         name for name, item in zip(names, scans, strict=True) if not (name in by_name or item.record.get("sources"))
     ]
     if bare and (strange := _strange(scans, config)):
-        raise ConfigError(f"sources: no source is called {', '.join(strange)}, and nothing is said of "
-                          f"{', '.join(dict.fromkeys(bare))}. Call it so.")  # fmt: skip
+        raise ConfigError(
+            f"sources: no source is called {', '.join(strange)}, and nothing is said of "
+            f"{', '.join(dict.fromkeys(bare))}. Call it so."
+        )
     return {label: by_name[name] for label, name in zip(labels(scans), names, strict=True) if name in by_name}
 
 
@@ -178,8 +180,17 @@ def _strange(scans: Sequence[Scan], config: ImportConfig) -> list[str]:
 
 def _member(image: Image) -> Member:
     found = image.slice
-    return Member(found.modality, found.patient, found.series, found.order, image.volume, found.split, image.inherited,
-                  found.synthetic, found.patient_is_guess)  # fmt: skip
+    return Member(
+        found.modality,
+        found.patient,
+        found.series,
+        found.order,
+        image.volume,
+        found.split,
+        image.inherited,
+        found.synthetic,
+        found.patient_is_guess,
+    )
 
 
 def _rows(scans: Sequence[Scan], images: Sequence[Image], splits: Splits, config: ImportConfig) -> list[Row]:
@@ -221,11 +232,18 @@ def _findings(intake: Intake, splits: Splits, near: NearDuplicates, record: Reco
     columns = dict.fromkeys(name for image in intake.images for name in image.slice.attributes)
     notices += [
         Notice("", "warning", f"column '{name}' may identify patients: leave it out with the option attributes")
-        for name in columns if IDENTIFYING.search(name)
-    ]  # fmt: skip
+        for name in columns
+        if IDENTIFYING.search(name)
+    ]
     if near.across_splits or near.across_patients:
-        notices.append(Notice("", "warning", f"{near.across_splits} pairs of near duplicates lie in two splits, "
-                              f"{near.across_patients} belong to two patients"))  # fmt: skip
+        notices.append(
+            Notice(
+                "",
+                "warning",
+                f"{near.across_splits} pairs of near duplicates lie in two splits, "
+                f"{near.across_patients} belong to two patients",
+            )
+        )
     for pair in near.worst:
         first, second = intake.images[pair.first], intake.images[pair.second]
         where = f"{splits.names[pair.first] or 'no split'} and {splits.names[pair.second] or 'no split'}"
@@ -262,6 +280,9 @@ def _results(intake: Intake, splits: Splits, near: NearDuplicates) -> dict[str, 
         "split": dict(splits.methods),
         "skipped": kinds["skipped"],
         "duplicates": kinds["duplicate"],
-        "near_duplicates": {"pairs": near.pairs, "across_splits": near.across_splits,
-                            "across_patients": near.across_patients},
-    }  # fmt: skip
+        "near_duplicates": {
+            "pairs": near.pairs,
+            "across_splits": near.across_splits,
+            "across_patients": near.across_patients,
+        },
+    }

@@ -33,8 +33,12 @@ def count_values(found: Sequence[Slice], splits: Sequence[str]) -> Values:
 
 def _counts(images: Sequence[tuple[str, str]]) -> dict[str, int]:
     patients, taught = {patient for patient, _ in images}, {patient for patient, split in images if split == "train"}
-    return {"images": len(images), "patients": len(patients - {""}), "unknown": sum(not p for p, _ in images),
-            "in_train": len(taught - {""})}  # fmt: skip
+    return {
+        "images": len(images),
+        "patients": len(patients - {""}),
+        "unknown": sum(not p for p, _ in images),
+        "in_train": len(taught - {""}),
+    }
 
 
 def in_lines(values: Values) -> list[str]:

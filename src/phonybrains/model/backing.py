@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..errors import ConfigError
-from .conditions import Category, Conditions, Number, Value, labels_of, tenth_of
+from ..networks.conditions import Category, Conditions, Number, Value, labels_of, tenth_of
 
 FEWEST = 5
 """Fewer patients than this are too few, whatever was asked of training."""
@@ -22,29 +22,37 @@ def doubts(conditions: Conditions, where: Mapping[str, Value]) -> list[str]:
     asked = {a.name: where[a.name] for a in conditions.attributes if where.get(a.name) is not None}
     if not asked:
         return []
-    said = ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in
-                     asked.items())  # fmt: skip
+    said = ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in asked.items()
+    )
     images, patients, unknown = _backing(conditions, asked)
     if not images:
         there = _what_there_is(conditions, asked)
         return [f"NO TRAINING IMAGE is {said}: the images will show something else. {there}".rstrip()]
     least = max(FEWEST, conditions.min_patients)
     if patients is None:
-        return [f"The model does not know how many patients stand behind {said}: it was made before they were counted. "
-                "Where they are few, its images redraw them."]  # fmt: skip
+        return [
+            f"The model does not know how many patients stand behind {said}: it was made before they were counted. "
+            "Where they are few, its images redraw them."
+        ]
     people = "1 patient" if patients == 1 else f"{patients} patients"
     if patients + unknown < least:
         most = "" if not unknown else f", {unknown} of them of unknown patients"
-        return [f"Too few: only {images} training images of {people} are {said}{most}. With fewer than {least} "
-                "patients, the images will redraw them."]  # fmt: skip
+        return [
+            f"Too few: only {images} training images of {people} are {said}{most}. With fewer than {least} "
+            "patients, the images will redraw them."
+        ]
     if patients < least:
-        return [f"Whom {unknown} of {images} training images that are {said} show is not known: where that is few "
-                "patients, the images will redraw them."]  # fmt: skip
+        return [
+            f"Whom {unknown} of {images} training images that are {said} show is not known: where that is few "
+            "patients, the images will redraw them."
+        ]
     return []
 
 
-def drawn(conditions: Conditions, indices: Sequence[int], where: Mapping[str, Value], seed: int,
-          ) -> list[dict[str, Value]]:  # fmt: skip
+def drawn(
+    conditions: Conditions, indices: Sequence[int], where: Mapping[str, Value], seed: int
+) -> list[dict[str, Value]]:
     """All that the images with these indices show: what is asked for, the rest drawn as in training.
 
     Raises ConfigError for what the model does not know, and where nobody can tell the modality.
@@ -56,8 +64,10 @@ def drawn(conditions: Conditions, indices: Sequence[int], where: Mapping[str, Va
         return [row | {"modality": known[0]} for row in rows]
     if any(row["modality"] is None for row in rows):
         why = " ".join(doubts(conditions, asked)) or "The prompt names no modality that the model knows."
-        raise ConfigError(f"{why} So it is not known which modality the images have: add modality={known[0]}, or ask "
-                          "for something else.")  # fmt: skip
+        raise ConfigError(
+            f"{why} So it is not known which modality the images have: add modality={known[0]}, or ask "
+            "for something else."
+        )
     return rows
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
-from .conditions import Category, Conditions, Value, labels_of
+from ..networks.conditions import Category, Conditions, Value, labels_of
 
 PROMPT = "prompt"
 """What a text-conditioned model is asked beside its attributes: the words themselves."""

@@ -24,10 +24,10 @@ from typing_extensions import TypedDict
 
 from ..documents import read_json
 from ..errors import ConfigError, ModelError
+from ..networks.conditions import Conditions, Value
 from ..record import RECORD_NAME, sha256_file
 from .backing import doubts, drawn
 from .captions import PROMPT, Captions, Described
-from .conditions import Conditions, Value
 from .folder import CARD
 from .latent_diffusion import Sampling, image_rng
 from .precision import Precision, has_bf16
@@ -44,10 +44,14 @@ FREE = ("base",)
 """A base in a folder may be moved."""
 FORMAT_VERSION = 1
 SAMPLERS = {
-    "sd": {"ddim": "DDIMScheduler", "ddpm": "DDPMScheduler", "euler": "EulerDiscreteScheduler",
-           "heun": "HeunDiscreteScheduler"},
+    "sd": {
+        "ddim": "DDIMScheduler",
+        "ddpm": "DDPMScheduler",
+        "euler": "EulerDiscreteScheduler",
+        "heun": "HeunDiscreteScheduler",
+    },
     "sd3": {"euler": "FlowMatchEulerDiscreteScheduler", "heun": "FlowMatchHeunDiscreteScheduler"},
-}  # fmt: skip
+}
 SAMPLERS["sdxl"] = SAMPLERS["sd"]
 
 
@@ -105,8 +109,10 @@ class FineTuned:
         path = folder / DESCRIPTION
         version = read_json(path, Versioned, AGAIN, ModelError).get("format_version", 1)
         if version > FORMAT_VERSION:
-            raise ModelError(f"{path}: format version {version} is newer than this phonybrains reads "
-                             f"({FORMAT_VERSION}). Upgrade phonybrains.")  # fmt: skip
+            raise ModelError(
+                f"{path}: format version {version} is newer than this phonybrains reads "
+                f"({FORMAT_VERSION}). Upgrade phonybrains."
+            )
         facts = read_json(path, Facts, AGAIN, ModelError)
         if not is_sound(json.loads(path.read_text(encoding="utf-8")), DESCRIPTION, "parts", FREE):
             raise ModelError(f"{path} is damaged: it is not what its own SHA-256 says. {AGAIN}")
@@ -158,16 +164,28 @@ class FineTuned:
         """How n images are parted, in order, into those that are drawn together."""
         return [slice(i, min(i + sampling.batch_size, n)) for i in range(0, n, sampling.batch_size)]
 
-    def paint(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
-              batches: Sequence[slice] | None = None) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
+    def paint(
+        self,
+        indices: Sequence[int],
+        wanted: Sequence[Mapping[str, Value]],
+        sampling: Sampling,
+        batches: Sequence[slice] | None = None,
+    ) -> Iterator[NDArray[np.uint8]]:
         """Yield the images with these indices one by one, (H, W) uint8, drawn in these batches, or `self.batches`."""
         sampling = self.settle(sampling)
         pipeline = self.pipeline(sampling) if indices else None
         for part in self.batches(len(indices), sampling) if batches is None else batches:
             rngs = [image_rng(sampling.seed, i) for i in indices[part]]
             prompts = [str(row[PROMPT]) for row in wanted[part]]
-            yield from draw(pipeline, rngs, self.facts.size, sampling.steps or self.facts.steps, sampling.guidance,
-                            self.size, prompt=prompts)  # fmt: skip
+            yield from draw(
+                pipeline,
+                rngs,
+                self.facts.size,
+                sampling.steps or self.facts.steps,
+                sampling.guidance,
+                self.size,
+                prompt=prompts,
+            )
 
     def pipeline(self, sampling: Sampling) -> Any:
         """The base with the LoRA on it, on the device. Raises ModelError if the base is not the one trained on."""
@@ -187,12 +205,16 @@ class FineTuned:
         facts = self.facts
         name = os.path.normpath(self.folder.resolve() / facts.base) if facts.local else facts.base
         if facts.local and not Path(name).is_dir():
-            raise ModelError(f"{self.folder}: its base is to be in {name}, and is not. Put it there, or write where it "
-                             f"is, as seen from {self.folder.name}, into \"base\" in {DESCRIPTION}.")  # fmt: skip
+            raise ModelError(
+                f"{self.folder}: its base is to be in {name}, and is not. Put it there, or write where it "
+                f'is, as seen from {self.folder.name}, into "base" in {DESCRIPTION}.'
+            )
         base = Base.find(name, facts.revision or None, facts.variant, facts.t5)
         if base.fingerprint() != facts.sha256:
-            raise ModelError(f"{name} is not the base that {self.folder} was made from: its files have another "
-                             "SHA-256. Get that one, or fine-tune again.")  # fmt: skip
+            raise ModelError(
+                f"{name} is not the base that {self.folder} was made from: its files have another "
+                "SHA-256. Get that one, or fine-tune again."
+            )
         return base
 
 

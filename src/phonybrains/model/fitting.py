@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..imageset import METADATA_NAME, ImageSet, is_own_column
-from .conditions import Category, Conditions, Number, Value, Withdrawn, labels_of, near, tenth_of
+from ..networks.conditions import Category, Conditions, Number, Value, Withdrawn, labels_of, near, tenth_of
 
 FARTHEST = 1e30
 """No measurement is larger: what is stands for a missing value in somebody's format."""

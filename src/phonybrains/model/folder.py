@@ -29,14 +29,14 @@ from typing_extensions import TypedDict
 
 from ..documents import read_json
 from ..errors import ModelError
+from ..networks.denoiser import Denoiser, build_embedding
 from ..record import RECORD_NAME, sha256_file
+from ..tensors import brief, write_tensors
 from .for_diffusers import CODE, EMBEDDING, FEW_STEP, FEW_STEP_CODE, UNET, scheduler_of, write_for_diffusers
 from .latent_diffusion import LatentDiffusion, LatentScale
-from .networks import Denoiser, build_embedding
 from .sampling import CHAINS
 from .schema import Finite, read_conditions
 from .seal import is_sound, sealed
-from .tensors import brief, write_tensors
 
 Widths = Annotated[list[Annotated[int, Field(ge=1, le=16384)]], Field(min_length=1, max_length=16)]
 Layers = Annotated[int, Field(ge=0, le=256)]
@@ -49,8 +49,13 @@ def _denoiser_parts(prefix: str = "") -> tuple[str, ...]:
     return (f"{prefix}{UNET}/config.json", f"{prefix}{UNET}/{WEIGHTS_NAME}", f"{prefix}{EMBEDDING}/{WEIGHTS_NAME}")
 
 
-PARTS = ("conditions.json", "autoencoder/config.json", f"autoencoder/{WEIGHTS_NAME}",
-         "scheduler/scheduler_config.json", *_denoiser_parts())  # fmt: skip
+PARTS = (
+    "conditions.json",
+    "autoencoder/config.json",
+    f"autoencoder/{WEIGHTS_NAME}",
+    "scheduler/scheduler_config.json",
+    *_denoiser_parts(),
+)
 FEW_STEP_PARTS = _denoiser_parts(FEW_STEP)
 ALL_FILES = (DESCRIPTION, CARD, RECORD_NAME, *PARTS, *CODE, *FEW_STEP_PARTS, *FEW_STEP_CODE)
 AGAIN = "Copy the folder again from where it was made, or train it again."
@@ -97,7 +102,7 @@ class NetworkConfig(TypedDict, total=False):
 
 def shipped_models() -> dict[str, Path]:
     """Names and folders of the models that come with the package."""
-    root = Path(str(resources.files("phonybrains"))) / "models"
+    root = Path(str(resources.files("phonybrains"))) / "shipped"
     return {path.parent.name: path.parent for path in sorted(root.glob("*/model.json"))}
 
 
@@ -183,10 +188,17 @@ def _load(folder: Path, content: dict[str, Any], checked: Sequence[str]) -> Late
         scheduler = read_json(folder / "scheduler" / "scheduler_config.json", Scheduler, AGAIN, ModelError)
         shift = scheduler.get("shift", 1.0)
         return LatentDiffusion(
-            autoencoder, denoiser, conditions, scale, replace(CHAINS[content["diffusion"]], shift=shift),
-            int(content["size"]), few_step=few_step, steps=int(content.get("steps", 16)),
-            units=_read_units(content.get("units", {})), card=content.get("card", {}),
-        )  # fmt: skip
+            autoencoder,
+            denoiser,
+            conditions,
+            scale,
+            replace(CHAINS[content["diffusion"]], shift=shift),
+            int(content["size"]),
+            few_step=few_step,
+            steps=int(content.get("steps", 16)),
+            units=_read_units(content.get("units", {})),
+            card=content.get("card", {}),
+        )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: its parts do not fit together ({brief(error)}). {AGAIN}") from None
 
@@ -199,8 +211,10 @@ def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     version = read_json(path, Versioned, AGAIN, ModelError)["format_version"]
     if version > FORMAT_VERSION:
-        raise ModelError(f"{path}: format version {version} is newer than this phonybrains reads ({FORMAT_VERSION}). "
-                         "Upgrade phonybrains.")  # fmt: skip
+        raise ModelError(
+            f"{path}: format version {version} is newer than this phonybrains reads ({FORMAT_VERSION}). "
+            "Upgrade phonybrains."
+        )
     read_json(path, Description, AGAIN, ModelError)
     content = read_json(path, dict[str, Any], AGAIN, ModelError)  # as it is written
     if not is_sound(content, DESCRIPTION):
@@ -282,8 +296,11 @@ def _load_network(kind: Any, folder: Path) -> Any:
 def _check_shapes(network: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
     """Raise ValueError unless a network has these weights."""
     wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    wrong = [name for name in wanted.keys() | weights.keys() if name not in wanted or name not in weights
-             or wanted[name] != weights[name].shape]  # fmt: skip
+    wrong = [
+        name
+        for name in wanted.keys() | weights.keys()
+        if name not in wanted or name not in weights or wanted[name] != weights[name].shape
+    ]
     if wrong:
         raise ValueError(f"{min(wrong)} has another shape, or is in one of them alone")
 

@@ -17,8 +17,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
+from ..networks.condition_embedding import ConditionEmbedding
 from .bundle import bundle
-from .condition_embedding import ConditionEmbedding
 from .latent_diffusion import LatentDiffusion
 
 PIPELINE = "PhonyBrainsPipeline"  # not imported from pipeline.py, which is slow to load and only read here

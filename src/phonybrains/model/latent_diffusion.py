@@ -21,9 +21,9 @@ from ..diffusion.guidance import guide
 from ..diffusion.process import Predict, q_sample
 from ..errors import ConfigError
 from ..imageset import from_unit_range
+from ..networks.conditions import Conditions, Value
+from ..networks.denoiser import Denoiser
 from .backing import doubts, drawn
-from .conditions import Conditions, Value
-from .networks import Denoiser
 from .precision import computing_in, settle_precision
 from .sampling import CHAINS, FEW, SHORTCUT, Chain, sampler_named
 from .workers import count_workers, even_batches, side_by_side
@@ -168,8 +168,13 @@ class LatentDiffusion:
         """How n images are parted, in order, into those that are computed together."""
         return even_batches(n, sampling.batch_size, count_workers(self.device))
 
-    def paint(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
-              batches: Sequence[slice] | None = None) -> Iterator[NDArray[np.uint8]]:  # fmt: skip
+    def paint(
+        self,
+        indices: Sequence[int],
+        wanted: Sequence[Mapping[str, Value]],
+        sampling: Sampling,
+        batches: Sequence[slice] | None = None,
+    ) -> Iterator[NDArray[np.uint8]]:
         """Yield the images with these indices one by one, (H, W) uint8, computed in these batches, or `self.batches`.
 
         The bits of an image depend on what is in its batch, by the rounding of a grey level.
@@ -185,14 +190,16 @@ class LatentDiffusion:
         for images in side_by_side(batch, batches, workers):
             yield from images
 
-    def walk(self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
-             ) -> Iterator[Tensor]:  # fmt: skip
+    def walk(
+        self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling
+    ) -> Iterator[Tensor]:
         """Yield the latents of one batch from pure noise to the clean end, one for each step, (B, C, h, w)."""
         yield from self.walk_with([image_rng(sampling.seed, i) for i in indices], wanted, sampling)
 
     @torch.inference_mode()
-    def walk_with(self, rngs: list[torch.Generator], wanted: Sequence[Mapping[str, Value]], sampling: Sampling,
-                  ) -> Iterator[Tensor]:  # fmt: skip
+    def walk_with(
+        self, rngs: list[torch.Generator], wanted: Sequence[Mapping[str, Value]], sampling: Sampling
+    ) -> Iterator[Tensor]:
         """`walk` with each image's own generator, so that images of several seeds share a batch."""
         sampling = self.settle(sampling)
         x = torch.stack([torch.randn(self.latent_shape, generator=rng) for rng in rngs]).to(self.device)
@@ -216,8 +223,10 @@ class LatentDiffusion:
         if sampler == SHORTCUT and self.few_step is None:
             raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
         if sampler == SHORTCUT and sampling.guidance != 1:
-            raise ConfigError(f"guidance {sampling.guidance:g}: few-step weights have theirs built in. "
-                              f"Give more than {FEW} steps, or another sampler.")  # fmt: skip
+            raise ConfigError(
+                f"guidance {sampling.guidance:g}: few-step weights have theirs built in. "
+                f"Give more than {FEW} steps, or another sampler."
+            )
         precision = settle_precision(sampling.precision, self.device)
         return replace(sampling, steps=steps, sampler=sampler, precision=precision)
 

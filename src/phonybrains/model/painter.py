@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .conditions import Conditions, Value
+from ..networks.conditions import Conditions, Value
 from .fine_tuned import DESCRIPTION, FineTuned
 from .folder import model_folder
 from .latent_diffusion import LatentDiffusion, Sampling

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import ConfigError
-from .conditions import Conditions, Value
+from ..networks.conditions import Conditions, Value
+from ..networks.denoiser import Denoiser
 from .latent_diffusion import LatentDiffusion, LatentScale, Sampling, check_integer
-from .networks import Denoiser
 from .sampling import CHAINS
 
 KINDS = {"FlowMatchEulerDiscreteScheduler": "flow", "DDPMScheduler": "ddpm"}
@@ -53,16 +53,27 @@ class PhonyBrainsPipeline(DiffusionPipeline):
     _optional_components = ["few_step_unet", "few_step_condition_embedding"]
 
     def __init__(
-        self, autoencoder: AutoencoderDC, unet: UNet2DModel, condition_embedding: ModelMixin, scheduler: SchedulerMixin,
-        few_step_unet: UNet2DModel | None = None, few_step_condition_embedding: ModelMixin | None = None,
-        size: int = 256, steps: int = 16, conditions: dict[str, Any] | None = None,
+        self,
+        autoencoder: AutoencoderDC,
+        unet: UNet2DModel,
+        condition_embedding: ModelMixin,
+        scheduler: SchedulerMixin,
+        few_step_unet: UNet2DModel | None = None,
+        few_step_condition_embedding: ModelMixin | None = None,
+        size: int = 256,
+        steps: int = 16,
+        conditions: dict[str, Any] | None = None,
         latent_scale: dict[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.register_modules(
-            autoencoder=autoencoder, unet=unet, condition_embedding=condition_embedding, scheduler=scheduler,
-            few_step_unet=few_step_unet, few_step_condition_embedding=few_step_condition_embedding,
-        )  # fmt: skip
+            autoencoder=autoencoder,
+            unet=unet,
+            condition_embedding=condition_embedding,
+            scheduler=scheduler,
+            few_step_unet=few_step_unet,
+            few_step_condition_embedding=few_step_condition_embedding,
+        )
         self.register_to_config(size=size, steps=steps, conditions=conditions, latent_scale=latent_scale)
 
     @property
@@ -76,16 +87,28 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         few = Denoiser(self.few_step_unet, self.few_step_condition_embedding) if self.few_step_unet else None
         chain = replace(CHAINS[kind], shift=self.scheduler.config.get("shift", 1.0))
         return LatentDiffusion(
-            self.autoencoder, Denoiser(self.unet, self.condition_embedding),
-            Conditions.from_json(json.dumps(self.config["conditions"])), LatentScale(self.config["latent_scale"]),
-            chain, self.config["size"], few_step=few, steps=self.config["steps"],
-        ).to(str(self.device))  # fmt: skip
+            self.autoencoder,
+            Denoiser(self.unet, self.condition_embedding),
+            Conditions.from_json(json.dumps(self.config["conditions"])),
+            LatentScale(self.config["latent_scale"]),
+            chain,
+            self.config["size"],
+            few_step=few,
+            steps=self.config["steps"],
+        ).to(str(self.device))
 
     def __call__(
-        self, n: int = 1, where: Mapping[str, Value] | None = None, *, num_inference_steps: int | None = None,
-        guidance_scale: float | None = None, generator: torch.Generator | None = None, output_type: str = "pil",
-        return_dict: bool = True, **sampling: Any,
-    ) -> SyntheticImages | tuple[Any, ...]:  # fmt: skip
+        self,
+        n: int = 1,
+        where: Mapping[str, Value] | None = None,
+        *,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        generator: torch.Generator | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        **sampling: Any,
+    ) -> SyntheticImages | tuple[Any, ...]:
         """Make n images; image i depends on (seed, i) alone.
 
         where: what they show, e.g. {"modality": "CT", "plane": "axial"}; the rest is drawn as it occurred in training.

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from ..documents import read_json
 from ..errors import ModelError
-from .conditions import Category, Conditions, Number
+from ..networks.conditions import Category, Conditions, Number
 
 Finite = int | Annotated[float, Field(allow_inf_nan=False)]
 Times = Annotated[int, Field(ge=1)]

@@ -16,11 +16,11 @@ from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of
 
 from ..drafts import appear
 from ..errors import ConfigError, ModelError, OutputError
+from ..tensors import brief
 from . import fine_tuned
 from .folder import ALL_FILES, CARD, load_model, model_files
 from .hub_cache import fetched
 from .painter import is_fine_tuned, load_painter, painter_folder
-from .tensors import brief
 
 NO_SOURCES = "The corpus names no sources or licences: add them before you share this model."
 """What a card says where nothing is known of the training data."""
@@ -118,8 +118,10 @@ def _check_card(folder: Path) -> None:
     text = model_card(folder)
     block = text.removeprefix("---\n").partition("\n---\n")[0] if text.startswith("---\n") else ""
     if not re.search(r"^license: *\S", block, re.MULTILINE):
-        raise ModelError(f"{folder / CARD} names no licence: add a line such as 'license: cc-by-4.0' to the block "
-                         "between --- at its top.")  # fmt: skip
+        raise ModelError(
+            f"{folder / CARD} names no licence: add a line such as 'license: cc-by-4.0' to the block "
+            "between --- at its top."
+        )
     if NO_SOURCES in text:
         raise ModelError(f"{folder / CARD} names no sources of the training data: add them in place of that sentence.")
 
@@ -130,5 +132,7 @@ def _explained(repo: str, kind: type[ModelError | OutputError]) -> Iterator[None
     try:
         yield
     except (HTTPError, OSError, ValueError) as error:
-        raise kind(f"{repo}: {brief(error).rstrip('.')}. Check the name, the connection and the login, 'hf auth login' "
-                   "or HF_TOKEN. A folder is written with ./ in front.") from None  # fmt: skip
+        raise kind(
+            f"{repo}: {brief(error).rstrip('.')}. Check the name, the connection and the login, 'hf auth login' "
+            "or HF_TOKEN. A folder is written with ./ in front."
+        ) from None

@@ -24,8 +24,8 @@ from torch import Generator, Tensor
 from ..documents import read_json
 from ..errors import ConfigError, ModelError, PhonyBrainsError
 from ..record import sha256_file
+from ..tensors import brief
 from .hub_cache import fetched
-from .tensors import brief
 
 INDEX = "model_index.json"
 Family = Literal["sd", "sdxl", "sd3"]
@@ -100,12 +100,19 @@ class Base:
         try:
             with _no_bars():
                 pipeline = self.pipeline.from_pretrained(
-                    self.folder, dtype=dtype, variant=self.variant, use_safetensors=True, local_files_only=True,
-                    **dict.fromkeys(unused | absent), **more,
-                )  # fmt: skip
+                    self.folder,
+                    dtype=dtype,
+                    variant=self.variant,
+                    use_safetensors=True,
+                    local_files_only=True,
+                    **dict.fromkeys(unused | absent),
+                    **more,
+                )
         except (OSError, ValueError, RuntimeError, TypeError) as error:
-            raise ModelError(f"{self.name}: the checkpoint cannot be loaded ({brief(error).rstrip('.')}). Download it "
-                             "again; it must be in diffusers' format, with safetensors.") from None  # fmt: skip
+            raise ModelError(
+                f"{self.name}: the checkpoint cannot be loaded ({brief(error).rstrip('.')}). Download it "
+                "again; it must be in diffusers' format, with safetensors."
+            ) from None
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
@@ -151,8 +158,10 @@ def require_extra() -> None:
     """Raise ConfigError unless the extra `finetune` is installed."""
     missing = [name for name in ("peft", "transformers") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(f"Stable Diffusion needs {' and '.join(missing)}, which is not installed: "
-                          "pip install 'phonybrains[finetune]'.")  # fmt: skip
+        raise ConfigError(
+            f"Stable Diffusion needs {' and '.join(missing)}, which is not installed: "
+            "pip install 'phonybrains[finetune]'."
+        )
 
 
 def backbone(pipeline: Any) -> tuple[str, Any]:
@@ -171,18 +180,31 @@ def encode_texts(pipeline: Any, texts: Sequence[str]) -> dict[str, Tensor]:
     """What a pipeline takes instead of texts: prompt_embeds, negative_prompt_embeds (of no words), pooled if it is."""
     single = pipeline.__class__.__name__ == "StableDiffusionPipeline"
     more = {} if not hasattr(pipeline, "text_encoder_3") else {"prompt_2": None, "prompt_3": None}
-    found = pipeline.encode_prompt(prompt=list(texts), device=pipeline.text_encoder.device, num_images_per_prompt=1,
-                                   do_classifier_free_guidance=True, **more)  # fmt: skip
+    found = pipeline.encode_prompt(
+        prompt=list(texts),
+        device=pipeline.text_encoder.device,
+        num_images_per_prompt=1,
+        do_classifier_free_guidance=True,
+        **more,
+    )
     names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
     return dict(zip(names[: 2 if single else 4], found, strict=True))
 
 
 @torch.no_grad()
-def draw(pipeline: Any, rngs: Sequence[Generator], side: int, steps: int, guidance: float, out_side: int,
-         **texts: Any) -> NDArray[np.uint8]:  # fmt: skip
+def draw(
+    pipeline: Any, rngs: Sequence[Generator], side: int, steps: int, guidance: float, out_side: int, **texts: Any
+) -> NDArray[np.uint8]:
     """Gray images (B, out_side, out_side), each of its own generator, drawn at `side`; texts: prompt, or encoded."""
-    made = pipeline(generator=list(rngs), height=side, width=side, num_inference_steps=steps, guidance_scale=guidance,
-                    output_type="np", **texts).images  # fmt: skip
+    made = pipeline(
+        generator=list(rngs),
+        height=side,
+        width=side,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        output_type="np",
+        **texts,
+    ).images
     gray = (np.asarray(made, np.float32) @ LUMINANCE).clip(0, 1)
     return np.stack([_resize(image, out_side) for image in gray])
 
@@ -199,9 +221,10 @@ def _kind(folder: Path, name: str) -> str:
     try:
         kind = str(read_json(folder / INDEX, dict[str, Any], "")["_class_name"])
     except (PhonyBrainsError, KeyError):
-        raise ConfigError(f"{name} is not a checkpoint in diffusers' format: it has no readable {INDEX}. Turn a single "
-                          "file into such a folder with diffusers' from_single_file and save_pretrained.",
-                          ) from None  # fmt: skip
+        raise ConfigError(
+            f"{name} is not a checkpoint in diffusers' format: it has no readable {INDEX}. Turn a single "
+            "file into such a folder with diffusers' from_single_file and save_pretrained."
+        ) from None
     if kind not in FAMILIES:
         raise ConfigError(f"{name} is a {kind}. Known: {', '.join(FAMILIES)}.")
     return kind
@@ -219,8 +242,15 @@ def _used(part: Path, variant: str | None) -> list[Path]:
 def _download(name: str, revision: str | None, variant: str | None, left_out: dict[str, None]) -> Path:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-    fetch = partial(DiffusionPipeline.download, name, revision=revision, variant=variant, use_safetensors=True,
-                    **dict.fromkeys(UNUSED), **left_out)  # fmt: skip
+    fetch = partial(
+        DiffusionPipeline.download,
+        name,
+        revision=revision,
+        variant=variant,
+        use_safetensors=True,
+        **dict.fromkeys(UNUSED),
+        **left_out,
+    )
     try:
         return fetched(name, fetch)
     except Exception as error:  # what the Hub's client raises differs from version to version; its kind is told below
@@ -234,16 +264,24 @@ def _reason(error: BaseException, name: str, revision: str | None) -> str:
     while cause := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(cause)
     kinds = [
-        (errors.GatedRepoError, f"its licence must be accepted first: open https://huggingface.co/{name}, agree to it "
-         "with your account, then log in on this machine with 'hf auth login', or set HF_TOKEN."),
+        (
+            errors.GatedRepoError,
+            f"its licence must be accepted first: open https://huggingface.co/{name}, agree to it "
+            "with your account, then log in on this machine with 'hf auth login', or set HF_TOKEN.",
+        ),
         (errors.RevisionNotFoundError, f"the Hub has no revision '{revision}' of it."),
-        (errors.RepositoryNotFoundError, "there is no such folder here, and the Hub has no such repository, or shows "
-         "it only to its members: check the name, and log in with 'hf auth login', or set HF_TOKEN."),
+        (
+            errors.RepositoryNotFoundError,
+            "there is no such folder here, and the Hub has no such repository, or shows "
+            "it only to its members: check the name, and log in with 'hf auth login', or set HF_TOKEN.",
+        ),
         (errors.HFValidationError, "this is neither a folder here nor the name of a repository, USER/NAME."),
-        ((errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, ConnectionError), "the Hub cannot be reached, "
-         f"and the checkpoint is not in the cache. Connect, or fetch it elsewhere with 'hf download {name} --local-dir "
-         "FOLDER' and give the folder."),
-    ]  # fmt: skip
+        (
+            (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, ConnectionError),
+            "the Hub cannot be reached, and the checkpoint is not in the cache. Connect, or fetch it elsewhere with "
+            f"'hf download {name} --local-dir FOLDER' and give the folder.",
+        ),
+    ]
     for kind, reason in kinds:
         if any(isinstance(one, kind) for one in chain):
             return reason

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..networks.conditions import Conditions
 from ..record import read_record
 from .backing import counts_in_words, in_words, rule_in_words
-from .conditions import Conditions
 from .fine_tuned import FineTuned
 from .folder import load_model, model_folder
 from .painter import is_fine_tuned
@@ -23,8 +23,10 @@ def summary(name: str | Path) -> str:
         return _fine_tuned(FineTuned.load(name), read_record(Path(name)))
     folder = model_folder(name)
     model, record = load_model(folder), read_record(folder)
-    lines = [f"{folder.resolve().name}: {model.size}×{model.size} images, {model.chain.name}, "
-             f"{record.get('created', 'date not known')}"]  # fmt: skip
+    lines = [
+        f"{folder.resolve().name}: {model.size}×{model.size} images, {model.chain.name}, "
+        f"{record.get('created', 'date not known')}"
+    ]
     few = f", and few-step weights for up to {FEW}" if model.few_step else ""
     lines += [f"{model.steps} steps where none are asked for{few}"]
     return "\n".join([*lines, *_rest(model.conditions, model.card, record)])
@@ -32,10 +34,13 @@ def summary(name: str | Path) -> str:
 
 def _fine_tuned(model: FineTuned, record: Mapping[str, Any]) -> str:
     facts = model.facts
-    lines = [f"{model.folder.resolve().name}: {model.size}×{model.size} images, a LoRA of rank {facts.rank} on "
-             f"{facts.base} ({facts.family}), {record.get('created', 'date not known')}",
-             f"{facts.steps} steps and guidance {facts.guidance:g} where none are asked for, drawn at {facts.size}×"
-             f"{facts.size}", f'Captions: "{facts.caption}"; or any words with --prompt']  # fmt: skip
+    lines = [
+        f"{model.folder.resolve().name}: {model.size}×{model.size} images, a LoRA of rank {facts.rank} on "
+        f"{facts.base} ({facts.family}), {record.get('created', 'date not known')}",
+        f"{facts.steps} steps and guidance {facts.guidance:g} where none are asked for, drawn at {facts.size}×"
+        f"{facts.size}",
+        f'Captions: "{facts.caption}"; or any words with --prompt',
+    ]
     return "\n".join([*lines, *_rest(model.conditions, facts.card, record)])
 
 
@@ -50,8 +55,9 @@ def _rest(conditions: Conditions, card: Mapping[str, Any], record: Mapping[str, 
     lines += ["", "Made from"]
     for source in record.get("sources", ()):
         facts = (source.get(key) for key in ("licence", "attribution", "url"))
-        lines.append("; ".join(filter(None, (f"  {source.get('name', 'source')}: {next(facts) or 'no licence given'}",
-                                             *facts))))  # fmt: skip
+        lines.append(
+            "; ".join(filter(None, (f"  {source.get('name', 'source')}: {next(facts) or 'no licence given'}", *facts)))
+        )
     return lines
 
 

@@ -27,8 +27,10 @@ def splits(images: ImageSet) -> str:
 def sources(images: ImageSet) -> str:
     """A list of the sources with their licences, or the sentence that there are none."""
     found = images.record.get("sources") or []
-    lines = [f"- {s.get('name', '')}: {s.get('attribution', '')} {s.get('licence', '')} {s.get('url', '')}".rstrip()
-             for s in found]  # fmt: skip
+    lines = [
+        f"- {s.get('name', '')}: {s.get('attribution', '')} {s.get('licence', '')} {s.get('url', '')}".rstrip()
+        for s in found
+    ]
     return "\n".join(lines) or NO_SOURCES
 
 

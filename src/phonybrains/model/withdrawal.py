@@ -15,7 +15,7 @@ from itertools import compress, groupby
 
 from ..errors import ConfigError
 from ..imageset import Attribute, ImageSet, Row
-from .conditions import Category, Conditions, Number, Withdrawn, labels_of
+from ..networks.conditions import Category, Conditions, Number, Withdrawn, labels_of
 from .fitting import is_number
 
 REACH = 0.1
@@ -136,10 +136,15 @@ def _withdrawn(
     numbers = [v for v in gone if isinstance(v, float) and not any(low <= v <= high for low, high in spans)]
     groups = [[v] for v in gone if isinstance(v, str)] + _runs(carriers, numbers)
     return [
-        Withdrawn(name, modality, _range(group), sum(carriers[v][0] for v in group),
-                  len(set().union(*(carriers[v][1] for v in group))))
+        Withdrawn(
+            name,
+            modality,
+            _range(group),
+            sum(carriers[v][0] for v in group),
+            len(set().union(*(carriers[v][1] for v in group))),
+        )
         for group in groups
-    ]  # fmt: skip
+    ]
 
 
 def _range(values: Sequence[str | float]) -> str:

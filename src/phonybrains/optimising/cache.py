@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..model.tensors import write_tensors
 from ..startup import say
+from ..tensors import write_tensors
 
 SEAL = "sha256"
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..model.tensors import brief
+from ..tensors import brief
 
 
 class SummedGroupNorm(nn.GroupNorm):

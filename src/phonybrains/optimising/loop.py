@@ -43,8 +43,9 @@ class Progress:
     validation: float | None = None
 
 
-def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Accelerator, compile: bool = False,
-        ) -> Iterator[Progress]:  # fmt: skip
+def fit(
+    task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Accelerator, compile: bool = False
+) -> Iterator[Progress]:
     """Train a task to its end, from its last checkpoint in `folder` if there is one, and report progress.
 
     While it reports a validation, the network holds the averaged weights that would be kept; at the end it holds them
@@ -54,8 +55,13 @@ def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Ac
     the best, unless no step is made.
     """
     checkpoint = folder / f"{task.name}.safetensors"
-    optimizer = torch.optim.AdamW(trained(task.network).values(), lr=config.learning_rate, betas=(0.9, 0.99),
-                                  weight_decay=config.weight_decay, fused=True)  # fmt: skip
+    optimizer = torch.optim.AdamW(
+        trained(task.network).values(),
+        lr=config.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
     state = TrainState.start(task.network, optimizer, config.averages)
     state.restore(checkpoint)
     network: nn.Module = accelerator.prepare_model(task.network)
@@ -69,8 +75,10 @@ def fit(task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Ac
         with accelerator.autocast():
             loss = task.loss(network, rng, share)
         total, since = total + _descend(state, loss, config, accelerator), since + 1
-        due = [state.step % every == 0 or state.step == config.steps
-               for every in (CHECK_EVERY, config.validate_every, config.checkpoint_every)]  # fmt: skip
+        due = [
+            state.step % every == 0 or state.step == config.steps
+            for every in (CHECK_EVERY, config.validate_every, config.checkpoint_every)
+        ]
         if any(due):
             means: Any = accelerator.reduce(total / since, "mean")
             mean = _finite(task, state, means, checkpoint)

@@ -42,8 +42,9 @@ def accelerating(config: Training, draft: Path) -> Iterator[Accelerator]:
     try:
         for name, loop in config.loops.items():
             if loop.steps and loop.batch_size < accelerator.num_processes:
-                raise ConfigError(f"{name}.batch_size {loop.batch_size} is less than the "
-                                  f"{accelerator.num_processes} processes.")  # fmt: skip
+                raise ConfigError(
+                    f"{name}.batch_size {loop.batch_size} is less than the {accelerator.num_processes} processes."
+                )
         yield accelerator
     finally:
         accelerator.state.destroy_process_group()

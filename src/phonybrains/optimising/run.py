@@ -85,5 +85,6 @@ def name_events(folder: Path) -> None:
 
 def progress_bar(show: bool) -> Bar:
     """What shows how far a training is."""
-    return Bar(TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                    disable=not show)  # fmt: skip
+    return Bar(
+        TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=not show
+    )

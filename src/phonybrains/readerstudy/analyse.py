@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from .store import Reader
 
 
-def analyse_study(study: Path, out: Path, *, database: str | None = None, interim: bool = False,
-                  show: bool = True) -> Path:  # fmt: skip
+def analyse_study(
+    study: Path, out: Path, *, database: str | None = None, interim: bool = False, show: bool = True
+) -> Path:
     """Work out what the answers are worth, and write the report.
 
     Reads   study (a frozen study) and the answers in its database, whose audit log is verified first
@@ -41,8 +42,13 @@ def analyse_study(study: Path, out: Path, *, database: str | None = None, interi
                 raise StudyError(_in_the_middle(opened, unfinished, readers))
             store.look(len(answers))
         noted = [departure.text for departure in store.departures()]
-    analysis = analyse_answers(opened, answers, sources={reader.name: reader.source for reader in readers},
-                               states={reader.name: reader.state for reader in readers}, noted=noted)  # fmt: skip
+    analysis = analyse_answers(
+        opened,
+        answers,
+        sources={reader.name: reader.source for reader in readers},
+        states={reader.name: reader.state for reader in readers},
+        noted=noted,
+    )
     return write_report(analysis, Path(out), show=show)
 
 

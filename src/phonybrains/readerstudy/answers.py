@@ -12,8 +12,17 @@ from ..reporting.tables import write_rows
 from .study import Answer
 
 ANSWER_COLUMNS = (
-    "reader", "position", "kind", "case_id", "call", "confidence", "description", "marks", "seconds", "answered_at",
-)  # fmt: skip
+    "reader",
+    "position",
+    "kind",
+    "case_id",
+    "call",
+    "confidence",
+    "description",
+    "marks",
+    "seconds",
+    "answered_at",
+)
 
 
 def write_answers(path: Path, answers: Iterable[Answer]) -> None:

@@ -10,15 +10,28 @@ from pathlib import Path
 
 from ..errors import StudyError
 from ..statistics.counts import Claim, inconsistencies
-from .order import presentations
+from .design.order import presentations
 from .study import CALLS, Answer, Call, Case, Presentation, Study
 
 SYNONYMS: Mapping[str, Call] = {
-    "real": "real", "authentic": "real", "genuine": "real", "true": "real", "r": "real",
-    "phony": "phony", "fake": "phony", "synthetic": "phony", "generated": "phony", "false": "phony", "p": "phony",
-    "unclear": "unclear", "unsure": "unclear", "uncertain": "unclear", "undecided": "unclear", "u": "unclear",
+    "real": "real",
+    "authentic": "real",
+    "genuine": "real",
+    "true": "real",
+    "r": "real",
+    "phony": "phony",
+    "fake": "phony",
+    "synthetic": "phony",
+    "generated": "phony",
+    "false": "phony",
+    "p": "phony",
+    "unclear": "unclear",
+    "unsure": "unclear",
+    "uncertain": "unclear",
+    "undecided": "unclear",
+    "u": "unclear",
     "?": "unclear",
-}  # fmt: skip
+}
 """What a call may be written as, in any case."""
 COLUMNS = {
     "reader": ("reader", "rater", "specialist", "observer"),
@@ -40,8 +53,9 @@ class Line:
     cells: Mapping[str, str]
 
 
-def import_answers(study: Path, table: Path, *, database: str | None = None, synonyms: Mapping[str, Call] = SYNONYMS,
-                   show: bool = True) -> list[str]:  # fmt: skip
+def import_answers(
+    study: Path, table: Path, *, database: str | None = None, synonyms: Mapping[str, Call] = SYNONYMS, show: bool = True
+) -> list[str]:
     """Take in answers collected elsewhere, as those of imported readers. Returns the readers' names.
 
     table: CSV with the columns reader, case, call and, where known, confidence (0…100) and description. A case is a
@@ -58,8 +72,10 @@ def import_answers(study: Path, table: Path, *, database: str | None = None, syn
         known = {reader.name: reader for reader in store.readers()}
         taken = [f"'{name}' ({known[name].source}, {known[name].answered} answers)" for name in names if name in known]
         if taken:
-            raise StudyError(f"{table}: this study already has reader {', '.join(taken)}. Rename the readers in the "
-                             "table, so that nobody's answers are mixed.")  # fmt: skip
+            raise StudyError(
+                f"{table}: this study already has reader {', '.join(taken)}. Rename the readers in the "
+                "table, so that nobody's answers are mixed."
+            )
         store.import_readers(answers, source="imported")
     if show:
         print(f"{table}: {len(answers)} answers of {', '.join(names)}. Next: phonybrains study analyse {study}")
@@ -122,8 +138,10 @@ class CaseFinder:
             return shown
         if text.isdecimal() and 1 <= int(text) <= len(order):
             return [order[int(text) - 1]]
-        raise ValueError(f"case '{text}' is not in the study: neither a case id, nor a file name, nor a number from 1 "
-                         f"to {len(order)}")  # fmt: skip
+        raise ValueError(
+            f"case '{text}' is not in the study: neither a case id, nor a file name, nor a number from 1 "
+            f"to {len(order)}"
+        )
 
 
 def _as_answer(line: Line, finder: CaseFinder, synonyms: Mapping[str, Call]) -> Answer:
@@ -163,8 +181,10 @@ def _read_lines(table: Path) -> list[Line]:
         places |= {name: found[0]} if found else {}
     missing = [name for name in NEEDED if name not in places]
     if missing:
-        raise StudyError(f"{table}: the column {', '.join(missing)} is missing. It takes reader, case, call and, where "
-                         "known, confidence and description.")  # fmt: skip
+        raise StudyError(
+            f"{table}: the column {', '.join(missing)} is missing. It takes reader, case, call and, where "
+            "known, confidence and description."
+        )
     lines = [
         Line(number, {name: (row[place] or "").strip() for name, place in places.items()})
         for number, row in enumerate(rows, start=2)

@@ -22,8 +22,10 @@ def clean_name(text: str) -> str:
     fits = all(letter in MARKS or unicodedata.category(letter)[0] in "LMN" for letter in name)
     if not fits or not 1 <= len(name) <= LONGEST or name[0] in "+-@" or not any(map(str.isalnum, name)):
         shown = ascii(text[:60])[1:-1] if not text.isprintable() else text[:60]
-        raise ValueError(f"'{shown}' cannot be a reader's name: 1 to {LONGEST} letters, digits, blanks and "
-                         ". , ' - _ @ + ( ), beginning with none of + - @.")  # fmt: skip
+        raise ValueError(
+            f"'{shown}' cannot be a reader's name: 1 to {LONGEST} letters, digits, blanks and "
+            ". , ' - _ @ + ( ), beginning with none of + - @."
+        )
     return name
 
 

@@ -18,13 +18,19 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from ..errors import ConfigError
-from .order import keyed_generator, presentations
+from .design.order import keyed_generator, presentations
 from .study import CALLS, Answer, Mark, Study
 
 Floats = NDArray[np.float64]
 SECONDS, MARKED, DESCRIBED, ATTENTIVE = 12.0, 0.5, 0.4, 0.98
-REMARKS = ("ventricles asymmetric", "cortex too smooth", "grey-white border lost", "no abnormality seen",
-           "texture odd near the skull", "looks healthy")  # fmt: skip
+REMARKS = (
+    "ventricles asymmetric",
+    "cortex too smooth",
+    "grey-white border lost",
+    "no abnormality seen",
+    "texture odd near the skull",
+    "looks healthy",
+)
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,11 @@ class Skill:
     def __post_init__(self) -> None:
         shares = (self.shared, self.retest, 1 - self.shared - self.retest)
         if min(shares) < -1e-12 or not 0 <= self.unclear < 1 or self.spread < 0:
-            raise ConfigError("shares of variance lie between 0 and 1 and add up to 1 at most; unclear lies "
-                              "between 0 and "
-                              "1; spread is not negative.")  # fmt: skip
+            raise ConfigError(
+                "shares of variance lie between 0 and 1 and add up to 1 at most; unclear lies "
+                "between 0 and "
+                "1; spread is not negative."
+            )
 
 
 def draw_evidence(truth: NDArray[np.bool_], d_prime: Floats, skill: Skill, rng: np.random.Generator) -> Floats:
@@ -75,8 +83,10 @@ def half_width(skill: Skill, share_phony: float) -> float:
         return 0.0
 
     def excess(width: float) -> float:
-        inside = [ndtr(skill.criterion + width - mean) - ndtr(skill.criterion - width - mean)
-                  for mean in (skill.d_prime / 2, -skill.d_prime / 2)]  # fmt: skip
+        inside = [
+            ndtr(skill.criterion + width - mean) - ndtr(skill.criterion - width - mean)
+            for mean in (skill.d_prime / 2, -skill.d_prime / 2)
+        ]
         return share_phony * inside[0] + (1 - share_phony) * inside[1] - skill.unclear
 
     return float(brentq(excess, 0.0, 40.0))  # pyright: ignore[reportArgumentType]
@@ -94,8 +104,15 @@ def scores_of(calls: NDArray[np.int64], confidences: NDArray[np.int64]) -> Float
     return 100.0 + np.choose(calls, [-1.0, 1.0, 0.0]).astype(np.float64) * confidences
 
 
-def simulate_study(study: Path, *, readers: int | Sequence[str] = 5, skill: Skill = Skill(),
-                   database: str | None = None, seed: int = 0, show: bool = True) -> list[str]:  # fmt: skip
+def simulate_study(
+    study: Path,
+    *,
+    readers: int | Sequence[str] = 5,
+    skill: Skill = Skill(),
+    database: str | None = None,
+    seed: int = 0,
+    show: bool = True,
+) -> list[str]:
     """Let simulated readers read a study to its end, in a database without other readers, which is marked for good.
 
     readers: how many, called `simulated 1` and so on, or their names. The report says that they are simulated. Returns
@@ -133,8 +150,9 @@ def simulate_answers(study: Study, readers: Sequence[str], skill: Skill, seed: i
     ]
 
 
-def _read_through(study: Study, name: str, skill: Skill, shared: dict[str, float], width: float,
-                  rng: np.random.Generator) -> list[Answer]:  # fmt: skip
+def _read_through(
+    study: Study, name: str, skill: Skill, shared: dict[str, float], width: float, rng: np.random.Generator
+) -> list[Answer]:
     d_prime = skill.d_prime + skill.spread * rng.standard_normal()
     own_share = max(0.0, 1 - skill.shared - skill.retest)
     own = {case: math.sqrt(own_share) * rng.standard_normal() for case in sorted(study.cases)}
@@ -152,8 +170,9 @@ def _read_through(study: Study, name: str, skill: Skill, shared: dict[str, float
         marks = tuple(_mark(one.case_id, rng) for _ in range(int(call == "phony" and rng.random() < MARKED)))
         text = f"simulated: {REMARKS[int(rng.integers(len(REMARKS)))]}" if rng.random() < DESCRIBED else ""
         seconds = SECONDS * math.exp(0.4 * rng.standard_normal()) * (1 + math.exp(-one.position / 10))
-        answers.append(Answer(name, one.position, one.kind, one.case_id, call, int(confidences[0]), text, marks,
-                              round(seconds, 1)))  # fmt: skip
+        answers.append(
+            Answer(name, one.position, one.kind, one.case_id, call, int(confidences[0]), text, marks, round(seconds, 1))
+        )
     return answers
 
 

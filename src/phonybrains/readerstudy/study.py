@@ -128,8 +128,9 @@ class Study:
         folder = Path(folder)
         protocol = _read_protocol(folder)
         if protocol["cases_sha256"] != sha256_file(folder / CASES_NAME):
-            raise StudyError(f"{folder / CASES_NAME} was changed after the protocol was frozen. Restore it, or design "
-                             "a new study.")  # fmt: skip
+            raise StudyError(
+                f"{folder / CASES_NAME} was changed after the protocol was frozen. Restore it, or design a new study."
+            )
         cases = {case.case_id: case for case in read_cases(folder / CASES_NAME)}
         for case in cases.values():
             _check_image(folder, case)
@@ -201,15 +202,19 @@ def read_cases(path: Path) -> list[Case]:
 def _read_protocol(folder: Path) -> dict[str, Any]:
     path = folder / PROTOCOL_NAME
     if not path.exists():
-        raise StudyError(f"{folder} is not a study: it has no {PROTOCOL_NAME}. Make one with "
-                         "'phonybrains study design'.")  # fmt: skip
+        raise StudyError(
+            f"{folder} is not a study: it has no {PROTOCOL_NAME}. Make one with 'phonybrains study design'."
+        )
     protocol = dict(read_json(path, Protocol, "Restore it from where it was made.", StudyError))
     if protocol["version"] not in READABLE:
-        raise StudyError(f"{path}: not a protocol of version {' or '.join(map(str, READABLE))}, which this phonybrains "
-                         "reads. Use the phonybrains that made it.")  # fmt: skip
+        raise StudyError(
+            f"{path}: not a protocol of version {' or '.join(map(str, READABLE))}, which this phonybrains "
+            "reads. Use the phonybrains that made it."
+        )
     if protocol.get("hash") != protocol_hash(protocol):
-        raise StudyError(f"{path} was changed after it was frozen: its hash does not fit. Restore it, or design a new "
-                         "study.")  # fmt: skip
+        raise StudyError(
+            f"{path} was changed after it was frozen: its hash does not fit. Restore it, or design a new study."
+        )
     return protocol
 
 

@@ -98,9 +98,7 @@ class ImagineConfig(Config):
     """Most that all runs of this command may cost together, in the currency of the price."""
     max_images: Count | None = None
     """Most images that all runs of this command may ask for together."""
-    prices: dict[str, Price] = {
-        "gpt-image-2.6-sunburst": Price(image=0.25, input_tokens=5.0, output_tokens=30.0),
-    }
+    prices: dict[str, Price] = {"gpt-image-2.6-sunburst": Price(image=0.25, input_tokens=5.0, output_tokens=30.0)}
     """By model. Check them against the service's own list."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
     retries: Annotated[int, Field(ge=0, le=20)] = 5
@@ -130,9 +128,10 @@ class ImagineConfig(Config):
         for prompt in self.prompts:
             for name in prompt.attributes.keys() & type(self).model_fields.keys():
                 if f"{{{name}}}" not in prompt.text and name != "modality":
-                    raise ValueError(f"{name} stands among the attributes of a prompt that has no {{{name}}}: it is a "
-                                     "setting of the whole file, and is written above the first line in brackets",
-                                     )  # fmt: skip
+                    raise ValueError(
+                        f"{name} stands among the attributes of a prompt that has no {{{name}}}: it is a "
+                        "setting of the whole file, and is written above the first line in brackets"
+                    )
         return self
 
     @property

@@ -27,15 +27,21 @@ def parameters(wanted: Wanted, config: ImagineConfig) -> dict[str, Any]:
         raise ConfigError(f"{other} does not go with the dialect {dialect}. Leave it out.")
     known = SIZES[dialect] if urlsplit(config.base_url).hostname == "api.openai.com" else None
     if config.size and (known := config.sizes or known) and config.size not in known:
-        raise ConfigError(f"size '{config.size}': the service takes {', '.join(known)}, or \"\" for its own choice. "
-                          "If it takes more by now, list them as `sizes` in the configuration.")  # fmt: skip
+        raise ConfigError(
+            f"size '{config.size}': the service takes {', '.join(known)}, or \"\" for its own choice. "
+            "If it takes more by now, list them as `sizes` in the configuration."
+        )
     if clash := config.extra.keys() & {"model", "prompt", "n", "stream"}:
         raise ConfigError(f"extra: {', '.join(sorted(clash))} cannot be set there.")
     if dialect == "dall-e-3":
         own = {"response_format": "b64_json", "quality": config.quality, "style": config.style}
     else:
-        own = {"output_format": "png", "background": "opaque", "quality": config.quality,
-               "moderation": config.moderation}  # fmt: skip
+        own = {
+            "output_format": "png",
+            "background": "opaque",
+            "quality": config.quality,
+            "moderation": config.moderation,
+        }
     seed = {"seed": config.seed + wanted.index} if config.send_seed else {}
     body = {"model": config.model, "prompt": wanted.prompt, "n": 1, "size": config.size, **own, **seed, **config.extra}
     return {name: value for name, value in body.items() if value not in (None, "")}

@@ -57,8 +57,10 @@ def find_key(config: ImagineConfig) -> Key:
     else:
         secret, where = os.environ.get(VARIABLE, "").strip(), VARIABLE
     if not secret and not config.is_local:
-        raise ConfigError(f"no key for {config.base_url}: put it into the environment variable {VARIABLE}, or into a "
-                          "file that --key-file names.")  # fmt: skip
+        raise ConfigError(
+            f"no key for {config.base_url}: put it into the environment variable {VARIABLE}, or into a "
+            "file that --key-file names."
+        )
     if secret and not re.fullmatch(r"[!-~]{8,}", secret):
         raise ConfigError(f"{where} holds no key: one of 8 or more printable characters without blanks is expected.")
     if secret and not config.is_local and not config.is_encrypted:

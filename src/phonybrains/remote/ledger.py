@@ -67,9 +67,11 @@ class Ledger:
     def covers(self, number: int) -> None:
         """Make sure that the journal goes as far as this number, of an answer that is kept. Raises OutputError."""
         if number > self._last:
-            raise OutputError(f"{self.path}: the journal ends at request {self._last}, but request {number} was "
-                              "answered, so that what was spent is not known. Restore the file from a backup, or "
-                              "choose another --out; nothing was asked for.")  # fmt: skip
+            raise OutputError(
+                f"{self.path}: the journal ends at request {self._last}, but request {number} was "
+                "answered, so that what was spent is not known. Restore the file from a backup, or "
+                "choose another --out; nothing was asked for."
+            )
 
     def _send(self, request: str, reserved: float) -> Ticket:
         number = self._last + 1

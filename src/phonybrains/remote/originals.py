@@ -17,7 +17,7 @@ from ..files import write_whole
 from ..imageset import METADATA_NAME
 from ..record import Record, read_record
 from .answers import Answer, Answers
-from .courier import Task
+from .fetching import Task
 from .ledger import Ledger
 
 COLUMNS = ("file_name", "modality", "index", "prompt", "revised_prompt", "parameters", "request_id", "cost", "currency")
@@ -65,13 +65,21 @@ def results(asked: Sequence[Asked], ledger: Ledger) -> dict[str, Any]:
         "asked": len(asked),
         "images": len(asked) - len(refused),
         "refused": dict(sorted(Counter(one.answer.code for one in refused).items())),
-        "refusals": [{"index": one.task.wanted.index, "prompt": one.task.wanted.prompt, "code": one.answer.code,
-                      "message": one.answer.message, "request_id": one.answer.request_id} for one in refused],
+        "refusals": [
+            {
+                "index": one.task.wanted.index,
+                "prompt": one.task.wanted.prompt,
+                "code": one.answer.code,
+                "message": one.answer.message,
+                "request_id": one.answer.request_id,
+            }
+            for one in refused
+        ],
         "cost": round(sum(one.answer.cost or 0.0 for one in asked), 6),
         "cost_of_all_runs": round(ledger.cost, 6),
         "currency": next((one.answer.currency for one in asked if one.answer.currency), ""),
         "requests": dict(sorted(ledger.outcomes.items())),
-    }  # fmt: skip
+    }
 
 
 def _table(made: Sequence[Asked]) -> bytes:
@@ -83,9 +91,20 @@ def _table(made: Sequence[Asked]) -> bytes:
         wanted, answer = one.task.wanted, one.answer
         said = {name: value for name, value in one.task.parameters.items() if name != "prompt"}
         cost = "" if answer.cost is None else f"{answer.cost:.6g}"
-        writer.writerow([one.name, wanted.modality, wanted.index, wanted.prompt, answer.revised_prompt,
-                         json.dumps(said, sort_keys=True, ensure_ascii=False), answer.request_id, cost, answer.currency,
-                         *(wanted.attributes.get(name, "") for name in attributes)])  # fmt: skip
+        writer.writerow(
+            [
+                one.name,
+                wanted.modality,
+                wanted.index,
+                wanted.prompt,
+                answer.revised_prompt,
+                json.dumps(said, sort_keys=True, ensure_ascii=False),
+                answer.request_id,
+                cost,
+                answer.currency,
+                *(wanted.attributes.get(name, "") for name in attributes),
+            ]
+        )
     return text.getvalue().encode()
 
 

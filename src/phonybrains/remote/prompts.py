@@ -61,15 +61,20 @@ def _names(text: str) -> set[str]:
 def _check(prompt: Prompt) -> None:
     named = _names(prompt.text)
     if missing := sorted(named - prompt.attributes.keys()):
-        raise ConfigError(f"prompt '{prompt.text}': '{{{missing[0]}}}' has no attribute. Give it a value or a list of "
-                          "values under attributes.")  # fmt: skip
+        raise ConfigError(
+            f"prompt '{prompt.text}': '{{{missing[0]}}}' has no attribute. Give it a value or a list of "
+            "values under attributes."
+        )
     for name, value in prompt.attributes.items():
         if is_own_column(name):
-            raise ConfigError(f"prompt '{prompt.text}': an attribute cannot be called '{name}', which is a column that "
-                              "every set has.")  # fmt: skip
+            raise ConfigError(
+                f"prompt '{prompt.text}': an attribute cannot be called '{name}', which is a column that every set has."
+            )
         if isinstance(value, list) and name not in named:
-            raise ConfigError(f"prompt '{prompt.text}': '{name}' has several values, but the text does not ask for "
-                              f"it. Write {{{name}}} where it belongs.")  # fmt: skip
+            raise ConfigError(
+                f"prompt '{prompt.text}': '{name}' has several values, but the text does not ask for "
+                f"it. Write {{{name}}} where it belongs."
+            )
 
 
 def _choices(prompt: Prompt) -> list[Sequence[Value]]:
@@ -91,6 +96,8 @@ def _modality(text: str) -> str:
     """MR or CT, as the words of a prompt say."""
     found = [modality for modality, words in WORDS.items() if words.search(text)]
     if len(found) != 1:
-        raise ConfigError(f"prompt '{text}' speaks of {'both MR and CT' if found else 'neither MR nor CT'}: say which "
-                          "one it is, with --modality or as modality in the prompts' file.")  # fmt: skip
+        raise ConfigError(
+            f"prompt '{text}' speaks of {'both MR and CT' if found else 'neither MR nor CT'}: say which "
+            "one it is, with --modality or as modality in the prompts' file."
+        )
     return found[0]

@@ -125,12 +125,17 @@ class OpenAIService:
         status, headers = int(error.status_code), error.response.headers
         code, message = self._text(error.code), self._text(message_of(_body(error)))
         if status in (401, 403):  # what such an answer says may echo the key, masked or not
-            raise Trouble(f"the key is not accepted (HTTP {status}). Check OPENAI_API_KEY or --key-file",
-                          hopeless=True) from None  # fmt: skip
+            raise Trouble(
+                f"the key is not accepted (HTTP {status}). Check OPENAI_API_KEY or --key-file", hopeless=True
+            ) from None
         if status < 400:
             host = urlsplit(headers.get("location", "")).hostname or "another address"
-            raise Trouble(f"HTTP {status}: the service sends on to {self._text(host)}, where the key does not go. Give "
-                          "the service's own address as --base-url", paid=True, hopeless=True) from None  # fmt: skip
+            raise Trouble(
+                f"HTTP {status}: the service sends on to {self._text(host)}, where the key does not go. Give "
+                "the service's own address as --base-url",
+                paid=True,
+                hopeless=True,
+            ) from None
         text = f"HTTP {status}" + (f" {code}" if code else "") + (f": {message}" if message else "")
         in_doubt = status in IN_DOUBT or status >= 500
         hopeless = code in ("insufficient_quota", "billing_hard_limit_reached")

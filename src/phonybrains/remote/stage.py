@@ -17,8 +17,8 @@ from ..files import only_writer, sync_path
 from ..record import Record
 from .answers import Answers, request_key
 from .config import ImagineConfig
-from .courier import Courier, Task, fetch_all
 from .dialects import parameters
+from .fetching import Courier, Task, fetch_all
 from .key import find_key
 from .ledger import BudgetSpent, Ledger
 from .originals import Asked, lay_out
@@ -69,8 +69,12 @@ def ask_service(folder: Path, config: ImagineConfig, *, confirm: Confirm | None 
         for partial in answers.folder.glob(".*.partial"):  # of a run that was killed
             partial.unlink()
         price = config.price
-        ledger = Ledger(answers.folder / LEDGER_NAME, price=price.image if price else 0.0,
-                        max_images=config.max_images, budget=config.budget)  # fmt: skip
+        ledger = Ledger(
+            answers.folder / LEDGER_NAME,
+            price=price.image if price else 0.0,
+            max_images=config.max_images,
+            budget=config.budget,
+        )
         ledger.covers(answers.last_number())
         ledger.close_stopped(answers.paid())
         known = {task.key: answers.get(task.key) for task in tasks}
@@ -85,8 +89,10 @@ def ask_service(folder: Path, config: ImagineConfig, *, confirm: Confirm | None 
             _bring(missing, len(tasks), refused, Courier(service, answers, ledger, config), show)
         asked = [Asked(task, answer) for task in tasks if (answer := answers.get(task.key))]
         if all(one.answer.refused for one in asked):
-            raise ServiceError(f"all {len(asked)} requests were refused ({asked[0].answer.code}: "
-                               f"{asked[0].answer.message}). Change the prompts.")  # fmt: skip
+            raise ServiceError(
+                f"all {len(asked)} requests were refused ({asked[0].answer.code}: "
+                f"{asked[0].answer.message}). Change the prompts."
+            )
         lay_out(folder, asked, answers, ledger, imagine_record(config))
     return folder
 
@@ -95,12 +101,16 @@ def _ask_leave(missing: int, config: ImagineConfig, ledger: Ledger, confirm: Con
     """Make sure that what is asked for may be paid for; goes_on: there is something to do that costs nothing."""
     price = config.price
     if config.budget is not None and price is None:
-        raise ConfigError(f"--budget needs a price of {config.model}: give prices in the configuration, as "
-                          "docs/text-to-image.md says, or limit the images with --max-images.")  # fmt: skip
+        raise ConfigError(
+            f"--budget needs a price of {config.model}: give prices in the configuration, as "
+            "docs/text-to-image.md says, or limit the images with --max-images."
+        )
     if config.budget is not None or config.max_images is not None:
         if not ledger.affords(1) and not goes_on:
-            raise BudgetSpent(f"the limits leave nothing for {missing} missing images: {ledger.summary()}. Raise "
-                              "--budget or --max-images to go on.")  # fmt: skip
+            raise BudgetSpent(
+                f"the limits leave nothing for {missing} missing images: {ledger.summary()}. Raise "
+                "--budget or --max-images to go on."
+            )
         return
     if price is not None and price.image == 0:
         return
@@ -132,8 +142,10 @@ def _bring(missing: Sequence[Task], total: int, refused: int, courier: Courier, 
                 cost = f"{courier.ledger.cost:.4g} {result.currency}".strip()
                 bar.update(line, advance=1, note=f"{refused} refused, cost {cost}" if refused else f"cost {cost}")
         except BudgetSpent:
-            raise BudgetSpent(f"the limits are reached: {courier.ledger.summary()}. What has come is kept: the same "
-                              "command with a higher --budget or --max-images goes on.") from None  # fmt: skip
+            raise BudgetSpent(
+                f"the limits are reached: {courier.ledger.summary()}. What has come is kept: the same "
+                "command with a higher --budget or --max-images goes on."
+            ) from None
     if failed:
         what = (
             f"{len(failed)} of {total} images did not come ({failed[0]}). What has come is kept: give the same command"
@@ -145,8 +157,13 @@ def _bring(missing: Sequence[Task], total: int, refused: int, courier: Courier, 
 
 @contextmanager
 def _progress(show: bool) -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-               TextColumn("{task.fields[note]}", markup=False))  # fmt: skip
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
     with Progress(*columns, disable=not show) as bar:
         yield bar
 

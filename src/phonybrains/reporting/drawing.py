@@ -14,10 +14,22 @@ from .blocks import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
-STYLE = {"svg.hashsalt": "phonybrains", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9,
-         "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titleweight": "bold",
-         "axes.labelsize": 9, "legend.frameon": False, "legend.fontsize": 8, "axes.titlelocation": "left",
-         "xtick.labelsize": 8, "ytick.labelsize": 8}  # fmt: skip
+STYLE = {
+    "svg.hashsalt": "phonybrains",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 9,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "axes.titlelocation": "left",
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
 WIDTH = 6.9
 
 

@@ -134,8 +134,9 @@ def _table(table: Table) -> str:
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
     rows = "".join(f"<tr>{cells('td', row)}</tr>" for row in table.rows)
     head = f"<thead><tr>{cells('th', table.columns)}</tr></thead>"
-    return (f'<div class="scroll"><table>{caption}<colgroup>{columns}</colgroup>{head}<tbody>{rows}</tbody>'
-            "</table></div>")  # fmt: skip
+    return (
+        f'<div class="scroll"><table>{caption}<colgroup>{columns}</colgroup>{head}<tbody>{rows}</tbody></table></div>'
+    )
 
 
 def _cell(cell: Cell) -> str:

@@ -21,8 +21,11 @@ def chain_of(record: Mapping[str, Any], depth: int = 0, name: str = "", sha256: 
     )
     seed = record.get("seed")
     shown = f"seed {seed}; {settings}" if seed is not None and depth else settings
-    versions = ", ".join(f"{key} {value}" for key, value in (record.get("versions") or {}).items()
-                         if key in ("phonybrains", "torch", "diffusers"))  # fmt: skip
+    versions = ", ".join(
+        f"{key} {value}"
+        for key, value in (record.get("versions") or {}).items()
+        if key in ("phonybrains", "torch", "diffusers")
+    )
     what = shown[:240] + ("…" if len(shown) > 240 else "")
     yield (
         "\u2003" * depth + str(record.get("stage", "")),
@@ -41,8 +44,10 @@ def refusals(record: Mapping[str, Any]) -> list[Block]:
     if not counts:
         return []
     rows = tuple((prompt, code, str(count)) for (prompt, code), count in counts.most_common())
-    caption = (f"Refused: {counts.total()} of {sum(results['asked'] for results in answered)} requests to the service. "
-               "Their images are missing: the set shows what the service let through.")  # fmt: skip
+    caption = (
+        f"Refused: {counts.total()} of {sum(results['asked'] for results in answered)} requests to the service. "
+        "Their images are missing: the set shows what the service let through."
+    )
     return [Table(("Prompt refused", "code", "requests"), rows, caption, (4, 1.6, 1), (0, 1))]
 
 

@@ -40,9 +40,15 @@ def render_pdf(title: str, subtitle: str, blocks: Sequence[Block], footer: str, 
     with TemporaryDirectory() as folder:
         root = Path(folder)
         entry = _Files(root).entry
-        report = {"title": printable(title) or "Report", "subtitle": printable(subtitle), "footer": printable(footer),
-                  "day": day.isoformat(), "date": {"year": day.year, "month": day.month, "day": day.day},
-                  "fonts": families(), "blocks": list(_levelled(map(entry, blocks)))}  # fmt: skip
+        report = {
+            "title": printable(title) or "Report",
+            "subtitle": printable(subtitle),
+            "footer": printable(footer),
+            "day": day.isoformat(),
+            "date": {"year": day.year, "month": day.month, "day": day.day},
+            "fonts": families(),
+            "blocks": list(_levelled(map(entry, blocks))),
+        }
         (root / "report.json").write_text(json.dumps(report), encoding="utf-8")
         (root / TEMPLATE.name).write_bytes(TEMPLATE.read_bytes())
         compiler = typst.Compiler(root / TEMPLATE.name, root, fonts())
@@ -100,9 +106,13 @@ def filled(table: Table) -> Table:
         notes.append(f"Without a value, and left out: {count_of(len(table.rows) - len(rows), 'row')}.")
     if gone:
         notes.append(f"Empty in every row, and left out: {', '.join(gone)}.")
-    return Table(tuple(table.columns[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows),
-                 " ".join(filter(None, notes)), tuple(table.widths[i] for i in kept if table.widths),
-                 tuple(k for k, i in enumerate(kept) if i in table.text_columns))  # fmt: skip
+    return Table(
+        tuple(table.columns[i] for i in kept),
+        tuple(tuple(row[i] for i in kept) for row in rows),
+        " ".join(filter(None, notes)),
+        tuple(table.widths[i] for i in kept if table.widths),
+        tuple(k for k, i in enumerate(kept) if i in table.text_columns),
+    )
 
 
 def _said(cell: Cell) -> bool:
@@ -131,20 +141,34 @@ class _Files:
             case Gallery():
                 return self._gallery(block)
             case Figure():
-                return {"kind": "figure", "file": self._write(block.svg.encode(), "svg"), "width": block.width,
-                        "caption": printable(block.caption)}  # fmt: skip
+                return {
+                    "kind": "figure",
+                    "file": self._write(block.svg.encode(), "svg"),
+                    "width": block.width,
+                    "caption": printable(block.caption),
+                }
 
     def _table(self, table: Table) -> dict[str, Any]:
         usual = [1.6 if i in table.text_columns else 1.0 for i in range(len(table.columns))]
-        return {"kind": "table", "columns": [printable(name) for name in table.columns],
-                "rows": [[self._cell(cell) for cell in row] for row in table.rows], "caption": printable(table.caption),
-                "widths": list(table.widths or usual), "text_columns": list(table.text_columns)}  # fmt: skip
+        return {
+            "kind": "table",
+            "columns": [printable(name) for name in table.columns],
+            "rows": [[self._cell(cell) for cell in row] for row in table.rows],
+            "caption": printable(table.caption),
+            "widths": list(table.widths or usual),
+            "text_columns": list(table.text_columns),
+        }
 
     def _gallery(self, gallery: Gallery) -> dict[str, Any]:
         pairs = zip(gallery.pictures, gallery.labels, strict=True)
         pictures = [self._picture(picture) | {"label": printable(label)} for picture, label in pairs]
-        return {"kind": "gallery", "columns": gallery.columns, "caption": printable(gallery.caption),
-                "breakable": len(pictures) > KEPT_ROWS * gallery.columns, "pictures": pictures}  # fmt: skip
+        return {
+            "kind": "gallery",
+            "columns": gallery.columns,
+            "caption": printable(gallery.caption),
+            "breakable": len(pictures) > KEPT_ROWS * gallery.columns,
+            "pictures": pictures,
+        }
 
     def _cell(self, cell: Cell) -> Any:
         return self._picture(cell) if isinstance(cell, Picture) else printable(cell)

@@ -10,12 +10,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..model.conditions import Category
+from ..networks.conditions import Category
+from .answer_cache import Kept
 from .gallery import Gallery
 from .prompt import in_words
 from .refusal import Refusal
 from .request import Commission
-from .shelf import Kept
 
 
 def api_routes(gallery: Gallery) -> APIRouter:
@@ -36,8 +36,12 @@ def api_routes(gallery: Gallery) -> APIRouter:
     @router.get("/v1/models/{name}")
     def model(name: str) -> dict[str, Any]:
         if name != gallery.name:
-            raise Refusal(404, f"The model '{name}' does not exist here. This server has {gallery.name}.",
-                          param="model", code="model_not_found")  # fmt: skip
+            raise Refusal(
+                404,
+                f"The model '{name}' does not exist here. This server has {gallery.name}.",
+                param="model",
+                code="model_not_found",
+            )
         return describe(gallery)
 
     @router.get("/images/{key}/{index}.png")
@@ -59,8 +63,11 @@ def answer(gallery: Gallery, asked: Commission, kept: Kept, key: str, base: str)
 
     def item(index: int, png: bytes) -> dict[str, Any]:
         order = asked.orders[index]
-        image = {"url": f"{base}/images/{key}/{index}.png"} if asked.body.response_format == "url" else {
-            "b64_json": base64.b64encode(png).decode()}  # fmt: skip
+        image = (
+            {"url": f"{base}/images/{key}/{index}.png"}
+            if asked.body.response_format == "url"
+            else {"b64_json": base64.b64encode(png).decode()}
+        )
         return image | {"revised_prompt": in_words(order.wanted), "index": index, "conditions": dict(order.wanted)}
 
     how = asked.sampling

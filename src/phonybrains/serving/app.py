@@ -46,8 +46,9 @@ def _handle_errors(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         place = f"{request.method} {request.scope['path']}"
         sentence = f"There is no {place} here." if error.status_code in (404, 405) else str(error.detail)
-        return Refusal(error.status_code, sentence, code="unknown_url" if error.status_code == 404 else None,
-                       headers=error.headers).response()  # fmt: skip
+        return Refusal(
+            error.status_code, sentence, code="unknown_url" if error.status_code == 404 else None, headers=error.headers
+        ).response()
 
     @app.exception_handler(RequestValidationError)
     def of_path(request: Request, _: Exception) -> Response:

@@ -15,11 +15,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from ..model.latent_diffusion import LatentDiffusion
-from .painter import Image, Painter
+from .answer_cache import Kept, Shelf
+from .batcher import Image, Painter
 from .picture import Origin
 from .refusal import Refusal
 from .request import Body, Commission, commission, parse_body
-from .shelf import Kept, Shelf
 from .vocabulary import Vocabulary
 
 T = TypeVar("T")
@@ -81,8 +81,12 @@ class Gallery:
         kept = self.shelf.get(key)
         if kept is None:
             minutes = f"{self.shelf.seconds / 60:g} minutes"
-            raise Refusal(404, f"This is no longer here, or never was: answers are kept for {minutes}. "
-                          "Ask again: the same request gives the same images.", code="expired")  # fmt: skip
+            raise Refusal(
+                404,
+                f"This is no longer here, or never was: answers are kept for {minutes}. "
+                "Ask again: the same request gives the same images.",
+                code="expired",
+            )
         return kept
 
 

@@ -13,8 +13,8 @@ from PIL import Image as Picture
 from ..imageset import FIXED_COLUMNS, Attribute, Row, write_metadata, write_png
 from ..model.latent_diffusion import LatentDiffusion
 from ..record import Record, as_input
-from .painter import Order
-from .shelf import Kept
+from .answer_cache import Kept
+from .batcher import Order
 
 
 def zip_image_set(kept: Kept, model: LatentDiffusion, folder: Path) -> bytes:
@@ -36,16 +36,28 @@ def zip_image_set(kept: Kept, model: LatentDiffusion, folder: Path) -> bytes:
 
 def _row(order: Order, file_name: str, digest: str, model: LatentDiffusion, name: str) -> Row:
     attributes: dict[str, Attribute] = {
-        "generator": name, "seed": order.seed, "index": order.index, "steps": order.sampling.steps,
+        "generator": name,
+        "seed": order.seed,
+        "index": order.index,
+        "steps": order.sampling.steps,
         "guidance": order.sampling.guidance,
-    }  # fmt: skip
+    }
     for attribute, value in order.wanted.items():
         if attribute != "modality":
             attributes[f"condition_{attribute}" if attribute in FIXED_COLUMNS else attribute] = value
     modality = str(order.wanted.get("modality") or "")
     slope, intercept, unit = model.units.get(modality, (1.0, 0.0, "a.u."))
-    return Row(file_name, digest, modality, synthetic=True, source=name, slope=slope, intercept=intercept, unit=unit,
-               attributes=attributes)  # fmt: skip
+    return Row(
+        file_name,
+        digest,
+        modality,
+        synthetic=True,
+        source=name,
+        slope=slope,
+        intercept=intercept,
+        unit=unit,
+        attributes=attributes,
+    )
 
 
 def _record(kept: Kept, folder: Path) -> Record:
@@ -53,9 +65,13 @@ def _record(kept: Kept, folder: Path) -> Record:
     asked, origin = kept.commission, as_input(folder)
     how = asked.sampling
     config = {
-        "requests": [{"n": len(asked.orders), "where": dict(asked.where)}], "seed": asked.seed, "steps": how.steps,
-        "guidance": how.guidance, "sampler": how.sampler, "precision": how.precision,
-    }  # fmt: skip
+        "requests": [{"n": len(asked.orders), "where": dict(asked.where)}],
+        "seed": asked.seed,
+        "steps": how.steps,
+        "guidance": how.guidance,
+        "sampler": how.sampler,
+        "precision": how.precision,
+    }
     results = {"images": len(asked.orders), "served": True, "prompt": asked.body.prompt}
     return Record("generate", config, asked.seed, [origin], origin["record"].get("sources", ()), results)
 

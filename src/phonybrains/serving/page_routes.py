@@ -14,12 +14,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from ..model.conditions import Category
 from ..model.sampling import FEW
-from ..sheets import film_strip
+from ..networks.conditions import Category
+from ..reporting.sheets import film_strip
+from .batcher import Image, Order
 from .gallery import Gallery, client_of, unless_gone
 from .image_set import zip_image_set
-from .painter import Image, Order
 from .prompt import in_words
 from .refusal import Refusal
 from .request import MOST_IMAGES

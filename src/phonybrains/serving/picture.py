@@ -13,7 +13,7 @@ from PIL import Image as Picture
 from PIL.PngImagePlugin import PngInfo
 
 from ..record import versions
-from .painter import Image, Order
+from .batcher import Image, Order
 
 SOFTWARE = f"phonybrains {versions()['phonybrains']}"
 SOURCE_TYPE = "trainedAlgorithmicMedia"
@@ -42,11 +42,19 @@ class Origin:
         """All that determines an image, and that it is synthetic."""
         how = order.sampling
         return {
-            "synthetic": True, "digitalSourceType": SOURCE_TYPE, "generator": self.generator,
-            "model_sha256": self.model_sha256, "seed": order.seed, "index": order.index,
-            "conditions": dict(order.wanted), "steps": how.steps, "guidance": how.guidance, "sampler": how.sampler,
-            "precision": how.precision, "software": SOFTWARE,
-        }  # fmt: skip
+            "synthetic": True,
+            "digitalSourceType": SOURCE_TYPE,
+            "generator": self.generator,
+            "model_sha256": self.model_sha256,
+            "seed": order.seed,
+            "index": order.index,
+            "conditions": dict(order.wanted),
+            "steps": how.steps,
+            "guidance": how.guidance,
+            "sampler": how.sampler,
+            "precision": how.precision,
+            "software": SOFTWARE,
+        }
 
     def png(self, image: Image, order: Order) -> bytes:
         """The image as a PNG with these facts as text: XMP for programs that know it, JSON for all others."""
@@ -55,8 +63,10 @@ class Origin:
         info.add_itxt("Description", NOTICE)
         info.add_itxt("Software", SOFTWARE)
         info.add_itxt("phonybrains", json.dumps(facts, ensure_ascii=False))
-        info.add_itxt("XML:com.adobe.xmp", XMP.format(
-            source_type=SOURCE_TYPE_URL, software=escape(SOFTWARE), notice=escape(NOTICE)))  # fmt: skip
+        info.add_itxt(
+            "XML:com.adobe.xmp",
+            XMP.format(source_type=SOURCE_TYPE_URL, software=escape(SOFTWARE), notice=escape(NOTICE)),
+        )
         return encode_png(image, info)
 
 

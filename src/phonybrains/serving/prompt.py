@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from ..model.conditions import Value, labels_of
+from ..networks.conditions import Value, labels_of
 from .refusal import Refusal
 from .vocabulary import Meaning, Vocabulary
 from .words import BEFORE_A_NUMBER, FILLERS, Token, tokens_of
@@ -153,8 +153,13 @@ class Reading:
 
     def _set(self, name: str, value: float) -> None:
         if self.numbers.setdefault(name, value) != value:
-            raise Refusal(400, f"The prompt asks for {name} {self.numbers[name]:g} and {value:g}; an image has one. "
-                          "Leave one of them out.", param="prompt", code="contradictory_prompt")  # fmt: skip
+            raise Refusal(
+                400,
+                f"The prompt asks for {name} {self.numbers[name]:g} and {value:g}; an image has one. "
+                "Leave one of them out.",
+                param="prompt",
+                code="contradictory_prompt",
+            )
 
     def _is_said(self, part: Part) -> bool:
         """Whether a noun adds nothing: its attribute has a value, or it is one of those that any image has."""
@@ -165,8 +170,10 @@ class Reading:
     def _runs_on(self, parts: list[Part]) -> bool:
         """Whether nothing stands between a name and its number that ends a sentence or a clause."""
         ends = (self.text[self.tokens[a.last].end : self.tokens[b.first].start].strip() for a, b in pairwise(parts))
-        return all(end in ("", ":", "=", "#", "(") or (end == "." and self._word(a) in ("no", "nr"))
-                   for end, a in zip(ends, parts, strict=False))  # fmt: skip
+        return all(
+            end in ("", ":", "=", "#", "(") or (end == "." and self._word(a) in ("no", "nr"))
+            for end, a in zip(ends, parts, strict=False)
+        )
 
     def _near(self, one: Part, other: Part) -> bool:
         """Whether no punctuation but a hyphen parts them."""
@@ -206,8 +213,12 @@ def understand(prompt: str, vocabulary: Vocabulary) -> Understood:
     for name, labels in reading.labels.items():
         if not vocabulary.go_together(name, labels):
             *most, last = labels
-            raise Refusal(400, f"The prompt asks for {name} {', '.join(most)} and {last}; no image has both. "
-                          "Leave one of them out.", param="prompt", code="contradictory_prompt")  # fmt: skip
+            raise Refusal(
+                400,
+                f"The prompt asks for {name} {', '.join(most)} and {last}; no image has both. Leave one of them out.",
+                param="prompt",
+                code="contradictory_prompt",
+            )
     found = {name: ";".join(labels) for name, labels in reading.labels.items()} | reading.numbers
     names = [attribute.name for attribute in vocabulary.conditions.attributes]
     return Understood({name: found[name] for name in names if name in found}, reading.unknown_phrases())

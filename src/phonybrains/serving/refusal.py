@@ -18,8 +18,15 @@ TYPES = {
 class Refusal(Exception):
     """A request that cannot be met: status, a sentence for the person, the parameter it is about, a code."""
 
-    def __init__(self, status: int, sentence: str, *, param: str | None = None, code: str | None = None,
-                 headers: Mapping[str, str] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        status: int,
+        sentence: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(sentence)
         self.status, self.param, self.code, self.headers = status, param, code, dict(headers or {})
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import ConfigError
 from ..model.backing import doubts
-from ..model.conditions import Value
 from ..model.latent_diffusion import LatentDiffusion, Sampling
-from .painter import Order
+from ..networks.conditions import Value
+from .batcher import Order
 from .prompt import Understood, understand
 from .refusal import Refusal
 from .vocabulary import Vocabulary
@@ -74,26 +74,41 @@ def parse_body(content: object) -> Body:
     except ValidationError as error:
         raise _explained(error, content) from None
     if not body.prompt.strip() and body.where is None:
-        raise Refusal(400, "Missing required parameter: 'prompt'. Say what the images show.", param="prompt",
-                      code="missing_required_parameter")  # fmt: skip
+        raise Refusal(
+            400,
+            "Missing required parameter: 'prompt'. Say what the images show.",
+            param="prompt",
+            code="missing_required_parameter",
+        )
     return body
 
 
 def commission(body: Body, model: LatentDiffusion, vocabulary: Vocabulary, name: str) -> Commission:
     """What a request asks of the model. Raises Refusal for what it does not know or cannot do."""
     if body.model not in (None, name):
-        raise Refusal(404, f"The model '{body.model}' does not exist here. This server has {name}.", param="model",
-                      code="model_not_found")  # fmt: skip
+        raise Refusal(
+            404,
+            f"The model '{body.model}' does not exist here. This server has {name}.",
+            param="model",
+            code="model_not_found",
+        )
     own = f"{model.size}x{model.size}"
     if body.size not in (None, "auto", own):
-        raise Refusal(400, f"size '{body.size}': {name} paints {own}. Leave size out, or give {own}.", param="size",
-                      code="invalid_value")  # fmt: skip
+        raise Refusal(
+            400,
+            f"size '{body.size}': {name} paints {own}. Leave size out, or give {own}.",
+            param="size",
+            code="invalid_value",
+        )
     understood = understand(body.prompt, vocabulary)
     where = _merge(understood, body, model)
     seed = secrets.randbelow(2**31) if body.seed is None else body.seed
     try:
-        sampling = model.settle(Sampling(steps=body.steps, guidance=1.0 if body.guidance is None else body.guidance,
-                                         sampler=body.sampler or ""))  # fmt: skip
+        sampling = model.settle(
+            Sampling(
+                steps=body.steps, guidance=1.0 if body.guidance is None else body.guidance, sampler=body.sampler or ""
+            )
+        )
         wanted = model.ask(range(body.n or 1), where, seed)
     except ConfigError as error:
         param = next((key for key in ("sampler", "guidance", "steps") if str(error).startswith(key)), None)
@@ -114,8 +129,12 @@ def _merge(understood: Understood, body: Body, model: LatentDiffusion) -> dict[s
         raise Refusal(400, str(error), param="where", code="invalid_value") from None
     for name in said.keys() & exact.keys():
         if said[name] != exact[name]:
-            raise Refusal(400, f"The prompt asks for {name} {said[name]}, 'where' for {exact[name]}. Leave one of them "
-                          "out.", param="where", code="contradictory_prompt")  # fmt: skip
+            raise Refusal(
+                400,
+                f"The prompt asks for {name} {said[name]}, 'where' for {exact[name]}. Leave one of them out.",
+                param="where",
+                code="contradictory_prompt",
+            )
     asked = said | exact
     return {a.name: asked[a.name] for a in model.conditions.attributes if a.name in asked}
 
@@ -132,8 +151,12 @@ def _explained(error: ValidationError, content: Mapping[str, Any]) -> Refusal:
     first = error.errors()[0]
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
-        return Refusal(400, f"Unknown parameter: '{name}'. Known: {', '.join(Body.model_fields)}.", param=name,
-                       code="unknown_parameter")  # fmt: skip
+        return Refusal(
+            400,
+            f"Unknown parameter: '{name}'. Known: {', '.join(Body.model_fields)}.",
+            param=name,
+            code="unknown_parameter",
+        )
     place = ".".join(str(part) for part in first["loc"] if part not in ("str", "int", "float", "Literal"))
     return Refusal(400, f"{place} {_shown(content.get(name))}: {first['msg']}.", param=name, code="invalid_value")
 

@@ -17,9 +17,9 @@ from ..model.latent_diffusion import LatentDiffusion
 from ..record import fingerprint, read_record
 from ..web import listen as web
 from .app import make_app
+from .batcher import Painter
 from .gallery import Gallery
 from .guard import is_local
-from .painter import Painter
 from .picture import Origin
 
 STOP_SECONDS = 30

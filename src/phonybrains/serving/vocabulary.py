@@ -8,19 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..model.backing import matching
-from ..model.conditions import Category, Conditions, Number, Value
-from .words import (
-    FILLERS,
-    NEGATIONS,
-    NOTHING,
-    SAME_ATTRIBUTE,
-    SAME_LABEL,
-    UNITS,
-    Phrase,
-    phrase_of,
-    plural,
-    synonyms,
-)
+from ..networks.conditions import Category, Conditions, Number, Value
+from .words import FILLERS, NEGATIONS, NOTHING, SAME_ATTRIBUTE, SAME_LABEL, UNITS, Phrase, phrase_of, plural, synonyms
 
 Kind = Literal["label", "noun", "number", "nothing", "negation", "filler", "unknown"]
 
@@ -64,8 +53,9 @@ class Vocabulary:
         self.meanings |= {phrase: Meaning("label", labels=tuple(sorted(found))) for phrase, found in labels.items()}
         self.longest = max(map(len, self.meanings))
 
-    def _learn_category(self, attribute: Category, labels: dict[Phrase, set[tuple[str, str]]],
-                        nouns: dict[Phrase, set[str]]) -> None:  # fmt: skip
+    def _learn_category(
+        self, attribute: Category, labels: dict[Phrase, set[tuple[str, str]]], nouns: dict[Phrase, set[str]]
+    ) -> None:
         for label in (*attribute.offered, *dict.fromkeys(one.value for one in attribute.withdrawn)):
             phrase = phrase_of(label)
             if label.casefold() in NOTHING:

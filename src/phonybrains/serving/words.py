@@ -39,10 +39,25 @@ SAME_ATTRIBUTE = (
 NOTHING = ("none", "no", "absent", "negative", "normal", "healthy")
 """Labels that say: not there."""
 NEGATIONS = (
-    "no", "not", "non", "never", "without", "without any", "free of", "negative for", "absence of", "no evidence of",
-    "no sign of", "no signs of", "without evidence of", "without signs of", "except", "excluding", "instead of",
+    "no",
+    "not",
+    "non",
+    "never",
+    "without",
+    "without any",
+    "free of",
+    "negative for",
+    "absence of",
+    "no evidence of",
+    "no sign of",
+    "no signs of",
+    "without evidence of",
+    "without signs of",
+    "except",
+    "excluding",
+    "instead of",
     "rather than",
-)  # fmt: skip
+)
 UNITS = {
     "years": ("years", "year", "yr", "yrs", "y"),
     "months": ("months", "month"),

@@ -83,8 +83,13 @@ def _fewest_broken(tables: Tables, counts: np.ndarray, kept: set[int]) -> set[in
     ]
     upper: Any = np.concatenate([np.full(unknowns, float(tables.images)), free])
     cost = np.concatenate([np.zeros(unknowns), np.ones(size)])
-    solved = milp(cost, integrality=np.ones(len(cost)), bounds=Bounds(0, upper), constraints=constraints,
-                  options={"time_limit": SECONDS})  # fmt: skip
+    solved = milp(
+        cost,
+        integrality=np.ones(len(cost)),
+        bounds=Bounds(0, upper),
+        constraints=constraints,
+        options={"time_limit": SECONDS},
+    )
     if solved.status == 2:
         return None
     if solved.x is None or solved.status != 0:
@@ -105,8 +110,10 @@ def _tables(statements: Sequence[Statement], answers: Sequence[str], modalities:
     sizes = [math.prod(len(kinds[r]) for r in group) for group in groups]
     cells = len(modalities) * sum(sizes)
     if cells > MOST_CELLS:
-        raise ValueError(f"{max(map(len, groups))} readers with counts in common make a table of {cells} cells, more "
-                         f"than {MOST_CELLS} that can be searched: check fewer readers at a time.")  # fmt: skip
+        raise ValueError(
+            f"{max(map(len, groups))} readers with counts in common make a table of {cells} cells, more "
+            f"than {MOST_CELLS} that can be searched: check fewer readers at a time."
+        )
     images = sum(count for _, count in statements)
     if images > MOST_IMAGES:
         raise ValueError(f"The counts add up to {images}, more than {MOST_IMAGES}: there are not so many images.")

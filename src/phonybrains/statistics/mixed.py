@@ -59,12 +59,7 @@ def mixed_logistic(
 
 
 def laplace_likelihood(
-    right: Array,
-    design: Array,
-    reader: NDArray[np.intp],
-    case: NDArray[np.intp],
-    parameters: Array,
-    start: Array,
+    right: Array, design: Array, reader: NDArray[np.intp], case: NDArray[np.intp], parameters: Array, start: Array
 ) -> tuple[float, Array, Array]:
     """Laplace's approximation of the log likelihood; the effects' mode, and the information of the fixed effects.
 

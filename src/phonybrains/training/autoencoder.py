@@ -77,8 +77,9 @@ class AutoencoderTask:
 
     def psnr(self, network: nn.Module) -> dict[str, float]:
         """Peak signal-to-noise ratio in dB on whole validation images, for each modality."""
-        errors = torch.cat([(y.clamp(-1, 1) - x).square().mean(dim=(1, 2, 3)).cpu()
-                            for x, y in self.reconstructions(network)])  # fmt: skip
+        errors = torch.cat(
+            [(y.clamp(-1, 1) - x).square().mean(dim=(1, 2, 3)).cpu() for x, y in self.reconstructions(network)]
+        )
         decibel = 10 * torch.log10(4 / errors.clamp(min=1e-10))
         found = [self.corpus.modalities[i] for i in self.validation_rows]
         return {m: decibel[[f == m for f in found]].mean().item() for m in dict.fromkeys(found)}

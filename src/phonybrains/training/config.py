@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ..config import Config, load_config
 from ..errors import ConfigError
-from ..model.networks import AutoencoderShape, Count, DenoiserShape
+from ..networks.denoiser import AutoencoderShape, Count, DenoiserShape
 from ..optimising.config import LoopConfig, Share, Weight
 from ..spreadsheet import plain_name
 
@@ -137,8 +137,10 @@ class TrainConfig(Config):
         if self.autoencoder.decoder_only and not self.start:
             raise ValueError("autoencoder.decoder_only needs `start`, a model whose encoder is kept")
         if self.guidance.worse and self.guidance.loop.steps and not (self.start and self.encoder_stays):
-            raise ValueError("guidance.worse needs `start` and an encoder that is not trained "
-                             "(autoencoder.loop.steps = 0), as both models must have the same latents")  # fmt: skip
+            raise ValueError(
+                "guidance.worse needs `start` and an encoder that is not trained "
+                "(autoencoder.loop.steps = 0), as both models must have the same latents"
+            )
         return self
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from ..errors import ConfigError, TrainingError
 from ..files import sync_path, write_whole
 from ..imageset import ImageSet
-from ..model.conditions import Conditions, Withdrawn
 from ..model.fitting import fit_conditions
+from ..networks.conditions import Conditions, Withdrawn
 from ..record import sha256_file
 
 RESIDENT_BYTES = 4 * 2**30
@@ -79,18 +79,23 @@ def rows_in(images: ImageSet, split: str) -> list[int]:
     return [i for i, row in enumerate(images.rows) if row.split == split]
 
 
-def check_corpus(images: ImageSet, names: tuple[str, ...], crop: int, withdrawn: Sequence[Withdrawn] = (),
-                 min_patients: int = 0) -> Conditions:  # fmt: skip
+def check_corpus(
+    images: ImageSet, names: tuple[str, ...], crop: int, withdrawn: Sequence[Withdrawn] = (), min_patients: int = 0
+) -> Conditions:
     """The conditions of a corpus. Raises TrainingError or ConfigError if it cannot be trained on, naming the reason."""
     train = rows_in(images, "train")
     if not train:
         raise TrainingError(f"{images.folder}: no image is in the split 'train'. Import it again with a split.")
     if images.height % 32 or images.width != images.height:
-        raise TrainingError(f"{images.folder}: images are {images.width}×{images.height}; training needs squares "
-                            "whose side is a multiple of 32. Import again with --size.")  # fmt: skip
+        raise TrainingError(
+            f"{images.folder}: images are {images.width}×{images.height}; training needs squares "
+            "whose side is a multiple of 32. Import again with --size."
+        )
     if crop > images.height:
-        raise ConfigError(f"autoencoder.crop is {crop}, but the images of {images.folder} are only {images.width}×"
-                          f"{images.height}. Set it to {images.height} or less.")  # fmt: skip
+        raise ConfigError(
+            f"autoencoder.crop is {crop}, but the images of {images.folder} are only {images.width}×"
+            f"{images.height}. Set it to {images.height} or less."
+        )
     return fit_conditions([images.rows[i] for i in train], names, withdrawn, min_patients)
 
 

@@ -9,8 +9,8 @@ from torch import Generator, Tensor, nn
 
 from ..diffusion.objective import denoising_loss, draw_steps, draw_times
 from ..diffusion.process import Schedule, q_sample
-from ..model.conditions import drop
 from ..model.sampling import Chain
+from ..networks.conditions import drop
 from .config import DenoiserConfig
 from .corpus import Corpus
 from .latents import Latents
@@ -46,8 +46,9 @@ class DenoiserTask:
         condition = drop(self.encoded[rows], self.corpus.conditions, local)
         return self.errors(network, x_0, t, condition, self.parameters[version, rows], local).mean()
 
-    def errors(self, network: nn.Module, x_0: Tensor, t: Tensor, condition: Tensor, augmentation: Tensor,
-               rng: Generator) -> Tensor:  # fmt: skip
+    def errors(
+        self, network: nn.Module, x_0: Tensor, t: Tensor, condition: Tensor, augmentation: Tensor, rng: Generator
+    ) -> Tensor:
         """The loss of each image, (B,)."""
         process, objective = self.chain.process, self.chain.objective
         noise, x_t = self.noisy(x_0, t, rng)

@@ -11,9 +11,9 @@ from torch import Generator, Tensor, nn
 from ..diffusion.guidance import guide
 from ..diffusion.sampler import sample
 from ..diffusion.shortcut import jump_times, jumps, path_points, pseudo_huber
-from ..model.conditions import drop
 from ..model.latent_diffusion import LatentDiffusion
-from ..model.networks import Denoiser, build_embedding
+from ..networks.conditions import drop
+from ..networks.denoiser import Denoiser, build_embedding
 from .config import FewStepConfig
 from .corpus import Corpus
 

@@ -31,8 +31,9 @@ class GuidanceTask(DenoiserTask):
             if isinstance(module, nn.Dropout):
                 module.p = 0.0  # targets are exact
 
-    def errors(self, network: nn.Module, x_0: Tensor, t: Tensor, condition: Tensor, augmentation: Tensor,
-               rng: Generator) -> Tensor:  # fmt: skip
+    def errors(
+        self, network: nn.Module, x_0: Tensor, t: Tensor, condition: Tensor, augmentation: Tensor, rng: Generator
+    ) -> Tensor:
         """The squared distance to the guided prediction, (B,)."""
         x_t, time = self.noisy(x_0, t, rng)[1], self.chain.process.fraction(t)
         with torch.no_grad():

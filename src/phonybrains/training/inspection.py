@@ -9,7 +9,7 @@ import torch
 
 from ..imageset import from_unit_range, to_unit_range
 from ..model.latent_diffusion import LatentDiffusion
-from ..sheets import contact_sheet
+from ..reporting.sheets import contact_sheet
 from .autoencoder import AutoencoderTask
 from .copies import Nearness
 

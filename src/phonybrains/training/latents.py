@@ -29,8 +29,9 @@ class Latents:
 
 
 @torch.no_grad()
-def encode_latents(autoencoder: AutoencoderDC, corpus: Corpus, config: DenoiserConfig, seed: int, path: Path,
-                   device: torch.device) -> Iterator[tuple[int, int]]:  # fmt: skip
+def encode_latents(
+    autoencoder: AutoencoderDC, corpus: Corpus, config: DenoiserConfig, seed: int, path: Path, device: torch.device
+) -> Iterator[tuple[int, int]]:
     """Encode all versions of all images into a file, reporting (done, total); nothing to do if that is there and whole.
 
     Raises TrainingError for latents that are no numbers.
@@ -38,10 +39,12 @@ def encode_latents(autoencoder: AutoencoderDC, corpus: Corpus, config: DenoiserC
     if take(path):
         return
     n, versions, at_once = len(corpus.pixels), [], 32 if device.type == "cpu" else 256
-    parameters = torch.stack([
-        draw_parameters(n, config.augment if v else 0.0, Generator().manual_seed(seed * 1000 + v))
-        for v in range(config.variants)
-    ])  # fmt: skip
+    parameters = torch.stack(
+        [
+            draw_parameters(n, config.augment if v else 0.0, Generator().manual_seed(seed * 1000 + v))
+            for v in range(config.variants)
+        ]
+    )
     for v in range(config.variants):
         parts = []
         for rows in torch.arange(n).split(at_once):

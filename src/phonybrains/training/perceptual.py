@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..model.squeezenet import MEAN, SqueezeNet
+from ..networks.squeezenet import MEAN, SqueezeNet
 
 TAPS = (1, 4, 7, 12)
 SMALLEST = 17

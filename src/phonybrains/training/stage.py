@@ -38,9 +38,14 @@ from .start import FEW_STEP_DISTANCE, FEW_STEP_PATHS, GUIDED, SEEN, New, start, 
 
 
 def train(
-    corpus: str | Path, out: str | Path, config: TrainConfig | None = None, *, show: bool = True, preset: str = "cpu",
+    corpus: str | Path,
+    out: str | Path,
+    config: TrainConfig | None = None,
+    *,
+    show: bool = True,
+    preset: str = "cpu",
     **settings: Any,
-) -> Path:  # fmt: skip
+) -> Path:
     """Train a latent diffusion model on an image set and write its folder; the same call goes on where it stopped.
 
     Without a `config`, it is the preset with `settings` (the fields of TrainConfig) on top.
@@ -79,8 +84,9 @@ def _fingerprint(features: Path) -> str:
         raise ConfigError(f"features: {features} cannot be read ({error.strerror}).") from None
 
 
-def _train_and_publish(new: New, images: ImageSet, out: Path, record: Record, config: TrainConfig,
-                       accelerator: Accelerator, show: bool) -> None:  # fmt: skip
+def _train_and_publish(
+    new: New, images: ImageSet, out: Path, record: Record, config: TrainConfig, accelerator: Accelerator, show: bool
+) -> None:
     with shared_draft(out, record, accelerator) as draft, progress_bar(show and accelerator.is_main_process) as bar:
         run = Run(draft, accelerator, config.seed, bar)
         for folder in (run.work, draft / "training"):
@@ -124,9 +130,17 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
             run.bar.update(line, completed=done, total=total)
     accelerator.wait_for_everyone()
     latents = load_latents(cache, corpus, new.scale)
-    model = LatentDiffusion(reconstruction.autoencoder, denoiser, corpus.conditions, latents.scale,
-                            CHAINS[config.diffusion], images.height, new.few_step, units=shared_units(images),
-                            steps=config.steps)  # fmt: skip
+    model = LatentDiffusion(
+        reconstruction.autoencoder,
+        denoiser,
+        corpus.conditions,
+        latents.scale,
+        CHAINS[config.diffusion],
+        images.height,
+        new.few_step,
+        units=shared_units(images),
+        steps=config.steps,
+    )
     task = DenoiserTask(denoiser, corpus, latents, model.chain, config.denoiser, device)
     samples = Samples(model, Nearness.of(corpus), config.seed)
     run.follow(task, config.denoiser.loop, partial(samples.draw, steps=8), config.compile)
@@ -149,8 +163,16 @@ def _guide(run: Run, trained: DenoiserTask, samples: Samples, new: New, config: 
     """Build guidance into the denoiser."""
     learning = config.denoiser.model_copy(update={"loop": config.guidance.loop})
     worse = new.worse.to(device=trained.device, memory_format=torch.channels_last) if new.worse else None  # type: ignore[call-overload]
-    task = GuidanceTask(trained.network, trained.corpus, trained.latents, trained.chain, learning, trained.device,
-                        worse=worse, strength=config.guidance.strength)  # fmt: skip
+    task = GuidanceTask(
+        trained.network,
+        trained.corpus,
+        trained.latents,
+        trained.chain,
+        learning,
+        trained.device,
+        worse=worse,
+        strength=config.guidance.strength,
+    )
     run.follow(task, config.guidance.loop, partial(samples.draw, steps=8))
     return {GUIDED: config.guidance.strength}
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from ...record import Record
 from ...reporting.blocks import Block
 from ..config import EvaluateConfig, Part
+from ..inputs.sets import Sides
 from ..score import Findings
-from ..sets import Sides
 from . import closing, opening, sections
-from .looks import Looks
+from .figures import Looks
 
 
 def title_of(sides: Sides) -> tuple[str, str]:

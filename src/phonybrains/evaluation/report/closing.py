@@ -9,8 +9,8 @@ from ...record import Record
 from ...reporting.blocks import Block, Bullets, Heading, Paragraph, Table
 from ...reporting.origin import chain_of, refusals
 from ..config import EvaluateConfig, Part
+from ..inputs.sets import Sides
 from ..score import Findings
-from ..sets import Sides
 
 PUBLISHED = (
     ("Readers, brain MRI of a GAN, 5 radiologists", "24 to 71 % of the fakes called real"),
@@ -26,18 +26,25 @@ def methods(sides: Sides, config: EvaluateConfig) -> list[Block]:
     """How it was measured, for the methods section of a paper."""
     return [
         Heading("How it was measured"),
-        Paragraph(f"Synthetic images were compared with the {sides.held_out} split of the corpus, which the model has "
-                  "not seen, each modality for itself; copies were searched for in its train split. A score is shown "
-                  "beside its null: what real images score against other real images at the same n, a patient never "
-                  "being on both sides. A score is apart where it lies beyond the range of 95 of 100 such draws, its "
-                  "interval excludes their middle and p is below 0.05; as real where its interval, and the spread "
-                  "of such draws around it, lie within the margin stated beside it and p is not below 0.05; and not "
-                  "shown else: too few images or patients to say either. What a row lacks is not asked for. "
-                  "Columns that say where a slice or a lesion lies make no groups; asked and found are compared. "
-                  "Where a measure's weights are missing it is listed as not available; nothing is put in its place."),
-        Table(("Setting", "value"), tuple(_settings(config.model_dump(mode="json"))), "Every setting of this run.",
-              (1.5, 3), (0, 1)),
-    ]  # fmt: skip
+        Paragraph(
+            f"Synthetic images were compared with the {sides.held_out} split of the corpus, which the model has "
+            "not seen, each modality for itself; copies were searched for in its train split. A score is shown "
+            "beside its null: what real images score against other real images at the same n, a patient never "
+            "being on both sides. A score is apart where it lies beyond the range of 95 of 100 such draws, its "
+            "interval excludes their middle and p is below 0.05; as real where its interval, and the spread "
+            "of such draws around it, lie within the margin stated beside it and p is not below 0.05; and not "
+            "shown else: too few images or patients to say either. What a row lacks is not asked for. "
+            "Columns that say where a slice or a lesion lies make no groups; asked and found are compared. "
+            "Where a measure's weights are missing it is listed as not available; nothing is put in its place."
+        ),
+        Table(
+            ("Setting", "value"),
+            tuple(_settings(config.model_dump(mode="json"))),
+            "Every setting of this run.",
+            (1.5, 3),
+            (0, 1),
+        ),
+    ]
 
 
 def _settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -54,8 +61,9 @@ def _settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, 
 def origin(record: Record) -> list[Block]:
     """The chain of records, from this evaluation back to the sources."""
     top = {"stage": record.stage, "config": {}, "seed": record.seed, "inputs": record.inputs}
-    caption = ("The chain of records from this evaluation back to its sources; an indented step is an input of the "
-               "one above.")  # fmt: skip
+    caption = (
+        "The chain of records from this evaluation back to its sources; an indented step is an input of the one above."
+    )
     columns = ("Step", "name", "SHA-256", "what determined it")
     return [
         Heading("Where the images come from"),
@@ -66,17 +74,23 @@ def origin(record: Record) -> list[Block]:
 
 def limits(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
     """What this evaluation cannot say."""
-    said = ["No score here says that an image is anatomically right, or that a specialist would take it for real: "
-            "that is what a reader study is for.",
-            "Features of networks trained on photographs know little of medicine; handcrafted ones know only what "
-            "they were made to see.",
-            "A search that finds no copy among n images still allows a share of up to about 3/n."]  # fmt: skip
+    said = [
+        "No score here says that an image is anatomically right, or that a specialist would take it for real: "
+        "that is what a reader study is for.",
+        "Features of networks trained on photographs know little of medicine; handcrafted ones know only what "
+        "they were made to see.",
+        "A search that finds no copy among n images still allows a share of up to about 3/n.",
+    ]
     if not any(row.patient_id for row in sides.corpus.rows):
-        said.append("The corpus has no patient ids: runs of neighbouring images stood in for patients, so that a "
-                    "patient may be on both sides of a split.")  # fmt: skip
+        said.append(
+            "The corpus has no patient ids: runs of neighbouring images stood in for patients, so that a "
+            "patient may be on both sides of a split."
+        )
     if any(score.name.startswith("member_loss") for findings in found.values() for score in findings.scores):
-        said.append("Whether the model's loss tells training images from held-out ones is no part of the verdict: "
-                    "people differ, and where few are held out this alone moves it.")  # fmt: skip
+        said.append(
+            "Whether the model's loss tells training images from held-out ones is no part of the verdict: "
+            "people differ, and where few are held out this alone moves it."
+        )
     absent = [part for part, findings in found.items() if not any(s.value is not None for s in findings.scores)]
     if absent:
         said.append(f"Asked for and not measured: {', '.join(absent)}.")
@@ -94,10 +108,15 @@ def published() -> list[Block]:
 
 def files() -> list[Block]:
     """What lies beside the report."""
-    return [Heading("Files"), Bullets((
-        "report.html and report.pdf: this report.",
-        "scores.json and scores.csv: every score with interval, n, null, extractor and hash.",
-        "figures/: every figure as SVG and PNG.",
-        "findings/: what each part found, with the arrays that were drawn.",
-        "record.json: what this evaluation was made from, with which versions.",
-    ))]  # fmt: skip
+    return [
+        Heading("Files"),
+        Bullets(
+            (
+                "report.html and report.pdf: this report.",
+                "scores.json and scores.csv: every score with interval, n, null, extractor and hash.",
+                "figures/: every figure as SVG and PNG.",
+                "findings/: what each part found, with the arrays that were drawn.",
+                "record.json: what this evaluation was made from, with which versions.",
+            )
+        ),
+    ]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from ...reporting.wording import NONE, number
 from ..config import Part
-from ..nulls import Better
+from ..quality.nulls import Better
 from ..score import Null, Score
 
-PART_QUESTIONS: dict[Part, str] = {"quality": "Is it good?", "memorisation": "Is it new?", "bias": "Is it fair?",
-                  "utility": "Is it useful?"}  # fmt: skip
+PART_QUESTIONS: dict[Part, str] = {
+    "quality": "Is it good?",
+    "memorisation": "Is it new?",
+    "bias": "Is it fair?",
+    "utility": "Is it useful?",
+}
 
 MEANINGS: dict[str, tuple[str, str, Better]] = {
     "kid": ("KID", "kernel distance of features; 0 for one and the same source", "low"),
@@ -23,11 +27,7 @@ MEANINGS: dict[str, tuple[str, str, Better]] = {
     "recall": ("Recall", "share of real images that lie among the synthetic ones", "high"),
     "density": ("Density", "how densely synthetic images lie among the real ones", "near"),
     "coverage": ("Coverage", "share of real images with a synthetic one nearby", "high"),
-    "ms_ssim_diversity": (
-        "MS-SSIM of pairs",
-        "likeness of images of one set; 1 if all are equal",
-        "near",
-    ),
+    "ms_ssim_diversity": ("MS-SSIM of pairs", "likeness of images of one set; 1 if all are equal", "near"),
     "c2st_auc": ("Told apart, AUC", "a logistic classifier tells synthetic from real; chance is 0.5", "low"),
     "c2st_accuracy": ("Told apart, share right", "of the same classifier; chance is 0.5", "low"),
     "c2st_forest_auc": ("Told apart by a forest, AUC", "the same with a forest of random trees", "low"),
@@ -46,11 +46,7 @@ MEANINGS: dict[str, tuple[str, str, Better]] = {
     "copying_z": ("Copying, C_T", "below -3: nearer to training people than chance gives; about 0: as near", "high"),
     "nearest_share": ("Nearest is training", "of all real people; chance is the share of people in training", "low"),
     "effective_patients": ("Patients in effect", "training patients over whom the images spread", "high"),
-    "member_loss_auc": (
-        "Members by loss, AUC",
-        "the model's loss tells training images; chance is 0.5",
-        "low",
-    ),
+    "member_loss_auc": ("Members by loss, AUC", "the model's loss tells training images; chance is 0.5", "low"),
     "member_loss_tpr_at_1pct": ("Members by loss, found", "training images found at 1 % false positives", "low"),
     "amplification": ("Amplification", "log odds of the label, synthetic minus training; 0 is fair", "near"),
     "amplification_autoencoder": ("Amplification, autoencoder", "the same after the autoencoder alone", "near"),
@@ -92,8 +88,11 @@ def made_with(score: Score) -> str:
 def named(score: Score) -> str:
     """The score's name in words, with its features where they are not handcrafted: `KID, squeezenet1_1`."""
     features = made_with(score)
-    return label_of(score.name) if features.startswith("handcrafted") or not features else (
-        f"{label_of(score.name)}, {features}")  # fmt: skip
+    return (
+        label_of(score.name)
+        if features.startswith("handcrafted") or not features
+        else (f"{label_of(score.name)}, {features}")
+    )
 
 
 def images_of(score: Score) -> str:

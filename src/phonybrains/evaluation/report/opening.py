@@ -10,9 +10,9 @@ import numpy as np
 from ...reporting.blocks import Block, Heading, Note, Paragraph, Table
 from ...reporting.wording import NONE, count_of
 from ..config import EvaluateConfig, Part
+from ..inputs.sets import Sides
 from ..score import Findings
-from ..sets import Sides
-from .looks import Looks, gallery, short
+from .figures import Looks, gallery, short
 from .names import PART_QUESTIONS
 from .outcomes import Outcome, outcome_of
 from .verdict import status_of, verdict_text
@@ -52,8 +52,13 @@ def _questions(found: Mapping[Part, Findings]) -> Table:
         shown = [str(counts[outcome]) if any(map(outcome_of, scores)) else NONE for outcome in ANSWERS]
         rows.append((question, part, answer, f"{measured} of {len(scores)}", *shown))
     caption = "Scores by what they say, those of single attributes too. By chance, 1 of 20 is apart where nothing is."
-    return Table(("Question", "part", "state", "scores had", *ANSWERS), tuple(rows), caption,
-                 (1.4, 1.2, 1.2, 0.8, 0.6, 0.6, 0.7), (0, 1, 2))  # fmt: skip
+    return Table(
+        ("Question", "part", "state", "scores had", *ANSWERS),
+        tuple(rows),
+        caption,
+        (1.4, 1.2, 1.2, 0.8, 0.6, 0.6, 0.7),
+        (0, 1, 2),
+    )
 
 
 def side_by_side(sides: Sides, looks: Mapping[str, Looks], config: EvaluateConfig) -> list[Block]:
@@ -66,9 +71,13 @@ def side_by_side(sides: Sides, looks: Mapping[str, Looks], config: EvaluateConfi
             rng = np.random.default_rng([config.seed, len(modality)])
             drawn = [names[i] for i in rng.permutation(len(names))[:SHOWN].tolist()]
             shown += [(look.of(kind, name), f"{kind} {short(name)}") for name in drawn]
-        n = {kind: len(images.where(modality=modality)) for kind, images in
-             (("real", sides.real), ("synthetic", sides.samples))}  # fmt: skip
-        caption = (f"{modality}: of {count_of(n['real'], f'real {sides.held_out} image')} and {n['synthetic']} "
-                   f"synthetic, {SHOWN} each at random, not chosen.")  # fmt: skip
+        n = {
+            kind: len(images.where(modality=modality))
+            for kind, images in (("real", sides.real), ("synthetic", sides.samples))
+        }
+        caption = (
+            f"{modality}: of {count_of(n['real'], f'real {sides.held_out} image')} and {n['synthetic']} "
+            f"synthetic, {SHOWN} each at random, not chosen."
+        )
         blocks += gallery(f"side_by_side_{modality.lower()}", shown, caption, COLUMNS)
     return blocks

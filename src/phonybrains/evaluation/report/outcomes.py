@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
-from ..nulls import Better
+from ..quality.nulls import Better
 from ..score import Score
 from .names import better_of
 
@@ -14,20 +14,47 @@ Outcome = Literal["apart", "better", "as real", "not shown", ""]
 
 LEVEL = 0.05
 MARGINS: Mapping[str, float] = {
-    "precision": 0.1, "precision_of_all": 0.1, "recall": 0.1, "coverage": 0.1, "group_coverage": 0.1, "density": 0.2,
-    "ms_ssim_diversity": 0.05, "spectrum_worst_db": 1.0, "noise_ratio": 0.2, "prevalence": 0.1,
-    "c2st_auc": 0.1, "c2st_accuracy": 0.1, "c2st_forest_auc": 0.1, "c2st_forest_accuracy": 0.1,
-    "c2st_network_auc": 0.1, "c2st_network_accuracy": 0.1, "frd": 0.25,
-    "copies_flagged": 0.02, "likeness_to_training": 0.05, "authentic_share": 0.1, "nearest_share": 0.1,
-    "member_loss_auc": 0.1, "member_loss_tpr_at_1pct": 0.02, "composition_ratio": 0.25, "amplification": 0.25,
-    "amplification_autoencoder": 0.25, "amplification_asked": 0.25, "adherence_share": 0.1, "adherence_kappa": 0.1,
-    "adherence_r": 0.1, "adherence_box": 0.1,
-}  # fmt: skip
+    "precision": 0.1,
+    "precision_of_all": 0.1,
+    "recall": 0.1,
+    "coverage": 0.1,
+    "group_coverage": 0.1,
+    "density": 0.2,
+    "ms_ssim_diversity": 0.05,
+    "spectrum_worst_db": 1.0,
+    "noise_ratio": 0.2,
+    "prevalence": 0.1,
+    "c2st_auc": 0.1,
+    "c2st_accuracy": 0.1,
+    "c2st_forest_auc": 0.1,
+    "c2st_forest_accuracy": 0.1,
+    "c2st_network_auc": 0.1,
+    "c2st_network_accuracy": 0.1,
+    "frd": 0.25,
+    "copies_flagged": 0.02,
+    "likeness_to_training": 0.05,
+    "authentic_share": 0.1,
+    "nearest_share": 0.1,
+    "member_loss_auc": 0.1,
+    "member_loss_tpr_at_1pct": 0.02,
+    "composition_ratio": 0.25,
+    "amplification": 0.25,
+    "amplification_autoencoder": 0.25,
+    "amplification_asked": 0.25,
+    "adherence_share": 0.1,
+    "adherence_kappa": 0.1,
+    "adherence_r": 0.1,
+    "adherence_box": 0.1,
+}
 """Half-widths, in the score's own unit, of what is called as real around the null's middle."""
 RELATIVE_MARGINS: Mapping[str, float] = {
-    "fid": 0.25, "fd": 0.25, "fd_handcrafted": 0.25, "noise_background": 0.1, "noise_tissue": 0.1,
+    "fid": 0.25,
+    "fd": 0.25,
+    "fd_handcrafted": 0.25,
+    "noise_background": 0.1,
+    "noise_tissue": 0.1,
     "spread_tissue": 0.1,
-}  # fmt: skip
+}
 """The same as shares of the null's middle. A score in neither (KID, MMD, C_T) has no scale on which a difference is
 known to be small, and is never called as real."""
 NOT_AGAINST_REAL = {"auc"}

@@ -35,11 +35,21 @@ def plot_beside_null(modality: str, scores: Sequence[Score], caption: str) -> Fi
             colour = SYNTHETIC if outcome_of(score) == "apart" else REAL
             axes.plot([0, apart], [y, y], color=colour, lw=1.4, zorder=2)
             axes.plot(apart, y, "o" if colour == REAL else "D", color=colour, ms=5.5, zorder=3)
-            axes.annotate(figure(score.value), (apart, y), (7 if apart >= 0 else -7, 0), textcoords="offset points",
-                          va="center", ha="left" if apart >= 0 else "right", fontsize=8)  # fmt: skip
+            axes.annotate(
+                figure(score.value),
+                (apart, y),
+                (7 if apart >= 0 else -7, 0),
+                textcoords="offset points",
+                va="center",
+                ha="left" if apart >= 0 else "right",
+                fontsize=8,
+            )
         axes.set_xscale("symlog", linthresh=2, linscale=1)
-        axes.set(xlim=(-2.5 * left, 2.5 * right), ylim=(len(rows) - 0.4, -0.6),
-                 xlabel="distance from real against real (1 = the edge of its 95 % range)")  # fmt: skip
+        axes.set(
+            xlim=(-2.5 * left, 2.5 * right),
+            ylim=(len(rows) - 0.4, -0.6),
+            xlabel="distance from real against real (1 = the edge of its 95 % range)",
+        )
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_yticks(range(len(rows)), [named(score) for score, _ in rows])
         axes.set_title(modality)
@@ -54,8 +64,16 @@ def plot_map(maps: Mapping[str, Mapping[str, NDArray[Any]]], method: str, captio
         for axes, (modality, sides) in zip(panels[0], maps.items(), strict=True):
             for kind, points in sides.items():
                 colour, marker, label = SETTINGS[kind]
-                axes.scatter(points[:, 0], points[:, 1], s=13, color=colour, marker=marker, alpha=0.65, lw=0,
-                             label=f"{label}, n={len(points)}")  # fmt: skip
+                axes.scatter(
+                    points[:, 0],
+                    points[:, 1],
+                    s=13,
+                    color=colour,
+                    marker=marker,
+                    alpha=0.65,
+                    lw=0,
+                    label=f"{label}, n={len(points)}",
+                )
             axes.set(xticks=[], yticks=[], title=modality, xlabel=f"{method} 1", ylabel=f"{method} 2")
             axes.set_aspect("equal", adjustable="datalim")
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
@@ -75,8 +93,14 @@ def plot_spectra(spectra: Mapping[str, Mapping[str, NDArray[Any]]], caption: str
             above.set(title=modality, ylabel="power, dB")
             above.legend(loc="upper right")
             if "real_low" in one:
-                below.fill_between(frequency, one["real_low"] - real, one["real_high"] - real, color=BAND, lw=0,
-                                   label="real against real, 95 %")  # fmt: skip
+                below.fill_between(
+                    frequency,
+                    one["real_low"] - real,
+                    one["real_high"] - real,
+                    color=BAND,
+                    lw=0,
+                    label="real against real, 95 %",
+                )
             below.axhline(0, color=REAL, lw=1)
             below.plot(frequency, one["synthetic"] - real, color=SYNTHETIC, lw=1.5, ls="--", label="synthetic")
             below.set(xlabel="spatial frequency, cycles per pixel", ylabel="minus real, dB")
@@ -94,8 +118,14 @@ def plot_prevalence(name: str, scores: Sequence[Score], beside: str, caption: st
             sides = {"real": score.null, "synthetic": score}
             for shift, (kind, one) in zip((-0.19, 0.19), sides.items(), strict=True):
                 if one is not None and one.value is not None:
-                    axes.barh(y + shift, 100 * one.value, 0.36, color=SETTINGS[kind][0], alpha=0.85,
-                              label=(beside if kind == "real" else kind) if y == 0 else None)  # fmt: skip
+                    axes.barh(
+                        y + shift,
+                        100 * one.value,
+                        0.36,
+                        color=SETTINGS[kind][0],
+                        alpha=0.85,
+                        label=(beside if kind == "real" else kind) if y == 0 else None,
+                    )
                     if one.low is not None and one.high is not None and one.high > one.low:
                         axes.plot([100 * one.low, 100 * one.high], [y + shift] * 2, color="#222", lw=1)
         axes.set(xlim=(0, 103), ylim=(len(scores) - 0.5, -0.6), xlabel="share of images")
@@ -106,8 +136,9 @@ def plot_prevalence(name: str, scores: Sequence[Score], beside: str, caption: st
     return draw(name, caption, 0.9 + 0.31 * len(scores), paint)
 
 
-def plot_similarity(found: Mapping[str, Mapping[str, NDArray[Any]]], thresholds: Mapping[str, float],
-                    caption: str) -> Figure:  # fmt: skip
+def plot_similarity(
+    found: Mapping[str, Mapping[str, NDArray[Any]]], thresholds: Mapping[str, float], caption: str
+) -> Figure:
     """How near each image comes to its nearest training image: synthetic ones, and real ones never trained on."""
 
     def paint(panels: NDArray[Any]) -> None:
@@ -130,8 +161,9 @@ def plot_similarity(found: Mapping[str, Mapping[str, NDArray[Any]]], thresholds:
     return draw("similarity", caption, 3.2, paint, width=_wide(len(found)), ncols=len(found), squeeze=False)
 
 
-def plot_intervals(name: str, scores: Sequence[Score], labels: Sequence[str], zero: float, axis: str,
-                   caption: str) -> Figure:  # fmt: skip
+def plot_intervals(
+    name: str, scores: Sequence[Score], labels: Sequence[str], zero: float, axis: str, caption: str
+) -> Figure:
     """A row for each score: the value with its interval; `zero` is where nothing differs."""
 
     def paint(axes: Axes) -> None:
@@ -158,8 +190,15 @@ def plot_confusion(tables: Mapping[str, Mapping[str, Any]], caption: str) -> Fig
                 shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
                 axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
                 for (y, x), count in np.ndenumerate(counts):
-                    axes.text(x, y, f"{count:.0f}", ha="center", va="center", fontsize=7,
-                              color="white" if shares[y, x] > 0.6 else "#222")  # fmt: skip
+                    axes.text(
+                        x,
+                        y,
+                        f"{count:.0f}",
+                        ha="center",
+                        va="center",
+                        fontsize=7,
+                        color="white" if shares[y, x] > 0.6 else "#222",
+                    )
                 ticks = range(len(table["labels"]))
                 axes.set(xlabel="found", ylabel="asked" if side == "made" else "true", title=f"{title}, {kind}")
                 axes.set_xticks(ticks, table["labels"], rotation=30, ha="right", fontsize=7)

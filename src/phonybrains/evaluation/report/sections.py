@@ -14,7 +14,7 @@ from ...reporting.wording import as_p, count_of
 from ..score import Findings, Score
 from . import plots
 from .embed import embed
-from .looks import Looks, gallery, short
+from .figures import Looks, gallery, short
 from .names import label_of
 from .tables import score_tables
 from .verdict import distance
@@ -28,12 +28,17 @@ def quality(findings: Findings, looks: Mapping[str, Looks], seed: int) -> list[B
     """Distances beside their nulls, the map, the spectra, what gives itself away, prevalence, all scores."""
     blocks: list[Block] = [Heading("Quality: is it good?")]
     for modality in looks:
-        beside = [score for score in findings.scores if score.modality == modality and not score.group
-                  and distance(score) is not None]  # fmt: skip
+        beside = [
+            score
+            for score in findings.scores
+            if score.modality == modality and not score.group and distance(score) is not None
+        ]
         if beside:
-            caption = (f"{modality}: each score as its distance from what real images score against real ones at the "
-                       "same n. In the band: no farther than real images are from one another. Beside each point, "
-                       "the score.")  # fmt: skip
+            caption = (
+                f"{modality}: each score as its distance from what real images score against real ones at the "
+                "same n. In the band: no farther than real images are from one another. Beside each point, "
+                "the score."
+            )
             blocks.append(plots.plot_beside_null(modality, beside, caption))
     blocks += [*_map(findings, seed), *_spectra(findings), *_telling(findings, looks)]
     return [
@@ -53,19 +58,26 @@ def _map(findings: Findings, seed: int) -> list[Block]:
         return []
     known = findings.facts.get("map") or {}
     made_by = ", ".join(sorted({str(one.get("extractor")) for one in known.values() if one.get("extractor")}))
-    caption = (f"Features{f' of {made_by}' if made_by else ''} laid out in two dimensions ({method}): images that are "
-               "alike lie close. Where the two colours part, synthetic images differ from real ones; where real "
-               "images have no synthetic ones near, something is missing. Only nearness means anything.")  # fmt: skip
+    caption = (
+        f"Features{f' of {made_by}' if made_by else ''} laid out in two dimensions ({method}): images that are "
+        "alike lie close. Where the two colours part, synthetic images differ from real ones; where real "
+        "images have no synthetic ones near, something is missing. Only nearness means anything."
+    )
     return [Heading("A map of the images", 3), plots.plot_map(maps, method, caption)]
 
 
 def _spectra(findings: Findings) -> list[Block]:
-    spectra = {modality: one for modality, one in _by_modality(findings, "spectrum").items()
-               if {"frequency", "real", "synthetic"} <= set(one)}  # fmt: skip
+    spectra = {
+        modality: one
+        for modality, one in _by_modality(findings, "spectrum").items()
+        if {"frequency", "real", "synthetic"} <= set(one)
+    }
     if not spectra:
         return []
-    caption = ("Mean power by spatial frequency, and below it that of synthetic images minus that of real ones. Fine "
-               "texture is at the right: below the band it is too smooth, above it too rough.")  # fmt: skip
+    caption = (
+        "Mean power by spatial frequency, and below it that of synthetic images minus that of real ones. Fine "
+        "texture is at the right: below the band it is too smooth, above it too rough."
+    )
     return [Heading("Spectra", 3), plots.plot_spectra(spectra, caption)]
 
 
@@ -73,11 +85,17 @@ def _telling(findings: Findings, looks: Mapping[str, Looks]) -> list[Block]:
     blocks: list[Block] = []
     for modality, images in (findings.facts.get("telling") or {}).items():
         if modality in looks and images:
-            shown = [(looks[modality].of("synthetic", one["file_name"]),
-                      f"{short(one['file_name'])}: {100 * one['probability']:.0f} % synthetic")
-                     for one in images[:TELLING]]  # fmt: skip
-            caption = (f"{modality}: the synthetic images of which the classifier, trained on others, is surest. Look "
-                       "here first for what goes wrong.")  # fmt: skip
+            shown = [
+                (
+                    looks[modality].of("synthetic", one["file_name"]),
+                    f"{short(one['file_name'])}: {100 * one['probability']:.0f} % synthetic",
+                )
+                for one in images[:TELLING]
+            ]
+            caption = (
+                f"{modality}: the synthetic images of which the classifier, trained on others, is surest. Look "
+                "here first for what goes wrong."
+            )
             blocks += gallery(f"telling_{modality.lower()}", shown, caption, 5)
     return [Heading("What gives itself away", 3), *blocks] if blocks else []
 
@@ -108,15 +126,22 @@ def memorisation(findings: Findings, looks: Mapping[str, Looks]) -> list[Block]:
     blocks: list[Block] = [Heading("Memorisation: is it new?")]
     if findings.facts.get("sentence"):
         blocks.append(Paragraph(str(findings.facts["sentence"])))
-    similarity = {modality: {kind: np.asarray(values) for kind, values in one.items() if len(values)}
-                  for modality, one in _by_modality(findings, "similarity").items()}  # fmt: skip
+    similarity = {
+        modality: {kind: np.asarray(values) for kind, values in one.items() if len(values)}
+        for modality, one in _by_modality(findings, "similarity").items()
+    }
     pairs: list[Mapping[str, Any]] = list(findings.facts.get("pairs") or [])
     if any(similarity.values()):
-        thresholds = {str(pair.get("panel", pair["modality"])): float(pair["threshold"]) for pair in pairs
-                      if pair.get("threshold")}  # fmt: skip
-        caption = ("Likeness of each image to its nearest training image, after registration. Real patients that the "
-                   "model never saw show what chance gives; copies lie to the right of the threshold, which 1 % of "
-                   "them pass.")  # fmt: skip
+        thresholds = {
+            str(pair.get("panel", pair["modality"])): float(pair["threshold"])
+            for pair in pairs
+            if pair.get("threshold")
+        }
+        caption = (
+            "Likeness of each image to its nearest training image, after registration. Real patients that the "
+            "model never saw show what chance gives; copies lie to the right of the threshold, which 1 % of "
+            "them pass."
+        )
         blocks.append(plots.plot_similarity({k: v for k, v in similarity.items() if v}, thresholds, caption))
     blocks += _pairs(pairs, looks, int(findings.facts.get("pairs_shown", PAIRS)))
     return [*blocks, *_by_patient(findings.facts.get("signs") or []), *score_tables(findings, ("effective_patients",))]
@@ -127,16 +152,37 @@ def _by_patient(signs: Sequence[Mapping[str, Any]]) -> list[Block]:
     spread = [sign for sign in signs if sign["look"] == "patients" and "n" in sign]
     if not spread:
         return []
-    rows = [(sign["modality"], sign["group"].replace("=", " = ", 1) or "all", str(sign["n"]),
-             str(sign["training_patients"]), f"{sign['share']:.2f}", f"{sign['effective']:.1f}",
-             f"{sign['expected']:.1f} (at least {sign['least']:.1f})", as_p(sign["p"]), sign["word"])
-            for sign in spread]  # fmt: skip
-    caption = ("Each image lies nearest to one training patient, after registration and in features; the narrower of "
-               "the two is shown. Patients in effect: 1 over the sum of squared shares. Beside it, what as many images "
-               "of unseen people give. p pays for all rows of a modality and for both searches. Look: more than chance "
-               "allows. Failed: and fewer than 4 patients in effect, as where one takes half.")  # fmt: skip
-    columns = ("images", "asked for", "n", "training patients", "largest share", "patients in effect", "unseen people",
-               "p", "verdict")  # fmt: skip
+    rows = [
+        (
+            sign["modality"],
+            sign["group"].replace("=", " = ", 1) or "all",
+            str(sign["n"]),
+            str(sign["training_patients"]),
+            f"{sign['share']:.2f}",
+            f"{sign['effective']:.1f}",
+            f"{sign['expected']:.1f} (at least {sign['least']:.1f})",
+            as_p(sign["p"]),
+            sign["word"],
+        )
+        for sign in spread
+    ]
+    caption = (
+        "Each image lies nearest to one training patient, after registration and in features; the narrower of "
+        "the two is shown. Patients in effect: 1 over the sum of squared shares. Beside it, what as many images "
+        "of unseen people give. p pays for all rows of a modality and for both searches. Look: more than chance "
+        "allows. Failed: and fewer than 4 patients in effect, as where one takes half."
+    )
+    columns = (
+        "images",
+        "asked for",
+        "n",
+        "training patients",
+        "largest share",
+        "patients in effect",
+        "unseen people",
+        "p",
+        "verdict",
+    )
     return [
         Heading("By patient and by what was asked", 3),
         Table(columns, tuple(rows), caption, text_columns=(0, 1, 8)),
@@ -161,31 +207,41 @@ def _pairs(pairs: Sequence[Mapping[str, Any]], looks: Mapping[str, Looks], most:
         if pair["modality"] in looks:
             look, mark = looks[pair["modality"]], " FLAGGED" if pair.get("flagged") else ""
             who = f", patient {pair['patient']}" if pair.get("patient") else ""
-            shown += [(look.of("synthetic", pair["synthetic"]),
-                       f"synthetic {short(pair['synthetic'])}: likeness {pair['similarity']:.3f}{mark}"),
-                      (look.of("real", pair["training"]), f"training {short(pair['training'])}{who}")]  # fmt: skip
+            shown += [
+                (
+                    look.of("synthetic", pair["synthetic"]),
+                    f"synthetic {short(pair['synthetic'])}: likeness {pair['similarity']:.3f}{mark}",
+                ),
+                (look.of("real", pair["training"]), f"training {short(pair['training'])}{who}"),
+            ]
     flagged = sum(bool(pair.get("flagged")) for pair in pairs)
     undrawn = sum(bool(pair.get("flagged")) for pair in pairs[most:])
-    caption = (f"The most suspicious synthetic images, each left of its nearest training image; {flagged} of them "
-               "flagged. A person has to look: the same head, the same lesion, the same slice?")  # fmt: skip
+    caption = (
+        f"The most suspicious synthetic images, each left of its nearest training image; {flagged} of them "
+        "flagged. A person has to look: the same head, the same lesion, the same slice?"
+    )
     caption += f" {count_of(undrawn, 'flagged pair')} not drawn: all are in pairs.csv." if undrawn else ""
     blocks: list[Block] = [*gallery("pairs", shown, caption, 6)]
     if blocks:
         blocks.insert(0, Heading("Nearest training images", 3))
         if flagged:
-            blocks.insert(1, Note(f"{count_of(flagged, 'pair')} to be judged by a person before anything is published.",
-                                  "warning"))  # fmt: skip
+            blocks.insert(
+                1,
+                Note(f"{count_of(flagged, 'pair')} to be judged by a person before anything is published.", "warning"),
+            )
     return blocks
 
 
 def bias(findings: Findings) -> list[Block]:
     """Composition, amplification, what was asked for and found, the worst group."""
     return [
-        Heading("Bias: is it fair?"), *_said(findings),
+        Heading("Bias: is it fair?"),
+        *_said(findings),
         *_prevalence(findings.scores, "composition", "Composition, as found in the images", "training"),
         *_forest("amplification", findings, "log odds, synthetic minus training (0: as in training)"),
-        *_confusion(findings), *score_tables(findings, IN_CSV_ONLY),
-    ]  # fmt: skip
+        *_confusion(findings),
+        *score_tables(findings, IN_CSV_ONLY),
+    ]
 
 
 def _confusion(findings: Findings) -> list[Block]:
@@ -193,16 +249,21 @@ def _confusion(findings: Findings) -> list[Block]:
     tables = {title: table for title, table in known.items() if 1 < len(table["labels"]) <= MOST_LABELS}
     if not tables:
         return []
-    caption = ("What was asked for and what a classifier, taught by real images, finds; at the right the same "
-               "classifier on real people it did not learn from, who show how well it sees.")  # fmt: skip
+    caption = (
+        "What was asked for and what a classifier, taught by real images, finds; at the right the same "
+        "classifier on real people it did not learn from, who show how well it sees."
+    )
     return [Heading("Asked for and found", 3), plots.plot_confusion(dict(list(tables.items())[:MOST_TABLES]), caption)]
 
 
 def utility(findings: Findings) -> list[Block]:
     """What a classifier gains from synthetic images."""
-    return [Heading("Utility: is it useful?"), *_said(findings),
-            *_forest("delta_auc", findings, "AUC, minus that of real images alone (0: no gain)"),
-            *score_tables(findings)]  # fmt: skip
+    return [
+        Heading("Utility: is it useful?"),
+        *_said(findings),
+        *_forest("delta_auc", findings, "AUC, minus that of real images alone (0: no gain)"),
+        *score_tables(findings),
+    ]
 
 
 def _said(findings: Findings) -> list[Block]:

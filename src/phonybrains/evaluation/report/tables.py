@@ -14,20 +14,54 @@ from ..score import Findings, Score
 from .names import figure, images_of, label_of, made_with, meaning_of, null_words, with_interval
 from .outcomes import margin_of, outcome_of
 
-COLUMNS = ("part", "name", "modality", "group", "value", "low", "high", "n", "null_value", "null_low", "null_high",
-           "null_draws", "margin", "judged", "p", "versus", "extractor", "note")  # fmt: skip
-PAIR_COLUMNS = ("modality", "synthetic", "training", "patient", "similarity", "threshold", "flagged", "same_file",
-                "correlation", "panel", "judgement")  # fmt: skip
+COLUMNS = (
+    "part",
+    "name",
+    "modality",
+    "group",
+    "value",
+    "low",
+    "high",
+    "n",
+    "null_value",
+    "null_low",
+    "null_high",
+    "null_draws",
+    "margin",
+    "judged",
+    "p",
+    "versus",
+    "extractor",
+    "note",
+)
+PAIR_COLUMNS = (
+    "modality",
+    "synthetic",
+    "training",
+    "patient",
+    "similarity",
+    "threshold",
+    "flagged",
+    "same_file",
+    "correlation",
+    "panel",
+    "judgement",
+)
 """`judgement` is empty: for the person who looks."""
 MOST_ROWS, MOST_MISSING = 40, 15
-BESIDE = ("Beside each score, what real images score against real ones at the same n: median and the range of 95 of "
-          "100 draws.")  # fmt: skip
+BESIDE = (
+    "Beside each score, what real images score against real ones at the same n: median and the range of 95 of "
+    "100 draws."
+)
 
 
 def scores_of(found: Mapping[Part, Findings]) -> list[dict[str, Any]]:
     """All scores as plain entries, each with its part."""
-    return [{"part": part, **score.to_json(), **finite({"margin": margin_of(score), "judged": outcome_of(score)})}
-            for part, findings in found.items() for score in findings.scores]  # fmt: skip
+    return [
+        {"part": part, **score.to_json(), **finite({"margin": margin_of(score), "judged": outcome_of(score)})}
+        for part, findings in found.items()
+        for score in findings.scores
+    ]
 
 
 def write_scores(path: Path, found: Mapping[Part, Findings]) -> None:
@@ -69,14 +103,40 @@ def score_tables(findings: Findings, leave_out: Sequence[str] = ()) -> list[Bloc
 def score_table(scores: Sequence[Score], caption: str) -> Table:
     """One row for each score; columns that would be empty are left out, and so are notes that `_explained` gives."""
     own = _notes_of_rows(scores)
-    rows = [(label_of(s.name), images_of(s), with_interval(s.value, s.low, s.high), str(s.n or NONE),
-             null_words(s.null), _margin(s), outcome_of(s), as_p(s.p), _made_with(s, own)) for s in scores]  # fmt: skip
-    columns = ("Score", "images", "value (95 % interval)", "n", "real against real", "margin", "judged", "p",
-               "features; against")  # fmt: skip
+    rows = [
+        (
+            label_of(s.name),
+            images_of(s),
+            with_interval(s.value, s.low, s.high),
+            str(s.n or NONE),
+            null_words(s.null),
+            _margin(s),
+            outcome_of(s),
+            as_p(s.p),
+            _made_with(s, own),
+        )
+        for s in scores
+    ]
+    columns = (
+        "Score",
+        "images",
+        "value (95 % interval)",
+        "n",
+        "real against real",
+        "margin",
+        "judged",
+        "p",
+        "features; against",
+    )
     widths = (1.6, 1.0, 1.8, 0.5, 1.8, 0.7, 0.8, 0.75, 1.5)
     kept = [i for i in range(len(columns)) if i in (0, 2) or any(row[i] not in ("", NONE) for row in rows)]
-    return Table(tuple(columns[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows), caption,
-                 tuple(widths[i] for i in kept), tuple(k for k, i in enumerate(kept) if i in (0, 1, 6, 8)))  # fmt: skip
+    return Table(
+        tuple(columns[i] for i in kept),
+        tuple(tuple(row[i] for i in kept) for row in rows),
+        caption,
+        tuple(widths[i] for i in kept),
+        tuple(k for k, i in enumerate(kept) if i in (0, 1, 6, 8)),
+    )
 
 
 def _margin(score: Score) -> str:

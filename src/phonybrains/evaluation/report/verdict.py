@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from ...imageset import ImageSet
 from ...reporting.wording import count_of, listed
 from ..config import Part
+from ..inputs.sets import Sides
 from ..score import Findings, Score
-from ..sets import Sides
 from .names import figure, named, null_words
 from .outcomes import outcome_of
 
-WORDS = {"apart": "apart from real images", "as real": "as real within the margin", "better": "better than real images",
-         "not shown": "not shown either way"}  # fmt: skip
+WORDS = {
+    "apart": "apart from real images",
+    "as real": "as real within the margin",
+    "better": "better than real images",
+    "not shown": "not shown either way",
+}
 """Outcome → how it is said of scores, in this order."""
 
 

@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import StudyError
-from ..order import presentations
+from ..design.order import presentations
 from ..study import Answer, Study
-from .concord import measure_agreement, measure_repeats
-from .conduct import Reading, follow_readings, measure_checks
-from .course import Window, follow_course, measure_times, measure_trend
+from .agreement import measure_agreement, measure_repeats
+from .bias import ConfidenceBin, calibrate, measure_bias, measure_confidence
 from .departures import frozen_first, list_departures, origin_of_answers
-from .general import correct_together, measure_each, measure_in_general
-from .leaning import ConfidenceBin, calibrate, measure_bias, measure_confidence
+from .exclusions import Reading, follow_readings, measure_checks
+from .figures import CaseAnswers, Heat, gather_cases, map_marks
+from .over_time import Window, follow_course, measure_times, measure_trend
 from .performance import count_calls, measure_called_real, measure_performance
-from .pictures import CaseAnswers, Heat, gather_cases, map_marks
-from .rating import Curve, compare_arms, measure_auc, trace_curves
+from .reader_population import correct_together, measure_each, measure_in_general
 from .reads import Finding, Read, join, of_kind, patient_of, readers_of, with_controls
 from .registered import Registered, register
+from .roc import Curve, compare_arms, measure_auc, trace_curves
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,14 @@ class Analysis:
         return [finding for finding in self.findings if finding.quantity == quantity]
 
 
-def analyse_answers(study: Study, answers: Sequence[Answer], *, sources: Mapping[str, str] | None = None,
-                    states: Mapping[str, str] | None = None, noted: Sequence[str] = ()) -> Analysis:  # fmt: skip
+def analyse_answers(
+    study: Study,
+    answers: Sequence[Answer],
+    *,
+    sources: Mapping[str, str] | None = None,
+    states: Mapping[str, str] | None = None,
+    noted: Sequence[str] = (),
+) -> Analysis:
     """Work out everything. `sources` and `states` of the readers, and what was noted, come from the store.
 
     Raises StudyError if no test case was answered.
@@ -96,7 +102,10 @@ def analyse_answers(study: Study, answers: Sequence[Answer], *, sources: Mapping
     registered = register(study, of_kind(reads, "test"), sorted(excluded))
     found = correct_together([*_measure(main, again, course, study), *measure_checks(readings, plan.level)])
     return Analysis(
-        study, tuple(reads), tuple(main), tuple(readings),
+        study,
+        tuple(reads),
+        tuple(main),
+        tuple(readings),
         findings=tuple(found),
         registered=registered,
         curves=tuple(trace_curves(main, plan.level)) if with_controls(main) else (),
@@ -106,7 +115,7 @@ def analyse_answers(study: Study, answers: Sequence[Answer], *, sources: Mapping
         bins={reader: found for reader in readers_of(main) if (found := calibrate(main, reader, plan.level))},
         departures=tuple(list_departures(study, reads, readings, registered, noted)),
         nobody_kept=nobody_kept,
-    )  # fmt: skip
+    )
 
 
 def plan_of(study: Study, reader: str, source: str) -> Mapping[str, int]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from ...record import versions
 from ...reporting.wording import count_of, listed
-from ..order import presentations
+from ..design.order import presentations
 from ..study import Study
-from .conduct import Reading
+from .exclusions import Reading
 from .reads import Read, of_kind, select
 from .registered import Registered
 
@@ -135,7 +135,7 @@ def _given(read: Read) -> tuple[str, str]:
 
 def _of_settings(study: Study) -> Iterator[str]:
     """Software, and any setting, that is not the one that was frozen."""
-    from ..protocol import code_hash
+    from ..design.protocol import code_hash
 
     protocol = study.protocol
     then, now = protocol.get("versions") or {}, versions()

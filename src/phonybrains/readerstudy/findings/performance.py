@@ -10,7 +10,6 @@ from ...statistics.estimate import Estimate
 from ...statistics.mixed import mixed_logistic
 from ...statistics.proportions import clopper_pearson, wilson
 from ..study import CALLS
-from .pooled import patients_of, pooled_share
 from .reads import (
     ALL,
     TREATMENTS,
@@ -24,6 +23,7 @@ from .reads import (
     select,
     with_controls,
 )
+from .shares import patients_of, pooled_share
 
 EXACT, SCORE = "Clopper-Pearson", "Wilson"
 CLUSTERED = "score interval, reads of one patient kept together"
@@ -38,8 +38,9 @@ def count_calls(reads: Sequence[Read]) -> list[Finding]:
         own = [read for read in select(reads, reader=reader, modality=modality) if read.case.truth == truth]
         for call in CALLS if own else ():
             count = sum(read.call == call for read in own)
-            found.append(Finding(f"{truth} images called {call}", count, len(own), "count", reader=reader,
-                                 modality=modality))  # fmt: skip
+            found.append(
+                Finding(f"{truth} images called {call}", count, len(own), "count", reader=reader, modality=modality)
+            )
     return found
 
 

@@ -87,8 +87,10 @@ def join(study: Study, answers: Iterable[Answer]) -> list[Read]:
     for answer in answers:
         case = study.cases.get(answer.case_id)
         if case is None:
-            raise StudyError(f"reader '{answer.reader}' answered case '{answer.case_id}', which is not in "
-                             f"{study.folder}. Give the database that belongs to this study.")  # fmt: skip
+            raise StudyError(
+                f"reader '{answer.reader}' answered case '{answer.case_id}', which is not in "
+                f"{study.folder}. Give the database that belongs to this study."
+            )
         reads.append(Read(answer, case))
     return sorted(reads, key=lambda read: (read.reader, read.answer.position))
 

@@ -12,8 +12,8 @@ from ...reporting.wording import listed
 from ...statistics.estimate import p_text
 from ...statistics.randomise import guessing_p, leaning_p
 from ..config import PlanConfig
-from ..plan import FIGURES as NAMES
-from ..plan import LEAST_READERS
+from ..design.plan import FIGURES as NAMES
+from ..design.plan import LEAST_READERS
 from ..study import PROTOCOL_VERSION, Study
 from .primary import CHANCE, Table, infer, table_of
 from .reads import Finding, Read, readers_of, select

@@ -47,18 +47,31 @@ def flow(analysis: Analysis) -> list[Block]:
     rows = tuple((arm, *map(str, counts), str(sum(counts))) for arm, counts in sorted(arms.items()))
     readers = []
     for reading in analysis.readings:
-        parts = [f"{reading.answered.get(kind, 0)} / {reading.planned[kind]}" if reading.planned.get(kind)
-                 else str(reading.answered.get(kind, 0) or NONE) for kind in KINDS]  # fmt: skip
+        parts = [
+            f"{reading.answered.get(kind, 0)} / {reading.planned[kind]}"
+            if reading.planned.get(kind)
+            else str(reading.answered.get(kind, 0) or NONE)
+            for kind in KINDS
+        ]
         fate = "left out" if reading.excluded else "in the analysis" if reading.answered.get("test") else "no answers"
         readers.append((reading.reader, reading.source, reading.state or NONE, *parts, fate))
     return [
         Heading("Who was shown what"),
-        Table(("Arm", *modalities, "all"), rows, f"Test cases; besides, "
-                                                 f"{count_of(len(roles('training')), 'training case')} "
-              f"and {count_of(len(roles('check')), 'attention check')}."),
-        Table(("Reader", "came by", "state", *KINDS, "fate"), tuple(readers), "Answered / planned presentations.",
-              (1.3, 1, 0.9, 0.9, 0.9, 0.8, 0.8, 1.2), (0, 1, 2, 7)),
-    ]  # fmt: skip
+        Table(
+            ("Arm", *modalities, "all"),
+            rows,
+            f"Test cases; besides, "
+            f"{count_of(len(roles('training')), 'training case')} "
+            f"and {count_of(len(roles('check')), 'attention check')}.",
+        ),
+        Table(
+            ("Reader", "came by", "state", *KINDS, "fate"),
+            tuple(readers),
+            "Answered / planned presentations.",
+            (1.3, 1, 0.9, 0.9, 0.9, 0.8, 0.8, 1.2),
+            (0, 1, 2, 7),
+        ),
+    ]
 
 
 def conduct() -> list[Block]:
@@ -91,10 +104,17 @@ def origin(analysis: Analysis) -> list[Block]:
     rows = tuple(chain_of(record))
     blocks: list[Block] = [Heading("How the images were made, and limits")]
     if rows:
-        blocks.append(Table(("Step", "name", "SHA-256", "what determined it"), rows, "The chain of records from "
-                                                                                     "the study "
-                            "back to its sources; an indented step is an input of the one above.", (1.4, 1.4, 1.2, 4.2),
-                            (0, 1, 2, 3)))  # fmt: skip
+        blocks.append(
+            Table(
+                ("Step", "name", "SHA-256", "what determined it"),
+                rows,
+                "The chain of records from "
+                "the study "
+                "back to its sources; an indented step is an input of the one above.",
+                (1.4, 1.4, 1.2, 4.2),
+                (0, 1, 2, 3),
+            )
+        )
     else:
         blocks.append(Paragraph("The study has no record of how its images came to be."))
     blocks += refusals(record)
@@ -116,9 +136,11 @@ def _limits(analysis: Analysis) -> Iterator[str]:
         yield "No real images: a reader who calls everything real cannot be told from one whom all images fool."
     unclear = sum(read.call == "unclear" for read in analysis.main)
     if unclear:
-        yield (f"{unclear} of {len(analysis.main)} answers are unclear; the three treatments of them are given "
-               f"beside one "
-               "another.")  # fmt: skip
+        yield (
+            f"{unclear} of {len(analysis.main)} answers are unclear; the three treatments of them are given "
+            f"beside one "
+            "another."
+        )
     yield "Single images were judged on a screen of unknown quality, without the other slices and without the patient."
     yield (
         "Readers knew that some images are synthetic. In daily work nobody expects that, and more would pass for real."
@@ -132,23 +154,41 @@ def published(analysis: Analysis) -> list[Block]:
     own = find(analysis.findings, "called real", unclear="not real")
     if own is not None:
         images = len({read.case.case_id for read in analysis.main})
-        rows.append(("This study", f"{images} images", count_of(len(analysis.readers), "reader"),
-                     f"{as_share(own)} of the phony images called real"))  # fmt: skip
-    return [Heading("Published figures to compare with"),
-            Table(("Study", "images", "readers", "result"), tuple(rows), "Designs differ; the figures show orders of "
-                  "magnitude and no ranking.", (2, 2, 1.4, 3), (0, 1, 2, 3))]  # fmt: skip
+        rows.append(
+            (
+                "This study",
+                f"{images} images",
+                count_of(len(analysis.readers), "reader"),
+                f"{as_share(own)} of the phony images called real",
+            )
+        )
+    return [
+        Heading("Published figures to compare with"),
+        Table(
+            ("Study", "images", "readers", "result"),
+            tuple(rows),
+            "Designs differ; the figures show orders of magnitude and no ranking.",
+            (2, 2, 1.4, 3),
+            (0, 1, 2, 3),
+        ),
+    ]
 
 
 def files() -> list[Block]:
     """What lies beside the report."""
-    return [Heading("Files"), Bullets((
-        "report.html and report.pdf: this report.",
-        "results.json and results.csv: every figure with value, interval, n and method.",
-        "answers.csv: every answer beside the truth; readers.csv; cases.csv: what was said of each case.",
-        "dictionary.csv: what each column of each table means.",
-        "figures/: every figure as SVG and PNG.",
-        "record.json: what this report was made from, with which versions.",
-    ))]  # fmt: skip
+    return [
+        Heading("Files"),
+        Bullets(
+            (
+                "report.html and report.pdf: this report.",
+                "results.json and results.csv: every figure with value, interval, n and method.",
+                "answers.csv: every answer beside the truth; readers.csv; cases.csv: what was said of each case.",
+                "dictionary.csv: what each column of each table means.",
+                "figures/: every figure as SVG and PNG.",
+                "record.json: what this report was made from, with which versions.",
+            )
+        ),
+    ]
 
 
 def read_table(name: str) -> list[dict[str, str]]:

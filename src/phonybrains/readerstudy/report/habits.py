@@ -9,7 +9,7 @@ import numpy as np
 from ...reporting.blocks import Block, Figure, Heading, Note, Paragraph, Table
 from ...reporting.wording import NONE, as_p
 from ..findings.analysis import Analysis
-from ..findings.leaning import CONFIDENCE_BINS
+from ..findings.bias import CONFIDENCE_BINS
 from ..findings.reads import ALL, Finding, find, modalities_of
 from ..study import CALLS
 from . import plots
@@ -43,8 +43,11 @@ def agreement(analysis: Analysis) -> list[Block]:
                 if pair and pair.value is not None:
                     shares[i, j] = shares[j, i] = pair.value
         images = len({read.case.case_id for read in analysis.main})
-        blocks.append(plots.plot_agreement(analysis.readers, shares, f"Equal calls of each two readers; n = {images} "
-                                           "images at most."))  # fmt: skip
+        blocks.append(
+            plots.plot_agreement(
+                analysis.readers, shares, f"Equal calls of each two readers; n = {images} images at most."
+            )
+        )
     elif len(analysis.readers) == 2:
         blocks.append(_pair_figure(analysis))
     return blocks
@@ -60,8 +63,14 @@ def _pair_figure(analysis: Analysis) -> Figure:
             if one.case.modality == modality and len(said) == 2:
                 table[CALLS.index(said[first]), CALLS.index(said[second])] += 1
         tables[modality] = table
-    return plots.plot_confusion(tables, CALLS, CALLS, f"Calls of {first} (rows) and {second} (columns); n is images.",
-                                "agreement", (second, first))  # fmt: skip
+    return plots.plot_confusion(
+        tables,
+        CALLS,
+        CALLS,
+        f"Calls of {first} (rows) and {second} (columns); n is images.",
+        "agreement",
+        (second, first),
+    )
 
 
 KAPPA = ("Cohen's κ", "Fleiss' κ")
@@ -89,13 +98,19 @@ def repeats(analysis: Analysis) -> list[Block]:
     found = [f for f in analysis.findings if f.quantity.startswith("repeats: ")]
     blocks: list[Block] = [Heading("The same image twice")]
     if not found:
-        return [*blocks, Paragraph("No image was answered twice by the same reader: how steady each reader is "
-                                   "cannot be "
-                                   "told.")]  # fmt: skip
-    return [*blocks, Paragraph("Each reader's second answer beside the first; readers were not told that images "
-                               "repeat."),
-            _agreement_table(found, "Agreement of each reader with himself or herself; change of score is the mean "
-                             "absolute change on the scale of 0 to 200.")]  # fmt: skip
+        return [
+            *blocks,
+            Paragraph("No image was answered twice by the same reader: how steady each reader is cannot be told."),
+        ]
+    return [
+        *blocks,
+        Paragraph("Each reader's second answer beside the first; readers were not told that images repeat."),
+        _agreement_table(
+            found,
+            "Agreement of each reader with himself or herself; change of score is the mean "
+            "absolute change on the scale of 0 to 200.",
+        ),
+    ]
 
 
 def bias(analysis: Analysis) -> list[Block]:
@@ -103,16 +118,30 @@ def bias(analysis: Analysis) -> list[Block]:
     found = analysis.all_of("d'")
     if not found:
         return []
-    rows = tuple((f.reader, f.modality, as_number(f),
-                  as_number(find(analysis.findings, "criterion c", reader=f.reader, modality=f.modality)), str(f.n))
-                 for f in found)  # fmt: skip
+    rows = tuple(
+        (
+            f.reader,
+            f.modality,
+            as_number(f),
+            as_number(find(analysis.findings, "criterion c", reader=f.reader, modality=f.modality)),
+            str(f.n),
+        )
+        for f in found
+    )
     return [
         Heading("Leaning towards phony"),
-        Paragraph("d' is how far apart real and phony look to a reader, whatever he or she leans to: 0 is not at all. "
-                  "The criterion c is the leaning: below 0 towards saying phony, above 0 towards saying real."),
-        Table(("Reader", "Modality", "d'", "criterion c", "n"), rows, "Signal detection, with intervals.",
-              (1, 1, 2, 2, 0.6), (0, 1)),
-    ]  # fmt: skip
+        Paragraph(
+            "d' is how far apart real and phony look to a reader, whatever he or she leans to: 0 is not at all. "
+            "The criterion c is the leaning: below 0 towards saying phony, above 0 towards saying real."
+        ),
+        Table(
+            ("Reader", "Modality", "d'", "criterion c", "n"),
+            rows,
+            "Signal detection, with intervals.",
+            (1, 1, 2, 2, 0.6),
+            (0, 1),
+        ),
+    ]
 
 
 def confidence(analysis: Analysis) -> list[Block]:
@@ -131,14 +160,18 @@ def confidence(analysis: Analysis) -> list[Block]:
         rows.append((reader, *(shares.get(name, NONE) for name in ranges), points))
     return [
         *blocks,
-        plots.plot_calibration(analysis.bins, "Share of right calls against the confidence given; unclear makes "
-                                              "no claim "
-                               "and is left out; n is answers."),
-        Table(("Reader", *(f"{name} [n]" for name in ranges), "surer than right"), tuple(rows),
-              "Share of right calls by confidence (intervals are in results.csv); the last column is the mean "
-              "confidence less the share right.",
-              (1, *[1.6] * len(ranges), 0.9)),
-    ]  # fmt: skip
+        plots.plot_calibration(
+            analysis.bins,
+            "Share of right calls against the confidence given; unclear makes no claim and is left out; n is answers.",
+        ),
+        Table(
+            ("Reader", *(f"{name} [n]" for name in ranges), "surer than right"),
+            tuple(rows),
+            "Share of right calls by confidence (intervals are in results.csv); the last column is the mean "
+            "confidence less the share right.",
+            (1, *[1.6] * len(ranges), 0.9),
+        ),
+    ]
 
 
 def course(analysis: Analysis) -> list[Block]:
@@ -147,8 +180,16 @@ def course(analysis: Analysis) -> list[Block]:
     for reader in analysis.readers:
         slope = find(analysis.findings, "trend", reader=reader)
         seconds = find(analysis.findings, "seconds per case", reader=reader)
-        rows.append((reader, as_number(slope), as_p(slope.p if slope else None), str(slope.n) if slope else NONE,
-                     as_number(seconds, 1), slope.note if slope else ""))  # fmt: skip
+        rows.append(
+            (
+                reader,
+                as_number(slope),
+                as_p(slope.p if slope else None),
+                str(slope.n) if slope else NONE,
+                as_number(seconds, 1),
+                slope.note if slope else "",
+            )
+        )
     right = "right" if analysis.controls else "phony"
     slope = (
         "Change of the log odds of a right answer per ten presentations: above 0 learning, below 0 tiring"
@@ -172,5 +213,10 @@ def marks(analysis: Analysis) -> list[Block]:
     blocks: list[Block] = [Heading("Where readers pointed")]
     if not analysis.maps:
         return [*blocks, Paragraph("Nobody marked a spot.")]
-    return [*blocks, plots.plot_marks(analysis.maps, "Marks on phony images over the mean of all phony images of that "
-                                      "modality, smoothed; brighter is more.")]  # fmt: skip
+    return [
+        *blocks,
+        plots.plot_marks(
+            analysis.maps,
+            "Marks on phony images over the mean of all phony images of that modality, smoothed; brighter is more.",
+        ),
+    ]

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...reporting.blocks import Picture
 from ...reporting.pictures import LONGEST, picture
-from ..findings.pictures import to_grey
+from ..findings.figures import to_grey
 from ..study import Study
 
 

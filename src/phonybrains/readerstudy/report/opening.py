@@ -6,11 +6,11 @@ from collections import Counter
 
 from ...reporting.blocks import Block, Bullets, Heading, Note, Paragraph, Table
 from ...reporting.wording import as_p, count_of, listed
+from ..design.plan import FIGURES
 from ..findings.analysis import Analysis
-from ..findings.rating import FIXED, RANDOM
 from ..findings.reads import ALL, find, modalities_of
 from ..findings.registered import Tested, summary
-from ..plan import FIGURES
+from ..findings.roc import FIXED, RANDOM
 from . import plots
 from .wording import as_number, as_share
 

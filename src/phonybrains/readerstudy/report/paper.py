@@ -7,7 +7,7 @@ from collections import Counter
 from ...reporting.blocks import Block, Gallery, Heading, Paragraph, Table
 from ...reporting.wording import listed
 from ..findings.analysis import Analysis
-from ..findings.pictures import CaseAnswers, pick_notes, unanimous
+from ..findings.figures import CaseAnswers, pick_notes, unanimous
 from ..findings.reads import modalities_of, readers_of
 from ..study import CALLS
 from . import plots
@@ -30,9 +30,11 @@ def _samples(analysis: Analysis, modality: str) -> list[Block]:
     if not phony:
         return []
     figure = {"MR": " (the paper's Fig. 2)", "CT": " (the paper's Fig. 3)"}.get(modality, "")
-    caption = (f"{modality}: {len(phony)} of the synthetic images that were shown, with how many readers called "
-               f"each real, "
-               f"phony and unclear{figure}.")  # fmt: skip
+    caption = (
+        f"{modality}: {len(phony)} of the synthetic images that were shown, with how many readers called "
+        f"each real, "
+        f"phony and unclear{figure}."
+    )
     return [_gallery(analysis, f"samples_{modality.lower()}", phony, caption)]
 
 
@@ -58,24 +60,35 @@ def _counts(analysis: Analysis) -> list[Block]:
             if kind == truth:
                 counts.setdefault(modality, {})[reader] = dict(zip(CALLS, calls, strict=True))
         if counts:
-            caption = (f"How many of the {truth} images each reader called real, phony and unclear"
-                       + (" (the paper's Fig. 5)." if truth == "phony" else "."))  # fmt: skip
+            caption = f"How many of the {truth} images each reader called real, phony and unclear" + (
+                " (the paper's Fig. 5)." if truth == "phony" else "."
+            )
             blocks.append(plots.plot_calls(counts, truth, caption))
-    return [*blocks, Table(("Reader", "Modality", "Truth", "called real", "called phony", "called unclear", "images"),
-                           tuple(table), "The same as numbers.", text_columns=(0, 1, 2))]  # fmt: skip
+    return [
+        *blocks,
+        Table(
+            ("Reader", "Modality", "Truth", "called real", "called phony", "called unclear", "images"),
+            tuple(table),
+            "The same as numbers.",
+            text_columns=(0, 1, 2),
+        ),
+    ]
 
 
 def call_counts(analysis: Analysis) -> dict[tuple[str, str, str], tuple[int, int, int]]:
     """(truth, modality, reader) → counts of real, phony, unclear."""
     counts = Counter((read.case.truth, read.case.modality, read.reader, read.call) for read in analysis.main)
     return {
-        (truth, modality, reader): (counts[truth, modality, reader, "real"], counts[truth, modality, reader, "phony"],
-                                    counts[truth, modality, reader, "unclear"])
+        (truth, modality, reader): (
+            counts[truth, modality, reader, "real"],
+            counts[truth, modality, reader, "phony"],
+            counts[truth, modality, reader, "unclear"],
+        )
         for truth in ("phony", "real")
         for modality in modalities_of(analysis.main)
         for reader in analysis.readers
         if any(counts[truth, modality, reader, call] for call in CALLS)
-    }  # fmt: skip
+    }
 
 
 def _unanimous(analysis: Analysis) -> list[Block]:

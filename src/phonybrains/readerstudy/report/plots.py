@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ...reporting.blocks import Figure
 from ...reporting.drawing import DASHES, MARKERS, WIDTH, colour_of, draw
-from ..findings.course import Window
-from ..findings.leaning import ConfidenceBin
-from ..findings.pictures import Heat
-from ..findings.rating import Curve
+from ..findings.bias import ConfidenceBin
+from ..findings.figures import Heat
+from ..findings.over_time import Window
 from ..findings.reads import Finding
+from ..findings.roc import Curve
 
 CALL_COLOURS = {"real": "#0072B2", "phony": "#D55E00", "unclear": "#999999"}  # Okabe and Ito
 
@@ -51,8 +51,13 @@ def plot_calls(counts: Mapping[str, Mapping[str, Mapping[str, int]]], truth: str
     return draw(f"calls_{truth}", caption, 2.9, paint, ncols=len(counts), squeeze=False, sharey=True)
 
 
-def plot_forest(name: str, groups: Mapping[str, Sequence[tuple[str, Finding]]], caption: str,
-                chance: float | None = 0.5, zone: float = 0.0) -> Figure:  # fmt: skip
+def plot_forest(
+    name: str,
+    groups: Mapping[str, Sequence[tuple[str, Finding]]],
+    caption: str,
+    chance: float | None = 0.5,
+    zone: float = 0.0,
+) -> Figure:
     """Shares with their intervals, one row each, a panel for each quantity; a line, and a zone, at chance."""
     labels = list(dict.fromkeys(label for items in groups.values() for label, _ in items))
 
@@ -114,8 +119,14 @@ def plot_agreement(readers: Sequence[str], shares: NDArray[np.float64], caption:
     return draw("agreement", caption, side, paint, width=side + 0.8)
 
 
-def plot_confusion(tables: Mapping[str, NDArray[np.int64]], rows: Sequence[str], columns: Sequence[str], caption: str,
-                   name: str = "confusion", axis: tuple[str, str] = ("called", "truth")) -> Figure:  # fmt: skip
+def plot_confusion(
+    tables: Mapping[str, NDArray[np.int64]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    caption: str,
+    name: str = "confusion",
+    axis: tuple[str, str] = ("called", "truth"),
+) -> Figure:
     """Counts of what was said against what was true, a panel for each reader, shaded by the share of the row."""
 
     def paint(panels: NDArray[Any]) -> None:
@@ -127,8 +138,9 @@ def plot_confusion(tables: Mapping[str, NDArray[np.int64]], rows: Sequence[str],
             axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
             for i, j in np.ndindex(*table.shape):
                 ink = "white" if shares[i, j] > 0.6 else "black"
-                axes.text(j, i, f"{table[i, j]}\n{100 * shares[i, j]:.0f} %", ha="center", va="center", color=ink,
-                          fontsize=8)  # fmt: skip
+                axes.text(
+                    j, i, f"{table[i, j]}\n{100 * shares[i, j]:.0f} %", ha="center", va="center", color=ink, fontsize=8
+                )
             axes.set_xticks(range(len(columns)), columns)
             axes.set_yticks(range(len(rows)), [f"{row}\nn={n}" for row, n in zip(rows, table.sum(axis=1), strict=True)])
             axes.set(title=title, xlabel=axis[0], ylabel=axis[1])
@@ -136,8 +148,16 @@ def plot_confusion(tables: Mapping[str, NDArray[np.int64]], rows: Sequence[str],
 
     across = min(3, len(tables))
     down = -(-len(tables) // across)
-    return draw(name, caption, 0.5 + (0.75 + 0.5 * len(rows)) * down, paint, width=min(WIDTH, 0.4 + 2.4 * across),
-                nrows=down, ncols=across, squeeze=False)  # fmt: skip
+    return draw(
+        name,
+        caption,
+        0.5 + (0.75 + 0.5 * len(rows)) * down,
+        paint,
+        width=min(WIDTH, 0.4 + 2.4 * across),
+        nrows=down,
+        ncols=across,
+        squeeze=False,
+    )
 
 
 def plot_calibration(bins: Mapping[str, Sequence[ConfidenceBin]], caption: str) -> Figure:
@@ -152,8 +172,17 @@ def plot_calibration(bins: Mapping[str, Sequence[ConfidenceBin]], caption: str) 
                 np.array([100 * (getattr(one.share_right, part) or 0) for one in own])
                 for part in ("value", "low", "high")
             )
-            axes.errorbar(x, y, [y - low, high - y], color=colour_of(k), marker=MARKERS[k % 7], ms=5, lw=1.3,
-                          capsize=2, label=f"{reader}, n={sum(one.share_right.n for one in own)}")  # fmt: skip
+            axes.errorbar(
+                x,
+                y,
+                [y - low, high - y],
+                color=colour_of(k),
+                marker=MARKERS[k % 7],
+                ms=5,
+                lw=1.3,
+                capsize=2,
+                label=f"{reader}, n={sum(one.share_right.n for one in own)}",
+            )
         axes.set(xlim=(-3, 103), ylim=(-3, 103), xlabel="confidence given", ylabel="calls that were right")
         axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
         axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
@@ -163,8 +192,10 @@ def plot_calibration(bins: Mapping[str, Sequence[ConfidenceBin]], caption: str) 
 
 def plot_course(windows: Mapping[str, Sequence[Window]], caption: str, right: str = "right") -> Figure:
     """Share of right answers and seconds per case over the reading, a line for each reader."""
-    panels = [("right", f"{right} answers", lambda one: 100 * one.right), ("seconds", "seconds per case (median)",
-              lambda one: one.seconds)]  # fmt: skip
+    panels = [
+        ("right", f"{right} answers", lambda one: 100 * one.right),
+        ("seconds", "seconds per case (median)", lambda one: one.seconds),
+    ]
     timed = any(one.seconds is not None for own in windows.values() for one in own)
     panels = panels if timed else panels[:1]
 
@@ -173,8 +204,15 @@ def plot_course(windows: Mapping[str, Sequence[Window]], caption: str, right: st
             for k, (reader, own) in enumerate(windows.items()):
                 points = [(one.middle, value(one)) for one in own if value(one) is not None]
                 if points:
-                    axes.plot(*zip(*points, strict=True), color=colour_of(k), marker=MARKERS[k % 7], ms=4,
-                              ls=DASHES[k % 4], lw=1.5, label=f"{reader}, n={sum(one.n for one in own)}")  # fmt: skip
+                    axes.plot(
+                        *zip(*points, strict=True),
+                        color=colour_of(k),
+                        marker=MARKERS[k % 7],
+                        ms=4,
+                        ls=DASHES[k % 4],
+                        lw=1.5,
+                        label=f"{reader}, n={sum(one.n for one in own)}",
+                    )
             axes.set(xlabel="position in the reading", ylabel=label)
             if key == "right":
                 axes.set_ylim(-3, 103)

@@ -14,8 +14,11 @@ from ..study import CALLS
 from . import plots
 from .wording import as_number, as_share
 
-TREATMENT_WORDS = {"not phony": "unclear counts as not phony", "phony": "unclear counts as phony",
-                   "left out": "unclear is left out"}  # fmt: skip
+TREATMENT_WORDS = {
+    "not phony": "unclear counts as not phony",
+    "phony": "unclear counts as phony",
+    "left out": "unclear is left out",
+}
 SHARES = ("sensitivity", "specificity", "accuracy")
 MOST_FEATURES = 12
 
@@ -26,12 +29,14 @@ def performance(analysis: Analysis) -> list[Block]:
         return []
     registered, shown = analysis.study.config.plan.unclear, SHARES
     blocks: list[Block] = [Heading("Accuracy, sensitivity and specificity")]
-    blocks.append(Paragraph(
-        "Phony is the positive class: sensitivity is the share of phony images called phony, specificity the share of "
-        "real images not called phony. Intervals of single readers are Wilson's; the exact ones "
-        "(Clopper-Pearson), which "
-        "are wider, are in results.csv. Of all readers together the interval keeps the answers to one image together, "
-        "since some images are harder than others; it is of these readers."))  # fmt: skip
+    blocks.append(
+        Paragraph(
+            "Phony is the positive class: sensitivity is the share of phony images called phony, specificity the share "
+            "of real images not called phony. Intervals of single readers are Wilson's; the exact ones "
+            "(Clopper-Pearson), which are wider, are in results.csv. Of all readers together the interval keeps the "
+            "answers to one image together, since some images are harder than others; it is of these readers."
+        )
+    )
     groups = {}
     for name in shown:
         items = [(_label(f), f) for f in analysis.all_of(name) if f.unclear == registered and f.arm == ALL]
@@ -71,8 +76,10 @@ def _share_table(analysis: Analysis, shown: Sequence[str], treatment: str, capti
     several = len({arm for _, _, arm in cells}) > 1
     rows = []
     for reader, modality, arm in cells:
-        found = [find(analysis.findings, name, reader=reader, modality=modality, arm=arm, unclear=treatment)
-                 for name in shown]  # fmt: skip
+        found = [
+            find(analysis.findings, name, reader=reader, modality=modality, arm=arm, unclear=treatment)
+            for name in shown
+        ]
         rows.append((reader, modality, *([arm] if several else []), *(as_share(f, with_n=True) for f in found)))
     columns = ("Reader", "Modality", *(["Arm"] if several else []), *(f"{name} [n]" for name in shown))
     texts = tuple(range(len(columns) - len(shown)))
@@ -83,11 +90,18 @@ def _confusion(analysis: Analysis) -> Figure:
     tables = {}
     for reader in analysis.readers:
         own = [read for read in analysis.main if read.reader == reader]
-        tables[reader] = np.array([[sum(r.case.truth == truth and r.call == call for r in own) for call in CALLS]
-                                   for truth in ("real", "phony")])  # fmt: skip
-    return plots.plot_confusion(tables, ("real", "phony"), CALLS, "What was said against what was true: counts, "
-                                                                  "and the "
-                                "share of the row; n is images.")  # fmt: skip
+        tables[reader] = np.array(
+            [
+                [sum(r.case.truth == truth and r.call == call for r in own) for call in CALLS]
+                for truth in ("real", "phony")
+            ]
+        )
+    return plots.plot_confusion(
+        tables,
+        ("real", "phony"),
+        CALLS,
+        "What was said against what was true: counts, and the share of the row; n is images.",
+    )
 
 
 def each(analysis: Analysis) -> list[Block]:
@@ -122,17 +136,31 @@ def roc(analysis: Analysis) -> list[Block]:
     if not analysis.controls:
         return []
     blocks: list[Block] = [Heading("ROC")]
-    blocks.append(Paragraph("The score of an answer is 100 + confidence for phony, 100 for unclear, 100 - "
-                            "confidence for "
-                            "real (50 where no confidence was given). The area under the curve is the chance that a "
-                            "phony image gets a higher score than a real one; 0.5 is guessing."))  # fmt: skip
+    blocks.append(
+        Paragraph(
+            "The score of an answer is 100 + confidence for phony, 100 for unclear, 100 - "
+            "confidence for "
+            "real (50 where no confidence was given). The area under the curve is the chance that a "
+            "phony image gets a higher score than a real one; 0.5 is guessing."
+        )
+    )
     if analysis.curves:
         blocks.append(plots.plot_roc(analysis.curves, "ROC of each reader; n is images."))
     areas = [f for f in analysis.findings if f.quantity.startswith("AUC")]
     if not areas:
         return [*blocks, Note("No reader answered both real and phony images.", "warning")]
-    rows = tuple((f.reader if f.quantity == "AUC" else f.quantity.split(", ")[-1], f.modality, f.arm, as_number(f, 3),
-                  str(f.n), as_p(f.p), f.method) for f in areas)  # fmt: skip
+    rows = tuple(
+        (
+            f.reader if f.quantity == "AUC" else f.quantity.split(", ")[-1],
+            f.modality,
+            f.arm,
+            as_number(f, 3),
+            str(f.n),
+            as_p(f.p),
+            f.method,
+        )
+        for f in areas
+    )
     caption = "Areas with intervals; p is against 0.5, corrected with all others of this part."
     columns = ("Reader", "Modality", "Arm", "AUC", "images", "p, corrected", "method")
     blocks.append(Table(columns, rows, caption, (1.4, 0.9, 0.9, 1.9, 0.9, 0.9, 2.8), (0, 1, 2, 6)))
@@ -168,15 +196,23 @@ def machine(analysis: Analysis) -> list[Block]:
     readers = [(f.reader, f) for f in analysis.all_of("AUC") if f.modality == ALL and f.arm == ALL]
     best = dict(sorted(features.items(), key=lambda item: -item[1][0])[:MOST_FEATURES])
     images = len({read.case.case_id for read in analysis.main})
-    return [*blocks,
-            Paragraph("How well one simple statistic of the pixels, such as noise or contrast, tells phony from real, "
-                      "beside the readers. Where the machine does better, the images differ in something that the "
-                      "eye does not use."),
-            plots.plot_machine(best, readers, f"Area under the ROC curve: the {len(best)} image statistics of "
-                               f"{len(features)} that tell most (the best of many look better than they are), measured "
-                               f"before the study, and the readers; n = {images} images, of which each "
-                               f"statistic saw one "
-                               "modality. All are in protocol.json.")]  # fmt: skip
+    return [
+        *blocks,
+        Paragraph(
+            "How well one simple statistic of the pixels, such as noise or contrast, tells phony from real, "
+            "beside the readers. Where the machine does better, the images differ in something that the "
+            "eye does not use."
+        ),
+        plots.plot_machine(
+            best,
+            readers,
+            f"Area under the ROC curve: the {len(best)} image statistics of "
+            f"{len(features)} that tell most (the best of many look better than they are), measured "
+            f"before the study, and the readers; n = {images} images, of which each "
+            f"statistic saw one "
+            "modality. All are in protocol.json.",
+        ),
+    ]
 
 
 def machine_features(leakage: object) -> dict[str, tuple[float, float, float]]:

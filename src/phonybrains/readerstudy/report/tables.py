@@ -74,17 +74,22 @@ MEANINGS = {
         "unclear": "how unclear was counted; empty: makes no difference",
         "note": "what else to know",
     },
-    "dictionary.csv": {"table": "file", "column": "column of that file", "meaning": "what it holds, with unit "
-                                                                                    "or values"},
-}  # fmt: skip
+    "dictionary.csv": {
+        "table": "file",
+        "column": "column of that file",
+        "meaning": "what it holds, with unit or values",
+    },
+}
 
 
 def tables_of(analysis: Analysis) -> dict[str, Rows]:
     """File name → rows of every CSV table."""
     tables: dict[str, Rows] = {
-        "answers.csv": _answers(analysis), "readers.csv": _readers(analysis), "cases.csv": _cases(analysis),
+        "answers.csv": _answers(analysis),
+        "readers.csv": _readers(analysis),
+        "cases.csv": _cases(analysis),
         "results.csv": [asdict(finding) for finding in analysis.findings],
-    }  # fmt: skip
+    }
     return tables | {"dictionary.csv": _dictionary(analysis)}
 
 
@@ -108,13 +113,19 @@ def _answers(analysis: Analysis) -> Rows:
 def _readers(analysis: Analysis) -> Rows:
     return [
         {
-            "reader": one.reader, "source": one.source, "state": one.state, "planned": sum(one.planned.values()),
-            "answered": sum(one.answered.values()), "test_answered": one.answered.get("test", 0),
-            "repeats_answered": one.answered.get("repeat", 0), "checks_answered": one.answered.get("check", 0),
-            "checks_passed": one.checks_passed, "left_out": _yes(one.excluded),
+            "reader": one.reader,
+            "source": one.source,
+            "state": one.state,
+            "planned": sum(one.planned.values()),
+            "answered": sum(one.answered.values()),
+            "test_answered": one.answered.get("test", 0),
+            "repeats_answered": one.answered.get("repeat", 0),
+            "checks_answered": one.answered.get("check", 0),
+            "checks_passed": one.checks_passed,
+            "left_out": _yes(one.excluded),
         }
         for one in analysis.readings
-    ]  # fmt: skip
+    ]
 
 
 def _cases(analysis: Analysis) -> Rows:
@@ -130,8 +141,11 @@ def _cases(analysis: Analysis) -> Rows:
 
 
 def _dictionary(analysis: Analysis) -> Rows:
-    rows = [{"table": table, "column": column, "meaning": meaning}
-            for table, columns in MEANINGS.items() for column, meaning in columns.items()]  # fmt: skip
+    rows = [
+        {"table": table, "column": column, "meaning": meaning}
+        for table, columns in MEANINGS.items()
+        for column, meaning in columns.items()
+    ]
     return rows + [
         {"table": "answers.csv", "column": name, "meaning": "attribute of the case in the set that it comes from"}
         for name in _attributes(analysis)

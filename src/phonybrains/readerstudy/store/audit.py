@@ -97,8 +97,11 @@ def chain_fault(log: Iterable[Entry], key: bytes, last: Entry = BEFORE_ALL) -> F
         own_key = key if entry.event == KEYED else own_key
         own = entry.id, entry.at, entry.event, entry.reader, entry.details, entry.previous
         if entry.previous != last.hash or not hmac.compare_digest(str(entry.hash), _digest(own_key, own)):
-            return Fault(entry.id, f"{entry}: its {'HMAC' if own_key else 'hash'} does not fit: it was changed, put in "
-                                   "or moved outside phonybrains.")  # fmt: skip
+            return Fault(
+                entry.id,
+                f"{entry}: its {'HMAC' if own_key else 'hash'} does not fit: it was changed, put in "
+                "or moved outside phonybrains.",
+            )
         last = entry
     return None
 

@@ -32,15 +32,19 @@ def find_log(study: Study, engine: Engine, url: URL) -> Log | None:
     protocol = told["protocol"] if told else entered and entered.protocol_hash
     if protocol not in (None, study.hash):
         name = f"'{entered.name}'" if entered else "none"
-        raise StudyError(f"{shown(url)}: holds the answers of another study ({name}), or of another "
-                         "version of this one. Give another --database.")  # fmt: skip
+        raise StudyError(
+            f"{shown(url)}: holds the answers of another study ({name}), or of another "
+            "version of this one. Give another --database."
+        )
     if not told:
         return None
     check_not_lost(study, url, but=told["log"])
     key = load_key(study.folder)
     if fingerprint(key) != told["key"]:
-        raise StudyError(f"{study.folder / KEY_NAME}: is another key than the log of {shown(url)} was begun with. "
-                         "Restore it from your backup.")  # fmt: skip
+        raise StudyError(
+            f"{study.folder / KEY_NAME}: is another key than the log of {shown(url)} was begun with. "
+            "Restore it from your backup."
+        )
     return Log(key, Heads.read(study.folder / f"log-{told['log']}.head"))
 
 
@@ -48,8 +52,10 @@ def check_not_lost(study: Study, url: URL, but: str = "") -> None:
     """Raises StudyError if the study kept the heads of another log for this database than the one it holds."""
     for heads in heads_of(study.folder, _location(study, url)):
         if heads.path.name != f"log-{but}.head":
-            raise StudyError(f"{shown(url)}: its log of {heads.last} events is gone (see {heads.path}). Restore the "
-                             "database from your backup, or give another --database.")  # fmt: skip
+            raise StudyError(
+                f"{shown(url)}: its log of {heads.last} events is gone (see {heads.path}). Restore the "
+                "database from your backup, or give another --database."
+            )
 
 
 def begin_log(study: Study, engine: Engine, url: URL, clock: Clock) -> Log:

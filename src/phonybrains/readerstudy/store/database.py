@@ -44,8 +44,9 @@ def parse_url(text: str) -> URL:
             raise StudyError("PostgreSQL needs a driver: pip install 'phonybrains[postgresql]'.")
         return url.set(drivername="postgresql+psycopg")
     if url.drivername != "sqlite" or not url.database or url.database == ":memory:":
-        raise StudyError(f"{shown(url)}: not a database answers can be kept in. Give sqlite:///FILE or "
-                         "postgresql://USER@HOST/NAME.")  # fmt: skip
+        raise StudyError(
+            f"{shown(url)}: not a database answers can be kept in. Give sqlite:///FILE or postgresql://USER@HOST/NAME."
+        )
     return url
 
 
@@ -87,8 +88,10 @@ def refuse_network_disk(path: Path, mounts: Iterable[str] | None = None) -> None
     """Raises StudyError if a file lies on a network disk, where SQLite's locks do not hold; Linux only."""
     kind = filesystem_of(path.resolve(), _mounts() if mounts is None else mounts)
     if kind in NETWORK_DISKS or kind.startswith(NETWORK_FUSE):
-        raise StudyError(f"{path} lies on a network disk ({kind}), where SQLite can lose answers. Give --database "
-                         "sqlite:///FILE on a local disk, or a PostgreSQL database.")  # fmt: skip
+        raise StudyError(
+            f"{path} lies on a network disk ({kind}), where SQLite can lose answers. Give --database "
+            "sqlite:///FILE on a local disk, or a PostgreSQL database."
+        )
 
 
 def filesystem_of(path: Path, mounts: Iterable[str]) -> str:

@@ -37,8 +37,10 @@ def load_key(folder: Path) -> bytes:
     try:
         text, mode = path.read_text(encoding="ascii").strip(), path.stat().st_mode
     except FileNotFoundError:
-        raise StudyError(f"{path} is missing: without the key of the log its answers cannot be verified, nor taken. "
-                         "Restore it from your backup.") from None  # fmt: skip
+        raise StudyError(
+            f"{path} is missing: without the key of the log its answers cannot be verified, nor taken. "
+            "Restore it from your backup."
+        ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not the key of a log"
         raise StudyError(f"{path}: cannot be read ({reason}). Restore it from your backup.") from None
@@ -90,8 +92,9 @@ class Heads:
         try:
             lines = path.read_text(encoding="utf-8").split("\n")[:-1]
         except FileNotFoundError:
-            raise StudyError(f"{path} is missing: it says how far the log had come. Restore it from your "
-                             "backup.") from None  # fmt: skip
+            raise StudyError(
+                f"{path} is missing: it says how far the log had come. Restore it from your backup."
+            ) from None
         except (OSError, ValueError) as error:
             raise StudyError(f"{path}: cannot be read ({error}). Restore it from your backup.") from None
         found = [HEAD.fullmatch(line) for line in lines[1:]]
@@ -140,8 +143,13 @@ def head_faults(log: Sequence[Entry], heads: Sequence[tuple[int, str]], whose: s
     last = max(known, default=0)
     for number, digest in heads:
         if number > last:
-            found.append(Fault(last + 1, f"event {last + 1} is missing: {whose} knows {number} events, the database "
-                               f"{last}; it was cut off or replaced by an older copy."))  # fmt: skip
+            found.append(
+                Fault(
+                    last + 1,
+                    f"event {last + 1} is missing: {whose} knows {number} events, the database "
+                    f"{last}; it was cut off or replaced by an older copy.",
+                )
+            )
         elif number not in known or not str(known[number].hash).startswith(digest):
             where = known.get(number, f"event {number}")
             found.append(Fault(number, f"{where}: is missing, or another one than {whose} knows."))
@@ -156,5 +164,7 @@ def _new_file(path: Path, text: str) -> None:
         sync_path(path)
         sync_path(path.parent)
     except OSError as error:
-        raise StudyError(f"{path}: cannot be written ({error.strerror}). The key of the log and its heads are kept "
-                         "beside the protocol.") from None  # fmt: skip
+        raise StudyError(
+            f"{path}: cannot be written ({error.strerror}). The key of the log and its heads are kept "
+            "beside the protocol."
+        ) from None

@@ -97,13 +97,17 @@ def _check_source(writing: Writing, source: Source) -> None:
     simulated = audit.first(writing.connection, "simulated") is not None
     if source != "simulated":
         if simulated:
-            raise ConflictError("The readers here are simulated, and that is for good: no others can be added. Serve "
-                                "the study with another --database.")  # fmt: skip
+            raise ConflictError(
+                "The readers here are simulated, and that is for good: no others can be added. Serve "
+                "the study with another --database."
+            )
         return
     others = writing.connection.scalars(select(t.reader.c.name).where(t.reader.c.source != "simulated")).all()
     if others:
-        raise ConflictError(f"This study has readers who are not simulated ({', '.join(others[:3])}): rehearse on a "
-                            "database of its own, --database sqlite:///FILE.")  # fmt: skip
+        raise ConflictError(
+            f"This study has readers who are not simulated ({', '.join(others[:3])}): rehearse on a "
+            "database of its own, --database sqlite:///FILE."
+        )
     if not simulated:
         writing.note("simulated")
 

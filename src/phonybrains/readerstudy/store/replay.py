@@ -119,9 +119,14 @@ class Replay:
                 for name, value in before.values.items():
                     if table in ("study", "reader") and name != "id" and values[name] != value:
                         event = before.changes.get(name, before.event)
-                        self.faults.append(Fault(event, f"event {event}: tells {name} {value!r} of {table} "
-                                                 f"'{values['name']}', but {values[name]!r} was found in the database "
-                                                 f"when the log got its key (event {entry.id})."))  # fmt: skip
+                        self.faults.append(
+                            Fault(
+                                event,
+                                f"event {event}: tells {name} {value!r} of {table} "
+                                f"'{values['name']}', but {values[name]!r} was found in the database "
+                                f"when the log got its key (event {entry.id}).",
+                            )
+                        )
                 row = self._put(entry, table, values)
                 if table == "study":
                     self._study = row
@@ -150,8 +155,13 @@ class Replay:
             showing = known and shown.get((known.values["id"], position))
             values = {name: value for name, value in said.values.items() if name not in ("position", "case_id")}
             if not showing or showing.values["case_id"] != said.values.get("case_id"):
-                self.faults.append(Fault(said.event, f"event {said.event}: is the answer of {reader}, position "
-                                         f"{position}, to an image that was not shown there."))  # fmt: skip
+                self.faults.append(
+                    Fault(
+                        said.event,
+                        f"event {said.event}: is the answer of {reader}, position "
+                        f"{position}, to an image that was not shown there.",
+                    )
+                )
             else:
                 key = showing.values["id"]
                 self.rows["answer"][key] = Row(said.event, values | {"presentation_id": key})

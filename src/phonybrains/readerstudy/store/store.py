@@ -147,7 +147,7 @@ class Store:
 
     def enter_reader(self, writing: Writing, name: str, source: Source) -> str:
         """`add_reader` as a part of a larger change."""
-        from ..order import presentations
+        from ..design.order import presentations
 
         name = readers.checked_name(name)
         planned, days = name in self.study.config.readers, self.study.config.days_valid
@@ -190,8 +190,10 @@ class Store:
         cases = self.study.cases
         for answer in answers:
             if answer.case_id not in cases:
-                raise StudyError(f"answer of {answer.reader}, position {answer.position}: there is no case "
-                                 f"'{answer.case_id}' in this study.")  # fmt: skip
+                raise StudyError(
+                    f"answer of {answer.reader}, position {answer.position}: there is no case "
+                    f"'{answer.case_id}' in this study."
+                )
         planned: Collection[str] = self.study.config.readers
         self.write(partial(readers.import_readers, answers=answers, source=source, planned=planned))
 

@@ -83,10 +83,16 @@ def _row_faults(replay: Replay, table: str, place: str, row: Row, actual: Mappin
     if actual is None:
         return [_fault(replay, row.event, table, place, f"is gone; {OUTSIDE}")]
     return [
-        _fault(replay, row.changes.get(column, row.event), table, place,
-               f"{column} is {actual[column]!r}, in the log {value!r}; {OUTSIDE}")
-        for column, value in row.values.items() if actual[column] != value or type(actual[column]) is bytes
-    ]  # fmt: skip
+        _fault(
+            replay,
+            row.changes.get(column, row.event),
+            table,
+            place,
+            f"{column} is {actual[column]!r}, in the log {value!r}; {OUTSIDE}",
+        )
+        for column, value in row.values.items()
+        if actual[column] != value or type(actual[column]) is bytes
+    ]
 
 
 def _fault(replay: Replay, event: int, table: str, place: str, what: str) -> Fault:

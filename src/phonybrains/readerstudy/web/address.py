@@ -31,11 +31,14 @@ class Address:
             if kind not in DEFAULT_PORTS or not PATH.fullmatch(slash + path) or ".." in path.split("/"):
                 raise ValueError
         except ValueError:
-            raise StudyError(f"public URL '{url[:100]}': cannot be one. Give https://HOST or https://HOST/PATH, with "
-                             "neither user, '?' nor '#'.") from None  # fmt: skip
+            raise StudyError(
+                f"public URL '{url[:100]}': cannot be one. Give https://HOST or https://HOST/PATH, with "
+                "neither user, '?' nor '#'."
+            ) from None
         if path.split("/")[0] in OWN_PATHS:
-            raise StudyError(f"public URL '{url[:100]}': /{path.split('/')[0]} is a page of the study itself. Give "
-                             "another path.")  # fmt: skip
+            raise StudyError(
+                f"public URL '{url[:100]}': /{path.split('/')[0]} is a page of the study itself. Give another path."
+            )
         shown = "" if port == DEFAULT_PORTS[kind] else f":{port}"
         return cls(f"{kind}://{host}{shown}", f"/{path}".rstrip("/"))
 

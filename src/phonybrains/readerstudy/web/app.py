@@ -24,7 +24,7 @@ from ..store import (
 )
 from ..study import Study
 from .address import Address
-from .desk import HERE, Desk
+from .context import HERE, Desk
 from .guard import StudyGuard
 from .investigator_routes import investigator_routes
 from .reader_routes import reader_routes

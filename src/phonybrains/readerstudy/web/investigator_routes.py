@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from ..store import access, readers
 from ..store.errors import EndedError, UnknownError
 from . import exports
-from .desk import Desk
+from .context import Desk
 from .security import check_csrf, check_origin, csrf_token
 
 KIND = "investigator"

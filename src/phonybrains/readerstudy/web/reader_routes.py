@@ -16,7 +16,7 @@ from ..store.access import Visitor
 from ..store.answering import DESCRIPTION_LIMIT, MARKS_LIMIT, SECONDS_LIMIT, Said
 from ..store.errors import ConflictError, EndedError, UnknownError
 from ..store.writer import Writing
-from .desk import Desk
+from .context import Desk
 from .security import check_csrf, check_origin, csrf_token
 
 KIND = "reader"

@@ -1,0 +1,72 @@
+"""The commands on models: `phonybrains model info`, `card`, `push` and `pull`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from ..startup import lean_diffusers
+
+model_app = App(name="model", help="Look at a trained model, or pass it on.", sort_key=9)
+
+
+@model_app.command(sort_key=1)
+def info(model: str, /) -> None:
+    """Print what a model can be asked for, its figures and its licences.
+
+    Args:
+        model: A model folder, or the name of a model that comes with the package.
+    """
+    with lean_diffusers():
+        from ..model.summary import summary
+
+    print(summary(model))
+
+
+@model_app.command(sort_key=2)
+def card(model: str, /) -> None:
+    """Print a model's card, its README.md.
+
+    Args:
+        model: A model folder, or the name of a model that comes with the package.
+    """
+    with lean_diffusers():
+        from ..model.share import model_card
+
+    print(model_card(model), end="")
+
+
+@model_app.command(sort_key=3)
+def push(
+    model: str, repo: str, /, *, private: Annotated[bool, Parameter(negative="")] = False, revision: str | None = None
+) -> None:
+    """Copy a model, checked, to the Hugging Face Hub or into a folder, without the log of its training.
+
+    Args:
+        model: A model folder, of train or of finetune, or the name of a model that comes with the package.
+        repo: USER/NAME on the Hub, made if there is none; or a folder, as ./FOLDER or file:///FOLDER.
+        private: Make a repository that others do not see.
+        revision: Branch of the repository (main).
+    """
+    with lean_diffusers():
+        from ..model.share import push_model
+
+    print(f"{push_model(model, repo, private=private, revision=revision)} holds the model.")
+
+
+@model_app.command(sort_key=4)
+def pull(repo: str, /, *, out: Path, revision: str | None = None) -> None:
+    """Fetch a model that was pushed, and check it.
+
+    Args:
+        repo: USER/NAME on the Hugging Face Hub; or a folder, as ./FOLDER or file:///FOLDER.
+        out: Folder of the model.
+        revision: Branch, tag or commit of the repository (main).
+    """
+    with lean_diffusers():
+        from ..model.share import pull_model
+
+    pull_model(repo, out, revision=revision)
+    print(f"{out} is complete. Next: phonybrains generate {out} -n 95 --out samples/")

@@ -1,0 +1,35 @@
+"""The command `phonybrains serve`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from ..startup import lean_diffusers
+
+
+def serve(
+    model: str,
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8080,
+    token: Annotated[str, Parameter(env_var="PHONYBRAINS_TOKEN")] = "",
+    queue: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 400,
+    budget: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 100,
+) -> None:
+    """Serve a model: OpenAI's protocol for images, and a page to play with it.
+
+    Args:
+        model: A model folder, or the name of a model that comes with the package.
+        host: Address to listen at; others than this machine reach 0.0.0.0.
+        port: Port to listen at; 0 for any that is free.
+        token: What clients have to send as their API key; from PHONYBRAINS_TOKEN, no list of processes shows it.
+        queue: How much work may wait, in images at the model's own steps; who asks for more is told to come back later.
+        budget: How much of it one request may ask for.
+    """
+    with lean_diffusers():
+        from ..serving.serve import serve_model
+
+    serve_model(model, host=host, port=port, token=token, queue=queue, budget=budget)

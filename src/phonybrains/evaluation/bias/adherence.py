@@ -1,0 +1,175 @@
+"""Do images show what was asked for? Asked labels, numbers and boxes against what is found in the image.
+
+What finds it was validated on real people that it did not learn from, and what it scores there stands beside: no
+generator can be shown to do better than the measurement does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...imageset import ImageSet, Row
+from ...statistics.agreement import cohen_kappa
+from ...statistics.estimate import Estimate, t_quantile
+from ...statistics.proportions import clopper_pearson
+from ...statistics.resample import percentile_interval
+from ..inputs.labels import FOLDS
+
+Array = NDArray[Any]
+BOX = ("lesion_x", "lesion_y", "lesion_width", "lesion_height")
+FEWEST = 10
+OTHERS = 20
+DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Asked label (row) by found label (column), (K, K) counts; κ, None where all are one label; the share found."""
+
+    table: Array
+    kappa: Estimate | None
+    share: Estimate
+
+
+def agreement(asked: Array, found: Array, k: int) -> Agreement:
+    """Compare labels 0…k-1, each (n,); images that were asked for nothing (-1) do not count.
+
+    Raises ValueError with fewer than FEWEST images. [κ: Cohen 1960]
+    """
+    told = asked >= 0
+    asked, found = asked[told], found[told]
+    if len(asked) < FEWEST:
+        raise ValueError(f"only {len(asked)} images were asked for a label, {FEWEST} are needed")
+    table = np.zeros((k, k), dtype=int)
+    np.add.at(table, (asked, found), 1)
+    one_label = bool((table.sum(axis=0) + table.sum(axis=1) == 2 * table.sum()).any())
+    return Agreement(
+        table, None if one_label else cohen_kappa(table), clopper_pearson(int(np.trace(table)), len(asked))
+    )
+
+
+def correlation(asked: Array, found: Array) -> Estimate:
+    """Pearson's r with the interval of Fisher's z; NaN does not count.
+
+    Raises ValueError with fewer than FEWEST images or where a side does not vary. [Fisher 1921]
+    """
+    told = np.isfinite(asked) & np.isfinite(found)
+    asked, found = asked[told], found[told]
+    if len(asked) < FEWEST:
+        raise ValueError(f"only {len(asked)} images were asked for a number, {FEWEST} are needed")
+    if np.ptp(asked) < 1e-12 or np.ptp(found) < 1e-12:
+        raise ValueError(
+            "every image was asked for the same" if np.ptp(asked) < 1e-12 else "every image measures alike"
+        )
+    r = float(np.corrcoef(asked, found)[0, 1])
+    z, half = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)), t_quantile(0.95) / np.sqrt(len(asked) - 3)
+    return Estimate(r, float(np.tanh(z - half)), float(np.tanh(z + half)), len(asked))
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A number read off features by ridge regression, one for each fold of people, and its readings on the others."""
+
+    models: tuple[Any, ...]
+    truth: Array
+    found: Array
+
+    @classmethod
+    def learn(cls, features: Array, truth: Array, groups: Sequence[str], seed: int = 0) -> Gauge:
+        """Learn from real images, (n, d) and (n,), cross-validated so that people stay whole.
+
+        Raises ValueError with fewer than FEWEST images or fewer than two people.
+        """
+        from sklearn.linear_model import RidgeCV
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        from ..inputs.patients import deal
+
+        if len(truth) < FEWEST or len(set(groups)) < 2:
+            raise ValueError(f"only {len(truth)} real images of {len(set(groups))} people say it")
+        folds = deal(groups, FOLDS, np.random.default_rng([seed, 37]))
+        models, found = [], np.full(len(truth), np.nan)
+        for fold in range(int(folds.max()) + 1):
+            fit = folds != fold
+            models.append(make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 5, 6))).fit(features[fit], truth[fit]))
+            found[~fit] = models[-1].predict(features[~fit])
+        return cls(tuple(models), truth, found)
+
+    def read(self, features: Array) -> Array:
+        """What the models together read off images of nobody they learnt from, (n,)."""
+        return np.mean([model.predict(features) for model in self.models], axis=0)
+
+
+def numbers_of(rows: Sequence[Row], attribute: str) -> Array:
+    """An attribute as numbers, (n,); NaN where it is missing or a word."""
+    values = [row[attribute] for row in rows]
+    return np.array([value if isinstance(value, float) else np.nan for value in values], dtype=float)
+
+
+def box_contrast(image: Array, box: Sequence[float]) -> float:
+    """How much brighter a box is than the ring around it, in deviations of the ring; NaN for a box without either.
+
+    box: centre x, y, width and height as fractions of the image. The ring is half as wide as the box on each side.
+    """
+    height, width = image.shape
+
+    def cut(grow: float) -> tuple[slice, slice]:
+        x, y, w, h = box
+        ends = [(c - grow * s / 2, c + grow * s / 2) for c, s in ((y, h), (x, w))]
+        down, across = (
+            slice(max(round(a * n), 0), max(round(b * n), 0)) for (a, b), n in zip(ends, (height, width), strict=True)
+        )
+        return down, across
+
+    inner, outer = image[cut(1)], image[cut(2)]
+    if inner.size < 4 or outer.size - inner.size < 4:
+        return float("nan")
+    total, squares = outer.sum() - inner.sum(), (outer**2).sum() - (inner**2).sum()
+    n = outer.size - inner.size
+    mean = total / n
+    return float((inner.mean() - mean) / np.sqrt(max(squares / n - mean**2, 1.0)))
+
+
+@dataclass(frozen=True)
+class BoxFound:
+    """How often the asked box stands out more than boxes that were asked of other images: chance is a half."""
+
+    share: Estimate
+    each: Array
+
+
+def boxes_found(images: ImageSet, numbers: Sequence[int], rng: np.random.Generator) -> BoxFound:
+    """Each image's own box against boxes of OTHERS other images, placed in it; draws images again for the interval.
+
+    Raises ValueError with fewer than FEWEST images that have a box.
+    """
+    boxes = {i: box for i in numbers if (box := _box_of(images.rows[i])) is not None}
+    if len(boxes) < FEWEST:
+        raise ValueError(f"only {len(boxes)} images were asked for a box, {FEWEST} are needed")
+    each = []
+    for i, own in boxes.items():
+        image = images.pixels(i).astype(np.float64)
+        rest = [box for k, box in boxes.items() if k != i]
+        others = [rest[k] for k in rng.choice(len(rest), min(OTHERS, len(rest)), replace=False)]
+        mine = box_contrast(image, own)
+        theirs = np.array([box_contrast(image, box) for box in others])
+        theirs = theirs[np.isfinite(theirs)]
+        if np.isfinite(mine) and len(theirs):
+            each.append(((mine > theirs) + 0.5 * (mine == theirs)).mean())
+    found = np.array(each)
+    if len(found) < FEWEST:
+        raise ValueError("the asked boxes are too small to measure")
+    drawn = rng.multinomial(len(found), np.full(len(found), 1 / len(found)), DRAWS) @ found / len(found)
+    limits = percentile_interval(drawn)
+    return BoxFound(Estimate(float(found.mean()), limits.low, limits.high, len(found)), found)
+
+
+def _box_of(row: Row) -> list[float] | None:
+    box = [row[name] for name in BOX]
+    return box if all(isinstance(value, float) for value in box) else None

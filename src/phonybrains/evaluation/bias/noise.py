@@ -1,0 +1,129 @@
+"""Is the noise that of the scanner? Background of MR, tissue of CT: one number an image, in the unit of its values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes, convolve, label
+
+from ...imageset import ImageSet
+from ..score import Progress, silent
+
+Array = NDArray[Any]
+LAPLACIANS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+SOFT_HU = (6.0, 74.0)
+SOFT_SHARE = (0.08, 0.92)
+FEWEST = 50
+DRAWS = 1000
+MEASURES = {"MR": ("noise_background", "noise_tissue"), "CT": ("noise_tissue", "spread_tissue")}
+
+
+def background_sigma(values: Array) -> float:
+    """σ of the noise of an MR magnitude image, (H, W), from the air around the head; NaN where there is too little.
+
+    Rician noise without signal is Rayleigh's, whose mean square is 2σ².  [Gudbjartsson 1995, eq. 4 and 5]
+    """
+    head = binary_fill_holes(_bright(values))
+    air = np.logical_not(binary_dilation(head, iterations=max(2, min(values.shape) // 40)))
+    return float(np.sqrt((values[air] ** 2).mean() / 2)) if air.sum() >= FEWEST else float("nan")
+
+
+def tissue_noise(values: Array, tissue: Array) -> float:
+    """σ of white noise in tissue, (H, W) booleans, from the difference of two Laplacians, blind to slopes and planes.
+
+    Structure adds to it, smoothing takes away.  [Immerkær 1996, eq. 3, by the mean absolute response]
+    """
+    if tissue.sum() < FEWEST:
+        return float("nan")
+    response = convolve(values.astype(np.float32), LAPLACIANS, mode="nearest")
+    return float(np.sqrt(np.pi / 2) / 6 * np.abs(response[tissue]).mean())
+
+
+def tissue_spread(values: Array, tissue: Array) -> float:
+    """Robust deviation of the values in tissue: 1.4826 times the median distance from the median."""
+    inside = values[tissue]
+    return float(1.4826 * np.median(np.abs(inside - np.median(inside)))) if len(inside) >= FEWEST else float("nan")
+
+
+def soft_tissue(values: Array, modality: str, unit: str, full: float) -> Array:
+    """Soft tissue away from its borders, (H, W): CT by its value, else what is bright enough in the head.
+
+    full: the largest value that can be stored, for values that are not in HU.
+    """
+    if modality == "CT":
+        low, high = SOFT_HU if unit == "HU" else (SOFT_SHARE[0] * full, SOFT_SHARE[1] * full)
+        return np.asarray(binary_erosion((values > low) & (values < high) & _head(values), iterations=2))
+    return np.asarray(binary_erosion(_head(values) & (values > 0.15 * np.quantile(values, 0.99)), iterations=2))
+
+
+def measure(images: ImageSet, numbers: Sequence[int], progress: Progress = silent) -> dict[str, Array]:
+    """The measures of images of one modality, each (n,), NaN where one could not be had."""
+    modality = images.rows[numbers[0]].modality
+    names = MEASURES.get(modality, ("noise_tissue",))
+    found = np.full((len(names), len(numbers)), np.nan)
+    for i, number in enumerate(numbers):
+        row, values = images.rows[number], images.values(number)
+        tissue = soft_tissue(values, modality, row.unit, row.slope * (2**images.bits - 1) + row.intercept)
+        each = {
+            "noise_background": lambda v=values: background_sigma(v),
+            "noise_tissue": lambda v=values, t=tissue: tissue_noise(v, t),
+            "spread_tissue": lambda v=values, t=tissue: tissue_spread(v, t),
+        }
+        found[:, i] = [each[name]() for name in names]
+        progress(f"noise, {modality}", i + 1, len(numbers))
+    return dict(zip(names, found, strict=True))
+
+
+def _bright(values: Array) -> Array:
+    """What is brighter than a quarter of what is bright."""
+    return values > values.min() + 0.25 * (np.quantile(values, 0.95) - values.min())
+
+
+def _head(values: Array) -> Array:
+    """The largest bright region and what it encloses."""
+    regions, count = label(binary_dilation(_bright(values)))  # pyright: ignore[reportGeneralTypeIssues]
+    if not count:
+        return np.zeros(values.shape, dtype=bool)
+    sizes = np.bincount(regions.ravel())
+    sizes[0] = 0
+    return np.asarray(binary_fill_holes(regions == sizes.argmax()))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Mean of generated and of real images with 95 % intervals, and p that they are alike."""
+
+    made: tuple[float, float, float]
+    real: tuple[float, float, float]
+    p_value: float
+    n: int
+
+
+def compare(made: Array, real: Array, people: Sequence[str], rng: np.random.Generator) -> Comparison:
+    """Means of measures with bootstrap intervals: generated images drawn again one by one, real ones by person.
+
+    Raises ValueError where fewer than five images of a side could be measured.
+    """
+    keep = np.isfinite(real)
+    made, real, people = made[np.isfinite(made)], real[keep], [who for who, k in zip(people, keep, strict=True) if k]
+    if min(len(made), len(real)) < 5:
+        raise ValueError(f"only {len(made)} generated and {len(real)} real images could be measured")
+    units = np.unique(people, return_inverse=True)[1]
+    sums, sizes = np.bincount(units, real), np.bincount(units)
+    again = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), DRAWS)
+    real_draws = (again @ sums) / (again @ sizes)
+    made_draws = rng.multinomial(len(made), np.full(len(made), 1 / len(made)), DRAWS) @ made / len(made)
+    apart = made_draws - real_draws
+    p = min(1.0, 2 * (min((apart <= 0).sum(), (apart >= 0).sum()) + 1) / (DRAWS + 1))
+    return Comparison(
+        _with_limits(made.mean(), made_draws), _with_limits(real.mean(), real_draws), p, min(len(made), len(real))
+    )
+
+
+def _with_limits(value: float, draws: Array) -> tuple[float, float, float]:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(value), float(low), float(high)

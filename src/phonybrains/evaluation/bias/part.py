@@ -1,0 +1,168 @@
+"""Is it fair? Composition and its amplification, along the chain; noise; the worst group; what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...errors import PhonyBrainsError
+from ...imageset import ImageSet
+from ...statistics.resample import holm
+from ..config import EvaluateConfig
+from ..inputs.real import Compared, modalities_of, part_of, reading_extractor
+from ..inputs.sets import grouping
+from ..score import Findings, Null, Progress, Score, silent, unavailable
+from .adherence_scores import adherence_scores
+from .after_autoencoder import chain_scores
+from .composition import LabelShare, asked_shares, found_shares
+from .noise import compare, measure
+from .worst_group import worst_group_scores
+
+FAIR = Null(0.0, 0.0, 0.0)
+LEVEL = 0.05
+MOSTLY = 0.9
+"""An attribute that a smaller share of real images has is not looked for in generated ones."""
+ANSWERED = ("amplification", "amplification_asked")
+
+
+def bias_audit(
+    samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, progress: Progress = silent, folder: Path | None = None
+) -> Findings:
+    """Measure each modality's composition, noise, groups and adherence; what cannot be measured says why.
+
+    folder: where features are kept; see features.py.
+    """
+    extractor = reading_extractor(config)
+    known = {row.modality for row in corpus.rows}
+    scores: list[Score] = []
+    tables: dict[str, Any] = {}
+    for modality, made in modalities_of(samples):
+        if modality not in known:
+            scores.append(unavailable("composition", "the corpus has no images of this modality", modality=modality))
+            continue
+        side = Compared.of(made, corpus, extractor, config, folder, progress)
+        parts: list[tuple[str, Callable[[], Iterable[Score]]]] = [
+            ("composition", lambda side=side: composition_scores(side)),
+            ("noise", lambda side=side: noise_scores(side, progress)),
+            ("group_kid", lambda side=side: worst_group_scores(side)),
+            ("adherence", lambda side=side: adherence_scores(side, tables)),
+        ]
+        if config.model is not None:
+            model = config.model
+            parts.append(("amplification_autoencoder", lambda side=side, model=model: chain_scores(side, model)))
+        for done, (name, run) in enumerate(parts):
+            progress(f"{name}, {modality}", done, len(parts))
+            scores += [replace(score, modality=modality) for score in _guarded(name, run)]
+    return Findings(scores, facts={"sentence": sentence(scores), "confusion": tables})
+
+
+def _guarded(name: str, run: Callable[[], Iterable[Score]]) -> list[Score]:
+    found: list[Score] = []
+    try:
+        for score in run():
+            found.append(score)
+    except (ValueError, ArithmeticError, PhonyBrainsError) as error:
+        found.append(unavailable(name, " ".join(str(error).split())))
+    return found
+
+
+def composition_scores(side: Compared) -> Iterator[Score]:
+    """For each label: its share as asked for and as found, q/p, and amplification in log odds, against training."""
+    if not side.attributes:
+        yield unavailable("composition", "the two sets have no attribute in common")
+    for attribute in grouping(side.attributes, side.config):
+        identity = side.extractor.identity
+        try:
+            known = side.real.readable(attribute)
+        except ValueError as error:
+            yield unavailable("amplification", str(error), group=attribute, versus="train", extractor=identity)
+            continue
+        made, taught = known.scale.labels(side.made.rows), known.scale.labels(side.real.training)
+        try:
+            yield from _as_scores(asked_shares(made, taught, known.scale.names), attribute, "_asked", "")
+        except ValueError as error:
+            yield unavailable("amplification_asked", str(error), group=attribute, versus="train")
+        try:
+            if len(known.kept) < MOSTLY * len(side.real.rows):
+                raise ValueError(
+                    f"only {len(known.kept)} of {len(side.real.rows)} real images have it: a classifier "
+                    "cannot say which of the generated ones do not"
+                )
+            votes = known.reader.votes(side.features)
+            found = found_shares(known.reader.confusion, votes, known.training, known.scale.names, side.rng(61))
+            yield from _as_scores(found, attribute, "", identity)
+        except ValueError as error:
+            yield unavailable("amplification", str(error), group=attribute, versus="train", extractor=identity)
+
+
+def _as_scores(shares: Sequence[LabelShare], attribute: str, suffix: str, extractor: str) -> Iterator[Score]:
+    """Shares as scores; those found by a classifier are named prevalence, as the report draws them."""
+    asked = suffix == "_asked"
+    note = "as asked for" if asked else "found by a classifier that real images taught, corrected for its confusion"
+    for share in shares:
+        where: dict[str, Any] = {
+            "n": share.n,
+            "p": share.p_value,
+            "versus": "train",
+            "extractor": extractor,
+            "group": f"{attribute}={share.label}",
+            "note": note,
+        }
+        p = share.training
+        name = "composition_asked" if asked else "prevalence"
+        yield Score(name, share.share, share.low, share.high, null=Null(p, p, p), **where)
+        yield Score(f"composition_ratio{suffix}", *share.ratio, null=Null(1.0, 1.0, 1.0), **where)
+        yield Score(f"amplification{suffix}", *share.amplification, null=FAIR, **where)
+
+
+def noise_scores(side: Compared, progress: Progress = silent) -> Iterator[Score]:
+    """Noise of background or tissue beside that of held-out real images, in the unit of the values."""
+    reference = part_of(side.real.images, side.reference)
+    unit = side.real.rows[0].unit
+    made = measure(side.made, range(len(side.made)), progress)
+    real = measure(reference, range(len(reference)), progress)
+    people = [side.real.people[i] for i in side.reference]
+    units = {row.unit for images in (side.made, reference) for row in images.rows}
+    for name in made:
+        if len(units) > 1:
+            yield unavailable(name, f"values are in different units: {', '.join(sorted(units))}", versus=side.versus)
+            continue
+        try:
+            found = compare(made[name], real[name], people, side.rng(67))
+        except ValueError as error:
+            yield unavailable(name, str(error), versus=side.versus)
+            continue
+        ratio = f", {found.made[0] / found.real[0]:.2f} times that of real images" if found.real[0] > 0 else ""
+        yield Score(
+            name,
+            *found.made,
+            n=found.n,
+            null=Null(*found.real),
+            p=found.p_value,
+            versus=side.versus,
+            note=f"mean over images, in {unit}{ratio}; null: real images with their interval",
+        )
+
+
+def sentence(scores: Sequence[Score]) -> str:
+    """Which labels became rarer or more frequent, after Holm's correction; and the worst group."""
+    tested = [score for score in scores if score.name in ANSWERED and score.p is not None]
+    if not tested:
+        return "No attribute could be compared, so that nothing is known of bias."
+    adjusted = holm([score.p or 0.0 for score in tested])
+    apart = [score for score, p in zip(tested, adjusted, strict=True) if p <= LEVEL]
+    shifted = sorted((score for score in apart if score.name == "amplification"), key=lambda s: -abs(s.value or 0.0))
+    asked = {(score.modality, score.group) for score in apart if score.name == "amplification_asked"}
+    shown = f"{len(apart) or 'none'} {'is' if len(apart) <= 1 else 'are'} shown to differ"
+    text = f"Of {len(tested)} comparisons of labels with the training images {shown} (5 % after Holm's correction)"
+    named = []
+    for score in shifted[:3]:
+        words = f"{score.modality} {score.group.replace('=', ' = ')} {_way(score)}"
+        named.append(words + ("" if (score.modality, score.group) in asked else ", though asked for as in training"))
+    return text + (f"; most: {'; '.join(named)}." if named else ".")
+
+
+def _way(score: Score) -> str:
+    return "rarer" if (score.value or 0) < 0 else "more frequent"

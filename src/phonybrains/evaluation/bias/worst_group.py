@@ -1,0 +1,134 @@
+"""For whom are the images worst? Distance and coverage of each group, at the same number of images for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...statistics.proportions import clopper_pearson
+from ..inputs.real import Compared
+from ..inputs.sets import grouping
+from ..quality.distances import kid, standardise
+from ..quality.neighbours import neighbourhoods
+from ..quality.nulls import null_of
+from ..score import Null, Score, unavailable
+
+Array = NDArray[Any]
+DRAWS = 20
+MOST = 100
+
+
+@dataclass(frozen=True)
+class GroupMeasures:
+    """One group: means over draws of n images a side, and what real images of the group score against each other.
+
+    Limits: KID by the jackknife, coverage as an exact share of n images; both take images for independent.
+    """
+
+    name: str
+    n: int
+    kid: float
+    kid_limits: tuple[float, float]
+    coverage: float
+    coverage_limits: tuple[float, float]
+    kid_null: Null | None
+    coverage_null: Null | None
+
+
+def measure_groups(
+    made: dict[str, Array],
+    real: dict[str, Array],
+    others: dict[str, Array],
+    smallest: int,
+    k: int,
+    rng: np.random.Generator,
+) -> list[GroupMeasures]:
+    """KID and coverage of each group, the worst KID first, from features (n, d) by group at one n for all.
+
+    made against real; `others`: real images of other people, which take the place of the made ones for the null.
+    Groups with fewer than `smallest` images on either side are left out.
+    """
+    names = [name for name in made if min(len(made[name]), len(real.get(name, ()))) >= smallest]
+    if not names:
+        return []
+    n = min(MOST, *(min(len(made[name]), len(real[name])) for name in names))
+    found = [_measure(name, made[name], real[name], others.get(name), n, min(k, n - 1), rng) for name in names]
+    return sorted(found, key=lambda group: -group.kid)
+
+
+def _measure(
+    name: str, made: Array, real: Array, others: Array | None, n: int, k: int, rng: np.random.Generator
+) -> GroupMeasures:
+    drawn = np.array([_of_draw(made, real, n, k, rng) for _ in range(DRAWS)])
+    nulls: Sequence[Null | None] = (None, None)
+    if others is not None and len(others) >= n:
+        null = np.array([_of_draw(others, real, n, k, rng) for _ in range(DRAWS)])
+        nulls = [null_of(null[:, column].tolist()) for column in (0, 2)]
+    value, error, coverage = (float(x) for x in drawn.mean(axis=0))
+    exact = clopper_pearson(round(coverage * n), n)
+    return GroupMeasures(
+        name, n, value, (value - 1.96 * error, value + 1.96 * error), coverage, (exact.low, exact.high), *nulls
+    )
+
+
+def _of_draw(made: Array, real: Array, n: int, k: int, rng: np.random.Generator) -> tuple[float, float, float]:
+    a, b = (side[rng.choice(len(side), n, replace=False)] for side in (made, real))
+    return *kid(a, b), neighbourhoods(a, b, k).coverage
+
+
+def worst_group_scores(side: Compared) -> Iterator[Score]:
+    """KID and coverage of each label's images by attribute, and the worst of them by name."""
+    taught = [i for i, row in enumerate(side.real.rows) if row.split == "train"]
+    reference = side.real.features[taught or slice(None)]
+    made, real = standardise(side.features, reference), standardise(side.real.features, reference)
+    for attribute in grouping(side.attributes, side.config):
+        try:
+            scale = side.real.readable(attribute).scale
+        except ValueError:
+            continue  # composition says why
+        asked, true = scale.codes(side.made.rows), scale.codes(side.real.rows)
+        held = set(side.reference)
+        rest = [i for i in taught if i not in held]
+
+        def by_label(
+            features: Array, codes: Array, numbers: list[int], names: tuple[str, ...] = scale.names
+        ) -> dict[str, Array]:
+            return {name: features[[i for i in numbers if codes[i] == code]] for code, name in enumerate(names)}
+
+        groups = measure_groups(
+            by_label(made, asked, list(range(len(asked)))),
+            by_label(real, true, side.reference),
+            by_label(real, true, rest),
+            side.config.bias.smallest_group,
+            side.config.quality.neighbours,
+            side.rng(41),
+        )
+        yield from _as_scores(side, attribute, groups)
+
+
+def _as_scores(side: Compared, attribute: str, groups: list[GroupMeasures]) -> Iterator[Score]:
+    where: dict[str, Any] = {"versus": side.versus, "extractor": side.extractor.identity}
+    if not groups:
+        least = side.config.bias.smallest_group
+        yield unavailable("group_kid", f"no label has {least} images on both sides", group=attribute, **where)
+        return
+    for group in groups:
+        where["group"], note = f"{attribute}={group.name}", f"{group.n} images a side, as all groups of {attribute}"
+        yield Score("group_kid", group.kid, *group.kid_limits, n=group.n, null=group.kid_null, note=note, **where)
+        yield Score(
+            "group_coverage",
+            group.coverage,
+            *group.coverage_limits,
+            n=group.n,
+            null=group.coverage_null,
+            note=note,
+            **where,
+        )
+    if len(groups) > 1:
+        worst = groups[0]
+        where["group"], note = f"{attribute}={worst.name}", f"the worst of {len(groups)} groups at {worst.n} a side"
+        yield Score("worst_group_kid", worst.kid, *worst.kid_limits, n=worst.n, null=worst.kid_null, note=note, **where)

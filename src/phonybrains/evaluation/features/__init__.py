@@ -1,0 +1,1 @@
+"""What turns images into numbers, and where its weights come from."""

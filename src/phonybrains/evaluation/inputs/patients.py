@@ -1,0 +1,40 @@
+"""Who an image shows, so that no person is on both sides of a split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...imageset import Row
+
+RUN_LENGTH = 30
+"""At most so many neighbouring images count as one patient where patients are unknown."""
+
+
+def patients(rows: Sequence[Row]) -> list[str]:
+    """Who each image shows: the patient, or where that is unknown its run of neighbouring images in one split."""
+    people: list[str] = []
+    run = length = 0
+    for i, row in enumerate(rows):
+        fresh = i == 0 or row.split != rows[i - 1].split or length == RUN_LENGTH
+        run, length = (run + 1, 1) if fresh else (run, length + 1)
+        people.append(row.patient_id or f"run {run}")
+    return people
+
+
+def deal(groups: Sequence[str], folds: int, rng: np.random.Generator) -> NDArray[Any]:
+    """The fold of each image, (n,): groups stay whole, each goes to the fold that is smallest so far, large ones first.
+
+    There are fewer folds than asked for where there are fewer groups.
+    """
+    sizes = Counter(groups)
+    order = sorted(rng.permutation(sorted(sizes)).tolist(), key=lambda group: -sizes[group])
+    load, place = np.zeros(min(folds, len(sizes)), dtype=int), {}
+    for group in order:
+        place[group] = int(load.argmin())
+        load[place[group]] += sizes[group]
+    return np.array([place[group] for group in groups])

@@ -1,0 +1,1 @@
+"""Is it new? The search for repeated training images and people."""

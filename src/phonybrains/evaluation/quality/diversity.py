@@ -1,0 +1,120 @@
+"""Are the images of a set as unlike each other as real ones are? MS-SSIM of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from ...imageset import ImageSet
+from ...statistics.estimate import t_p_value, t_quantile
+from ..features.reading import pixels_of
+from ..inputs.sides import Side
+from ..score import Null, Score, unavailable
+
+Array = NDArray[Any]
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+SIGMA, TAPS = 1.5, 11  # pixels
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+
+def ms_ssim(x: Array, y: Array) -> Array:
+    """Multi-scale structural similarity of pairs of images (n, H, W) in 0…255, (n,); 1 for equal ones.
+
+    Five scales from 176 pixels a side on; smaller images have as many as an 11-pixel window fits in, their weights
+    made to sum to 1 again.  [Wang 2003, eq. 7 with its weights; windows that leave the image are not counted]
+    """
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    scales = sum(min(x.shape[1:]) // 2**i >= TAPS for i in range(len(WEIGHTS)))
+    if not scales:
+        raise ValueError(f"MS-SSIM needs images of at least {TAPS} pixels a side.")
+    weights = np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
+    found = np.ones(len(x))
+    for i in range(scales):
+        luminance, structure = _ssim_parts(x, y)
+        found *= np.maximum(structure, 0) ** weights[i]
+        if i == scales - 1:
+            found *= np.maximum(luminance, 0) ** weights[i]
+        x, y = _halved(x), _halved(y)
+    return found
+
+
+def _ssim_parts(x: Array, y: Array) -> tuple[Array, Array]:
+    """Mean luminance × contrast-structure over contrast-structure, and mean contrast-structure, each (n,)."""
+    mean_x, mean_y, xx, yy, xy = (_smooth(each) for each in (x, y, x * x, y * y, x * y))
+    structure = (2 * (xy - mean_x * mean_y) + C2) / (xx - mean_x**2 + yy - mean_y**2 + C2)
+    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
+    means = structure.mean(axis=(1, 2), dtype=np.float64)
+    both = (luminance * structure).mean(axis=(1, 2), dtype=np.float64)
+    return both / np.where(means == 0, 1, means), means
+
+
+def _smooth(x: Array) -> Array:
+    edge = TAPS // 2
+    return gaussian_filter(x, (0, SIGMA, SIGMA), radius=(0, edge, edge))[:, edge:-edge, edge:-edge]
+
+
+def _halved(x: Array) -> Array:
+    """Means of 2×2 pixels; a rest of one row or column is left out."""
+    x = x[:, : x.shape[1] // 2 * 2, : x.shape[2] // 2 * 2]
+    return (x[:, ::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, ::2] + x[:, 1::2, 1::2]) / 4
+
+
+def random_pairs(groups: Sequence[str], most: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Random pairs of numbers, each number in one pair at most, of different groups: independent of each other."""
+    order = rng.permutation(len(groups)).tolist()
+    return list(_matched(order, groups))[:most]
+
+
+def _matched(order: Sequence[int], groups: Sequence[str]) -> Iterator[tuple[int, int]]:
+    waiting: list[int] = []
+    for i in order:
+        partner = next((k for k in waiting if groups[k] != groups[i]), None)
+        if partner is None:
+            waiting.append(i)
+        else:
+            waiting.remove(partner)
+            yield partner, i
+
+
+def diversity_score(side: Side, seed: int, most: int = 100) -> Score:
+    """Mean MS-SSIM of independent random pairs of made images beside that of real ones of different patients.
+
+    The null is where the mean of as many real pairs lies, the real mean itself being uncertain; p by Welch's t-test.
+    """
+    where: dict[str, Any] = {"versus": "real pairs of two patients", "modality": side.modality}
+    rng = np.random.default_rng([seed, 2])
+    made = random_pairs([str(i) for i in range(len(side.made))], most, rng)
+    real = random_pairs(side.groups, most, rng)
+    if min(len(made), len(real)) < 5:
+        return unavailable("ms_ssim_diversity", "fewer than 5 pairs of images a side", **where)
+    try:
+        x, y = (_likeness(images, pairs) for images, pairs in ((side.made, made), (side.real, real)))
+    except ValueError as error:
+        return unavailable("ms_ssim_diversity", str(error), **where)
+    error, usual = float(x.std(ddof=1)) / np.sqrt(len(x)), float(y.std(ddof=1))
+    half, quantile = usual * np.sqrt(1 / len(x) + 1 / len(y)), t_quantile(0.95, len(y) - 1)
+    mean, middle = float(x.mean()), float(y.mean())
+    p = welch_p(x, y)
+    limits = [mean + sign * t_quantile(0.95, len(x) - 1) * error for sign in (-1, 1)]
+    null = Null(middle, middle - quantile * half, middle + quantile * half, len(y))
+    return Score("ms_ssim_diversity", mean, limits[0], limits[1], len(x), null, p, note=f"{len(x)} pairs", **where)
+
+
+def welch_p(x: Array, y: Array) -> float:
+    """Two-sided p that two samples have one mean, by Welch's t-test; 0 or 1 where nothing varies.  [Welch 1947]"""
+    a, b = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
+    apart = float(x.mean() - y.mean())
+    if a + b < 1e-18:
+        return float(abs(apart) < 1e-9)
+    df = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1))
+    return t_p_value(apart / float(np.sqrt(a + b)), float(df))
+
+
+def _likeness(images: ImageSet, pairs: Sequence[tuple[int, int]]) -> Array:
+    chunks = [pairs[i : i + 16] for i in range(0, len(pairs), 16)]
+    sides = ([pixels_of(images, side) for side in zip(*chunk, strict=True)] for chunk in chunks)
+    return np.concatenate([ms_ssim(x, y) for x, y in sides])

@@ -1,0 +1,65 @@
+"""What real images score against real images at the same n: the null that a score is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..score import Null
+
+Array = NDArray[Any]
+Better = Literal["low", "high", "near"]
+
+
+def real_against_real(
+    groups: Sequence[str], made: int, real: int, draws: int, seed: int = 0
+) -> Iterator[tuple[Array, Array]]:
+    """Numbers of real images in the place of the made ones, and of the held-out ones, for each draw.
+
+    Those of the held-out side are whole patients, as a split's are, the last cut short; the others are random images
+    of the remaining patients, as a perfect generator's would be. Where these are fewer than `made`, all of them are
+    taken. Raises ValueError where a side would have fewer than two images.
+    """
+    names, codes = np.unique(np.asarray(groups), return_inverse=True)
+    sizes = np.bincount(codes)
+    for i in range(draws):
+        rng = np.random.default_rng([seed, i])
+        order = rng.permutation(len(names))
+        taken = order[: int(np.searchsorted(np.cumsum(sizes[order]), real)) + 1]
+        held, rest = (np.flatnonzero(side) for side in (np.isin(codes, taken), ~np.isin(codes, taken)))
+        if len(rest) < 2 or len(held) < 2:
+            raise ValueError(f"{len(names)} patients are too few to divide into {real} and {made} real images.")
+        yield np.sort(rng.permutation(rest)[:made]), _cut(held, codes, order, real)
+
+
+def _cut(held: Array, codes: Array, order: Array, n: int) -> Array:
+    """The first n of these images, in the order of their patients."""
+    place = np.empty(len(order), dtype=int)
+    place[order] = np.arange(len(order))
+    return np.sort(held[np.argsort(place[codes[held]], kind="stable")][:n])
+
+
+def deal_like(folds: Array, n: int, rng: np.random.Generator) -> Array:
+    """Random folds for n images without a patient, each fold's share that which it has in `folds`."""
+    ends = np.rint(np.cumsum(np.bincount(folds)) / len(folds) * n).astype(int)
+    return rng.permutation(np.searchsorted(ends, np.arange(n), side="right"))
+
+
+def null_of(drawn: Sequence[float]) -> Null:
+    """Median and 95 % range of what the draws gave."""
+    low, middle, high = np.quantile(np.asarray(drawn, dtype=float), [0.025, 0.5, 0.975])
+    return Null(float(middle), float(low), float(high), len(drawn))
+
+
+def p_of(value: float, drawn: Sequence[float], better: Better = "low") -> float:
+    """The chance that real images do as badly as `value` or worse, (1 + such draws) / (1 + draws).
+
+    better: what is good: low (a distance), high (coverage), or near the draws' median (diversity; two-sided).
+    """
+    x = np.asarray(drawn, dtype=float)
+    slack = 1e-9 * max(1.0, abs(value))
+    above, below = (1 + (x >= value - slack).sum()) / (1 + len(x)), (1 + (x <= value + slack).sum()) / (1 + len(x))
+    return float({"low": above, "high": below, "near": min(1.0, 2 * min(above, below))}[better])

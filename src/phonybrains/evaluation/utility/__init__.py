@@ -1,0 +1,1 @@
+"""Is it useful? A classifier learnt with and without synthetic images."""

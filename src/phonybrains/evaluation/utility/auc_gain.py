@@ -1,0 +1,102 @@
+"""What an arm gains over another: AUC on the same test people, drawn again together; and can its odds be trusted?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+BINS = 10
+
+
+def weighted_auc(scores: Array, positive: Array, weights: Array) -> Array:
+    """AUC under each row of image weights (B, n), (B,): ties count half; NaN where a side has no weight.
+
+    With weights of 1 it is the usual AUC.  [Bamber 1975]
+    """
+    values, place = np.unique(scores, return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    starts = np.searchsorted(place[order], np.arange(len(values)))
+    for_positive, for_negative = weights * positive, weights * ~positive
+    high, low = (np.add.reduceat(w[:, order], starts, axis=1) for w in (for_positive, for_negative))
+    below = np.cumsum(low, axis=1) - low / 2
+    totals = high.sum(axis=1) * low.sum(axis=1)
+    return np.divide((high * below).sum(axis=1), totals, out=np.full(len(totals), np.nan), where=totals > 0)
+
+
+def macro_auc(probabilities: Array, truth: Array, weights: Array) -> Array:
+    """The mean over labels of one against the rest, (B,), of probabilities (n, K); with two labels, the AUC."""
+    labels = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+    each = [
+        weighted_auc(probabilities[:, k], truth == k, weights) for k in labels if 0 < (truth == k).sum() < len(truth)
+    ]
+    if not each:
+        return np.full(len(weights), np.nan)
+    found = np.array(each)
+    return np.nan_to_num(found).sum(axis=0) / np.maximum(np.isfinite(found).sum(axis=0), 1e-12) + np.where(
+        np.isfinite(found).any(axis=0), 0, np.nan
+    )
+
+
+def people_weights(people: Sequence[str], draws: int, rng: np.random.Generator) -> Array:
+    """How often each image counts, (draws + 1, n), when people are drawn again; the first row is everybody once."""
+    units = np.unique(people, return_inverse=True)[1]
+    count = int(units.max()) + 1
+    again = rng.multinomial(count, np.full(count, 1 / count), draws)
+    return np.concatenate([np.ones((1, len(units))), again[:, units]])
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A value, and what it is in each bootstrap draw, (B,)."""
+
+    value: float
+    draws: Array
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The 95 % interval."""
+        low, high = np.nanquantile(self.draws, [0.025, 0.975])
+        return float(low), float(high)
+
+    def minus(self, other: Drawn) -> Drawn:
+        """The difference, draw by draw: both saw the same people."""
+        return Drawn(self.value - other.value, self.draws - other.draws)
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided p that the value is 0, by how many draws lie beyond."""
+        kept = self.draws[np.isfinite(self.draws)]
+        beyond = min((kept <= 0).sum(), (kept >= 0).sum())
+        return float(min(1.0, 2 * (beyond + 1) / (len(kept) + 1)))
+
+
+def auc_of(probabilities: Array, truth: Array, weights: Array, seeds: Array) -> Drawn:
+    """Mean AUC over seeds, (S, n, K), drawing people and seeds again.
+
+    weights: as people_weights gives; seeds: (B, S) numbers of the seeds of each draw. The same for all arms, so that
+    differences are paired.
+    """
+    each = np.array([macro_auc(one, truth, weights) for one in probabilities])
+    drawn = np.take_along_axis(each[:, 1:].T, seeds, axis=1).mean(axis=1)
+    return Drawn(float(each[:, 0].mean()), drawn)
+
+
+def brier(probabilities: Array, truth: Array) -> Array:
+    """Squared error of the probabilities of each image, (n,): 0 is sure and right, 2 sure and wrong.  [Brier 1950]"""
+    return ((probabilities - np.eye(probabilities.shape[1])[truth]) ** 2).sum(axis=1)
+
+
+def calibration_error(probabilities: Array, truth: Array) -> float:
+    """Expected calibration error of the likeliest label over ten bins: mean gap of confidence and share right.
+
+    [Naeini 2015; Guo 2017, eq. 3]
+    """
+    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+    gaps = [abs(sure[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
+    return float(sum(gaps))

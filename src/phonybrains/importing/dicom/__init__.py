@@ -1,0 +1,1 @@
+"""DICOM: objects and files to slices with their facts."""

@@ -1,0 +1,1 @@
+"""Pictures: PNG, JPEG, TIFF and others to slices."""

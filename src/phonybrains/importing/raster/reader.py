@@ -1,0 +1,204 @@
+"""Read PNG, JPEG, JPEG 2000, JPEG XL, TIFF, BMP, WebP and PGM, with or without a `metadata.csv` beside them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import SourceError
+from ...imageset import FIXED_COLUMNS, Attribute
+from ...record import sha256_file
+from ..config import ImportConfig
+from ..parallel import map_in_order, threads
+from ..slices import Notice, Slice, shown
+from .codecs import decode_file, strict_pillow
+from .picture import SQUARE, Picture
+from .pixels import Range, deep_range, gray_values, how_coloured
+from .table import MODALITIES, SPLIT_NAMES, Table, find_tables, table_of
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One raster file with the row that describes it ({} for none), and its place in its series."""
+
+    root: Path
+    path: Path
+    row: Mapping[str, str]
+    table: Table | None
+    series: str
+    order: float
+
+    @property
+    def name(self) -> str:
+        return _name(self.root, self.path)
+
+
+def read_rasters(root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
+    """Yield each raster file below `root` as a Slice in a.u. (or as its metadata.csv says), or a Notice why not.
+
+    8 bit: low…high is 0…255. 16 bit: 0 to the next 2ⁿ - 1 above the largest number in its series, so that 12 bits in
+    a 16-bit file are not nearly black. Order: as the files are given; decoding runs in threads. A multi-page TIFF is a
+    volume: its pages are slices of one series, read one after another.
+
+    Raises SourceError for a metadata.csv that names none of the files.
+    """
+    tables = find_tables(root, files)
+    for table in tables.values():
+        yield from table.notices
+        if table.broken:
+            count = sum(table_of(tables, path) is table for path in files)
+            reason = f"{table.broken}, or remove it. The {count} image files it stands for are left out"
+            yield Notice(table.name, "skipped", reason)
+    found: list[Found] = []
+    for place, path in enumerate(files):
+        table = table_of(tables, path)
+        if table and (table.broken or table.spoils(path)):
+            continue
+        row = (table.row(path) if table else None) or {}
+        if table and not row:
+            yield Notice(_name(root, path), "warning", "no row in metadata.csv names it")
+        found.append(_found(root, path, row, table, place))
+    with strict_pillow(), threads() as pool:
+        spans = list(map_in_order(pool, lambda item: deep_range(item.path, config.max_pixels), found))
+        ranges = _by_series(spans, found)
+        for series, (low, high) in ranges.items():
+            yield Notice(shown(series), "note", f"more than 8 bits: {low:g} becomes black and {high:g} white")
+        for slices in map_in_order(pool, lambda item: _read(item, ranges.get(item.series), config), found):
+            yield from slices
+
+
+def _name(root: Path, path: Path) -> str:
+    return shown(f"{root.name}/{path.relative_to(root).as_posix()}")
+
+
+def _found(root: Path, path: Path, row: Mapping[str, str], table: Table | None, place: int) -> Found:
+    """The series is the table's folder where `source_index` numbers it, else the file's own folder."""
+    try:
+        order = float(row.get("source_index", ""))
+        folder = table.folder if table else path.parent
+    except ValueError:
+        order, folder = float(place), path.parent
+    return Found(root, path, row, table, f"{root.name}/{folder.relative_to(root).as_posix()}", order)
+
+
+def _by_series(spans: Sequence[Range | None], found: Sequence[Found]) -> dict[str, Range]:
+    """One range for all deep files of a series, so that they stay comparable."""
+    ranges: dict[str, Range] = {}
+    for span, item in zip(spans, found, strict=True):
+        if span is not None and not _tells_values(item.row):
+            low, high = ranges.get(item.series, span)
+            ranges[item.series] = min(low, span[0]), max(high, span[1])
+    return ranges
+
+
+def _read(found: Found, deep: Range | None, config: ImportConfig) -> Iterable[Slice | Notice]:
+    """The slice of a file, decoded already, or those of a volume, each decoded when it is asked for."""
+    try:
+        expected = found.row.get("sha256", "").lower()
+        if expected and sha256_file(found.path) != expected:
+            raise SourceError("its SHA-256 differs from the one in metadata.csv: get the file again")
+        modality = _modality(found.row, config)
+        pictures = decode_file(found.path, config.max_pixels)
+        first = next(pictures)
+        if first.pages == 1:
+            return [*_stretched(found, first), _slice(found, first, deep, modality, config)]
+    except (SourceError, OSError) as error:
+        return [_skipped(found.name, error)]
+    return _volume(found, itertools.chain([first], pictures), deep, modality, config)
+
+
+def _volume(
+    found: Found, pictures: Iterable[Picture], deep: Range | None, modality: str, config: ImportConfig
+) -> Iterator[Slice | Notice]:
+    """The pages of a file as they come; from the first that cannot be used on, they are left out."""
+    place = 0
+    try:
+        for place, picture in enumerate(pictures, start=1):
+            if place == 1:
+                yield from _stretched(found, picture)
+            yield _slice(found, picture, deep, modality, config)
+    except (SourceError, OSError) as error:
+        yield _skipped(f"{found.name}, after page {place}", error)
+
+
+def _skipped(name: str, error: SourceError | OSError) -> Notice:
+    reason = f"cannot be read ({error.strerror or error})" if isinstance(error, OSError) else str(error)
+    return Notice(name, "skipped", reason)
+
+
+def _stretched(found: Found, picture: Picture) -> Iterator[Notice]:
+    if picture.spacing != SQUARE:
+        ratio = picture.spacing[0] / picture.spacing[1]
+        reason = f"its header says that its pixels are {ratio:.3g} times as high as wide, and so they become"
+        yield Notice(found.name, "note", reason)
+
+
+def _tells_values(row: Mapping[str, str]) -> bool:
+    """Whether the row says what the numbers mean."""
+    return bool(row.get("slope", ""))
+
+
+def _modality(row: Mapping[str, str], config: ImportConfig) -> str:
+    given = row.get("modality", "")
+    known = MODALITIES.get(given.upper())
+    if known is None:
+        raise SourceError(f"modality '{given}' is neither MR nor CT")
+    if not (known or config.modality):
+        raise SourceError("modality unknown: give --modality MR or CT, or a column modality in metadata.csv")
+    return known or config.modality
+
+
+def _slice(found: Found, picture: Picture, deep: Range | None, modality: str, config: ImportConfig) -> Slice:
+    row, table = found.row, found.table
+    values, span = gray_values(picture, colour=config.synthetic)
+    colours = how_coloured(picture) if config.synthetic else {}
+    if deep and (span[1] > 255 or not picture.white) and not _tells_values(row):
+        span = deep
+    slope, intercept = _number(row, "slope", 1.0), _number(row, "intercept", 0.0)
+    unit = row.get("unit", "") or "a.u."
+    low, high = (intercept + slope * number for number in span)
+    if (slope, intercept) != (1, 0):
+        values = values * np.float32(slope) + np.float32(intercept)
+    if unit == "HU" and span[1] > 255 and config.bits == 8 and config.window:
+        low, high = config.window[0] - config.window[1] / 2, config.window[0] + config.window[1] / 2
+    volume = picture.pages > 1
+    name = f"{found.name}, page {picture.place + 1}" if volume else found.name
+    given = row.get("split", "").lower()
+    return Slice(
+        values=values,
+        low=low,
+        high=high,
+        modality=modality,
+        series=found.name if volume else found.series,
+        order=float(picture.place) if volume else found.order,
+        unit=unit,
+        patient=row.get("patient_id", ""),
+        spacing_mm=picture.spacing,
+        attributes={**_attributes(row, config), **colours},
+        source=found.root.name,
+        file=name,
+        split=SPLIT_NAMES.get(given, "") if table and table.gives_split else None,
+        synthetic=row.get("synthetic", "").lower() == "true",
+        volume=volume,
+    )
+
+
+def _number(row: Mapping[str, str], column: str, default: float) -> float:
+    text = row.get(column, "")
+    try:
+        number = float(text) if text else default
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or (column == "slope" and number == 0):
+        raise SourceError(f"{column} '{text}' in metadata.csv is not a usable number")
+    return number
+
+
+def _attributes(row: Mapping[str, str], config: ImportConfig) -> dict[str, Attribute]:
+    names = row if config.attributes is None else config.attributes
+    return {name: row[name] or None for name in names if name in row and name not in FIXED_COLUMNS and name}

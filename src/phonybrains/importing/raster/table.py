@@ -1,0 +1,130 @@
+"""The `metadata.csv` beside raster files: what it says of each, and what is wrong with it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from ...errors import SourceError
+from ...imageset import METADATA_NAME
+from ...spreadsheet import read_sheet
+from ..scan import is_image_set
+from ..slices import Notice, shown
+
+MODALITIES = {"MR": "MR", "MRI": "MR", "CT": "CT", "": ""}
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass
+class Table:
+    """One metadata.csv: its rows by path from its folder; `broken` says why none of it can be used."""
+
+    folder: Path
+    name: str
+    columns: tuple[str, ...] = ()
+    rows: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    unusable: set[str] = field(default_factory=set)
+    notices: list[Notice] = field(default_factory=list)
+    broken: str = ""
+    gives_split: bool = False
+
+    def row(self, path: Path) -> Mapping[str, str] | None:
+        """The row of a file, or None where the table has none."""
+        return self.rows.get(self._key(path))
+
+    def spoils(self, path: Path) -> bool:
+        """Whether the file's row is damaged, which a notice says already."""
+        return self._key(path) in self.unusable
+
+    def _key(self, path: Path) -> str:
+        return _same(path.relative_to(self.folder).as_posix())
+
+
+def find_tables(root: Path, files: Sequence[Path]) -> dict[Path, Table]:
+    """Read the metadata.csv of the root and of every folder that holds some of the files, or a folder of them.
+
+    Raises SourceError for a table of which no row names a file that is there.
+    """
+    folders = {root}
+    for folder in {path.parent for path in files}:
+        folders.update(f for f in (folder, *folder.parents) if f.is_relative_to(root))
+    return {folder: read_table(root, folder, files) for folder in sorted(folders) if (folder / METADATA_NAME).is_file()}
+
+
+def table_of(tables: Mapping[Path, Table], path: Path) -> Table | None:
+    """The nearest table at or above a file that has a row for it, else the nearest; None where there is none."""
+    above = [tables[folder] for folder in path.parents if folder in tables]
+    return next((table for table in above if table.broken or table.row(path)), above[0] if above else None)
+
+
+def read_table(root: Path, folder: Path, files: Sequence[Path]) -> Table:
+    """Read one metadata.csv: what is wrong with it is in `notices`, or in `broken` if nothing is left.
+
+    Raises SourceError if it can be read, but no row names a file that is there.
+    """
+    path = folder / METADATA_NAME
+    table = Table(folder, (root.name / path.relative_to(root)).as_posix())
+    try:
+        sheet = read_sheet(path, "file_name")
+    except UnicodeDecodeError:
+        table.broken = "not UTF-8; save it as CSV in UTF-8"
+        return table
+    except (csv.Error, OSError) as error:
+        table.broken = f"not a readable CSV file ({error}); repair it"
+        return table
+    table.columns = sheet.columns
+    if "file_name" not in table.columns:
+        table.broken = "it has no column file_name; rename the column that holds the files' names"
+        return table
+    if sheet.commas:
+        said = f"{sheet.commas} numbers have a decimal comma, and were read with a decimal point"
+        table.notices.append(Notice(table.name, "note", said))
+    here = {_same(file.relative_to(folder).as_posix()) for file in files if file.is_relative_to(folder)}
+    for number, key in sheet.uneven.items():
+        table.unusable.add(_same(key.replace("\\", "/")))
+        reason = f"{key}: the number of cells differs from the header's"
+        table.notices.append(Notice(f"{table.name}, row {number}", "skipped", reason))
+    for number, entry in sheet.rows.items():
+        _add(table, number, entry, here)
+    if here and not table.rows and not here & table.unusable:
+        first = table.notices[0].reason if table.notices else "it has no rows"
+        raise SourceError(
+            f"{table.name}: no row names any of the {len(here)} pictures there, such as "
+            f"{shown(min(here))} ({first}). Correct file_name, or remove the table."
+        )
+    splits = {row.get("split", "").lower() for row in table.rows.values()}
+    table.gives_split = bool(splits) and (splits <= SPLIT_NAMES.keys() or is_image_set(folder))
+    return table
+
+
+def _add(table: Table, number: int, entry: Mapping[str, str], here: Set[str]) -> None:
+    where = f"{table.name}, row {number}"
+    name = entry["file_name"].replace("\\", "/")
+    if not name or name.startswith("/") or ".." in PurePosixPath(name).parts:
+        table.notices.append(Notice(where, "skipped", f"file_name '{name}' does not lie inside the folder"))
+        return
+    key = _same(PurePosixPath(name).as_posix())
+    if key in table.rows:
+        table.notices.append(Notice(where, "warning", f"{name} has a row already; the first one counts"))
+    elif key not in here and not os.path.exists(table.folder / name):
+        table.notices.append(Notice(where, "skipped", f"{name} is missing"))
+    else:
+        table.rows[key] = entry
+
+
+def _same(name: str) -> str:
+    """One spelling of a name: macOS and Windows write accents differently."""
+    return unicodedata.normalize("NFC", name)

@@ -1,0 +1,1 @@
+"""Volumes: NIfTI, NRRD, MetaImage, MGH to slices."""

@@ -1,0 +1,214 @@
+"""Read volumes as slices in radiological convention, in HU or a.u.; of the header only its geometry is used.
+
+Formats: NIfTI, Analyze, MGH, NRRD and MetaImage. NIfTI points x to the patient's right, y to the front, z to the head,
+so a DICOM affine is that of NIfTI times diag(-1, -1, 1, 1) and back. Source: NIfTI-1.1, nifti1.h, "3D image
+orientation".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.affines import voxel_sizes
+from nibabel.orientations import OrientationError
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
+
+from ...errors import SourceError
+from ..config import ImportConfig
+from ..intensity import AIR_HU, TISSUE_HU, ct_range, head_threshold, mr_range, no_air
+from ..magic import family
+from ..modality import is_label_map, modality_by_values, modality_of
+from ..naming import stem, why_no_anatomy
+from ..slices import Notice, Slice
+from .metaimage import read_metaimage
+from .nifti import read_with_nibabel
+from .nrrd import read_nrrd
+from .patients import patients
+from .stored import Stored
+
+AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
+SLICES = 10
+"""A volume has at most this many times `max_pixels` voxels: each takes 4 bytes of memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume whose axes run to the patient's right, front and head: (X, Y, Z) float32, and its voxel size in mm.
+
+    whole: whether the file stores integers; doubts: what to warn of; frames: how many volumes the file holds.
+    """
+
+    values: NDArray[np.float32]
+    spacing_mm: tuple[float, float, float]
+    whole: bool
+    doubts: tuple[str, ...]
+    frames: int
+
+
+def read_volumes(root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
+    """Yield every `config.every`-th slice that holds tissue of each volume, and a notice for what is left out.
+
+    Slices lie in `config.plane`, front or head up, the patient's right (sagittal: front) on the left; `order` is the
+    place from left, back or foot in mm, `series` a hash. The modality is told by a BIDS sidecar, the name,
+    `config.modality`, or HU among the values. CT values are HU and low…high the window; MR values are a.u. and low…high
+    percentiles of the volume. The patient is told or guessed from the name, see `patients`.
+    """
+    names = {path: path.relative_to(root).as_posix() for path in files}
+    reasons = {path: why_no_anatomy(name, root.name) for path, name in names.items()}
+    whose = patients([name for path, name in names.items() if not reasons[path]], root.name)
+    for path, name in names.items():
+        try:
+            if reasons[path]:
+                raise SourceError(reasons[path])
+            yield from _slices(root, path, name, whose[name], config)
+        except SourceError as error:
+            yield Notice(f"{root.name}/{name}", "skipped", str(error))
+
+
+def _slices(
+    root: Path, path: Path, name: str, patient: tuple[str, bool], config: ImportConfig
+) -> Iterator[Slice | Notice]:
+    file = f"{root.name}/{name}"
+    told = modality_of(path, name)
+    volume = load_volume(path, config)
+    if not told and is_label_map(volume.values, volume.whole):
+        raise SourceError("a label map (by its values: few whole numbers, in large areas), not an image")
+    modality = told or config.modality or modality_by_values(volume.values)
+    values, low, high, tissue = _intensities(volume.values, modality, config)
+    if volume.frames > 1:
+        why = "the first" if config.frame == 1 else "by the setting frame"
+        yield Notice(file, "note", f"4-D: frame {config.frame} of {volume.frames} is taken, {why}")
+    for reason in _doubts(volume, modality):
+        yield Notice(file, "warning", reason)
+    plane = native_plane(volume.spacing_mm) if config.plane == "native" else config.plane
+    axis = AXES[plane]
+    spacing = [size for i, size in enumerate(volume.spacing_mm) if i != axis]
+    series = hashlib.sha256(f"{root.name}/{stem(name)}".encode()).hexdigest()[:16]
+    taken = 0
+    for place in range(0, values.shape[axis], config.every):
+        if np.take(tissue, place, axis).mean() < config.empty_below:
+            continue
+        taken += 1
+        yield Slice(
+            as_displayed(np.take(values, place, axis)),
+            low=low,
+            high=high,
+            modality=modality,
+            series=series,
+            order=place * volume.spacing_mm[axis],
+            source=root.name,
+            unit="HU" if modality == "CT" else "a.u.",
+            patient=patient[0],
+            patient_is_guess=patient[1],
+            spacing_mm=(spacing[1], spacing[0]),
+            attributes={"plane": plane},
+            file=file,
+        )
+    if not taken:
+        raise SourceError(f"no slice has tissue in {config.empty_below:.0%} of its area (empty_below)")
+
+
+def _doubts(volume: Volume, modality: str) -> Iterator[str]:
+    yield from volume.doubts
+    if modality == "CT" and (doubt := no_air(float(volume.values.min()))):
+        yield doubt
+
+
+def load_volume(path: Path, config: ImportConfig) -> Volume:
+    """One frame of a volume's file as (X, Y, Z) float32 in canonical orientation.
+
+    Raises SourceError with the reason if it is damaged, complex, coloured, no image, empty, or holds NaN.
+    """
+    stored = _stored(path)
+    _check(stored, config)
+    values = np.asarray(stored.read(config.frame - 1 if stored.frames > 1 else 0), np.float32)
+    bad = values.size - int(np.isfinite(values).sum())
+    if bad:
+        raise SourceError(f"{bad} of its values are NaN or infinite: replace them first, e.g. numpy.nan_to_num")
+    if values.min() == values.max():
+        raise SourceError(f"an empty volume: all values are {values.min():g}")
+    return _canonical(values, stored)
+
+
+def _stored(path: Path) -> Stored:
+    try:
+        with path.open("rb") as file:
+            which = family(file.read(1 << 16))  # comments can go before what tells
+        readers = {"nrrd": read_nrrd, "metaimage": read_metaimage}
+        return readers.get(which, read_with_nibabel)(path)
+    except OSError as error:
+        raise SourceError(f"it cannot be opened ({error.strerror})") from None
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise SourceError(f"its header is damaged ({type(error).__name__})") from None
+
+
+def _check(stored: Stored, config: ImportConfig) -> None:
+    """Refuse by the header, before any value is read."""
+    shape, kind = stored.shape, stored.dtype
+    if kind.fields is not None or kind.kind not in "iuf":
+        raise SourceError(
+            "its values are "
+            + ("colours (RGB)" if kind.fields is not None else f"{kind.name} numbers")
+            + ", not one real number per voxel"
+        )
+    if stored.label:
+        raise SourceError(stored.label)
+    if any(length > 1 for length in shape[4:]):
+        dimensions = "×".join(map(str, shape))
+        raise SourceError(f"it has {len(shape)} dimensions, {dimensions}: split it into 3-D volumes first")
+    if len(shape) < 2 or min(shape) < 1:
+        raise SourceError("it has no voxels")
+    if np.prod(sorted(shape[:3])[-2:], dtype=np.float64) > config.max_pixels:
+        raise SourceError(
+            f"slices of {'×'.join(map(str, shape))} voxels are larger than max_pixels ({config.max_pixels})"
+        )
+    if np.prod(shape[:3], dtype=np.float64) > SLICES * config.max_pixels:
+        raise SourceError(f"{'×'.join(map(str, shape))} voxels are more than {SLICES} times max_pixels")
+    if config.frame > stored.frames and stored.frames > 1:
+        raise SourceError(f"it has {stored.frames} frames, and the setting frame asks for number {config.frame}")
+
+
+def _canonical(values: NDArray[np.float32], stored: Stored) -> Volume:
+    """Turn and mirror the axes so that they run to the right, front and head; nothing is resampled."""
+    affine = stored.affine
+    try:
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+            raise OrientationError
+        turned: SpatialImage = nibabel.as_closest_canonical(nibabel.Nifti1Image(values, affine))
+    except (OrientationError, np.linalg.LinAlgError):
+        raise SourceError("its affine is not that of a volume (a voxel size is 0, or not a number)") from None
+    x, y, z = (float(size) for size in voxel_sizes(turned.affine))
+    unoriented = "no orientation in its header: its planes and sides are guesses"
+    doubts = tuple(filter(None, (stored.doubt, "" if stored.oriented else unoriented)))
+    whole = stored.dtype.kind in "iu"
+    return Volume(np.asarray(turned.dataobj, np.float32), (x, y, z), whole, doubts, stored.frames)
+
+
+def _intensities(
+    values: NDArray[np.float32], modality: str, config: ImportConfig
+) -> tuple[NDArray[np.float32], float, float, NDArray[np.bool_]]:
+    """Values, what becomes black and white, and where tissue is; air is -1024 HU at least."""
+    if modality == "CT":
+        return np.maximum(values, np.float32(AIR_HU)), *ct_range(config), (values > TISSUE_HU) & (values != 0)
+    try:
+        low, high = mr_range([values], config.percentiles)
+    except ValueError as error:
+        raise SourceError(f"an empty volume: {error}") from None
+    return values, low, high, values > head_threshold(values)
+
+
+def native_plane(spacing_mm: Sequence[float]) -> str:
+    """The plane of the finest pixels: across the longest side of a voxel; axial if several are equally long."""
+    longest = max(spacing_mm) * 0.999
+    return next(plane for plane in ("axial", "coronal", "sagittal") if spacing_mm[AXES[plane]] >= longest)
+
+
+def as_displayed(across: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Two canonical axes as (H, W): the later axis (front or head) up, the other from right (or front) on the left."""
+    return np.ascontiguousarray(across[::-1, ::-1].T)

@@ -1,0 +1,1 @@
+"""The networks: autoencoder, denoiser, and the conditions they are told."""

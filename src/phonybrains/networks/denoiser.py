@@ -1,0 +1,132 @@
+"""The two networks, built from diffusers' parts: an autoencoder 8× smaller a side, and a U-Net on its latents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import torch
+from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.unets.unet_2d import UNet2DModel
+from pydantic import Field
+from torch import Tensor, nn
+
+from ..config import Config
+from ..errors import ConfigError
+from .condition_embedding import ConditionEmbedding
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class AutoencoderShape(Config):
+    """Widths at full, half, quarter and eighth resolution; no convolution runs at full resolution but the first."""
+
+    latent_channels: Count = 8
+    widths: tuple[Count, Count, Count, Count] = (16, 32, 64, 128)
+    layers: Count = 2
+
+
+class DenoiserShape(Config):
+    """Widths of the U-Net at 32², 16², 8² (for 256² images), with attention at all but the first."""
+
+    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (64, 96, 128)
+    layers: Count = 2
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+def build_autoencoder(shape: AutoencoderShape) -> AutoencoderDC:
+    """A deep-compression autoencoder for one gray channel: (B, 1, H, W) ↔ (B, C, H/8, W/8).  [Chen 2025, DC-AE]
+
+    Raises ConfigError for widths that it cannot have.
+    """
+    layers = (0, shape.layers, shape.layers, shape.layers)
+    with _explained("autoencoder", shape), torch.no_grad():
+        autoencoder = AutoencoderDC(
+            in_channels=1,
+            latent_channels=shape.latent_channels,
+            encoder_block_out_channels=shape.widths,
+            decoder_block_out_channels=shape.widths,
+            encoder_layers_per_block=layers,
+            decoder_layers_per_block=layers,
+            encoder_qkv_multiscales=((),) * 4,
+            decoder_qkv_multiscales=((),) * 4,
+        )
+        autoencoder(torch.zeros(1, 1, 32, 32))
+    return autoencoder
+
+
+def build_unet(shape: DenoiserShape, channels: int, size: int) -> UNet2DModel:
+    """A U-Net for latents of `channels` × `size` × `size`; its output and every residual branch start at zero.
+
+    Raises ConfigError for widths that it cannot have, and for more of them than the latents can be halved.
+    """
+    depth = len(shape.widths)
+    if size % 2 ** (depth - 1):
+        raise ConfigError(
+            f"denoiser.shape: {depth} widths halve the latents {depth - 1} times, but these are {size}×"
+            f"{size} (images of {8 * size}×{8 * size}). Give fewer widths or other images."
+        )
+    with _explained("denoiser", shape), torch.no_grad():
+        unet = UNet2DModel(
+            sample_size=size,
+            in_channels=channels,
+            out_channels=channels,
+            block_out_channels=shape.widths,
+            layers_per_block=shape.layers,
+            down_block_types=("DownBlock2D", *["AttnDownBlock2D"] * (depth - 1)),
+            up_block_types=(*["AttnUpBlock2D"] * (depth - 1), "UpBlock2D"),
+            attention_head_dim=min(32, shape.widths[-1]),
+            norm_num_groups=min(32, shape.widths[0] // 2),
+            resnet_time_scale_shift="scale_shift",
+            dropout=shape.dropout,
+            class_embed_type="identity",
+        )
+        unet.eval()(torch.zeros(1, channels, size, size), 0, torch.zeros(1, 4 * shape.widths[0]))
+    unet.train()
+    for name, module in unet.named_modules():
+        if isinstance(module, nn.Conv2d) and name.endswith((".conv2", "conv_out")):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+    return unet
+
+
+def build_embedding(unet: UNet2DModel, condition_width: int, extra_width: int) -> ConditionEmbedding:
+    """The network that turns a condition, and what else the U-Net is told, into what its blocks listen to."""
+    return ConditionEmbedding(condition_width, extra_width, 4 * unet.config["block_out_channels"][0])
+
+
+@contextmanager
+def _explained(network: str, shape: Config) -> Iterator[None]:
+    """diffusers' complaints about a shape, as our error; the trial run inside is there to call them forth."""
+    try:
+        yield
+    except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
+        reason = f" ({error})" if str(error) else ""
+        raise ConfigError(
+            f"{network}.shape: no network can be built of {shape}{reason}. "
+            "Widths that double, such as 16, 32, 64, 128, always work."
+        ) from None
+
+
+class Denoiser(nn.Module):
+    """The U-Net with its condition: forward(x_t, fraction of time, condition, extra) → (B, C, h, w).
+
+    embed: a ConditionEmbedding.
+    condition: (B, condition_width); extra: (B, extra_width), zeros if not given: the augmentation that training images
+    went through, or for few-step weights the length of the jump.
+    """
+
+    def __init__(self, unet: UNet2DModel, embed: ModelMixin) -> None:
+        super().__init__()
+        self.unet = unet
+        self.embed = embed
+        self.condition_width: int = embed.config["condition_width"]
+        self.extra_width: int = embed.config["extra_width"]
+
+    def forward(self, x_t: Tensor, fraction: Tensor, condition: Tensor, extra: Tensor | None = None) -> Tensor:
+        if extra is None:
+            extra = condition.new_zeros(len(condition), self.extra_width)
+        embedded = self.embed(torch.cat([condition, extra], dim=1).to(x_t.dtype))
+        return self.unet(x_t, (fraction * 1000).float(), embedded, return_dict=False)[0]

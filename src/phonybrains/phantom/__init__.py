@@ -1,0 +1,1 @@
+"""Head phantoms with known ventricles, brain, age and lesions."""

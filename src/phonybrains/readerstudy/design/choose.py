@@ -1,0 +1,296 @@
+"""Which images of the sets become cases: matched, from different patients where possible, none used twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ...errors import ConfigError, StudyError
+from ...imageset import ImageSet, Row, how_split
+from ...record import UNSAFE
+from ..config import StudyConfig
+from .match import Strata, Stratum, apportion
+from .order import fillers_for, foresight, keyed_generator
+
+Role = Literal["test", "training", "check", "filler"]
+NO_ARM = ("real", "check")  # names that no synthetic set can have
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One set of images and what it is called in the study."""
+
+    name: str
+    images: ImageSet
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One image that becomes a case."""
+
+    role: Role
+    truth: Literal["real", "phony"]
+    arm: Arm
+    index: int
+
+    @property
+    def row(self) -> Row:
+        return self.arm.images.rows[self.index]
+
+
+@dataclass
+class Choices:
+    """All images chosen, and what a reader of the protocol must know about them."""
+
+    config: StudyConfig
+    seed: int
+    chosen: list[Choice]
+    warnings: list[str]
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        return keyed_generator(self.seed, purpose)
+
+    def used(self, arm: Arm) -> set[int]:
+        return {choice.index for choice in self.chosen if choice.arm is arm}
+
+
+def choose_cases(
+    arms: Sequence[Arm], real: Arm | None, config: StudyConfig, seed: int
+) -> tuple[list[Choice], list[str]]:
+    """Choose test cases of every arm, controls, training cases and checks; return them with warnings.
+
+    Raises ConfigError for a plan that contradicts itself, StudyError naming the set that has too few images.
+    """
+    _check_plan(arms, real, config)
+    state = Choices(config, seed, [], [])
+    for modality in dict.fromkeys([*config.synthetic, *config.real]):
+        _choose_test(state, arms, real, modality)
+    _choose_training(state, arms, real)
+    _choose_checks(state, real)
+    if real is not None:
+        _choose_fillers(state, arms, real)
+    if real is not None:
+        state.warnings += _patients(state, real)
+    return state.chosen, state.warnings
+
+
+def _check_plan(arms: Sequence[Arm], real: Arm | None, config: StudyConfig) -> None:
+    wanted = sum(config.real.values())
+    if not arms or not sum(config.synthetic.values()):
+        raise ConfigError(
+            "synthetic: a study needs at least one synthetic case. Give --synthetic and a number of each modality."
+        )
+    asked = {"controls": wanted, "training": config.training, "checks": config.checks, "fillers": config.fillers}
+    needs = [name for name, number in asked.items() if number]
+    if real is None and needs:
+        raise ConfigError(
+            f"{' and '.join(needs)} are made of real images, and there is no real set. Give --real, or "
+            "set real = {}, training = 0 and checks = 0 (as --preset paper does)."
+        )
+    if not wanted and config.plan.primary != "called_real":
+        raise ConfigError(
+            f"plan.primary = '{config.plan.primary}' needs real controls, and there are none. Set "
+            "plan.primary = 'called_real', or add controls."
+        )
+
+
+def _choose_test(state: Choices, arms: Sequence[Arm], real: Arm | None, modality: str) -> None:
+    """Synthetic cases spread over the strata that controls exist for; controls follow them."""
+    n, controls = state.config.synthetic.get(modality, 0), state.config.real.get(modality, 0)
+    pool = _pool(real, modality, state.config.split) if real is not None and controls else []
+    if real is not None and len(pool) < controls:
+        raise StudyError(_too_few(real, modality, len(pool), controls, f"controls (split {state.config.split})"))
+    own = {arm.name: _pool(arm, modality, "any") for arm in arms}
+    holding = [arm for arm in arms if own[arm.name]] or list(arms[:1])
+    for arm in holding:
+        if len(own[arm.name]) < n:
+            raise StudyError(_too_few(arm, modality, len(own[arm.name]), n, "cases"))
+    if n:
+        state.warnings += [f"{modality}: arm '{a.name}' has no such images." for a in arms if a not in holding]
+    synthetic_rows = [arm.images.rows[i] for arm in arms for i in own[arm.name]]
+    real_rows = [real.images.rows[i] for i in pool] if real is not None else []
+    strata = Strata.of(synthetic_rows, real_rows, state.config.match if controls else ())
+    state.warnings += [f"{modality}: {text}" for text in strata.warnings]
+    available = strata.count(real_rows)
+    followed: Counter[Stratum] = Counter()
+    for arm in holding:
+        groups = strata.group(arm.images.rows, own[arm.name])
+        sizes = {name: len(group) for name, group in groups.items()}
+        caps = {name: min(size, available[name] * n // controls) for name, size in sizes.items()} if controls else sizes
+        quota = apportion(n, sizes, caps)
+        followed.update(quota)
+        _take(state, "test", "phony", arm, groups, quota, f"test {arm.name} {modality}")
+    if real is not None and controls:
+        quota = apportion(controls, followed, dict(available))
+        _take(state, "test", "real", real, strata.group(real.images.rows, pool), quota, f"test real {modality}")
+        state.warnings += [f"{modality}: {text}" for text in strata.unmatched(followed, quota)]
+
+
+def _take(
+    state: Choices,
+    role: Role,
+    truth: Literal["real", "phony"],
+    arm: Arm,
+    groups: Mapping[Stratum, Sequence[int]],
+    quota: Mapping[Stratum, int],
+    purpose: str,
+) -> None:
+    """Draw so many of each stratum, patients that were used least first."""
+    rng = state.rng(purpose)
+    seen = Counter(c.row.patient_id for c in state.chosen if c.arm is arm)
+    for name in sorted(groups, key=str):
+        waiting = [groups[name][int(i)] for i in rng.permutation(len(groups[name]))]
+        for _ in range(quota.get(name, 0)):
+            index = min(waiting, key=lambda i: _times(seen, arm.images.rows[i].patient_id))
+            waiting.remove(index)
+            seen[arm.images.rows[index].patient_id] += 1
+            state.chosen.append(Choice(role, truth, arm, index))
+
+
+def _times(seen: Counter[str], patient: str) -> int:
+    return seen[patient] if patient else 0
+
+
+def _choose_training(state: Choices, arms: Sequence[Arm], real: Arm | None) -> None:
+    """Modalities and arms in turn; the truth of each is drawn, so that those told give the next not away."""
+    modalities = [m for m in state.config.synthetic if state.config.synthetic[m]]
+    for number, phony in enumerate(_draw_truths(state.config.training, state.rng("training truths"))):
+        modality = modalities[number % len(modalities)]
+        if phony:
+            _take_one(state, "training", "phony", _arm_in_turn(arms, modality, number), modality, number)
+        else:
+            assert real is not None
+            _take_one(state, "training", "real", real, modality, number)
+
+
+def _draw_truths(n: int, rng: np.random.Generator) -> list[bool]:
+    """A coin for each of n, thrown again until both sides come where n allows."""
+    while True:
+        truths = [bool(side) for side in rng.integers(2, size=n)]
+        if n < 2 or len(set(truths)) == 2:
+            return truths
+
+
+def _arm_in_turn(arms: Sequence[Arm], modality: str, number: int) -> Arm:
+    holding = [arm for arm in arms if _pool(arm, modality, "any")]
+    return holding[number // len(arms) % len(holding)]
+
+
+def _choose_checks(state: Choices, real: Arm | None) -> None:
+    modalities = list(dict.fromkeys([*state.config.real, *state.config.synthetic]))
+    for number in range(state.config.checks):
+        assert real is not None
+        _take_one(state, "check", "phony", real, modalities[number % len(modalities)], number)
+
+
+def _choose_fillers(state: Choices, arms: Sequence[Arm], real: Arm) -> None:
+    """Phony and real fillers of each modality, as many of either as a reader may be shown, as far as images last."""
+    tests = Counter((c.row.modality, c.truth) for c in state.chosen if c.role == "test")
+    for modality in sorted({modality for modality, _ in tests}):
+        phony, controls = tests[modality, "phony"], tests[modality, "real"]
+        number = state.config.fillers
+        if number is None:
+            number = min(fillers_for(phony, controls), _left(state, arms, modality), _left(state, [real], modality))
+        for i in range(number):
+            _take_one(state, "filler", "phony", _next_free(state, arms, modality, i), modality, i)
+            _take_one(state, "filler", "real", real, modality, i)
+        ahead = foresight(phony, controls, number) if phony and controls else 0.0
+        if ahead > 0.03:
+            state.warnings.append(
+                f"{modality}: who is told the truth of every case before can guess the next with "
+                f"{100 * ahead:.1f} points above chance, counting what is left. "
+                f"{fillers_for(phony, controls)} fillers would hide it; there are images for "
+                f"{number}."
+            )
+
+
+def _left(state: Choices, side: Sequence[Arm], modality: str) -> int:
+    return sum(len(_free(state, arm, modality)) for arm in side)
+
+
+def _free(state: Choices, arm: Arm, modality: str) -> list[int]:
+    used = state.used(arm)
+    return [i for i in _pool(arm, modality, "any") if i not in used]
+
+
+def _next_free(state: Choices, arms: Sequence[Arm], modality: str, number: int) -> Arm:
+    """Arms in turn, those that have an image left; the first where none has."""
+    holding = [arm for arm in arms if _free(state, arm, modality)] or list(arms[:1])
+    return holding[number % len(holding)]
+
+
+def _take_one(
+    state: Choices, role: Role, truth: Literal["real", "phony"], arm: Arm, modality: str, number: int
+) -> None:
+    """Draw one image that is not used: of a new patient in the controls' split, else of a new patient, else any."""
+    used, rows, free = state.used(arm), arm.images.rows, _free(state, arm, modality)
+    if not free:
+        has = len(_pool(arm, modality, "any"))
+        raise StudyError(
+            f"{arm.images.folder}: no {modality} image is left for {role} case {number + 1} ({has} there, "
+            "all used). Add images, or ask for fewer."
+        )
+    patients = {rows[i].patient_id for i in used}
+    order = state.rng(f"{role} {arm.name} {number}").permutation(len(free))
+
+    def cost(i: int) -> tuple[bool, bool]:
+        row = rows[i]
+        other_split = arm.name == "real" and state.config.split not in ("any", row.split)
+        return bool(row.patient_id) and row.patient_id in patients, other_split
+
+    index = min((free[int(k)] for k in order), key=cost)
+    if role == "training" and cost(index)[0] and arm.name == "real":
+        state.warnings.append(
+            f"{modality}: training case {rows[index].file_name} is of a patient who is also a "
+            "control; no other was left."
+        )
+    state.chosen.append(Choice(role, truth, arm, index))
+
+
+def _pool(arm: Arm, modality: str, split: str) -> list[int]:
+    """The images of a modality and split, each content once."""
+    seen: set[str] = set()
+    found = []
+    for i, row in enumerate(arm.images.rows):
+        if row.modality == modality and split in ("any", row.split) and row.sha256 not in seen:
+            seen.add(row.sha256)
+            found.append(i)
+    return found
+
+
+def _too_few(arm: Arm, modality: str, has: int, wanted: int, what: str) -> str:
+    remedy = "Ask for fewer, or give a larger set"
+    if arm.name == "real":
+        remedy += "; split = 'any' also takes images that a model may have learnt from"
+    return f"{arm.images.folder}: {has} different {modality} images for {wanted} {what}. {remedy}."
+
+
+def _patients(state: Choices, real: Arm) -> list[str]:
+    """What to know about the people whose images are the controls."""
+    controls = [c for c in state.chosen if c.arm is real and c.role == "test"]
+    warnings = [
+        f"{modality}: the controls' set is split {method}: a model may have learnt from the people they show."
+        for modality, method in how_split(real.images).items()
+        if UNSAFE in method and any(c.row.modality == modality for c in controls)
+    ]
+    for modality in dict.fromkeys(c.row.modality for c in controls):
+        patients: list[Hashable] = [c.row.patient_id for c in controls if c.row.modality == modality]
+        known = [patient for patient in patients if patient]
+        if len(known) < len(patients):
+            warnings.append(
+                f"{modality}: {len(patients) - len(known)} of {len(patients)} controls have no patient_id: "
+                "they may be of one patient, and of one that the model has learnt from. The set is not "
+                "patient-safe."
+            )
+        if len(set(known)) < len(known):
+            warnings.append(
+                f"{modality}: {len(known)} controls are of {len(set(known))} patients, so they are less "
+                "independent than their number says."
+            )
+    if state.config.split in ("train", "validation", "any") and controls:
+        warnings.append(f"Controls are from split '{state.config.split}': a model may have learnt from them.")
+    return warnings

@@ -1,0 +1,115 @@
+"""One encoder for all images of a modality: stored pixels to int16, the same mapping for real and synthetic ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...imageset import Pixels, Row
+from ..study import Case
+from .history import apply_history, parse_history
+
+TILES = 4
+SHIFT = 32768  # unsigned 16 bit to signed 16 bit
+HU_STEPS = 65000  # of 65,536 that int16 has
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A row of an image set and its stored pixels."""
+
+    row: Row
+    pixels: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What the int16 pixels of a modality mean: value = slope · pixel + intercept, in `unit`."""
+
+    slope: float
+    intercept: float
+    unit: str
+
+
+def encode(
+    pictures: Sequence[Picture], history: Sequence[str] = ()
+) -> tuple[list[NDArray[np.int16]], Encoding, list[str]]:
+    """All images of one modality as (H, W) int16, what the pixels mean, and warnings.
+
+    Where all are in HU they stay in HU: as stored if they share slope and intercept, else on one common grid. Where any
+    is in arbitrary units, so are all: stored pixels as they are, for a unit that one side alone has tells the truth.
+    """
+    units = {picture.row.unit for picture in pictures}
+    warnings = []
+    if units == {"HU"}:
+        images, encoding = _encode_hu(pictures)
+    else:
+        images = [_as_int16(picture.pixels) for picture in pictures]
+        encoding = Encoding(1.0, _shift(pictures[0].pixels), "a.u.")
+        if "HU" in units:
+            warnings.append(
+                f"{pictures[0].row.modality}: some images are in HU, others are not. All are shown in "
+                "arbitrary units, without HU windows."
+            )
+    steps = parse_history(history)
+    low, high = _range(images, pictures[0].pixels)
+    return [apply_history(steps, image, low, high) for image in images], encoding, warnings
+
+
+def _encode_hu(pictures: Sequence[Picture]) -> tuple[list[NDArray[np.int16]], Encoding]:
+    calibrations = {(picture.row.slope, picture.row.intercept) for picture in pictures}
+    if len(calibrations) == 1:
+        (slope, intercept) = calibrations.pop()
+        shift = _shift(pictures[0].pixels)
+        return [_as_int16(p.pixels) for p in pictures], Encoding(slope, intercept + slope * shift, "HU")
+    values = [p.pixels.astype(np.float64) * p.row.slope + p.row.intercept for p in pictures]
+    low, high = min(v.min() for v in values), max(v.max() for v in values)
+    slope = max(min(abs(slope) for slope, _ in calibrations), (high - low) / HU_STEPS)
+    middle = (low + high) / 2
+    return [np.rint((v - middle) / slope).astype(np.int16) for v in values], Encoding(slope, float(middle), "HU")
+
+
+def _shift(pixels: Pixels) -> float:
+    return 0.0 if pixels.dtype == np.uint8 else float(SHIFT)
+
+
+def _as_int16(pixels: Pixels) -> NDArray[np.int16]:
+    return (pixels.astype(np.int32) - int(_shift(pixels))).astype(np.int16)
+
+
+def _range(images: Sequence[NDArray[np.int16]], stored: Pixels) -> tuple[float, float]:
+    """What a history's 0…255 stands for: 8 bit as they are; else from the darkest to the brightest of all."""
+    low, high = min(int(i.min()) for i in images), max(int(i.max()) for i in images)
+    return (0.0, 255.0) if stored.dtype == np.uint8 and low >= 0 and high <= 255 else (float(low), float(high))
+
+
+def shuffle_tiles(image: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np.int16]:
+    """Cut an image into 4 × 4 tiles and put each in another's place: what no attentive reader calls real."""
+    order = np.arange(TILES * TILES)
+    for i in range(len(order) - 1, 0, -1):  # one cycle through all (Sattolo), so that no tile stays
+        j = int(rng.integers(0, i))
+        order[[i, j]] = order[[j, i]]
+    height, width = image.shape[0] // TILES, image.shape[1] // TILES
+    out = image.copy()
+    for place, tile in enumerate(order):
+        (top, left), (y, x) = divmod(place, TILES), divmod(int(tile), TILES)
+        out[top * height : (top + 1) * height, left * width : (left + 1) * width] = image[
+            y * height : (y + 1) * height, x * width : (x + 1) * width
+        ]
+    return out
+
+
+def image_bytes(image: NDArray[np.int16]) -> bytes:
+    """What is stored and sent: 2 · H · W bytes, little-endian, nothing else."""
+    return image.astype("<i2").tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedCase:
+    """A case and its image."""
+
+    case: Case
+    image: NDArray[np.int16]

@@ -1,0 +1,233 @@
+"""`phonybrains study design`: image sets in, a frozen study folder out."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ...errors import ConfigError, StudyError
+from ...imageset import ImageSet
+from ...record import Record, as_input, is_published, keep_private, publish
+from ...release_gate import AuditStatus, require_audit
+from ..config import StudyConfig
+from ..study import CASES_NAME, Case, write_cases
+from .choose import NO_ARM, Arm, Choice, choose_cases
+from .encode import EncodedCase, Encoding, Picture, encode, image_bytes, shuffle_tiles
+from .history import parse_history
+from .ladder import encode_unleaked
+from .order import keyed_digest, keyed_generator, number_of_repeats
+from .protocol import freeze, write_protocol
+
+MODIFIED = 1_577_836_800  # 2020-01-01 UTC, of every image file
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The opened sets of a study."""
+
+    arms: tuple[Arm, ...]
+    real: Arm | None
+
+    @property
+    def all(self) -> list[Arm]:
+        return [*self.arms, *([self.real] if self.real else [])]
+
+
+def design_study(
+    synthetic: Sequence[Path],
+    real: Path | None,
+    out: Path,
+    config: StudyConfig,
+    show: bool = True,
+    *,
+    evaluations: Sequence[Path] = (),
+) -> Path:
+    """Choose the cases, send them through one encoder, test them for leaks, and freeze the protocol.
+
+    Reads   synthetic (image sets, one an arm), real (an image set), evaluations (of the synthetic sets)
+    Writes  out/{images/*.i16, cases.csv, protocol.json, protocol.html, record.json}
+    Raises  ConfigError for a plan that contradicts itself; StudyError naming the set that does not fit or passed no
+            audit for copies, or the feature that tells real from phony; OutputError if `out` is something else.
+            Nothing is written then.
+
+    The same sets and configuration with the same seed give the same images, cases and hash.
+    """
+    out = Path(out)
+    seed = secrets.randbits(63) if config.seed is None else config.seed
+    config = config.model_copy(update={"seed": seed})
+    _check_config(config)
+    inputs = open_sets(synthetic, real)
+    audits = {
+        arm.name: require_audit(arm.images.folder, evaluations=evaluations, accept_unaudited=config.accept_unaudited)
+        for arm in inputs.arms
+    }
+    origins = [as_input(arm.images.folder) for arm in inputs.all]
+    record = Record("design", config.model_dump(mode="json"), seed, origins, list(_sources(origins)))
+    if is_published(out, record):
+        return out
+    choices, warnings = choose_cases(inputs.arms, inputs.real, config, seed)
+    number_of_repeats(config, sum(choice.role == "test" for choice in choices))
+    config, cases, more, leakage = encode_unleaked(lambda steps: encode_cases(choices, seed, steps), config)
+    with publish(out, record) as draft:
+        _write_cases(draft, cases)
+        warnings = [*_audit_warnings(audits), *warnings, *more, *leakage["warnings"]]
+        protocol = freeze(draft, config, cases, origins, leakage, warnings, audits)
+        write_protocol(draft, protocol)
+        record.results.update(
+            cases=len(cases), hash=protocol["hash"], warnings=protocol["warnings"], audit=protocol["audit"]
+        )
+        keep_private(draft)
+    if show:
+        _show(out, protocol)
+    return out
+
+
+def _check_config(config: StudyConfig) -> None:
+    """Refuse steps that are not known, and the blocks of older versions."""
+    parse_history(config.same_history or ())
+    if config.block is not None:
+        raise ConfigError(
+            "block: the order no longer comes in blocks, which let the next truth be guessed in 70 of "
+            "100 cases. Leave the key out; fillers take their place."
+        )
+
+
+def _audit_warnings(audits: Mapping[str, AuditStatus]) -> list[str]:
+    """A sentence for each set that was not itself searched for copies of training images and found free of them."""
+    own = ("audited", "no patients")
+    return [
+        f"Set {name}: {status.sentence}."
+        for name, status in audits.items()
+        if status.word not in own or not status.passed
+    ]
+
+
+def open_sets(synthetic: Sequence[Path], real: Path | None) -> Inputs:
+    """Open the sets and see that they fit: one size and bit depth, none mixed up, no image in both."""
+    names: set[str] = {*NO_ARM}
+    arms = tuple(_open_arm(Path(folder), names) for folder in synthetic)
+    if not arms:
+        raise ConfigError("a study needs at least one synthetic set. Give --synthetic.")
+    controls = None if real is None else Arm("real", ImageSet.open(real))
+    inputs = Inputs(arms, controls)
+    _check_truth(inputs)
+    _check_shapes(inputs)
+    _check_same_files(inputs)
+    return inputs
+
+
+def _open_arm(folder: Path, names: set[str]) -> Arm:
+    """An arm is called as the model that made it, else as its folder; a name taken gets a number."""
+    images = ImageSet.open(folder)
+    made_by = images.record.get("inputs") or [{}] if images.record.get("stage") == "generate" else [{}]
+    stem = str(made_by[0].get("name") or folder.resolve().name)
+    name, number = stem, 1
+    while name in names:
+        number += 1
+        name = f"{stem} {number}"
+    names.add(name)
+    return Arm(name, images)
+
+
+def _check_truth(inputs: Inputs) -> None:
+    for arm in inputs.all:
+        wrong = [i for i, row in enumerate(arm.images.rows) if row.synthetic == (arm is inputs.real)]
+        if wrong:
+            kind, other = ("real", "synthetic") if arm is inputs.real else ("synthetic", "real")
+            raise StudyError(
+                f"{arm.images.folder / 'metadata.csv'}, row {wrong[0] + 2}: a {other} image in the set "
+                f"that was given as {kind} ({len(wrong)} of {len(arm.images)}). Give it as --{other}, or "
+                "split the set."
+            )
+
+
+def _check_shapes(inputs: Inputs) -> None:
+    first = inputs.all[0].images
+    for arm in inputs.all[1:]:
+        one, two = ((s.width, s.height, s.bits) for s in (first, arm.images))
+        if one != two:
+            raise StudyError(
+                f"{arm.images.folder} holds {two[0]}×{two[1]} images of {two[2]} bit, {first.folder} "
+                f"{one[0]}×{one[1]} of {one[2]} bit: readers would tell them apart. Import both with the "
+                "same --size and --bits."
+            )
+
+
+def _check_same_files(inputs: Inputs) -> None:
+    real = {row.sha256: row for row in inputs.real.images.rows} if inputs.real else {}
+    for arm in inputs.arms:
+        for number, row in enumerate(arm.images.rows, start=2):
+            if row.sha256 in real and inputs.real:
+                raise StudyError(
+                    f"{arm.images.folder / 'metadata.csv'}, row {number}: {row.file_name} is the same "
+                    f"file as {real[row.sha256].file_name} of {inputs.real.images.folder}: it cannot be "
+                    "phony and real. Remove it from one of them."
+                )
+
+
+def encode_cases(choices: Sequence[Choice], seed: int, history: Sequence[str]) -> tuple[list[EncodedCase], list[str]]:
+    """All chosen images through one encoder for each modality, in the order of their ids; and warnings."""
+    cases, warnings = [], []
+    for modality in dict.fromkeys(choice.row.modality for choice in choices):
+        own = [choice for choice in choices if choice.row.modality == modality]
+        pictures = [Picture(choice.row, choice.arm.images.pixels(choice.index)) for choice in own]
+        images, encoding, more = encode(pictures, history)
+        warnings += more
+        for choice, image in zip(own, images, strict=True):
+            if choice.role == "check":
+                image = shuffle_tiles(image, keyed_generator(seed, f"tiles {choice.row.sha256}"))
+            cases.append(EncodedCase(_as_case(choice, image_bytes(image), encoding, seed), image))
+    return sorted(cases, key=lambda encoded: encoded.case.case_id), warnings
+
+
+def _as_case(choice: Choice, content: bytes, encoding: Encoding, seed: int) -> Case:
+    row = choice.row
+    case_id = keyed_digest(seed, f"case {choice.role} {choice.arm.name} {row.file_name}").hex()[:16]
+    arm = "check" if choice.role == "check" else choice.arm.name
+    return Case(
+        case_id,
+        sha256(content).hexdigest(),
+        choice.role,
+        choice.truth,
+        arm,
+        row.modality,
+        encoding.slope,
+        encoding.intercept,
+        encoding.unit,
+        row.file_name,
+        row.patient_id,
+        row.attributes,
+    )
+
+
+def _write_cases(draft: Path, cases: Sequence[EncodedCase]) -> None:
+    (draft / "images").mkdir()
+    for encoded in cases:
+        path = draft / encoded.case.file_name
+        path.write_bytes(image_bytes(encoded.image))
+        os.utime(path, (MODIFIED, MODIFIED))
+    write_cases(draft / CASES_NAME, [encoded.case for encoded in cases])
+
+
+def _sources(origins: Iterable[dict[str, Any]]) -> Iterable[dict[str, str]]:
+    """The sources of all sets, each once."""
+    every = [source for origin in origins for source in origin["record"].get("sources") or ()]
+    return [source for i, source in enumerate(every) if source not in every[:i]]
+
+
+def _show(out: Path, protocol: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for warning in protocol["warnings"]:
+        console.print(f"[yellow]note:[/] {warning}")
+    console.print(
+        f"{out}: {protocol['counts']['test']} test cases, frozen {datetime.now(UTC):%Y-%m-%d}, "
+        f"hash {protocol['hash'][:12]}"
+    )

@@ -1,0 +1,92 @@
+"""Bias and confidence: how much readers lean towards saying phony, and whether they are right where they are sure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...statistics.proportions import wilson
+from ...statistics.roc import d_prime
+from .performance import BY_PATIENT, SCORE, as_finding, by_patient
+from .reads import ALL, Finding, Read, Treatment, modalities_of, patient_of, readers_of, select
+from .shares import independent_reads, pooled_share
+
+CONFIDENCE_BINS = ((0, 20), (21, 40), (41, 60), (61, 80), (81, 100))
+METHOD = "log-linear correction (Hautus 1995), variance of Gourevitch and Galanter 1967"
+
+
+def measure_bias(reads: Sequence[Read], unclear: Treatment, level: float) -> list[Finding]:
+    """d' and criterion c of each reader; c below 0 is a leaning towards phony. Needs real and phony images."""
+    found = []
+    modalities = modalities_of(reads)
+    for reader in readers_of(reads):
+        for modality in [ALL, *(modalities if len(modalities) > 1 else [])]:
+            part = select(reads, reader=reader, modality=modality)
+            phony = by_patient(part, lambda read: read.said_phony(unclear) if read.phony else None)
+            real = by_patient(part, lambda read: None if read.phony else read.said_phony(unclear))
+            if phony and real:
+                found += [
+                    finding.where(reader=reader, modality=modality, unclear=unclear)
+                    for finding in detection(list(phony.values()), list(real.values()), level)
+                ]
+    return found
+
+
+def detection(phony: list[list[bool]], real: list[list[bool]], level: float) -> tuple[Finding, Finding]:
+    """d' and c, where c below 0 is a leaning towards phony, from the answers to each patient's images: phony said."""
+    (hits, phony_n), (false_alarms, real_n) = ((sum(map(sum, kind)), sum(map(len, kind))) for kind in (phony, real))
+    shared = any(len(images) > 1 for images in (*phony, *real))
+    effective = (independent_reads(phony, level), independent_reads(real, level)) if shared else None
+    found = d_prime(hits, phony_n, false_alarms, real_n, level, effective)
+    return as_finding("d'", found.d_prime, METHOD), as_finding("criterion c", found.criterion, METHOD)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceBin:
+    """How often calls of real or phony with this confidence were right."""
+
+    low: int
+    high: int
+    mean_confidence: float
+    share_right: Finding
+
+
+def calibrate(reads: Sequence[Read], reader: str, level: float) -> list[ConfidenceBin]:
+    """The calls of one reader by confidence, where it was given; `unclear` makes no claim and is left out."""
+    given = [
+        (patient_of(read.case), read.answer.confidence, read.call == read.case.truth)
+        for read in select(reads, reader=reader)
+        if read.answer.confidence is not None and read.call != "unclear"
+    ]
+    bins = []
+    for low, high in CONFIDENCE_BINS:
+        inside = [one for one in given if low <= one[1] <= high]
+        if inside:
+            groups: dict[str, list[bool]] = {}
+            for patient, _, right in inside:
+                groups.setdefault(patient, []).append(right)
+            alone = len(groups) == len(inside)
+            right = [right for _, _, right in inside]
+            estimate = wilson(sum(right), len(right), level) if alone else pooled_share(groups, level)
+            method = SCORE if alone else BY_PATIENT
+            share = as_finding("right by confidence", estimate, method, reader=reader, note=f"confidence {low}-{high}")
+            bins.append(ConfidenceBin(low, high, sum(c for _, c, _ in inside) / len(inside), share))
+    return bins
+
+
+def measure_confidence(reads: Sequence[Read], level: float) -> list[Finding]:
+    """Share of right calls in each range of confidence, and the mean confidence less the share right."""
+    found = []
+    for reader in readers_of(reads):
+        bins = calibrate(reads, reader, level)
+        found += [one.share_right for one in bins]
+        n = sum(one.share_right.n for one in bins)
+        if n:
+            confidence = sum(one.mean_confidence * one.share_right.n for one in bins) / n
+            right = sum((one.share_right.value or 0) * one.share_right.n for one in bins) / n
+            found.append(
+                Finding(
+                    "overconfidence", confidence / 100 - right, n, "mean confidence less share right", reader=reader
+                )
+            )
+    return found

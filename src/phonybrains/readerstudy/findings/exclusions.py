@@ -1,0 +1,80 @@
+"""How the study went: who was shown what, who answered, and who passed the checks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ...statistics.proportions import clopper_pearson
+from ..study import Study
+from .performance import EXACT, as_finding
+from .reads import Finding, Read, of_kind, readers_of
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One reader's part in the study: presentations planned and answered by kind, checks passed, left out or not."""
+
+    reader: str
+    source: str
+    state: str
+    planned: Mapping[str, int]
+    answered: Mapping[str, int]
+    checks_passed: int
+    excluded: bool
+
+    @property
+    def complete(self) -> bool:
+        return all(self.answered.get(kind, 0) >= number for kind, number in self.planned.items())
+
+    @property
+    def missing(self) -> int:
+        """Presentations planned and not answered."""
+        return sum(max(0, number - self.answered.get(kind, 0)) for kind, number in self.planned.items())
+
+
+def passed_check(read: Read) -> bool:
+    """Whether an attention check was passed: shuffled tiles must not be called real."""
+    return read.call != "real"
+
+
+def follow_readings(
+    study: Study,
+    reads: Sequence[Read],
+    planned: Mapping[str, Mapping[str, int]],
+    sources: Mapping[str, str],
+    states: Mapping[str, str],
+) -> list[Reading]:
+    """Each reader's part; a reader who failed too many checks is left out, as the plan says."""
+    readings = []
+    for reader in sorted({*planned, *readers_of(reads)}):
+        own = [read for read in reads if read.reader == reader]
+        checks = of_kind(own, "check")
+        passed = sum(map(passed_check, checks))
+        excluded = bool(checks) and passed / len(checks) < study.config.plan.checks_passed
+        answered = Counter(str(read.answer.kind) for read in own)
+        readings.append(
+            Reading(
+                reader,
+                sources.get(reader, "invited"),
+                states.get(reader, ""),
+                planned.get(reader, {}),
+                answered,
+                passed,
+                excluded,
+            )
+        )
+    return readings
+
+
+def measure_checks(readings: Sequence[Reading], level: float) -> list[Finding]:
+    """The share of attention checks each reader passed."""
+    found = []
+    for reading in readings:
+        n = reading.answered.get("check", 0)
+        if n:
+            estimate = clopper_pearson(reading.checks_passed, n, level)
+            note = "left out of the main analysis" if reading.excluded else ""
+            found.append(as_finding("attention checks passed", estimate, EXACT, reader=reading.reader, note=note))
+    return found

@@ -1,0 +1,131 @@
+"""`phonybrains study serve`: the server of a reader study, one process, started and stopped by hand."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from ...errors import ConfigError, StudyError
+from ...web import listen as web
+from ..store import Store, access, open_store
+from ..store.readers import list_readers
+from ..store.writer import Writing
+from ..study import Study
+from .address import Address
+from .app import make_app
+
+STOP_SECONDS = 10
+
+
+def show_at_once(line: str) -> None:
+    """Print a line also where the output is a file or a pipe."""
+    print(line, flush=True)
+
+
+def serve_study(
+    study: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    database: str | None = None,
+    https: bool = False,
+    public_url: str | None = None,
+    proxy: str | None = None,
+    new_links: bool = False,
+    show: Callable[[str], None] = show_at_once,
+) -> None:
+    """Serve a study until it is stopped by Ctrl-C or SIGTERM; every answer that was acknowledged is on the disk.
+
+    Reads   study (a study folder)
+    Writes  study/study.db, or `database`
+    Shows   the investigator's link, new at each start, and the links of readers who have none yet; with `new_links`, of
+            all who have not finished. `https` where a proxy in front speaks HTTPS; `public_url` is where browsers find
+            the study then, and `proxy` the address it comes from, if not this machine's.
+    Raises  StudyError if the study, its database or the port cannot be used.
+    """
+    opened, address = Study.open(study), Address.parse(public_url) if public_url else None
+    if https and address and not address.https:
+        raise StudyError(f"public URL '{public_url}': does not begin with https, but --https was given.")
+    if proxy and not _is_address(proxy):
+        raise StudyError(f"proxy '{proxy}': not an address. Give the one it comes from, e.g. 10.0.0.7.")
+    https = address.https if address else https
+    proxies = [proxy] if proxy else ["127.0.0.1", "::1"] if https or address else []
+    with listen(host, port) as listener, open_store(opened, database) as store:
+        here = f"{'https' if https else 'http'}://{web.shown_host(host)}:{listener.getsockname()[1]}"
+        base = str(address or here)
+        app = make_app(opened, store, https=https, address=address)
+        for line in [*_warnings(store, host, https), *_links(store, base, new_links)]:
+            show(line)
+        store.note("server started")
+        show(f"Serving '{opened.config.name}' on {base}. Stop with Ctrl-C.")
+        with suppress(KeyboardInterrupt):
+            web.Server(web.settings(app, stop_seconds=STOP_SECONDS, proxies=proxies)).run(sockets=[listener])
+        store.note("server stopped")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises StudyError naming what is in the way."""
+    try:
+        return web.listen(host, port)
+    except ConfigError as error:
+        raise StudyError(str(error)) from None
+
+
+def _links(store: Store, base: str, new_links: bool) -> list[str]:
+    """Add the planned readers that are missing; the lines with the links that were made."""
+    days = store.study.config.days_valid
+
+    def make(writing: Writing) -> list[tuple[str, str]]:
+        known = {reader.name for reader in list_readers(writing.connection)}
+        missing = [name for name in store.study.config.readers if name not in known]
+        made = [(name, store.enter_reader(writing, name, "invited")) for name in missing]
+        if new_links:
+            reading = [
+                r
+                for r in list_readers(writing.connection)
+                if r.state in ("invited", "reading") and r.source == "invited"
+            ]
+            made += [(r.name, access.invite(writing, r.id, r.name, days)) for r in reading if r.name not in missing]
+        return made
+
+    made = [] if store.closed_at is not None else store.write(make)
+    lines = [
+        "Investigator (new at each start, do not pass it on):",
+        f"  {base}/investigator/{store.investigator_link()}",
+    ]
+    if made:
+        lines.append(f"Readers (one link each, valid for {days} days, shown only now):")
+        lines += [f"  {name}: {base}/join/{token}" for name, token in made]
+    else:
+        lines.append("Readers: their links hold; make a new one on the investigator's page, or all with --new-links.")
+    return lines
+
+
+def _warnings(store: Store, host: str, https: bool) -> list[str]:
+    lines = list(store.notices)
+    try:
+        store.verify_audit()
+    except StudyError as error:
+        lines.append(f"WARNING: {error}")
+    if not https and not _is_local(host):
+        lines.append(
+            f"WARNING: {host} can be reached from other machines, without encryption. Put a proxy with HTTPS "
+            "in front, and say --https."
+        )
+    if store.closed_at is not None:
+        lines.append(f"This study was closed at {store.closed_at}: no answers are taken any more.")
+    return lines
+
+
+def _is_local(host: str) -> bool:
+    return ipaddress.ip_address(host).is_loopback if _is_address(host) else host == "localhost"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""What joins stages: the only code that may know two of them."""

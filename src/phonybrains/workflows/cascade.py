@@ -1,0 +1,204 @@
+"""`phonybrains audit cascade`: what becomes of images when each model learns from the images of the one before."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError
+from ..evaluation.inputs.real import modalities_of
+from ..evaluation.score import Score, write_json
+from ..generating.stage import generate
+from ..imageset import FIXED_COLUMNS, ImageSet, Row, write_metadata
+from ..record import Record, as_input, check_files, hashes_of, is_published, publish
+from ..training.config import load_train_config
+from ..training.stage import train
+from .drift import Yardstick
+
+COLUMNS = ("generation", "modality", "name", "group", "value", "low", "high", "n", "note")
+NOT_SHOWN = ("generator", "seed", "index", "steps", "guidance", "source_index", "slice")
+MOST_LABELS = 12
+
+
+def cascade(
+    corpus: str | Path,
+    out: str | Path,
+    generations: int = 5,
+    preset: str = "tiny",
+    *,
+    seed: int = 0,
+    conditions: Sequence[str] | None = None,
+    steps: int = 8,
+    show: bool = True,
+    **settings: Any,
+) -> Path:
+    """Train a model on a corpus, the next on its images, and so on, and measure how the images drift.
+
+    conditions: attributes the models are told (by default all that have labels); steps: of sampling; settings: fields
+    of TrainConfig over the preset. Each generation has as many training and validation images as the corpus.
+    Writes  out/{drift.csv, drift.png, drift.json}; out/generation-N/samples (image sets); record.json
+    Raises  ConfigError, TrainingError or ImageSetError before the first step where the corpus does not do; OutputError
+            if `out` is something else. The same call goes on where a stopped one was.
+    """
+    corpus, out = Path(corpus), Path(out)
+    if generations < 1:
+        raise ConfigError(f"generations is {generations}: at least one is needed.")
+    images = ImageSet.open(corpus)
+    told = tuple(conditions) if conditions is not None else _with_labels(images)
+    plain = load_train_config(preset, seed=seed, conditions=told, **settings)
+    few = plain.few_step.model_copy(update={"loop": plain.few_step.loop.model_copy(update={"steps": 0})})
+    config = plain.model_copy(update={"few_step": few})
+    facts = config.model_dump(mode="json", exclude={"features", "start"})
+    record = Record(
+        "cascade",
+        {"generations": generations, "steps": steps, **facts},
+        seed,
+        [as_input(corpus)],
+        images.record.get("sources", ()),
+    )
+    if not is_published(out, record, _check_whole):
+        with publish(out, record, resume=True) as draft:
+            taught = corpus
+            for number in range(1, generations + 1):
+                folder = draft / f"generation-{number}"
+                if show:
+                    print(f"generation {number} of {generations}")
+                mine = config.model_copy(update={"seed": (seed + number - 1) % 2**32})
+                if number > 1:  # what a model was not told of, for it is of too few patients, its images do not have
+                    left = [n for n in told if any(row[n] not in (None, "") for row in ImageSet.open(taught).rows)]
+                    update = {"conditions": config.conditions.model_copy(update={"attributes": tuple(left)})}
+                    mine = mine.model_copy(update=update)
+                samples = _next_generation(taught, images, folder, mine, steps, show)
+                taught = _as_corpus(samples, images, folder / "corpus")
+            _measure(draft, images, told, generations, seed)
+            for number in range(1, generations + 1):
+                for part in ("model", "corpus"):
+                    shutil.rmtree(draft / f"generation-{number}" / part, ignore_errors=True)
+            record.results.update(files=hashes_of(draft))
+    if show:
+        print(f"{out / 'drift.png'}, {out / 'drift.csv'}: how images drift over {generations} generations")
+    return out
+
+
+def _check_whole(out: Path) -> None:
+    """Raise a PhonyBrainsError where a finished cascade has lost a table, a figure or an image."""
+    check_files(out)
+    for samples in out.glob("generation-*/samples"):
+        ImageSet.open(samples)
+
+
+def _with_labels(images: ImageSet) -> tuple[str, ...]:
+    """The attributes whose values are words, few and not all the same."""
+    names = dict.fromkeys(name for row in images.rows for name in row.attributes)
+    found = []
+    for name in names:
+        values = {row[name] for row in images.rows if row.split == "train"} - {None, ""}
+        if name not in NOT_SHOWN and 1 < len(values) <= MOST_LABELS and all(isinstance(v, str) for v in values):
+            found.append(name)
+    return tuple(found)
+
+
+def _next_generation(taught: Path, corpus: ImageSet, folder: Path, config: Any, steps: int, show: bool) -> Path:
+    """Train on a corpus and generate as many images as the first corpus has for training and validation."""
+    samples = folder / "samples"
+    n = sum(row.split in ("train", "validation") for row in corpus.rows)
+    model = folder / "model"
+    if not (samples / "metadata.csv").is_file():
+        train(taught, model, config, show=show)
+        generate(model, samples, n, seed=config.seed, steps=steps, precision="fp32", show=show)
+    return samples
+
+
+def _as_corpus(samples: Path, corpus: ImageSet, out: Path) -> Path:
+    """Generated images as the next corpus: a part of them validates, as many as in the first corpus."""
+    made = ImageSet.open(samples)
+    validating = sum(row.split == "validation" for row in corpus.rows)
+    chosen = set(np.linspace(0, len(made) - 1, validating).round().astype(int).tolist()) if validating else set()
+    record = Record("cascade corpus", {"validation": validating}, inputs=[as_input(samples)])
+    if not is_published(out, record):
+        with publish(out, record) as draft:
+            shutil.copytree(samples / "images", draft / "images")
+            write_metadata(draft, [_as_taught(row, i in chosen) for i, row in enumerate(made.rows)])
+    return out
+
+
+def _as_taught(row: Row, validates: bool) -> Row:
+    attributes = {name: value for name, value in row.attributes.items() if name not in NOT_SHOWN}
+    return replace(row, split="validation" if validates else "train", attributes=attributes)
+
+
+def _measure(draft: Path, images: ImageSet, told: Sequence[str], generations: int, seed: int) -> None:
+    """Measure real held-out images as generation 0, and each generation; write table, plot and scores."""
+    yardstick = Yardstick.of(images, [name for name in told if name not in FIXED_COLUMNS], seed)
+    held_out = tuple(row for row in images.rows if row.split not in ("train", "")) or images.rows
+    real = replace(images, rows=held_out)
+    found = {0: yardstick.scores(real)}
+    for number in range(1, generations + 1):
+        found[number] = yardstick.scores(ImageSet.open(draft / f"generation-{number}" / "samples"))
+    with (draft / "drift.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for number, scores in found.items():
+            writer.writerows([number, *(_cell(getattr(score, name)) for name in COLUMNS[1:])] for score in scores)
+    write_json(draft / "drift.json", {number: [s.to_json() for s in scores] for number, scores in found.items()})
+    draw_drift(found, draft / "drift.png", [modality for modality, _ in modalities_of(images)])
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
+
+
+def draw_drift(found: dict[int, list[Score]], path: Path, modalities: Sequence[str]) -> Path:
+    """Plot each measure over the generations, a row for each modality; generation 0 is real held-out images."""
+    from ..reporting.drawing import colour_of, draw
+
+    panels: list[tuple[str, Callable[[Score], bool]]] = [
+        ("share of what is asked for", lambda s: s.name == "share_asked"),
+        ("share found by a classifier", lambda s: s.name == "share_found" and s.value is not None),
+        ("KID from training images", lambda s: s.name == "kid"),
+        ("diversity (real: 1)", lambda s: s.name == "diversity"),
+        ("MS-SSIM of pairs (1: all alike)", lambda s: s.name == "ms_ssim_diversity" and s.value is not None),
+        ("noise", lambda s: s.name.startswith(("noise", "spread")) and s.value is not None),
+    ]
+
+    def paint(grid: Any) -> None:
+        for line, modality in zip(grid, modalities, strict=True):
+            for axes, (title, wanted) in zip(line, panels, strict=True):
+                series: dict[str, list[tuple[int, Score]]] = {}
+                for number, scores in found.items():
+                    for score in scores:
+                        if score.modality == modality and wanted(score):
+                            series.setdefault(score.group or score.name, []).append((number, score))
+                for i, (name, points) in enumerate(series.items()):
+                    x, y = [number for number, _ in points], [score.value for _, score in points]
+                    axes.plot(x, y, "o-", color=colour_of(i), ms=3, lw=1, label=name)
+                    axes.fill_between(
+                        x,
+                        [_number(s.low) for _, s in points],
+                        [_number(s.high) for _, s in points],
+                        color=colour_of(i),
+                        alpha=0.12,
+                        lw=0,
+                    )
+                axes.set_title(f"{modality}: {title}")
+                axes.set_xlabel("generation (0: real)")
+                if title.startswith("KID"):
+                    axes.set_yscale("symlog")
+                if len(series) > 1 or title == "noise":
+                    axes.legend(fontsize=6)
+
+    figure = draw(
+        "drift", "", 2.6 * len(modalities), paint, width=19, nrows=len(modalities), ncols=len(panels), squeeze=False
+    )
+    path.write_bytes(figure.png)
+    return path
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

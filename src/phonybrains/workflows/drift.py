@@ -1,0 +1,144 @@
+"""How far one generation of images has drifted from the real ones: what the cascade measures of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..evaluation.bias.composition import asked_shares, found_shares
+from ..evaluation.bias.noise import measure
+from ..evaluation.config import EvaluateConfig
+from ..evaluation.features.extractors import Extractor
+from ..evaluation.features.reading import pixels_of
+from ..evaluation.inputs.patients import patients
+from ..evaluation.inputs.real import Real, finite_features, modalities_of, reading_extractor
+from ..evaluation.quality.distances import kid, standardise
+from ..evaluation.quality.diversity import ms_ssim, random_pairs
+from ..evaluation.score import Score, silent, unavailable
+from ..imageset import ImageSet
+
+Array = NDArray[Any]
+PAIRS = 100
+
+
+@dataclass
+class Yardstick:
+    """The real images of a corpus, measured once, by modality."""
+
+    real: dict[str, Real]
+    extractor: Extractor
+    attributes: Sequence[str]
+    seed: int
+
+    @classmethod
+    def of(cls, corpus: ImageSet, attributes: Sequence[str], seed: int = 0) -> Yardstick:
+        """Measure the real images with handcrafted features."""
+        extractor = reading_extractor(EvaluateConfig())
+        real = {modality: Real.of(corpus, modality, extractor, seed) for modality, _ in modalities_of(corpus)}
+        return cls(real, extractor, attributes, seed)
+
+    def scores(self, images: ImageSet) -> list[Score]:
+        """Shares of labels, KID, diversity and noise of one generation, against the real training images."""
+        found: list[Score] = []
+        for modality, part in modalities_of(images):
+            if modality in self.real:
+                features = finite_features(part, self.extractor, None, silent)
+                scores = [
+                    *self._shares(part, features, self.real[modality]),
+                    *self._distances(part, features, self.real[modality]),
+                    *_noise(part),
+                ]
+                found += [replace(score, modality=modality) for score in scores]
+        return found
+
+    def _shares(self, part: ImageSet, features: Array, real: Real) -> Iterator[Score]:
+        told = [name for name in self.attributes if len({row[name] for row in real.rows} - {None, ""}) > 1]
+        for attribute in told:
+            try:
+                known = real.readable(attribute)
+                asked = asked_shares(
+                    known.scale.labels(part.rows), known.scale.labels(real.training), known.scale.names
+                )
+                yield from (
+                    Score("share_asked", s.share, s.low, s.high, s.n, group=f"{attribute}={s.label}") for s in asked
+                )
+                rng = np.random.default_rng([self.seed, 11])
+                found = found_shares(
+                    known.reader.confusion, known.reader.votes(features), known.training, known.scale.names, rng
+                )
+                yield from (
+                    Score(
+                        "share_found",
+                        s.share,
+                        s.low,
+                        s.high,
+                        s.n,
+                        group=f"{attribute}={s.label}",
+                        extractor=self.extractor.identity,
+                    )
+                    for s in found
+                )
+            except ValueError as error:
+                yield unavailable("share_found", str(error), group=attribute)
+
+    def _distances(self, part: ImageSet, features: Array, real: Real) -> Iterator[Score]:
+        train = [i for i, row in enumerate(real.rows) if row.split == "train"] or list(range(len(real.rows)))
+        reference = real.features[train]
+        if min(len(features), len(reference)) < 3:
+            yield unavailable("kid", f"only {len(features)} images")
+            return
+        value, error = kid(standardise(features, reference), standardise(reference, reference))
+        yield Score(
+            "kid",
+            value,
+            value - 1.96 * error,
+            value + 1.96 * error,
+            len(features),
+            versus="train",
+            extractor=self.extractor.identity,
+        )
+        yield _spread(standardise(features, reference), standardise(reference, reference))
+        yield _likeness(part, np.random.default_rng([self.seed, 13]))
+
+
+def _spread(made: Array, real: Array) -> Score:
+    """The variance of all features over that of real ones: below 1, images have become alike."""
+    of_made, of_real = (((side - side.mean(axis=0)) ** 2).mean(axis=1) for side in (made, real))
+    value = of_made.mean() / of_real.mean()
+    half = 1.96 * value * np.hypot(*(x.std(ddof=1) / np.sqrt(len(x)) / x.mean() for x in (of_made, of_real)))
+    return Score(
+        "diversity",
+        float(value),
+        float(value - half),
+        float(value + half),
+        len(made),
+        versus="train",
+        note="variance of the features over that of the training images",
+    )
+
+
+def _likeness(part: ImageSet, rng: np.random.Generator) -> Score:
+    """MS-SSIM of random pairs of other people: nears 1 as images become alike."""
+    pairs = random_pairs(
+        patients(part.rows) if part.rows[0].patient_id else list(map(str, range(len(part)))), PAIRS, rng
+    )
+    if len(pairs) < 3:
+        return unavailable("ms_ssim_diversity", f"only {len(part)} images")
+    found = ms_ssim(*(pixels_of(part, [pair[side] for pair in pairs]) for side in (0, 1)))
+    half = 1.96 * found.std(ddof=1) / np.sqrt(len(found))
+    value = float(found.mean())
+    return Score("ms_ssim_diversity", value, value - half, value + half, len(pairs), note=f"{len(pairs)} random pairs")
+
+
+def _noise(part: ImageSet) -> Iterator[Score]:
+    for name, values in measure(part, range(len(part))).items():
+        values = values[np.isfinite(values)]
+        if len(values) < 5:
+            yield unavailable(name, f"only {len(values)} images could be measured")
+            continue
+        half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
+        yield Score(name, float(values.mean()), float(values.mean() - half), float(values.mean() + half), len(values))

@@ -1,0 +1,229 @@
+"""The verdict is true of its table: a reader who checks each sentence against the rows finds none that is false."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from pypdf import PdfReader
+from scipy.ndimage import gaussian_filter
+
+from phonybrains.evaluation.config import EvaluateConfig, QualityConfig
+from phonybrains.evaluation.quality.part import quality
+from phonybrains.evaluation.report.build import build_report
+from phonybrains.evaluation.report.names import MEANINGS, named
+from phonybrains.evaluation.report.outcomes import margin_of, outcome_of
+from phonybrains.evaluation.report.tables import scores_of
+from phonybrains.evaluation.report.terminal import print_scores
+from phonybrains.evaluation.report.verdict import scores_text, verdict_text
+from phonybrains.evaluation.score import Null, Score, unavailable
+from phonybrains.imageset import ImageSet
+from phonybrains.importing import ImportConfig, import_images
+from phonybrains.phantom.corpus import make_phantoms
+from phonybrains.record import Record
+from phonybrains.reporting.pages import write_pages
+from tests.support.evaluation_files import made_up, opened
+
+CLASSIFIERS = [name for name in MEANINGS if name.startswith("c2st")]
+SAID = {
+    "apart from real images": "apart",
+    "as real within the margin": "as real",
+    "better than real images": "better",
+    "not shown either way": "not shown",
+}
+
+numbers = st.one_of(st.floats(-2, 2), st.sampled_from([0.0, 0.5, 0.55, 1.0]))
+perhaps = st.none() | st.floats(0, 1) | st.sampled_from([0.002, 0.05, 0.049])
+
+
+@st.composite
+def nulls(draw: st.DrawFn) -> Null:
+    """A null of draws, of an estimate, or of chance."""
+    low, value, high = sorted(draw(st.tuples(numbers, numbers, numbers)))
+    kind = draw(st.sampled_from(["drawn", "estimate", "chance"]))
+    return Null(value, value, value) if kind == "chance" else Null(value, low, high, 20 if kind == "drawn" else 0)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> Score:
+    """A row such as any part may write, consistent with itself or not."""
+    name = draw(st.sampled_from([*MEANINGS, *CLASSIFIERS, "unknown"]))
+    value, half = draw(st.none() | numbers), draw(st.none() | st.floats(0, 0.3))
+    own = (None, None) if value is None or half is None else (value - half, value + half)
+    null = draw(st.none() | nulls())
+    if null is not None and draw(st.booleans()):  # near the null, where equivalence can be shown
+        value = None if value is None else null.value + draw(st.floats(-0.05, 0.05))
+        own = (None, None) if value is None else (value - 0.02, value + 0.02)
+    modality, group = draw(st.sampled_from(["MR", "CT"])), draw(st.sampled_from(["", "", "sex=F"]))
+    return Score(name, value, *own, draw(st.integers(0, 500)), null, draw(perhaps), "test", modality, group)
+
+
+def claim_holds(row: Score, said: str) -> bool:
+    """Whether a reader of the row would grant the word, written without the rule's own code."""
+    assert row.value is not None
+    assert row.null is not None
+    v, null, better = row.value, row.null, MEANINGS.get(row.name, ("", "", "near"))[2]
+    worse = {"low": v > null.high, "high": v < null.low, "near": not null.low <= v <= null.high}[better]
+    good = {"low": v < null.low, "high": v > null.high, "near": False}[better]
+    inside = row.low is not None and row.high is not None and row.low <= null.value <= row.high
+    if said == "apart":
+        return worse and not inside and (row.p is None or row.p < 0.05)
+    if said == "better":
+        return good and not inside
+    if said == "as real":
+        margin = margin_of(row)
+        ends = [v] + [end for end in (row.low, row.high) if end is not None]
+        return (
+            margin is not None
+            and all(abs(end - null.value) <= margin + 1e-12 for end in ends)
+            and row.n > 0
+            and (row.p is None or row.p >= 0.05)
+            and (row.low is not None or null.draws > 0)
+        )
+    return said == "not shown"
+
+
+def check(text: str, table: list[Score]) -> None:
+    """Every sentence about a modality against the rows it is about."""
+    for sentence in re.findall(r"(?:MR|CT): .*?\.(?= MR:| CT:|$)", text):
+        modality = sentence[:2]
+        about = [row for row in table if row.modality == modality and not row.group and outcome_of(row)]
+        first = re.match(r".. ?: ?(\d+) of (\d+) scores? (apart from real images)", sentence)
+        assert first is not None
+        assert int(first[2]) == len(about)
+        counts = {
+            SAID[words]: int(n)
+            for n, words in re.findall(r"(\d+) ([a-z ]+?)(?= at n|[,;.])", sentence)
+            if words in SAID
+        }
+        counts["apart"] = int(first[1])
+        assert sum(counts.values()) == len(about)
+        assert Counter({word: n for word, n in counts.items() if n}) == Counter(map(outcome_of, about))
+        classifiers = [row for row in about if row.name.startswith("c2st")]
+        if "a classifier tells them" in sentence:
+            assert any(claim_holds(row, "apart") for row in classifiers)
+        if "no classifier tells them" in sentence:
+            assert classifiers
+            assert all(claim_holds(row, "as real") for row in classifiers)
+        if "farthest off is" in sentence:
+            name = sentence.split("farthest off is ")[1].split(": ")[0]
+            assert any(named(row) == name and claim_holds(row, "apart") for row in about)
+
+
+@given(st.lists(rows(), max_size=8))
+def test_no_sentence_is_false_for_its_row(table: list[Score]):
+    """Over random tables each row's word and each sentence of the verdict can be granted by a reader of the rows."""
+    for row in table:
+        word = outcome_of(row)
+        assert not word or claim_holds(row, word), (row, word)
+    check(scores_text(table, ["MR", "CT"]), table)
+
+
+@given(rows())
+def test_a_row_says_the_same_after_json(row: Score):
+    """What is kept on disk is judged as what was computed; what is no number in JSON is none here either."""
+    broken = Score(row.name, row.value, math.nan, math.inf, row.n, row.null, row.p)
+    for one in (row, broken):
+        assert outcome_of(Score.from_json(json.loads(json.dumps(one.to_json())))) == outcome_of(one)
+
+
+def test_the_rule_case_by_case():
+    """Apart needs value, interval and p to agree; as real the interval within the margin; else it is not shown."""
+    drawn = Null(0.5, 0.3, 0.9, 20)
+    assert outcome_of(Score("c2st_auc", 0.77, 0.7, 0.84, 40, drawn, 0.2)) == "not shown"  # few patients: a wide null
+    assert outcome_of(Score("c2st_forest_auc", 0.92, 0.88, 0.96, 40, Null(0.5, 0.5, 0.5))) == "apart"
+    assert outcome_of(Score("c2st_accuracy", 0.9, 0.8, 0.96, 40, Null(0.5, 0.5, 0.5), 1e-6)) == "apart"
+    assert outcome_of(Score("c2st_auc", 0.5, 0.42, 0.58, 400, Null(0.5, 0.45, 0.55, 20), 0.5)) == "as real"
+    assert outcome_of(Score("c2st_auc", 0.5, 0.3, 0.7, 20, Null(0.5, 0.45, 0.55, 20), 0.5)) == "not shown"
+    assert outcome_of(Score("kid", 0.01, 0.0, 0.02, 400, Null(0.01, 0.0, 0.02, 20), 0.5)) == "not shown"  # no margin
+    assert outcome_of(Score("mmd_rbf", 0.01, 0.0, 0.02, 40, Null(0.01, 0.0, 0.02, 20), 0.002)) == "not shown"
+    assert outcome_of(Score("kid", 0.5, 0.4, 0.6, 40, Null(0.01, 0.0, 0.02, 20), 0.002)) == "apart"
+    assert outcome_of(Score("kid", 0.5, 0.4, 0.6, 40, Null(0.01, 0.0, 0.02, 20), 0.09)) == "not shown"
+    assert outcome_of(Score("noise_ratio", 0.04, n=15, null=Null(1, 0.04, 10.5, 20), p=0.38)) == "not shown"
+    assert outcome_of(Score("coverage", 0.99, n=40, null=Null(0.6, 0.5, 0.7, 20), p=1.0)) == "better"
+    assert outcome_of(Score("precision", 0.8, n=40, null=Null(0.8, 0.78, 0.83, 20), p=0.5)) == "as real"
+    assert outcome_of(Score("recall", 1.0, n=10, null=Null(1.0, 1.0, 1.0, 20), p=1.0)) == "not shown"  # ten images
+    assert outcome_of(Score("delta_auc", -0.1, -0.2, -0.05, 40, Null(0, 0, 0), 0.01)) == "apart"
+    assert outcome_of(Score("delta_auc", 0.1, 0.05, 0.2, 40, Null(0, 0, 0), 0.01)) == "better"
+    assert outcome_of(Score("delta_auc", 0.1, 0.05, 0.2, 40, Null(0, 0, 0), 0.2)) == "not shown"
+    assert outcome_of(Score("copying_z", -3.6, -5.6, -1.6, 40, Null(0, -1.96, 1.96))) == "apart"
+    assert outcome_of(Score("c2st_auc", 0.16, 0.1, 0.25, 20, Null(0.54, 0.24, 0.8, 20), 1.0)) == "not shown"
+    assert outcome_of(Score("auc", 0.9, 0.8, 0.95, 40, Null(0.5, 0.5, 0.5))) == ""
+    assert outcome_of(unavailable("kid", "one image")) == outcome_of(Score("kid", 0.1)) == ""
+
+
+def test_a_classifier_of_any_kind_settles_it():
+    """A forest that tells them is said, though the logistic classifier does not; "none can" needs all of them."""
+    chance = Null(0.5, 0.5, 0.5)
+    cannot = Score("c2st_auc", 0.5, 0.45, 0.55, 400, Null(0.5, 0.45, 0.55, 20), 0.6, modality="MR")
+    can = Score("c2st_forest_auc", 0.92, 0.88, 0.96, 400, chance, modality="MR")
+    unsure = Score("c2st_forest_auc", 0.55, 0.4, 0.7, 40, chance, modality="MR")
+    assert "a classifier tells them from real ones (Told apart by a forest, AUC: 0.92" in scores_text(
+        [cannot, can], ["MR"]
+    )
+    assert "no classifier tells them from real ones by more than the margin" in scores_text([cannot], ["MR"])
+    assert "whether a classifier can tell them from real ones is not shown" in scores_text([cannot, unsure], ["MR"])
+
+
+@pytest.fixture(autouse=True)
+def _own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """No test reads or makes the key of the person who runs it."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
+    folder = tmp_path_factory.mktemp("verdict") / "corpus"
+    return ImageSet.open(make_phantoms(400, folder, seed=1, size=64, slices_per_patient=2, synthetic=False))
+
+
+def pictures(folder: Path, kind: str, n: int) -> ImageSet:
+    """Blobs of smoothed noise, or noise, as a synthetic set of MR."""
+    rng, source = np.random.default_rng(4), folder / "pictures"
+    source.mkdir(parents=True)
+    for i in range(n):
+        grey = rng.normal(size=(64, 64))
+        grey = gaussian_filter(grey, rng.uniform(1, 4)) if kind == "blobs" else grey
+        shown = np.clip(100 + 45 * grey / grey.std(), 0, 255).astype(np.uint8)
+        Image.fromarray(shown).save(source / f"{i:03d}.png")
+    config = ImportConfig(modality="MR", size=64, synthetic=True, generator="noise")
+    import_images([source], folder / "set", config, progress=False)
+    return ImageSet.open(folder / "set")
+
+
+@pytest.mark.parametrize("kind", ["blobs", "noise"])
+@pytest.mark.parametrize("n", [10, 30])
+def test_noise_is_told(corpus: ImageSet, tmp_path: Path, kind: str, n: int):
+    """Ten are enough: most scores are apart, none is as real, and the verdict says that a classifier tells them."""
+    config = EvaluateConfig(quality=QualityConfig(permutations=99), attributes=())
+    scores = quality(pictures(tmp_path, kind, n), corpus, config).scores
+    counts = Counter(map(outcome_of, scores))
+    assert counts["as real"] == 0
+    assert counts["apart"] >= 8
+    assert "a classifier tells them from real ones" in scores_text(scores, ["MR"])
+
+
+def test_one_wording_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """The verdict and each row's word are the same in the page, the PDF, the terminal and the data."""
+    sides = opened(tmp_path / "sides")
+    found = made_up(sides)
+    verdict = verdict_text(sides, found)
+    write_pages(
+        tmp_path, "Evaluation", "", build_report(sides, EvaluateConfig(), found, Record("evaluate", {}, 0)), "foot"
+    )
+    pdf = " ".join(page.extract_text() for page in PdfReader(tmp_path / "report.pdf").pages)
+    page = (tmp_path / "report.html").read_text("utf-8").replace("&#x27;", "'")
+    scores = [(part, score) for part, findings in found.items() for score in findings.scores]
+    print_scores(scores, [], verdict)
+    plain = [re.sub(r"\s+", "", text) for text in (verdict, pdf, page, capsys.readouterr().out)]
+    assert all(plain[0] in text for text in plain[1:])
+    assert [entry["judged"] for entry in scores_of(found)] == [outcome_of(score) for _, score in scores]
+    assert {"apart", "not shown"} <= {entry["judged"] for entry in scores_of(found)}

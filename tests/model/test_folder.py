@@ -1,0 +1,373 @@
+"""A model on disk: what is saved is what is loaded, and damage is found before anything is computed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
+from safetensors.torch import load_file, save_file
+
+from phonybrains.diffusion.process import Schedule
+from phonybrains.diffusion.sampler import flow_times
+from phonybrains.errors import ModelError
+from phonybrains.model import folder as model_folder
+from phonybrains.model.folder import (
+    CODE,
+    DESCRIPTION,
+    FEW_STEP_CODE,
+    FEW_STEP_PARTS,
+    PARTS,
+    load_model,
+    refresh_pipeline,
+)
+from phonybrains.model.for_diffusers import scheduler_of
+from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.sampling import CHAINS
+from phonybrains.model.seal import sealed
+from phonybrains.record import sha256_file
+from phonybrains.training.config import load_train_config
+from phonybrains.training.stage import train
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+ALL_PARTS = (*PARTS, *CODE, *FEW_STEP_PARTS, *FEW_STEP_CODE)
+WEIGHTS = [part for part in ALL_PARTS if part.endswith(".safetensors")]
+
+
+@pytest.fixture
+def copy(tiny_model: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model, to be damaged."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+@pytest.fixture(scope="module")
+def other_model(phantom_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the same shapes from another seed and without conditions."""
+    loop = {"loop": {"steps": 2}}
+    config = load_train_config("tiny", seed=5, precision="fp32", autoencoder=loop, denoiser=loop)
+    return train(phantom_corpus, tmp_path_factory.mktemp("other") / "model", config, show=False)
+
+
+def change_json(path: Path, change: Callable[[dict], object]) -> None:
+    """Change a file as somebody would who knows how it is guarded."""
+    content = json.loads(path.read_text())
+    change(content)
+    if path.name == DESCRIPTION and isinstance(content.get("sha256"), dict):
+        content = sealed(content, DESCRIPTION)
+    path.write_text(json.dumps(content))
+
+
+def test_a_digit_of_the_description_is_guarded(copy: Path):
+    """Any number or word of model.json that is another is found, also a digit of the latent scale, which fits."""
+    path = copy / "model.json"
+    whole = json.loads(path.read_text())
+    changed = json.loads(path.read_text())
+    changed["latent_scale"]["MR"][0][0] += 1e-6
+    others = [
+        {"size": 96},
+        {"steps": 15},
+        {"card": {}},
+        {"units": {}},
+        {"extra": 1},
+        {"format_version": 0},
+        {"diffusion": "ddpm"},
+        {"sha256": whole["sha256"] | {"more": ""}},
+    ]
+    for content in (changed, *(whole | other for other in others)):
+        path.write_text(json.dumps(content))
+        with pytest.raises(ModelError, match=r"model\.json is damaged: it is not what its own SHA-256 says"):
+            LatentDiffusion.load(copy)
+    path.write_text(json.dumps(whole, indent=None))  # written in another way, it says the same
+    LatentDiffusion.load(copy)
+
+
+def test_the_first_models_had_no_digest_of_their_description(copy: Path):
+    """A model.json without its own digest loads, and gets one when it is written again."""
+    path = copy / "model.json"
+    content = json.loads(path.read_text())
+    seal = content["sha256"].pop("model.json")
+    path.write_text(json.dumps(content))
+    LatentDiffusion.load(copy)
+    refresh_pipeline(copy)
+    assert json.loads(path.read_text())["sha256"]["model.json"] == seal
+
+
+def test_a_loaded_network_does_not_train(copy: Path):
+    """`load_model` by itself gives networks without dropout: the same input has the same output."""
+    model = load_model(copy)
+    networks = (model.autoencoder, model.denoiser, model.few_step)
+    assert not any(module.training for network in networks if network for module in network.modules())
+
+
+def test_what_is_saved_is_what_is_loaded(tiny_model: Path, tmp_path: Path):
+    """Weights, conditions, scale, chain and facts come back; saved again, every file is the same byte for byte."""
+    first = LatentDiffusion.load(tiny_model)
+    first.save(tmp_path / "again")
+    second = LatentDiffusion.load(tmp_path / "again")
+    for a, b in ((first.autoencoder, second.autoencoder), (first.denoiser, second.denoiser)):
+        assert a.state_dict().keys() == b.state_dict().keys()
+        for name, tensor in a.state_dict().items():
+            assert torch.equal(tensor, b.state_dict()[name]), name
+    assert second.conditions == first.conditions
+    assert second.chain == first.chain
+    assert second.scale == first.scale
+    assert first.card["parameters"] > 0
+    assert second.units == first.units == {"MR": (1.0, 0.0, "a.u."), "CT": (80 / 255, 0.0, "HU")}
+    assert (second.size, second.card) == (first.size, first.card)
+    for part in ALL_PARTS:
+        assert (tmp_path / "again" / part).read_bytes() == (tiny_model / part).read_bytes(), part
+
+
+def test_loaded_models_make_the_same_images(tiny_model: Path, tmp_path: Path):
+    """Generation does not depend on which copy of the weights it runs."""
+    first = LatentDiffusion.load(tiny_model)
+    first.save(tmp_path / "again")
+    a = first.generate(3, {"modality": "MR"}, seed=4, steps=2)
+    b = LatentDiffusion.load(tmp_path / "again").generate(3, {"modality": "MR"}, seed=4, steps=2)
+    assert (a.images == b.images).all()
+    assert a.conditions == b.conditions
+
+
+def test_weights_are_rounded_to_half_precision(tiny_model: Path, tmp_path: Path):
+    """What is not representable is rounded to the nearest float16; loaded, it is float32 again."""
+    model = LatentDiffusion.load(tiny_model)
+    with torch.no_grad():
+        weight = next(model.denoiser.unet.parameters())
+        weight.fill_(1 / 3)
+    model.save(tmp_path / "rounded")
+    assert {t.dtype for t in load_file(tmp_path / "rounded" / UNET).values()} == {torch.float16}
+    loaded = next(LatentDiffusion.load(tmp_path / "rounded").denoiser.unet.parameters())
+    assert loaded.dtype == torch.float32
+    assert torch.equal(loaded, weight.half().float())
+
+
+def test_a_loaded_model_is_ready_to_generate(tiny_model: Path):
+    """Evaluation mode, no gradients, convolutions in the fast memory format."""
+    model = LatentDiffusion.load(tiny_model)
+    for network in (model.autoencoder, model.denoiser):
+        assert not network.training
+        assert not any(p.requires_grad for p in network.parameters())
+    kernels = [p for p in model.denoiser.parameters() if p.ndim == 4]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+
+
+def test_the_folder_is_json_safetensors_and_code(tiny_model: Path):
+    """No pickle; every part is listed with its hash, and readable by all whom the umask lets read."""
+    parts = {str(p.relative_to(tiny_model)) for p in tiny_model.rglob("*") if p.is_file() and "training" not in p.parts}
+    parts -= {"README.md", "record.json", "model.json"}
+    assert parts == {*ALL_PARTS}
+    assert {Path(part).suffix for part in parts} == {".json", ".safetensors", ".py"}
+    description = json.loads((tiny_model / "model.json").read_text())
+    hashes = dict(description["sha256"])
+    assert sealed(description, "model.json")["sha256"]["model.json"] == hashes.pop("model.json")
+    assert hashes == {part: sha256_file(tiny_model / part) for part in parts}
+    modes = {stat.S_IMODE((tiny_model / part).stat().st_mode) for part in ALL_PARTS}
+    assert modes == {stat.S_IMODE((tiny_model / "record.json").stat().st_mode)}
+
+
+@pytest.mark.parametrize("part", ALL_PARTS)
+def test_a_missing_part_is_named(copy: Path, part: str):
+    """Whatever part is gone, the error names it and says what to do."""
+    (copy / part).unlink()
+    with pytest.raises(ModelError, match=r"is missing\. Copy the folder again") as caught:
+        LatentDiffusion.load(copy)
+    assert str(copy / part) in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ALL_PARTS)
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
+def test_a_damaged_part_is_named(copy: Path, part: str, damage: str):
+    """One flipped bit, half a file or an empty one: the error names the file, before any weight is read."""
+    content = bytearray((copy / part).read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    (copy / part).write_bytes({"flip": content, "truncate": content[: len(content) // 2], "empty": b""}[damage])
+    with pytest.raises(ModelError, match=r"is damaged: its SHA-256 .* train it again") as caught:
+        LatentDiffusion.load(copy)
+    assert str(copy / part) in str(caught.value)
+
+
+def test_damage_is_found_before_anything_is_computed(copy: Path, monkeypatch: pytest.MonkeyPatch):
+    """No network is built where the last part is bad."""
+    (copy / FEW_STEP_CODE[-1]).write_bytes(b"")
+    monkeypatch.setattr(model_folder, "_load_network", lambda *_: pytest.fail("a network was built"))
+    with pytest.raises(ModelError):
+        LatentDiffusion.load(copy)
+
+
+@pytest.mark.parametrize("part", [UNET, f"few_step_{UNET}"])
+def test_foreign_weights_are_refused(copy: Path, other_model: Path, part: str):
+    """The U-Net of another model, of the very same shape, is not this model's."""
+    shutil.copy(other_model / UNET, copy / part)
+    with pytest.raises(ModelError, match="is damaged"):
+        LatentDiffusion.load(copy)
+
+
+@pytest.mark.parametrize("part", WEIGHTS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(copy: Path, part: str, value: float):
+    """One NaN or infinity, with the right hash, is found at loading, and its tensor is named."""
+    weights = load_file(copy / part)
+    name = max(weights)
+    weights[name].view(-1)[-1] = value
+    save_file(weights, copy / part)
+    change_json(copy / "model.json", lambda content: content["sha256"].update({part: sha256_file(copy / part)}))
+    with pytest.raises(ModelError, match="holds numbers that are not finite") as caught:
+        LatentDiffusion.load(copy)
+    assert str(caught.value).startswith(f"{copy / part}: {name} ")
+
+
+@pytest.mark.parametrize("part", [*CODE, *FEW_STEP_CODE])
+def test_code_that_the_description_does_not_list_is_refused(copy: Path, part: str):
+    """A foreign `pipeline.py`, dropped into a model that came without one, is noticed."""
+    change_json(copy / "model.json", lambda content: content["sha256"].pop(part))
+    with pytest.raises(ModelError, match="is damaged: its SHA-256"):
+        LatentDiffusion.load(copy)
+
+
+def test_the_first_models_had_no_code(copy: Path, tiny_model: Path):
+    """A folder without what diffusers needs loads, and `refresh_pipeline` adds it."""
+    for part in (*CODE, *FEW_STEP_CODE):
+        (copy / part).unlink()
+        change_json(copy / "model.json", lambda content, part=part: content["sha256"].pop(part))
+    LatentDiffusion.load(copy)
+    refresh_pipeline(copy)
+    assert json.loads((copy / "model.json").read_text()) == json.loads((tiny_model / "model.json").read_text())
+    LatentDiffusion.load(copy)
+
+
+def test_a_damaged_model_gets_no_code(copy: Path):
+    """What is generated is not made for weights that are not the model's."""
+    (copy / UNET).write_bytes(b"")
+    with pytest.raises(ModelError, match="is damaged"):
+        refresh_pipeline(copy)
+
+
+@pytest.mark.parametrize("part", ["conditions.json", "unet/config.json", "autoencoder/config.json"])
+def test_parts_that_do_not_fit_are_refused(copy: Path, other_model: Path, part: str):
+    """With hashes made to agree, what does not fit is still an error in one line."""
+    if part == "conditions.json":
+        shutil.copy(other_model / part, copy / part)
+    else:
+        key, value = ("block_out_channels", [16, 64]) if part.startswith("unet") else ("latent_channels", 2)
+        change_json(copy / part, lambda content: content.update({key: value}))
+    change_json(copy / "model.json", lambda content: content["sha256"].update({part: sha256_file(copy / part)}))
+    with pytest.raises(ModelError, match=r"do(es)? not fit .*Copy the folder again"):
+        LatentDiffusion.load(copy)
+
+
+@pytest.mark.parametrize("part", [UNET, "autoencoder/config.json", "conditions.json"])
+def test_nonsense_with_the_right_hash_is_refused(copy: Path, part: str):
+    """A file that was never what it should be, hash and all."""
+    (copy / part).write_bytes(b"[1, 2]\n")
+    change_json(copy / "model.json", lambda content: content["sha256"].update({part: sha256_file(copy / part)}))
+    with pytest.raises(ModelError, match="Copy the folder again"):
+        LatentDiffusion.load(copy)
+
+
+def test_a_newer_format_asks_for_an_upgrade(copy: Path):
+    """A model of a later version is not guessed at."""
+    change_json(copy / "model.json", lambda content: content.update(format_version=2))
+    with pytest.raises(ModelError, match=r"model\.json: format version 2 is newer .* \(1\)\. Upgrade phonybrains\."):
+        LatentDiffusion.load(copy)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "not JSON",
+        "[]",
+        "{}",
+        '{"format_version": 1}',
+        '{"format_version": "x", "sha256": {}}',
+        '{"format_version": 1, "sha256": 3}',
+        '{"format_version": null, "sha256": {}}',
+        "\N{BROKEN BAR}",
+    ],
+)
+def test_a_description_that_is_none(copy: Path, text: str):
+    """A `model.json` that is not JSON, or not what it should hold, is named."""
+    (copy / "model.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ModelError, match=r"model\.json: .*Copy the folder again"):
+        LatentDiffusion.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("diffusion", "warp"),
+        ("size", "big"),
+        ("augmentation_width", 7),
+        ("units", {"MR": [1.0, 0.0]}),
+        ("latent_scale", {}),
+        ("latent_scale", 3),
+        ("latent_scale", {"MR": [[0, 0], [1, 1]]}),
+        ("latent_scale", {"MR": [[0, 0, 0, 0], [1, 1, 0, 1]]}),
+        ("latent_scale", {"MR": [[0, 0, float("nan"), 0], [1, 1, 1, 1]]}),
+    ],
+)
+def test_a_description_that_does_not_fit(copy: Path, key: str, value: object):
+    """An unknown diffusion, or a latent scale that is not a mean and a deviation per channel, is found at loading."""
+    change_json(copy / "model.json", lambda content: content.update({key: value}))
+    with pytest.raises(ModelError, match=rf"(do not fit together|model\.json: {key})"):
+        LatentDiffusion.load(copy)
+    if key == "units":  # the first models had none
+        return
+    change_json(copy / "model.json", lambda content: content.pop(key))
+    with pytest.raises(ModelError, match=rf"model\.json: {key}: Field required"):
+        LatentDiffusion.load(copy)
+
+
+def test_a_folder_that_is_no_model(tmp_path: Path):
+    """An empty folder, a file, a name that is neither: the error says so and lists the models that ship."""
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path, tmp_path / "file", tmp_path / "nowhere"):
+        with pytest.raises(
+            ModelError, match=r"is not a model folder: it has no model\.json\. Shipped models: "
+        ) as caught:
+            LatentDiffusion.load(path)
+        assert str(path) in str(caught.value)
+
+
+def test_shipped_models_are_known_by_name(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A folder in the package's `models` is opened by its name alone, and is named where a name is wrong."""
+    shutil.copytree(tiny_model, tmp_path / "models" / "small")
+    monkeypatch.setattr(model_folder.resources, "files", lambda _: tmp_path)
+    assert LatentDiffusion.load("small").size == 64
+    with pytest.raises(ModelError, match="Shipped models: small"):
+        LatentDiffusion.load("smal")
+
+
+def test_diffusers_reads_the_schedule(tiny_model: Path) -> None:
+    """The folder's scheduler is diffusers' own, with the times of our sampler."""
+    scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(tiny_model / "scheduler")
+    scheduler.set_timesteps(sigmas=flow_times(8)[:-1])
+    assert scheduler.sigmas.tolist() == pytest.approx(LatentDiffusion.load(tiny_model).chain.times(8))
+
+
+def test_a_model_keeps_the_shift_of_its_times(tiny_model: Path, tmp_path: Path) -> None:
+    """Models of before the shift go on with equal steps, and a new one keeps its own through a folder."""
+    model = LatentDiffusion.load(tiny_model)
+    assert model.chain.shift == 4
+    for shift in (1.0, 2.5):
+        replace(model, chain=replace(model.chain, shift=shift)).save(tmp_path / f"{shift}")
+        assert LatentDiffusion.load(tmp_path / f"{shift}").chain.shift == shift
+
+
+@pytest.mark.parametrize("name", list(CHAINS))
+def test_each_kind_of_diffusion_has_its_scheduler_in_diffusers(name: str, tiny_model: Path) -> None:
+    """The schedule written for diffusers is the one that the networks are trained with."""
+    model = replace(LatentDiffusion.load(tiny_model), chain=CHAINS[name])
+    scheduler, process = scheduler_of(model), model.chain.process
+    if isinstance(process, Schedule):
+        assert isinstance(scheduler, DDPMScheduler)
+        assert scheduler.alphas_cumprod.tolist() == pytest.approx(process.alpha_bar[1:].tolist(), rel=1e-4)
+    else:
+        assert scheduler.config["shift"] == model.chain.shift

@@ -1,0 +1,332 @@
+"""Attacks on the server of a reader study, each tried as an attacker would."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from phonybrains.readerstudy.study import Study
+from phonybrains.reporting.tables import FORMULA
+from tests.support.study_files import make_study
+from tests.support.study_web import BASE, Script, Served, cells_of, csrf_in, served
+
+EVIL = "http://evil.example"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return Study.open(make_study(tmp_path_factory.mktemp("study")))
+
+
+@pytest.fixture
+def desk(study: Study, tmp_path: Path) -> Iterator[Served]:
+    with served(study, f"sqlite:///{tmp_path / 'answers.db'}") as running:
+        yield running
+
+
+def test_guessing_links_is_slowed_and_leads_nowhere(desk: Served):
+    """After twenty wrong links an address has to wait, also with sessions; a right link still opens."""
+    token, browser = desk.store.add_reader("reader 1"), desk.browser()
+    statuses = [browser.get(f"/join/{'A' * 42}{n}").status_code for n in range(30)]
+    assert statuses[:20] == [404] * 20
+    assert set(statuses[-5:]) == {429}
+    browser.cookies.set(desk.cookie("reader"), "guess")
+    assert browser.get("/api/state").status_code == 429
+    assert Script.join(desk.browser(), token).state()["done"] == 0
+
+
+def test_links_and_sessions_are_stored_as_hashes_only(desk: Served, tmp_path: Path):
+    """Who steals the database can neither join nor go on: no token is in it."""
+    token = desk.store.add_reader("reader 1")
+    reader = Script.join(desk.browser(), token)
+    secrets = [token, reader.browser.cookies[desk.cookie("reader")], reader.csrf]
+    desk.store.close()
+    stolen = b"".join(path.read_bytes() for path in tmp_path.glob("answers.db*"))
+    assert b"reader 1" in stolen
+    assert not any(secret.encode() in stolen for secret in secrets)
+
+
+def test_old_tokens_cannot_be_replayed(desk: Served):
+    """A replaced link, the session before a second redemption, and both after the finish open nothing."""
+    token = desk.store.add_reader("reader 1")
+    first = Script.join(desk.browser(), token)
+    second = Script.join(desk.browser(), token)
+    assert first.browser.get("/api/state").status_code == 401
+    second.read_all()
+    second.finish()
+    assert desk.browser().get(f"/join/{token}").status_code == 410
+    assert desk.browser().post(f"/join/{token}", data={"csrf": "x"}).status_code == 410
+
+
+def test_an_expired_link_opens_nothing(desk: Served, monkeypatch: pytest.MonkeyPatch):
+    """After the days an invitation is valid for, it gives 410."""
+    token = desk.store.add_reader("reader 1")
+    later = desk.store.clock.now().replace("202", "209", 1)
+    monkeypatch.setattr(desk.store.clock, "now", lambda: later)
+    page = desk.browser().get(f"/join/{token}")
+    assert page.status_code == 410
+    assert "expired" in page.text
+
+
+def test_looking_at_a_link_redeems_nothing(desk: Served):
+    """A mail scanner that fetches the link ten times leaves no session, and the reader's own session goes on."""
+    token = desk.store.add_reader("reader 1")
+    reader = Script.join(desk.browser(), token)
+    for _ in range(10):
+        assert "set-cookie" not in desk.browser().get(f"/join/{token}").headers
+    assert reader.answer(reader.current()).status_code == 200
+
+
+def test_forged_requests_are_refused(desk: Served):
+    """Without the token, with another's, or from another origin nothing is changed, whatever cookies are sent along."""
+    reader, other = desk.reader(), desk.reader("reader 2")
+    path, body = f"/api/presentations/{reader.current()}/answer", {"call": "real"}
+    forged = [
+        {},
+        {"X-CSRF-Token": other.csrf},
+        {"X-CSRF-Token": "é"},
+        reader.headers | {"Origin": EVIL},
+        reader.headers | {"Origin": "null"},
+        reader.headers | {"Origin": BASE + ".evil.example"},
+        reader.headers | {"Sec-Fetch-Site": "cross-site"},
+        reader.headers | {"Sec-Fetch-Site": "same-site"},
+    ]
+    for headers in forged:
+        sent = {name: value.encode() for name, value in headers.items()}
+        assert reader.browser.post(path, json=body, headers=sent).status_code == 403, headers
+        assert reader.browser.post("/api/finish", json={}, headers=sent).status_code == 403
+    assert desk.store.answers() == []
+    form = reader.browser.post(path, data={"call": "real"}, headers=reader.headers)
+    assert form.status_code == 422  # what an HTML form can send is not an answer
+
+
+def test_forged_forms_are_refused(desk: Served):
+    """Joining and everything the investigator can do need the form's own token and no foreign origin."""
+    token, page = desk.store.add_reader("reader 1"), desk.investigator()
+    own = csrf_in(page.get("/investigator").text)
+    actions = ["pause", "resume", "close", "readers", "readers/link", "readers/revoke"]
+    for action in actions:
+        data = {"name": "reader 1", "confirm": "yes"}
+        assert page.post(f"/investigator/{action}", data=data).status_code == 403
+        crossed = page.post(f"/investigator/{action}", data=data | {"csrf": own}, headers={"Origin": EVIL})
+        assert crossed.status_code == 403
+        assert desk.browser().post(f"/investigator/{action}", data=data | {"csrf": own}).status_code == 401
+    assert not desk.store.paused
+    assert desk.store.closed_at is None
+    assert [r.state for r in desk.store.readers()] == ["invited"]
+    browser = desk.browser()
+    csrf = csrf_in(browser.get(f"/join/{token}").text)
+    assert browser.post(f"/join/{token}").status_code == 403
+    assert browser.post(f"/join/{token}", data={"csrf": csrf}, headers={"Origin": EVIL}).status_code == 403
+    # a browser says `null` for a form under no-referrer: then the form's token counts
+    assert browser.post(f"/join/{token}", data={"csrf": csrf}, headers={"Origin": "null"}).status_code == 303
+
+
+def test_a_planted_session_is_not_taken_over(desk: Served):
+    """Session fixation: a cookie set before joining is replaced, and is worth nothing afterwards."""
+    token, browser = desk.store.add_reader("reader 1"), desk.browser()
+    browser.cookies.set(desk.cookie("reader"), "planted", domain="testserver.local", path="/")
+    csrf = csrf_in(browser.get(f"/join/{token}").text)
+    cookie = browser.post(f"/join/{token}", data={"csrf": csrf}).headers["set-cookie"]
+    assert not cookie.startswith(f"{desk.cookie('reader')}=planted")
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    attacker = desk.browser()
+    attacker.cookies.set(desk.cookie("reader"), "planted")
+    assert attacker.get("/api/state").status_code == 401
+
+
+def test_scripts_in_what_readers_write_do_not_run(desk: Served):
+    """Markup in a description or a name is text on every page, and the policy lets no inline script run."""
+    markup = '<script>alert(1)</script><img src=x onerror="alert(1)">'
+    reader, page = desk.reader(), desk.investigator()
+    shown = reader.current()
+    assert reader.draft(shown, call="real", description=markup).status_code == 204
+    assert reader.state()["current"]["draft"]["description"] == markup
+    assert reader.answer(shown, description=markup).status_code == 200
+    csrf = csrf_in(page.get("/investigator").text)
+    refused = page.post("/investigator/readers", data={"csrf": csrf, "name": markup[:40]})
+    answers = page.get("/investigator")
+    for response in (refused, answers):
+        assert "<script>" not in response.text
+        assert "onerror=" not in re.sub(r"&[a-z#0-9]+;", "", response.text)
+        assert "unsafe-inline" not in response.headers["content-security-policy"]
+    assert refused.status_code == 400
+    assert "&lt;script&gt;" in refused.text
+    assert page.get("/investigator/answers.csv").headers["content-disposition"].startswith("attachment")
+    assert desk.store.answers()[0].description == markup
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/..%2fapp.py",
+        "/static/....//app.py",
+        "/static//etc/passwd",
+        "/static/%00",
+        "/static/..\\app.py",
+        "/join/../../cases.csv",
+        "/join/%2e%2e%2fcases.csv",
+        "/api/presentations/..%2f..%2fcases.csv/image",
+        "/api/presentations/%00/image",
+        "/investigator/..%2fcases.csv",
+        "/cases.csv",
+        "/study.db",
+        "/static/../../../../../../etc/passwd",
+    ],
+)
+def test_paths_lead_to_no_file(desk: Served, path: str):
+    """No path, however written, reaches a file that is not a static one."""
+    reader = desk.reader()
+    response = reader.browser.get(path)
+    assert response.status_code in (400, 404)
+    assert "def make_app" not in response.text
+    assert "root:" not in response.text
+
+
+def test_another_readers_images_are_out_of_reach(desk: Served):
+    """A reader can neither see, draft nor answer what is shown to another; it looks as if it did not exist."""
+    reader, other = desk.reader(), desk.reader("reader 2")
+    shown = other.current()
+    foreign = [reader.image(shown), reader.draft(shown, call="real"), reader.answer(shown)]
+    nothing = [reader.image("f" * 32), reader.draft("f" * 32, call="real"), reader.answer("f" * 32)]
+    assert [r.status_code for r in foreign] == [404] * 3
+    assert [r.content for r in foreign] == [r.content for r in nothing]
+    assert desk.store.answers() == []
+    assert other.state()["current"]["draft"] is None
+
+
+def test_later_images_of_ones_own_are_out_of_reach(desk: Served):
+    """Only the current image and the next one can be fetched: nobody looks through all before answering."""
+    reader = desk.reader()
+    ids = [reader.state()["next"]]
+    for _ in range(3):
+        ids.append(reader.answer(reader.current()).json()["next_state"]["next"])
+    fresh = desk.browser()
+    fresh.cookies = reader.browser.cookies
+    assert [reader.image(i).status_code for i in ids] == [404, 404, 200, 200]
+
+
+def test_nothing_is_answered_after_the_lock(desk: Served):
+    """After finishing, neither new answers, the same ones, nor drafts are taken."""
+    reader = desk.reader()
+    said, last = reader.read_all(), None
+    assert said[-1]["next_state"]["current"] is None
+    reader.finish()
+    ids = desk.store.read(lambda c: c.exec_driver_sql("SELECT id, position FROM presentation ORDER BY position").all())
+    for last in (ids[0][0], ids[-1][0]):
+        assert reader.answer(last, "real").status_code == 410
+        assert reader.draft(last, call="real").status_code == 410
+    assert {a.call for a in desk.store.answers()} == {"phony"}
+    desk.store.verify_audit()
+
+
+@pytest.mark.parametrize(
+    "text", ["'; DROP TABLE answer; --", '" OR 1=1 --', "reader 1' OR '1'='1", "%' UNION SELECT 1 --"]
+)
+def test_sql_is_text_in_every_field(desk: Served, text: str):
+    """SQL in a description, a name, a token, a cookie or an id is stored, or refused, as the text it is."""
+    reader, page = desk.reader(), desk.investigator()
+    assert reader.answer(reader.current(), description=text).status_code == 200
+    assert reader.answer(reader.current(), text).status_code == 422
+    csrf = csrf_in(page.get("/investigator").text)
+    assert page.post("/investigator/readers", data={"csrf": csrf, "name": text}).status_code == 400
+    for action in ("link", "revoke"):
+        data = {"csrf": csrf, "name": text, "confirm": "yes"}
+        assert page.post(f"/investigator/readers/{action}", data=data).status_code == 404
+    assert desk.browser().get("/join/" + text.replace("/", "")).status_code == 404
+    assert reader.image(text.replace("/", "")).status_code == 404
+    stranger = desk.browser()
+    assert (
+        stranger.get("/api/state", headers={"Cookie": f"{desk.cookie('reader')}={text.replace(';', '')}"}).status_code
+        == 401
+    )
+    assert [a.description for a in desk.store.answers()] == [text]
+    assert [r.state for r in desk.store.readers()] == ["reading"]
+
+
+def test_formulas_in_exports_are_text(desk: Served):
+    """Whatever a spreadsheet would run has an apostrophe in front; what follows is what the reader wrote."""
+    reader, page = desk.reader(), desk.investigator()
+    written = [f'{start}HYPERLINK("http://evil.example")' for start in FORMULA]
+    for description in written:
+        assert reader.answer(reader.current(), description=description).status_code == 200
+    rows = list(csv.DictReader(io.StringIO(page.get("/investigator/answers.csv").content.decode(), newline="")))
+    assert [row["description"] for row in rows] == [f"'{description}" for description in written]
+    log = list(csv.reader(io.StringIO(page.get("/investigator/audit.csv").content.decode(), newline="")))
+    assert not any(cell.startswith(FORMULA) for row in log for cell in row)
+
+
+def test_oversized_bodies_are_refused(desk: Served):
+    """More than 64 KiB gives 413, whether the length is told, left out, or said to be less; just under it is read."""
+    reader = desk.reader()
+    path, headers = (
+        f"/api/presentations/{reader.current()}/answer",
+        reader.headers | {"Content-Type": "application/json"},
+    )
+    big = b'{"call":"real","description":"' + b"x" * 70_000 + b'"}'
+    assert reader.browser.post(path, content=big, headers=headers).status_code == 413
+    chunks = (big[start : start + 8192] for start in range(0, len(big), 8192))
+    assert reader.browser.post(path, content=chunks, headers=headers).status_code == 413
+    form = desk.browser().post("/join/x", data={"csrf": "x" * 70_000})
+    assert form.status_code == 413
+    assert reader.browser.post(path, content=big[:60_000], headers=headers).status_code == 422
+    assert reader.answer(reader.current()).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example/path", "a b", "", "x" * 300, "host:port", "<script>", "a@b"])
+def test_a_host_that_cannot_be_is_refused(desk: Served, host: str):
+    """Links are made from the host's name, so one that is none is refused before anything else."""
+    assert desk.browser().get("/", headers={"Host": host}).status_code == 400
+
+
+def test_a_wild_script_is_slowed(desk: Served, monkeypatch: pytest.MonkeyPatch):
+    """More than two hundred requests at once of one session have to wait; other readers do not."""
+    reader, other = desk.reader(), desk.reader("reader 2")
+    monkeypatch.setattr("phonybrains.readerstudy.web.security.monotonic", lambda: 1e6)
+    statuses = [reader.browser.get("/api/presentations/x/image").status_code for _ in range(220)]
+    assert statuses == [404] * 200 + [429] * 20
+    assert other.browser.get("/api/state").status_code == 200
+    monkeypatch.setattr("phonybrains.readerstudy.web.security.monotonic", lambda: 1e6 + 0.1)
+    assert reader.browser.get("/api/state").status_code == 200
+
+
+def test_reading_pages_of_two_readers_are_alike(desk: Served):
+    """A reader's page and state tell neither a name nor a truth: only ids, tokens and nonces differ between two."""
+    texts = []
+    for reader in (desk.reader(), desk.reader("reader 2")):
+        page = reader.browser.get("/read").text
+        texts.append(re.sub(r'(nonce|data-csrf|name="csrf" value)="[^"]+"', "", page))
+    assert texts[0] == texts[1]
+    assert "reader 1" not in texts[0]
+
+
+def test_line_breaks_of_any_kind_stay_in_their_cell(desk: Served):
+    """A row of an export is one row, whatever breaks lines in its text, also for who reads it line by line."""
+    reader, page = desk.reader(), desk.investigator()
+    breaks = ["\r", "\n", "\r\n", "\v", "\f", "\x1c", "\x1e", "\x85", "\u2028", "\u2029", "\r\r", '"\r', ",\r,"]
+    written = [f"one{mark}two" for mark in breaks] + [f"end{mark}" for mark in breaks]
+    for description in written:
+        assert reader.answer(reader.current(), description=description).status_code == 200
+    rows = cells_of(page, "answers.csv")
+    assert [row[rows[0].index("description")] for row in rows[1:]] == written
+    assert {len(row) for row in rows} == {len(rows[0])}
+    log = cells_of(page, "audit.csv")
+    assert [row[2] for row in log].count("answer") == len(written)
+    assert {len(row) for row in log} == {len(log[0])}
+
+
+@pytest.mark.parametrize("unseen", ["\ufeff", "\u200b", " ", "\u00a0"])
+def test_a_formula_behind_what_is_not_seen_is_text(desk: Served, unseen: str):
+    """What a spreadsheet may drop in front of a formula does not hide it."""
+    reader, page = desk.reader(), desk.investigator()
+    assert reader.answer(reader.current(), description=f"{unseen}=1+1").status_code == 200
+    rows = cells_of(page, "answers.csv")
+    assert rows[1][rows[0].index("description")] == f"'{unseen}=1+1"

@@ -1,0 +1,173 @@
+"""Answers from elsewhere, and published counts that are checked."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from phonybrains.errors import StudyError
+from phonybrains.readerstudy.design.order import presentations
+from phonybrains.readerstudy.import_answers import check_counts, import_answers, read_answers
+from phonybrains.readerstudy.store import open_store
+from phonybrains.readerstudy.study import Study
+from tests.support.places import ROOT
+from tests.support.study_files import make_study
+
+PAPER = (ROOT / "recipes" / "paper-counts.csv").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_study(tmp_path_factory.mktemp("import"))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'answers.db'}"
+
+
+def write(path: Path, rows: list[list[str]], header: str = "reader,case,call,confidence,description") -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header.split(","), *rows])
+    return path
+
+
+def test_forms_with_numbers_file_names_and_case_ids_are_understood(study: Path, tmp_path: Path, database: str):
+    """A case is named by the number on the form, by its file name or by its id; calls may be synonyms."""
+    opened = Study.open(study)
+    shown = presentations(opened, "Dr. Elsewhere")
+    tests = [one for one in shown if one.kind == "test"]
+    sources = [case.source for case in opened.cases.values()]
+    by_name = next(one for one in tests[2:] if sources.count(opened.cases[one.case_id].source) == 1)
+    table = write(
+        tmp_path / "forms.csv",
+        [
+            ["Dr. Elsewhere", str(tests[0].position), "authentic", "80", "looks healthy"],
+            ["Dr. Elsewhere", tests[1].case_id, "Fake", "", "=cmd"],
+            ["Dr. Elsewhere", opened.cases[by_name.case_id].source, "U", "7%", ""],
+        ],
+    )
+    assert import_answers(study, table, database=database, show=False) == ["Dr. Elsewhere"]
+    with open_store(opened, database, read_only=True) as store:
+        answers = {answer.case_id: answer for answer in store.answers()}
+        readers = store.readers()
+    assert (answers[tests[0].case_id].call, answers[tests[0].case_id].confidence) == ("real", 80)
+    assert (answers[tests[1].case_id].call, answers[tests[1].case_id].confidence) == ("phony", None)
+    assert (answers[by_name.case_id].call, answers[by_name.case_id].confidence) == ("unclear", 7)
+    assert [(reader.name, reader.source) for reader in readers] == [("Dr. Elsewhere", "imported")]
+
+
+def test_a_second_answer_is_a_repeat_where_the_order_has_one(study: Path, tmp_path: Path):
+    """A case shown twice takes two answers, the second as a repeat; any other case takes one."""
+    shown = presentations(Study.open(study), "C")
+    repeat = next(one for one in shown if one.kind == "repeat")
+    rows = [["C", repeat.case_id, "real", "", ""], ["C", repeat.case_id, "phony", "", ""]]
+    answers = read_answers(Study.open(study), write(tmp_path / "two.csv", rows))
+    assert [(answer.kind, answer.call) for answer in answers] == [("test", "real"), ("repeat", "phony")]
+    assert answers[1].position == repeat.position
+    with pytest.raises(StudyError, match=r"row 4: 'C' answers a case more often than the 2 times it is shown"):
+        read_answers(Study.open(study), write(tmp_path / "three.csv", [*rows, rows[0]]))
+
+
+def test_every_impossible_row_is_listed_and_nothing_is_imported(study: Path, tmp_path: Path, database: str):
+    """One error names all rows that cannot be, and the database stays empty."""
+    shown = presentations(Study.open(study), "D")
+    once = next(one for one in shown if one.kind == "check")
+    table = write(
+        tmp_path / "bad.csv",
+        [
+            ["D", once.case_id, "real", "50", ""],
+            ["D", once.case_id, "real", "50", ""],
+            ["D", "nowhere.png", "real", "", ""],
+            ["D", "1", "perhaps", "", ""],
+            ["D", "2", "real", "101", ""],
+            ["<script>", "3", "real", "", ""],
+            ["D", "4", "real", "", "x" * 2001],
+        ],
+    )
+    with pytest.raises(StudyError) as error:
+        import_answers(study, table, database=database, show=False)
+    text = str(error.value)
+    for row in (
+        "row 3: 'D' answers a case twice",
+        "row 4: case 'nowhere.png' is not in the study",
+        "row 5: call 'perhaps'",
+        "row 6: confidence '101'",
+        "row 7: '<script>' cannot be a reader's name",
+        "row 8: the description",
+    ):
+        assert row in text
+    assert "row 2:" not in text
+    assert "Nothing was imported" in text
+    assert not (tmp_path / "answers.db").exists()
+
+
+def test_a_reader_who_is_there_already_is_not_mixed_with_another(study: Path, tmp_path: Path, database: str):
+    """Importing the same table twice is refused, and the answers stay those of the first time."""
+    table = write(tmp_path / "once.csv", [["E", "1", "real", "", ""]])
+    import_answers(study, table, database=database, show=False)
+    with pytest.raises(StudyError, match=r"already has reader 'E' \(imported, 1 answers\)"):
+        import_answers(study, table, database=database, show=False)
+    with open_store(Study.open(study), database, read_only=True) as store:
+        assert len(store.answers()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("reader,case\nA,1\n", "the column call is missing"),
+        ("reader,case,call\n", "holds no answers"),
+        ("reader,case,image,call\nA,1,1,real\n", "both hold the case"),
+        ("reader,case,call\nA,1\n", "row 2: the number of cells differs"),
+    ],
+)
+def test_a_table_of_another_form_is_refused(study: Path, tmp_path: Path, text: str, message: str):
+    """What is missing or double in the table is named."""
+    (tmp_path / "table.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(StudyError, match=message):
+        read_answers(Study.open(study), tmp_path / "table.csv")
+
+
+def test_semicolons_and_a_byte_order_mark_are_read(study: Path, tmp_path: Path):
+    """A table as a spreadsheet program of continental Europe writes it is read as any other."""
+    (tmp_path / "excel.csv").write_text("\ufeffReader;Image;Opinion\r\nF;1;genuine\r\n", encoding="utf-8")
+    answers = read_answers(Study.open(study), tmp_path / "excel.csv")
+    assert [(answer.reader, answer.call) for answer in answers] == [("F", "real")]
+
+
+def test_the_papers_own_counts_contradict_themselves(tmp_path: Path):
+    """14 of 40 are not 14 + 3; 14 + 21 + 2 are not 40; both cannot agree on 3 CT of which one called 2 real."""
+    (tmp_path / "paper.csv").write_text(PAPER, encoding="utf-8")
+    found = check_counts(tmp_path / "paper.csv")
+    assert len(found) == 3
+    assert any("14 real in all" in text and "17" in text for text in found)
+    assert any("37" in text and "40 images" in text for text in found)
+    assert any("CT" in text and "3 real" in text and "only 2 for B" in text for text in found)
+
+
+def test_counts_that_can_be_true_give_no_sentence(tmp_path: Path):
+    """With the 14 as those of the MRI alone, and 2 CT in common, nothing contradicts itself."""
+    lines = [line for line in PAPER.splitlines() if line != "A,,14,21,2,40"]
+    text = "\n".join(lines).replace("both,CT,3", "both,CT,2")
+    (tmp_path / "right.csv").write_text(text + "\n", encoding="utf-8")
+    assert check_counts(tmp_path / "right.csv") == []
+
+
+def test_a_table_of_counts_of_another_form_is_refused(tmp_path: Path):
+    """A cell that is no count is named with its row."""
+    (tmp_path / "counts.csv").write_text("reader,modality,real,phony,unclear\nA,CT,three,1,1\n", encoding="utf-8")
+    with pytest.raises(StudyError, match="row 2: 'three' is not a count"):
+        check_counts(tmp_path / "counts.csv")
+
+
+def test_a_filler_that_the_reader_was_not_shown_is_named(tmp_path: Path, database: str):
+    """Each reader sees some of the fillers; an answer to another is refused with its row and case."""
+    study = make_study(tmp_path, fillers=2, training=0, checks=0)
+    opened = Study.open(study)
+    shown = {one.case_id for one in presentations(opened, "E")}
+    unseen = next(case.case_id for case in opened.of_role("filler") if case.case_id not in shown)
+    table = write(tmp_path / "forms.csv", [["E", unseen, "real", "", ""]])
+    with pytest.raises(StudyError, match=rf"row 2.*'{unseen}' is a filler that this reader was not shown"):
+        import_answers(study, table, database=database, show=False)

@@ -1,0 +1,100 @@
+"""Image sets and findings for the tests of the evaluation: phantoms play both sides, the findings are made up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phonybrains.evaluation.config import EvaluateConfig, Part
+from phonybrains.evaluation.inputs.sets import Sides, open_sides
+from phonybrains.evaluation.score import Findings, Null, Score, unavailable
+from phonybrains.phantom.corpus import make_phantoms
+
+EXTRACTOR = "fd_handcrafted sha256:0123456789ab"
+
+
+def make_sides(folder: Path, samples: int = 24, corpus: int = 96, size: int = 64) -> tuple[Path, Path]:
+    """Image sets `samples` (synthetic) and `corpus` (real, two slices a patient) of phantoms, half MR, half CT."""
+    made = make_phantoms(samples, folder / "samples", seed=2, size=size)
+    real = make_phantoms(corpus, folder / "corpus", seed=1, size=size, slices_per_patient=2, synthetic=False)
+    return made, real
+
+
+def opened(folder: Path, **numbers: int) -> Sides:
+    """`make_sides`, opened."""
+    return open_sides(*make_sides(folder, **numbers), EvaluateConfig())
+
+
+def made_up(sides: Sides) -> dict[Part, Findings]:
+    """Findings of every part: of MR nothing is shown, CT is apart; one copy is flagged; FID could not be had."""
+    return {"quality": _quality(sides), "memorisation": _memorisation(sides), "bias": _bias(), "utility": _utility()}
+
+
+def _quality(sides: Sides) -> Findings:
+    rng = np.random.default_rng(0)
+    scores, arrays = [unavailable("fid", "no weights were given")], {}
+    facts: dict[str, Any] = {"map": {}, "telling": {}}
+    frequency = np.linspace(0.01, 0.5, 20)
+    for modality, off in (("MR", 0.0), ("CT", 1.0)):
+        rows = sides.samples.where(modality=modality).rows
+        null = Null(0.001, -0.010, 0.012, 20)
+        scores += [
+            Score(
+                "kid",
+                0.002 + 0.2 * off,
+                -0.01 + 0.1 * off,
+                0.011 + off,
+                len(rows),
+                null,
+                0.4 - 0.39 * off,
+                "test",
+                modality,
+                extractor=EXTRACTOR,
+            ),
+            Score("kid", 0.003, n=9, null=null, versus="test", modality=modality, group="plane=axial"),
+            Score("prevalence", 0.25, 0.1, 0.5, len(rows), Null(0.5, 0.4, 0.6), modality=modality, group="plane=axial"),
+        ]
+        for kind, shift in (("real", 0.0), ("synthetic", off)):
+            arrays[f"map/{modality}/{kind}"] = rng.normal(shift, 1, (40, 8))
+            arrays[f"spectrum/{modality}/{kind}"] = -20 * frequency - 5 * shift
+        arrays |= {
+            f"spectrum/{modality}/frequency": frequency,
+            f"spectrum/{modality}/real_low": -20 * frequency - 2,
+            f"spectrum/{modality}/real_high": -20 * frequency + 2,
+        }
+        facts["map"][modality] = {"extractor": EXTRACTOR}
+        facts["telling"][modality] = [{"file_name": row.file_name, "probability": 0.9} for row in rows[:5]]
+    return Findings(scores, arrays, facts)
+
+
+def _memorisation(sides: Sides) -> Findings:
+    made = sides.samples.where(modality="MR").rows
+    train = sides.corpus.where(modality="MR", split="train").rows
+    pairs = [
+        {
+            "modality": "MR",
+            "synthetic": made[i].file_name,
+            "training": train[i].file_name,
+            "threshold": 0.9,
+            "similarity": 0.97 - 0.1 * i,
+            "patient": train[i].patient_id,
+            "flagged": i == 0,
+        }
+        for i in range(3)
+    ]
+    arrays = {"similarity/MR/synthetic": np.linspace(0.5, 0.97, 12), "similarity/MR/held_out": np.linspace(0.4, 0.9, 9)}
+    facts = {"pairs": pairs, "status": "failed", "sentence": "One image is a copy of a training image."}
+    return Findings([Score("copies", 1 / 12, 0.002, 0.38, 12, versus="train", modality="MR")], arrays, facts)
+
+
+def _bias() -> Findings:
+    shares = Score("prevalence", 0.2, 0.1, 0.4, 12, Null(0.5, 0.5, 0.5), modality="CT", group="hemorrhage=none")
+    shift = Score("amplification", -0.4, -0.9, 0.1, 12, modality="CT", group="hemorrhage=none")
+    confusion = {"MR plane": {"labels": ["axial", "coronal"], "made": [[5, 1], [2, 4]], "real": [[9, 0], [0, 9]]}}
+    return Findings([shares, shift], facts={"confusion": confusion})
+
+
+def _utility() -> Findings:
+    return Findings([Score("delta_auc", 0.02, -0.01, 0.05, 40, modality="CT", group="real + synthetic 1:1")])

@@ -1,0 +1,157 @@
+"""The identity of a training: all that can change its result is in it, and what is left open is settled first."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import BaseModel
+from safetensors.torch import save_file
+
+from phonybrains.finetuning.config import FinetuneConfig
+from phonybrains.imageset import ImageSet
+from phonybrains.model.seal import sealed
+from phonybrains.networks.squeezenet import FIRE, Fire
+from phonybrains.optimising.processes import settled
+from phonybrains.phantom.corpus import make_phantoms
+from phonybrains.record import sha256_file
+from phonybrains.training.config import TrainConfig, load_train_config
+from phonybrains.training.stage import record_of
+
+OTHER: dict[str, Any] = {
+    "attributes": ("plane",),
+    "min_patients": 3,
+    "diffusion": "ddpm",
+    "keep": "last",
+    "averages": (0.5,),
+    "counts": (1,),
+    "decoder_only": True,
+    "compile": True,
+    "precision": "bf16",
+    "crop": 64,
+}
+"""Another value for each setting to which one cannot just be added."""
+INPUTS = {"features", "start", "worse"}
+"""Settings that name files or folders: their content counts."""
+
+
+def leaves(config: BaseModel, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            yield from leaves(value, (*path, name))
+        else:
+            yield (*path, name)
+
+
+def value_of(config: BaseModel, path: tuple[str, ...]) -> Any:
+    value: Any = config
+    for name in path:
+        value = getattr(value, name)
+    return value
+
+
+def with_value(config: BaseModel, path: tuple[str, ...], value: Any) -> Any:
+    name, *rest = path
+    inner = with_value(getattr(config, name), tuple(rest), value) if rest else value
+    return config.model_copy(update={name: inner})
+
+
+def another(config: BaseModel, path: tuple[str, ...]) -> Any:
+    value = value_of(config, path)
+    if path[-1] in OTHER:
+        return OTHER[path[-1]]
+    if isinstance(value, tuple):
+        return (2 * value[0], *value[1:])
+    return value / 2 + 0.1 if isinstance(value, float) else value + 1
+
+
+PLAIN = load_train_config("tiny", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_phantoms(6, tmp_path_factory.mktemp("identity") / "corpus", size=32)
+
+
+def identity(corpus: Path, config: TrainConfig) -> str:
+    return record_of(corpus, ImageSet.open(corpus), config).identity
+
+
+@pytest.mark.parametrize("path", [p for p in leaves(PLAIN) if p[-1] not in INPUTS], ids=".".join)
+def test_every_setting_is_in_the_identity(corpus: Path, path: tuple[str, ...]):
+    """Another value of any single setting is another training; the same value is the same."""
+    changed = with_value(PLAIN, path, another(PLAIN, path))
+    assert changed != PLAIN
+    assert identity(corpus, changed) != identity(corpus, PLAIN)
+    assert identity(corpus, with_value(changed, path, value_of(PLAIN, path))) == identity(corpus, PLAIN)
+
+
+def test_every_input_counts_by_its_content(corpus: Path, tiny_model: Path, tmp_path: Path):
+    """Corpus, features, start and the worse model: the same bytes under another name are the same, others are not."""
+    features = save_squeezenet(tmp_path / "a.safetensors", seed=0)
+    start, worse = (Path(shutil.copytree(tiny_model, tmp_path / name)) for name in ("start", "worse"))
+    guided = with_value(PLAIN, ("guidance", "loop", "steps"), 4)
+    config = guided.model_copy(update={"features": features, "start": str(start)})
+    config = with_value(config, ("guidance", "worse"), str(worse))
+    first, found = identity(corpus, config), set()
+    moved = {
+        "features": Path(shutil.copyfile(features, tmp_path / "b.safetensors")),
+        "start": str(shutil.copytree(start, tmp_path / "moved")),
+    }
+    assert identity(corpus, config.model_copy(update=moved)) == first
+    save_squeezenet(features, seed=1)
+    found.add(identity(corpus, config))
+    for folder in (start, worse):
+        description = json.loads((folder / "model.json").read_text())
+        description["latent_scale"]["MR"][0][0] += 1e-6
+        (folder / "model.json").write_text(json.dumps(sealed(description, "model.json")))
+        found.add(identity(corpus, config))
+    other = Path(shutil.copytree(corpus, tmp_path / "corpus"))
+    table = other / "metadata.csv"
+    table.write_text(table.read_text().replace(",axial", ",coronal", 1))
+    found.add(identity(other, config))
+    assert len(found | {first}) == 5
+
+
+def test_what_is_left_open_is_settled(corpus: Path, monkeypatch: pytest.MonkeyPatch):
+    """`auto` is the arithmetic of this machine; processes, each of which draws its own noise, count."""
+    auto = PLAIN.model_copy(update={"precision": "auto"})
+    here = str(settled("auto")["precision"])
+    assert here in ("bf16", "fp32")
+    there = "fp32" if here == "bf16" else "bf16"
+    assert identity(corpus, auto) == identity(corpus, PLAIN.model_copy(update={"precision": here}))
+    assert identity(corpus, auto) != identity(corpus, PLAIN.model_copy(update={"precision": there}))
+    alone = identity(corpus, auto)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert identity(corpus, auto) != alone
+
+
+def test_no_number_of_a_setting_is_infinite():
+    """nan and ±inf are refused for every number of both configurations, before anything is read."""
+    for kind, config in ((TrainConfig, PLAIN), (FinetuneConfig, FinetuneConfig())):
+        numbers = [path for path in leaves(config) if isinstance(value_of(config, path), float)]
+        assert len(numbers) > 3
+        for path in numbers:
+            for value in (float("nan"), float("inf"), -float("inf")):
+                with pytest.raises(ValueError, match=path[-1]):
+                    kind.model_validate(with_value(config, path, value).model_dump())
+
+
+def save_squeezenet(path: Path, seed: int) -> Path:
+    """Weights of the right shapes for `features`."""
+    torch.manual_seed(seed)
+    layers = {0: torch.nn.Conv2d(3, 64, 3, stride=2), **{i: Fire(*sizes) for i, sizes in FIRE.items()}}
+    tensors = {f"features.{i}.{name}": p for i, layer in layers.items() for name, p in layer.state_dict().items()}
+    save_file(tensors, path)
+    return path
+
+
+def test_two_files_of_features_are_two_files(tmp_path: Path):
+    """The helper of this file makes weights that differ."""
+    assert len({sha256_file(save_squeezenet(tmp_path / f"{i}", seed=i)) for i in (0, 1)}) == 2
