@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 
 from phonybrains.errors import TrainingError
 from phonybrains.optimising.config import LoopConfig
-from phonybrains.optimising.loop import Progress, fit, step_rng
+from phonybrains.optimising.loop import Milestone, fit, step_rng
 
 Spoil = Callable[[int, Tensor], Tensor]
 
@@ -192,7 +192,7 @@ def test_stopped_anywhere_it_ends_the_same(tmp_path: Path, accelerator: Accelera
             raise KeyboardInterrupt
         return loss
 
-    reports: list[Progress] = []
+    reports: list[Milestone] = []
     with pytest.raises(KeyboardInterrupt):
         reports.extend(fit(Line(spoil=interrupt, dropout=0.3), config(), 0, tmp_path, accelerator))
     again = Line(seed=1, dropout=0.3) if stop >= 10 else Line(dropout=0.3)

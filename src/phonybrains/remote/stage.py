@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from ..errors import ConfigError, OutputError, ServiceError
 from ..files import only_writer, sync_path
+from ..progress import progress_bars
 from ..record import Record
 from .answers import Answers, request_key
 from .config import ImagineConfig
@@ -129,10 +127,10 @@ def _ask_leave(missing: int, config: ImagineConfig, ledger: Ledger, confirm: Con
 def _bring(missing: Sequence[Task], total: int, refused: int, courier: Courier, show: bool) -> None:
     """Bring what is missing of a total, some of which was refused before. Raises ServiceError if some did not come."""
     failed: list[Trouble] = []
-    with _progress(show) as bar:
+    with progress_bars(show) as bars:
         note = f"{refused} refused" if refused else ""
-        line = bar.add_task("imagining", total=total, completed=total - len(missing), note=note)
-        courier.say = lambda text: bar.update(line, note=text)
+        line = bars.add_task("imagining", total=total, completed=total - len(missing), unit="images", note=note)
+        courier.say = lambda text: bars.update(line, note=text)
         try:
             for _, result in fetch_all(missing, courier):
                 if isinstance(result, Trouble):
@@ -140,7 +138,7 @@ def _bring(missing: Sequence[Task], total: int, refused: int, courier: Courier, 
                     continue
                 refused += result.refused
                 cost = f"{courier.ledger.cost:.4g} {result.currency}".strip()
-                bar.update(line, advance=1, note=f"{refused} refused, cost {cost}" if refused else f"cost {cost}")
+                bars.update(line, advance=1, note=f"{refused} refused, cost {cost}" if refused else f"cost {cost}")
         except BudgetSpent:
             raise BudgetSpent(
                 f"the limits are reached: {courier.ledger.summary()}. What has come is kept: the same "
@@ -153,19 +151,6 @@ def _bring(missing: Sequence[Task], total: int, refused: int, courier: Courier, 
         if courier.ledger.affords(1):
             raise ServiceError(f"{what} again.")
         raise BudgetSpent(f"{what} with a higher --budget or --max-images to ask anew: {courier.ledger.summary()}.")
-
-
-@contextmanager
-def _progress(show: bool) -> Iterator[Progress]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-    )
-    with Progress(*columns, disable=not show) as bar:
-        yield bar
 
 
 def is_of(record: Mapping[str, Any], config: ImagineConfig) -> bool:
