@@ -28,7 +28,7 @@ from ..startup import say
 from .autoencoder import AutoencoderTask
 from .card import model_card
 from .config import FewStepConfig, TrainConfig, load_train_config
-from .copies import Nearness
+from .copies import CopyWatch
 from .corpus import Corpus
 from .denoiser import DenoiserTask
 from .few_step import FewStepTask, few_step_copy
@@ -143,7 +143,7 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
         steps=config.steps,
     )
     task = DenoiserTask(denoiser, corpus, latents, model.chain, config.denoiser, device)
-    samples = Samples(model, Nearness.of(corpus), config.seed)
+    samples = Samples(model, CopyWatch.of(corpus), config.seed)
     run.follow(task, config.denoiser.loop, partial(samples.draw, steps=8), config.compile)
     with torch.no_grad():
         if corpus.held_out:
