@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...statistics.estimate import holm
 from ...statistics.multireader import in_general, shares
-from ...statistics.resample import holm
 from ..config import PlanConfig
 from ..design.plan import FIGURES as NAMES
 from .performance import Outcome, as_finding
