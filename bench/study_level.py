@@ -27,7 +27,7 @@ from scipy.special import ndtri
 from phonybrains.readerstudy.config import PlanConfig, StudyConfig
 from phonybrains.readerstudy.design.plan import LEAST_READERS
 from phonybrains.readerstudy.design.power import Assumed, study_power
-from phonybrains.readerstudy.findings.primary import AUC, BALANCED, CALLED_REAL, SAID_PHONY, Table, figures_of, infer
+from phonybrains.readerstudy.findings.primary import AUC, BALANCED, CALLED_REAL, SAID_PHONY, AnswerTable, figures_of, infer
 from phonybrains.readerstudy.findings.registered import population_of, run_test
 from phonybrains.readerstudy.simulate import Skill, answer_evidence, draw_evidence, half_width, scores_of
 from phonybrains.readerstudy.study import CALLS
@@ -73,7 +73,7 @@ def cells() -> Iterator[Cell]:
         yield Cell(BALANCED, mix, readers, 0.7, 0.1, shared=0.5, patients=4)
 
 
-def draw_table(cell: Cell, rng: np.random.Generator) -> Table:
+def draw_table(cell: Cell, rng: np.random.Generator) -> AnswerTable:
     """The answers of one study."""
     phony, real = MIXES[cell.mix]
     truth = np.arange(phony + real) < phony
@@ -89,12 +89,12 @@ def draw_table(cell: Cell, rng: np.random.Generator) -> Table:
     return as_table(cell.primary, calls, confidences if cell.confidence else np.full_like(calls, 50), truth, patients)
 
 
-def as_table(primary: str, calls: NDArray, confidences: NDArray, truth: NDArray, patients: NDArray) -> Table:
+def as_table(primary: str, calls: NDArray, confidences: NDArray, truth: NDArray, patients: NDArray) -> AnswerTable:
     said = np.array([SAID_PHONY[call] for call in CALLS])[calls]
     values = {AUC: scores_of(calls, confidences), BALANCED: said, CALLED_REAL: 1 - said}[primary]
     names = tuple(f"R{i}" for i in range(len(values)))
     whole = None if primary == CALLED_REAL else truth
-    return Table(primary, names, values, whole, np.full(len(truth), "MR"), patients.astype(str))
+    return AnswerTable(primary, names, values, whole, np.full(len(truth), "MR"), patients.astype(str))
 
 
 def measure_level(cell: Cell, studies: int, seed: int) -> dict[str, object]:

@@ -18,7 +18,7 @@ HU_STEPS = 65000  # of 65,536 that int16 has
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class StoredImage:
     """A row of an image set and its stored pixels."""
 
     row: Row
@@ -35,7 +35,7 @@ class Encoding:
 
 
 def encode(
-    pictures: Sequence[Picture], history: Sequence[str] = ()
+    pictures: Sequence[StoredImage], history: Sequence[str] = ()
 ) -> tuple[list[NDArray[np.int16]], Encoding, list[str]]:
     """All images of one modality as (H, W) int16, what the pixels mean, and warnings.
 
@@ -59,7 +59,7 @@ def encode(
     return [apply_history(steps, image, low, high) for image in images], encoding, warnings
 
 
-def _encode_hu(pictures: Sequence[Picture]) -> tuple[list[NDArray[np.int16]], Encoding]:
+def _encode_hu(pictures: Sequence[StoredImage]) -> tuple[list[NDArray[np.int16]], Encoding]:
     calibrations = {(picture.row.slope, picture.row.intercept) for picture in pictures}
     if len(calibrations) == 1:
         (slope, intercept) = calibrations.pop()

@@ -18,7 +18,7 @@ from ...release_gate import AuditStatus, require_audit
 from ..config import StudyConfig
 from ..study import CASES_NAME, Case, write_cases
 from .choose import NO_ARM, Arm, Choice, choose_cases
-from .encode import EncodedCase, Encoding, Picture, encode, image_bytes, shuffle_tiles
+from .encode import EncodedCase, Encoding, StoredImage, encode, image_bytes, shuffle_tiles
 from .history import parse_history
 from .ladder import encode_unleaked
 from .order import keyed_digest, keyed_generator, number_of_repeats
@@ -176,7 +176,7 @@ def encode_cases(choices: Sequence[Choice], seed: int, history: Sequence[str]) -
     cases, warnings = [], []
     for modality in dict.fromkeys(choice.row.modality for choice in choices):
         own = [choice for choice in choices if choice.row.modality == modality]
-        pictures = [Picture(choice.row, choice.arm.images.pixels(choice.index)) for choice in own]
+        pictures = [StoredImage(choice.row, choice.arm.images.pixels(choice.index)) for choice in own]
         images, encoding, more = encode(pictures, history)
         warnings += more
         for choice, image in zip(own, images, strict=True):

@@ -13,7 +13,7 @@ from .reads import Finding, Read, of_kind, readers_of
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Participant:
     """One reader's part in the study: presentations planned and answered by kind, checks passed, left out or not."""
 
     reader: str
@@ -39,23 +39,23 @@ def passed_check(read: Read) -> bool:
     return read.call != "real"
 
 
-def follow_readings(
+def participants_of(
     study: Study,
     reads: Sequence[Read],
     planned: Mapping[str, Mapping[str, int]],
     sources: Mapping[str, str],
     states: Mapping[str, str],
-) -> list[Reading]:
+) -> list[Participant]:
     """Each reader's part; a reader who failed too many checks is left out, as the plan says."""
-    readings = []
+    participants = []
     for reader in sorted({*planned, *readers_of(reads)}):
         own = [read for read in reads if read.reader == reader]
         checks = of_kind(own, "check")
         passed = sum(map(passed_check, checks))
         excluded = bool(checks) and passed / len(checks) < study.config.plan.checks_passed
         answered = Counter(str(read.answer.kind) for read in own)
-        readings.append(
-            Reading(
+        participants.append(
+            Participant(
                 reader,
                 sources.get(reader, "invited"),
                 states.get(reader, ""),
@@ -65,16 +65,16 @@ def follow_readings(
                 excluded,
             )
         )
-    return readings
+    return participants
 
 
-def measure_checks(readings: Sequence[Reading], level: float) -> list[Finding]:
+def measure_checks(participants: Sequence[Participant], level: float) -> list[Finding]:
     """The share of attention checks each reader passed."""
     found = []
-    for reading in readings:
-        n = reading.answered.get("check", 0)
+    for participant in participants:
+        n = participant.answered.get("check", 0)
         if n:
-            estimate = clopper_pearson(reading.checks_passed, n, level)
-            note = "left out of the main analysis" if reading.excluded else ""
-            found.append(as_finding("attention checks passed", estimate, EXACT, reader=reading.reader, note=note))
+            estimate = clopper_pearson(participant.checks_passed, n, level)
+            note = "left out of the main analysis" if participant.excluded else ""
+            found.append(as_finding("attention checks passed", estimate, EXACT, reader=participant.reader, note=note))
     return found

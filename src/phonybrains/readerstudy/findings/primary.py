@@ -28,7 +28,7 @@ METHODS: Mapping[bool, str] = {
 
 
 @dataclass(frozen=True)
-class Table:
+class AnswerTable:
     """Answers as numbers, readers × cases: scores for AUC, phony said for balanced accuracy, real said for the share.
 
     values: (R, C), NaN where not answered; truth: (C,), True for phony, or None where phony images alone count;
@@ -43,7 +43,7 @@ class Table:
     clusters: NDArray[np.str_]
 
 
-def table_of(reads: Sequence[Read], plan: PlanConfig) -> Table | None:
+def table_of(reads: Sequence[Read], plan: PlanConfig) -> AnswerTable | None:
     """The answers that the primary figure counts; None where there are not two cases of each truth it needs."""
     kind = plan.primary
     counted = [read for read in reads if read.phony or kind != CALLED_REAL]
@@ -59,7 +59,7 @@ def table_of(reads: Sequence[Read], plan: PlanConfig) -> Table | None:
         number = read.score if kind == AUC else said if kind == BALANCED else 1 - said
         values[row[read.reader], column[read.case.case_id]] = number
     strata, clusters = np.array([case.modality for case in cases]), np.array([patient_of(case) for case in cases])
-    return Table(kind, tuple(readers), values, None if kind == CALLED_REAL else truth, strata, clusters)
+    return AnswerTable(kind, tuple(readers), values, None if kind == CALLED_REAL else truth, strata, clusters)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Inferred:
         )
 
 
-def infer(table: Table, level: float, general: bool) -> Inferred | None:
+def infer(table: AnswerTable, level: float, general: bool) -> Inferred | None:
     """The figure over the readers of a table; None where no reader has it, or too few for readers in general."""
     try:
         figures = figures_of(table)
@@ -112,7 +112,7 @@ def infer(table: Table, level: float, general: bool) -> Inferred | None:
     return None if half is None else Inferred(figures, level, general, half)
 
 
-def figures_of(table: Table) -> Figures:
+def figures_of(table: AnswerTable) -> Figures:
     """The primary figure of each reader and how patients move it. Raises ValueError where no reader has it."""
     if table.truth is None:
         return replace(shares(table.values, table.clusters), scale="logit")

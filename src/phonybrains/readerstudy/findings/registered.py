@@ -15,7 +15,7 @@ from ..config import PlanConfig
 from ..design.plan import FIGURES as NAMES
 from ..design.plan import LEAST_READERS
 from ..study import PROTOCOL_VERSION, Study
-from .primary import CHANCE, Table, infer, table_of
+from .primary import CHANCE, AnswerTable, infer, table_of
 from .reads import Finding, Read, readers_of, select
 
 Population = Literal["these readers", "readers in general"]
@@ -123,7 +123,7 @@ def _reasons(study: Study, counting: Sequence[str], population: Population) -> l
 
 
 def run_test(
-    table: Table | None, plan: PlanConfig, population: Population, seed: int = 0, draws: int = DRAWS
+    table: AnswerTable | None, plan: PlanConfig, population: Population, seed: int = 0, draws: int = DRAWS
 ) -> Tested | None:
     """Test the plan's hypothesis; None where the figure cannot be reckoned.
 
@@ -152,7 +152,7 @@ def run_test(
     return Tested(population, table.readers, primary, p, shown, sentence)
 
 
-def randomised_p(table: Table, seed: int, draws: int = DRAWS) -> float:
+def randomised_p(table: AnswerTable, seed: int, draws: int = DRAWS) -> float:
     """p that the answers have nothing to do with the truth, or, with phony images alone, lean to neither side."""
     rng = np.random.default_rng(seed)
     if table.truth is None:

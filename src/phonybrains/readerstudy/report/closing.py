@@ -46,15 +46,15 @@ def flow(analysis: Analysis) -> list[Block]:
         arms.setdefault(case.arm, [0] * len(modalities))[modalities.index(case.modality)] += 1
     rows = tuple((arm, *map(str, counts), str(sum(counts))) for arm, counts in sorted(arms.items()))
     readers = []
-    for reading in analysis.readings:
+    for participant in analysis.participants:
         parts = [
-            f"{reading.answered.get(kind, 0)} / {reading.planned[kind]}"
-            if reading.planned.get(kind)
-            else str(reading.answered.get(kind, 0) or NONE)
+            f"{participant.answered.get(kind, 0)} / {participant.planned[kind]}"
+            if participant.planned.get(kind)
+            else str(participant.answered.get(kind, 0) or NONE)
             for kind in KINDS
         ]
-        fate = "left out" if reading.excluded else "in the analysis" if reading.answered.get("test") else "no answers"
-        readers.append((reading.reader, reading.source, reading.state or NONE, *parts, fate))
+        fate = "left out" if participant.excluded else "in the analysis" if participant.answered.get("test") else "no answers"
+        readers.append((participant.reader, participant.source, participant.state or NONE, *parts, fate))
     return [
         Heading("Who was shown what"),
         Table(
