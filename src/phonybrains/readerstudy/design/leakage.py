@@ -86,7 +86,9 @@ def encoding_tables(cases: Sequence[EncodedCase]) -> list[FeatureTable]:
     return list(_tables(shown, _encoding_of(shown), [rim_crops(encoded.image) for encoded in shown]))
 
 
-def traces(encoding: Sequence[FeatureComparison], history: Sequence[str], level: float = LEVEL) -> list[FeatureComparison]:
+def traces(
+    encoding: Sequence[FeatureComparison], history: Sequence[str], level: float = LEVEL
+) -> list[FeatureComparison]:
     """The comparisons that tell phony from real at a level, the clearest first."""
     failed = sorted((c for c in encoding if c.p <= level), key=lambda c: (c.p, -abs(c.auc - 0.5)))
     jpeg = any(step.startswith("jpeg") for step in history)  # then its strength is the image's own

@@ -63,7 +63,9 @@ class ByPatient:
     smoothers: dict[str, Values]
 
 
-def compare(tables: Sequence[FeatureTable], rng: np.random.Generator, shuffles: int = SHUFFLES) -> list[FeatureComparison]:
+def compare(
+    tables: Sequence[FeatureTable], rng: np.random.Generator, shuffles: int = SHUFFLES
+) -> list[FeatureComparison]:
     """AUC, its interval and the adjusted p of every feature that is not the same for all, and of the classifiers."""
     return [_comparison(table, name, values, p) for table, name, values, p in adjusted_p(tables, rng, shuffles)]
 

@@ -143,7 +143,9 @@ def on_logit_scale(distance: float, at: float | None = None) -> float:
     return float(logit(value)) * place * (1 - place)
 
 
-def _randomised_power(arm: ArmVariance, null: ArmVariance, readers: int, effect: float, alpha: float, random_readers: bool) -> float:
+def _randomised_power(
+    arm: ArmVariance, null: ArmVariance, readers: int, effect: float, alpha: float, random_readers: bool
+) -> float:
     """The probability that the randomisation finds the effect: its error is that of answers unrelated to the truth."""
     critical = normal_quantile(1 - alpha) * math.sqrt((null.variance + (readers - 1) * null.covariance) / readers)
     apart = arm.reader_variance if random_readers else 0.0

@@ -12,7 +12,7 @@ from ..study import Answer, Study
 from .agreement import measure_agreement, measure_repeats
 from .bias import ConfidenceBin, calibrate, measure_bias, measure_confidence
 from .departures import frozen_first, list_departures, origin_of_answers
-from .exclusions import Participant, participants_of, measure_checks
+from .exclusions import Participant, measure_checks, participants_of
 from .figures import CaseAnswers, Heat, gather_cases, map_marks
 from .over_time import Window, follow_course, measure_times, measure_trend
 from .performance import count_calls, measure_called_real, measure_performance
@@ -54,7 +54,7 @@ class Analysis:
 
     @property
     def simulated(self) -> bool:
-        return any(participant.source == "simulated" for participant in self.participants)
+        return any(one.source == "simulated" for one in self.participants)
 
     @property
     def origin(self) -> str:
@@ -94,7 +94,7 @@ def analyse_answers(
         raise StudyError(f"{study.folder}: no test case has been answered yet, so there is nothing to analyse.")
     planned = {name: plan_of(study, name, source) for name, source in sources.items()}
     participants = participants_of(study, reads, planned, sources, states or {})
-    excluded = {participant.reader for participant in participants if participant.excluded}
+    excluded = {one.reader for one in participants if one.excluded}
     nobody_kept = excluded >= set(readers_of(of_kind(reads, "test")))
     kept = [read for read in reads if nobody_kept or read.reader not in excluded]
     main, again = of_kind(kept, "test"), of_kind(kept, "repeat")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from ...statistics.proportions import clopper_pearson
 from ..study import Study
-from .performance import EXACT, as_finding
-from .reads import Finding, Read, of_kind, readers_of
+from .performance import EXACT
+from .reads import Finding, Read, as_finding, of_kind, readers_of, select
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,6 @@ class Participant:
     answered: Mapping[str, int]
     checks_passed: int
     excluded: bool
-
-    @property
-    def complete(self) -> bool:
-        return all(self.answered.get(kind, 0) >= number for kind, number in self.planned.items())
 
     @property
     def missing(self) -> int:
@@ -49,20 +45,18 @@ def participants_of(
     """Each reader's part; a reader who failed too many checks is left out, as the plan says."""
     participants = []
     for reader in sorted({*planned, *readers_of(reads)}):
-        own = [read for read in reads if read.reader == reader]
+        own = select(reads, reader=reader)
         checks = of_kind(own, "check")
         passed = sum(map(passed_check, checks))
-        excluded = bool(checks) and passed / len(checks) < study.config.plan.checks_passed
-        answered = Counter(str(read.answer.kind) for read in own)
         participants.append(
             Participant(
                 reader,
-                sources.get(reader, "invited"),
-                states.get(reader, ""),
-                planned.get(reader, {}),
-                answered,
-                passed,
-                excluded,
+                source=sources.get(reader, "invited"),
+                state=states.get(reader, ""),
+                planned=planned.get(reader, {}),
+                answered=Counter(str(read.answer.kind) for read in own),
+                checks_passed=passed,
+                excluded=bool(checks) and passed / len(checks) < study.config.plan.checks_passed,
             )
         )
     return participants
@@ -71,10 +65,10 @@ def participants_of(
 def measure_checks(participants: Sequence[Participant], level: float) -> list[Finding]:
     """The share of attention checks each reader passed."""
     found = []
-    for participant in participants:
-        n = participant.answered.get("check", 0)
+    for one in participants:
+        n = one.answered.get("check", 0)
         if n:
-            estimate = clopper_pearson(participant.checks_passed, n, level)
-            note = "left out of the main analysis" if participant.excluded else ""
-            found.append(as_finding("attention checks passed", estimate, EXACT, reader=participant.reader, note=note))
+            estimate = clopper_pearson(one.checks_passed, n, level)
+            note = "left out of the main analysis" if one.excluded else ""
+            found.append(as_finding("attention checks passed", estimate, EXACT, reader=one.reader, note=note))
     return found

@@ -53,7 +53,13 @@ def flow(analysis: Analysis) -> list[Block]:
             else str(participant.answered.get(kind, 0) or NONE)
             for kind in KINDS
         ]
-        fate = "left out" if participant.excluded else "in the analysis" if participant.answered.get("test") else "no answers"
+        fate = (
+            "left out"
+            if participant.excluded
+            else "in the analysis"
+            if participant.answered.get("test")
+            else "no answers"
+        )
         readers.append((participant.reader, participant.source, participant.state or NONE, *parts, fate))
     return [
         Heading("Who was shown what"),
