@@ -378,7 +378,9 @@ def test_blocks_are_refused_in_new_studies_and_read_in_old_ones(sets: tuple[Path
 # --- The encoder -----------------------------------------------------------------------------------------------------
 
 
-def picture(pixels: np.ndarray[Any, Any], slope: float = 1.0, intercept: float = 0.0, unit: str = "a.u.") -> StoredImage:
+def picture(
+    pixels: np.ndarray[Any, Any], slope: float = 1.0, intercept: float = 0.0, unit: str = "a.u."
+) -> StoredImage:
     return StoredImage(Row("x.png", "", "CT", slope=slope, intercept=intercept, unit=unit), pixels)
 
 

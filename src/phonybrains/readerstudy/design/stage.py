@@ -141,9 +141,8 @@ def _check_truth(inputs: Inputs) -> None:
         if wrong:
             kind, other = ("real", "synthetic") if arm is inputs.real else ("synthetic", "real")
             raise StudyError(
-                f"{arm.images.folder / 'metadata.csv'}, row {wrong[0] + 2}: a {other} image in the set "
-                f"that was given as {kind} ({len(wrong)} of {len(arm.images)}). Give it as --{other}, or "
-                "split the set."
+                f"{arm.images.folder / 'metadata.csv'}, row {wrong[0] + 2}: a {other} image in the set that was given "
+                f"as {kind} ({len(wrong)} of {len(arm.images)}). Give it as --{other}, or split the set."
             )
 
 
@@ -153,9 +152,8 @@ def _check_shapes(inputs: Inputs) -> None:
         one, two = ((s.width, s.height, s.bits) for s in (first, arm.images))
         if one != two:
             raise StudyError(
-                f"{arm.images.folder} holds {two[0]}×{two[1]} images of {two[2]} bit, {first.folder} "
-                f"{one[0]}×{one[1]} of {one[2]} bit: readers would tell them apart. Import both with the "
-                "same --size and --bits."
+                f"{arm.images.folder} holds {two[0]}×{two[1]} images of {two[2]} bit, {first.folder} {one[0]}×{one[1]} "
+                f"of {one[2]} bit: readers would tell them apart. Import both with the same --size and --bits."
             )
 
 
