@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, safe_open
 from torch import Generator, Tensor, nn
 
@@ -54,12 +53,6 @@ def config(**values: object) -> LoopConfig:
         "checkpoint_every": 10,
     }
     return LoopConfig.model_validate(plain | values)
-
-
-@pytest.fixture
-def accelerator() -> Iterator[Accelerator]:
-    yield Accelerator(cpu=True)
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def weights(task: Line) -> list[Tensor]:
