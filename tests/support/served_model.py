@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import re
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from phonybrains.serving import serve
-from tests.support.web_server import PATIENCE, until
+from phonybrains.serving.serve import serve_model
+from tests.support.web_server import PATIENCE, in_thread
 
 ADDRESS = re.compile(r"protocol:\s+(http://\S+)/v1 ")
 
@@ -69,25 +67,8 @@ def address_in(said: list[str]) -> str:
 @contextmanager
 def serving(model: Path | str, **options: Any) -> Iterator[ServedModel]:
     """Serve a model on a free port until the end of the block."""
-    servers: list[serve.ModelServer] = []
-    said: list[str] = []
-
-    class Watched(serve.ModelServer):
-        def __init__(self, *given: Any) -> None:
-            super().__init__(*given)
-            servers.append(self)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serve, "ModelServer", Watched)
-        options = {"port": 0, "show": said.append, **options}
-        thread = threading.Thread(target=serve.serve_model, args=(model,), kwargs=options, daemon=True)
-        thread.start()
-        until(lambda: bool(servers) and servers[0].started)
-    try:
+    with in_thread(serve_model, model, **options) as said:
         yield ServedModel(address_in(said), said)
-    finally:
-        servers[0].should_exit = True
-        thread.join(PATIENCE)
 
 
 def pngs(answer: Any) -> list[bytes]:
