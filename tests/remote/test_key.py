@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,21 +20,9 @@ from phonybrains.workflows.imagine import imagine
 from tests.support import fault_server
 from tests.support.fault_server import KEY
 from tests.support.imagining import answers_of, asking, words
+from tests.support.in_turn import in_turn
 
 Fault = Callable[[fault_server.Handler], None]
-
-
-EVERY = """
-import json, sys
-from phonybrains.cli.app import main
-for words in json.loads(sys.argv[1]):
-    sys.argv = ["phonybrains", *words]
-    try:
-        main()
-    except SystemExit as end:
-        print("ended with", end.code or 0, flush=True)
-"""
-"""One process after the other, but for its imports."""
 
 
 def everything(folder: Path, *commands: list[str], **environment: str) -> tuple[list[int], bytes]:
@@ -48,12 +32,10 @@ def everything(folder: Path, *commands: list[str], **environment: str) -> tuple[
     """
     env = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "TMPDIR": str(folder)}
     env |= {"OPENAI_LOG": "debug", "HTTPX_LOG_LEVEL": "trace"} | environment
-    program = [sys.executable, "-c", EVERY, json.dumps(commands)]
-    done = subprocess.run(program, env=env, capture_output=True, cwd=folder)
-    codes = [int(code) for code in re.findall(rb"ended with (\d+)", done.stdout)]
+    codes, done = in_turn("phonybrains.cli.app", commands, folder, env)
     files = [path for path in folder.rglob("*") if path.name != "key.txt"]
     names, contents = [str(path).encode() for path in files], [path.read_bytes() for path in files if path.is_file()]
-    return codes, b"\0".join([done.stdout, done.stderr, *names, *contents])
+    return codes, b"\0".join([done.stdout.encode(), done.stderr.encode(), *names, *contents])
 
 
 def test_the_key_is_in_no_byte_that_is_printed_or_written(tmp_path):
