@@ -11,11 +11,13 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -99,19 +101,23 @@ def make_inputs(folder: Path, commands: Sequence[str]) -> Path:
     return folder
 
 
-def warm_up() -> None:
-    """Import all that the commands import, so that a forked process begins to work at once."""
-    import phonybrains.evaluation.memorisation.part
-    import phonybrains.evaluation.quality.c2st
-    import phonybrains.evaluation.quality.part
-    import phonybrains.evaluation.report.build
-    import phonybrains.evaluation.stage
-    import phonybrains.finetuning.stage
-    import phonybrains.generating.stage
-    import phonybrains.importing
-    import phonybrains.phantom.corpus
-    import phonybrains.reporting.pages
-    import phonybrains.training.stage  # noqa: F401
+MODULES = {
+    "phantom": "phantom.corpus",
+    "import": "importing",
+    "train": "training.stage",
+    "generate": "generating.stage finetuning.stage",
+    "evaluate": "evaluation.stage evaluation.memorisation.part evaluation.quality.part evaluation.quality.c2st "
+    "evaluation.report.build reporting.pages",
+}
+
+
+def warm_up(commands: Iterable[str]) -> None:
+    """Import all that commands import, so that a forked process begins to work at once."""
+    needed = {one for name, _, users in MADE for one in (name,) if not set(commands).isdisjoint(users.split())}
+    makers = {"model": "train", "samples": "generate", "corpus": "phantom"}
+    for command in (*commands, *(makers[name] for name in needed)):
+        for module in MODULES[command].split():
+            import_module(f"phonybrains.{module}")
 
 
 def start(command: Command, inputs: Path, folder: Path) -> int:
@@ -155,6 +161,12 @@ def wait(process: int, seconds: float | None = None) -> int | None:
         if end is not None and time.monotonic() >= end:
             return None
         time.sleep(0.002)
+
+
+def work_of(process: int) -> float:
+    """CPU seconds that a process of ours has spent."""
+    numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, numbers[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def run_to_end(command: Command, inputs: Path, folder: Path) -> float:
@@ -202,22 +214,19 @@ def compare(found: Mapping[str, str], calm: Mapping[str, str], when: str) -> Non
 
 @dataclass(frozen=True)
 class Calm:
-    """How a command ends that nobody disturbs, and how long it takes."""
+    """How a command ends that nobody disturbs, how long it takes, and how much CPU time."""
 
     state: Mapping[str, str]
     seconds: float
+    work_s: float
 
 
 def undisturbed(command: Command, inputs: Path, folder: Path) -> Calm:
-    """Run a command twice in empty folders; raises Disturbed if that alone gives other bytes."""
-    states, seconds = [], []
-    for number in (1, 2):
-        place = folder / f"{command.name}-{number}"
-        place.mkdir(parents=True)
-        seconds.append(run_to_end(command, inputs, place))
-        states.append(state_of(place))
-    compare(states[1], states[0], f"{command.name}, undisturbed twice")
-    return Calm(states[0], min(seconds))
+    """Run a command in an empty folder."""
+    place = Path(tempfile.mkdtemp(prefix=f"{command.name}-", dir=folder))
+    before = sum(os.times()[2:4])
+    seconds = run_to_end(command, inputs, place)
+    return Calm(state_of(place), seconds, sum(os.times()[2:4]) - before)
 
 
 Trial = Callable[[Command, Calm, Path, np.random.Generator], str]
@@ -227,9 +236,12 @@ Counts = dict[str, dict[str, int]]
 
 
 def rounds(names: Sequence[str], n: int, inputs: Path, folder: Path, seed: int, trial: Trial, minutes: float) -> Counts:
-    """Try n times or so many minutes, the commands in turns; how each ended. A failure names seed and number."""
+    """Try n times or so many minutes, the commands in turns; how each ended.
+
+    A failure names seed and number, and says so where a command that nobody disturbs gives other bytes too.
+    """
     end = time.monotonic() + 60 * minutes
-    calm = {name: undisturbed(COMMANDS[name], inputs, folder / "calm") for name in dict.fromkeys(names)}
+    calm = {name: undisturbed(COMMANDS[name], inputs, folder) for name in dict.fromkeys(names)}
     print(", ".join(f"{name} {one.seconds:.2f} s" for name, one in calm.items()), flush=True)
     counts: Counts = {name: {} for name in calm}
     for number in range(n):
@@ -242,6 +254,8 @@ def rounds(names: Sequence[str], n: int, inputs: Path, folder: Path, seed: int, 
             ended = trial(COMMANDS[name], calm[name], place, np.random.default_rng([seed, number]))
         except Disturbed as error:
             ended = "FAILED"
-            print(f"{name}, trial {number} of seed {seed}: {error}", flush=True)
+            alone = undisturbed(COMMANDS[name], inputs, folder).state == calm[name].state
+            why = "" if alone else "; undisturbed it gives other bytes too"
+            print(f"{name}, trial {number} of seed {seed}: {error}{why}", flush=True)
         counts[name][ended] = counts[name].get(ended, 0) + 1
     return counts

@@ -8,20 +8,26 @@ from pathlib import Path
 
 import numpy as np
 
-from .disturbed import Calm, Command, Disturbed, Trial, compare, run_to_end, start, state_of, stop, wait
+from .disturbed import Calm, Command, Disturbed, Trial, compare, run_to_end, start, state_of, stop, wait, work_of
 
 ENDS = {signal.SIGKILL: (-signal.SIGKILL,), signal.SIGTERM: (130, -signal.SIGTERM)}
 """Exit codes; a command that has not yet begun is ended by the signal itself."""
 
 
 def killed(inputs: Path, means: signal.Signals) -> Trial:
-    """A trial: stop a command at a moment of its run, one time in two its second attempt too, then let it end."""
+    """A trial: stop a command in the midst of its work, one time in two its second attempt too, then let it end.
+
+    How far it is by then is told by its CPU time, whatever else the machine does.
+    """
 
     def trial(command: Command, calm: Calm, folder: Path, rng: np.random.Generator) -> str:
         kills = 0
         for _ in range(int(rng.integers(1, 3))):
             process = start(command, inputs, folder)
-            if wait(process, calm.seconds * rng.uniform(0, 1)) is not None:
+            moment, ended = calm.work_s * rng.uniform(0, 1), None
+            while ended is None and work_of(process) < moment:
+                ended = wait(process, 0.002)
+            if ended is not None:
                 break  # it was faster
             code = stop(process, means)
             if code == 0:  # it had ended before the signal came

@@ -46,7 +46,7 @@ def main() -> None:
     if options.what == "sync":
         sync_cost(options.n, folder)
         sys.exit()
-    warm_up()
+    warm_up(COMMANDS if options.what == "fuzz" else options.commands)
     if options.unsynced:
         phonybrains.files._sync = lambda handle: None
     if options.what == "fuzz":

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,48 +15,20 @@ from phonybrains.errors import OutputError, ServiceError
 from phonybrains.evaluation.report.closing import origin
 from phonybrains.imageset import ImageSet
 from phonybrains.record import Record, as_input, read_record
-from phonybrains.remote.config import ImagineConfig, load_imagine_config
+from phonybrains.remote.config import ImagineConfig
 from phonybrains.reporting.blocks import Table
 from phonybrains.reporting.pages import write_pages
 from phonybrains.workflows.imagine import imagine
 from tests.support import fault_server
 from tests.support.fault_server import FaultServer
+from tests.support.imagining import answers_of, asking, command, run
 
+WAIT_S = 120
 Fault = Callable[[fault_server.Handler], None]
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    monkeypatch.setenv("OPENAI_API_KEY", fault_server.KEY)
-    with fault_server.serving() as state:
-        yield state
-
-
 def config(server: FaultServer, n: int = 4, **given: Any) -> ImagineConfig:
-    """The paper's prompts, of a model that costs nothing."""
-    return load_imagine_config("paper", **{"n": n, "base_url": server.address, "model": "free", **given})
-
-
-def run(out: Path, settings: ImagineConfig) -> ImageSet:
-    return ImageSet.open(imagine(out, settings, show=False))
-
-
-def command(server: FaultServer, out: Path, *more: str) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "phonybrains",
-        "imagine",
-        "--preset",
-        "paper",
-        "--out",
-        str(out),
-        "--base-url",
-        server.address,
-        "--model",
-        "free",
-        *more,
-    ]
+    return asking(server, n=n, **given)
 
 
 def test_what_comes_is_an_image_set_like_any_other(tmp_path, server):
@@ -73,9 +43,6 @@ def test_what_comes_is_an_image_set_like_any_other(tmp_path, server):
     assert (row["generator"], row["cost"], row["index"]) == ("free", 0, 1)
     assert str(row["request_id"]).startswith("req_")
     assert '"size": "1024x1024"' in str(row["parameters"])
-    import datasets
-
-    assert len(datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "out"), cache_dir=str(tmp_path / "c"))) == 1
 
 
 def test_originals_lie_beside_the_set_as_they_came(tmp_path, server):
@@ -310,12 +277,12 @@ def test_colour_is_noted(tmp_path, server):
     assert row["chroma"] > 30
 
 
-def test_a_killed_run_goes_on_without_paying_again(tmp_path, server):
+def test_a_killed_run_goes_on_without_paying_again(tmp_path, server, capsys):
     """After kill -9 every image that had come is kept; the next run asks for the rest, and knows what is in doubt."""
     server.pause_s = 0.15
     arguments = command(server, tmp_path / "out", "-n", "12", "--concurrency", "2")
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    answers = tmp_path / "out.originals/.answers"
+    answers = answers_of(tmp_path / "out")
     while len(list(answers.glob("*.json"))) < 4:
         assert process.poll() is None
         time.sleep(0.02)
@@ -323,13 +290,13 @@ def test_a_killed_run_goes_on_without_paying_again(tmp_path, server):
     process.wait()
     kept, asked = len(list(answers.glob("*.json"))), len(server.asked)
     assert not (tmp_path / "out").exists()
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    imagine(tmp_path / "out", config(server, n=12, concurrency=2))
     assert len(ImageSet.open(tmp_path / "out")) == 12
     assert len(server.asked) - asked == 12 - kept
     requests = read_record(tmp_path / "out.originals")["results"]["requests"]
     assert requests["image"] == 12
     assert requests.get("unknown", 0) <= 2
-    assert "12 images" in done.stdout
+    assert "12 images" in capsys.readouterr().out
 
 
 def test_ctrl_c_lets_what_is_paid_for_come_home(tmp_path, server):
@@ -340,23 +307,24 @@ def test_ctrl_c_lets_what_is_paid_for_come_home(tmp_path, server):
     while not server.asked:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=WAIT_S)
     assert process.returncode == 130
     assert "Give the same command again to go on" in errors
-    answers = list((tmp_path / "out.originals/.answers").glob("*.json"))
+    answers = list(answers_of(tmp_path / "out").glob("*.json"))
     assert len(answers) == len(server.asked) <= 4
 
 
 def test_two_at_once_do_not_pay_twice(tmp_path, server):
     """A second command for the same folder is refused while the first is at work."""
     server.pause_s = 0.3
-    arguments = command(server, tmp_path / "out", "-n", "4", "--concurrency", "1")
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, env=os.environ)
-    while not server.asked:
-        time.sleep(0.02)
-    with pytest.raises(OutputError, match="another phonybrains is at work"):
-        imagine(tmp_path / "out", config(server), show=False)
-    assert process.wait(timeout=20) == 0
+    settings = config(server, concurrency=1)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(run, tmp_path / "out", settings)
+        while not server.asked:
+            time.sleep(0.01)
+        with pytest.raises(OutputError, match="another phonybrains is at work"):
+            imagine(tmp_path / "out", settings, show=False)
+        assert len(first.result(WAIT_S)) == 4
     assert len(server.asked) == 4
 
 
@@ -364,7 +332,7 @@ def test_a_damaged_answer_is_asked_for_again(tmp_path, server):
     """An image that no longer is what came is not used."""
     run(tmp_path / "out", config(server, n=2))
     (tmp_path / "out").rename(tmp_path / "gone")
-    (damaged := next((tmp_path / "out.originals/.answers").glob("*.image"))).unlink()
+    (damaged := next(answers_of(tmp_path / "out").glob("*.image"))).unlink()
     damaged.write_bytes(b"damaged")
     assert len(run(tmp_path / "out", config(server, n=2))) == 2
     assert len(server.asked) == 3

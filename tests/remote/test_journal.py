@@ -14,10 +14,8 @@ from hypothesis import strategies as st
 
 from phonybrains.errors import OutputError
 from phonybrains.remote import journal
-from phonybrains.remote.config import load_imagine_config
 from phonybrains.remote.ledger import Ledger
-from phonybrains.workflows.imagine import imagine
-from tests.support import fault_server
+from tests.support.imagining import answers_of, asking, run
 
 
 def written(path: Path, images: int = 5, price: float = 0.5) -> list[bytes]:
@@ -124,19 +122,16 @@ def test_a_damaged_journal_of_before_stops_too(tmp_path, change: Callable[[list[
 
 
 @pytest.mark.parametrize("keep", [None, 0, 2, 3])
-def test_a_journal_that_ends_before_its_answers_stops(tmp_path, monkeypatch, keep: int | None):
+def test_a_journal_that_ends_before_its_answers_stops(tmp_path, server, keep: int | None):
     """Where the journal is gone or has lost its end, the answers beside it show that; nothing is asked for."""
-    monkeypatch.setenv("OPENAI_API_KEY", fault_server.KEY)
-    with fault_server.serving() as server:
-        given = {"base_url": server.address, "model": "free", "concurrency": 1}
-        imagine(tmp_path / "out", load_imagine_config("paper", n=3, **given), show=False)
-        path = tmp_path / "out.originals/.answers/ledger.jsonl"
-        lines = path.read_bytes().splitlines(keepends=True)
-        path.unlink() if keep is None else path.write_bytes(b"".join(lines[:keep]))
-        (tmp_path / "out").rename(tmp_path / "gone")
-        with pytest.raises(OutputError, match=r"ledger\.jsonl: the journal ends at request \d, but request 3 was"):
-            imagine(tmp_path / "out", load_imagine_config("paper", n=5, **given), show=False)
-        assert len(server.asked) == 3
+    run(tmp_path / "out", asking(server, n=3, concurrency=1))
+    path = answers_of(tmp_path / "out") / "ledger.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.unlink() if keep is None else path.write_bytes(b"".join(lines[:keep]))
+    (tmp_path / "out").rename(tmp_path / "gone")
+    with pytest.raises(OutputError, match=r"ledger\.jsonl: the journal ends at request \d, but request 3 was"):
+        run(tmp_path / "out", asking(server, n=5, concurrency=1))
+    assert len(server.asked) == 3
 
 
 def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):

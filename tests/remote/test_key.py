@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,93 +18,51 @@ from phonybrains.remote.config import load_imagine_config
 from phonybrains.remote.key import Key, find_key
 from phonybrains.workflows.imagine import imagine
 from tests.support import fault_server
-from tests.support.fault_server import KEY, FaultServer
+from tests.support.fault_server import KEY
+from tests.support.imagining import answers_of, asking, words
+from tests.support.in_turn import in_turn
 
 Fault = Callable[[fault_server.Handler], None]
 
 
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with fault_server.serving() as state:
-        yield state
+def everything(folder: Path, *commands: list[str], **environment: str) -> tuple[list[int], bytes]:
+    """How commands end, and all they print or write, names of files too.
 
-
-def run(server: FaultServer, folder: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """The command, with its cache, configuration and output below one folder, and every log switched on."""
+    Cache, configuration and output lie below one folder, and every log is switched on.
+    """
     env = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "TMPDIR": str(folder)}
-    (folder / "service.toml").write_text("retries = 1\n")
     env |= {"OPENAI_LOG": "debug", "HTTPX_LOG_LEVEL": "trace"} | environment
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "phonybrains",
-            "imagine",
-            "--preset",
-            "paper",
-            "-n",
-            "2",
-            "--out",
-            folder / "out",
-            "--base-url",
-            server.address,
-            "--model",
-            "free",
-            "--config",
-            folder / "service.toml",
-            *more,
-        ],
-        env=env,
-        capture_output=True,
-        cwd=folder,
-    )
-
-
-def everything(done: subprocess.CompletedProcess[bytes], folder: Path) -> bytes:
-    """All that was printed or written, names of files too."""
+    codes, done = in_turn("phonybrains.cli.app", commands, folder, env)
     files = [path for path in folder.rglob("*") if path.name != "key.txt"]
-    return b"\0".join(
-        [
-            done.stdout,
-            done.stderr,
-            *(str(path).encode() for path in files),
-            *(path.read_bytes() for path in files if path.is_file()),
-        ]
-    )
+    names, contents = [str(path).encode() for path in files], [path.read_bytes() for path in files if path.is_file()]
+    return codes, b"\0".join([done.stdout.encode(), done.stderr.encode(), *names, *contents])
 
 
-@pytest.mark.parametrize(
-    ("fault", "code"),
-    [
-        (None, 0),
-        (fault_server.echo_key, 1),
-        (fault_server.echo_key_in_refusal, 1),
-        (fault_server.bad_request, 1),
-        (fault_server.a_page, 1),
-    ],
-    ids=["images", "401", "refusal", "400", "page"],
-)
-def test_the_key_is_in_no_byte_that_is_printed_or_written(tmp_path, server, fault: Fault | None, code: int):
-    """Neither when all goes well, with the key echoed as the revised prompt, nor when an error echoes it."""
-    server.always, server.revised = fault, f"a brain for {KEY}"
+def test_the_key_is_in_no_byte_that_is_printed_or_written(tmp_path):
+    """Neither when all goes well, with the key echoed as the revised prompt, nor when an error or a page echoes it."""
+    faults = (None, fault_server.echo_key, fault_server.echo_key_in_refusal, fault_server.bad_request)
     (tmp_path / "key.txt").write_text(KEY + "\n")
-    done = run(server, tmp_path, "--key-file", str(tmp_path / "key.txt"), OPENAI_API_KEY="")
-    assert done.returncode == code, done.stderr.decode()
-    assert server.keys[0] == f"Bearer {KEY}"
-    found = everything(done, tmp_path)
-    assert len(found) > 500
+    (tmp_path / "service.toml").write_text("retries = 1\n")
+    more = ("-n", 2, "--config", tmp_path / "service.toml", "--key-file", tmp_path / "key.txt")
+    with ExitStack() as stack:
+        servers = [stack.enter_context(fault_server.serving()) for _ in range(5)]
+        for server, fault in zip(servers, (*faults, fault_server.a_page), strict=True):
+            server.always, server.revised = fault, f"a brain for {KEY}"
+        commands = [words(server, tmp_path / f"{number}", *more) for number, server in enumerate(servers)]
+        codes, found = everything(tmp_path, *commands, OPENAI_API_KEY="")
+    assert codes == [0, 1, 1, 1, 1], found
+    assert all(server.keys[0] == f"Bearer {KEY}" for server in servers)
     parts = [KEY[i : i + 8].encode() for i in range(len(KEY) - 7)]
     assert [part for part in parts if part in found] == []
-    if fault is None:
-        assert b"a brain for [key]" in found
+    assert b"a brain for [key]" in found
 
 
 def test_the_environment_gives_the_key(tmp_path, server):
     """OPENAI_API_KEY is used where no file is named, and is found nowhere afterwards."""
-    done = run(server, tmp_path, OPENAI_API_KEY=KEY)
-    assert done.returncode == 0, done.stderr.decode()
+    codes, found = everything(tmp_path, words(server, tmp_path / "out", "-n", 2), OPENAI_API_KEY=KEY)
+    assert codes == [0], found
     assert set(server.keys) == {f"Bearer {KEY}"}
-    assert KEY.encode() not in everything(done, tmp_path)
+    assert KEY.encode() not in found
 
 
 @pytest.mark.parametrize("content", ["", "short", "with a blank inside", "ключ-ключ-ключ", "two\nlines-of-key"])
@@ -160,13 +116,12 @@ def proxy() -> Iterator[tuple[str, list[bytes]]]:
 @pytest.mark.parametrize("fault", [None, fault_server.by_address], ids=["image", "address"])
 def test_no_proxy_stands_between_this_machine_and_itself(tmp_path, server, monkeypatch, fault: Fault | None):
     """With every variable for proxies set, a server here is asked directly, and so is where its images lie."""
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
     server.always = fault
     with proxy() as (address, said):
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, address)
             monkeypatch.setenv(name.lower(), address)
-        settings = load_imagine_config("paper", n=1, base_url=server.address, model="free")
+        settings = asking(server, n=1)
         imagine(tmp_path / "out", settings, show=False)
         assert said == []
     assert len(server.asked) == 1
@@ -182,7 +137,7 @@ def test_a_proxy_elsewhere_sees_where_but_not_what(tmp_path, monkeypatch):
             imagine(tmp_path / "out", settings, show=False)
     assert said[0].startswith(b"CONNECT images.example.org:443 ")
     assert KEY.encode() not in b"".join(said)
-    assert '"outcome": "error"' in (tmp_path / "out.originals/.answers/ledger.jsonl").read_text()
+    assert '"outcome": "error"' in (answers_of(tmp_path / "out") / "ledger.jsonl").read_text()
 
 
 def test_a_proxy_that_cannot_be_used_is_named(tmp_path, monkeypatch):
@@ -195,12 +150,11 @@ def test_a_proxy_that_cannot_be_used_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirection_does_not_lead_the_key_away(tmp_path, server, monkeypatch, status: int):
+def test_a_redirection_does_not_lead_the_key_away(tmp_path, server, status: int):
     """The service's word that it lives elsewhere ends the run with a line; elsewhere nobody is asked."""
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with fault_server.serving() as other:
         server.always = fault_server.saying(status, {}, Location=f"{other.address}/images/generations")
-        settings = load_imagine_config("paper", n=2, base_url=server.address, model="free", concurrency=1)
+        settings = asking(server, n=2, concurrency=1)
         with pytest.raises(ServiceError, match=f"HTTP {status}: the service sends on to 127.0.0.1, where the key"):
             imagine(tmp_path / "out", settings, show=False)
         assert other.keys == []
@@ -226,14 +180,13 @@ def test_this_machine_has_several_names(monkeypatch, address: str):
     assert find_key(load_imagine_config("paper", n=1, base_url=address)).secret == KEY
 
 
-def test_the_key_is_in_no_body_that_is_kept(tmp_path, server, monkeypatch):
+def test_the_key_is_in_no_body_that_is_kept(tmp_path, server):
     """An answer that cannot be read and that echoes the key is kept without it."""
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
     server.always = lambda handler: handler.send(200, f"<html>{KEY} {KEY[:-4]}**** it works</html>".encode())
-    settings = load_imagine_config("paper", n=1, base_url=server.address, model="free")
+    settings = asking(server, n=1)
     with pytest.raises(ServiceError, match=r"cannot be read"):
         imagine(tmp_path / "out", settings, show=False)
-    body = next((tmp_path / "out.originals/.answers").glob("*.body")).read_bytes()
+    body = next(answers_of(tmp_path / "out").glob("*.body")).read_bytes()
     assert b"[key] [key]**** it works" in body
 
 

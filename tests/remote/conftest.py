@@ -1,0 +1,17 @@
+"""A text-to-image service on this machine, and its key in the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import fault_server
+from tests.support.fault_server import FaultServer
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
+    monkeypatch.setenv("OPENAI_API_KEY", fault_server.KEY)
+    with fault_server.serving() as state:
+        yield state
