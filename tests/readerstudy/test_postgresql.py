@@ -31,10 +31,10 @@ from tests.readerstudy.test_store import (
     test_the_database_itself_is_append_only,
     test_what_is_recorded_is_read_back,
 )
-from tests.support.postgresql import postgresql, programs
+from tests.support.postgresql import postgresql
 from tests.support.study_web import served
 
-pytestmark = pytest.mark.skipif(programs() is None, reason="no PostgreSQL server programs (Debian: postgresql)")
+pytestmark = pytest.mark.needs("postgresql")
 __all__ = [
     "test_a_failure_in_a_shared_transaction_stays_alone",
     "test_an_answer_is_final",
