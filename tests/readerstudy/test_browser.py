@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import signal
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from PIL import Image
 from phonybrains.readerstudy.store import open_store
 from phonybrains.readerstudy.study import Study
 from tests.support.study_accessibility import faults, focus_faults
-from tests.support.study_browser import chromium, wait_until
+from tests.support.study_browser import chromium, shoot, wait_until
 from tests.support.study_files import make_study
 from tests.support.study_server import StudyProcess, serving
 from tests.support.web_server import PATIENCE
@@ -59,13 +58,14 @@ def link(served: StudyProcess) -> str:
 
 
 @pytest.fixture
-def new_page(browser: Any) -> Iterator[Any]:
+def new_page(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
     """Opens pages, each in a browser of its own, and fails if any of them reports an error of its program."""
-    contexts, errors = [], []
+    contexts, pages, errors = [], [], []
 
     def new(viewport: dict[str, int] = DESK, **options: Any) -> Any:
         contexts.append(browser.new_context(viewport=viewport, reduced_motion="reduce", **options))
         page = contexts[-1].new_page()
+        pages.append(page)
         page.set_default_timeout(1000 * PATIENCE)
         page.add_init_script(COUNT_LIFTS)
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -73,15 +73,10 @@ def new_page(browser: Any) -> Iterator[Any]:
         return page
 
     yield new
+    shoot(request.node.name, pages)
     for context in contexts:
         context.close()
     assert errors == []
-
-
-def shoot(page: Any, name: str) -> None:
-    """Keep a picture of a page for a person to look at, where the environment names a folder."""
-    if folder := os.environ.get("PHONYBRAINS_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def join(page: Any, link: str) -> None:
@@ -155,7 +150,6 @@ def test_forty_images_by_keyboard_alone(browser: Any, new_page: Any, tmp_path: P
     with serving(study) as served:
         page = new_page()
         page.goto(served.url("reader 1"))
-        shoot(page, "join")
         while page.evaluate("document.activeElement.tagName") != "BUTTON":
             page.keyboard.press("Tab")
         page.keyboard.press("Enter")
@@ -173,19 +167,15 @@ def test_forty_images_by_keyboard_alone(browser: Any, new_page: Any, tmp_path: P
                 page.keyboard.press("w")
                 page.keyboard.type(text)
                 page.keyboard.press("Escape")
-            shoot(page, f"reading-{number}") if number in (1, 10) else None
             page.keyboard.press("Enter")
             said.append((call, confidence, text))
             if number <= 2:
                 page.locator("#truth", has_text=re.compile("^This image is (real|phony).$")).wait_for()
-                shoot(page, "feedback")
                 page.keyboard.press("Enter")
         page.locator("#complete").wait_for()
-        shoot(page, "complete")
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         page.wait_for_url("**/finished")
-        shoot(page, "finished")
         assert [(a.call, a.confidence, a.description) for a in answers(served, "reader 1")] == said
         page.goto(served.base + "/read")
         assert not page.locator("#answer").is_visible()
@@ -228,7 +218,6 @@ def test_window_and_zoom_change_what_is_seen_and_not_the_file(served: StudyProce
         act()
         seen.append(picture_after(page, seen[-1]))
     assert len(set(seen)) == len(seen)
-    shoot(page, "windowed")
     page.keyboard.press("Space")
     assert picture(page) == start
     with handled(page):
@@ -254,7 +243,6 @@ def test_marks_are_set_by_mouse_and_by_keyboard_and_taken_away(served: StudyProc
     page.mouse.click(x + 102, y)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    shoot(page, "marks")
     page.keyboard.press("m")
     page.keyboard.press("d")
     page.keyboard.press("Enter")
@@ -284,7 +272,6 @@ def test_reading_goes_on_in_another_browser(served: StudyProcess, link: str, new
     assert second.get_by_label("What do you see?").input_value() == "no falx"
     first.keyboard.press("Enter")
     first.get_by_role("heading", name="You are signed out.").wait_for()
-    shoot(first, "signed-out")
     second.locator("#next").click()
     ready(second, 3)
     assert [(a.call, a.confidence, a.description) for a in answers(served)][1:] == [("phony", 80, "no falx")]
@@ -306,7 +293,6 @@ def test_the_slower_of_two_windows_is_told(served: StudyProcess, link: str, new_
     second.locator("#problem", has_text="answered in another window").wait_for()
     ready(second, 3)
     assert "“typed too late”" in str(second.locator("#problem").text_content())
-    shoot(second, "another-window")
     first.keyboard.press("d")
     first.keyboard.press("Enter")
     ready(first, 4)
@@ -353,7 +339,6 @@ def test_typing_triggers_no_keys(served: StudyProcess, link: str, new_page: Any)
     page.keyboard.press("Enter")
     assert page.get_by_role("alert").text_content() == "Please say first: real, unclear or phony."
     page.get_by_role("button", name="Help").click()
-    shoot(page, "help")
     page.get_by_label("Use single keys").uncheck()
     page.get_by_role("button", name="Close").click()
     page.keyboard.press("d")
@@ -372,7 +357,6 @@ def test_a_killed_server_loses_no_answer(served: StudyProcess, link: str, new_pa
     page.locator("#trouble", has_text="cannot be reached").wait_for()
     page.keyboard.press("Escape")
     page.keyboard.press("Enter")
-    shoot(page, "trouble")
     served.start()
     page.locator("#retry", has_text="Try now").dispatch_event("click")  # the page may have tried by itself
     ready(page, 3)
@@ -418,7 +402,6 @@ def test_a_full_disk_is_said_and_survived(served: StudyProcess, link: str, new_p
     page.keyboard.press("d")
     page.keyboard.press("Enter")
     page.locator("#trouble", has_text="The server's disk is full. What you entered is kept").wait_for()
-    shoot(page, "disk-full")
     page.unroute("**/answer")
     page.locator("#retry").dispatch_event("click")  # the page may have tried by itself
     ready(page, 3)
@@ -435,13 +418,11 @@ def test_the_investigator_sees_progress_pauses_and_revokes(served: StudyProcess,
         board.get_by_role("button").first.click()
     name = re.compile(rf"^{BEGUN[-1]}\b")
     assert "1 of 25" in board.get_by_role("row", name=name).text_content()
-    shoot(board, "investigator")
     assert faults(board) == []
     board.get_by_role("button", name=re.compile("^Pause")).click()
     board.get_by_role("button", name=re.compile("^(Resume|Go on)")).wait_for()
     page.keyboard.press("d")
     page.get_by_role("heading", name="The study is paused.").wait_for()
-    shoot(page, "paused")
     board.get_by_role("button", name=re.compile("^(Resume|Go on)")).click()
     page.get_by_role("heading", name="The study is paused.").wait_for(state="hidden")
     mine = board.locator(".row", has=board.locator("strong", has_text=re.compile(f"^{BEGUN[-1]}$")))
@@ -450,7 +431,6 @@ def test_the_investigator_sees_progress_pauses_and_revokes(served: StudyProcess,
     board.get_by_role("row", name=name).filter(has_text="withdrawn").wait_for()
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="This reading is closed.").wait_for()
-    shoot(page, "revoked")
     assert len(answers(served)) == 1
 
 
@@ -484,10 +464,8 @@ def test_a_phone_is_read_by_touch(served: StudyProcess, link: str, new_page: Any
     """One finger is window and level, two enlarge the image and not the page, a tap marks; calls need no scrolling."""
     page = new_page(**ON_A_PHONE)
     page.goto(link)
-    shoot(page, "phone-join")
     assert faults(page, touch=True) == []
     join_by_touch(page, link)
-    shoot(page, "phone-reading")
     assert faults(page, touch=True) == []
     for name in ("Real", "Unclear", "Phony"):
         box = page.locator(".calls label", has_text=name).bounding_box()
@@ -498,7 +476,6 @@ def test_a_phone_is_read_by_touch(served: StudyProcess, link: str, new_page: Any
     touch(page, [(180, 200), (220, 200)], [(150, 200), (250, 200)], [(100, 200), (300, 200)])
     assert float(page.locator("#zoom").text_content().removeprefix("×")) == pytest.approx(5, abs=0.5)
     assert page.evaluate("visualViewport.scale") == 1
-    shoot(page, "phone-zoomed")
     page.get_by_role("button", name="Reset").tap()
     wait_until(page, lambda: picture(page) == start)
     tap(page, 150, 150)
@@ -567,7 +544,6 @@ def test_pages_are_accessible(served: StudyProcess, link: str, new_page: Any, sc
         if name == "instructions":
             sheets = [re.findall(rb"/Type\s*/Page\b", page.pdf(format=paper)) for paper in ("A4", "Letter")]
             assert [len(sheet) for sheet in sheets] == [1, 1], "one page when printed"
-        shoot(page, f"{name}-{scheme}")
     assert {name: bad for name, bad in found.items() if bad} == {}
     assert page.goto(served.base + "/read") is not None
     assert page.locator("#live").get_attribute("role") == "status"
@@ -580,7 +556,6 @@ def test_every_screen_shows_image_and_calls(served: StudyProcess, link: str, new
     """Image and calls are seen together, without scrolling, on screens from a small phone to a board."""
     page = new_page({"width": width, "height": height})
     join(page, link)
-    shoot(page, f"screen-{width}x{height}")
     image = page.locator("#image").bounding_box()
     assert min(image["width"], image["height"]) >= min(width, height) * 0.6
     for label in page.locator(".calls label").all():
@@ -749,7 +724,6 @@ def test_forced_colours_show_the_call(link: str, new_page: Any):
     assert chosen[0] != other[0]
     assert chosen[0] != chosen[1]
     assert page.evaluate(look, "#invert")[0] != page.evaluate(look, "#fit")[0]
-    shoot(page, "forced-colours")
     seen = Image.open(io.BytesIO(page.locator(".calls").screenshot())).convert("RGB")
     third = seen.width // 3
     inks = [
@@ -764,7 +738,6 @@ def test_at_400_percent_the_image_fills_the_screen_and_nothing_is_lost(served: S
     """On 320 by 256 pixels, as 1280 by 1024 enlarged four times: no sideways scroll, every control can be reached."""
     page = new_page({"width": 320, "height": 256})
     join(page, link)
-    shoot(page, "400-percent")
     image = page.locator("#image").bounding_box()
     assert (image["width"], image["height"]) == (pytest.approx(320, abs=16), pytest.approx(256, abs=1))
     assert faults(page) == []

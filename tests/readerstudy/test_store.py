@@ -201,6 +201,9 @@ def test_reading_needs_answers(study: Study, database: str):
         ("mysql://host/name", "sqlite:///FILE or"),
         ("sqlite://", "cannot|can be kept"),
         ("sqlite:///:memory:", "can be kept"),
+        ("sqlite:///answers.db?timeout=soon", "can be kept"),
+        ("sqlite:////", "can be kept"),
+        ("sqlite:///a\0b.db", "can be kept"),
     ],
 )
 def test_other_databases_are_refused(url: str, message: str):
