@@ -148,26 +148,15 @@ def test_scripts_in_what_readers_write_do_not_run(site: Served):
     assert site.store.answers()[0].description == markup
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/static/../app.py",
-        "/static/%2e%2e/app.py",
-        "/static/..%2fapp.py",
-        "/static/....//app.py",
-        "/static//etc/passwd",
-        "/static/%00",
-        "/static/..\\app.py",
-        "/join/../../cases.csv",
-        "/join/%2e%2e%2fcases.csv",
-        "/api/presentations/..%2f..%2fcases.csv/image",
-        "/api/presentations/%00/image",
-        "/investigator/..%2fcases.csv",
-        "/cases.csv",
-        "/study.db",
-        "/static/../../../../../../etc/passwd",
-    ],
-)
+PATHS = [
+    *("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static/....//app.py", "/static/%00"),
+    *("/static//etc/passwd", "/static/..\\app.py", "/join/../../cases.csv", "/join/%2e%2e%2fcases.csv", "/cases.csv"),
+    *("/api/presentations/..%2f..%2fcases.csv/image", "/api/presentations/%00/image", "/investigator/..%2fcases.csv"),
+    *("/study.db", "/static/../../../../../../etc/passwd", "/static/shared/../../guard.py"),
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_paths_lead_to_no_file(site: Served, path: str):
     """No path, however written, reaches a file that is not a static one."""
     reader = site.reader()
@@ -229,11 +218,8 @@ def test_sql_is_text_in_every_field(site: Served, text: str):
         assert page.post(f"/investigator/readers/{action}", data=data).status_code == 404
     assert site.browser().get("/join/" + text.replace("/", "")).status_code == 404
     assert reader.image(text.replace("/", "")).status_code == 404
-    stranger = site.browser()
-    assert (
-        stranger.get("/api/state", headers={"Cookie": f"{site.cookie('reader')}={text.replace(';', '')}"}).status_code
-        == 401
-    )
+    cookie = {"Cookie": f"{site.cookie('reader')}={text.replace(';', '')}"}
+    assert site.browser().get("/api/state", headers=cookie).status_code == 401
     assert [a.description for a in site.store.answers()] == [text]
     assert [r.state for r in site.store.readers()] == ["reading"]
 
@@ -253,10 +239,8 @@ def test_formulas_in_exports_are_text(site: Served):
 def test_oversized_bodies_are_refused(site: Served):
     """More than 64 KiB gives 413, whether the length is told, left out, or said to be less; just under it is read."""
     reader = site.reader()
-    path, headers = (
-        f"/api/presentations/{reader.current()}/answer",
-        reader.headers | {"Content-Type": "application/json"},
-    )
+    path = f"/api/presentations/{reader.current()}/answer"
+    headers = reader.headers | {"Content-Type": "application/json"}
     big = b'{"call":"real","description":"' + b"x" * 70_000 + b'"}'
     assert reader.browser.post(path, content=big, headers=headers).status_code == 413
     chunks = (big[start : start + 8192] for start in range(0, len(big), 8192))
@@ -265,12 +249,6 @@ def test_oversized_bodies_are_refused(site: Served):
     assert form.status_code == 413
     assert reader.browser.post(path, content=big[:60_000], headers=headers).status_code == 422
     assert reader.answer(reader.current()).status_code == 200
-
-
-@pytest.mark.parametrize("host", ["evil.example/path", "a b", "", "x" * 300, "host:port", "<script>", "a@b"])
-def test_a_host_that_cannot_be_is_refused(site: Served, host: str):
-    """Links are made from the host's name, so one that is none is refused before anything else."""
-    assert site.browser().get("/", headers={"Host": host}).status_code == 400
 
 
 def test_a_wild_script_is_slowed(site: Served, monkeypatch: pytest.MonkeyPatch):

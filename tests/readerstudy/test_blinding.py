@@ -18,18 +18,19 @@ from phonybrains.imageset import ImageSet, write_metadata, write_png
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.readerstudy.design.stage import design_study
 from phonybrains.readerstudy.study import Study
-from tests.support.study_browser import CHROMIUM, PATIENCE, chromium, serving, wait_until
+from tests.support.study_browser import chromium, wait_until
 from tests.support.study_files import small_config
+from tests.support.study_server import serving
 from tests.support.study_traffic import cases_in_order, groups_of, leak_p_value
+from tests.support.web_server import PATIENCE
 
 pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: chromium)")
+pytestmark = pytest.mark.needs("chromium")
 
 LEVEL = 0.001
 """Timings differ from run to run: chance alone fails one run in a thousand."""
 LEAK = """
 from starlette.middleware.gzip import GZipMiddleware
-import phonybrains.readerstudy.web.serve as serve
 plain = serve.make_app
 serve.make_app = lambda *given, **named: GZipMiddleware(plain(*given, **named), minimum_size=1)
 """
@@ -145,7 +146,7 @@ def traffic_by_presentation(requests: list[dict[str, Any]]) -> dict[str, dict[st
 def what_traffic_tells(study: Path, before: str = "") -> tuple[float, dict[str, set[float]]]:
     """How often chance would tell as much as the traffic of a whole reading, and the values of each feature of it."""
     with serving(study, before=before) as served:
-        traffic = traffic_by_presentation(read_all(served.base, served.invitations[0]))
+        traffic = traffic_by_presentation(read_all(served.base, served.url("reader 1")))
     opened = Study.open(study)
     cases = cases_in_order(opened, opened.config.readers[0])
     truth = [case.truth == "phony" for case in cases]

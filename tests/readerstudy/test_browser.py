@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
-import time
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,18 @@ from PIL import Image
 from phonybrains.readerstudy.store import open_store
 from phonybrains.readerstudy.study import Study
 from tests.support.study_accessibility import faults, focus_faults
-from tests.support.study_browser import CHROMIUM, PATIENCE, Served, chromium, serving, wait_until
+from tests.support.study_browser import chromium, shoot, wait_until
 from tests.support.study_files import make_study
+from tests.support.study_server import StudyProcess, serving
+from tests.support.web_server import PATIENCE
 
 pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: chromium)")
+pytestmark = pytest.mark.needs("chromium")
 
 DESK, PHONE = {"width": 1024, "height": 768}, {"width": 390, "height": 844}
 READERS = [f"reader {number}" for number in range(1, 31)]
+BEGUN: list[str] = []
+"""Those whose link was taken by a test."""
 COUNT_LIFTS = "window.lifts = 0; addEventListener('pointerup', () => (lifts += 1));"
 CANVAS = "() => document.getElementById('image').toDataURL()"
 
@@ -38,7 +41,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudyProcess]:
     """A small study on the net, with a reader for each test."""
     study = make_study(
         tmp_path_factory.mktemp("study"), training=1, checks=0, repeats={"share": 0, "least": 0}, readers=tuple(READERS)
@@ -48,19 +51,21 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture
-def link(served: Served) -> str:
+def link(served: StudyProcess) -> str:
     """The invitation of a reader who has not begun."""
-    return served.invitations.pop(0)
+    BEGUN.append(READERS[len(BEGUN)])
+    return served.url(BEGUN[-1])
 
 
 @pytest.fixture
-def new_page(browser: Any) -> Iterator[Any]:
+def new_page(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
     """Opens pages, each in a browser of its own, and fails if any of them reports an error of its program."""
-    contexts, errors = [], []
+    contexts, pages, errors = [], [], []
 
     def new(viewport: dict[str, int] = DESK, **options: Any) -> Any:
         contexts.append(browser.new_context(viewport=viewport, reduced_motion="reduce", **options))
         page = contexts[-1].new_page()
+        pages.append(page)
         page.set_default_timeout(1000 * PATIENCE)
         page.add_init_script(COUNT_LIFTS)
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -68,15 +73,10 @@ def new_page(browser: Any) -> Iterator[Any]:
         return page
 
     yield new
+    shoot(request.node.name, pages)
     for context in contexts:
         context.close()
     assert errors == []
-
-
-def shoot(page: Any, name: str) -> None:
-    """Keep a picture of a page for a person to look at, where the environment names a folder."""
-    if folder := os.environ.get("PHONYBRAINS_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def join(page: Any, link: str) -> None:
@@ -114,17 +114,8 @@ def picture(page: Any) -> str:
 
 def picture_after(page: Any, before: str) -> str:
     """Wait for another picture than the one before, and return it."""
-    until(page, lambda: picture(page) != before, "another picture")
+    wait_until(page, lambda: picture(page) != before)
     return picture(page)
-
-
-def until(page: Any, condition: Callable[[], bool], what: str) -> None:
-    """Wait until a condition holds, while the page goes on."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"never came: {what}")
-        page.wait_for_timeout(15)
 
 
 def practise(page: Any) -> None:
@@ -136,14 +127,10 @@ def practise(page: Any) -> None:
     ready(page, 2)
 
 
-def reader_of(served: Served) -> str:
-    """The name of the reader whose link was taken last."""
-    return READERS[len(READERS) - len(served.invitations) - 1]
-
-
-def answers(served: Served, reader: str | None = None) -> list[Any]:
+def answers(served: StudyProcess, reader: str = "") -> list[Any]:
+    """Those of a reader, by default of the one whose link was taken last."""
     with open_store(Study.open(served.study), read_only=True) as store:
-        return [answer for answer in store.answers() if answer.reader == (reader or reader_of(served))]
+        return [answer for answer in store.answers() if answer.reader == (reader or BEGUN[-1])]
 
 
 def wait_for_saved(page: Any) -> None:
@@ -162,8 +149,7 @@ def test_forty_images_by_keyboard_alone(browser: Any, new_page: Any, tmp_path: P
     )
     with serving(study) as served:
         page = new_page()
-        page.goto(served.invitations[0])
-        shoot(page, "join")
+        page.goto(served.url("reader 1"))
         while page.evaluate("document.activeElement.tagName") != "BUTTON":
             page.keyboard.press("Tab")
         page.keyboard.press("Enter")
@@ -181,34 +167,30 @@ def test_forty_images_by_keyboard_alone(browser: Any, new_page: Any, tmp_path: P
                 page.keyboard.press("w")
                 page.keyboard.type(text)
                 page.keyboard.press("Escape")
-            shoot(page, f"reading-{number}") if number in (1, 10) else None
             page.keyboard.press("Enter")
             said.append((call, confidence, text))
             if number <= 2:
                 page.locator("#truth", has_text=re.compile("^This image is (real|phony).$")).wait_for()
-                shoot(page, "feedback")
                 page.keyboard.press("Enter")
         page.locator("#complete").wait_for()
-        shoot(page, "complete")
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         page.wait_for_url("**/finished")
-        shoot(page, "finished")
         assert [(a.call, a.confidence, a.description) for a in answers(served, "reader 1")] == said
         page.goto(served.base + "/read")
         assert not page.locator("#answer").is_visible()
-        locked = page.goto(served.invitations[0])
+        locked = page.goto(served.url("reader 1"))
         assert locked.status in (404, 410)
 
 
-def test_window_and_zoom_change_what_is_seen_and_not_the_file(served: Served, link: str, new_page: Any):
+def test_window_and_zoom_change_what_is_seen_and_not_the_file(served: StudyProcess, link: str, new_page: Any):
     """Drag, wheel, keys and buttons change the pixels of the canvas; nothing is asked of the server for it."""
     page, images, requests = new_page(), [], []
     page.on("response", lambda r: images.append(r.body()) if r.url.endswith("/image") else None)
     join(page, link)
     practise(page)
     start = picture(page)
-    until(page, lambda: len(images) == 3, "the next image, which is fetched ahead")
+    wait_until(page, lambda: len(images) == 3)
     page.on("request", lambda request: requests.append(request.url))
     box = page.locator("#image").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -236,7 +218,6 @@ def test_window_and_zoom_change_what_is_seen_and_not_the_file(served: Served, li
         act()
         seen.append(picture_after(page, seen[-1]))
     assert len(set(seen)) == len(seen)
-    shoot(page, "windowed")
     page.keyboard.press("Space")
     assert picture(page) == start
     with handled(page):
@@ -248,7 +229,7 @@ def test_window_and_zoom_change_what_is_seen_and_not_the_file(served: Served, li
     assert all(hashlib.sha256(image).hexdigest() in files for image in images)
 
 
-def test_marks_are_set_by_mouse_and_by_keyboard_and_taken_away(served: Served, link: str, new_page: Any):
+def test_marks_are_set_by_mouse_and_by_keyboard_and_taken_away(served: StudyProcess, link: str, new_page: Any):
     """In mark mode a click sets a mark and a click on it removes it; arrows and Enter do the same."""
     page = new_page()
     join(page, link)
@@ -262,7 +243,6 @@ def test_marks_are_set_by_mouse_and_by_keyboard_and_taken_away(served: Served, l
     page.mouse.click(x + 102, y)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    shoot(page, "marks")
     page.keyboard.press("m")
     page.keyboard.press("d")
     page.keyboard.press("Enter")
@@ -275,7 +255,7 @@ def test_marks_are_set_by_mouse_and_by_keyboard_and_taken_away(served: Served, l
     ]
 
 
-def test_reading_goes_on_in_another_browser(served: Served, link: str, new_page: Any):
+def test_reading_goes_on_in_another_browser(served: StudyProcess, link: str, new_page: Any):
     """What was entered is there after the browser was closed, on another device too, where the first is signed out."""
     first = new_page()
     join(first, link)
@@ -292,13 +272,12 @@ def test_reading_goes_on_in_another_browser(served: Served, link: str, new_page:
     assert second.get_by_label("What do you see?").input_value() == "no falx"
     first.keyboard.press("Enter")
     first.get_by_role("heading", name="You are signed out.").wait_for()
-    shoot(first, "signed-out")
     second.locator("#next").click()
     ready(second, 3)
     assert [(a.call, a.confidence, a.description) for a in answers(served)][1:] == [("phony", 80, "no falx")]
 
 
-def test_the_slower_of_two_windows_is_told(served: Served, link: str, new_page: Any):
+def test_the_slower_of_two_windows_is_told(served: StudyProcess, link: str, new_page: Any):
     """Two windows on one image: the slower one says so, shows what was typed there, and goes on from where all is."""
     first = new_page()
     join(first, link)
@@ -314,7 +293,6 @@ def test_the_slower_of_two_windows_is_told(served: Served, link: str, new_page: 
     second.locator("#problem", has_text="answered in another window").wait_for()
     ready(second, 3)
     assert "“typed too late”" in str(second.locator("#problem").text_content())
-    shoot(second, "another-window")
     first.keyboard.press("d")
     first.keyboard.press("Enter")
     ready(first, 4)
@@ -328,7 +306,7 @@ def test_the_slower_of_two_windows_is_told(served: Served, link: str, new_page: 
     assert [a.call for a in answers(served)][1:] == ["phony", "phony", "unclear"]
 
 
-def test_logging_out_loses_nothing(served: Served, link: str, new_page: Any):
+def test_logging_out_loses_nothing(served: StudyProcess, link: str, new_page: Any):
     """The button signs the reader out and keeps what was typed a moment before; the link goes on from there."""
     page = new_page(PHONE)
     join(page, link)
@@ -344,7 +322,7 @@ def test_logging_out_loses_nothing(served: Served, link: str, new_page: Any):
     assert len(answers(served)) == 1
 
 
-def test_typing_triggers_no_keys(served: Served, link: str, new_page: Any):
+def test_typing_triggers_no_keys(served: StudyProcess, link: str, new_page: Any):
     """Letters and digits typed into the description are text; keys can be turned off altogether."""
     page = new_page()
     join(page, link)
@@ -361,26 +339,24 @@ def test_typing_triggers_no_keys(served: Served, link: str, new_page: Any):
     page.keyboard.press("Enter")
     assert page.get_by_role("alert").text_content() == "Please say first: real, unclear or phony."
     page.get_by_role("button", name="Help").click()
-    shoot(page, "help")
     page.get_by_label("Use single keys").uncheck()
     page.get_by_role("button", name="Close").click()
     page.keyboard.press("d")
     assert page.locator("input[name=call]:checked").count() == 0
 
 
-def test_a_killed_server_loses_no_answer(served: Served, link: str, new_page: Any):
+def test_a_killed_server_loses_no_answer(served: StudyProcess, link: str, new_page: Any):
     """The server dies while a reader answers: the page says so calmly, and sends the answer when it is back."""
     page = new_page()
     join(page, link)
     practise(page)
-    served.kill()
+    served.stop(signal.SIGKILL)
     page.keyboard.press("s")
     page.keyboard.press("w")
     page.keyboard.type("half a midbrain")
     page.locator("#trouble", has_text="cannot be reached").wait_for()
     page.keyboard.press("Escape")
     page.keyboard.press("Enter")
-    shoot(page, "trouble")
     served.start()
     page.locator("#retry", has_text="Try now").dispatch_event("click")  # the page may have tried by itself
     ready(page, 3)
@@ -388,7 +364,7 @@ def test_a_killed_server_loses_no_answer(served: Served, link: str, new_page: An
     assert [(a.call, a.description) for a in answers(served)][1:] == [("unclear", "half a midbrain")]
 
 
-def test_a_tab_closed_without_a_connection_loses_no_answer(served: Served, link: str, new_page: Any):
+def test_a_tab_closed_without_a_connection_loses_no_answer(served: StudyProcess, link: str, new_page: Any):
     """What was typed and sent off without a connection is sent when the page is opened again."""
     page = new_page()
     join(page, link)
@@ -417,7 +393,7 @@ def test_a_tab_closed_without_a_connection_loses_no_answer(served: Served, link:
     assert [(a.call, a.description) for a in answers(served)][1:] == [("phony", "typed in a tunnel")]
 
 
-def test_a_full_disk_is_said_and_survived(served: Served, link: str, new_page: Any):
+def test_a_full_disk_is_said_and_survived(served: StudyProcess, link: str, new_page: Any):
     """Where the server cannot write (507), the reader is told so, and the answer goes through later."""
     page = new_page()
     join(page, link)
@@ -426,39 +402,35 @@ def test_a_full_disk_is_said_and_survived(served: Served, link: str, new_page: A
     page.keyboard.press("d")
     page.keyboard.press("Enter")
     page.locator("#trouble", has_text="The server's disk is full. What you entered is kept").wait_for()
-    shoot(page, "disk-full")
     page.unroute("**/answer")
     page.locator("#retry").dispatch_event("click")  # the page may have tried by itself
     ready(page, 3)
     assert len(answers(served)) == 2
 
 
-def test_the_investigator_sees_progress_pauses_and_revokes(served: Served, link: str, new_page: Any):
+def test_the_investigator_sees_progress_pauses_and_revokes(served: StudyProcess, link: str, new_page: Any):
     """Progress, a pause and a revocation on the investigator's page are what the reader meets."""
-    page, desk = new_page(), new_page()
+    page, board = new_page(), new_page()
     join(page, link)
     practise(page)
-    desk.goto(served.investigator)
-    if "/investigator/" in desk.url:
-        desk.get_by_role("button").first.click()
-    name = re.compile(rf"^{reader_of(served)}\b")
-    assert "1 of 25" in desk.get_by_role("row", name=name).text_content()
-    shoot(desk, "investigator")
-    assert faults(desk) == []
-    desk.get_by_role("button", name=re.compile("^Pause")).click()
-    desk.get_by_role("button", name=re.compile("^(Resume|Go on)")).wait_for()
+    board.goto(served.url("investigator"))
+    if "/investigator/" in board.url:
+        board.get_by_role("button").first.click()
+    name = re.compile(rf"^{BEGUN[-1]}\b")
+    assert "1 of 25" in board.get_by_role("row", name=name).text_content()
+    assert faults(board) == []
+    board.get_by_role("button", name=re.compile("^Pause")).click()
+    board.get_by_role("button", name=re.compile("^(Resume|Go on)")).wait_for()
     page.keyboard.press("d")
     page.get_by_role("heading", name="The study is paused.").wait_for()
-    shoot(page, "paused")
-    desk.get_by_role("button", name=re.compile("^(Resume|Go on)")).click()
+    board.get_by_role("button", name=re.compile("^(Resume|Go on)")).click()
     page.get_by_role("heading", name="The study is paused.").wait_for(state="hidden")
-    mine = desk.locator(".row", has=desk.locator("strong", has_text=re.compile(f"^{reader_of(served)}$")))
+    mine = board.locator(".row", has=board.locator("strong", has_text=re.compile(f"^{BEGUN[-1]}$")))
     mine.get_by_role("checkbox").check()
     mine.get_by_role("button", name="Withdraw").click()
-    desk.get_by_role("row", name=name).filter(has_text="withdrawn").wait_for()
+    board.get_by_role("row", name=name).filter(has_text="withdrawn").wait_for()
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="This reading is closed.").wait_for()
-    shoot(page, "revoked")
     assert len(answers(served)) == 1
 
 
@@ -488,14 +460,12 @@ def join_by_touch(page: Any, link: str) -> None:
 ON_A_PHONE: dict[str, Any] = {"viewport": PHONE, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 
 
-def test_a_phone_is_read_by_touch(served: Served, link: str, new_page: Any):
+def test_a_phone_is_read_by_touch(served: StudyProcess, link: str, new_page: Any):
     """One finger is window and level, two enlarge the image and not the page, a tap marks; calls need no scrolling."""
     page = new_page(**ON_A_PHONE)
     page.goto(link)
-    shoot(page, "phone-join")
     assert faults(page, touch=True) == []
     join_by_touch(page, link)
-    shoot(page, "phone-reading")
     assert faults(page, touch=True) == []
     for name in ("Real", "Unclear", "Phony"):
         box = page.locator(".calls label", has_text=name).bounding_box()
@@ -506,9 +476,8 @@ def test_a_phone_is_read_by_touch(served: Served, link: str, new_page: Any):
     touch(page, [(180, 200), (220, 200)], [(150, 200), (250, 200)], [(100, 200), (300, 200)])
     assert float(page.locator("#zoom").text_content().removeprefix("×")) == pytest.approx(5, abs=0.5)
     assert page.evaluate("visualViewport.scale") == 1
-    shoot(page, "phone-zoomed")
     page.get_by_role("button", name="Reset").tap()
-    until(page, lambda: picture(page) == start, "the first picture")
+    wait_until(page, lambda: picture(page) == start)
     tap(page, 150, 150)
     assert picture(page) == start
     page.get_by_role("button", name="Mark").tap()
@@ -547,7 +516,7 @@ def test_a_tap_after_a_swift_drag_counts(link: str, new_page: Any):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_are_accessible(served: Served, link: str, new_page: Any, scheme: str):
+def test_pages_are_accessible(served: StudyProcess, link: str, new_page: Any, scheme: str):
     """Names, contrast, targets and focus of every page hold WCAG 2.2 AA, in the light and in the dark."""
     page = new_page(color_scheme=scheme)
     page.goto(link)
@@ -575,7 +544,6 @@ def test_pages_are_accessible(served: Served, link: str, new_page: Any, scheme: 
         if name == "instructions":
             sheets = [re.findall(rb"/Type\s*/Page\b", page.pdf(format=paper)) for paper in ("A4", "Letter")]
             assert [len(sheet) for sheet in sheets] == [1, 1], "one page when printed"
-        shoot(page, f"{name}-{scheme}")
     assert {name: bad for name, bad in found.items() if bad} == {}
     assert page.goto(served.base + "/read") is not None
     assert page.locator("#live").get_attribute("role") == "status"
@@ -584,11 +552,10 @@ def test_pages_are_accessible(served: Served, link: str, new_page: Any, scheme: 
 @pytest.mark.parametrize(
     ("width", "height"), [(1024, 768), (768, 1024), (1440, 900), (390, 664), (844, 390), (320, 568)]
 )
-def test_every_screen_shows_image_and_calls(served: Served, link: str, new_page: Any, width: int, height: int):
-    """Image and calls are seen together, without scrolling, on screens from a small phone to a desk."""
+def test_every_screen_shows_image_and_calls(served: StudyProcess, link: str, new_page: Any, width: int, height: int):
+    """Image and calls are seen together, without scrolling, on screens from a small phone to a board."""
     page = new_page({"width": width, "height": height})
     join(page, link)
-    shoot(page, f"screen-{width}x{height}")
     image = page.locator("#image").bounding_box()
     assert min(image["width"], image["height"]) >= min(width, height) * 0.6
     for label in page.locator(".calls label").all():
@@ -615,7 +582,7 @@ def raw(page: Any, link: str) -> Any:
     got: list[bytes] = []
     page.on("response", lambda r: got.append(r.body()) if r.url.endswith("/image") else None)
     join(page, link)
-    until(page, lambda: bool(got), "an image")
+    wait_until(page, lambda: bool(got))
     width = int(page.locator("#main").get_attribute("data-width"))
     return np.frombuffer(got[0], np.int16).reshape(-1, width)
 
@@ -628,9 +595,9 @@ def test_window_and_level_are_numbers_that_can_be_written(link: str, new_page: A
     before = int(width.input_value())
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
-    until(page, lambda: int(width.input_value()) > before, "a wider window")
+    wait_until(page, lambda: int(width.input_value()) > before)
     page.keyboard.press("Space")
-    until(page, lambda: picture(page) == start, "the first picture")
+    wait_until(page, lambda: picture(page) == start)
     width.fill("40")
     level.fill("120")
     page.keyboard.press("d")
@@ -659,12 +626,12 @@ def test_the_value_under_the_pointer_is_that_of_the_pixel(link: str, new_page: A
     for column, row in ((0, 0), (columns // 2, rows // 3), (columns - 1, rows - 1)):
         page.mouse.move(left + (column + 0.5) * side, top + (row + 0.5) * side)
         wanted = f"{column}, {row}: grey {pixels[row, column]}"
-        until(page, lambda wanted=wanted: page.locator("#probe").text_content() == wanted, wanted)
+        wait_until(page, lambda wanted=wanted: page.locator("#probe").text_content() == wanted)
     page.mouse.move(box["x"] + box["width"] + 40, box["y"] + 40)
-    until(page, lambda: page.locator("#probe").text_content() == "", "nothing under the pointer")
+    wait_until(page, lambda: page.locator("#probe").text_content() == "")
     page.keyboard.press("m")
     page.keyboard.press("ArrowRight")
-    until(page, lambda: "grey" in page.locator("#probe").text_content(), "the value under the cross")
+    wait_until(page, lambda: "grey" in page.locator("#probe").text_content())
 
 
 def test_hounsfield_units_are_told_where_all_images_have_them(link: str, new_page: Any):
@@ -681,10 +648,10 @@ def test_hounsfield_units_are_told_where_all_images_have_them(link: str, new_pag
         ready(page, number)
     box = page.locator("#image").bounding_box()
     page.keyboard.press("1")
-    until(page, lambda: page.locator("#window-width").input_value() == "80", "the brain window")
+    wait_until(page, lambda: page.locator("#window-width").input_value() == "80")
     assert page.locator("#window-level").input_value() == "40"
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    until(page, lambda: page.locator("#probe").text_content().endswith(" HU"), "a value in HU")
+    wait_until(page, lambda: page.locator("#probe").text_content().endswith(" HU"))
     assert -1100 < int(re.findall(r": (-?\d+) HU", page.locator("#probe").text_content())[0]) < 3100
 
 
@@ -709,7 +676,7 @@ def test_one_to_one_shows_pixels_as_they_are(link: str, new_page: Any):
     assert plain <= {*inside[0].ravel().tolist(), *np.unique(np.concatenate([one.ravel() for one in inside])).tolist()}
 
 
-def test_the_last_call_or_mark_is_taken_back_until_the_answer_is_sent(served: Served, link: str, new_page: Any):
+def test_the_last_call_or_mark_is_taken_back_until_the_answer_is_sent(served: StudyProcess, link: str, new_page: Any):
     """Undo by key and button: mark, call, first call; what is written stays, and an answer that was sent is final."""
     page = new_page()
     join(page, link)
@@ -757,7 +724,6 @@ def test_forced_colours_show_the_call(link: str, new_page: Any):
     assert chosen[0] != other[0]
     assert chosen[0] != chosen[1]
     assert page.evaluate(look, "#invert")[0] != page.evaluate(look, "#fit")[0]
-    shoot(page, "forced-colours")
     seen = Image.open(io.BytesIO(page.locator(".calls").screenshot())).convert("RGB")
     third = seen.width // 3
     inks = [
@@ -768,11 +734,10 @@ def test_forced_colours_show_the_call(link: str, new_page: Any):
     assert grounds[2] != grounds[0]
 
 
-def test_at_400_percent_the_image_fills_the_screen_and_nothing_is_lost(served: Served, link: str, new_page: Any):
+def test_at_400_percent_the_image_fills_the_screen_and_nothing_is_lost(served: StudyProcess, link: str, new_page: Any):
     """On 320 by 256 pixels, as 1280 by 1024 enlarged four times: no sideways scroll, every control can be reached."""
     page = new_page({"width": 320, "height": 256})
     join(page, link)
-    shoot(page, "400-percent")
     image = page.locator("#image").bounding_box()
     assert (image["width"], image["height"]) == (pytest.approx(320, abs=16), pytest.approx(256, abs=1))
     assert faults(page) == []
@@ -785,7 +750,7 @@ def test_at_400_percent_the_image_fills_the_screen_and_nothing_is_lost(served: S
             assert -1 <= box["y"] <= 256 - min(box["height"], 44) + 1
     page.evaluate("scrollTo(0, 0)")
     page.get_by_role("link", name="Answer", exact=True).click()
-    until(page, lambda: page.locator("#count").bounding_box()["y"] < 256, "the answer in view")
+    wait_until(page, lambda: page.locator("#count").bounding_box()["y"] < 256)
     page.locator(".calls label", has_text="Real").click()
     page.locator("#next").click()
     page.locator("#go-on").click()

@@ -17,21 +17,8 @@ from phonybrains.readerstudy.store import ConflictError, LostError, audit, open_
 from phonybrains.readerstudy.store.keys import Heads
 from phonybrains.readerstudy.study import Study
 from tests.readerstudy.test_store import answers_of
-from tests.support.study_files import make_study
 from tests.support.study_tampering import attack
 from tests.support.study_web import served
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_study(tmp_path_factory.mktemp("held"))
-
-
-@pytest.fixture
-def folder(original: Path, tmp_path: Path) -> Path:
-    """A study of the test's own, without answers."""
-    return shutil.copytree(original, tmp_path / "study")
-
 
 GONE = {
     "database deleted": lambda f: (f / "study.db").unlink(),
@@ -51,14 +38,14 @@ GONE = {
 
 
 @pytest.mark.parametrize("name", GONE)
-def test_a_server_whose_files_go_stops_acknowledging(folder: Path, name: str):
+def test_a_server_whose_files_go_stops_acknowledging(study_folder: Path, name: str):
     """What is taken away under a running server: the next answer gets 500 and a sentence, and all after it."""
-    with served(Study.open(folder), f"sqlite:///{folder / 'study.db'}") as site:
+    with served(Study.open(study_folder), f"sqlite:///{study_folder / 'study.db'}") as site:
         reader = site.reader()
         state = reader.state()
         assert reader.answer(state["current"]["id"]).status_code == 200
         following = state["next"]
-        GONE[name](folder)
+        GONE[name](study_folder)
         for _ in range(2):
             refused = reader.answer(following)
             assert refused.status_code == 500
@@ -67,31 +54,31 @@ def test_a_server_whose_files_go_stops_acknowledging(folder: Path, name: str):
 
 
 @pytest.mark.parametrize("gone", [("study.db",), ("study.db.lock",), ("study.db", "study.db.lock", "study.db-wal")])
-def test_a_second_server_is_refused_even_without_its_lock(folder: Path, gone: tuple[str, ...]):
+def test_a_second_server_is_refused_even_without_its_lock(study_folder: Path, gone: tuple[str, ...]):
     """With the database, its lock, or both deleted under a running server, no second one starts on the study."""
-    study = Study.open(folder)
+    study = Study.open(study_folder)
     with open_store(study) as store:
         store.add_reader("reader 1")
         for name in gone:
-            (folder / name).unlink()
+            (study_folder / name).unlink()
         with pytest.raises(StudyError, match=r"in use by another phonybrains"):
             open_store(study)
         with pytest.raises(LostError):
             store.note("an answer")
 
 
-def test_looks_in_the_middle_need_to_be_asked_for_and_are_told(tmp_path: Path, folder: Path):
+def test_looks_in_the_middle_need_to_be_asked_for_and_are_told(tmp_path: Path, study_folder: Path):
     """While readers are in the middle an analysis is refused with their number; `interim` makes log and report tell."""
-    study = Study.open(folder)
-    with served(study, f"sqlite:///{folder / 'study.db'}") as site:  # the server goes on running
+    study = Study.open(study_folder)
+    with served(study, f"sqlite:///{study_folder / 'study.db'}") as site:  # the server goes on running
         reader = site.reader()
         site.store.record(*answers_of(study, "reader 1")[:20])
         site.store.add_reader("reader 2")
         with pytest.raises(StudyError, match=r"2 of 2 readers are in the middle \('reader 1' 20 of 34, .*--interim"):
-            analyse_study(folder, tmp_path / "report", show=False)
+            analyse_study(study_folder, tmp_path / "report", show=False)
         assert "looked at" not in [entry.event for entry in site.store.audit()]
         site.investigator().get("/investigator/audit.csv")
-        analyse_study(folder, tmp_path / "report", interim=True, show=False)
+        analyse_study(study_folder, tmp_path / "report", interim=True, show=False)
         assert reader.answer(reader.current()).status_code == 200
         texts = [departure.text for departure in site.store.departures() if departure.text.startswith("Looked at on")]
         site.store.verify_audit()
@@ -109,19 +96,19 @@ def test_looks_in_the_middle_need_to_be_asked_for_and_are_told(tmp_path: Path, f
     assert set(private.values()) == {0o600}
 
 
-def test_simulated_answers_never_mix_with_others(folder: Path, tmp_path: Path):
+def test_simulated_answers_never_mix_with_others(study_folder: Path, tmp_path: Path):
     """Simulated readers go into a fresh database alone, which is marked for good: nobody else may follow."""
-    with open_store(Study.open(folder)) as store:
+    with open_store(Study.open(study_folder)) as store:
         store.add_reader("reader 1")
     with pytest.raises(ConflictError, match=r"readers who are not simulated \(reader 1\)"):
-        simulate_study(folder, readers=1, show=False)
+        simulate_study(study_folder, readers=1, show=False)
     database = f"sqlite:///{tmp_path / 'rehearsal.db'}"
-    simulate_study(folder, readers=1, database=database, show=False)
+    simulate_study(study_folder, readers=1, database=database, show=False)
     table = tmp_path / "forms.csv"
-    table.write_text(f"reader,case,call\nreader 9,{next(iter(Study.open(folder).cases))},real\n")
+    table.write_text(f"reader,case,call\nreader 9,{next(iter(Study.open(study_folder).cases))},real\n")
     with pytest.raises(ConflictError, match="simulated, and that is for good"):
-        import_answers(folder, table, database=database, show=False)
-    with open_store(Study.open(folder), database) as store:
+        import_answers(study_folder, table, database=database, show=False)
+    with open_store(Study.open(study_folder), database) as store:
         with pytest.raises(ConflictError, match="simulated, and that is for good"):
             store.add_reader("reader 1")
         assert [r.source for r in store.readers()] == ["simulated"]
@@ -129,21 +116,21 @@ def test_simulated_answers_never_mix_with_others(folder: Path, tmp_path: Path):
         assert any("rehearsal" in departure.text for departure in store.departures())
 
 
-def test_a_password_on_the_command_line_is_refused(monkeypatch: pytest.MonkeyPatch, folder: Path):
+def test_a_password_on_the_command_line_is_refused(monkeypatch: pytest.MonkeyPatch, study_folder: Path):
     """A password in --database is refused and not shown; from the environment it is taken, and not shown either."""
     for url in ("postgresql://me:secret@127.0.0.1:1/x", "postgresql://127.0.0.1:1/x?user=me&password=secret"):
         for command in (["serve"], ["analyse", "--out", "x"], ["simulate"], ["verify"]):
             with pytest.raises(ConfigError, match="PGPASSWORD") as error:
-                study_app([*command[:1], str(folder), *command[1:], "--database", url], exit_on_error=False)
+                study_app([*command[:1], str(study_folder), *command[1:], "--database", url], exit_on_error=False)
             assert "secret" not in str(error.value)
         monkeypatch.setenv("PHONYBRAINS_DATABASE", url)
         with pytest.raises(StudyError, match=r"127\.0\.0\.1:1") as refused:
-            study_app(["verify", str(folder)], exit_on_error=False)
+            study_app(["verify", str(study_folder)], exit_on_error=False)
         assert "secret" not in str(refused.value)
         monkeypatch.delenv("PHONYBRAINS_DATABASE")
     for url in ("postgresql://me:secret@host:port/x", "mysql://me:secret@host/x", "me:secret@host"):
         with pytest.raises(PhonyBrainsError) as other:
-            open_store(Study.open(folder), url)
+            open_store(Study.open(study_folder), url)
         assert "secret" not in str(other.value)
 
 

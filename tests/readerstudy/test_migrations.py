@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 from phonybrains.errors import StudyError
 from phonybrains.readerstudy.design.order import presentations
 from phonybrains.readerstudy.store import Clock, audit, open_store
 from phonybrains.readerstudy.store.database import connect, parse_url
-from phonybrains.readerstudy.store.migrate import known_revisions, upgrade
+from phonybrains.readerstudy.store.migrate import MIGRATIONS, known_revisions, upgrade
 from phonybrains.readerstudy.store.tables import metadata
 from phonybrains.readerstudy.study import Study
-from tests.readerstudy.test_store import tamper
+from tests.support.study_tampering import attack, query
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 BACKUP = "answers.db.2026-01-31T12-00-00.0001.backup"
@@ -57,14 +57,6 @@ def old(study: Study, tmp_path: Path) -> Path:
     write_first_version(engine, study)
     engine.dispose()
     return tmp_path / "answers.db"
-
-
-def query(path: Path, statement: str) -> list[tuple]:
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute(statement).fetchall()
-    finally:
-        connection.close()
 
 
 def test_migrations_lead_to_the_tables_the_code_uses(tmp_path: Path):
@@ -105,11 +97,8 @@ def test_reading_an_older_database_migrates_it_too(study: Study, old: Path):
 
 def test_a_newer_database_is_left_alone(study: Study, old: Path):
     """A revision from the future is refused by name, and not a byte changes."""
-    connection = sqlite3.connect(old)
-    connection.execute("UPDATE phonybrains_version SET version_num = '9999'")
-    connection.commit()
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
+    attack(old, "UPDATE phonybrains_version SET version_num = '9999'")
+    query(old, "PRAGMA wal_checkpoint(TRUNCATE)")
     before = old.read_bytes()
     for read_only in (False, True):
         with pytest.raises(StudyError, match=r"newer phonybrains \(revision 9999; this one knows 0004\)"):
@@ -120,10 +109,7 @@ def test_a_newer_database_is_left_alone(study: Study, old: Path):
 
 def test_a_migration_that_fails_leaves_the_old_database(study: Study, old: Path):
     """If the last step fails, the steps before it are undone as well, and the message names the file."""
-    connection = sqlite3.connect(old)
-    connection.execute("CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT 1; END")
-    connection.commit()
-    connection.close()
+    attack(old, "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT 1; END")
     with pytest.raises(StudyError, match=r"answers\.db: .*audit_no_delete"):
         open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON))
     assert query(old, "SELECT version_num FROM phonybrains_version") == [("0001",)]
@@ -149,10 +135,7 @@ def test_a_clock_behind_an_older_database_stops_before_the_backup(study: Study, 
 def test_foreign_files_are_refused(study: Study, tmp_path: Path):
     """A database of something else, and a file that is none, are refused by name and stay as they are."""
     other = tmp_path / "other.db"
-    connection = sqlite3.connect(other)
-    connection.execute("CREATE TABLE recipes (name TEXT)")
-    connection.commit()
-    connection.close()
+    attack(other, "CREATE TABLE recipes (name TEXT)")
     (tmp_path / "text.db").write_text("no database at all, but long enough to be looked at\n" * 20)
     for name, message in (("other.db", "holds other tables"), ("text.db", "file is not a database")):
         before = (tmp_path / name).read_bytes()
@@ -164,8 +147,9 @@ def test_foreign_files_are_refused(study: Study, tmp_path: Path):
 
 
 def test_revisions_are_in_order():
-    """The revisions lead from one to the next."""
-    assert known_revisions() == ["0001", "0002", "0003", "0004"]
+    """The revisions lead from one to the next, and the names of the files say which they are."""
+    steps = reversed(list(ScriptDirectory(MIGRATIONS).walk_revisions()))
+    assert known_revisions() == [step.revision for step in steps] == ["0001", "0002", "0003", "0004"]
 
 
 def test_the_old_part_of_a_log_is_verified_and_told_to_be_unkeyed(study: Study, old: Path):
@@ -180,11 +164,7 @@ def test_the_old_part_of_a_log_is_verified_and_told_to_be_unkeyed(study: Study, 
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        (
-            "UPDATE reader SET finished_at = '2026'",
-            "",
-            "event 1: tells finished_at None of reader 'reader 1', but '2026'",
-        ),
+        ("UPDATE reader SET finished_at = '2026'", "", "event 1: tells finished_at None of reader .*, but '2026'"),
         ("UPDATE answer SET call = 'phony'", "", r"event 2 \(answer, reader 1.*call is 'phony', in the log 'real'"),
         ("UPDATE audit SET reader = 'reader 2' WHERE id = 2", "", "event 2 .*its hash does not fit"),
         ("DELETE FROM audit WHERE id = 1", "", "event 1 is missing"),
@@ -197,9 +177,9 @@ def test_changes_before_and_after_the_log_got_its_key_are_named(
     study: Study, old: Path, before: str, after: str, message: str
 ):
     """What the old events tell binds the old rows; what they do not tell is bound from the moment of the key on."""
-    tamper(f"sqlite:///{old}", before)
+    attack(old, *filter(None, [before]))
     open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON)).close()
-    tamper(f"sqlite:///{old}", after)
+    attack(old, *filter(None, [after]))
     with open_store(study, f"sqlite:///{old}", read_only=True) as store, pytest.raises(StudyError, match=message):
         store.verify_audit()
 
@@ -211,7 +191,7 @@ def test_an_old_part_chained_anew_does_not_fit_the_key(study: Study, old: Path):
         first, second = store.audit()[:2]
     told = json.loads(second.details) | {"call": "phony"}
     forged = audit.entry_after(first, second.at, second.event, second.reader, told)
-    tamper(f"sqlite:///{old}", f"UPDATE audit SET details = '{forged.details}', hash = '{forged.hash}' WHERE id = 2")
+    attack(old, f"UPDATE audit SET details = '{forged.details}', hash = '{forged.hash}' WHERE id = 2")
     with open_store(study, f"sqlite:///{old}", read_only=True) as store:
         found = store.verify().faults
     assert re.match(r"event 3 \(log keyed.*HMAC does not fit", found[0].text)
@@ -220,6 +200,6 @@ def test_an_old_part_chained_anew_does_not_fit_the_key(study: Study, old: Path):
 @pytest.mark.parametrize("at", ["2020", "2020-01-01", "soon"])
 def test_a_last_entry_without_a_time_is_an_error_in_one_line(study: Study, old: Path, at: str):
     """A time that was changed into none stops the start with a sentence."""
-    tamper(f"sqlite:///{old}", f"UPDATE audit SET at = '{at}' WHERE id = 2")
+    attack(old, f"UPDATE audit SET at = '{at}' WHERE id = 2")
     with pytest.raises(StudyError, match=rf"last entry is of '{at}', which is no time"):
         open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON))

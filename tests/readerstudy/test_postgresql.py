@@ -18,34 +18,19 @@ from phonybrains.errors import StudyError
 from phonybrains.readerstudy.store import BusyError, LostError, Store, open_store
 from phonybrains.readerstudy.store.database import connect, parse_url
 from phonybrains.readerstudy.study import Study
+from tests.readerstudy import test_store
 from tests.readerstudy.test_migrations import write_first_version
-from tests.readerstudy.test_store import (
-    answers_of,
-    test_a_failure_in_a_shared_transaction_stays_alone,
-    test_an_answer_is_final,
-    test_answers_of_another_study_are_refused,
-    test_departures_from_the_plan,
-    test_imported_readers_come_whole_or_not_at_all,
-    test_impossible_answers_are_refused,
-    test_readers_go_from_invited_to_finished,
-    test_the_database_itself_is_append_only,
-    test_what_is_recorded_is_read_back,
-)
-from tests.support.postgresql import postgresql, programs
+from tests.readerstudy.test_store import answers_of
+from tests.support.postgresql import postgresql
 from tests.support.study_web import served
 
-pytestmark = pytest.mark.skipif(programs() is None, reason="no PostgreSQL server programs (Debian: postgresql)")
-__all__ = [
-    "test_a_failure_in_a_shared_transaction_stays_alone",
-    "test_an_answer_is_final",
-    "test_answers_of_another_study_are_refused",
-    "test_departures_from_the_plan",
-    "test_imported_readers_come_whole_or_not_at_all",
-    "test_impossible_answers_are_refused",
-    "test_readers_go_from_invited_to_finished",
-    "test_the_database_itself_is_append_only",
-    "test_what_is_recorded_is_read_back",
-]
+pytestmark = pytest.mark.needs("postgresql")
+SAME = (
+    *("a_failure_in_a_shared_transaction_stays_alone", "an_answer_is_final", "answers_of_another_study_are_refused"),
+    *("departures_from_the_plan", "imported_readers_come_whole_or_not_at_all", "impossible_answers_are_refused"),
+    *("readers_go_from_invited_to_finished", "the_database_itself_is_append_only", "what_is_recorded_is_read_back"),
+)
+globals().update({f"test_{name}": getattr(test_store, f"test_{name}") for name in SAME})
 names = (f"study_{number}" for number in itertools.count())
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,7 +14,7 @@ from sqlalchemy import text
 from phonybrains.errors import StudyError
 from phonybrains.readerstudy.design.order import presentations
 from phonybrains.readerstudy.store import Clock, ConflictError, DiskFullError, Store, UnknownError, open_store
-from phonybrains.readerstudy.store.database import filesystem_of, parse_url, refuse_network_disk
+from phonybrains.readerstudy.store.database import connect_frozen, filesystem_of, parse_url, refuse_network_disk
 from phonybrains.readerstudy.study import Answer, Mark, Study
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -36,30 +33,11 @@ def store(study: Study, database: str) -> Iterator[Store]:
 
 def answers_of(study: Study, reader: str) -> list[Answer]:
     """What a reader says who calls everything phony, one image a second."""
+    marks = (Mark(0.5, 0.25),)
     return [
-        Answer(
-            reader,
-            p.position,
-            p.kind,
-            p.case_id,
-            "phony",
-            p.position % 101,
-            f"note {p.position}",
-            (Mark(0.5, 0.25),),
-            1.5,
-        )
+        Answer(reader, p.position, p.kind, p.case_id, "phony", p.position % 101, f"note {p.position}", marks, 1.5)
         for p in presentations(study, reader)
     ]
-
-
-def tamper(database: str, statement: str) -> None:
-    """Change a database behind the store's back, as someone with the file would: its guards are taken away first."""
-    with sqlite3.connect(database.removeprefix("sqlite:///")) as connection:
-        for name in ("answer", "audit"):
-            for change in ("update", "delete"):
-                connection.execute(f"DROP TRIGGER IF EXISTS {name}_no_{change}")
-        connection.execute(statement)
-    connection.close()
 
 
 def test_what_is_recorded_is_read_back(store: Store, study: Study):
@@ -124,7 +102,7 @@ def test_impossible_answers_are_refused(store: Store, study: Study, change: dict
     store.add_reader("reader 1")
     first, second, *_ = answers_of(study, "reader 1")
     with pytest.raises(StudyError, match=f"reader 1, position 2: .*{message}"):
-        store.record(*[first, replace(second, **change)])
+        store.record(first, replace(second, **change))
     assert store.answers() == []
 
 
@@ -163,29 +141,6 @@ def test_a_failure_in_a_shared_transaction_stays_alone(store: Store, study: Stud
     store.verify_audit()
 
 
-@pytest.mark.parametrize(
-    ("statement", "message"),
-    [
-        ("UPDATE audit SET at = '2020' WHERE id = 4", r"event 4 \(answer, reader 1, 2020\): its HMAC"),
-        ("UPDATE audit SET reader = 'reader 2' WHERE id = 5", "event 5"),
-        ("DELETE FROM audit WHERE id = 6", "event 6 is missing"),
-        ("UPDATE answer SET call = 'real' WHERE rowid = 1", "event 4 .*position 1 .*'real', in the log 'phony'"),
-        ("UPDATE answer SET confidence = NULL WHERE rowid = 2", "position 2 .*confidence is None, in the log 2"),
-        ("DELETE FROM answer WHERE rowid = 3", "table 'answer', position 3 .*is gone"),
-    ],
-)
-def test_any_change_behind_the_stores_back_is_named(study: Study, database: str, statement: str, message: str):
-    """A changed or removed row, of the log or of the answers, is found and named."""
-    with open_store(study, database) as store:
-        store.add_reader("reader 1")
-        for answer in answers_of(study, "reader 1")[:5]:
-            store.record(answer)
-        store.verify_audit()
-    tamper(database, statement)
-    with open_store(study, database, read_only=True) as store, pytest.raises(StudyError, match=message):
-        store.verify_audit()
-
-
 @pytest.mark.parametrize("statement", ["UPDATE answer SET call = 'real'", "DELETE FROM audit"])
 def test_the_database_itself_is_append_only(store: Store, study: Study, statement: str):
     """Even SQL from within is refused to change an answer or the log."""
@@ -215,20 +170,13 @@ def test_departures_from_the_plan(store: Store):
 
 
 def test_two_servers_cannot_hold_one_file(store: Store, study: Study, database: str):
-    """A second process is refused while one holds the file, may read it, and nothing breaks."""
-    code = (
-        "import sys\n"
-        "from phonybrains.readerstudy.study import Study\n"
-        "from phonybrains.readerstudy.store import open_store\n"
-        "with open_store(Study.open(sys.argv[1]), sys.argv[2], read_only=bool(sys.argv[3])) as store:\n"
-        "    print(len(store.readers()))"
-    )
+    """A second one is refused while one holds the file, may read it, and nothing breaks."""
     store.add_reader("reader 1")
-    command = [sys.executable, "-c", code, str(study.folder), database]
-    refused = subprocess.run([*command, ""], capture_output=True, text=True)
-    assert "answers.db is in use by another phonybrains (it holds answers.db.lock)" in refused.stderr
-    reading = subprocess.run([*command, "1"], capture_output=True, text=True, check=True)
-    assert reading.stdout.strip() == "1"
+    with pytest.raises(StudyError, match=r"answers\.db is in use by .* \(it holds answers\.db\.lock\)"):
+        open_store(study, database)
+    with open_store(study, database, read_only=True) as reading:
+        assert [reader.name for reader in reading.readers()] == ["reader 1"]
+    store.verify_audit()
 
 
 def test_answers_of_another_study_are_refused(study: Study, store: Store, database: str):
@@ -253,6 +201,9 @@ def test_reading_needs_answers(study: Study, database: str):
         ("mysql://host/name", "sqlite:///FILE or"),
         ("sqlite://", "cannot|can be kept"),
         ("sqlite:///:memory:", "can be kept"),
+        ("sqlite:///answers.db?timeout=soon", "can be kept"),
+        ("sqlite:////", "can be kept"),
+        ("sqlite:///a\0b.db", "can be kept"),
     ],
 )
 def test_other_databases_are_refused(url: str, message: str):
@@ -277,16 +228,18 @@ def test_network_disks_are_refused():
         "//h/y /mnt/our\\040disk cifs rw 0 0",
         "/dev/sdb /mnt/net/local ext4 rw 0 0",
         "me@h: /home/me/far fuse.sshfs rw 0 0",
+        "host:/y /mnt/Büro nfs rw 0 0",
     ]
     kinds = {
         "/mnt/net/s/study.db": "nfs4",
         "/mnt/our disk/study.db": "cifs",
         "/mnt/net/local/study.db": "ext4",
         "/home/me/far/study.db": "fuse.sshfs",
+        "/mnt/Büro/study.db": "nfs",
         "/home/me/study.db": "ext4",
     }
     assert {path: filesystem_of(Path(path), mounts) for path in kinds} == kinds
-    for path in ("/mnt/net/s/study.db", "/mnt/our disk/study.db", "/home/me/far/study.db"):
+    for path in ("/mnt/net/s/study.db", "/mnt/our disk/study.db", "/mnt/Büro/study.db", "/home/me/far/study.db"):
         with pytest.raises(StudyError, match="network disk"):
             refuse_network_disk(Path(path), mounts)
     refuse_network_disk(Path("/mnt/net/local/study.db"), mounts)
@@ -356,8 +309,6 @@ def test_a_folder_that_cannot_be_written_can_be_analysed(study: Study, database:
     """Answers on a read-only disk can be read."""
     with open_store(study, database) as store:
         store.add_reader("reader 1")
-    from phonybrains.readerstudy.store.database import connect_frozen
-
     engine = connect_frozen(Path(database.removeprefix("sqlite:///")))
     with engine.connect() as connection:
         assert connection.execute(text("SELECT name FROM reader")).scalars().all() == ["reader 1"]

@@ -84,12 +84,8 @@ def test_a_reading_goes_on_on_another_device(site: Served):
     assert first.draft(shown, **draft, revision=3).status_code == 204
     assert first.draft(shown, **draft | {"call": "phony"}, revision=2).status_code == 204
     second = Script.join(site.browser(), token)
-    assert second.state()["current"] | {"presets": 0} == {
-        "id": shown,
-        "kind": "training",
-        "presets": 0,
-        "draft": draft | {"revision": 3},
-    }
+    kept = {"id": shown, "kind": "training", "presets": 0, "draft": draft | {"revision": 3}}
+    assert second.state()["current"] | {"presets": 0} == kept
     refused = first.answer(shown)
     assert refused.status_code == 401
     assert "another device" in refused.json()["error"]
@@ -118,27 +114,15 @@ def test_answers_come_in_order(site: Served):
     assert site.store.answers() == []
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        {"call": "fake"},
-        {"call": None},
-        {"confidence": 101},
-        {"confidence": -1},
-        {"confidence": 50.5},
-        {"confidence": True},
-        {"description": "x" * 2001},
-        {"description": "a\0b"},
-        {"description": 5},
-        {"marks": [[0.5, 1.01]]},
-        {"marks": [[0.5]]},
-        {"marks": [[0.5, 0.5]] * 21},
-        {"seconds": -1},
-        {"seconds": 1e9},
-        {"revision": -1},
-        {"revision": 2**31},
-    ],
-)
+IMPOSSIBLE = [
+    *({"call": "fake"}, {"call": None}, {"confidence": 101}, {"confidence": -1}, {"confidence": 50.5}),
+    *({"confidence": True}, {"description": "x" * 2001}, {"description": "a\0b"}, {"description": 5}),
+    *({"marks": [[0.5, 1.01]]}, {"marks": [[0.5]]}, {"marks": [[0.5, 0.5]] * 21}),
+    *({"seconds": -1}, {"seconds": 1e9}, {"revision": -1}, {"revision": 2**31}),
+]
+
+
+@pytest.mark.parametrize("said", IMPOSSIBLE)
 def test_impossible_answers_are_refused(site: Served, said: dict):
     """A value outside its limits gives 422 with a sentence, and nothing is recorded."""
     reader = site.reader()
@@ -148,20 +132,13 @@ def test_impossible_answers_are_refused(site: Served, said: dict):
     assert site.store.answers() == []
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b'"x"',
-        b"\xff\xfe",
-        b"[" * 30000,
-        b'{"call":"real","description":"\\ud800"}',
-        b'{"call":"real","seconds":NaN}',
-        b'{"call":"real","seconds":Infinity}',
-    ],
-)
+BROKEN = [
+    *(b"", b"{", b"[]", b'"x"', b"\xff\xfe", b"[" * 30000, b'{"call":"real","description":"\\ud800"}'),
+    *(b'{"call":"real","seconds":NaN}', b'{"call":"real","seconds":Infinity}'),
+]
+
+
+@pytest.mark.parametrize("body", BROKEN)
 def test_broken_bodies_are_refused(site: Served, body: bytes):
     """Bodies that are not JSON, or not text, get a 4xx with a sentence; the server goes on."""
     reader = site.reader()
@@ -242,9 +219,8 @@ def test_the_investigator_runs_the_study(site: Served):
     assert Script.join(site.browser(), new).state()["done"] == 1
 
     assert page.post("/investigator/readers/revoke", data=csrf | {"name": "reader 1"}).status_code == 409
-    assert (
-        page.post("/investigator/readers/revoke", data=csrf | {"name": "reader 1", "confirm": "yes"}).status_code == 303
-    )
+    confirmed = csrf | {"name": "reader 1", "confirm": "yes"}
+    assert page.post("/investigator/readers/revoke", data=confirmed).status_code == 303
     assert [r.state for r in site.store.readers()] == ["revoked", "reading"]
 
 
@@ -289,13 +265,8 @@ def test_windows_follow_the_modality_alone(study: Study):
     assert windows["MR"] == [{"name": "Auto", "low": None, "high": None, **grey}]
     scales = {(w["slope"], w["intercept"], w["unit"]) for w in windows["CT"]}
     assert scales == {(case.slope, case.intercept, "HU")}
-    assert [w["name"] for w in windows["CT"]] == [
-        "Brain 80/40",
-        "Stroke 40/40",
-        "Subdural 200/75",
-        "Bone 2500/480",
-        "Auto",
-    ]
+    names = ["Brain 80/40", "Stroke 40/40", "Subdural 200/75", "Bone 2500/480", "Auto"]
+    assert [w["name"] for w in windows["CT"]] == names
     low, high = windows["CT"][0]["low"], windows["CT"][0]["high"]
     assert [case.slope * v + case.intercept for v in (low, high)] == pytest.approx([0, 80])
 

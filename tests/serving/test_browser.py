@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 import zipfile
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import pytest
 from phonybrains.imageset import ImageSet
 from tests.support.served_model import ServedModel, pixels, serving, texts_of
 from tests.support.study_accessibility import faults
-from tests.support.study_browser import chromium, wait_until
+from tests.support.study_browser import chromium, shoot, wait_until
 
 pytestmark = pytest.mark.needs("chromium")
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -28,7 +27,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(browser: Any, model_server: ServedModel) -> Iterator[Any]:
+def page(request: pytest.FixtureRequest, browser: Any, model_server: ServedModel) -> Iterator[Any]:
     """The page of the server, open; nothing may go wrong in its scripts."""
     with browser.new_context(accept_downloads=True) as context:
         opened = context.new_page()
@@ -37,18 +36,13 @@ def page(browser: Any, model_server: ServedModel) -> Iterator[Any]:
         opened.on("console", lambda message: faults.append(message.text) if is_fault(message) else None)
         opened.goto(model_server.base)
         yield opened
+        shoot(request.node.name, [opened])
         assert faults == []
 
 
 def is_fault(message: Any) -> bool:
     """Whether the browser complains of the page, and not only notes that the server refused something."""
     return message.type == "error" and "the server responded with" not in message.text
-
-
-def look(page: Any, name: str) -> None:
-    """Keep a picture of the page, to be looked at."""
-    if folder := os.environ.get("PHONYBRAINS_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"serve-{name}.png", full_page=True)
 
 
 def slide(page: Any, name: str, value: float) -> None:
@@ -77,7 +71,6 @@ def test_what_the_form_says_is_what_is_painted(page: Any, model_server: ServedMo
     page.fill("#prompt", "axial, photorealistic")
     page.fill("#seed", "5")
     paint(page, 3)
-    look(page, "answered")
     notices = page.locator(".run .notice").all_inner_texts()
     assert notices[0] == "Not understood: “photorealistic”."
     assert [note.partition(":")[0] for note in notices[1:]] == [
@@ -116,7 +109,6 @@ def test_the_film_shows_the_way_from_noise(page: Any):
     paint(page, 1)
     page.click("figure button")
     wait_until(page, "document.getElementById('film').open && document.getElementById('film-strip').naturalWidth > 0")
-    look(page, "film")
     with page.expect_download() as saving:
         page.click("#film-save")
     png = Path(saving.value.path()).read_bytes()
@@ -164,7 +156,9 @@ def test_stop_stops(page: Any, model_server: ServedModel):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("kind", ["desktop", "phone"])
-def test_the_page_meets_wcag(browser: Any, model_server: ServedModel, scheme: str, kind: str):
+def test_the_page_meets_wcag(
+    browser: Any, model_server: ServedModel, scheme: str, kind: str, request: pytest.FixtureRequest
+):
     """Names, contrast, focus, targets and no sideways scroll, before and after an answer, light and dark."""
     with browser.new_context(**(PHONE if kind == "phone" else {}), color_scheme=scheme) as context:
         page = context.new_page()
@@ -174,7 +168,7 @@ def test_the_page_meets_wcag(browser: Any, model_server: ServedModel, scheme: st
         page.click("summary")
         slide(page, "steps", 1)
         paint(page, 4)
-        look(page, f"{kind}-{scheme}")
+        shoot(f"{kind}-{scheme}", [page])
         assert faults(page, touch=kind == "phone") == []
 
 

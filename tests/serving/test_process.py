@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from phonybrains.errors import ConfigError, ModelError
 from phonybrains.serving.app import make_app
-from phonybrains.serving.serve import open_context, serve_model
+from phonybrains.serving.serve import made_at, open_context, serve_model
 from tests.support.served_model import ServedModel, address_in, serving
 from tests.support.web_server import until
 
@@ -144,3 +144,13 @@ def test_a_fault_is_told_without_its_insides(tiny_model: Path, monkeypatch: pyte
     assert response.json()["error"]["type"] == "server_error"
     assert "secret" not in response.text
     assert response.headers["x-request-id"] in response.text
+
+
+@pytest.mark.parametrize(
+    ("record", "seconds"),
+    [({"created": "1970-01-01T00:01:00+00:00"}, 60), ({}, 0), ({"created": "soon"}, 0), ({"created": 5}, 0)],
+)
+def test_a_record_that_tells_no_time_is_no_fault(monkeypatch: pytest.MonkeyPatch, record: dict, seconds: int):
+    """A model whose record has no time, or none that can be, is served as one of 1970."""
+    monkeypatch.setattr("phonybrains.serving.serve.read_record", lambda _: record)
+    assert made_at(Path()) == seconds

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.support.needs import CHROMIUM
@@ -34,3 +35,10 @@ def wait_until(page: Any, condition: str | Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"never true: {condition}")
         page.wait_for_timeout(15)
+
+
+def shoot(name: str, pages: list[Any]) -> None:
+    """Keep pictures of pages as a test leaves them, for a person to look at, where the environment names a folder."""
+    if folder := os.environ.get("PHONYBRAINS_SCREENSHOTS"):
+        for number, page in enumerate(page for page in pages if not page.is_closed()):
+            page.screenshot(path=Path(folder) / f"{name}-{number}.png", full_page=True)

@@ -104,9 +104,13 @@ class StudyProcess:
         self.process.send_signal(how)
         return self.process.communicate(timeout=PATIENCE)[1]
 
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     def url(self, name: str) -> str:
         """A link, to be opened in a browser."""
-        return f"http://127.0.0.1:{self.port}{self.links[name]}"
+        return self.base + self.links[name]
 
     def reader(self, name: str = "reader 1") -> HttpReader:
         return HttpReader(self.port, self.links[name])

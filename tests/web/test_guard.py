@@ -15,38 +15,12 @@ from starlette.types import Receive, Scope, Send
 
 from phonybrains.web.guard import Guard, is_own, parse_host, parse_origin
 
-BROKEN_ORIGINS = [
-    "https://[::1",
-    "https://[::1]]",
-    "https://[",
-    "https://]",
-    "https://[zz]",
-    "https://[1.2.3.4]",
-    "https://h:port",
-    "https://h:65536",
-    "https://h:99999",
-    "https://",
-    "://h",
-    "h",
-    "",
-    " ",
-    "https://h/path",
-    "https://a b",
-    "[",
-    "https://a@b",
-    "https://h:-1",
-    "https://h:",
-    "https://\u00e9",
-    "null null",
-    "https://h, https://h",
-    "https://h?",
-    "https://h#",
-    "https://[::1%25lo]",
-    "https://[:::]",
-    "http://" + "a" * 300,
+BROKEN_HOSTS = [
+    *("[::1", "[::1]]", "[", "]", "[zz]", "[1.2.3.4]", "[::1%25lo]", "[:::]", "h:port", "h:65536", "h:99999", "h:-1"),
+    *("h:", "", "h/path", "a b", "a@b", "\u00e9", "h, https://h", "h?", "h#", "<script>", "a" * 300),
 ]
-BROKEN_HOSTS = [origin.removeprefix("https://") for origin in BROKEN_ORIGINS if origin.startswith("https://")]
-BROKEN_LENGTHS = ["-1", "+5", "1.0", "0x10", "\u00b2", "5, 5", " ", "1e3", "9" * 5000, "nan", ""]
+BROKEN_ORIGINS = [*(f"https://{host}" for host in BROKEN_HOSTS), "://h", "h", " ", "[", "null null"]
+BROKEN_LENGTHS = ["-1", "+5", "1.0", "0x10", "\u00b2", "5, 5", " ", "1e3", "9" * 5000, "nan"]
 
 
 class OpenGuard(Guard):
@@ -72,7 +46,7 @@ def client() -> TestClient:
     return TestClient(OpenGuard(echo), base_url="http://testserver")
 
 
-@pytest.mark.parametrize("origin", [o for o in BROKEN_ORIGINS if o != ""])
+@pytest.mark.parametrize("origin", BROKEN_ORIGINS)
 def test_an_origin_that_cannot_be_is_refused(client: TestClient, origin: str):
     """A broken Origin gets 400 and a sentence, on any method, and the headers of all pages."""
     for method in ("GET", "POST", "PUT"):
@@ -89,7 +63,7 @@ def test_a_host_that_cannot_be_is_refused(client: TestClient, host: str):
     assert client.get("/", headers={"Host": host.encode("utf-8")}).status_code == 400
 
 
-@pytest.mark.parametrize("length", [n for n in BROKEN_LENGTHS if n])
+@pytest.mark.parametrize("length", BROKEN_LENGTHS)
 def test_a_length_that_cannot_be_is_refused(client: TestClient, length: str):
     """A Content-Length that is no number, or none a body can have, gets 400 or 413."""
     refused = client.post("/", headers={"Content-Length": length.encode("utf-8")}, content=b"x")

@@ -71,10 +71,15 @@ def serve_model(
 def open_context(folder: Path, token: str, queue: float = 400, budget: float = 100) -> ModelContext:
     """Load a model for serving."""
     model = LatentDiffusion.load(folder, "cuda" if torch.cuda.is_available() else "cpu")
-    made = read_record(folder).get("created")
-    created = int(datetime.fromisoformat(made).timestamp()) if made else 0
     origin = Origin(folder.resolve().name, fingerprint(folder))
-    return ModelContext(folder, model, origin, created, Batcher(model, queue, budget), token)
+    return ModelContext(folder, model, origin, made_at(folder), Batcher(model, queue, budget), token)
+
+
+def made_at(folder: Path) -> int:
+    """When a model was made, in seconds since 1970; 0 where its record does not tell."""
+    with suppress(KeyError, TypeError, ValueError, OverflowError):
+        return int(datetime.fromisoformat(read_record(folder)["created"]).timestamp())
+    return 0
 
 
 def _lines(context: ModelContext, host: str, base: str) -> list[str]:

@@ -24,9 +24,9 @@ def make_pages(folder: Path) -> Environment:
 
 def plain_app(folder: Path, routers: list[APIRouter], handlers: Mapping[Any, Handler]) -> FastAPI:
     """Routes, the static files of a folder and the shared ones, and who answers each kind of error."""
-    app = FastAPI(
-        docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, exception_handlers=dict(handlers)
-    )
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
     for router in routers:
         app.include_router(router)
     app.mount("/static/shared", StaticFiles(directory=SHARED))

@@ -43,11 +43,21 @@ def parse_url(text: str) -> URL:
         if importlib.util.find_spec("psycopg") is None:
             raise StudyError("PostgreSQL needs a driver: pip install 'phonybrains[postgresql]'.")
         return url.set(drivername="postgresql+psycopg")
-    if url.drivername != "sqlite" or not url.database or url.database == ":memory:":
+    if url.drivername != "sqlite" or not _is_file(url):
         raise StudyError(
             f"{shown(url)}: not a database answers can be kept in. Give sqlite:///FILE or postgresql://USER@HOST/NAME."
         )
     return url
+
+
+def _is_file(url: URL) -> bool:
+    """Whether an SQLite database is a file that can be, with options that can be."""
+    name = url.database or ""
+    try:
+        url.get_dialect()().create_connect_args(url)
+    except ValueError:
+        return False
+    return bool(Path(name).name) and name != ":memory:" and "\0" not in name
 
 
 def sqlite_path(url: URL) -> Path | None:

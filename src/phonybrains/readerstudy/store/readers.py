@@ -61,7 +61,7 @@ def list_readers(connection: Connection) -> list[Reader]:
     )
     begun = set(connection.scalars(select(t.web_session.c.reader_id).distinct()))
     found = []
-    for number, name, source, added, finished, revoked, answered, total, last in connection.execute(query):
+    for number, name, source, added, finished, revoked, answered, total, last in map(tuple, connection.execute(query)):
         state = state_of(revoked, finished, bool(answered) or number in begun)
         found.append(Reader(number, name, source, state, answered, total, added, finished, revoked, last))
     return found
