@@ -97,7 +97,7 @@ def _sized(
         for reader in READERS:
             if files := item.files[reader.kind]:
                 total = len(files) if reader.an_image_each else None
-                task = bar.add_task(f"{item.name} ({reader.kind})", total=total)
+                task = bar.add_task(f"{item.name} ({reader.kind})", total=total, unit="images")
                 read = map(of_source, reader.read(item.root, files, config))
                 for found in map_in_order(pool, partial(_resized, number, config), read):
                     bar.advance(task)
