@@ -223,7 +223,7 @@ def test_slices_that_wait_on_disk_are_the_same(tmp_path: Path, monkeypatch: pyte
 
 def test_a_dicom_file_may_begin_like_a_tiff(tmp_path: Path) -> None:
     """DICM at byte 128 decides, whatever the 128 free bytes before it hold (PS3.10 7.1)."""
-    from phonybrains.importing.scan import kind_of
+    from phonybrains.importing.readers import kind_of
 
     for start in (b"II*\0", b"MM\0*", b"\x89PNG\r\n", b"BM", b"\xff\xd8\xff", b"\x1f\x8b", b"PK"):
         ds = image(head(24, 1100))

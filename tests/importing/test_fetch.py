@@ -24,8 +24,9 @@ from phonybrains.importing import import_images
 from phonybrains.importing.config import ImportConfig
 from phonybrains.importing.download import unzip
 from phonybrains.importing.fetch import fetch
-from phonybrains.importing.public import is_ct_ich, read_cheng2017, read_ct_ich
+from phonybrains.importing.matlab import Matlab
 from phonybrains.importing.slices import Notice, Slice
+from phonybrains.importing.volumes.ct_ich import is_ct_ich, read_ct_ich
 from phonybrains.record import read_record
 
 LOGIN = ("reader", "a secret")
@@ -169,7 +170,7 @@ def test_cheng2017_is_fetched_checked_and_unpacked(server: Server, tmp_path: Pat
     record = read_record(out)
     assert record["sources"][0]["licence"] == "CC BY 4.0"
     assert record["results"]["files"]["README.txt"] == "md5:" + hashlib.md5(b"read me").hexdigest()
-    found = [item for item in read_cheng2017(out, sorted(out.rglob("*.mat")), CONFIG) if isinstance(item, Slice)]
+    found = [item for item in Matlab().read(out, sorted(out.rglob("*.mat")), CONFIG) if isinstance(item, Slice)]
     assert [item.attributes["diagnosis"] for item in found] == ["glioma", "pituitary"]
 
 
@@ -325,7 +326,7 @@ def test_an_unknown_name_and_a_foreign_folder_are_refused(tmp_path: Path) -> Non
 def test_cheng2017_slices_are_upright_with_diagnosis_box_and_patient(tmp_path: Path) -> None:
     """MATLAB's transposed arrays come back as rows and columns; label, box and PID are those of the file."""
     (tmp_path / "7.mat").write_bytes(mat_bytes(label=1, patient="MR017260F"))
-    (found,) = read_cheng2017(tmp_path, [tmp_path / "7.mat"], CONFIG)
+    (found,) = Matlab().read(tmp_path, [tmp_path / "7.mat"], CONFIG)
     assert isinstance(found, Slice)
     assert (found.values == np.arange(48 * 64).reshape(48, 64)).all()
     assert found.values.dtype == np.float32
@@ -350,7 +351,7 @@ def test_other_mat_files_are_noticed_and_passed_over(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "foreign.mat", "w") as file:
         file["x"] = 1
     names = ["cvind.mat", "old.mat", "wrong.mat", "flat.mat", "foreign.mat"]
-    found = list(read_cheng2017(tmp_path, [tmp_path / name for name in names], CONFIG))
+    found = list(Matlab().read(tmp_path, [tmp_path / name for name in names], CONFIG))
     assert all(isinstance(item, Notice) for item in found)
     assert [item.kind for item in found if isinstance(item, Notice)] == ["note"] + ["skipped"] * 4
     assert "label 4" in str(found[2])

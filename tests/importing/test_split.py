@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from phonybrains.importing import ImportConfig
-from phonybrains.importing.split import Member, split
+from phonybrains.importing.slices import NO_VALUES, Slice
+from phonybrains.importing.split import split
 
 
-def patients(count: int, images: int = 5, modality: str = "CT", prefix: str = "p") -> list[Member]:
-    return [Member(modality, f"{prefix}{p}", f"series {p}", i) for p in range(count) for i in range(images)]
+def image(modality: str, patient: str, series: str, order: float, volume: bool = False, **facts: Any) -> Slice:
+    facts = {"patient": patient, "volume": volume} | facts
+    return Slice(NO_VALUES, 0, 1, modality, series, order, source="in", **facts)
 
 
-def neighbours(count: int, modality: str = "MR", series: str = "folder") -> list[Member]:
-    return [Member(modality, "", series, i) for i in range(count)]
+def patients(count: int, images: int = 5, modality: str = "CT", prefix: str = "p") -> list[Slice]:
+    return [image(modality, f"{prefix}{p}", f"series {p}", i) for p in range(count) for i in range(images)]
+
+
+def neighbours(count: int, modality: str = "MR", series: str = "folder") -> list[Slice]:
+    return [image(modality, "", series, i) for i in range(count)]
 
 
 def splits_of(members, names) -> dict[str, set[str]]:
@@ -127,7 +134,7 @@ def test_runs_do_not_reach_over_folders():
 
 def test_a_volume_without_patient_stays_together():
     """All slices of one scan are in one split, and the method says that this is not by patient."""
-    members = [Member("MR", "", f"scan {n}", i, volume=True) for n in range(20) for i in range(30)]
+    members = [image("MR", "", f"scan {n}", i, volume=True) for n in range(20) for i in range(30)]
     result = split(members, ImportConfig())
     assert all(len(set(result.names[30 * n : 30 * n + 30])) == 1 for n in range(20))
     assert set(result.names) == {"train", "validation", "test"}
@@ -136,7 +143,7 @@ def test_a_volume_without_patient_stays_together():
 
 def test_a_given_split_is_kept_and_draws_its_patients_along():
     """Images with a split keep it, and the same patients in another source go where they are already."""
-    given_ones = [Member("CT", f"p{n}", "a", n, given="test" if n < 10 else "") for n in range(20)]
+    given_ones = [image("CT", f"p{n}", "a", n, split="test" if n < 10 else "") for n in range(20)]
     members = given_ones + patients(20)
     result = split(members, ImportConfig())
     assert result.names[:20] == ("test",) * 10 + ("",) * 10
@@ -146,7 +153,7 @@ def test_a_given_split_is_kept_and_draws_its_patients_along():
 
 def test_a_given_split_that_tears_patients_is_pointed_out():
     """A source that puts one patient into train and test is believed, with a warning."""
-    result = split([Member("CT", "p", "a", 0, given="train"), Member("CT", "p", "a", 1, given="test")], ImportConfig())
+    result = split([image("CT", "p", "a", 0, split="train"), image("CT", "p", "a", 1, split="test")], ImportConfig())
     assert result.names == ("train", "test")
     assert "more than one split" in result.warnings[0]
 
@@ -158,10 +165,10 @@ def test_the_least_safe_method_is_the_one_that_is_told():
 
 def test_guessed_patients_stay_together_and_are_called_guessed():
     """A guess groups images as a known patient does, but the method says that it is no safe one, and a warning why."""
-    members = [replace(member, guessed=member.patient == "p3") for member in patients(30)]
+    members = [replace(member, patient_is_guess=member.patient == "p3") for member in patients(30)]
     result = split(members, ImportConfig())
     assert all(len(names) == 1 for names in splits_of(members, result.names).values())
     assert result.methods == {"CT": "by patient as guessed, not patient-safe"}
     assert any(text.startswith("5 images: whose they are is guessed") for text in result.warnings)
-    given_ones = [replace(member, given="train") for member in members]
+    given_ones = [replace(member, split="train") for member in members]
     assert split(given_ones, ImportConfig()).methods == {"CT": "as given, patients unknown, not patient-safe"}

@@ -24,9 +24,9 @@ from typing import IO, Any
 
 from ..errors import OutputError, SourceError
 from ..files import only_writer
-from .magic import family
-from .naming import vocabulary
 from .slices import Notice
+from .vocabulary import vocabulary
+from .volumes.magic import family
 
 PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")

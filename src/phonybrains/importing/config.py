@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -22,6 +23,7 @@ Window = Annotated[
     AfterValidator(_has_width),
 ]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Value = TypeVar("Value")
 
 
 class Source(Config):
@@ -78,6 +80,10 @@ class ImportConfig(Config):
         if self.generator and not self.synthetic:
             raise ValueError("a generator makes synthetic images: give --synthetic too")
         return self
+
+    def kept(self, attributes: Mapping[str, Value]) -> dict[str, Value]:
+        """Those of the attributes of a slice that the settings keep."""
+        return {name: value for name, value in attributes.items() if self.attributes is None or name in self.attributes}
 
     def settings(self) -> dict[str, Any]:
         """What determines the images, for the record; what an import of scans does not have is not in it."""

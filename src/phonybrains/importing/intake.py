@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,34 +15,32 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from ..errors import SourceError
-from ..imageset import METADATA_NAME, Attribute, Pixels, write_png
+from ..imageset import METADATA_NAME, Pixels, write_png
 from ..record import split_methods
 from .config import ImportConfig
+from .lesion import placed
 from .parallel import map_in_order
-from .resize import Placement, place, thumbnail, to_pixels
+from .readers import READERS
+from .resize import place, thumbnail, to_pixels
 from .scan import Scan
-from .slices import Notice, Slice, shown
+from .slices import NO_VALUES, Notice, Slice, shown
 
-Reader = Callable[[Path, Sequence[Path], ImportConfig], Iterator[Slice | Notice]]
-NO_VALUES = np.empty((0, 0), np.float32)
 NO_PIXELS = np.empty((0, 0), np.uint8)
-BOX = {"lesion_x": "x", "lesion_y": "y", "lesion_width": "width", "lesion_height": "height"}
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """A slice brought to size, its values let go; `digest` is that of the values as they were read."""
+class SizedSlice:
+    """A slice brought to size, its values let go; `digest` is that of the values as they were read.
+
+    source: the place of its source among all sources.
+    """
 
     slice: Slice
+    source: int
     pixels: Pixels
     slope: float
     intercept: float
     digest: bytes
-    volume: bool
-    source: int
-    """The place of its source among all sources."""
-    inherited: str = ""
-    """How the image set that it comes from was split."""
     file_name: str = ""
     sha256: str = ""
 
@@ -52,10 +49,14 @@ class Image:
 class Intake:
     """What has been taken in so far: the images without their pixels, their thumbnails, the notices."""
 
-    images: list[Image] = field(default_factory=list)
+    images: list[SizedSlice] = field(default_factory=list)
     thumbnails: list[NDArray[np.uint8]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     seen: dict[bytes, Slice] = field(default_factory=dict)
+
+    @property
+    def slices(self) -> list[Slice]:
+        return [image.slice for image in self.images]
 
 
 def take_in(
@@ -65,7 +66,7 @@ def take_in(
 
     Fills `intake`, also when it fails. Raises SourceError with the first reasons if no image can be used.
     """
-    numbered = _numbered(_prepared(scans, config, pool, bar), intake)
+    numbered = _numbered(_sized(scans, config, pool, bar), intake)
     for image in map_in_order(pool, partial(_write, draft), numbered):
         intake.images.append(image)
     if not intake.images:
@@ -83,87 +84,55 @@ def _reasons(scans: Sequence[Scan], intake: Intake) -> str:
     return f"{'; '.join([*firsts.values()][:3]) or 'There are no image files'}."
 
 
-def report_name(found: Slice) -> str:
-    """What the report calls a slice."""
-    return shown(found.file or f"{found.source} {found.series} {found.order:g}")
-
-
-def _prepared(
+def _sized(
     scans: Sequence[Scan], config: ImportConfig, pool: ThreadPoolExecutor, bar: Progress
-) -> Iterator[Image | Notice]:
+) -> Iterator[SizedSlice | Notice]:
     for number, item in enumerate(scans):
         yield from item.notices
-        if not item.files["raster"] and (item.root / METADATA_NAME).is_file():
+        described = any(item.files[reader.kind] for reader in READERS if reader.has_table)
+        if not described and (item.root / METADATA_NAME).is_file():
             yield Notice(f"{item.root.name}/{METADATA_NAME}", "warning", "describes no picture here, and was not used")
-        methods = split_methods(item.record)
-        for kind, reader in _readers(item):
-            files = item.files[kind]
-            task = bar.add_task(f"{item.name} ({kind})", total=None if kind == "volume" else len(files), unit="images")
-            prefix = "" if item.name == item.root.name else f"{item.name} "
-            of_source = {"source": number, "volume": kind != "raster", "prefix": prefix, "methods": methods}
-            prepare = partial(_prepare, config=config, **of_source)
-            for found in map_in_order(pool, prepare, reader(item.root, files, config)):
-                bar.advance(task)
-                yield found
+        prefix = "" if item.name == item.root.name else f"{item.name} "
+        of_source = partial(_of_source, prefix, split_methods(item.record), config)
+        for reader in READERS:
+            if files := item.files[reader.kind]:
+                total = len(files) if reader.an_image_each else None
+                task = bar.add_task(f"{item.name} ({reader.kind})", total=total, unit="images")
+                read = map(of_source, reader.read(item.root, files, config))
+                for found in map_in_order(pool, partial(_resized, number, config), read):
+                    bar.advance(task)
+                    yield found
 
 
-def _readers(item: Scan) -> Iterator[tuple[str, Reader]]:
-    """The readers of the kinds of file that a source has; the heavy ones are loaded only for these."""
-    if item.files["raster"]:
-        from .raster.reader import read_rasters
-
-        yield "raster", read_rasters
-    if item.files["dicom"]:
-        from .dicom.reader import read_dicom
-
-        yield "dicom", read_dicom
-    if item.files["volume"]:
-        from .public import is_ct_ich, read_ct_ich
-        from .volumes.reader import read_volumes
-
-        yield "volume", read_ct_ich if is_ct_ich(item.root) else read_volumes
-    if item.files["mat"]:
-        from .public import read_cheng2017
-
-        yield "mat", read_cheng2017
+def _of_source(prefix: str, methods: Mapping[str, str], config: ImportConfig, found: Slice | Notice) -> Slice | Notice:
+    """A slice with what is known of all in its source: a prefix of their series, and how it was split, by modality."""
+    if isinstance(found, Notice):
+        return found
+    series = prefix + found.series
+    if config.synthetic:
+        made = {**found.attributes, "generator": config.generator}
+        return replace(found, series=series, synthetic=True, patient="", attributes=made)
+    inherited = "" if found.synthetic else methods.get(found.modality, "")
+    return replace(found, series=series, inherited=inherited)
 
 
-def _prepare(
-    found: Slice | Notice, config: ImportConfig, source: int, volume: bool, prefix: str, methods: Mapping[str, str]
-) -> Image | Notice:
+def _resized(source: int, config: ImportConfig, found: Slice | Notice) -> SizedSlice | Notice:
     """Resize one slice and map it to the range of the stored pixels."""
     if isinstance(found, Notice):
         return found
     values = found.values
     if not values.size or not np.isfinite([values.min(), values.max()]).all():  # min and max hand NaN on
-        return Notice(
-            report_name(found), "skipped", "holds NaN or infinite values" if values.size else "holds no pixels"
-        )
+        reason = "holds NaN or infinite values" if values.size else "holds no pixels"
+        return Notice(found.name, "skipped", reason)
     placement = place((values.shape[0], values.shape[1]), found.spacing_mm, config.size)
     pixels, slope, intercept = to_pixels(values, found.low, found.high, placement, config.bits)
     digest = hashlib.sha256(str(values.shape).encode())
     digest.update(np.ascontiguousarray(values).data)
-    attributes, series = _placed(found.attributes, placement), prefix + found.series
-    kept = replace(found, values=NO_VALUES, attributes=attributes, series=series)
-    if config.synthetic:
-        kept = replace(kept, synthetic=True, patient="", attributes=attributes | {"generator": config.generator})
-    inherited = "" if kept.synthetic else methods.get(kept.modality, "")
-    return Image(kept, pixels, slope, intercept, digest.digest(), volume or found.volume, source, inherited)
+    kept = replace(found, values=NO_VALUES, attributes=placed(found.attributes, placement))
+    return SizedSlice(kept, source, pixels, slope, intercept, digest.digest())
 
 
-def _placed(attributes: Mapping[str, Attribute], placement: Placement) -> dict[str, Attribute]:
-    """Attributes with the lesion's box, given as fractions of the source, as fractions of the padded square."""
-    placed = dict(attributes)
-    for name, what in BOX.items():
-        length = placement.width if what in ("x", "width") else placement.height
-        shift = {"x": placement.left, "y": placement.top}.get(what, 0)
-        with suppress(TypeError, ValueError):  # no box, or a text
-            if length != placement.size and placed.get(name) is not None:
-                placed[name] = (float(placed[name]) * length + shift) / placement.size  # type: ignore[arg-type]
-    return placed
-
-
-def _numbered(found: Iterable[Image | Notice], intake: Intake) -> Iterator[Image]:
+def _numbered(found: Iterable[SizedSlice | Notice], intake: Intake) -> Iterator[SizedSlice]:
     """Give each image its file name, in order; blank ones and exact duplicates are left out and listed.
 
     A blank image that was generated stays, with a warning: it is a fact about its generator.
@@ -173,17 +142,17 @@ def _numbered(found: Iterable[Image | Notice], intake: Intake) -> Iterator[Image
         if isinstance(item, Notice):
             intake.notices.append(replace(item, file=shown(item.file)))
             continue
-        if item.pixels.min() == item.pixels.max() and not item.slice.synthetic:
-            reason = "blank: all its pixels are equal"
-            kind = "note" if item.volume else "skipped"  # the ends of a volume often are
-            intake.notices.append(Notice(report_name(item.slice), kind, reason))
+        name = item.slice.name
+        blank = item.pixels.min() == item.pixels.max()
+        if blank and not item.slice.synthetic:
+            kind = "note" if item.slice.volume else "skipped"  # the ends of a volume often are
+            intake.notices.append(Notice(name, kind, "blank: all its pixels are equal"))
             continue
         first = intake.seen.setdefault(item.digest, item.slice)
-        name = report_name(item.slice)
         if first is not item.slice:
             intake.notices.append(Notice(name, "duplicate", _duplicate(item.slice, first)))
             continue
-        if item.pixels.min() == item.pixels.max():
+        if blank:
             intake.notices.append(Notice(name, "warning", "all pixels are equal"))
         intake.thumbnails.append(thumbnail(item.pixels))
         yield replace(item, file_name=f"images/{next(numbers):06d}.png")
@@ -192,13 +161,12 @@ def _numbered(found: Iterable[Image | Notice], intake: Intake) -> Iterator[Image
 def _duplicate(found: Slice, first: Slice) -> str:
     """Say what a duplicate is equal to, and where the two contradict each other."""
     columns = [name for name in ("modality", "patient", "split") if getattr(found, name) != getattr(first, name)]
-    columns += [
-        name for name in ("diagnosis", "hemorrhage") if found.attributes.get(name) != first.attributes.get(name)
-    ]
+    for name in ("diagnosis", "hemorrhage"):
+        columns += [name] if found.attributes.get(name) != first.attributes.get(name) else []
     unlike = f", though {' and '.join(columns)} differ" if columns else ""
-    return f"same pixels as {report_name(first)}{unlike}; left out"
+    return f"same pixels as {first.name}{unlike}; left out"
 
 
-def _write(draft: Path, image: Image) -> Image:
+def _write(draft: Path, image: SizedSlice) -> SizedSlice:
     sha256 = write_png(draft / image.file_name, image.pixels)
     return replace(image, sha256=sha256, pixels=NO_PIXELS)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..imageset import Attribute
+
+NO_VALUES = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,9 @@ class Slice:
     source: the name of the source folder; a number and a digest replace it before anything is written.
     file: its name in the import report, which stays beside the set; may hold what must not be published.
     split: the split the source gives it (train, validation, test or ""), None where it gives none.
+    inherited: how the image set that it comes from was split, "" for what comes from none.
     synthetic: whether it was generated (a source that is an image set says so).
-    volume: whether its series is one scan, and so of one patient, though it comes from a picture file.
+    volume: whether its series is one scan, and so of one patient.
     """
 
     values: NDArray[np.float32]
@@ -41,13 +45,14 @@ class Slice:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     file: str = ""
     split: str | None = None
+    inherited: str = ""
     synthetic: bool = False
-    volume: bool = False
+    volume: bool = True
 
-
-def shown(text: str) -> str:
-    """A file's name as text that can be written: bytes that are not UTF-8 appear as backslash escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+        return shown(self.file or f"{self.source} {self.series} {self.order:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +62,18 @@ class Notice:
     file: str
     kind: str
     reason: str
+
+
+def shown(text: str) -> str:
+    """A file's name as text that can be written: bytes that are not UTF-8 appear as backslash escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def name_below(root: Path, path: Path) -> str:
+    """What the report calls a file of a source: its path, from the name of the source's folder on."""
+    return shown((root.name / path.relative_to(root)).as_posix())
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of an error's text, or its kind where it has none."""
+    return str(error).splitlines()[0].strip("'\"") if str(error) else type(error).__name__

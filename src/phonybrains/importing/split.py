@@ -15,6 +15,7 @@ from itertools import pairwise
 from ..errors import ConfigError
 from ..record import UNSAFE
 from .config import ImportConfig
+from .slices import Slice
 
 AS_GIVEN = "as given"
 BY_PATIENT = "by patient"
@@ -24,31 +25,13 @@ BY_RUNS = f"by runs, {UNSAFE}"
 GIVEN_UNKNOWN = f"as given, patients unknown, {UNSAFE}"
 GIVEN_TORN = f"as given, a patient in two splits, {UNSAFE}"
 SYNTHETIC = "none, synthetic"
+ORDER = (AS_GIVEN, BY_PATIENT, BY_GUESS, GIVEN_UNKNOWN, GIVEN_TORN, BY_VOLUME, BY_RUNS)
+"""From the safest way on."""
+NAMES = ("train", "validation", "test")
 GUESSED = (
     "whose they are is guessed from names of files and folders, so two people may count as one, or one as two. "
     "Where you know, say so: sub-<id> in the name (BIDS), or PatientID in DICOM"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """What the split needs to know of one image.
-
-    patient: the id as found, "" where unknown; series, order: its volume or folder and its place in it;
-    volume: whether the series is one scan (of one patient, then); given: the split its source gives it, or None;
-    inherited: how the image set that it comes from was split; synthetic: whether it shows nobody;
-    guessed: whether the patient is only guessed.
-    """
-
-    modality: str
-    patient: str
-    series: str
-    order: float
-    volume: bool = False
-    given: str | None = None
-    inherited: str = ""
-    synthetic: bool = False
-    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +43,7 @@ class Splits:
     warnings: tuple[str, ...]
 
 
-def split(members: Sequence[Member], config: ImportConfig) -> Splits:
+def split(images: Sequence[Slice], config: ImportConfig) -> Splits:
     """Put each image into a split.
 
     A split that the source gives is kept; synthetic images go into none. Patients are drawn by a hash of seed and id,
@@ -70,46 +53,42 @@ def split(members: Sequence[Member], config: ImportConfig) -> Splits:
     if abs(sum(config.split) - 1) > 1e-6:
         raise ConfigError(f"split = {config.split}: the shares of train, validation and test must sum to 1.")
     if config.synthetic:
-        return Splits(("",) * len(members), dict.fromkeys(sorted({m.modality for m in members}), SYNTHETIC), ())
-    names = ["" if member.given is None else member.given for member in members]
+        modalities = sorted({image.modality for image in images})
+        return Splits(("",) * len(images), dict.fromkeys(modalities, SYNTHETIC), ())
+    names = [image.split or "" for image in images]
     warnings: list[str] = []
-    groups = _groups(members)
-    known = _given(members, groups, warnings)
-    for label, drawn in _draw_groups(members, groups, known, config, warnings).items():
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, image in enumerate(images):
+        groups[_group(image)].append(index)
+    loose = [index for index in groups.pop("", []) if images[index].split is None]
+    for label, drawn in _draw_groups(images, groups, config, warnings).items():
         for index in groups[label]:
-            names[index] = drawn if members[index].given is None else names[index]
-    if guessed := sum(member.guessed and member.given is None for member in members):
+            names[index] = drawn if images[index].split is None else names[index]
+    if guessed := sum(image.patient_is_guess and image.split is None for image in images):
         warnings.append(f"{guessed} images: {GUESSED}")
-    if BY_VOLUME in (methods := _methods(members, names)).values():
+    methods = _methods(images, names)
+    if BY_VOLUME in methods.values():
         warnings.append("the patients of some volumes are not known: each volume counts as a patient of its own")
-    loose = [i for i, member in enumerate(members) if member.given is None and not _label(member)]
-    for modality in sorted({members[i].modality for i in loose}):
-        of_modality = [i for i in loose if members[i].modality == modality]
-        _split_runs(members, of_modality, modality, names, config, warnings)
+    for modality in sorted({images[index].modality for index in loose}):
+        of_modality = [index for index in loose if images[index].modality == modality]
+        for index, name in _split_runs(images, of_modality, modality, config, warnings).items():
+            names[index] = name
     return Splits(tuple(names), methods, tuple(warnings))
 
 
-def _label(member: Member) -> str:
+def _group(image: Slice) -> str:
     """The group that must stay together: a patient, or a volume whose patient is unknown; "" for neither."""
-    if member.patient:
-        return f"patient {member.patient}"
-    return f"volume {member.series}" if member.volume else ""
+    if image.patient:
+        return f"patient {image.patient}"
+    return f"volume {image.series}" if image.volume else ""
 
 
-def _groups(members: Sequence[Member]) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = defaultdict(list)
-    for index, member in enumerate(members):
-        if label := _label(member):
-            groups[label].append(index)
-    return groups
-
-
-def _given(members: Sequence[Member], groups: Mapping[str, Sequence[int]], warnings: list[str]) -> dict[str, str]:
+def _given(images: Sequence[Slice], groups: Mapping[str, Sequence[int]], warnings: list[str]) -> dict[str, str]:
     """The split that a group has in a source which gives splits; it then holds in the other sources too."""
     known: dict[str, str] = {}
     torn = 0
     for label, indices in groups.items():
-        found = sorted({members[i].given or "" for i in indices} - {""})
+        found = sorted({images[i].split or "" for i in indices} - {""})
         torn += len(found) > 1
         if found:
             known[label] = found[-1] if "train" not in found else "train"
@@ -119,26 +98,23 @@ def _given(members: Sequence[Member], groups: Mapping[str, Sequence[int]], warni
 
 
 def _draw_groups(
-    members: Sequence[Member],
-    groups: Mapping[str, Sequence[int]],
-    known: Mapping[str, str],
-    config: ImportConfig,
-    warnings: list[str],
+    images: Sequence[Slice], groups: Mapping[str, Sequence[int]], config: ImportConfig, warnings: list[str]
 ) -> dict[str, str]:
-    """The split of each group that is not given one."""
-    strata: dict[str, list[str]] = defaultdict(list)
+    """The split of each group of which some images are not given one."""
+    known = _given(images, groups, warnings)
     drawn: dict[str, str] = {}
+    strata: dict[str, list[str]] = defaultdict(list)
     for label, indices in groups.items():
-        if all(members[i].given is not None for i in indices):
+        if all(images[i].split is not None for i in indices):
             continue
         if label in known:
             drawn[label] = known[label]
         else:
-            strata[" and ".join(sorted({members[i].modality for i in indices}))].append(label)
+            strata[" and ".join(sorted({images[i].modality for i in indices}))].append(label)
     for modalities, labels in sorted(strata.items()):
-        labels.sort(key=lambda label: _hash(config.seed, label))
-        train, validation, test = _counts(len(labels), config.split)
-        names = ["train"] * train + ["validation"] * validation + ["test"] * test
+        labels.sort(key=lambda label: hashlib.sha256(f"{config.seed} {label}".encode()).hexdigest())
+        counts = _counts(len(labels), config.split)
+        names = [name for name, count in zip(NAMES, counts, strict=True) for _ in range(count)]
         drawn |= dict(zip(labels, names, strict=True))
         if len(set(names)) < sum(share > 0 for share in config.split):
             warnings.append(
@@ -149,25 +125,21 @@ def _draw_groups(
 
 
 def _split_runs(
-    members: Sequence[Member],
-    indices: Sequence[int],
-    modality: str,
-    names: list[str],
-    config: ImportConfig,
-    warnings: list[str],
-) -> None:
+    images: Sequence[Slice], indices: Sequence[int], modality: str, config: ImportConfig, warnings: list[str]
+) -> dict[int, str]:
     """Hold out whole runs of neighbours, spread evenly over the series, and guard their ends."""
     series: dict[str, list[int]] = defaultdict(list)
-    for index in sorted(indices, key=lambda i: (members[i].series, members[i].order, i)):
-        series[members[index].series].append(index)
+    for index in sorted(indices, key=lambda i: (images[i].series, images[i].order, i)):
+        series[images[index].series].append(index)
     runs = [run for part in series.values() for run in _runs(part, config.run_length)]
     labels = _spread(len(runs), config.split, random.Random(f"{config.seed} {modality}"))
-    where = {index: (number, labels[number]) for number, run in enumerate(runs) for index in run}
+    label_of = {index: label for run, label in zip(runs, labels, strict=True) for index in run}
+    names: dict[int, str] = {}
     for part in series.values():
         for place, index in enumerate(part):
             around = part[max(0, place - config.run_guard) : place + config.run_guard + 1]
-            label = where[index][1]
-            borders = label != "train" and any(where[other][1] != label for other in around)
+            label = label_of[index]
+            borders = label != "train" and any(label_of[other] != label for other in around)
             names[index] = "" if borders else label
     if len(set(labels)) < sum(share > 0 for share in config.split):
         warnings.append(
@@ -178,6 +150,7 @@ def _split_runs(
         f"{modality}: no patient is known for {len(indices)} images, so they are split by runs of "
         f"neighbours; one patient can lie in two splits, and results will flatter"
     )
+    return names
 
 
 def _runs(part: Sequence[int], length: int) -> list[Sequence[int]]:
@@ -189,10 +162,9 @@ def _runs(part: Sequence[int], length: int) -> list[Sequence[int]]:
 
 def _spread(count: int, shares: tuple[float, float, float], rng: random.Random) -> list[str]:
     """A split for each of `count` runs in order: the held-out ones spread evenly, so that none misses a diagnosis."""
-    train, validation, test = _counts(count, shares)
+    train, *held_out = _counts(count, shares)
     held = sorted(
-        [((i + 0.5) / validation, "validation") for i in range(validation)]
-        + [((i + 0.5) / test, "test") for i in range(test)]
+        ((i + 0.5) / number, name) for name, number in zip(NAMES[1:], held_out, strict=True) for i in range(number)
     )
     labels = ["train" if train else ""] * count
     for place, (_, name) in enumerate(held):
@@ -201,7 +173,7 @@ def _spread(count: int, shares: tuple[float, float, float], rng: random.Random) 
     return labels
 
 
-def _counts(count: int, shares: tuple[float, float, float]) -> tuple[int, int, int]:
+def _counts(count: int, shares: Sequence[float]) -> list[int]:
     """How many of `count` go to train, validation and test: at least one each where there are three, else all to one.
 
     The one is the split with the largest share, train for all usual shares.
@@ -211,33 +183,32 @@ def _counts(count: int, shares: tuple[float, float, float]) -> tuple[int, int, i
     else:
         counts = [max(1, round(count * share)) if share > 0 else 0 for share in shares]
     counts[shares.index(max(shares))] += count - sum(counts)
-    return counts[0], counts[1], counts[2]
+    return counts
 
 
-def _methods(members: Sequence[Member], names: Sequence[str]) -> dict[str, str]:
+def _methods(images: Sequence[Slice], names: Sequence[str]) -> dict[str, str]:
     """By modality, how it was split; the least safe way where there are several, and as unsafe as it was before."""
-    methods: dict[str, str] = {}
-    order = (AS_GIVEN, BY_PATIENT, BY_GUESS, GIVEN_UNKNOWN, GIVEN_TORN, BY_VOLUME, BY_RUNS)
     places: dict[str, set[str]] = defaultdict(set)
-    for member, name in zip(members, names, strict=True):
-        places[member.patient].add(name)
-    for member, name in zip(members, names, strict=True):
-        if UNSAFE in member.inherited:
-            method = member.inherited
-        elif member.given is not None and (member.synthetic or not name):
-            method = AS_GIVEN
-        elif member.given is not None and (member.guessed or not member.patient):
-            method = GIVEN_UNKNOWN
-        elif member.given is not None:
-            method = GIVEN_TORN if len(places[member.patient] - {""}) > 1 else AS_GIVEN
-        elif member.patient:
-            method = BY_GUESS if member.guessed else BY_PATIENT
-        else:
-            method = BY_VOLUME if member.volume else BY_RUNS
-        before = methods.get(member.modality, AS_GIVEN)
-        methods[member.modality] = max(before, method, key=lambda m: order.index(m) if m in order else len(order))
+    for image, name in zip(images, names, strict=True):
+        places[image.patient] |= {name} - {""}
+    methods: dict[str, str] = {}
+    for image, name in zip(images, names, strict=True):
+        method = _method(image, name, torn=len(places[image.patient]) > 1)
+        before = methods.get(image.modality, AS_GIVEN)
+        methods[image.modality] = max(before, method, key=lambda m: ORDER.index(m) if m in ORDER else len(ORDER))
     return dict(sorted(methods.items()))
 
 
-def _hash(seed: int, label: str) -> str:
-    return hashlib.sha256(f"{seed} {label}".encode()).hexdigest()
+def _method(image: Slice, name: str, torn: bool) -> str:
+    """How one image came to its split; torn: whether its patient lies in two."""
+    if UNSAFE in image.inherited:
+        return image.inherited
+    if image.split is None:
+        if image.patient:
+            return BY_GUESS if image.patient_is_guess else BY_PATIENT
+        return BY_VOLUME if image.volume else BY_RUNS
+    if image.synthetic or not name:
+        return AS_GIVEN
+    if image.patient_is_guess or not image.patient:
+        return GIVEN_UNKNOWN
+    return GIVEN_TORN if torn else AS_GIVEN

@@ -19,14 +19,14 @@ from ..record import Record, is_published, publish, read_record
 from .archives import workspace
 from .config import ImportConfig
 from .duplicates import NearDuplicates, find_near_duplicates
-from .intake import Image, Intake, report_name, take_in
+from .intake import Intake, SizedSlice, take_in
 from .parallel import threads
 from .pseudonym import load_key, pseudonym
 from .report import ImportReport, count_by, show, write_for_owner, write_report
 from .scan import Scan, scan_all
-from .slices import Notice, shown
-from .split import Member, Splits, split
-from .values import count_values, of_few, of_values
+from .slices import Notice, Slice, shown
+from .split import Splits, split
+from .values import Values, count_values, few_patients, of_values
 
 DEFAULTS = ImportConfig()
 IDENTIFYING = re.compile(
@@ -67,7 +67,10 @@ def import_images(
         if is_published(out, record, check_whole):
             report = ImportReport(out, file, read_record(out)["results"], finished_before=True, strict=strict)
         else:
-            notices = _import(scans, out, record, config, bar, _map(paths, scans))
+            places = [("source", "name", "path")]
+            for item, path in zip(scans, paths, strict=True):
+                places.append((item.label, item.root.name, str(path.resolve())))
+            notices = _import(scans, out, record, config, bar, places)
             report = ImportReport(out, file, record.results, tuple(notices), strict=strict)
     if progress:
         show(report)
@@ -91,13 +94,16 @@ def _import(
         with publish(out, record) as draft, threads() as pool:
             (draft / "images").mkdir()
             take_in(scans, draft, config, pool, bar, intake)
-            splits = split([_member(image) for image in intake.images], config)
+            splits = split(intake.slices, config)
             near = _near_duplicates(intake, splits, bar)
             write_metadata(draft, _rows(scans, intake.images, splits, config))
             record.results.update(_results(intake, splits, near))
-            notices = intake.notices + _findings(intake, splits, near, record) + _on_sources(scans, record, config)
+            values = record.results["values"]
+            notices = intake.notices + _findings(intake.slices, splits, near, values)
+            notices += _on_sources(scans, record, config)
+            imported = [Notice(image.slice.name, "imported", image.file_name) for image in intake.images]
             written = True
-            write_report(_beside(out, "import"), notices + of_values(record.results["values"]) + _imported(intake))
+            write_report(_beside(out, "import"), notices + of_values(values) + imported)
             write_for_owner(_beside(out, "sources"), places)
     except SourceError as error:
         write_report(_beside(out, "import"), intake.notices)
@@ -114,20 +120,6 @@ def _beside(out: Path, what: str) -> Path:
     return out.with_name(f"{out.name}.{what}.csv")
 
 
-def _map(paths: Sequence[Path], scans: Sequence[Scan]) -> list[tuple[str, str, str]]:
-    """Which folder or file stands behind which label: a table for the owner, beside the set."""
-    rows = zip(labels(scans), scans, paths, strict=True)
-    return [("source", "name", "path"), *((label, item.root.name, str(path.resolve())) for label, item, path in rows)]
-
-
-def labels(scans: Sequence[Scan]) -> list[str]:
-    """What a set calls its sources: number, kinds of file and digest, for names of folders can be those of people."""
-    return [
-        f"{number} {'+'.join(kind for kind, files in item.files.items() if files) or 'empty'} {item.sha256[:12]}"
-        for number, item in enumerate(scans, start=1)
-    ]
-
-
 def _check_places(sources: Sequence[Path], out: Path) -> None:
     for source in sources:
         if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
@@ -141,14 +133,13 @@ def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:
     given = _given(scans, config)
     inputs: list[dict[str, Any]] = []
     sources: list[dict[str, str]] = []
-    for label, item in zip(labels(scans), scans, strict=True):
-        inputs.append({"name": label, "sha256": item.sha256, "record": item.record})
+    for item in scans:
+        inputs.append({"name": item.label, "sha256": item.sha256, "record": item.record})
         recorded: list[dict[str, str]] = list(item.record.get("sources") or ())
-        if label in given or not recorded:
-            recorded.append({"name": label, **given.get(label, {})})
+        if item.label in given or not recorded:
+            recorded.append({"name": item.label, **given.get(item.label, {})})
         sources += [entry for entry in recorded if entry not in sources]
-    settings = config.settings() | {"sources": given}
-    return Record("import", settings, config.seed, inputs, sources)
+    return Record("import", config.settings() | {"sources": given}, config.seed, inputs, sources)
 
 
 def _given(scans: Sequence[Scan], config: ImportConfig) -> dict[str, dict[str, str]]:
@@ -156,123 +147,93 @@ def _given(scans: Sequence[Scan], config: ImportConfig) -> dict[str, dict[str, s
 
     Raises ConfigError where it names a source that is not there, while one that is there has no licence.
     """
-    by_name = {normalize("NFC", name): source.model_dump() for name, source in config.sources.items()}
-    names = [normalize("NFC", shown(item.root.name)) for item in scans]
-    bare = [
-        name for name, item in zip(names, scans, strict=True) if not (name in by_name or item.record.get("sources"))
-    ]
+    by_name = {normalize("NFC", name): licence.model_dump() for name, licence in config.sources.items()}
+    names = [item.settings_name for item in scans if not item.record.get("sources")]
+    bare = [name for name in dict.fromkeys(names) if name not in by_name]
     if bare and (strange := _strange(scans, config)):
         raise ConfigError(
-            f"sources: no source is called {', '.join(strange)}, and nothing is said of "
-            f"{', '.join(dict.fromkeys(bare))}. Call it so."
+            f"sources: no source is called {', '.join(strange)}, and nothing is said of {', '.join(bare)}. Call it so."
         )
-    return {label: by_name[name] for label, name in zip(labels(scans), names, strict=True) if name in by_name}
+    return {item.label: by_name[item.settings_name] for item in scans if item.settings_name in by_name}
 
 
 def _strange(scans: Sequence[Scan], config: ImportConfig) -> list[str]:
     """Names of sources in the configuration that no source has."""
-    return sorted({normalize("NFC", n) for n in config.sources} - {normalize("NFC", shown(s.root.name)) for s in scans})
+    return sorted({normalize("NFC", name) for name in config.sources} - {item.settings_name for item in scans})
 
 
-def _member(image: Image) -> Member:
-    found = image.slice
-    return Member(
-        found.modality,
-        found.patient,
-        found.series,
-        found.order,
-        image.volume,
-        found.split,
-        image.inherited,
-        found.synthetic,
-        found.patient_is_guess,
-    )
-
-
-def _rows(scans: Sequence[Scan], images: Sequence[Image], splits: Splits, config: ImportConfig) -> list[Row]:
+def _rows(scans: Sequence[Scan], images: Sequence[SizedSlice], splits: Splits, config: ImportConfig) -> list[Row]:
     """Rows with pseudonyms in place of patient ids; the key is read, or made, only if there is a patient."""
     key = load_key(config.key_file) if any(image.slice.patient for image in images) else b""
-    made = [item.record.get("stage") == "imagine" for item in scans]  # generated, so its names tell of nobody
-    called = ["" if imagined else label for label, imagined in zip(labels(scans), made, strict=True)]
+    # The names of what was generated tell of nobody.
+    labels = ["" if item.record.get("stage") == "imagine" else item.label for item in scans]
     return [
         Row(
             image.file_name,
             image.sha256,
             image.slice.modality,
-            pseudonym(image.slice.patient, key),
-            name,
-            image.slice.synthetic,
-            called[image.source] or image.slice.file,
-            image.slope,
-            image.intercept,
-            image.slice.unit,
-            image.slice.attributes,
+            patient_id=pseudonym(image.slice.patient, key),
+            split=name,
+            synthetic=image.slice.synthetic,
+            source=labels[image.source] or image.slice.file,
+            slope=image.slope,
+            intercept=image.intercept,
+            unit=image.slice.unit,
+            attributes=image.slice.attributes,
         )
         for image, name in zip(images, splits.names, strict=True)
     ]
 
 
 def _near_duplicates(intake: Intake, splits: Splits, bar: Progress) -> NearDuplicates:
-    found = [image.slice for image in intake.images]
-    patients, modalities = [item.patient for item in found], [item.modality for item in found]
-    task = bar.add_task("near duplicates", total=len(found))
+    patients, modalities = zip(*((item.patient, item.modality) for item in intake.slices), strict=True)
+    task = bar.add_task("near duplicates", total=len(patients))
     return find_near_duplicates(
         np.stack(intake.thumbnails), splits.names, patients, modalities, advance=lambda count: bar.advance(task, count)
     )
 
 
-def _findings(intake: Intake, splits: Splits, near: NearDuplicates, record: Record) -> list[Notice]:
+def _findings(slices: Sequence[Slice], splits: Splits, near: NearDuplicates, values: Values) -> list[Notice]:
     """Notices on the set as a whole."""
-    notices = [Notice("", "warning", text) for text in splits.warnings]
-    notices += of_few(record.results["values"])
-    columns = dict.fromkeys(name for image in intake.images for name in image.slice.attributes)
-    notices += [
-        Notice("", "warning", f"column '{name}' may identify patients: leave it out with the option attributes")
+    warnings = list(splits.warnings)
+    warnings += few_patients(values)
+    columns = dict.fromkeys(name for item in slices for name in item.attributes)
+    warnings += [
+        f"column '{name}' may identify patients: leave it out with the option attributes"
         for name in columns
         if IDENTIFYING.search(name)
     ]
     if near.across_splits or near.across_patients:
-        notices.append(
-            Notice(
-                "",
-                "warning",
-                f"{near.across_splits} pairs of near duplicates lie in two splits, "
-                f"{near.across_patients} belong to two patients",
-            )
+        warnings.append(
+            f"{near.across_splits} pairs of near duplicates lie in two splits, "
+            f"{near.across_patients} belong to two patients"
         )
+    notices = [Notice("", "warning", text) for text in warnings]
     for pair in near.worst:
-        first, second = intake.images[pair.first], intake.images[pair.second]
-        where = f"{splits.names[pair.first] or 'no split'} and {splits.names[pair.second] or 'no split'}"
-        reason = f"like {report_name(second.slice)} ({where}; correlation {pair.correlation:.4f})"
-        notices.append(Notice(report_name(first.slice), "near duplicate", reason))
+        where = " and ".join(splits.names[place] or "no split" for place in (pair.first, pair.second))
+        reason = f"like {slices[pair.second].name} ({where}; correlation {pair.correlation:.4f})"
+        notices.append(Notice(slices[pair.first].name, "near duplicate", reason))
     return notices
 
 
 def _on_sources(scans: Sequence[Scan], record: Record, config: ImportConfig) -> list[Notice]:
     """A note for each source without licence, by its name on the disk, and for each name that no source has."""
-    names = dict(zip(labels(scans), (shown(item.root.name) for item in scans), strict=True))
+    names = {item.label: shown(item.root.name) for item in scans}
     bare = [source.get("name", "") for source in record.sources if not source.get("licence")]
-    notices = [
-        Notice(names.get(name, name), "note", "no licence given: name it in the option sources") for name in bare
-    ]
+    said = "no licence given: name it in the option sources"
+    notices = [Notice(names.get(name, name), "note", said) for name in bare]
     return notices + [Notice(name, "note", "in the option sources, but no source") for name in _strange(scans, config)]
-
-
-def _imported(intake: Intake) -> list[Notice]:
-    """Which file became which image; for the report file only, since names of files may identify patients."""
-    return [Notice(report_name(image.slice), "imported", image.file_name) for image in intake.images]
 
 
 def _results(intake: Intake, splits: Splits, near: NearDuplicates) -> dict[str, Any]:
     """Counts for the record: no name of a file or a patient."""
     kinds = Counter(notice.kind for notice in intake.notices)
-    found = [image.slice for image in intake.images]
-    patients = {m: len({s.patient for s in found if s.modality == m} - {""}) for m in splits.methods}
+    slices = intake.slices
     return {
-        "total": len(found),
-        "images": count_by([(s.modality, name) for s, name in zip(found, splits.names, strict=True)]),
-        "patients": patients,
-        "values": count_values([image.slice for image in intake.images], splits.names),
+        "total": len(slices),
+        "images": count_by([(item.modality, name) for item, name in zip(slices, splits.names, strict=True)]),
+        "patients": {m: len({s.patient for s in slices if s.modality == m} - {""}) for m in splits.methods},
+        "values": count_values(slices, splits.names),
         "split": dict(splits.methods),
         "skipped": kinds["skipped"],
         "duplicates": kinds["duplicate"],

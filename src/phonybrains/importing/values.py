@@ -60,19 +60,19 @@ def of_values(values: Values) -> list[Notice]:
     ]
 
 
-def of_few(values: Values) -> list[Notice]:
-    """A warning for each attribute of a modality with labels that too few patients have."""
-    notices = []
+def few_patients(values: Values) -> list[str]:
+    """What to warn of: each attribute of a modality with labels that too few patients have."""
+    warnings = []
     for modality, attributes in values.items():
         split = any(counts["in_train"] for labels in attributes.values() for counts in labels.values())
+        of = "in_train" if split else "patients"
         for name, labels in attributes.items():
-            of = "in_train" if split else "patients"
             few = {label: c for label, c in labels.items() if c[of] + c["unknown"] < FEWEST}
             said = ", ".join(f"{label} ({_said(c)}, {c['in_train']} in train)" for label, c in few.items())
             if few:
-                reason = f"{modality}: fewer than {FEWEST} patients have {name} {said}: train gives them no condition"
-                notices.append(Notice("", "warning", reason))
-    return notices
+                what = f"{modality}: fewer than {FEWEST} patients have {name} {said}: train gives them no condition"
+                warnings.append(what)
+    return warnings
 
 
 def _said(counts: Mapping[str, int]) -> str:

@@ -1,1 +1,37 @@
 """Pictures: PNG, JPEG, TIFF and others to slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..config import ImportConfig
+from ..reader import Reader, is_text
+from ..slices import Notice, Slice
+from ..vocabulary import vocabulary
+from .headers import JPEG_2000, JPEG_XL, PNM_MAGIC, TIFF
+
+MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", *TIFF, *JPEG_2000, *JPEG_XL)
+
+
+class Raster(Reader):
+    """Pictures, with the metadata.csv beside them."""
+
+    kind = "raster"
+    formats = "PNG, JPEG, JPEG 2000, JPEG XL, TIFF, BMP, WebP, PGM"
+    extensions = tuple(
+        vocabulary(".png .jpg .jpeg .tif .tiff .bmp .webp .gif .jp2 .j2k .jpx .j2c .jxl .pgm .ppm .pnm .pbm")
+    )
+    has_table = True
+
+    def takes(self, head: bytes) -> bool:
+        if head[128:132] == b"DICM":  # whose first 128 bytes are free, and some begin as a TIFF does
+            return False
+        if head.startswith(b"BM"):
+            return not is_text(head)
+        return head.startswith(MAGIC) or (head[:4], head[8:12]) == (b"RIFF", b"WEBP") or bool(PNM_MAGIC.match(head))
+
+    def read(self, root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
+        from .reader import read_rasters
+
+        return read_rasters(root, files, config)

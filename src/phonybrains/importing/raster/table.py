@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from ...errors import SourceError
 from ...imageset import METADATA_NAME
 from ...spreadsheet import read_sheet
-from ..scan import is_image_set
+from ..sets import is_image_set
 from ..slices import Notice, shown
 
 MODALITIES = {"MR": "MR", "MRI": "MR", "CT": "CT", "": ""}

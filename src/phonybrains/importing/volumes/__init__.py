@@ -1,1 +1,57 @@
 """Volumes: NIfTI, NRRD, MetaImage, MGH to slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ...errors import SourceError
+from ..config import ImportConfig
+from ..reader import Reader
+from ..slices import Notice, Slice
+from .magic import GZIP, family, unpacked
+from .naming import stem
+
+
+class Volumes(Reader):
+    """NIfTI, Analyze, MGH, NRRD and MetaImage, with BIDS sidecars; CT-ICH with its tables."""
+
+    kind = "volume"
+    formats = "NIfTI, Analyze, MGH, NRRD, MetaImage"
+    extensions = (".nii", ".nii.gz", ".hdr", ".mgh", ".mgz", ".nrrd", ".nhdr", ".mha", ".mhd")
+    an_image_each = False
+
+    def takes(self, head: bytes) -> bool:
+        return bool(family(unpacked(head) if head.startswith(GZIP) else head))
+
+    def read(self, root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
+        from .ct_ich import is_ct_ich, read_ct_ich
+        from .reader import read_volumes
+
+        return (read_ct_ich if is_ct_ich(root) else read_volumes)(root, files, config)
+
+    def parts(self, files: Iterable[Path]) -> set[Path]:
+        found: set[Path] = set()
+        for path in files:
+            with suppress(SourceError, OSError, ValueError):
+                match path.suffix.lower():
+                    case ".hdr":
+                        found |= {path.with_suffix(end) for end in (".img", ".IMG", ".mat")}
+                    case ".mhd":
+                        from .metaimage import read_header
+
+                        found |= {path.parent / name for name in read_header(path)[2]}
+                    case ".nhdr":
+                        from .nrrd import data_file
+
+                        found |= {path.parent / data_file(path)}
+        return found
+
+    def sidecars(self, files: Iterable[Path]) -> set[Path]:
+        return {sidecar_of(path) for path in files}
+
+
+def sidecar_of(path: Path) -> Path:
+    """Where the BIDS sidecar of a volume would lie: the same name, .json."""
+    return path.with_name(f"{stem(path.name)}.json")

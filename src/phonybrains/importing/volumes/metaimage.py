@@ -12,22 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import SourceError
-from .stored import LPS_TO_RAS, Stored, Voxels, affine_of, data_beside, numbers
+from .stored import LPS_TO_RAS, StoredVolume, Voxels, affine_of, data_beside, numbers
 
-TYPES = {
-    "MET_CHAR": "i1",
-    "MET_UCHAR": "u1",
-    "MET_SHORT": "i2",
-    "MET_USHORT": "u2",
-    "MET_INT": "i4",
-    "MET_UINT": "u4",
-    "MET_LONG": "i4",
-    "MET_ULONG": "u4",
-    "MET_LONG_LONG": "i8",
-    "MET_ULONG_LONG": "u8",
-    "MET_FLOAT": "f4",
-    "MET_DOUBLE": "f8",
-}
+SIZES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8}
+TYPES = {"MET_FLOAT": "f4", "MET_DOUBLE": "f8"}
+TYPES |= {f"MET_{name}": f"i{size}" for name, size in SIZES.items()}
+TYPES |= {f"MET_U{name}": f"u{size}" for name, size in SIZES.items()}
 LARGEST_HEADER = 1_000_000
 MOST_FILES = 10_000
 PATTERN = re.compile(r"(.*?)%0?(\d?)d(\S*)\s+(\d+)\s+(\d+)(?:\s+(\d+))?")
@@ -55,30 +45,41 @@ def read_header(path: Path) -> tuple[dict[str, str], int, list[str]]:
     return fields, 0, [named]
 
 
-def read_metaimage(path: Path) -> Stored:
+def read_metaimage(path: Path) -> StoredVolume:
     """A MetaImage as stored. Raises SourceError if its header is damaged or it holds several values per voxel."""
     fields, start, names = read_header(path)
-    if fields.get("ObjectType", "Image") != "Image":
+
+    def first(*keys: str, default: str) -> str:
+        return next((fields[key] for key in keys if key in fields), default)
+
+    def is_true(*keys: str, default: str = "False") -> bool:
+        return first(*keys, default=default).lower() in ("true", "1")
+
+    if first("ObjectType", default="Image") != "Image":
         raise SourceError("a MetaIO file of another kind than Image")
-    if int(numbers(fields.get("ElementNumberOfChannels", "1"))[0]) != 1:
+    if int(numbers(first("ElementNumberOfChannels", default="1"))[0]) != 1:
         raise SourceError("it has several values per voxel (colours or vectors), not one real number")
-    shape = tuple(int(length) for length in numbers(fields.get("DimSize", "")))
-    if len(shape) != int(numbers(fields.get("NDims", ""))[0]) or fields.get("ElementType") not in TYPES:
+    shape = tuple(int(length) for length in numbers(first("DimSize", default="")))
+    kind = TYPES.get(first("ElementType", default=""))
+    if len(shape) != int(numbers(first("NDims", default=""))[0]) or kind is None:
         raise SourceError("its NDims, DimSize or ElementType is missing or unknown")
-    big = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")).lower() in ("true", "1")
-    dtype = np.dtype(TYPES[fields["ElementType"]]).newbyteorder(">" if big else "<")
-    packed = fields.get("CompressedData", "False").lower() in ("true", "1")
-    text = fields.get("BinaryData", "True").lower() in ("false", "0")
-    files = [data_beside(path, name) for name in names] or [path]
-    skip = start + max(0, int(numbers(fields.get("HeaderSize", "0"))[0]))
-    tail = fields.get("HeaderSize") == "-1"
-    voxels = Voxels(files, skip, dtype, shape, "zlib" if packed else "text" if text else "raw", from_end=tail)
-    directions = next((fields[key] for key in ("TransformMatrix", "Orientation", "Rotation") if key in fields), "")
+    big = is_true("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+    dtype = np.dtype(kind).newbyteorder(">" if big else "<")
+    text = not is_true("BinaryData", default="True")
+    voxels = Voxels(
+        [data_beside(path, name) for name in names] or [path],
+        start + max(0, int(numbers(first("HeaderSize", default="0"))[0])),
+        dtype,
+        shape,
+        encoding="zlib" if is_true("CompressedData") else "text" if text else "raw",
+        from_end=first("HeaderSize", default="0") == "-1",
+    )
+    directions = first("TransformMatrix", "Orientation", "Rotation", default="")
     axes = np.eye(3)
     if directions:
         given = numbers(directions)
         axes[: min(len(shape), 3), : min(len(shape), 3)] = given.reshape(len(shape), -1)[:3, :3]
-    spacing = numbers(fields.get("ElementSpacing", fields.get("ElementSize", "1 " * len(shape))))
-    origin = next((fields[key] for key in ("Offset", "Position", "Origin") if key in fields), "0 0 0")
-    affine = LPS_TO_RAS @ affine_of(axes, spacing, numbers(origin))
-    return Stored(shape, dtype, affine, voxels.read, oriented=bool(directions))
+    spacing = numbers(first("ElementSpacing", "ElementSize", default="1 " * len(shape)))
+    origin = numbers(first("Offset", "Position", "Origin", default="0 0 0"))
+    affine = LPS_TO_RAS @ affine_of(axes, spacing, origin)
+    return StoredVolume(shape, dtype, affine, voxels.read, oriented=bool(directions))

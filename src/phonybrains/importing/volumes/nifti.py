@@ -16,8 +16,8 @@ from nibabel.imageglobals import logger
 from numpy.typing import NDArray
 
 from ...errors import SourceError
-from ..magic import GZIP, family, unpacked
-from .stored import DAMAGED, MOST_PACKED, Stored
+from .magic import GZIP, family, unpacked
+from .stored import DAMAGED, MOST_PACKED, StoredVolume
 
 CLASSES: dict[str, Any] = {
     "nifti": nibabel.Nifti1Image,
@@ -37,7 +37,7 @@ STATISTICS = range(2, 25)
 VECTORS = range(1004, 1010)
 
 
-def read_with_nibabel(path: Path) -> Stored:
+def read_with_nibabel(path: Path) -> StoredVolume:
     """A volume as stored. Raises SourceError if the file is damaged, or is none of these formats."""
     logger.setLevel("CRITICAL")  # what it would warn of on the terminal, the report tells
     try:
@@ -66,7 +66,7 @@ def read_with_nibabel(path: Path) -> Stored:
             raise SourceError(DAMAGED.format(type(error).__name__)) from None
 
     affine, oriented, doubt = _orientation(image, which, path, head)
-    return Stored(shape, dtype, affine, read, oriented, _label(image, which), doubt)
+    return StoredVolume(shape, dtype, affine, read, oriented, _label(image, which), doubt)
 
 
 def _file_map(path: Path, which: str) -> dict[str, FileHolder]:

@@ -15,31 +15,17 @@ from nrrd.reader import _determine_datatype  # pyright: ignore[reportPrivateUsag
 from numpy.typing import NDArray
 
 from ...errors import SourceError
-from .stored import Stored, Voxels, affine_of, data_beside
+from .stored import StoredVolume, Voxels, affine_of, data_beside
 
-SPACES = {
-    "right-anterior-superior": (1, 1, 1),
-    "ras": (1, 1, 1),
-    "left-anterior-superior": (-1, 1, 1),
-    "las": (-1, 1, 1),
-    "left-posterior-superior": (-1, -1, 1),
-    "lps": (-1, -1, 1),
-}
-ENCODINGS = {
-    "raw": "raw",
-    "gzip": "gzip",
-    "gz": "gzip",
-    "bzip2": "bzip2",
-    "bz2": "bzip2",
-    "ascii": "text",
-    "text": "text",
-    "txt": "text",
-}
+SPACES = {"RAS": (1, 1, 1), "LAS": (-1, 1, 1), "LPS": (-1, -1, 1)}
+"""What turns the axes of a space to RAS."""
+ENCODINGS = {"raw": "raw", "gz": "gzip", "bz2": "bzip2", "txt": "text", "ascii": "text"}
+ENCODINGS |= {name: name for name in ENCODINGS.values()}
 FRAMES = ("list", "time", "point", "???", "none", "stub", "scalar", "")
 SPATIAL = ("domain", "space")
 
 
-def read_nrrd(path: Path) -> Stored:
+def read_nrrd(path: Path) -> StoredVolume:
     """A NRRD file as stored. Raises SourceError if its header is damaged or it holds several values per voxel."""
     header, start = _header(path)
     try:
@@ -62,10 +48,11 @@ def read_nrrd(path: Path) -> Stored:
     voxels = Voxels(files, start, dtype, shape, encoding, from_end=byte_skip == -1, frame_first=others == [0])
     axes = np.eye(3)
     axes[: len(spatial), : directions.shape[1]] = directions[spatial]
-    signs = SPACES.get(str(header.get("space", "")).lower().removesuffix("-time"))
+    space = str(header.get("space", "")).lower().removesuffix("-time")
+    signs = SPACES.get("".join(word[:1] for word in space.split("-")).upper() if "-" in space else space.upper())
     affine = affine_of(axes, np.ones(3), np.nan_to_num(np.atleast_1d(header.get("space origin", np.zeros(3)))))
     oriented = signs is not None and "space directions" in header
-    return Stored(shape, dtype, np.diag([*(signs or (-1, -1, 1)), 1.0]) @ affine, voxels.read, oriented)
+    return StoredVolume(shape, dtype, np.diag([*(signs or (-1, -1, 1)), 1.0]) @ affine, voxels.read, oriented)
 
 
 def data_file(path: Path) -> str:

@@ -10,7 +10,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..naming import CT, MR, stem, vocabulary, words
+from ..vocabulary import vocabulary
+from .naming import CT, MR, stem, words
 
 BIDS = re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+)(?=[/_.]|$)")
 KNOWN = re.compile(

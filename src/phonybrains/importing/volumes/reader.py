@@ -22,16 +22,19 @@ from numpy.typing import NDArray
 from ...errors import SourceError
 from ..config import ImportConfig
 from ..intensity import AIR_HU, TISSUE_HU, ct_range, head_threshold, mr_range, no_air
-from ..magic import family
-from ..modality import is_label_map, modality_by_values, modality_of
-from ..naming import stem, why_no_anatomy
-from ..slices import Notice, Slice
+from ..slices import Notice, Slice, name_below
+from . import sidecar_of
+from .magic import family
 from .metaimage import read_metaimage
+from .modality import is_label_map, modality_by_values, modality_of
+from .naming import stem, why_no_anatomy
 from .nifti import read_with_nibabel
 from .nrrd import read_nrrd
 from .patients import patients
-from .stored import Stored
+from .stored import StoredVolume
 
+READERS = {"nrrd": read_nrrd, "metaimage": read_metaimage}
+"""By family of formats; nibabel reads all others."""
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 SLICES = 10
 """A volume has at most this many times `max_pixels` voxels: each takes 4 bytes of memory."""
@@ -41,14 +44,12 @@ SLICES = 10
 class Volume:
     """A volume whose axes run to the patient's right, front and head: (X, Y, Z) float32, and its voxel size in mm.
 
-    whole: whether the file stores integers; doubts: what to warn of; frames: how many volumes the file holds.
+    stored: what the file said of it.
     """
 
     values: NDArray[np.float32]
     spacing_mm: tuple[float, float, float]
-    whole: bool
-    doubts: tuple[str, ...]
-    frames: int
+    stored: StoredVolume
 
 
 def read_volumes(root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
@@ -66,29 +67,27 @@ def read_volumes(root: Path, files: Sequence[Path], config: ImportConfig) -> Ite
         try:
             if reasons[path]:
                 raise SourceError(reasons[path])
-            yield from _slices(root, path, name, whose[name], config)
+            yield from _slices(root, path, whose[name], config)
         except SourceError as error:
-            yield Notice(f"{root.name}/{name}", "skipped", str(error))
+            yield Notice(name_below(root, path), "skipped", str(error))
 
 
-def _slices(
-    root: Path, path: Path, name: str, patient: tuple[str, bool], config: ImportConfig
-) -> Iterator[Slice | Notice]:
-    file = f"{root.name}/{name}"
-    told = modality_of(path, name)
+def _slices(root: Path, path: Path, patient: tuple[str, bool], config: ImportConfig) -> Iterator[Slice | Notice]:
+    name, file = path.relative_to(root).as_posix(), name_below(root, path)
+    told = modality_of(sidecar_of(path), name)
     volume = load_volume(path, config)
-    if not told and is_label_map(volume.values, volume.whole):
+    if not told and is_label_map(volume.values, whole=volume.stored.dtype.kind in "iu"):
         raise SourceError("a label map (by its values: few whole numbers, in large areas), not an image")
     modality = told or config.modality or modality_by_values(volume.values)
-    values, low, high, tissue = _intensities(volume.values, modality, config)
-    if volume.frames > 1:
+    if volume.stored.frames > 1:
         why = "the first" if config.frame == 1 else "by the setting frame"
-        yield Notice(file, "note", f"4-D: frame {config.frame} of {volume.frames} is taken, {why}")
+        yield Notice(file, "note", f"4-D: frame {config.frame} of {volume.stored.frames} is taken, {why}")
     for reason in _doubts(volume, modality):
         yield Notice(file, "warning", reason)
+    values, low, high, tissue = _intensities(volume.values, modality, config)
     plane = native_plane(volume.spacing_mm) if config.plane == "native" else config.plane
     axis = AXES[plane]
-    spacing = [size for i, size in enumerate(volume.spacing_mm) if i != axis]
+    columns_mm, rows_mm = (size for i, size in enumerate(volume.spacing_mm) if i != axis)
     series = hashlib.sha256(f"{root.name}/{stem(name)}".encode()).hexdigest()[:16]
     taken = 0
     for place in range(0, values.shape[axis], config.every):
@@ -106,7 +105,7 @@ def _slices(
             unit="HU" if modality == "CT" else "a.u.",
             patient=patient[0],
             patient_is_guess=patient[1],
-            spacing_mm=(spacing[1], spacing[0]),
+            spacing_mm=(rows_mm, columns_mm),
             attributes={"plane": plane},
             file=file,
         )
@@ -115,13 +114,16 @@ def _slices(
 
 
 def _doubts(volume: Volume, modality: str) -> Iterator[str]:
-    yield from volume.doubts
+    if volume.stored.doubt:
+        yield volume.stored.doubt
+    if not volume.stored.oriented:
+        yield "no orientation in its header: its planes and sides are guesses"
     if modality == "CT" and (doubt := no_air(float(volume.values.min()))):
         yield doubt
 
 
 def load_volume(path: Path, config: ImportConfig) -> Volume:
-    """One frame of a volume's file as (X, Y, Z) float32 in canonical orientation.
+    """One frame of a volume's file as (X, Y, Z) float32 in canonical orientation; nothing is resampled.
 
     Raises SourceError with the reason if it is damaged, complex, coloured, no image, empty, or holds NaN.
     """
@@ -133,61 +135,46 @@ def load_volume(path: Path, config: ImportConfig) -> Volume:
         raise SourceError(f"{bad} of its values are NaN or infinite: replace them first, e.g. numpy.nan_to_num")
     if values.min() == values.max():
         raise SourceError(f"an empty volume: all values are {values.min():g}")
-    return _canonical(values, stored)
+    try:
+        if not np.isfinite(stored.affine).all() or abs(np.linalg.det(stored.affine[:3, :3])) < 1e-9:
+            raise OrientationError
+        turned: SpatialImage = nibabel.as_closest_canonical(nibabel.Nifti1Image(values, stored.affine))
+    except (OrientationError, np.linalg.LinAlgError):
+        raise SourceError("its affine is not that of a volume (a voxel size is 0, or not a number)") from None
+    x, y, z = (float(size) for size in voxel_sizes(turned.affine))
+    return Volume(np.asarray(turned.dataobj, np.float32), (x, y, z), stored)
 
 
-def _stored(path: Path) -> Stored:
+def _stored(path: Path) -> StoredVolume:
     try:
         with path.open("rb") as file:
             which = family(file.read(1 << 16))  # comments can go before what tells
-        readers = {"nrrd": read_nrrd, "metaimage": read_metaimage}
-        return readers.get(which, read_with_nibabel)(path)
+        return READERS.get(which, read_with_nibabel)(path)
     except OSError as error:
         raise SourceError(f"it cannot be opened ({error.strerror})") from None
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise SourceError(f"its header is damaged ({type(error).__name__})") from None
 
 
-def _check(stored: Stored, config: ImportConfig) -> None:
+def _check(stored: StoredVolume, config: ImportConfig) -> None:
     """Refuse by the header, before any value is read."""
     shape, kind = stored.shape, stored.dtype
+    lengths = "×".join(map(str, shape))
     if kind.fields is not None or kind.kind not in "iuf":
-        raise SourceError(
-            "its values are "
-            + ("colours (RGB)" if kind.fields is not None else f"{kind.name} numbers")
-            + ", not one real number per voxel"
-        )
+        what = "colours (RGB)" if kind.fields is not None else f"{kind.name} numbers"
+        raise SourceError(f"its values are {what}, not one real number per voxel")
     if stored.label:
         raise SourceError(stored.label)
     if any(length > 1 for length in shape[4:]):
-        dimensions = "×".join(map(str, shape))
-        raise SourceError(f"it has {len(shape)} dimensions, {dimensions}: split it into 3-D volumes first")
+        raise SourceError(f"it has {len(shape)} dimensions, {lengths}: split it into 3-D volumes first")
     if len(shape) < 2 or min(shape) < 1:
         raise SourceError("it has no voxels")
     if np.prod(sorted(shape[:3])[-2:], dtype=np.float64) > config.max_pixels:
-        raise SourceError(
-            f"slices of {'×'.join(map(str, shape))} voxels are larger than max_pixels ({config.max_pixels})"
-        )
+        raise SourceError(f"slices of {lengths} voxels are larger than max_pixels ({config.max_pixels})")
     if np.prod(shape[:3], dtype=np.float64) > SLICES * config.max_pixels:
-        raise SourceError(f"{'×'.join(map(str, shape))} voxels are more than {SLICES} times max_pixels")
+        raise SourceError(f"{lengths} voxels are more than {SLICES} times max_pixels")
     if config.frame > stored.frames and stored.frames > 1:
         raise SourceError(f"it has {stored.frames} frames, and the setting frame asks for number {config.frame}")
-
-
-def _canonical(values: NDArray[np.float32], stored: Stored) -> Volume:
-    """Turn and mirror the axes so that they run to the right, front and head; nothing is resampled."""
-    affine = stored.affine
-    try:
-        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-            raise OrientationError
-        turned: SpatialImage = nibabel.as_closest_canonical(nibabel.Nifti1Image(values, affine))
-    except (OrientationError, np.linalg.LinAlgError):
-        raise SourceError("its affine is not that of a volume (a voxel size is 0, or not a number)") from None
-    x, y, z = (float(size) for size in voxel_sizes(turned.affine))
-    unoriented = "no orientation in its header: its planes and sides are guesses"
-    doubts = tuple(filter(None, (stored.doubt, "" if stored.oriented else unoriented)))
-    whole = stored.dtype.kind in "iu"
-    return Volume(np.asarray(turned.dataobj, np.float32), (x, y, z), whole, doubts, stored.frames)
 
 
 def _intensities(

@@ -23,7 +23,7 @@ DAMAGED = "its values cannot be read ({}); the file is damaged or cut short"
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredVolume:
     """A volume of (X, Y, Z) voxels, or several in a fourth axis: frames.
 
     affine: (4, 4) from voxels to mm in RAS; read: the values of one frame, counted from 0, any real type, (X, Y, Z);

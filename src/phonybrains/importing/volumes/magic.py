@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import zlib
 
 GZIP = b"\x1f\x8b"
@@ -34,13 +35,10 @@ def family(head: bytes) -> str:
 
 def _is_mgh(head: bytes) -> bool:
     """Version 1, then width, height, depth, frames and type of the values: six big-endian integers."""
-    numbers = [int.from_bytes(head[place : place + 4], "big") for place in range(0, 24, 4)]
-    return (
-        numbers[0] == 1
-        and len(head) >= 284
-        and 0 < min(numbers[1:5]) <= max(numbers[1:5]) < 2**16
-        and numbers[5] in MGH_TYPES
-    )
+    if len(head) < 284:
+        return False
+    version, *sizes, kind = struct.unpack(">6i", head[:24])
+    return version == 1 and kind in MGH_TYPES and all(0 < size < 2**16 for size in sizes)
 
 
 def unpacked(head: bytes) -> bytes:

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import re
 
+from ..vocabulary import vocabulary
+
 EXTENSION = re.compile(r"\.(nii(\.gz)?|hdr|img|mg[hz](\.gz)?|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
-
-
-def vocabulary(text: str) -> frozenset[str]:
-    """The words of a text."""
-    return frozenset(text.split())
-
-
 MR = vocabulary(
     "t1 t1w t1c t1ce t1gd t1n t1post t1km ct1 t2 t2w t2f t2star t2starw flair pd pdw pdt2 swi inplanet1 inplanet2 "
     "angio mra unit1 mp2rage mprage adc dwi mr mri t1map t2map m0map"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SourceError
-from .naming import modality_by_words, stem
+from ...errors import SourceError
+from .naming import modality_by_words
 
 LARGEST_SIDECAR = 10_000_000
 HOW = 'give modality = "MR" or "CT", or end the file\'s name in _T1w, _T2w, _FLAIR, … or _ct'
@@ -25,22 +25,17 @@ NOT_MAGNITUDE = {
 }
 
 
-def sidecar_of(path: Path) -> Path:
-    """Where the BIDS sidecar of a volume would lie: the same name, .json."""
-    return path.with_name(f"{stem(path.name)}.json")
-
-
-def modality_of(path: Path, name: str) -> str:
-    """MR, CT, or "" if neither the sidecar (BIDS `Modality`) nor the name, a path below the source, tells.
+def modality_of(sidecar: Path, name: str) -> str:
+    """MR, CT, or "" if neither the BIDS sidecar (`Modality`) nor the name, a path below the source, tells.
 
     Raises SourceError for a sidecar that names another modality, or says that the volume is no picture of anatomy.
     """
-    sidecar = _sidecar(sidecar_of(path))
-    types = {term.upper() for term in sidecar.get("ImageType", ()) if isinstance(term, str)}
+    told = _sidecar(sidecar)
+    types = {term.upper() for term in told.get("ImageType", ()) if isinstance(term, str)}
     for reason, known in NOT_MAGNITUDE.items():
         if types & known:
             raise SourceError(f"{reason} (by its sidecar's ImageType), not an image of anatomy")
-    stated = sidecar.get("Modality")
+    stated = told.get("Modality")
     if stated in ("MR", "CT"):
         return stated
     if isinstance(stated, str) and stated:
@@ -59,12 +54,13 @@ def is_label_map(values: NDArray[np.float32], whole: bool) -> bool:
     inside = values[values > 0]
     if len(np.unique(inside[:: max(1, inside.size // 100_000)])) > (MOST_LABELS if whole else 16):
         return False
-    equal = [
-        float(((a := np.moveaxis(values, axis, 0))[1:] == a[:-1])[a[:-1] > 0].mean())
-        for axis in (0, 1)
-        if values.shape[axis] > 1 and (np.moveaxis(values, axis, 0)[:-1] > 0).any()
-    ]
-    return bool(equal) and min(equal) > SAME_AS_NEXT
+    alike: list[float] = []
+    for axis in (0, 1):
+        along = np.moveaxis(values, axis, 0)
+        labelled = along[:-1] > 0
+        if labelled.any():
+            alike.append(float((along[1:] == along[:-1])[labelled].mean()))
+    return bool(alike) and min(alike) > SAME_AS_NEXT
 
 
 def _sidecar(path: Path) -> dict[str, Any]:

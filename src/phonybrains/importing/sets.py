@@ -1,0 +1,46 @@
+"""What is known already of the image sets, and of the downloads, among the sources of an import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ImageSetError, PhonyBrainsError
+from ..imageset import FIXED_COLUMNS, METADATA_NAME, read_metadata
+from ..record import RECORD_NAME, as_input, read_record
+from ..spreadsheet import read_columns
+
+
+def is_image_set(folder: Path) -> bool:
+    """Whether a folder is an image set made by phonybrains: a record, and a metadata.csv with its fixed columns."""
+    if not (folder / RECORD_NAME).is_file():
+        return False
+    return set(FIXED_COLUMNS) <= set(read_columns(folder / METADATA_NAME, "file_name"))
+
+
+def listed(root: Path) -> set[str] | None:
+    """The files that an image set's table names; None where it cannot be read."""
+    try:
+        return {row.file_name for row in read_metadata(root / METADATA_NAME)}
+    except ImageSetError:
+        return None
+
+
+def record_of_sets(found: Sequence[Path], images: Iterable[Path]) -> dict[str, Any]:
+    """What the records of image sets in a folder say together, as inputs; images of none of them add an empty one."""
+    sets = [path.parent for path in found if path.name == METADATA_NAME and is_image_set(path.parent)]
+    if not sets:
+        return {}
+    inputs = [as_input(folder) for folder in sets]
+    loose = any(not any(path.is_relative_to(folder) for folder in sets) for path in images)
+    sources = [source for item in inputs for source in item["record"].get("sources", ())]
+    return {"inputs": inputs + [{"sha256": "", "record": {}}] * loose, "sources": sources}
+
+
+def is_fetched(folder: Path) -> bool:
+    """Whether `phonybrains fetch` or `imagine` brought a folder, whose record names licence and attribution."""
+    try:
+        return read_record(folder).get("stage") in ("fetch", "imagine")
+    except PhonyBrainsError:
+        return False
