@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from bench.study_coverage import (
     Setting,
     call_tables,
@@ -17,7 +18,6 @@ from bench.study_coverage import (
     true_auc,
     true_sensitivity,
 )
-
 from phonybrains.errors import ConfigError, StudyError
 from phonybrains.readerstudy.simulate import Skill, answer_evidence, half_width, simulate_answers, simulate_study
 from phonybrains.readerstudy.store import open_store
