@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from scipy.special import ndtr, ndtri
 
 from phonybrains.readerstudy.findings.agreement import among_all
 from phonybrains.readerstudy.findings.shares import pooled_share
-from phonybrains.readerstudy.simulate import Skill, answer_evidence, draw_evidence, half_width, scores_of, signal
+from phonybrains.readerstudy.simulate import Skill, answer_evidence, half_width
 from phonybrains.statistics.mrmc import Contrast
 from phonybrains.statistics.multireader import areas, in_general, shares, these_readers
 from phonybrains.statistics.proportions import clopper_pearson, wilson
@@ -33,6 +34,26 @@ Floats = NDArray[np.float64]
 Interval = tuple[float, float, float, float]  # value, low, high, truth
 NODES, WEIGHTS = hermegauss(61)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
+
+
+def draw_evidence(truth: NDArray[np.bool_], d_prime: Floats, skill: Skill, rng: np.random.Generator) -> Floats:
+    """How phony each case looks to each reader: (R, C), from truth (C,), True for phony, and d_prime (R,) or (R, C)."""
+    readers, cases = len(d_prime), len(truth)
+    own = max(0.0, 1 - skill.shared - skill.retest)
+    noise = math.sqrt(skill.shared) * rng.standard_normal(cases)
+    noise = noise + math.sqrt(own) * rng.standard_normal((readers, cases))
+    noise = noise + math.sqrt(skill.retest) * rng.standard_normal((readers, cases))
+    return signal(truth, d_prime) + noise
+
+
+def signal(truth: NDArray[np.bool_], d_prime: Floats) -> Floats:
+    """± d'/2: (R, C)."""
+    return np.where(truth, 0.5, -0.5) * (d_prime[:, None] if d_prime.ndim == 1 else d_prime)
+
+
+def scores_of(calls: NDArray[np.int64], confidences: NDArray[np.int64]) -> Floats:
+    """The ROC scores of answers: phony 100 + c, unclear 100, real 100 - c."""
+    return 100.0 + np.choose(calls, [-1.0, 1.0, 0.0]).astype(np.float64) * confidences
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,10 @@ from phonybrains.readerstudy.findings.primary import (
     infer,
 )
 from phonybrains.readerstudy.findings.registered import population_of, run_test
-from phonybrains.readerstudy.simulate import Skill, answer_evidence, draw_evidence, half_width, scores_of
+from phonybrains.readerstudy.simulate import Skill, answer_evidence, half_width
 from phonybrains.readerstudy.study import CALLS
+
+from .study_coverage import draw_evidence, scores_of
 
 Floats = NDArray[np.float64]
 DRAWS = 999

@@ -10,22 +10,16 @@ import pytest
 from bench.study_coverage import (
     Setting,
     call_tables,
+    draw_evidence,
     intervals,
     score_probabilities,
+    scores_of,
     true_agreement,
     true_auc,
     true_sensitivity,
 )
 from phonybrains.errors import ConfigError, StudyError
-from phonybrains.readerstudy.simulate import (
-    Skill,
-    answer_evidence,
-    draw_evidence,
-    half_width,
-    scores_of,
-    simulate_answers,
-    simulate_study,
-)
+from phonybrains.readerstudy.simulate import Skill, answer_evidence, half_width, simulate_answers, simulate_study
 from phonybrains.readerstudy.store import open_store
 from phonybrains.readerstudy.study import Study
 from phonybrains.statistics.agreement import cohen_kappa

@@ -13,25 +13,12 @@ from ..statistics.counts import Claim, inconsistencies
 from .design.order import presentations
 from .study import CALLS, Answer, Call, Case, Presentation, Study
 
-SYNONYMS: Mapping[str, Call] = {
-    "real": "real",
-    "authentic": "real",
-    "genuine": "real",
-    "true": "real",
-    "r": "real",
-    "phony": "phony",
-    "fake": "phony",
-    "synthetic": "phony",
-    "generated": "phony",
-    "false": "phony",
-    "p": "phony",
-    "unclear": "unclear",
-    "unsure": "unclear",
-    "uncertain": "unclear",
-    "undecided": "unclear",
-    "u": "unclear",
-    "?": "unclear",
+SPELLINGS: Mapping[Call, tuple[str, ...]] = {
+    "real": ("real", "authentic", "genuine", "true", "r"),
+    "phony": ("phony", "fake", "synthetic", "generated", "false", "p"),
+    "unclear": ("unclear", "unsure", "uncertain", "undecided", "u", "?"),
 }
+SYNONYMS: Mapping[str, Call] = {word: call for call, words in SPELLINGS.items() for word in words}
 """What a call may be written as, in any case."""
 COLUMNS = {
     "reader": ("reader", "rater", "specialist", "observer"),
@@ -73,8 +60,8 @@ def import_answers(
         taken = [f"'{name}' ({known[name].source}, {known[name].answered} answers)" for name in names if name in known]
         if taken:
             raise StudyError(
-                f"{table}: this study already has reader {', '.join(taken)}. Rename the readers in the "
-                "table, so that nobody's answers are mixed."
+                f"{table}: this study already has reader {', '.join(taken)}. Rename the readers in the table, so that "
+                "nobody's answers are mixed."
             )
         store.import_readers(answers, source="imported")
     if show:
@@ -84,11 +71,10 @@ def import_answers(
 
 def read_answers(study: Study, table: Path, synonyms: Mapping[str, Call] = SYNONYMS) -> list[Answer]:
     """The answers of a table, by reader and position. Raises StudyError listing every row that cannot be."""
-    lines = _read_lines(table)
     finder = CaseFinder(study)
     problems: list[str] = []
     answers: list[Answer] = []
-    for line in lines:
+    for line in _read_lines(table):
         try:
             answers.append(_as_answer(line, finder, synonyms))
         except ValueError as reason:
@@ -148,9 +134,8 @@ def _as_answer(line: Line, finder: CaseFinder, synonyms: Mapping[str, Call]) -> 
     cells = line.cells
     reader, text, said = (cells[name] for name in NEEDED)
     if not READER.fullmatch(reader):
-        raise ValueError(
-            f"'{reader[:60]}' cannot be a reader's name (up to 40 letters, digits, blanks, dots and dashes)"
-        )
+        form = "up to 40 letters, digits, blanks, dots and dashes"
+        raise ValueError(f"'{reader[:60]}' cannot be a reader's name ({form})")
     call = synonyms.get(said.lower())
     if call is None:
         raise ValueError(f"call '{said[:60]}' is not known (real, phony, unclear, or a synonym)")

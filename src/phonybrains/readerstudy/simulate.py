@@ -61,21 +61,6 @@ class Skill:
             )
 
 
-def draw_evidence(truth: NDArray[np.bool_], d_prime: Floats, skill: Skill, rng: np.random.Generator) -> Floats:
-    """How phony each case looks to each reader: (R, C), from truth (C,), True for phony, and d_prime (R,) or (R, C)."""
-    readers, cases = len(d_prime), len(truth)
-    own = max(0.0, 1 - skill.shared - skill.retest)
-    noise = math.sqrt(skill.shared) * rng.standard_normal(cases)
-    noise = noise + math.sqrt(own) * rng.standard_normal((readers, cases))
-    noise = noise + math.sqrt(skill.retest) * rng.standard_normal((readers, cases))
-    return signal(truth, d_prime) + noise
-
-
-def signal(truth: NDArray[np.bool_], d_prime: Floats) -> Floats:
-    """± d'/2: (R, C)."""
-    return np.where(truth, 0.5, -0.5) * (d_prime[:, None] if d_prime.ndim == 1 else d_prime)
-
-
 def half_width(skill: Skill, share_phony: float) -> float:
     """Half the width of the zone around the criterion in which a reader of mean d' says unclear."""
     if skill.unclear == 0:
@@ -96,11 +81,6 @@ def answer_evidence(evidence: Floats, skill: Skill, width: float) -> tuple[NDArr
     distance = evidence - skill.criterion
     calls = np.where(np.abs(distance) < width, 2, np.where(distance > 0, 1, 0))
     return calls, np.rint(100 * (2 * ndtr(np.abs(distance)) - 1)).astype(np.int64)
-
-
-def scores_of(calls: NDArray[np.int64], confidences: NDArray[np.int64]) -> Floats:
-    """The ROC scores of answers: phony 100 + c, unclear 100, real 100 - c."""
-    return 100.0 + np.choose(calls, [-1.0, 1.0, 0.0]).astype(np.float64) * confidences
 
 
 def simulate_study(

@@ -43,9 +43,11 @@ def presentations(study: Study, reader: str) -> list[Presentation]:
     config, rng = study.config, keyed_generator(study.seed, f"order {reader}")
     training: list[Shown] = [(case, "training") for case in _shuffled(study.of_role("training"), rng)]
     tests = study.of_role("test")
+    shown: list[Shown]
     if config.block is None:
-        own: list[Shown] = [(case, "test") for case in tests]
-        shown = _shuffled([*own, *((case, "filler") for case in draw_fillers(study.of_role("filler"), rng))], rng)
+        shown = [(case, "test") for case in tests]
+        shown += [(case, "filler") for case in draw_fillers(study.of_role("filler"), rng)]
+        shown = _shuffled(shown, rng)
     else:
         shown = [(case, "test") for block in draw_blocks(tests, stratum, config.block, rng) for case in block]
     _spread_checks(shown, _shuffled(study.of_role("check"), rng), rng)

@@ -4,93 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ...reporting.tables import finite
-from ..answers import ANSWER_COLUMNS
+from ..answers import answer_row
 from ..findings.analysis import Analysis
-from ..findings.reads import Finding
 from ..findings.registered import Tested
 from ..study import CALLS
+from .closing import read_table
 from .opening import exploratory_text, verdict_text
 
 Rows = Sequence[Mapping[str, object]]
-RESULT_COLUMNS = tuple(field.name for field in fields(Finding))
-MEANINGS = {
-    "answers.csv": {
-        "reader": "the reader's name",
-        "position": "place of the showing in this reader's order, from 1",
-        "kind": "training, test, repeat (shown again) or check (attention check)",
-        "case_id": "the case's opaque id",
-        "call": "real, phony or unclear",
-        "confidence": "0 to 100; empty: not given",
-        "description": "what the reader wrote; an apostrophe in front keeps a spreadsheet from running it",
-        "marks": "spots pointed at, as [[x, y], …] in fractions of width and height from the upper left",
-        "seconds": "time from the showing to the answer, without pauses, in seconds",
-        "answered_at": "UTC, ISO 8601; empty: not known",
-        "truth": "real or phony",
-        "arm": "real for controls, else the synthetic set",
-        "modality": "CT or MR",
-        "source": "file name in the set that the image comes from",
-        "score": "0 to 200, higher is more phony: 100 + confidence, 100, 100 - confidence (50 if not given)",
-        "in_main_analysis": "yes or no: first answers to test cases, by readers who were not left out",
-    },
-    "readers.csv": {
-        "reader": "the reader's name",
-        "source": "invited, imported or simulated",
-        "state": "invited, reading, finished or revoked; empty: not known",
-        "planned": "presentations planned",
-        "answered": "presentations answered",
-        "test_answered": "test cases answered",
-        "repeats_answered": "repeats answered",
-        "checks_answered": "attention checks answered",
-        "checks_passed": "attention checks not called real",
-        "left_out": "yes: left out of the main analysis as registered; no: kept",
-    },
-    "cases.csv": {
-        "case_id": "the case's opaque id",
-        "truth": "real or phony",
-        "arm": "real for controls, else the synthetic set",
-        "modality": "CT or MR",
-        "source": "file name in the set that the image comes from",
-        "called_real": "readers who called it real",
-        "called_phony": "readers who called it phony",
-        "called_unclear": "readers who called it unclear",
-        "mean_score": "mean score of the readers, 0 to 200, higher is more phony",
-    },
-    "results.csv": {
-        "quantity": "what was measured",
-        "value": "the figure; shares as 0 to 1; empty: cannot be reckoned, the note says why",
-        "n": "what it was reckoned from: answers, or images where the method says so",
-        "method": "how value and interval were reckoned",
-        "low": "lower end of the interval at the registered level (quartile for times)",
-        "high": "upper end of the interval",
-        "p": "p against one half, or of a difference or trend; all here are corrected together (Holm); empty: none",
-        "reader": "the reader, two readers compared, or all",
-        "modality": "CT, MR or all",
-        "arm": "the synthetic arm, or all",
-        "unclear": "how unclear was counted; empty: makes no difference",
-        "note": "what else to know",
-    },
-    "dictionary.csv": {
-        "table": "file",
-        "column": "column of that file",
-        "meaning": "what it holds, with unit or values",
-    },
-}
 
 
 def tables_of(analysis: Analysis) -> dict[str, Rows]:
     """File name → rows of every CSV table."""
-    tables: dict[str, Rows] = {
+    return {
         "answers.csv": _answers(analysis),
         "readers.csv": _readers(analysis),
         "cases.csv": _cases(analysis),
         "results.csv": [asdict(finding) for finding in analysis.findings],
+        "dictionary.csv": _dictionary(analysis),
     }
-    return tables | {"dictionary.csv": _dictionary(analysis)}
 
 
 def _attributes(analysis: Analysis) -> list[str]:
@@ -99,14 +36,13 @@ def _attributes(analysis: Analysis) -> list[str]:
 
 def _answers(analysis: Analysis) -> Rows:
     main = {(read.reader, read.answer.position) for read in analysis.main}
+    attributes = _attributes(analysis)
     rows = []
     for read in analysis.reads:
-        row: dict[str, object] = {column: getattr(read.answer, column) for column in ANSWER_COLUMNS}
-        row["marks"] = json.dumps([[mark.x, mark.y] for mark in read.answer.marks]) if read.answer.marks else ""
+        row = answer_row(read.answer)
         row |= {name: getattr(read.case, name) for name in ("truth", "arm", "modality", "source")}
         row |= {"score": read.score, "in_main_analysis": _yes((read.reader, read.answer.position) in main)}
-        row |= {name: read.case.attributes.get(name.removeprefix("attribute_")) for name in _attributes(analysis)}
-        rows.append(row)
+        rows.append(row | {name: read.case.attributes.get(name.removeprefix("attribute_")) for name in attributes})
     return rows
 
 
@@ -141,15 +77,10 @@ def _cases(analysis: Analysis) -> Rows:
 
 
 def _dictionary(analysis: Analysis) -> Rows:
-    rows = [
-        {"table": table, "column": column, "meaning": meaning}
-        for table, columns in MEANINGS.items()
-        for column, meaning in columns.items()
-    ]
-    return rows + [
-        {"table": "answers.csv", "column": name, "meaning": "attribute of the case in the set that it comes from"}
-        for name in _attributes(analysis)
-    ]
+    """What each column of each table means; after the fixed ones the attributes of the cases."""
+    meaning = "attribute of the case in the set that it comes from"
+    own = [{"table": "answers.csv", "column": name, "meaning": meaning} for name in _attributes(analysis)]
+    return [*read_table("dictionary.csv"), *own]
 
 
 def _yes(value: bool) -> str:
@@ -157,8 +88,8 @@ def _yes(value: bool) -> str:
 
 
 def columns_of(name: str, analysis: Analysis) -> list[str]:
-    """The columns of a table: those of the dictionary, then in answers.csv the attributes of the cases."""
-    return [*MEANINGS[name], *(_attributes(analysis) if name == "answers.csv" else [])]
+    """The columns of a table, as the dictionary has them."""
+    return [str(row["column"]) for row in _dictionary(analysis) if row["table"] == name]
 
 
 def results_of(analysis: Analysis) -> dict[str, Any]:
@@ -198,10 +129,7 @@ def results_of(analysis: Analysis) -> dict[str, Any]:
 
 
 def _tested(analysis: Analysis, tested: Tested | None) -> dict[str, Any] | None:
-    if tested is None:
-        return None
-    hypothesis = analysis.study.config.plan.hypothesis
-    return {"hypothesis": hypothesis} | asdict(tested)
+    return None if tested is None else {"hypothesis": analysis.study.config.plan.hypothesis} | asdict(tested)
 
 
 def write_results(path: Path, analysis: Analysis) -> None:
