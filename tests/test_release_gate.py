@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.study_files import make_sets, small_config
 
 from phonybrains.cli.study import study_app
 from phonybrains.errors import ModelError, StudyError
@@ -22,6 +21,7 @@ from phonybrains.readerstudy.design.stage import design_study
 from phonybrains.readerstudy.study import Study
 from phonybrains.record import fingerprint, read_record
 from phonybrains.release_gate import AUDIT_NAME, audit_status, read_audit, require_audit, stamp_model, write_audit
+from tests.support.study_files import make_sets, small_config
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -86,8 +86,7 @@ class Yardstick:
                 yield unavailable("share_found", str(error), group=attribute)
 
     def _distances(self, part: ImageSet, features: Array, real: Real) -> Iterator[Score]:
-        train = [i for i, row in enumerate(real.rows) if row.split == "train"] or list(range(len(real.rows)))
-        reference = real.features[train]
+        reference = real.features[real.taught]
         if min(len(features), len(reference)) < 3:
             yield unavailable("kid", f"only {len(features)} images")
             return

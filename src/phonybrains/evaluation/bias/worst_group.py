@@ -82,8 +82,7 @@ def _of_draw(made: Array, real: Array, n: int, k: int, rng: np.random.Generator)
 
 def worst_group_scores(side: Compared) -> Iterator[Score]:
     """KID and coverage of each label's images by attribute, and the worst of them by name."""
-    taught = [i for i, row in enumerate(side.real.rows) if row.split == "train"]
-    reference = side.real.features[taught or slice(None)]
+    reference = side.real.features[side.real.taught]
     made, real = standardise(side.features, reference), standardise(side.real.features, reference)
     for attribute in grouping(side.attributes, side.config):
         try:
@@ -92,7 +91,7 @@ def worst_group_scores(side: Compared) -> Iterator[Score]:
             continue  # composition says why
         asked, true = scale.codes(side.made.rows), scale.codes(side.real.rows)
         held = set(side.reference)
-        rest = [i for i in taught if i not in held]
+        rest = [i for i in side.real.numbers("train") if i not in held]
 
         def by_label(
             features: Array, codes: Array, numbers: list[int], names: tuple[str, ...] = scale.names

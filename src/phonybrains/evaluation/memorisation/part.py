@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ModelError
+from ...held_out import held_out
 from ...imageset import ImageSet, Row
 from ...record import fingerprint
 from ..config import EvaluateConfig
@@ -174,11 +175,8 @@ def audit_modality(
     training = corpus.where(split="train")
     if len(training) < 2:
         raise ValueError("the corpus has fewer than two training images of it to look for copies of")
-    known = {row.patient_id for row in training.rows} - {""}
-    others = [
-        i for i, row in enumerate(corpus.rows) if row.split in ("validation", "test") and row.patient_id not in known
-    ]
-    others = sorted(np.random.default_rng([config.seed, 5]).permutation(others)[:MOST].tolist())
+    others = np.random.default_rng([config.seed, 5]).permutation(held_out(corpus.rows))
+    others = sorted(others[:MOST].tolist())
     modality, searches, close, scores = samples.rows[0].modality, [], [], []
     for search in _searches(training, config, scores, progress, folder):
         searches.append(_searched(search, samples, corpus, others, training, config, progress))
