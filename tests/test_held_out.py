@@ -122,7 +122,9 @@ def test_training_and_studies_hold_out_the_same(corpus: ImageSet, tmp_path: Path
     """Training and fine-tuning validate with those of validation alone; a study's controls are those of test."""
     opened = Corpus.open(corpus, fit_conditions(corpus.rows, []), tmp_path, torch.device("cpu"))
     assert cases(corpus.rows[i] for i in opened.validation) == IN_VALIDATION
-    job = _prepare(cast(Any, SimpleNamespace(family="sd")), corpus, FinetuneConfig(min_patients=0))
+    job = _prepare(
+        cast(Any, SimpleNamespace(family="sd")), corpus, FinetuneConfig(min_patients=0, caption="{modality} of a brain")
+    )
     assert cases(corpus.rows[i] for i in job.rows[job.train :]) == IN_VALIDATION
     pool = _pool(Arm("real", corpus), "MR", "test")
     assert cases(corpus.rows[i] for i in pool) == IN_TEST

@@ -85,8 +85,8 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
     if not held_out(images.rows, "validation"):
         of_others = " of other patients than train has" if rows_in(images, "validation") else ""
         said.append(
-            f"No image{of_others} is in the split 'validation': the weights that are kept are those that fit the training "
-            "images best, and the card has no validation loss."
+            f"No image{of_others} is in the split 'validation': the weights that are kept are those that fit the "
+            "training images best, and the card has no validation loss."
         )
     new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, said=tuple(said))
     return _begin_with(new, old, config) if old else new
