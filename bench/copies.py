@@ -17,11 +17,11 @@ import numpy as np
 from cyclopts import App, Parameter
 from scipy.stats import binomtest
 
-from phonybrains.evaluation.nearest import Gallery
 from phonybrains.held_out import held_out
 from phonybrains.imageset import ImageSet
 from phonybrains.reporting.sheets import contact_sheet
 
+from .nearest import SearchedImages
 from .study import read
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
@@ -47,7 +47,7 @@ def main(
             for numbers in (taught, held_out(real.rows, "validation"))
         )
         images = read(made, [i for i, row in enumerate(made.rows) if row.modality == modality])
-        gallery = Gallery(train)
+        gallery = SearchedImages(train)
         threshold = float(np.quantile(gallery.nearest(unseen).correlation, 0.99))
         found = gallery.nearest(images)
         above = np.flatnonzero(found.correlation > threshold)
