@@ -29,9 +29,11 @@ from scipy.ndimage import affine_transform, gaussian_filter
 
 from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.evaluation.inputs.patients import patients
-from phonybrains.evaluation.memorisation.part import LEVEL, unseen_by
-from phonybrains.evaluation.memorisation.search import ByFeatures, ByRegistration, Found, Search
+from phonybrains.evaluation.memorisation.registration import Matches
+from phonybrains.evaluation.memorisation.search import ByFeatures, ByRegistration, Search
+from phonybrains.evaluation.memorisation.signs import LEVEL
 from phonybrains.evaluation.memorisation.threshold import audit_p, calibrate
+from phonybrains.evaluation.memorisation.unseen import unseen_by
 from phonybrains.held_out import held_out
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
 
@@ -169,7 +171,7 @@ def _of_modality(real: ImageSet, n: int, seed: int, features: Path | None) -> di
     }
 
 
-def _found(search: Search, images: Array) -> Found:
+def _found(search: Search, images: Array) -> Matches:
     """What a search finds for pixels (n, H, W)."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "images").mkdir()

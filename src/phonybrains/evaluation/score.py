@@ -16,6 +16,7 @@ from ..documents import as_kind, read_json
 from ..errors import OutputError
 from ..files import write_whole
 from ..reporting.tables import finite
+from ..statistics.estimate import Estimate
 
 # (what is being done, how much of it is done, how much there is); stages show it, tests pass `silent`.
 Progress = Callable[[str, int, int], None]
@@ -36,6 +37,16 @@ class Null:
     low: float
     high: float
     draws: int = 0
+
+    @classmethod
+    def known(cls, value: float) -> Null:
+        """What chance is known to give."""
+        return cls(value, value, value)
+
+    @classmethod
+    def of(cls, found: Estimate) -> Null:
+        """What real images score, with its interval."""
+        return cls(found.value, found.low, found.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,11 @@ class Score:
     group: str = ""
     extractor: str = ""
     note: str = ""
+
+    @classmethod
+    def of(cls, name: str, found: Estimate, **where: Any) -> Score:
+        """The score of an estimate; where: the other fields, and n where it is another."""
+        return cls(name, found.value, found.low, found.high, **{"n": found.n, **where})
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON; what is not finite becomes null."""

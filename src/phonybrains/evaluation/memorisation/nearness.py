@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...reporting.wording import as_p
-from ..score import Null, Score, unavailable
+from ..score import Null, Score
 from .closeness import Closeness
 from .signs import LEVEL, Sign, graded
 
@@ -98,11 +98,6 @@ def scores_of(near: Nearness, **where: Any) -> list[Score]:
     return scores
 
 
-def not_measured(reason: str, **where: Any) -> list[Score]:
-    """The three figures where they could not be had, and why."""
-    return [unavailable(name, reason, **where) for name in NAMES]
-
-
 def sign_of(near: Nearness, modality: str, looks: int = 1) -> Sign:
     """What the nearness says; looks: in how many kinds of features one looked for it."""
     p, (share, z, authentic) = min(1.0, looks * near.p), near.found.tolist()
@@ -117,27 +112,21 @@ def sign_of(near: Nearness, modality: str, looks: int = 1) -> Sign:
         f"{modality}: {beyond}: of all real people the nearest is a training one for {share:.2f} of the images "
         f"(chance {chance:.2f}), C_T {z:.1f} (copies: below {COPYING:.0f}), p {as_p(p)}"
     )
-    return Sign(
-        "nearness",
-        word,
-        modality,
-        text,
-        facts={
-            "p": p,
-            "nearest_share": share,
-            "chance": chance,
-            "copying_z": z,
-            "authentic_share": authentic,
-            "n": near.n,
-            "features": near.features,
-            "training_people": near.people - near.held_out,
-            "held_out_people": near.held_out,
-        },
-    )
+    facts = {
+        "p": p,
+        "nearest_share": share,
+        "chance": chance,
+        "copying_z": z,
+        "authentic_share": authentic,
+        "n": near.n,
+        "features": near.features,
+        "training_people": near.people - near.held_out,
+        "held_out_people": near.held_out,
+    }
+    return Sign("nearness", word, modality, text, facts=facts)
 
 
 def unjudged(reason: str, modality: str) -> Sign:
     """The sign where nearness could not be judged."""
-    return Sign(
-        "nearness", "undecided", modality, f"{modality}: nearness to training people cannot be judged: {reason}"
-    )
+    text = f"{modality}: nearness to training people cannot be judged: {reason}"
+    return Sign("nearness", "undecided", modality, text)

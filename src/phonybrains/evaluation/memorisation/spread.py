@@ -213,17 +213,8 @@ def scores_of(spreads: Sequence[Spread], **where: Any) -> Iterator[Score]:
     for one in spreads:
         null = Null(one.expected, one.least, one.most_expected, DRAWS)
         note = f"{one.share:.0%} lie nearest to one training patient; null: {one.group.people} unseen people"
-        yield Score(
-            "effective_patients",
-            one.effective,
-            n=len(one.group.made),
-            null=null,
-            p=one.p,
-            note=note,
-            extractor=one.search,
-            **where,
-            group=one.group.name,
-        )
+        of = {"group": one.group.name, "extractor": one.search, **where}
+        yield Score("effective_patients", one.effective, n=len(one.group.made), null=null, p=one.p, note=note, **of)
 
 
 def signs_of(spreads: Sequence[Spread], modality: str) -> Iterator[Sign]:
@@ -238,38 +229,28 @@ def signs_of(spreads: Sequence[Spread], modality: str) -> Iterator[Sign]:
             f"they spread over {one.effective:.1f} patients in effect, where unseen people's images spread over "
             f"{one.expected:.1f} (at least {one.least:.1f}; p {as_p(one.p)})"
         )
-        yield Sign(
-            "patients",
-            word,
-            modality,
-            text,
-            one.group.name,
-            {
-                "n": n,
-                "training_patients": one.group.patients,
-                "patient": one.patient,
-                "share": one.share,
-                "takers": one.takers,
-                "effective": one.effective,
-                "expected": one.expected,
-                "least": one.least,
-                "unseen_people": one.group.people,
-                "p": one.p,
-                "search": one.search,
-            },
-        )
+        facts = {
+            "n": n,
+            "training_patients": one.group.patients,
+            "patient": one.patient,
+            "share": one.share,
+            "takers": one.takers,
+            "effective": one.effective,
+            "expected": one.expected,
+            "least": one.least,
+            "unseen_people": one.group.people,
+            "p": one.p,
+            "search": one.search,
+        }
+        yield Sign("patients", word, modality, text, one.group.name, facts)
 
 
 def unjudged(unknown: int, training: int, modality: str) -> list[Sign]:
     """The sign where patients are unknown, of so many of the training images."""
     if not unknown:
         return []
-    return [
-        Sign(
-            "patients",
-            "undecided",
-            modality,
-            f"{modality}: spread over patients cannot be judged: {unknown} of {training} training images name no "
-            "patient, and neighbours in the corpus stood in for patients",
-        )
-    ]
+    text = (
+        f"{modality}: spread over patients cannot be judged: {unknown} of {training} training images name no "
+        "patient, and neighbours in the corpus stood in for patients"
+    )
+    return [Sign("patients", "undecided", modality, text)]
