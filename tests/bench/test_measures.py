@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.nearest import Pose, SearchedImages, prepared, reduced
-from bench.networks import Cache
 from numpy.random import Generator, default_rng
 from scipy.ndimage import affine_transform, gaussian_filter, shift
 
 from bench import comparison, grey
+from bench.nearest import Pose, SearchedImages, prepared, reduced
+from bench.networks import Cache
 from phonybrains.evaluation.inputs.patients import deal, patients
 from phonybrains.imageset import Row
 
