@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from bench.power_cuts import why_not
 
 from tests.support.places import ROOT
