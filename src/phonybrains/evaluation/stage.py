@@ -22,9 +22,10 @@ from ..release_gate import write_audit
 from .config import PARTS, EvaluateConfig, Part
 from .features.extractors import SqueezeNetFeatures
 from .features.weights import weights_file
+from .findings import Findings, write_json
 from .inputs.sets import Sides, open_sides
 from .parts import Runner, runners_of
-from .score import Findings, Progress, Score, unavailable, write_json
+from .score import Progress, Score, unavailable
 
 FINDINGS, FEATURES = "findings", "features"
 SCORES_NAME = "scores.json"
@@ -190,9 +191,9 @@ def _write(draft: Path, sides: Sides, config: EvaluateConfig, found: Mapping[Par
         "scores": scores_of(found),
     }
     write_json(draft / SCORES_NAME, content)
-    if "memorisation" in found and found["memorisation"].facts.get("audit"):
-        write_pairs(draft / "pairs.csv", found["memorisation"].facts["pairs"])
-        write_audit(draft, sides.samples.folder, sides.corpus.folder, found["memorisation"].facts, record.identity)
+    if "memorisation" in found and (facts := found["memorisation"].facts).audit:
+        write_pairs(draft / "pairs.csv", facts.pairs or ())
+        write_audit(draft, sides.samples.folder, sides.corpus.folder, facts.to_json(), record.identity)
     record.results.update(verdict=verdict, status=status_of(found), images=len(sides.samples), files=hashes_of(draft))
 
 

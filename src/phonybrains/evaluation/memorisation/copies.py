@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...imageset import ImageSet
+from ..findings import Sign, Word
 from .registration import Matches
-from .signs import LEVEL, Sign, Word, verdict_of
+from .signs import LEVEL, verdict_of
 from .threshold import LEAST_POWER, SHARE, Array, Calibration, audit_p, power
 from .unseen import Unseen
 

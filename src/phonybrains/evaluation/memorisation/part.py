@@ -18,14 +18,14 @@ from ...imageset import ImageSet
 from ...record import fingerprint
 from ..config import EvaluateConfig
 from ..features.extractors import extractors_of
+from ..findings import Findings, Sign
 from ..inputs.patients import patients
-from ..score import Findings, Progress, Score, silent, unavailable
+from ..score import Progress, Score, silent, unavailable
 from . import nearness, spread
 from .closeness import Closeness, closeness_of
 from .copies import CopiesResult, Searched
 from .privacy import membership_of
 from .search import ByFeatures, ByRegistration, Search
-from .signs import Sign
 from .suspects import findings_of
 from .threshold import calibrate
 from .unseen import unseen_by
@@ -44,7 +44,7 @@ def memorisation_audit(
     """Search every synthetic image for among the training images of its modality; scores, pairs and a verdict.
 
     Training images are those of the corpus' split train, held-out ones as held_out.py says.
-    folder: where what was found is kept for the next run. Findings: as report/__init__.py describes.
+    folder: where what was found is kept for the next run. Findings: as findings.py describes.
     """
     scores: list[Score] = []
     results: list[CopiesResult] = []
