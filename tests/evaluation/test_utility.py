@@ -26,7 +26,7 @@ from phonybrains.evaluation.utility.classifier import (
     OVERSAMPLED,
     REAL,
     SYNTHETIC,
-    Task,
+    ClassifierData,
     classically_augmented,
     pool,
     share_of_people,
@@ -52,14 +52,16 @@ def drawn(rng: Generator, people: int, each: int, signal: float, first: int = 0)
     return features, truth, [f"p{first + i // each}" for i in range(len(truth))]
 
 
-def task_of(rng: Generator, signal: float, asked: str = "true", made: int = 400) -> tuple[Task, np.ndarray, list]:
+def task_of(
+    rng: Generator, signal: float, asked: str = "true", made: int = 400
+) -> tuple[ClassifierData, np.ndarray, list]:
     """A task, the truth of its test images and their people; asked: true, shuffled or reversed labels of synthetic."""
     x, y, people = drawn(rng, 60, 4, signal)
     test, truth, test_people = drawn(rng, 100, 2, signal, 1000)
     synthetic, labels, _ = drawn(rng, made, 1, signal)
     labels = {"true": labels, "shuffled": rng.permutation(labels), "reversed": 1 - labels}[asked]
     augmented = x + 0.1 * rng.normal(size=x.shape)
-    return Task(x, y, people, augmented, synthetic, labels, test, 2), truth, test_people
+    return ClassifierData(x, y, people, augmented, synthetic, labels, test, 2), truth, test_people
 
 
 def test_without_signal_every_arm_is_at_chance(rng: Generator):
@@ -79,7 +81,7 @@ def test_good_synthetic_images_help_where_real_ones_are_few(rng: Generator):
     settings = UtilityConfig(seeds=5, bootstraps=400)
     _, deltas, p = gains(run_arms(task, (0.1, 1.0), 5), truth, people, settings)
     few, many = deltas["real + synthetic 1:2", 0.1], deltas["real + synthetic 1:2", 1.0]
-    assert few.limits[0] > 0
+    assert few.estimate(1).low > 0
     assert p["real + synthetic 1:2", 0.1] <= 0.05
     assert many.value < few.value
     assert p["real, oversampled", 1.0] > 0.05
@@ -91,7 +93,7 @@ def test_synthetic_images_that_show_something_else_do_harm(rng: Generator, asked
     task, truth, people = task_of(rng, 1.2, asked)
     aucs, deltas, p = gains(run_arms(task, (0.25,), 3), truth, people, UtilityConfig(seeds=3, bootstraps=400))
     assert low < aucs[SYNTHETIC, 0.0].value < high
-    assert deltas["real + synthetic 1:2", 0.25].limits[1] < 0
+    assert deltas["real + synthetic 1:2", 0.25].estimate(1).high < 0
     assert p["real + synthetic 1:2", 0.25] <= 0.05
     assert aucs[REAL, 0.25].value > 0.8
     assert deltas[SYNTHETIC, 0.0].value < 0

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...statistics.estimate import Estimate
+
 Array = NDArray[Any]
 BINS = 10
 
@@ -31,15 +33,13 @@ def weighted_auc(scores: Array, positive: Array, weights: Array) -> Array:
 def macro_auc(probabilities: Array, truth: Array, weights: Array) -> Array:
     """The mean over labels of one against the rest, (B,), of probabilities (n, K); with two labels, the AUC."""
     labels = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
-    each = [
-        weighted_auc(probabilities[:, k], truth == k, weights) for k in labels if 0 < (truth == k).sum() < len(truth)
-    ]
-    if not each:
+    shown = [k for k in labels if 0 < (truth == k).sum() < len(truth)]
+    found = np.array([weighted_auc(probabilities[:, k], truth == k, weights) for k in shown])
+    if not shown:
         return np.full(len(weights), np.nan)
-    found = np.array(each)
-    return np.nan_to_num(found).sum(axis=0) / np.maximum(np.isfinite(found).sum(axis=0), 1e-12) + np.where(
-        np.isfinite(found).any(axis=0), 0, np.nan
-    )
+    known = np.isfinite(found).sum(axis=0)
+    total = np.nan_to_num(found).sum(axis=0)
+    return np.divide(total, known, out=np.full(len(weights), np.nan), where=known > 0)
 
 
 def people_weights(people: Sequence[str], draws: int, rng: np.random.Generator) -> Array:
@@ -57,11 +57,10 @@ class Drawn:
     value: float
     draws: Array
 
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The 95 % interval."""
+    def estimate(self, n: int) -> Estimate:
+        """The value, from n images, with its 95 % interval."""
         low, high = np.nanquantile(self.draws, [0.025, 0.975])
-        return float(low), float(high)
+        return Estimate(self.value, float(low), float(high), n)
 
     def minus(self, other: Drawn) -> Drawn:
         """The difference, draw by draw: both saw the same people."""

@@ -21,7 +21,7 @@ STEPS, BATCH, WIDTH = 300, 64, 32
 
 
 @dataclass(frozen=True)
-class Task:
+class ClassifierData:
     """Features (n, d), labels 0…K-1 (n,) and people of real training images, and the same of what may be added.
 
     `augmented`: (n, d), a classically augmented copy of each training image. `synthetic` and `asked`: generated images
@@ -52,16 +52,16 @@ def classically_augmented(images: NDArray[np.uint8], rng: np.random.Generator) -
     return copies
 
 
-def share_of_people(task: Task, share: float, rng: np.random.Generator) -> Array:
+def share_of_people(data: ClassifierData, share: float, rng: np.random.Generator) -> Array:
     """Numbers of the images of random people, with the given share of all training images; every label takes turns."""
     if share >= 1:
-        return np.arange(len(task.truth))
+        return np.arange(len(data.truth))
     by_person: dict[str, list[int]] = defaultdict(list)
-    for i, who in enumerate(task.people):
+    for i, who in enumerate(data.people):
         by_person[who].append(i)
     queues: dict[int, list[str]] = defaultdict(list)
     for who in rng.permutation(sorted(by_person)).tolist():
-        queues[int(np.bincount(task.truth[by_person[who]]).argmax())].append(who)
+        queues[int(np.bincount(data.truth[by_person[who]]).argmax())].append(who)
     counts = {label: sum(len(by_person[who]) for who in queue) for label, queue in queues.items()}
     chosen: list[int] = []
     for label, queue in sorted(queues.items()):
@@ -74,19 +74,19 @@ def share_of_people(task: Task, share: float, rng: np.random.Generator) -> Array
     return np.sort(np.array(chosen, dtype=int))
 
 
-def pool(task: Task, arm: str, real: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def pool(data: ClassifierData, arm: str, real: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """The features and labels an arm learns from; `real`: the numbers of the real images it may use.
 
     Fewer synthetic images than an arm asks for are all taken. Raises ValueError where fewer than two labels are left.
     """
-    x, y = task.train[real], task.truth[real]
+    x, y = data.train[real], data.truth[real]
     if arm == SYNTHETIC:
-        x, y = task.synthetic, task.asked
+        x, y = data.synthetic, data.asked
     elif arm in MIXED:
-        chosen = rng.permutation(len(task.asked))[: MIXED[arm] * len(real)]
-        x, y = np.concatenate([x, task.synthetic[chosen]]), np.concatenate([y, task.asked[chosen]])
+        chosen = rng.permutation(len(data.asked))[: MIXED[arm] * len(real)]
+        x, y = np.concatenate([x, data.synthetic[chosen]]), np.concatenate([y, data.asked[chosen]])
     elif arm == AUGMENTED:
-        x, y = np.concatenate([x, task.augmented[real]]), np.concatenate([y, y])
+        x, y = np.concatenate([x, data.augmented[real]]), np.concatenate([y, y])
     elif arm == OVERSAMPLED:
         most = np.bincount(y).max()
         again = np.concatenate([rng.choice(np.flatnonzero(y == label), most) for label in np.unique(y)])

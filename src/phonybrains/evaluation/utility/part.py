@@ -19,7 +19,17 @@ from ..inputs.labels import Scale, text_of
 from ..inputs.real import Compared, modalities_of, reading_extractor
 from ..score import Null, Progress, Score, silent, unavailable
 from .auc_gain import Drawn, auc_of, brier, calibration_error, people_weights
-from .classifier import ARMS, MIXED, REAL, SYNTHETIC, Task, classically_augmented, learn, pool, share_of_people
+from .classifier import (
+    ARMS,
+    MIXED,
+    REAL,
+    SYNTHETIC,
+    ClassifierData,
+    classically_augmented,
+    learn,
+    pool,
+    share_of_people,
+)
 
 Array = NDArray[Any]
 FEWEST = 10
@@ -37,7 +47,9 @@ class Outcome:
     missing: dict[str, str]
 
 
-def run_arms(task: Task, shares: Sequence[float], seeds: int, seed: int = 0, progress: Progress = silent) -> Outcome:
+def run_arms(
+    data: ClassifierData, shares: Sequence[float], seeds: int, seed: int = 0, progress: Progress = silent
+) -> Outcome:
     """Learn every arm at every share of real images with every seed; all arms of a seed have the same real images.
 
     Synthetic images alone need no real ones: they are learnt from once, under the share 0.
@@ -47,17 +59,17 @@ def run_arms(task: Task, shares: Sequence[float], seeds: int, seed: int = 0, pro
     missing: dict[str, str] = {}
     for done, (arm, share) in enumerate(keys):
         try:
-            found[arm, share] = np.stack([_run(task, arm, share, seed + 1000 * i) for i in range(seeds)])
+            found[arm, share] = np.stack([_run(data, arm, share, seed + 1000 * i) for i in range(seeds)])
         except ValueError as error:
             missing[label_of(arm, share)] = str(error)
         progress("classifiers", done + 1, len(keys))
     return Outcome(found, missing)
 
 
-def _run(task: Task, arm: str, share: float, seed: int) -> Array:
-    real = share_of_people(task, share, np.random.default_rng([seed, 73, round(1000 * share)]))
-    x, y = pool(task, arm, real, np.random.default_rng([seed, 79, round(1000 * share)]))
-    return learn(x, y, task.labels, task.test, seed)
+def _run(data: ClassifierData, arm: str, share: float, seed: int) -> Array:
+    real = share_of_people(data, share, np.random.default_rng([seed, 73, round(1000 * share)]))
+    x, y = pool(data, arm, real, np.random.default_rng([seed, 79, round(1000 * share)]))
+    return learn(x, y, data.labels, data.test, seed)
 
 
 def label_of(arm: str, share: float) -> str:
@@ -72,9 +84,7 @@ def gains(
 
     Test people, and the seeds, are drawn again together for all arms. Synthetic images alone are held against all real.
     """
-    rng = np.random.default_rng([seed, 83])
-    weights = people_weights(people, settings.bootstraps, rng)
-    seeds = rng.integers(settings.seeds, size=(settings.bootstraps, settings.seeds))
+    weights, seeds = drawn_again(people, settings, np.random.default_rng([seed, 83]))
     aucs = {key: auc_of(found, truth, weights, seeds) for key, found in outcome.found.items()}
     full = max((share for arm, share in aucs if arm == REAL), default=0.0)
     deltas = {
@@ -84,6 +94,12 @@ def gains(
     }
     adjusted = holm([drawn.p_value for drawn in deltas.values()]) if deltas else []
     return aucs, deltas, dict(zip(deltas, map(float, adjusted), strict=True))
+
+
+def drawn_again(people: Sequence[str], settings: UtilityConfig, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Test people and seeds drawn again, as `auc_of` takes them."""
+    weights = people_weights(people, settings.bootstraps, rng)
+    return weights, rng.integers(settings.seeds, size=(settings.bootstraps, settings.seeds))
 
 
 def utility_audit(
@@ -123,7 +139,7 @@ def _of_attribute(side: Compared, name: str, augmented: list[Array], progress: P
     _check(codes[train], codes[held], len(told), len(set(people)))
     if not augmented:
         augmented.append(_augmented(side, progress))
-    task = Task(
+    data = ClassifierData(
         side.real.features[train],
         codes[train],
         [side.real.people[i] for i in train],
@@ -134,8 +150,8 @@ def _of_attribute(side: Compared, name: str, augmented: list[Array], progress: P
         len(scale.names),
     )
     settings = side.config.utility
-    outcome = run_arms(task, settings.real_shares, settings.seeds, side.config.seed, progress)
-    yield from arm_scores(outcome, codes[held], people, task, side, name)
+    outcome = run_arms(data, settings.real_shares, settings.seeds, side.config.seed, progress)
+    yield from arm_scores(outcome, codes[held], people, data, side, name)
     yield from worst_groups(outcome, codes[held], held, side, name)
 
 
@@ -160,7 +176,7 @@ def _augmented(side: Compared, progress: Progress) -> Array:
 
 
 def arm_scores(
-    outcome: Outcome, truth: Array, people: Sequence[str], task: Task, side: Compared, name: str
+    outcome: Outcome, truth: Array, people: Sequence[str], data: ClassifierData, side: Compared, name: str
 ) -> Iterator[Score]:
     """AUC, its difference, Brier score and calibration error of each arm."""
     aucs, deltas, adjusted = gains(outcome, truth, people, side.config.utility, side.config.seed)
@@ -168,57 +184,38 @@ def arm_scores(
     where: dict[str, Any] = {"versus": side.versus, "extractor": side.extractor.identity}
     for arm, reason in outcome.missing.items():
         yield unavailable("auc", reason, group=f"{name}: {arm}", **where)
-    for (arm, share), drawn in aucs.items():
-        group = f"{name}: {label_of(arm, share)}"
-        wanted = MIXED.get(arm, 0) * share * len(task.truth)
+    for key, drawn in aucs.items():
+        arm, share = key
+        where["group"] = f"{name}: {label_of(arm, share)}"
+        wanted = MIXED.get(arm, 0) * share * len(data.truth)
         note = f"{side.config.utility.seeds} seeds, {len(set(people))} test people"
-        note += f"; only {len(task.asked)} synthetic images for {wanted:.0f}" if wanted > len(task.asked) + 1 else ""
+        note += f"; only {len(data.asked)} synthetic images for {wanted:.0f}" if wanted > len(data.asked) + 1 else ""
         note += f"; {NORMAL}" if arm == SYNTHETIC else ""
-        yield Score("auc", drawn.value, *drawn.limits, n=n, null=Null(0.5, 0.5, 0.5), group=group, note=note, **where)
-        if (arm, share) in deltas:
-            delta = deltas[arm, share]
-            yield Score(
-                "delta_auc",
-                delta.value,
-                *delta.limits,
-                n=n,
-                null=Null(0.0, 0.0, 0.0),
-                p=adjusted[arm, share],
-                group=group,
-                note=f"minus real alone; p after Holm's correction; {note}",
-                **where,
-            )
-        mean = outcome.found[arm, share]
-        yield Score("brier", float(np.mean([brier(one, truth).mean() for one in mean])), n=n, group=group, **where)
-        yield Score("ece", float(np.mean([calibration_error(one, truth) for one in mean])), n=n, group=group, **where)
+        yield Score.of("auc", drawn.estimate(n), null=Null.known(0.5), note=note, **where)
+        if key in deltas:
+            said = f"minus real alone; p after Holm's correction; {note}"
+            delta, p = deltas[key].estimate(n), adjusted[key]
+            yield Score.of("delta_auc", delta, null=Null.known(0.0), p=p, note=said, **where)
+        seeds = outcome.found[key]
+        yield Score("brier", float(np.mean([brier(one, truth).mean() for one in seeds])), n=n, **where)
+        yield Score("ece", float(np.mean([calibration_error(one, truth) for one in seeds])), n=n, **where)
 
 
 def worst_groups(outcome: Outcome, truth: Array, held: Sequence[int], side: Compared, name: str) -> Iterator[Score]:
     """The lowest AUC of each arm over the groups that other attributes make of the test images."""
-    settings = side.config.utility
-    groups = _groups(truth, held, side, name)
+    groups, settings = _groups(truth, held, side, name), side.config.utility
+    draws: dict[str, tuple[Array, Array]] = {}
+    for group, inside in groups.items():
+        people = [side.real.people[held[i]] for i in np.flatnonzero(inside).tolist()]
+        draws[group] = drawn_again(people, settings, side.rng(97))
+    where = {"versus": side.versus, "extractor": side.extractor.identity}
     for (arm, share), found in outcome.found.items():
-        each: list[tuple[float, str, Drawn, int]] = []
-        for group, inside in groups.items():
-            people = [side.real.people[held[i]] for i in np.flatnonzero(inside).tolist()]
-            rng = side.rng(97)
-            weights = people_weights(people, settings.bootstraps, rng)
-            seeds = rng.integers(settings.seeds, size=(settings.bootstraps, settings.seeds))
-            drawn = auc_of(found[:, inside], truth[inside], weights, seeds)
-            if np.isfinite(drawn.value):
-                each.append((drawn.value, group, drawn, int(inside.sum())))
-        if each:
-            value, group, drawn, n = min(each, key=lambda one: one[:2])
-            yield Score(
-                "worst_group_auc",
-                value,
-                *drawn.limits,
-                n=n,
-                versus=side.versus,
-                group=f"{name}: {label_of(arm, share)}",
-                note=f"{group}: the lowest of {len(each)} groups",
-                extractor=side.extractor.identity,
-            )
+        each = {group: auc_of(found[:, inside], truth[inside], *draws[group]) for group, inside in groups.items()}
+        known = [(auc.value, group) for group, auc in each.items() if np.isfinite(auc.value)]
+        if known:
+            _, group = min(known)
+            worst, note = each[group].estimate(int(groups[group].sum())), f"{group}: the lowest of {len(known)} groups"
+            yield Score.of("worst_group_auc", worst, group=f"{name}: {label_of(arm, share)}", note=note, **where)
 
 
 def _groups(truth: Array, held: Sequence[int], side: Compared, name: str) -> dict[str, Array]:

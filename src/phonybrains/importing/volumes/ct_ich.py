@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -161,8 +162,8 @@ def _demographics(table: Sequence[Sequence[str]]) -> Mapping[int, dict[str, Attr
     return found
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8-sig", errors="replace").splitlines(keepends=True)
+def _lines(path: Path) -> io.StringIO:
+    return io.StringIO(path.read_text(encoding="utf-8-sig", errors="replace"))
 
 
 def _number(text: str) -> float | None:
