@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from phonybrains.evaluation.features.spectrum import spectrum_ratio, worst_db
 from phonybrains.evaluation.inputs.patients import deal
-from phonybrains.evaluation.nearest import Nearest
 from phonybrains.evaluation.quality.c2st import logistic
 from phonybrains.evaluation.quality.c2st import two_sample as told_apart
 from phonybrains.evaluation.quality.distances import frechet_of, kid
@@ -21,6 +20,7 @@ from phonybrains.statistics.estimate import Estimate
 from phonybrains.statistics.proportions import clopper_pearson
 
 from . import grey
+from .nearest import Nearest
 
 Array = NDArray[Any]
 Figures = dict[str, Any]

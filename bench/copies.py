@@ -17,10 +17,11 @@ import numpy as np
 from cyclopts import App, Parameter
 from scipy.stats import binomtest
 
-from phonybrains.evaluation.nearest import Gallery
+from phonybrains.held_out import held_out
 from phonybrains.imageset import ImageSet
 from phonybrains.reporting.sheets import contact_sheet
 
+from .nearest import SearchedImages
 from .study import read
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
@@ -39,14 +40,15 @@ def main(
     """
     made, real, figures = ImageSet.open(samples), ImageSet.open(corpus), {}
     shown, labels = [], []
+    taught = [i for i, row in enumerate(real.rows) if row.split == "train"]
     for modality in sorted({row.modality for row in made.rows}):
-        train, held_out = (
-            read(real, [i for i, row in enumerate(real.rows) if row.split == split and row.modality == modality])
-            for split in ("train", "validation")
+        train, unseen = (
+            read(real, [i for i in numbers if real.rows[i].modality == modality])
+            for numbers in (taught, held_out(real.rows, "validation"))
         )
         images = read(made, [i for i, row in enumerate(made.rows) if row.modality == modality])
-        gallery = Gallery(train)
-        threshold = float(np.quantile(gallery.nearest(held_out).correlation, 0.99))
+        gallery = SearchedImages(train)
+        threshold = float(np.quantile(gallery.nearest(unseen).correlation, 0.99))
         found = gallery.nearest(images)
         above = np.flatnonzero(found.correlation > threshold)
         figures[modality] = {

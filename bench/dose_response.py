@@ -21,7 +21,6 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from phonybrains.evaluation.amplification import Dose, dose_response, simulated_doses
 from phonybrains.evaluation.features.extractors import Handcrafted
 from phonybrains.evaluation.features.reading import features_of
 from phonybrains.evaluation.inputs.labels import Reader
@@ -30,6 +29,8 @@ from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
 from phonybrains.phantom.corpus import draw_phantom
 from phonybrains.training.config import load_train_config
 from phonybrains.training.stage import train
+
+from .amplification import Dose, dose_response, simulated_doses
 
 SIZE, STEPS = 64, 8
 

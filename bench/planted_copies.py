@@ -29,9 +29,12 @@ from scipy.ndimage import affine_transform, gaussian_filter
 
 from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.evaluation.inputs.patients import patients
-from phonybrains.evaluation.memorisation.part import LEVEL, unseen_by
-from phonybrains.evaluation.memorisation.search import ByFeatures, ByRegistration, Found, Search
+from phonybrains.evaluation.memorisation.registration import Matches
+from phonybrains.evaluation.memorisation.search import ByFeatures, ByRegistration, Search
+from phonybrains.evaluation.memorisation.signs import LEVEL
 from phonybrains.evaluation.memorisation.threshold import audit_p, calibrate
+from phonybrains.evaluation.memorisation.unseen import unseen_by
+from phonybrains.held_out import held_out
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
 
 from .study import read
@@ -136,7 +139,7 @@ def main(
 
 def _of_modality(real: ImageSet, n: int, seed: int, features: Path | None) -> dict[str, Any]:
     training = real.where(split="train")
-    others = [i for i, row in enumerate(real.rows) if row.split in ("validation", "test")]
+    others = held_out(real.rows)
     search: Search = ByFeatures.of(training, SqueezeNetFeatures(features)) if features else ByRegistration.of(training)
     start = time.perf_counter()
     unseen = unseen_by(search, real, others, training, seed)
@@ -168,7 +171,7 @@ def _of_modality(real: ImageSet, n: int, seed: int, features: Path | None) -> di
     }
 
 
-def _found(search: Search, images: Array) -> Found:
+def _found(search: Search, images: Array) -> Matches:
     """What a search finds for pixels (n, H, W)."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "images").mkdir()

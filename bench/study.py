@@ -13,13 +13,14 @@ from phonybrains.errors import ConfigError
 from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.evaluation.features.handcrafted import PLAIN, handcrafted
 from phonybrains.evaluation.inputs.patients import patients
-from phonybrains.evaluation.nearest import Gallery, Nearest
 from phonybrains.evaluation.quality.distances import standardise
+from phonybrains.held_out import HELD_OUT, held_out
 from phonybrains.imageset import ImageSet, Row
 from phonybrains.model.latent_diffusion import LatentDiffusion
 
 from . import comparison, grey
 from .comparison import Attribute, Figures, Sample
+from .nearest import Nearest, SearchedImages
 from .networks import Cache, conditions_of, decoded, denoising_losses, encoded
 
 Images = NDArray[np.uint8]
@@ -46,7 +47,7 @@ class Study:
         train = read(real, _numbers(real, "train"))
         self.scale = cache.of("handcrafted-1", [train], plain_features)
         self.train, self.split = self._real(real, "train"), self._real(real, settings.split)
-        self.gallery: Gallery | None = None
+        self.gallery: SearchedImages | None = None
 
     def _real(self, real: ImageSet, split: str) -> Sample:
         numbers, people = _numbers(real, split), patients(real.rows)
@@ -69,7 +70,7 @@ class Study:
         return self.sample(images, rows, people if len(rows) % n == 0 else [f"alone {i}" for i in range(len(rows))])
 
     def nearest(self, images: Images) -> Nearest:
-        self.gallery = self.gallery or Gallery(self.train.images)
+        self.gallery = self.gallery or SearchedImages(self.train.images)
         return self.gallery.nearest(images)
 
     def threshold(self) -> float:
@@ -136,7 +137,9 @@ def plain_features(images: Images) -> NDArray[Any]:
 
 
 def _numbers(real: ImageSet, split: str) -> list[int]:
-    numbers = [i for i, row in enumerate(real.rows) if row.split == split]
+    numbers = held_out(real.rows, split)
+    if split not in HELD_OUT:
+        numbers = [i for i, row in enumerate(real.rows) if row.split == split]
     if len(numbers) < 3:
         modality = real.rows[0].modality
         raise ConfigError(f"{real.folder}: only {len(numbers)} {modality} images are in the split '{split}'.")

@@ -11,9 +11,9 @@ from numpy.random import Generator, default_rng
 from scipy.ndimage import affine_transform, gaussian_filter, shift
 
 from bench import comparison, grey
+from bench.nearest import Pose, SearchedImages, prepared, reduced
 from bench.networks import Cache
 from phonybrains.evaluation.inputs.patients import deal, patients
-from phonybrains.evaluation.nearest import Gallery, Pose, prepared, reduced
 from phonybrains.imageset import Row
 
 
@@ -79,7 +79,7 @@ def moved(image: np.ndarray, degrees: float = 0, scale: float = 1, down: float =
 def test_nearest_finds_planted_copies(rng: Generator):
     """Equal: exactly 1. Mirrored, turned, scaled, shifted, on the grid and off it, all at once: at least 0.95."""
     stock = textures(rng, 40, 128)
-    gallery = Gallery(stock)
+    gallery = SearchedImages(stock)
     exact = gallery.nearest(stock[3:4])
     assert exact.correlation[0] == pytest.approx(1, abs=1e-5)
     assert exact.poses[0] == Pose()
@@ -104,7 +104,7 @@ def test_nearest_finds_planted_copies(rng: Generator):
 def test_strangers_are_no_copies(rng: Generator):
     """Images of the same kind but not in the gallery stay far below a copy."""
     stock = textures(rng, 44, 64)
-    assert Gallery(stock[4:]).nearest(stock[:4]).correlation.max() < 0.8
+    assert SearchedImages(stock[4:]).nearest(stock[:4]).correlation.max() < 0.8
 
 
 def test_reduction_averages_over_areas(rng: Generator):

@@ -302,7 +302,7 @@ def redrawn(corpus: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Findi
 
 def audited(images: list[tuple[np.ndarray, str, str, Attribute]], corpus: ImageSet, folder: Path) -> Findings:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("phonybrains.evaluation.memorisation.part.MOST_TURNS", 40)
+        patch.setattr("phonybrains.evaluation.memorisation.unseen.MOST_TURNS", 40)
         kept = corpus.folder.parent / "kept"
         return memorisation_audit(write_set(folder / "made", images), corpus, EvaluateConfig(), folder=kept)
 

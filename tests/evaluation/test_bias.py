@@ -103,7 +103,7 @@ def test_a_generator_that_ignores_what_is_asked(corpus: ImageSet, others: ImageS
 
 
 def test_the_autoencoder_is_measured_alone(phantom_corpus: Path, tiny_model: Path):
-    """With a model's folder, real images through its autoencoder are one step of the chain: share, null, interval."""
+    """With a model's folder, real images through its autoencoder are one step on the way: share, null, interval."""
     corpus = ImageSet.open(phantom_corpus)
     found = bias_audit(corpus.where(split="test"), corpus, EvaluateConfig(model=tiny_model))
     steps = [score for score in found.scores if score.name.endswith("_autoencoder")]
@@ -121,12 +121,12 @@ def test_the_worst_group_is_named():
     others = {name: rng.normal(size=(200, 16)) for name in "abc"}
     made = {name: rng.normal(2 * (name == "b"), 1, (50 + 20 * (name == "a"), 16)) for name in "abc"}
     found = measure_groups(made, real, others, 20, 5, rng)
-    assert [group.n for group in found] == [50, 50, 50]
+    assert [group.kid.n for group in found] == [50, 50, 50]
     assert found[0].name == "b"
     assert found[0].kid_null is not None
-    assert found[0].kid > found[0].kid_null.high
-    assert found[0].coverage < 0.2
-    assert all(group.coverage > 0.85 for group in found[1:])
+    assert found[0].kid.value > found[0].kid_null.high
+    assert found[0].coverage.value < 0.2
+    assert all(group.coverage.value > 0.85 for group in found[1:])
     assert not measure_groups(made, real, others, 60, 5, rng)[1:]  # only a has 60 on both sides
     assert measure_groups({}, real, others, 20, 5, rng) == []
 

@@ -85,7 +85,7 @@ def test_equal_noise_is_not_accused_and_lost_noise_is_found(rng: Generator):
     same = [compare(rng.normal(4, 0.36, 90), real(), people, rng).p_value for _ in range(300)]
     assert 0.02 <= np.mean([p <= 0.05 for p in same]) <= 0.09
     less = compare(rng.normal(3.6, 0.36, 90), real(), people, rng)
-    assert less.made[2] < less.real[1]
+    assert less.made.high < less.real.low
     assert less.p_value < 0.01
     assert less.n == 80
 

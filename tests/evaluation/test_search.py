@@ -16,9 +16,10 @@ from safetensors.torch import save_file
 from phonybrains.errors import ConfigError
 from phonybrains.evaluation.config import EvaluateConfig, MemorisationConfig
 from phonybrains.evaluation.inputs.patients import patients
-from phonybrains.evaluation.memorisation.part import audit_modality, divisions_of, memorisation_audit
+from phonybrains.evaluation.memorisation.part import audit_modality, memorisation_audit
 from phonybrains.evaluation.memorisation.registration import CopySearch
 from phonybrains.evaluation.memorisation.search import ByFeatures, ByRegistration
+from phonybrains.evaluation.memorisation.unseen import divisions_of
 from phonybrains.evaluation.stage import evaluate
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
 from phonybrains.networks.squeezenet import SqueezeNet
@@ -56,7 +57,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
 @pytest.fixture(autouse=True)
 def few_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few training images calibrate, to be fast."""
-    monkeypatch.setattr("phonybrains.evaluation.memorisation.part.MOST_TURNS", 30)
+    monkeypatch.setattr("phonybrains.evaluation.memorisation.unseen.MOST_TURNS", 30)
 
 
 @pytest.fixture(scope="module")

@@ -137,6 +137,12 @@ def test_semicolons_and_a_byte_order_mark_are_read(study: Path, tmp_path: Path):
     assert [(answer.reader, answer.call) for answer in answers] == [("F", "real")]
 
 
+def test_line_breaks_that_csv_does_not_know_part_no_rows(study: Path, tmp_path: Path):
+    """U+2028, a vertical tab and their kin in a description that is not quoted are part of it."""
+    table = write(tmp_path / "forms.csv", [["A", "1", "real", "", "soft\u2028edges,\x0bno fat\x85"]])
+    assert len(read_answers(Study.open(study), table)) == 1
+
+
 def test_the_papers_own_counts_contradict_themselves(tmp_path: Path):
     """14 of 40 are not 14 + 3; 14 + 21 + 2 are not 40; both cannot agree on 3 CT of which one called 2 real."""
     (tmp_path / "paper.csv").write_text(PAPER, encoding="utf-8")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..reporting.tables import finite
+from ..statistics.estimate import Estimate
 from .measures import measure_of
 
 # (what is being done, how much of it is done, how much there is); stages show it, tests pass `silent`.
@@ -28,6 +29,16 @@ class Null:
     low: float
     high: float
     draws: int = 0
+
+    @classmethod
+    def known(cls, value: float) -> Null:
+        """What chance is known to give."""
+        return cls(value, value, value)
+
+    @classmethod
+    def of(cls, found: Estimate) -> Null:
+        """What real images score, with its interval."""
+        return cls(found.value, found.low, found.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,11 @@ class Score:
 
     def __post_init__(self) -> None:
         measure_of(self.name)
+
+    @classmethod
+    def of(cls, name: str, found: Estimate, **where: Any) -> Score:
+        """The score of an estimate; where: the other fields, and n where it is another."""
+        return cls(name, found.value, found.low, found.high, **{"n": found.n, **where})
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON; what is not finite becomes null."""

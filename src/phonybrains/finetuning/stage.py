@@ -16,6 +16,7 @@ from accelerate.utils import set_seed
 
 from ..config import load_config
 from ..errors import ConfigError, TrainingError
+from ..held_out import held_out
 from ..imageset import ImageSet
 from ..model.backing import told
 from ..model.captions import CAPTION, Captions
@@ -98,8 +99,8 @@ def finetune(
 
 def _prepare(base: Base, images: ImageSet, config: FinetuneConfig) -> Job:
     """Check the corpus and write its captions. Raises TrainingError or ConfigError naming what is wrong."""
-    splits = [[i for i, row in enumerate(images.rows) if row.split == name] for name in ("train", "validation")]
-    train, validation = splits
+    train = [i for i, row in enumerate(images.rows) if row.split == "train"]
+    validation = held_out(images.rows, "validation")
     if not train:
         raise TrainingError(f"{images.folder}: no image is in the split 'train'. Import it again with a split.")
     if images.width != images.height:

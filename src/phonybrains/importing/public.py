@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -232,8 +233,8 @@ def _box(mask: NDArray[np.bool_]) -> dict[str, Attribute]:
     }
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8-sig", errors="replace").splitlines(keepends=True)
+def _lines(path: Path) -> io.StringIO:
+    return io.StringIO(path.read_text(encoding="utf-8-sig", errors="replace"))
 
 
 def _number(text: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -204,7 +205,7 @@ def _read_csv(table: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
     except UnicodeDecodeError as error:
         raise StudyError(f"{table}: not a UTF-8 CSV file ({error.reason}). Save it as CSV UTF-8.") from None
     first = text.partition("\n")[0]
-    reader = csv.DictReader(text.splitlines(keepends=True), delimiter=max(",;\t", key=first.count), strict=True)
+    reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=first.count), strict=True)
     try:
         rows = list(reader)
     except csv.Error as error:

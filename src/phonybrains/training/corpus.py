@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, TrainingError
 from ..files import sync_path, write_whole
+from ..held_out import held_out
 from ..imageset import ImageSet
 from ..model.fitting import fit_conditions
 from ..networks.conditions import Conditions, Withdrawn
@@ -32,12 +33,12 @@ class Corpus:
     modalities: tuple[str, ...]
     train: Tensor
     validation: Tensor
-    """Those of train where there are none."""
+    """Held-out ones; those of train where there are none."""
 
     @classmethod
     def open(cls, images: ImageSet, conditions: Conditions, work: Path, device: torch.device) -> Corpus:
         """Prepare a checked image set; its pixels are copied into `work` once."""
-        train, validation = rows_in(images, "train"), rows_in(images, "validation")
+        train, validation = rows_in(images, "train"), held_out(images.rows, "validation")
         path, seal = work / "pixels.npy", work / "pixels.sha256"
         if not (path.is_file() and seal.is_file() and sha256_file(path).encode() == seal.read_bytes()):
             write_whole(seal, _write_pixels(images, path).encode())

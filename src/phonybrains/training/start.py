@@ -13,6 +13,7 @@ import torch
 from accelerate.utils import set_seed
 
 from ..errors import ConfigError
+from ..held_out import held_out
 from ..imageset import ImageSet
 from ..model.fitting import constants
 from ..model.latent_diffusion import LatentDiffusion, LatentScale
@@ -81,10 +82,11 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
         check_compiler()
     denoiser = Denoiser(unet, build_embedding(unet, conditions.width, augment.WIDTH))
     said = [f"{name} is {value:g} wherever it is given: it is no condition." for name, value in dropped.items()]
-    if not rows_in(images, "validation"):
+    if not held_out(images.rows, "validation"):
+        of_others = " of other patients than train has" if rows_in(images, "validation") else ""
         said.append(
-            "No image is in the split 'validation': the weights that are kept are those that fit the training "
-            "images best, and the card has no validation loss."
+            f"No image{of_others} is in the split 'validation': the weights that are kept are those that fit the "
+            "training images best, and the card has no validation loss."
         )
     new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, said=tuple(said))
     return _begin_with(new, old, config) if old else new

@@ -16,6 +16,7 @@ from ..evaluation.findings import write_json
 from ..evaluation.inputs.real import modalities_of
 from ..evaluation.score import Score
 from ..generating.stage import generate
+from ..held_out import held_out
 from ..imageset import FIXED_COLUMNS, ImageSet, Row, write_metadata
 from ..record import Record, as_input, check_files, hashes_of, is_published, publish
 from ..training.config import load_train_config
@@ -137,8 +138,7 @@ def _as_taught(row: Row, validates: bool) -> Row:
 def _measure(draft: Path, images: ImageSet, told: Sequence[str], generations: int, seed: int) -> None:
     """Measure real held-out images as generation 0, and each generation; write table, plot and scores."""
     yardstick = Yardstick.of(images, [name for name in told if name not in FIXED_COLUMNS], seed)
-    held_out = tuple(row for row in images.rows if row.split not in ("train", "")) or images.rows
-    real = replace(images, rows=held_out)
+    real = replace(images, rows=tuple(images.rows[i] for i in held_out(images.rows)) or images.rows)
     found = {0: yardstick.scores(real)}
     for number in range(1, generations + 1):
         found[number] = yardstick.scores(ImageSet.open(draft / f"generation-{number}" / "samples"))

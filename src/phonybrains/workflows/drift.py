@@ -20,6 +20,7 @@ from ..evaluation.quality.distances import kid, standardise
 from ..evaluation.quality.diversity import ms_ssim, random_pairs
 from ..evaluation.score import Score, silent, unavailable
 from ..imageset import ImageSet
+from ..statistics.estimate import Estimate
 
 Array = NDArray[Any]
 PAIRS = 100
@@ -60,78 +61,54 @@ class Yardstick:
         for attribute in told:
             try:
                 known = real.readable(attribute)
-                asked = asked_shares(
-                    known.scale.labels(part.rows), known.scale.labels(real.training), known.scale.names
-                )
-                yield from (
-                    Score("share_asked", s.share, s.low, s.high, s.n, group=f"{attribute}={s.label}") for s in asked
-                )
-                rng = np.random.default_rng([self.seed, 11])
-                found = found_shares(
-                    known.reader.confusion, known.reader.votes(features), known.training, known.scale.names, rng
-                )
-                yield from (
-                    Score(
-                        "share_found",
-                        s.share,
-                        s.low,
-                        s.high,
-                        s.n,
-                        group=f"{attribute}={s.label}",
-                        extractor=self.extractor.identity,
-                    )
-                    for s in found
-                )
+                names = known.scale.names
+                asked = asked_shares(known.scale.labels(part.rows), known.scale.labels(real.training), names)
+                yield from (Score.of("share_asked", one.share, group=f"{attribute}={one.label}") for one in asked)
+                rng, votes = np.random.default_rng([self.seed, 11]), known.reader.votes(features)
+                for one in found_shares(known.reader.confusion, votes, known.training, names, rng):
+                    where = {"group": f"{attribute}={one.label}", "extractor": self.extractor.identity}
+                    yield Score.of("share_found", one.share, **where)
             except ValueError as error:
                 yield unavailable("share_found", str(error), group=attribute)
 
     def _distances(self, part: ImageSet, features: Array, real: Real) -> Iterator[Score]:
-        train = [i for i, row in enumerate(real.rows) if row.split == "train"] or list(range(len(real.rows)))
-        reference = real.features[train]
+        reference = real.features[real.taught]
         if min(len(features), len(reference)) < 3:
             yield unavailable("kid", f"only {len(features)} images")
             return
         value, error = kid(standardise(features, reference), standardise(reference, reference))
-        yield Score(
-            "kid",
-            value,
-            value - 1.96 * error,
-            value + 1.96 * error,
-            len(features),
-            versus="train",
-            extractor=self.extractor.identity,
-        )
+        distance = _within(value, error, len(features))
+        yield Score.of("kid", distance, versus="train", extractor=self.extractor.identity)
         yield _spread(standardise(features, reference), standardise(reference, reference))
         yield _likeness(part, np.random.default_rng([self.seed, 13]))
+
+
+def _within(value: float, error: float, n: int) -> Estimate:
+    """A mean with its 95 % interval."""
+    return Estimate(float(value), float(value - 1.96 * error), float(value + 1.96 * error), n)
+
+
+def _mean(values: Array) -> Estimate:
+    return _within(values.mean(), values.std(ddof=1) / np.sqrt(len(values)), len(values))
 
 
 def _spread(made: Array, real: Array) -> Score:
     """The variance of all features over that of real ones: below 1, images have become alike."""
     of_made, of_real = (((side - side.mean(axis=0)) ** 2).mean(axis=1) for side in (made, real))
     value = of_made.mean() / of_real.mean()
-    half = 1.96 * value * np.hypot(*(x.std(ddof=1) / np.sqrt(len(x)) / x.mean() for x in (of_made, of_real)))
-    return Score(
-        "diversity",
-        float(value),
-        float(value - half),
-        float(value + half),
-        len(made),
-        versus="train",
-        note="variance of the features over that of the training images",
-    )
+    error = value * np.hypot(*(x.std(ddof=1) / np.sqrt(len(x)) / x.mean() for x in (of_made, of_real)))
+    note = "variance of the features over that of the training images"
+    return Score.of("diversity", _within(value, error, len(made)), versus="train", note=note)
 
 
 def _likeness(part: ImageSet, rng: np.random.Generator) -> Score:
     """MS-SSIM of random pairs of other people: nears 1 as images become alike."""
-    pairs = random_pairs(
-        patients(part.rows) if part.rows[0].patient_id else list(map(str, range(len(part)))), PAIRS, rng
-    )
+    people = patients(part.rows) if part.rows[0].patient_id else list(map(str, range(len(part))))
+    pairs = random_pairs(people, PAIRS, rng)
     if len(pairs) < 3:
         return unavailable("ms_ssim_diversity", f"only {len(part)} images")
     found = ms_ssim(*(pixels_of(part, [pair[side] for pair in pairs]) for side in (0, 1)))
-    half = 1.96 * found.std(ddof=1) / np.sqrt(len(found))
-    value = float(found.mean())
-    return Score("ms_ssim_diversity", value, value - half, value + half, len(pairs), note=f"{len(pairs)} random pairs")
+    return Score.of("ms_ssim_diversity", _mean(found), note=f"{len(pairs)} random pairs")
 
 
 def _noise(part: ImageSet) -> Iterator[Score]:
@@ -139,6 +116,5 @@ def _noise(part: ImageSet) -> Iterator[Score]:
         values = values[np.isfinite(values)]
         if len(values) < 5:
             yield unavailable(name, f"only {len(values)} images could be measured")
-            continue
-        half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
-        yield Score(name, float(values.mean()), float(values.mean() - half), float(values.mean() + half), len(values))
+        else:
+            yield Score.of(name, _mean(values))

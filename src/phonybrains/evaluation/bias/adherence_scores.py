@@ -25,13 +25,11 @@ def adherence_scores(side: Compared, tables: dict[str, Confusion]) -> Iterator[S
     """
     for attribute in side.attributes:
         numeric = bool(np.isfinite(numbers_of(side.made.rows, attribute)).any())
-        scores = (
-            _of_numbers(side, attribute)
-            if numeric and _varies(side, attribute)
-            else _of_labels(side, attribute, tables)
-        )
         try:
-            yield from scores
+            if numeric and _varies(side, attribute):
+                yield from _of_numbers(side, attribute)
+            else:
+                yield from _of_labels(side, attribute, tables)
         except ValueError as error:
             yield unavailable("adherence", str(error), group=attribute, extractor=side.extractor.identity)
     if set(BOX) <= set(side.attributes):
@@ -75,14 +73,8 @@ def _of_numbers(side: Compared, attribute: str) -> Iterator[Score]:
             f"it cannot be measured: on real people r is {real.value:.2f} ({real.low:.2f} to {real.high:.2f})"
         )
     made = correlation(numbers_of(side.made.rows, attribute), gauge.read(side.features))
-    yield _score(
-        "adherence_r",
-        made,
-        real,
-        attribute,
-        "r of asked and measured (ridge regression on features); null: real people it did not learn from",
-        side.extractor.identity,
-    )
+    note = "r of asked and measured (ridge regression on features); null: real people it did not learn from"
+    yield _score("adherence_r", made, real, attribute, note, side.extractor.identity)
 
 
 def _of_boxes(side: Compared) -> Score:
@@ -90,26 +82,10 @@ def _of_boxes(side: Compared) -> Score:
     real = boxes_found(side.real.images, side.reference, side.rng(59)).share
     if real.low <= 0.55:
         raise ValueError(f"on real images lesions do not stand out in their boxes either ({real.value:.2f})")
-    return _score(
-        "adherence_box",
-        made,
-        real,
-        "lesion box",
-        "how often the asked box is brighter, against its ring, "
-        "than boxes of other images; chance is 0.5; null: real images",
-        "",
-    )
+    against = "than boxes of other images; chance is 0.5; null: real images"
+    note = f"how often the asked box is brighter, against its ring, {against}"
+    return _score("adherence_box", made, real, "lesion box", note, "")
 
 
 def _score(name: str, made: Estimate, real: Estimate, group: str, note: str, extractor: str) -> Score:
-    return Score(
-        name,
-        made.value,
-        made.low,
-        made.high,
-        made.n,
-        Null(real.value, real.low, real.high),
-        group=group,
-        note=note,
-        extractor=extractor,
-    )
+    return Score.of(name, made, null=Null.of(real), group=group, note=note, extractor=extractor)

@@ -55,7 +55,7 @@ def shares_after(
     return found_shares(known.reader.confusion, np.eye(k)[calls], true, known.scale.names, rng, people)
 
 
-def chain_scores(side: Compared, model: Path) -> Iterator[Score]:
+def autoencoder_scores(side: Compared, model: Path) -> Iterator[Score]:
     """Composition and amplification after the autoencoder alone; what the denoiser adds is in `amplification`."""
     from ...model.latent_diffusion import LatentDiffusion
 
@@ -63,12 +63,8 @@ def chain_scores(side: Compared, model: Path) -> Iterator[Score]:
     modality = real.rows[0].modality
     network = LatentDiffusion.load(model)
     if network.size != real.images.height or network.size != real.images.width:
-        yield unavailable(
-            "amplification_autoencoder",
-            f"the model makes images of {network.size} pixels a side, the "
-            f"corpus has {real.images.width}×{real.images.height}",
-            versus="autoencoder",
-        )
+        sizes = f"{network.size} pixels a side, the corpus has {real.images.width}×{real.images.height}"
+        yield unavailable("amplification_autoencoder", f"the model makes images of {sizes}", versus="autoencoder")
         return
     numbers = sorted(side.rng(43).permutation(len(real.rows))[:MOST].tolist())
     features = side.extractor(reconstructions(network, pixels_of(real.images, numbers), modality)).astype(float)
@@ -79,24 +75,8 @@ def chain_scores(side: Compared, model: Path) -> Iterator[Score]:
         except ValueError as error:
             yield unavailable("amplification_autoencoder", str(error), group=attribute, **where)
             continue
-        for share in shares:
-            where["group"], p = f"{attribute}={share.label}", share.training
-            yield Score(
-                "composition_autoencoder",
-                share.share,
-                share.low,
-                share.high,
-                share.n,
-                Null(p, p, p),
-                share.p_value,
-                note="of the same real images before: the null",
-                **where,
-            )
-            yield Score(
-                "amplification_autoencoder",
-                *share.amplification,
-                n=share.n,
-                null=Null(0.0, 0.0, 0.0),
-                p=share.p_value,
-                **where,
-            )
+        for one in shares:
+            where |= {"group": f"{attribute}={one.label}", "p": one.p_value}
+            note, null = "of the same real images before: the null", Null.known(one.training)
+            yield Score.of("composition_autoencoder", one.share, null=null, note=note, **where)
+            yield Score.of("amplification_autoencoder", one.amplification, null=Null.known(0.0), **where)

@@ -7,14 +7,14 @@ grows rarer.  [log odds: Zhao 2017, sec. 3, in other units; correction: Rogan & 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...statistics.estimate import t_p_value
+from ...statistics.estimate import Estimate, t_p_value
 from ...statistics.proportions import binomial_test, clopper_pearson
 
 Array = NDArray[Any]
@@ -25,31 +25,27 @@ WORST_RATE = 0.25
 
 @dataclass(frozen=True)
 class LabelShare:
-    """One label among generated images: its share q with 95 % interval, the training share p, and how they differ.
-
-    `ratio`: q/p. `amplification`: difference in log odds. `p_value`: of q = p. All with the interval of q.
-    """
+    """One label among generated images: its share q with 95 % interval, the training share p, and p_value of q = p."""
 
     label: str
-    share: float
-    low: float
-    high: float
-    n: int
+    share: Estimate
     training: float
     p_value: float
 
     @property
-    def ratio(self) -> tuple[float, float, float]:
+    def ratio(self) -> Estimate:
         """q/p and its interval."""
-        return self.share / self.training, self.low / self.training, self.high / self.training
+        return self._mapped(lambda share: share / self.training)
 
     @property
-    def amplification(self) -> tuple[float, float, float]:
+    def amplification(self) -> Estimate:
         """Log odds of q over those of p, and its interval; the odds of none or all of n are those of half an image."""
-        edge = 0.5 / (self.n + 1)
-        value, low, high = (_log_odds(x, edge) for x in (self.share, self.low, self.high))
-        fair = _log_odds(self.training, 1e-9)
-        return value - fair, low - fair, high - fair
+        edge, fair = 0.5 / (self.share.n + 1), _log_odds(self.training, 1e-9)
+        return self._mapped(lambda share: _log_odds(share, edge) - fair)
+
+    def _mapped(self, change: Callable[[float], float]) -> Estimate:
+        q = self.share
+        return Estimate(change(q.value), change(q.low), change(q.high), q.n)
 
 
 def _log_odds(share: float, edge: float) -> float:
@@ -69,9 +65,7 @@ def asked_shares(asked: Sequence[str], training: Sequence[str], names: Sequence[
     for name in names:
         k, p = made.count(name), real.count(name) / len(real)
         if 0 < p < 1:
-            found = clopper_pearson(k, len(made))
-            test = binomial_test(k, len(made), p)
-            shares.append(LabelShare(name, found.value, found.low, found.high, len(made), p, test))
+            shares.append(LabelShare(name, clopper_pearson(k, len(made)), p, binomial_test(k, len(made), p)))
     return shares
 
 
@@ -130,11 +124,11 @@ def found_shares(
     for i, name in enumerate(names):
         p = float(training[i])
         if 0 < p < 1:
-            test = _two_sided(drawn[:, i], float(value[i]), p)
             count = min(max(round(float(value[i]) * n), 0), n)
-            exact, test = clopper_pearson(count, n), max(test, binomial_test(count, n, p))
-            limits = min(float(low[i]), exact.low), max(float(high[i]), exact.high)
-            shares.append(LabelShare(name, float(value[i]), *limits, n, p, test))
+            exact = clopper_pearson(count, n)
+            share = Estimate(float(value[i]), min(float(low[i]), exact.low), max(float(high[i]), exact.high), n)
+            test = max(_two_sided(drawn[:, i], share.value, p), binomial_test(count, n, p))
+            shares.append(LabelShare(name, share, p, test))
     return shares
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes, convolve, label
 
 from ...imageset import ImageSet
+from ...statistics.estimate import Estimate
+from ...statistics.resample import percentile_interval
 from ..score import Progress, silent
 
 Array = NDArray[Any]
@@ -94,16 +96,19 @@ def _head(values: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Mean of generated and of real images with 95 % intervals, and p that they are alike."""
+class NoiseComparison:
+    """Mean of generated and of real images with 95 % intervals, and p that they are alike; n: of the smaller side."""
 
-    made: tuple[float, float, float]
-    real: tuple[float, float, float]
+    made: Estimate
+    real: Estimate
     p_value: float
-    n: int
+
+    @property
+    def n(self) -> int:
+        return min(self.made.n, self.real.n)
 
 
-def compare(made: Array, real: Array, people: Sequence[str], rng: np.random.Generator) -> Comparison:
+def compare(made: Array, real: Array, people: Sequence[str], rng: np.random.Generator) -> NoiseComparison:
     """Means of measures with bootstrap intervals: generated images drawn again one by one, real ones by person.
 
     Raises ValueError where fewer than five images of a side could be measured.
@@ -119,11 +124,9 @@ def compare(made: Array, real: Array, people: Sequence[str], rng: np.random.Gene
     made_draws = rng.multinomial(len(made), np.full(len(made), 1 / len(made)), DRAWS) @ made / len(made)
     apart = made_draws - real_draws
     p = min(1.0, 2 * (min((apart <= 0).sum(), (apart >= 0).sum()) + 1) / (DRAWS + 1))
-    return Comparison(
-        _with_limits(made.mean(), made_draws), _with_limits(real.mean(), real_draws), p, min(len(made), len(real))
-    )
+    return NoiseComparison(_with_limits(made, made_draws), _with_limits(real, real_draws), p)
 
 
-def _with_limits(value: float, draws: Array) -> tuple[float, float, float]:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(value), float(low), float(high)
+def _with_limits(values: Array, draws: Array) -> Estimate:
+    limits = percentile_interval(draws)
+    return Estimate(float(values.mean()), limits.low, limits.high, len(values))

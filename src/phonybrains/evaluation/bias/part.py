@@ -16,12 +16,11 @@ from ..inputs.real import Compared, modalities_of, part_of, reading_extractor
 from ..inputs.sets import grouping
 from ..score import Null, Progress, Score, silent, unavailable
 from .adherence_scores import adherence_scores
-from .after_autoencoder import chain_scores
+from .after_autoencoder import autoencoder_scores
 from .composition import LabelShare, asked_shares, found_shares
 from .noise import compare, measure
 from .worst_group import worst_group_scores
 
-FAIR = Null(0.0, 0.0, 0.0)
 LEVEL = 0.05
 MOSTLY = 0.9
 """An attribute that a smaller share of real images has is not looked for in generated ones."""
@@ -52,7 +51,7 @@ def bias_audit(
         ]
         if config.model is not None:
             model = config.model
-            parts.append(("amplification_autoencoder", lambda side=side, model=model: chain_scores(side, model)))
+            parts.append(("amplification_autoencoder", lambda side=side, model=model: autoencoder_scores(side, model)))
         for done, (name, run) in enumerate(parts):
             progress(f"{name}, {modality}", done, len(parts))
             scores += [replace(score, modality=modality) for score in _guarded(name, run)]
@@ -102,20 +101,13 @@ def _as_scores(shares: Sequence[LabelShare], attribute: str, suffix: str, extrac
     """Shares as scores; those found by a classifier are named prevalence, as the report draws them."""
     asked = suffix == "_asked"
     note = "as asked for" if asked else "found by a classifier that real images taught, corrected for its confusion"
-    for share in shares:
-        where: dict[str, Any] = {
-            "n": share.n,
-            "p": share.p_value,
-            "versus": "train",
-            "extractor": extractor,
-            "group": f"{attribute}={share.label}",
-            "note": note,
-        }
-        p = share.training
-        name = "composition_asked" if asked else "prevalence"
-        yield Score(name, share.share, share.low, share.high, null=Null(p, p, p), **where)
-        yield Score(f"composition_ratio{suffix}", *share.ratio, null=Null(1.0, 1.0, 1.0), **where)
-        yield Score(f"amplification{suffix}", *share.amplification, null=FAIR, **where)
+    name = "composition_asked" if asked else "prevalence"
+    where: dict[str, Any] = {"versus": "train", "extractor": extractor, "note": note}
+    for one in shares:
+        where |= {"p": one.p_value, "group": f"{attribute}={one.label}"}
+        yield Score.of(name, one.share, null=Null.known(one.training), **where)
+        yield Score.of(f"composition_ratio{suffix}", one.ratio, null=Null.known(1.0), **where)
+        yield Score.of(f"amplification{suffix}", one.amplification, null=Null.known(0.0), **where)
 
 
 def noise_scores(side: Compared, progress: Progress = silent) -> Iterator[Score]:
@@ -135,16 +127,11 @@ def noise_scores(side: Compared, progress: Progress = silent) -> Iterator[Score]
         except ValueError as error:
             yield unavailable(name, str(error), versus=side.versus)
             continue
-        ratio = f", {found.made[0] / found.real[0]:.2f} times that of real images" if found.real[0] > 0 else ""
-        yield Score(
-            name,
-            *found.made,
-            n=found.n,
-            null=Null(*found.real),
-            p=found.p_value,
-            versus=side.versus,
-            note=f"mean over images, in {unit}{ratio}; null: real images with their interval",
-        )
+        times = found.made.value / found.real.value if found.real.value > 0 else None
+        ratio = "" if times is None else f", {times:.2f} times that of real images"
+        note = f"mean over images, in {unit}{ratio}; null: real images with their interval"
+        where = {"n": found.n, "null": Null.of(found.real), "p": found.p_value, "versus": side.versus}
+        yield Score.of(name, found.made, note=note, **where)
 
 
 def sentence(scores: Sequence[Score]) -> str:

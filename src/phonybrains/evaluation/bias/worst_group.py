@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...statistics.estimate import Estimate
 from ...statistics.proportions import clopper_pearson
 from ..inputs.real import Compared
 from ..inputs.sets import grouping
@@ -30,11 +31,8 @@ class GroupMeasures:
     """
 
     name: str
-    n: int
-    kid: float
-    kid_limits: tuple[float, float]
-    coverage: float
-    coverage_limits: tuple[float, float]
+    kid: Estimate
+    coverage: Estimate
     kid_null: Null | None
     coverage_null: Null | None
 
@@ -57,7 +55,7 @@ def measure_groups(
         return []
     n = min(MOST, *(min(len(made[name]), len(real[name])) for name in names))
     found = [_measure(name, made[name], real[name], others.get(name), n, min(k, n - 1), rng) for name in names]
-    return sorted(found, key=lambda group: -group.kid)
+    return sorted(found, key=lambda group: -group.kid.value)
 
 
 def _measure(
@@ -70,9 +68,8 @@ def _measure(
         nulls = [null_of(null[:, column].tolist()) for column in (0, 2)]
     value, error, coverage = (float(x) for x in drawn.mean(axis=0))
     exact = clopper_pearson(round(coverage * n), n)
-    return GroupMeasures(
-        name, n, value, (value - 1.96 * error, value + 1.96 * error), coverage, (exact.low, exact.high), *nulls
-    )
+    distance = Estimate(value, value - 1.96 * error, value + 1.96 * error, n)
+    return GroupMeasures(name, distance, Estimate(coverage, exact.low, exact.high, n), *nulls)
 
 
 def _of_draw(made: Array, real: Array, n: int, k: int, rng: np.random.Generator) -> tuple[float, float, float]:
@@ -82,8 +79,7 @@ def _of_draw(made: Array, real: Array, n: int, k: int, rng: np.random.Generator)
 
 def worst_group_scores(side: Compared) -> Iterator[Score]:
     """KID and coverage of each label's images by attribute, and the worst of them by name."""
-    taught = [i for i, row in enumerate(side.real.rows) if row.split == "train"]
-    reference = side.real.features[taught or slice(None)]
+    reference = side.real.features[side.real.taught]
     made, real = standardise(side.features, reference), standardise(side.real.features, reference)
     for attribute in grouping(side.attributes, side.config):
         try:
@@ -92,7 +88,7 @@ def worst_group_scores(side: Compared) -> Iterator[Score]:
             continue  # composition says why
         asked, true = scale.codes(side.made.rows), scale.codes(side.real.rows)
         held = set(side.reference)
-        rest = [i for i in taught if i not in held]
+        rest = [i for i in side.real.numbers("train") if i not in held]
 
         def by_label(
             features: Array, codes: Array, numbers: list[int], names: tuple[str, ...] = scale.names
@@ -117,18 +113,10 @@ def _as_scores(side: Compared, attribute: str, groups: list[GroupMeasures]) -> I
         yield unavailable("group_kid", f"no label has {least} images on both sides", group=attribute, **where)
         return
     for group in groups:
-        where["group"], note = f"{attribute}={group.name}", f"{group.n} images a side, as all groups of {attribute}"
-        yield Score("group_kid", group.kid, *group.kid_limits, n=group.n, null=group.kid_null, note=note, **where)
-        yield Score(
-            "group_coverage",
-            group.coverage,
-            *group.coverage_limits,
-            n=group.n,
-            null=group.coverage_null,
-            note=note,
-            **where,
-        )
+        where["group"], note = f"{attribute}={group.name}", f"{group.kid.n} images a side, as all groups of {attribute}"
+        yield Score.of("group_kid", group.kid, null=group.kid_null, note=note, **where)
+        yield Score.of("group_coverage", group.coverage, null=group.coverage_null, note=note, **where)
     if len(groups) > 1:
         worst = groups[0]
-        where["group"], note = f"{attribute}={worst.name}", f"the worst of {len(groups)} groups at {worst.n} a side"
-        yield Score("worst_group_kid", worst.kid, *worst.kid_limits, n=worst.n, null=worst.kid_null, note=note, **where)
+        where["group"], note = f"{attribute}={worst.name}", f"the worst of {len(groups)} groups at {worst.kid.n} a side"
+        yield Score.of("worst_group_kid", worst.kid, null=worst.kid_null, note=note, **where)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...held_out import held_out, split_to_compare
 from ...imageset import ImageSet, Row
 from ..bias.composition import WORST_RATE, telling
 from ..config import EvaluateConfig
@@ -76,9 +77,14 @@ class Real:
         return [i for i, row in enumerate(self.rows) if row.split in splits]
 
     @property
+    def taught(self) -> list[int]:
+        """The numbers of the images that the model learnt from; all where the corpus has no training split."""
+        return self.numbers("train") or list(range(len(self.rows)))
+
+    @property
     def training(self) -> list[Row]:
-        """The rows the model learnt from; all where the corpus has no training split."""
-        return [row for row in self.rows if row.split == "train"] or list(self.rows)
+        """The rows the model learnt from."""
+        return [self.rows[i] for i in self.taught]
 
     def readable(self, attribute: str) -> Readable:
         """The classifier of an attribute. Raises ValueError, with the reason, where there can be none."""
@@ -164,16 +170,14 @@ class Compared:
         """Measure both sides."""
         modality = made.rows[0].modality
         real = Real.of(corpus, modality, extractor, config.seed, folder, progress)
-        versus = config.held_out or ("test" if real.numbers("test") else "validation")
-        reference = real.numbers(versus)
-        if not reference:
-            versus, reference = "train", list(range(len(real.rows)))
+        versus = split_to_compare(real.rows, config.held_out)
+        reference = held_out(real.rows, versus) if versus else real.taught
         return cls(
             made,
             finite_features(made, extractor, folder, progress),
             real,
             reference,
-            versus,
+            versus or "train",
             attributes_of(made, real.images, config),
             extractor,
             config,

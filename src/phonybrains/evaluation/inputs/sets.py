@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import ConfigError, ImageSetError
+from ...held_out import HELD_OUT, set_apart, split_to_compare
 from ...imageset import FIXED_COLUMNS, ImageSet, how_split
 from ...record import UNSAFE
 from ...reporting.wording import count_of, listed
@@ -23,11 +24,11 @@ no groups, though, and their shares say nothing of fairness."""
 
 @dataclass(frozen=True)
 class Sides:
-    """Synthetic images, the corpus, its held-out split, and what the reader of the report must know of them."""
+    """Synthetic images, the corpus, its held-out splits by modality, and what the reader of the report must know."""
 
     samples: ImageSet
     corpus: ImageSet
-    held_out: str
+    splits: Mapping[str, str]
     warnings: tuple[str, ...]
 
     @property
@@ -36,9 +37,15 @@ class Sides:
         return sorted({row.modality for row in self.samples.rows}, reverse=True)
 
     @property
+    def held_out(self) -> str:
+        """The split that is compared with; both where modalities differ in it."""
+        return " and ".join(sorted(set(self.splits.values())))
+
+    @property
     def real(self) -> ImageSet:
         """The held-out real images."""
-        return self.corpus.where(split=self.held_out)
+        rows = tuple(row for row in self.corpus.rows if row.split == self.splits.get(row.modality, "none"))
+        return replace(self.corpus, rows=rows)
 
 
 def open_sides(samples: Path, corpus: Path, config: EvaluateConfig) -> Sides:
@@ -47,9 +54,10 @@ def open_sides(samples: Path, corpus: Path, config: EvaluateConfig) -> Sides:
     Raises ImageSetError if a set is damaged, or if the two have nothing in common; ConfigError for a split that is not
     there.
     """
-    made, real = ImageSet.open(samples), ImageSet.open(corpus)
-    held_out = _held_out(real, config)
-    warnings = [*_of_sizes(made, real), *_of_overlap(made, real), *_of_repeats(made), *_of_split(real)]
+    made, opened = ImageSet.open(samples), ImageSet.open(corpus)
+    real = set_apart(opened)
+    splits = _splits(real, config)
+    warnings = [*_of_sizes(made, real), *_of_overlap(made, real), *_of_repeats(made), *_of_split(opened, real)]
     known = {row.modality for row in real.rows}
     common = {row.modality for row in made.rows} & known
     if not common:
@@ -62,7 +70,8 @@ def open_sides(samples: Path, corpus: Path, config: EvaluateConfig) -> Sides:
         for modality, n in sorted(Counter(row.modality for row in images.rows).items()):
             if modality not in common:
                 warnings.append(f"{count_of(n, f'{name} {modality} image')} left out: the other set has no {modality}.")
-    sides = Sides(_only(made, common), _only(real, common), held_out, ())
+    mine = {modality: split for modality, split in splits.items() if modality in common}
+    sides = Sides(_only(made, common), _only(real, common), mine or splits, ())
     return replace(sides, warnings=(*warnings, *_of_numbers(sides), *_of_attributes(sides, config)))
 
 
@@ -87,21 +96,30 @@ def _only(images: ImageSet, modalities: set[str]) -> ImageSet:
     return replace(images, rows=tuple(row for row in images.rows if row.modality in modalities))
 
 
-def _held_out(real: ImageSet, config: EvaluateConfig) -> str:
-    splits = Counter(row.split for row in real.rows)
-    wanted: Sequence[str] = [config.held_out] if config.held_out else ["test", "validation"]
-    found = next((split for split in wanted if splits[split]), None)
-    if found is None:
+def _splits(real: ImageSet, config: EvaluateConfig) -> dict[str, str]:
+    """The split that each modality is compared with, of those that hold somebody out."""
+    modalities = {row.modality for row in real.rows}
+    found = {
+        modality: split
+        for modality in sorted(modalities)
+        if (split := split_to_compare(real.where(modality=modality).rows, config.held_out))
+    }
+    if not found:
+        wanted = config.held_out or " or ".join(HELD_OUT)
         raise ConfigError(
-            f"{real.folder}: no image is in the split {' or '.join(wanted)}, so that nothing real is "
+            f"{real.folder}: no image is in the split {wanted}, so that nothing real is "
             "left to compare with that the model has not seen. Import it with a split."
         )
     return found
 
 
-def _of_split(real: ImageSet) -> list[str]:
+def _of_split(opened: ImageSet, real: ImageSet) -> list[str]:
     unsafe = {modality: method for modality, method in how_split(real).items() if UNSAFE in method}
-    return [
+    seen = sum(before.split != after.split for before, after in zip(opened.rows, real.rows, strict=True))
+    left = (
+        f"{count_of(seen, 'image')} of the splits test and validation left out: train has the same patients or files."
+    )
+    return ([left] if seen else []) + [
         f"The {modality} split of the corpus is {method}: people whom the model has learnt from may be among the "
         "held-out ones, and figures flatter."
         for modality, method in unsafe.items()
@@ -144,7 +162,7 @@ def _of_numbers(sides: Sides) -> list[str]:
     for modality in sides.modalities:
         counts = {
             "synthetic": len(sides.samples.where(modality=modality)),
-            f"real {sides.held_out}": len(sides.real.where(modality=modality)),
+            f"real {sides.splits.get(modality, sides.held_out)}": len(sides.real.where(modality=modality)),
         }
         warnings += [
             f"Only {count_of(n, f'{side} {modality} image')}: what follows of {modality} says little."

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...held_out import HELD_OUT, held_out, split_to_compare
 from ...imageset import ImageSet, Row
 from ...reporting.wording import count_of
 from ..config import EvaluateConfig
@@ -42,8 +43,10 @@ def side_of(made: ImageSet, real: ImageSet, modality: str, config: EvaluateConfi
     if not len(real):
         raise ValueError(f"the corpus has no {modality} image")
     groups = patients(real.rows)
-    versus = _held_out(real.rows, config)
-    held = [i for i, row in enumerate(real.rows) if row.split == versus]
+    versus = split_to_compare(real.rows, config.held_out)
+    if versus is None:
+        raise ValueError(f"no real {modality} image is in the split {config.held_out or ' or '.join(HELD_OUT)}")
+    held = held_out(real.rows, versus)
     for n, kind in ((len(made), "synthetic"), (len(held), f"real {versus}")):
         if n < FEWEST:
             raise ValueError(
@@ -101,15 +104,6 @@ def without_copies(made: ImageSet, real: ImageSet) -> tuple[ImageSet, list[Score
             )
         )
     return _part(made, fresh), notes
-
-
-def _held_out(rows: Sequence[Row], config: EvaluateConfig) -> str:
-    splits = {row.split for row in rows}
-    wanted = [config.held_out] if config.held_out else ["test", "validation"]
-    found = next((split for split in wanted if split in splits), None)
-    if found is None:
-        raise ValueError(f"no real {rows[0].modality} image is in the split {' or '.join(wanted)}")
-    return found
 
 
 def _some_patients(groups: Sequence[str], among: Sequence[int], most: int, rng: np.random.Generator) -> list[int]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...reporting.wording import as_p
 from ..findings import NearnessSign, Sign
-from ..score import Null, Score, unavailable
+from ..score import Null, Score
 from .closeness import Closeness
 from .signs import LEVEL, graded
 
@@ -99,11 +99,6 @@ def scores_of(near: Nearness, **where: Any) -> list[Score]:
     return scores
 
 
-def not_measured(reason: str, **where: Any) -> list[Score]:
-    """The three figures where they could not be had, and why."""
-    return [unavailable(name, reason, **where) for name in NAMES]
-
-
 def sign_of(near: Nearness, modality: str, looks: int = 1) -> Sign:
     """What the nearness says; looks: in how many kinds of features one looked for it."""
     p, (share, z, authentic) = min(1.0, looks * near.p), near.found.tolist()
@@ -137,6 +132,5 @@ def sign_of(near: Nearness, modality: str, looks: int = 1) -> Sign:
 
 def unjudged(reason: str, modality: str) -> Sign:
     """The sign where nearness could not be judged."""
-    return Sign(
-        "nearness", "undecided", modality, f"{modality}: nearness to training people cannot be judged: {reason}"
-    )
+    text = f"{modality}: nearness to training people cannot be judged: {reason}"
+    return Sign("nearness", "undecided", modality, text)

@@ -32,8 +32,8 @@ def membership_scores(members: Array, others: Array, modality: str = "") -> list
     found = float(curve.true_positive_rate[curve.false_positive_rate <= 0.01].max())
     exact = clopper_pearson(round(found * len(members)), len(members))
     return [
-        Score("member_loss_auc", area.value, area.low, area.high, n, Null(0.5, 0.5, 0.5), **where),
-        Score("member_loss_tpr_at_1pct", found, exact.low, exact.high, n, Null(0.01, 0.01, 0.01), **where),
+        Score.of("member_loss_auc", area, n=n, null=Null.known(0.5), **where),
+        Score("member_loss_tpr_at_1pct", found, exact.low, exact.high, n, Null.known(0.01), **where),
     ]
 
 

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..inputs.thumbnails import COARSE, DETAIL, EDGES, SIDE, STRUCTURE, halved, local
-from ..score import Progress, silent
 
 Array = NDArray[Any]
 FREQUENCY = 12.0
@@ -39,17 +38,15 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Matches:
-    """For each query (n,): how alike its nearest training image is, which it is, and how the query lies over it.
+    """For each query (n,): how alike its nearest training image is, the correlation with it, and its number.
 
     score: correlation of what is particular, 0…1, weighed by how much of the image it rests on. correlation: the
-    zero-mean correlation in the same pose, -1…1, of the grey levels less the training mean. affine: (n, 2, 3), from
-    places in the training image to those in the query, in affine_grid's coordinates.
+    zero-mean correlation in the same pose, -1…1, of the grey levels less the training mean.
     """
 
     score: Array
     correlation: Array
     index: Array
-    affine: Array
 
 
 class CopySearch:
@@ -67,14 +64,10 @@ class CopySearch:
         self.common = self._common()
 
     @torch.inference_mode()
-    def nearest(self, images: Tensor, progress: Progress = silent) -> Matches:
+    def nearest(self, images: Tensor) -> Matches:
         """The training image most like each query, given as thumbnails."""
-        found = []
-        for start in range(0, len(images), BATCH):
-            found.append(self._batch(images[start : start + BATCH]))
-            progress("looking for copies", min(start + BATCH, len(images)), len(images))
-        score, correlation, index, affine = (torch.cat(part).numpy() for part in zip(*found, strict=True))
-        return Matches(score, correlation, index, affine)
+        found = [self._batch(x) for x in images.split(BATCH)]
+        return Matches(*(torch.cat(part).numpy() for part in zip(*found, strict=True)))
 
     def features(self, images: Tensor) -> Tensor:
         """Low frequencies of the structure in images given as thumbnails, of unit length, (n, width)."""
@@ -88,19 +81,18 @@ class CopySearch:
         structure, edges, detail = halved(local(x, STRUCTURE)), local(x, EDGES), local(x, DETAIL)
         rows, affine = self._coarse(structure)
         k = rows.shape[1]
-        affine, alike = refine(_repeat(structure, k), self.structure[rows.flatten()], affine, 4)
+        affine, alike = refine(structure.repeat_interleave(k, dim=0), self.structure[rows.flatten()], affine, 4)
         best = alike.view(-1, k).topk(min(FINALISTS, k), dim=1).indices
         rows = rows.gather(1, best)
         affine = affine.view(-1, k, 2, 3).gather(1, best[..., None, None].expand(-1, -1, 2, 3)).flatten(0, 1)
         k, chosen = rows.shape[1], self.images[rows.flatten()]
-        affine, _ = refine(_repeat(edges, k), local(chosen, EDGES), affine, 6)
-        score = self._particular(_repeat(detail, k), local(chosen, DETAIL), affine)
-        grey, inside = _laid(_repeat(x, k), affine)
+        affine, _ = refine(edges.repeat_interleave(k, dim=0), local(chosen, EDGES), affine, 6)
+        score = self._particular(detail.repeat_interleave(k, dim=0), local(chosen, DETAIL), affine)
+        grey, inside = _laid(x.repeat_interleave(k, dim=0), affine)
         correlation = _correlation(grey - self.mean.flatten(), (chosen - self.mean).flatten(1), inside)
-        score, correlation, affine = score.view(-1, k), correlation.view(-1, k), affine.view(-1, k, 2, 3)
+        score, every = score.view(-1, k), torch.arange(len(x))
         which = score.argmax(dim=1)
-        every = torch.arange(len(x))
-        return score[every, which], correlation.amax(dim=1), rows[every, which], affine[every, which]
+        return score[every, which], correlation.view(-1, k).amax(dim=1), rows[every, which]
 
     def _coarse(self, structure: Tensor) -> tuple[Tensor, Tensor]:
         """The training images most like each query in its best pose on the grid, (n, k), and those poses."""
@@ -211,10 +203,6 @@ def weighed(correlation: Tensor, one: Tensor, two: Tensor) -> Tensor:
     n = [e.sum(dim=1).square() / e.square().sum(dim=1).clamp_min(1e-12) for e in energy]
     share = (n[0] * n[1]).sqrt() / BLOCKS**2
     return torch.tanh(torch.atanh(correlation.clamp(max=1 - 1e-6)) * (2 * share).sqrt())
-
-
-def _repeat(x: Tensor, times: int) -> Tensor:
-    return x.repeat_interleave(times, dim=0)
 
 
 def _waves() -> tuple[Tensor, Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,22 +20,13 @@ from ..features.extractors import Extractor, Images
 from ..features.reading import features_of
 from ..inputs.thumbnails import close_ups, is_small, thumbnails_of
 from ..score import Progress, silent
-from .registration import CopySearch
+from .registration import CopySearch, Matches
 
 Array = NDArray[Any]
 SHARD = 256
 """Images whose matches are kept in one file, and in memory at a time."""
 DIRECTIONS, RIDGE = 256, 0.003
 """Directions of features that count, and what is added to the variance along each, as a share of the largest."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """For each image (n,): how alike its nearest training image is, the correlation with it, and its number."""
-
-    score: Array
-    correlation: Array
-    index: Array
 
 
 class Search(Protocol):
@@ -47,7 +37,7 @@ class Search(Protocol):
     features_name: str
     certain: float
 
-    def found(self, images: ImageSet, numbers: Sequence[int], progress: Progress = silent) -> Found:
+    def found(self, images: ImageSet, numbers: Sequence[int], progress: Progress = silent) -> Matches:
         """The training image most like each of the images with these numbers."""
         ...
 
@@ -93,7 +83,7 @@ class ByRegistration:
         plain = np.concatenate(parts) if parts else np.empty((0, self.search.waves.shape[1]), np.float32)
         return plain, plain * self.search.mirror.numpy()
 
-    def found(self, images: ImageSet, numbers: Sequence[int], progress: Progress = silent) -> Found:
+    def found(self, images: ImageSet, numbers: Sequence[int], progress: Progress = silent) -> Matches:
         parts: list[Array] = []
         for start in range(0, len(numbers), SHARD):
             shard = numbers[start : start + SHARD]
@@ -101,7 +91,7 @@ class ByRegistration:
             parts.append(self._shard(images, shard, self.folder / name if self.folder else None))
             progress("looking for copies", start + len(shard), len(numbers))
         score, correlation, index = np.concatenate(parts, axis=1) if parts else np.empty((3, 0))
-        return Found(score, correlation, index.astype(int))
+        return Matches(score, correlation, index.astype(int))
 
     def _shard(self, images: ImageSet, shard: Sequence[int], path: Path | None) -> Array:
         """Score, correlation and number of the nearest, (3, n): those kept, else new ones, which are kept."""
@@ -174,7 +164,7 @@ class ByFeatures:
         )
         return plain, mirrored
 
-    def found(self, images: ImageSet, numbers: Sequence[int], progress: Progress = silent) -> Found:
+    def found(self, images: ImageSet, numbers: Sequence[int], progress: Progress = silent) -> Matches:
         score, index = np.full(len(numbers), -1.0), np.zeros(len(numbers), dtype=int)
         for extractor in (self.extractor, Mirrored(self.extractor)):
             features = features_of(images, numbers, extractor, self.folder, progress)
@@ -183,7 +173,7 @@ class ByFeatures:
                 best, rows = alike.max(axis=1), slice(start, start + SHARD)
                 index[rows] = np.where(best > score[rows], alike.argmax(axis=1), index[rows])
                 score[rows] = np.maximum(best, score[rows])
-        return Found(score, score, index)
+        return Matches(score, score, index)
 
     def _unit(self, features: Array) -> Array:
         x = np.nan_to_num(features - self.mean) @ self.white

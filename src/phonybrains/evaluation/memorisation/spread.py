@@ -214,17 +214,8 @@ def scores_of(spreads: Sequence[Spread], **where: Any) -> Iterator[Score]:
     for one in spreads:
         null = Null(one.expected, one.least, one.most_expected, DRAWS)
         note = f"{one.share:.0%} lie nearest to one training patient; null: {one.group.people} unseen people"
-        yield Score(
-            "effective_patients",
-            one.effective,
-            n=len(one.group.made),
-            null=null,
-            p=one.p,
-            note=note,
-            extractor=one.search,
-            **where,
-            group=one.group.name,
-        )
+        of = {"group": one.group.name, "extractor": one.search, **where}
+        yield Score("effective_patients", one.effective, n=len(one.group.made), null=null, p=one.p, note=note, **of)
 
 
 def signs_of(spreads: Sequence[Spread], modality: str) -> Iterator[Sign]:
@@ -263,12 +254,8 @@ def unjudged(unknown: int, training: int, modality: str) -> list[Sign]:
     """The sign where patients are unknown, of so many of the training images."""
     if not unknown:
         return []
-    return [
-        Sign(
-            "patients",
-            "undecided",
-            modality,
-            f"{modality}: spread over patients cannot be judged: {unknown} of {training} training images name no "
-            "patient, and neighbours in the corpus stood in for patients",
-        )
-    ]
+    text = (
+        f"{modality}: spread over patients cannot be judged: {unknown} of {training} training images name no "
+        "patient, and neighbours in the corpus stood in for patients"
+    )
+    return [Sign("patients", "undecided", modality, text)]

@@ -11,7 +11,7 @@ from ...reporting.wording import count_of
 from ...statistics.proportions import clopper_pearson
 from ..findings import Audited, CopiesSign, Facts, Findings, Pair, Sign
 from ..score import Null, Score
-from .part import CopiesResult, Searched
+from .copies import CopiesResult, Searched
 from .signs import sentence_of, verdict_of
 from .threshold import LEAST_POWER, SHARE, excess_p
 
@@ -88,44 +88,23 @@ def _audited(result: CopiesResult) -> Audited:
 def _scores(result: CopiesResult, one: Searched) -> list[Score]:
     calibration, n = one.calibration, len(result.samples)
     where: dict[str, Any] = {"modality": result.modality, "versus": "train", "extractor": one.extractor}
-    flagged = clopper_pearson(int(one.flagged.sum()), n)
     beyond = int((one.found.score > calibration.highest).sum())
-    share, limits = clopper_pearson(beyond, n), calibration.interval
+    limits = calibration.interval
+    chance = Null(calibration.rate, limits.low, limits.high, calibration.n)
     note = (
         f"threshold {calibration.threshold:.3f} from {count_of(calibration.n, 'unseen image')} of "
         f"{count_of(calibration.patients, 'patient')}"
     )
     note += f", {one.unseen.left_out} of them training images among other patients'" if one.unseen.left_out else ""
     low, middle, high = np.quantile(one.unseen.score, [0.025, 0.5, 0.975]).tolist()
+    unseen = Null(middle, low, high, calibration.n)
+    flagged, above = clopper_pearson(int(one.flagged.sum()), n), clopper_pearson(beyond, n)
+    p, likeness = excess_p(beyond, n, calibration.rates_beyond), float(np.median(one.found.score))
+    said = "median; null: single unseen images"
     return [
-        Score(
-            "copies_flagged",
-            flagged.value,
-            flagged.low,
-            flagged.high,
-            n,
-            Null(calibration.rate, limits.low, limits.high, calibration.n),
-            one.p,
-            note=note,
-            **where,
-        ),
-        Score(
-            "copies_beyond_held_out",
-            share.value,
-            share.low,
-            share.high,
-            n,
-            p=excess_p(beyond, n, calibration.rates_beyond),
-            **where,
-        ),
-        Score(
-            "likeness_to_training",
-            float(np.median(one.found.score)),
-            n=n,
-            null=Null(middle, low, high, calibration.n),
-            note="median; null: single unseen images",
-            **where,
-        ),
+        Score.of("copies_flagged", flagged, null=chance, p=one.p, note=note, **where),
+        Score.of("copies_beyond_held_out", above, p=p, **where),
+        Score("likeness_to_training", likeness, n=n, null=unseen, note=said, **where),
     ]
 
 

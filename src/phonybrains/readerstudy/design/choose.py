@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ...errors import ConfigError, StudyError
+from ...held_out import HELD_OUT, held_out
 from ...imageset import ImageSet, Row, how_split
 from ...record import UNSAFE
 from ..config import StudyConfig
@@ -252,11 +253,13 @@ def _take_one(
 
 
 def _pool(arm: Arm, modality: str, split: str) -> list[int]:
-    """The images of a modality and split, each content once."""
+    """The images of a modality and split, each content once; of test and validation those that are held out."""
     seen: set[str] = set()
     found = []
-    for i, row in enumerate(arm.images.rows):
-        if row.modality == modality and split in ("any", row.split) and row.sha256 not in seen:
+    rows = arm.images.rows
+    kept = set(held_out(rows, split) if split in HELD_OUT else range(len(rows)))
+    for i, row in enumerate(rows):
+        if i in kept and row.modality == modality and split in ("any", row.split) and row.sha256 not in seen:
             seen.add(row.sha256)
             found.append(i)
     return found

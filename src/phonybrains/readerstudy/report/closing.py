@@ -194,4 +194,5 @@ def files() -> list[Block]:
 def read_table(name: str) -> list[dict[str, str]]:
     """A table that comes with the report."""
     source = resources.files("phonybrains") / "readerstudy" / "report" / name
-    return list(csv.DictReader(source.read_text(encoding="utf-8").splitlines()))
+    with source.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bias.composition import DRAWS, WORST_RATE, corrected, drawn_again, telling
+from phonybrains.evaluation.bias.composition import DRAWS, WORST_RATE, corrected, drawn_again, telling
 
 Array = NDArray[Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phonybrains.evaluation.amplification import Dose, DoseResponse, dose_response, simulated_doses
+from bench.amplification import Dose, DoseResponse, dose_response, simulated_doses
 
 DOSES = (0.5, 0.3, 0.1)
 

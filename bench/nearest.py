@@ -58,7 +58,7 @@ class Nearest:
     poses: list[Pose]
 
 
-class Gallery:
+class SearchedImages:
     """Images to be compared with: small, without their mean image, each of zero mean and unit length."""
 
     def __init__(self, images: Array) -> None:

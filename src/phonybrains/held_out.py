@@ -1,0 +1,44 @@
+"""Which real images has a model not seen? One rule for training, evaluation, studies and measurements.
+
+Held out is what lies in the split test or validation, unless the model sees the same in the split train: another image
+of the patient, of any modality, or the very file. An image that names no patient is held out as its split says
+(`how_split` warns of it); one without a split is on neither side, as it may show a neighbour of either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .imageset import ImageSet, Row
+
+HELD_OUT = ("test", "validation")
+"""The splits that nobody learns from, in the order in which they are compared with: validation chose the weights."""
+
+
+def held_out(rows: Sequence[Row], *splits: str) -> list[int]:
+    """The numbers of the held-out images in these splits, or in both: rows are all of a set, of all modalities."""
+    learnt = [row for row in rows if row.split == "train"]
+    patients = {row.patient_id for row in learnt} - {""}
+    files = {row.sha256 for row in learnt} - {""}
+    return [
+        number
+        for number, row in enumerate(rows)
+        if row.split in (splits or HELD_OUT) and row.patient_id not in patients and row.sha256 not in files
+    ]
+
+
+def split_to_compare(rows: Sequence[Row], wanted: str | None = None) -> str | None:
+    """The split to compare with: the one wanted, else test, else validation; None where nothing of it is held out."""
+    order = [wanted] if wanted else HELD_OUT
+    return next((split for split in order if held_out(rows, split)), None)
+
+
+def set_apart(images: ImageSet) -> ImageSet:
+    """The set in which test and validation are held out: what a model has seen all the same has no split any more."""
+    kept = set(held_out(images.rows))
+    rows = [
+        replace(row, split="") if row.split in HELD_OUT and number not in kept else row
+        for number, row in enumerate(images.rows)
+    ]
+    return replace(images, rows=tuple(rows))
