@@ -10,13 +10,12 @@ from time import perf_counter
 from typing import Any, get_args
 from zipfile import BadZipFile
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from typing_extensions import TypedDict
 
 from ..documents import read_json
 from ..errors import ConfigError, OutputError, PhonyBrainsError
+from ..progress import progress_bars
 from ..record import Record, as_input, check_files, hashes_of, is_published, publish
 from ..release_gate import write_audit
 from .config import PARTS, EvaluateConfig, Part
@@ -104,8 +103,7 @@ def run_parts(
 ) -> dict[Part, Findings]:
     """The findings of each part: those in the folder that are whole, else new ones; a part that fails says why."""
     found: dict[Part, Findings] = {}
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Bars(*columns, console=Console(stderr=True), disable=not show) as bars:
+    with progress_bars(show) as bars:
         for part in parts:
             try:
                 found[part] = Findings.load(folder / part)

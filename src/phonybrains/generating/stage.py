@@ -16,8 +16,7 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import Progress
 
 from ..config import Config, load_config
 from ..errors import ConfigError, ImageSetError
@@ -38,6 +37,7 @@ from ..model.painter import Painter, load_painter, own_guidance, painter_folder
 from ..model.precision import Precision
 from ..networks.conditions import Category, Value
 from ..networks.denoiser import Count
+from ..progress import progress_bars
 from ..record import Record, as_input, draft_folder, is_published, sha256_file
 from ..reporting.sheets import SHEET_SUFFIXES, contact_sheet, most_images
 from .processes import Share, shared_draft, together, wait_for_all
@@ -95,7 +95,7 @@ class Work:
         edges = [0, *accumulate(map(len, parts))]
         indices = [i for part in parts for i in part]
         wanted, batches = [self.wanted[i] for i in indices], [slice(*pair) for pair in pairwise(edges)]
-        line = bar.add_task("generating", total=len(missing))
+        line = bar.add_task("generating", total=len(missing), unit="images")
         for index, pixels in zip(indices, self.model.paint(indices, wanted, self.sampling, batches), strict=True):
             if index in missing:
                 write_png(draft / file_name(index), pixels)
@@ -195,7 +195,7 @@ def generate_requests(
             _take_up(out, record, len(work.wanted))
         wait_for_all(share)
         if not is_published(out, record):
-            with shared_draft(out, record, share) as draft, _progress_bar(show and share.rank == 0) as bar:
+            with shared_draft(out, record, share) as draft, progress_bars(show and share.rank == 0) as bar:
                 work.paint(draft, share, bar)
                 wait_for_all(share)
                 if share.rank == 0:
@@ -312,21 +312,3 @@ def _device() -> str:
     if not torch.cuda.is_available():
         return "cpu"
     return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
-
-
-class Speed(ProgressColumn):
-    """Images a second."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.completed / max(task.elapsed or 0, 1e-3):.1f} images/s")
-
-
-def _progress_bar(show: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Speed(),
-        TimeRemainingColumn(),
-        disable=not show,
-    )

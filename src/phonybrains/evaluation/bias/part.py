@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import PhonyBrainsError
 from ...imageset import ImageSet
-from ...statistics.resample import holm
+from ...statistics.estimate import holm
 from ..config import EvaluateConfig
 from ..findings import Confusion, Facts, Findings
 from ..inputs.real import Compared, modalities_of, part_of, reading_extractor

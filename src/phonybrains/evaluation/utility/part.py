@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imageset import ImageSet
-from ...statistics.resample import holm
+from ...statistics.estimate import holm
 from ..config import EvaluateConfig, UtilityConfig
 from ..features.reading import CHUNK, pixels_of
 from ..findings import Facts, Findings
