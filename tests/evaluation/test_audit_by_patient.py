@@ -244,13 +244,9 @@ def test_the_gravest_sign_is_the_verdict_and_its_sentence() -> None:
 
 def test_pairs_of_all_modalities_are_drawn() -> None:
     """The most suspicious of each modality come first, however much likelier those of one are."""
-    pairs = [{"modality": "CT", "n": i} for i in range(30)] + [{"modality": "MR", "n": i} for i in range(30)]
-    assert [(pair["modality"], pair["n"]) for pair in _in_turn(pairs)[:4]] == [
-        ("CT", 0),
-        ("MR", 0),
-        ("CT", 1),
-        ("MR", 1),
-    ]
+    pairs = [replace(PAIR, panel=panel, synthetic=str(i)) for panel in ("CT", "MR") for i in range(30)]
+    first = [(pair.panel, pair.synthetic) for pair in _in_turn(pairs)[:4]]
+    assert first == [("CT", "0"), ("MR", "0"), ("CT", "1"), ("MR", "1")]
 
 
 # --- The whole audit -------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,19 @@ from phonybrains.evaluation.score import Null, Score, unavailable
 from phonybrains.phantom.corpus import make_phantoms
 
 EXTRACTOR = "fd_handcrafted sha256:0123456789ab"
+PAIR = Pair(
+    modality="MR",
+    synthetic="images/0.png",
+    similarity=0.97,
+    correlation=0.9,
+    training="images/1.png",
+    patient="a",
+    threshold=0.9,
+    flagged=False,
+    same_file=False,
+    panel="MR",
+    excess=0.7,
+)
 
 
 def make_sides(folder: Path, samples: int = 24, corpus: int = 96, size: int = 64) -> tuple[Path, Path]:
@@ -73,18 +87,13 @@ def _memorisation(sides: Sides) -> Findings:
     made = sides.samples.where(modality="MR").rows
     train = sides.corpus.where(modality="MR", split="train").rows
     pairs = [
-        Pair(
-            modality="MR",
+        replace(
+            PAIR,
             synthetic=made[i].file_name,
-            similarity=0.97 - 0.1 * i,
-            correlation=0.9,
             training=train[i].file_name,
             patient=train[i].patient_id,
-            threshold=0.9,
+            similarity=PAIR.similarity - 0.1 * i,
             flagged=i == 0,
-            same_file=False,
-            panel="MR",
-            excess=0.7 - i,
         )
         for i in range(3)
     ]

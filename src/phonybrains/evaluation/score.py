@@ -65,13 +65,13 @@ class Score:
     extractor: str = ""
     note: str = ""
 
+    def __post_init__(self) -> None:
+        measure_of(self.name)
+
     @classmethod
     def of(cls, name: str, found: Estimate, **where: Any) -> Score:
         """The score of an estimate; where: the other fields, and n where it is another."""
         return cls(name, found.value, found.low, found.high, **{"n": found.n, **where})
-
-    def __post_init__(self) -> None:
-        measure_of(self.name)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON; what is not finite becomes null."""
