@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.places import ROOT
 
 import phonybrains
 from phonybrains.cli import app as cli
@@ -23,6 +22,7 @@ from phonybrains.importing.config import ImportConfig
 from phonybrains.readerstudy.config import StudyConfig, load_study_config
 from phonybrains.remote.config import ImagineConfig, load_imagine_config
 from phonybrains.training.config import TrainConfig, load_train_config
+from tests.support.places import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ALL_PAGES = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "LOG.md"))]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from bench.power_cuts import why_not
+
 from tests.support.places import ROOT
 
 

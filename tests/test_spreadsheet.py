@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.pictures import head, reasons, save
 
 from phonybrains.errors import SourceError
 from phonybrains.imageset import METADATA_NAME, ImageSet, read_metadata
 from phonybrains.importing import ImportConfig, Source, import_images
 from phonybrains.importing.report import write_for_owner
 from phonybrains.spreadsheet import read_columns, read_sheet, sheet_text
+from tests.support.pictures import head, reasons, save
 
 MR = ImportConfig(modality="MR", size=64)
 TABLE = [

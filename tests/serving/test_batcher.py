@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from phonybrains.model.latent_diffusion import LatentDiffusion, Sampling
+from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.sampling import Sampling
 from phonybrains.serving import batcher as module
 from phonybrains.serving.batcher import LANES_CPU, Order, Painter
 from phonybrains.serving.refusal import Refusal

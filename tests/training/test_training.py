@@ -21,12 +21,13 @@ from torch import Generator, Tensor, nn
 import phonybrains.training.stage as stage
 from phonybrains.errors import ConfigError, ImageSetError, ModelError, OutputError, TrainingError
 from phonybrains.imageset import FIXED_COLUMNS, ImageSet, Row, to_unit_range, write_metadata, write_png
+from phonybrains.model.chains import CHAINS
 from phonybrains.model.latent_diffusion import LatentDiffusion
-from phonybrains.model.sampling import CHAINS
 from phonybrains.model.seal import sealed
 from phonybrains.model.training_data import shared_units
+from phonybrains.networks.autoencoder import build_autoencoder
 from phonybrains.networks.conditions import Number
-from phonybrains.networks.denoiser import AutoencoderShape, build_autoencoder
+from phonybrains.networks.shapes import AutoencoderShape
 from phonybrains.optimising.cache import keep
 from phonybrains.training import augment
 from phonybrains.training.autoencoder import AutoencoderTask

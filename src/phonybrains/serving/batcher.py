@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..model.latent_diffusion import LatentDiffusion, Sampling, image_rng
+from ..model.latent_diffusion import LatentDiffusion, image_rng
 from ..model.precision import computing_in
+from ..model.sampling import Sampling
 from ..model.workers import count_workers
 from ..networks.conditions import Value
 from .refusal import Refusal
