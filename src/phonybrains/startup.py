@@ -39,9 +39,9 @@ def lean_diffusers() -> Iterator[None]:
             del sys.modules[name]
 
 
-def diffusers_for(model: str) -> AbstractContextManager[None]:
+def diffusers_for(folder: Path) -> AbstractContextManager[None]:
     """The quick start, but for a fine-tuned checkpoint, which needs the whole of diffusers."""
-    return nullcontext() if (Path(model) / "finetune.json").is_file() else lean_diffusers()
+    return nullcontext() if (folder / "finetune.json").is_file() else lean_diffusers()
 
 
 def end_with_parent() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from phonybrains.cli import app as cli
+from phonybrains.cli import parser as cli
 from phonybrains.config import load_config
 from phonybrains.errors import ConfigError, ModelError
 from phonybrains.evaluation.config import EvaluateConfig

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phonybrains.cli.app import app
+from phonybrains.cli.parser import app
 from phonybrains.errors import ConfigError, ModelError, OutputError
 from phonybrains.model import share
 from phonybrains.model.folder import ALL_FILES, model_files, shipped_models

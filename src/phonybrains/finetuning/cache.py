@@ -1,4 +1,4 @@
-"""LatentDistributions and text embeddings, computed once and kept, so that the text encoders leave the memory for good."""
+"""Latents and text embeddings, computed once and kept, so that the text encoders leave the memory for good."""
 
 from __future__ import annotations
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from ..config import Config
+from ..config import Config, load_config
 from ..errors import ConfigError
 from ..model.captions import PROMPT, Described
 from ..model.description import AGAIN, DESCRIPTION, read_description
@@ -37,6 +38,11 @@ class GenerateConfig(Config):
     """Steps and guidance that are None are the model's own."""
     sampler: str = Sampling.sampler
     precision: Precision = "auto"
+
+
+def generate_config(n: int, where: Mapping[str, Value] | None = None, **how: Any) -> GenerateConfig:
+    """One request for n images; how: fields of GenerateConfig. Raises ConfigError for what none of them can be."""
+    return load_config(GenerateConfig, None, requests=[{"n": n, "where": dict(where or {})}], **how)
 
 
 def check_names(model: str | Path, config: GenerateConfig) -> Path:

@@ -17,7 +17,6 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ..config import load_config
 from ..errors import ConfigError, ImageSetError
 from ..imageset import (
     FIXED_COLUMNS,
@@ -35,7 +34,7 @@ from ..model.sampling import Sampling
 from ..networks.conditions import Category
 from ..record import Record, as_input, draft_folder, is_published, sha256_file
 from ..reporting.sheets import SHEET_SUFFIXES, contact_sheet, most_images
-from .config import GenerateConfig, Request, check_names
+from .config import GenerateConfig, Request, check_names, generate_config
 from .processes import Share, shared_draft, together, wait_for_all
 
 
@@ -123,16 +122,8 @@ def generate(
     show: bool = True,
 ) -> Path:
     """Generate n images that show what `where` asks for; see `generate_requests`."""
-    config = load_config(
-        GenerateConfig,
-        None,
-        requests=[{"n": n, "where": dict(where or {})}],
-        seed=seed,
-        steps=steps,
-        guidance=guidance,
-        sampler=sampler,
-        precision=precision,
-    )
+    how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler, "precision": precision}
+    config = generate_config(n, where, **how)
     return generate_requests(model, out, config, batch_size=batch_size, grid=grid, show=show)
 
 
