@@ -185,9 +185,9 @@ def _load_network(kind: Any, folder: Path) -> Any:
     weights = _load_weights(folder / WEIGHTS_NAME)
     try:
         with torch.device("meta"):  # without memory, as a foreign configuration may ask for any amount of it
-            _check_shapes(kind.from_config(config), weights)
-        network = kind.from_config(config)
-        network.load_state_dict(weights)
+            network = kind.from_config(config)
+        _check_shapes(network, weights)
+        network.load_state_dict(weights, assign=True)
     except Exception as error:  # diffusers has errors of any kind for a configuration that it cannot have written
         raise ModelError(f"{folder}: the weights do not fit the configuration ({brief(error)}). {AGAIN}") from None
     return network.eval()
