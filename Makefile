@@ -1,8 +1,9 @@
-# make demo    95 synthetic brain images from the shipped model, in out/demo
-# make test    the whole test suite
-# make lint    ruff, pyright, import-linter
-# make models  write the generated files of the shipped models anew, after a change of the code that samples
-# make clean   remove the environment and everything that was made
+# make demo       95 synthetic brain images from the shipped model, in out/demo
+# make test       every test but those that start a browser, a database server or a proxy
+# make test-all   those too; on Debian, as root, it installs these programs
+# make lint       ruff, pyright, import-linter
+# make models     write the generated files of the shipped models anew, after a change of the code that samples
+# make clean      remove the environment and everything that was made
 #
 # PYTHON=python3.12       another Python, 3.11 or later
 # TORCH_INDEX=<address>   where to take PyTorch from: its CPU builds save several gigabytes on Linux (see README.md)
@@ -18,7 +19,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 NEEDS := pyproject.toml constraints.txt
 
-.PHONY: help env dev demo test lint models clean
+.PHONY: help env dev demo test test-all lint models clean
 .DELETE_ON_ERROR:
 
 help:
@@ -49,8 +50,14 @@ demo: .venv/installed
 	$(BIN)/phonybrains demo --out "$(OUT)"
 
 # One thread per worker: two workers with two threads each would wait for one another on two cores.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS)
+	$(PYTEST) --quick
+
+test-all: .venv/installed-dev
+	.ci/programs
+	$(PYTEST)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ import numpy as np
 
 def dicom(folder: Path) -> list[bytes]:
     from pydicom.uid import RLELossless
+
     from tests.support import dicom_files  # pyright: ignore[reportMissingImports]  # of the tests
 
     rng = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import fcntl
 import os
 import signal
@@ -12,12 +13,40 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.needs import NEEDS
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: more threads slow small tensors down
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
 
 settings.register_profile("phonybrains", derandomize=True, deadline=None, database=None)
 settings.load_profile("phonybrains")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="skip what needs a browser, a database server or a proxy")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"needs(*names): skipped where one of these is missing: {', '.join(NEEDS)}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what needs something that is not here, or a program if --quick is given."""
+    quick = config.getoption("--quick")
+    for item in items:
+        for name in (name for marker in item.iter_markers("needs") for name in marker.args):
+            need = NEEDS[name]
+            if (quick and need.is_program) or not need.is_here():
+                item.add_marker(pytest.mark.skip(reason=f"needs {name}: {need.how}"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end what was skipped, why, and how to have it."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = collections.Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"skipped {count}: {reason}")
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.power_cuts import why_not
 
+from bench.power_cuts import why_not
 from tests.support.places import ROOT
 
 

@@ -12,8 +12,8 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
-from bench.disturbed import state_of
 
+from bench.disturbed import state_of
 from phonybrains.errors import OutputError
 from phonybrains.files import is_being_written, only_writer
 from phonybrains.record import Record, draft_folder, publish

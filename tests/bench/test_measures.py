@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.networks import Cache
 from numpy.random import Generator, default_rng
 from scipy.ndimage import affine_transform, gaussian_filter, shift
 
 from bench import comparison, grey
+from bench.networks import Cache
 from phonybrains.evaluation.inputs.patients import deal, patients
 from phonybrains.evaluation.nearest import Gallery, Pose, prepared, reduced
 from phonybrains.imageset import Row

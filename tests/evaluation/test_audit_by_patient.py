@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.planted_copies import moved
 from numpy.random import Generator, default_rng
 from scipy.stats import mannwhitneyu
 
+from bench.planted_copies import moved
 from phonybrains.cli.parser import app
 from phonybrains.errors import StudyError
 from phonybrains.evaluation.config import EvaluateConfig

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bench.planted_copies import EDITS, moved, plant
 from numpy.random import default_rng
 from scipy.ndimage import gaussian_filter
 from scipy.stats import betabinom
 
+from bench.planted_copies import EDITS, moved, plant
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.inputs.thumbnails import EDGES, blurred, local, thumbnails
 from phonybrains.evaluation.memorisation.part import memorisation_audit

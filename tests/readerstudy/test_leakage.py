@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bench.study_traces import TRACES, Trace, jpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.study_traces import TRACES, Trace, jpeg
 from phonybrains.errors import StudyError
 from phonybrains.imageset import ImageSet
 from phonybrains.phantom.corpus import make_phantoms

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from bench.study_coverage import (
     Setting,
     call_tables,
@@ -15,7 +16,6 @@ from bench.study_coverage import (
     true_auc,
     true_sensitivity,
 )
-
 from phonybrains.errors import ConfigError, StudyError
 from phonybrains.readerstudy.simulate import (
     Skill,
