@@ -40,4 +40,5 @@ from .training.config import load_train_config as load_train_config
 from .training.stage import train as train
 from .workflows.imagine import imagine as imagine
 
+__all__: list[str]
 __version__: str

@@ -7,6 +7,7 @@ condition_embedding/*.py      the code of the one component that diffusers does 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import shutil
@@ -63,6 +64,7 @@ def scheduler_of(model: ModelParts) -> FlowMatchEulerDiscreteScheduler | DDPMSch
     return DDPMScheduler(1000, beta_start=1e-4, beta_end=0.02, clip_sample=False)
 
 
+@functools.cache
 def pipeline_text() -> str:
     """The text of `pipeline.py`, the same for every model."""
     package = Path(__file__).parents[1]
