@@ -42,12 +42,12 @@ def settings(service: Service, n: int, **given: Any) -> dict[str, Any]:
 def work(folder: Path, run: int, given: dict[str, Any]) -> None:
     """One run, in a process of its own: 0 when all is there, 1 for an error with a line, anything else is a fault."""
     from phonybrains.errors import PhonyBrainsError
-    from phonybrains.remote import fetching as courier
+    from phonybrains.remote import fetching
     from phonybrains.remote.config import load_imagine_config
     from phonybrains.remote.stage import ask_service
 
     os.environ |= {"OPENAI_API_KEY": KEY, "OPENAI_CUSTOM_HEADERS": f"X-Run: {run}"}
-    courier.FIRST_DELAY_S = 0.01
+    fetching.FIRST_DELAY_S = 0.01
     try:
         ask_service(folder, load_imagine_config("paper", **given), show=False)
     except PhonyBrainsError as error:

@@ -23,7 +23,7 @@ from phonybrains.imageset import ImageSet
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.readerstudy.design.encode import EncodedCase
 from phonybrains.readerstudy.design.leakage import LEVEL, encoding_tables
-from phonybrains.readerstudy.design.leakage_comparison import Table, adjusted_p
+from phonybrains.readerstudy.design.leakage_comparison import FeatureTable, adjusted_p
 from phonybrains.readerstudy.study import Case
 
 from .study_traces import TRACES, Pixels
@@ -53,7 +53,7 @@ def main() -> None:
         report(name, innocent, images[:KEPT], patients[:KEPT], given.planted)
 
 
-def report(name: str, plain: Table, images: Sequence[Pixels], patients: Sequence[str], studies: int) -> None:
+def report(name: str, plain: FeatureTable, images: Sequence[Pixels], patients: Sequence[str], studies: int) -> None:
     """In how many studies the trace is found; `plain` are the features of the images as they are, first of all."""
     rng = np.random.default_rng(1)
     changed = [TRACES[name](image, rng) for image in images]
@@ -101,7 +101,7 @@ def read(given: argparse.Namespace) -> tuple[list[Pixels], list[str]]:
         return [found.pixels(i).astype(np.int16) for i in chosen], [rows[i].patient_id for i in chosen]
 
 
-def table_of(images: Sequence[Pixels], patients: Sequence[str], modality: str) -> Table:
+def table_of(images: Sequence[Pixels], patients: Sequence[str], modality: str) -> FeatureTable:
     """The features of images, as the gate measures them; truth is set later."""
     rng = np.random.default_rng(0)
     cases = [
@@ -135,7 +135,7 @@ def draw_sides(patients: Sequence[str], seed: int) -> tuple[NDArray[np.int64], N
     return one, two
 
 
-def is_refused(table: Table, sides: tuple[NDArray[np.int64], NDArray[np.int64]], seed: int) -> bool:
+def is_refused(table: FeatureTable, sides: tuple[NDArray[np.int64], NDArray[np.int64]], seed: int) -> bool:
     chosen = np.concatenate(sides)
     phony = np.arange(len(chosen)) < len(sides[0])
     assert table.crops is not None

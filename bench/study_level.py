@@ -27,7 +27,15 @@ from scipy.special import ndtri
 from phonybrains.readerstudy.config import PlanConfig, StudyConfig
 from phonybrains.readerstudy.design.plan import LEAST_READERS
 from phonybrains.readerstudy.design.power import Assumed, study_power
-from phonybrains.readerstudy.findings.primary import AUC, BALANCED, CALLED_REAL, SAID_PHONY, Table, figures_of, infer
+from phonybrains.readerstudy.findings.primary import (
+    AUC,
+    BALANCED,
+    CALLED_REAL,
+    SAID_PHONY,
+    PrimaryTable,
+    figures_of,
+    infer,
+)
 from phonybrains.readerstudy.findings.registered import population_of, run_test
 from phonybrains.readerstudy.simulate import Skill, answer_evidence, draw_evidence, half_width, scores_of
 from phonybrains.readerstudy.study import CALLS
@@ -73,7 +81,7 @@ def cells() -> Iterator[Cell]:
         yield Cell(BALANCED, mix, readers, 0.7, 0.1, shared=0.5, patients=4)
 
 
-def draw_table(cell: Cell, rng: np.random.Generator) -> Table:
+def draw_table(cell: Cell, rng: np.random.Generator) -> PrimaryTable:
     """The answers of one study."""
     phony, real = MIXES[cell.mix]
     truth = np.arange(phony + real) < phony
@@ -89,12 +97,12 @@ def draw_table(cell: Cell, rng: np.random.Generator) -> Table:
     return as_table(cell.primary, calls, confidences if cell.confidence else np.full_like(calls, 50), truth, patients)
 
 
-def as_table(primary: str, calls: NDArray, confidences: NDArray, truth: NDArray, patients: NDArray) -> Table:
+def as_table(primary: str, calls: NDArray, confidences: NDArray, truth: NDArray, patients: NDArray) -> PrimaryTable:
     said = np.array([SAID_PHONY[call] for call in CALLS])[calls]
     values = {AUC: scores_of(calls, confidences), BALANCED: said, CALLED_REAL: 1 - said}[primary]
     names = tuple(f"R{i}" for i in range(len(values)))
     whole = None if primary == CALLED_REAL else truth
-    return Table(primary, names, values, whole, np.full(len(truth), "MR"), patients.astype(str))
+    return PrimaryTable(primary, names, values, whole, np.full(len(truth), "MR"), patients.astype(str))
 
 
 def measure_level(cell: Cell, studies: int, seed: int) -> dict[str, object]:
@@ -106,7 +114,7 @@ def measure_level(cell: Cell, studies: int, seed: int) -> dict[str, object]:
     for _ in range(studies):
         table = draw_table(cell, rng)
         by_model = infer(table, plan.level, population == "readers in general")
-        if by_model is None or by_model.p_of_half >= 1 - plan.level:
+        if by_model is None or by_model.half.p_value >= 1 - plan.level:
             continue  # p is the larger of two, and this one is large already
         tested = run_test(table, plan, population, seed, DRAWS)
         found += tested is not None and tested.p is not None and tested.p < 1 - plan.level

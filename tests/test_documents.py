@@ -12,7 +12,8 @@ import pytest
 
 from phonybrains.documents import DEEPEST
 from phonybrains.errors import PhonyBrainsError
-from phonybrains.evaluation.score import Findings, Score
+from phonybrains.evaluation.findings import Facts, Findings
+from phonybrains.evaluation.score import Score
 from phonybrains.model.fine_tuned import FineTuned
 from phonybrains.model.folder import read_model
 from phonybrains.model.schema import read_conditions
@@ -164,7 +165,7 @@ def test_an_audit_of_other_types_names_the_key(tmp_path: Path, key: str) -> None
 
 def test_findings_of_other_types_are_measured_again(tmp_path: Path) -> None:
     """Half-written or foreign findings are refused by the reader, and so made anew by the evaluation."""
-    Findings([Score("kid", 1.0)], facts={"a": 1}).save(tmp_path)
+    Findings([Score("kid", 1.0)], facts=Facts(sentence="Said.")).save(tmp_path)
     assert Findings.load(tmp_path).scores == [Score("kid", 1.0)]
     (tmp_path / "scores.json").write_text('[{"name": 3}]', encoding="utf-8")
     assert "scores.json: 0.name: " in refusal(lambda: Findings.load(tmp_path))

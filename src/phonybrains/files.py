@@ -27,13 +27,26 @@ def write_whole(path: Path, content: bytes | memoryview, *, sync: bool = True, m
     mode: who may read it, less what the umask forbids. Without `sync` a power cut can lose it: for files of a draft
     that can be made anew, as `record.publish` syncs what it publishes.
     """
+    with whole(path, sync=sync, mode=mode) as partial:
+        partial.write_bytes(content)
+
+
+@contextmanager
+def whole(path: Path, *, sync: bool = True, mode: int = 0o666, new: bool = False) -> Iterator[Path]:
+    """An empty file to write into, beside the one whose name it then gets; see `write_whole`.
+
+    new: raise FileExistsError where there is one of that name, and leave it as it is.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # another process may be writing the same
     try:
         partial.touch(mode)
-        partial.write_bytes(content)
+        yield partial
         if sync:
             sync_path(partial)
-        partial.rename(path)
+        if new:
+            os.link(partial, path)
+        else:
+            partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)
     if sync:

@@ -31,7 +31,7 @@ from phonybrains.record import read_record
 from phonybrains.remote.config import load_imagine_config
 from phonybrains.remote.dialects import parameters
 from phonybrains.remote.prompts import Wanted
-from phonybrains.serving.gallery import named_once
+from phonybrains.serving.context import named_once
 from tests.support.places import ROOT
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,14 @@ from bench.planted_copies import moved
 from phonybrains.cli.parser import app
 from phonybrains.errors import StudyError
 from phonybrains.evaluation.config import EvaluateConfig
+from phonybrains.evaluation.findings import Findings, Sign
 from phonybrains.evaluation.memorisation import nearness, spread
 from phonybrains.evaluation.memorisation.closeness import Closeness, closeness_of
 from phonybrains.evaluation.memorisation.nearness import nearness_of
 from phonybrains.evaluation.memorisation.part import memorisation_audit
-from phonybrains.evaluation.memorisation.signs import Sign, graded, sentence_of, verdict_of
+from phonybrains.evaluation.memorisation.signs import graded, sentence_of, verdict_of
 from phonybrains.evaluation.memorisation.spread import Group, Labels, Landed, effective_number, groups_of, spread_of
 from phonybrains.evaluation.report.sections import _in_turn
-from phonybrains.evaluation.score import Findings
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import Attribute, ImageSet, Row, write_metadata, write_png
 from phonybrains.phantom.corpus import draw_patient, draw_phantom, draw_slice, make_phantoms
@@ -78,7 +78,7 @@ def test_few_patients_redrawn_fail(patients: int, rng: Generator) -> None:
         assert sign.word == "failed"
         takers = {1: "one patient takes", 2: "two patients take", 3: "two patients take"}[patients]
         assert f"CT, value = x: {takers} most of the 40 images" in sign.text
-        assert sign.facts["effective"] == pytest.approx(patients, rel=0.02)
+        assert sign.effective == pytest.approx(patients, rel=0.02)
 
 
 def test_one_patient_among_many_is_seen_by_its_share(rng: Generator) -> None:
@@ -202,11 +202,11 @@ def test_repeated_people_are_found(rng: Generator) -> None:
     found = nearness_of(repeated)
     sign = nearness.sign_of(found, "CT")
     assert sign.word == "failed"
-    assert sign.facts["nearest_share"] > 0.95
-    assert sign.facts["copying_z"] < -3
+    assert sign.nearest_share > 0.95
+    assert sign.copying_z < -3
     assert "most images lie nearer to training people than chance gives" in sign.text
     scores = {score.name: score for score in nearness.scores_of(found, modality="CT")}
-    assert scores["copying_z"].value == pytest.approx(sign.facts["copying_z"])
+    assert scores["copying_z"].value == pytest.approx(sign.copying_z)
     null = scores["nearest_share"].null
     assert null is not None
     assert null.low < 0.75 < null.high < (scores["nearest_share"].value or 0)
@@ -309,9 +309,7 @@ def audited(images: list[tuple[np.ndarray, str, str, Attribute]], corpus: ImageS
 
 def words_of(found: Findings) -> dict[str, str]:
     """The word for each value."""
-    return {
-        sign["group"].partition("=")[2]: sign["word"] for sign in found.facts["signs"] if sign["look"] == "patients"
-    }
+    return {sign.group.partition("=")[2]: sign.word for sign in found.facts.signs if sign.look == "patients"}
 
 
 def test_a_model_that_redraws_one_patient_a_value_fails(redrawn: Findings) -> None:
@@ -328,8 +326,8 @@ def test_a_model_that_redraws_one_patient_a_value_fails(redrawn: Findings) -> No
     found = [effective[name] for name in VALUES]
     assert found == sorted(found)
     assert found[0] == pytest.approx(1, abs=0.3)
-    assert redrawn.facts["status"] == "failed"
-    assert "CT, value = one: one patient takes most of the 10 images" in redrawn.facts["sentence"]
+    assert redrawn.facts.status == "failed"
+    assert "CT, value = one: one patient takes most of the 10 images" in redrawn.facts.sentence
     nearest = next(score for score in redrawn.scores if score.name == "nearest_share")
     assert (nearest.value or 0) > 0.9  # 58 people are redrawn in all
 
@@ -342,8 +340,8 @@ def test_a_model_that_mixes_passes(corpus: ImageSet, tmp_path: Path) -> None:
     ]
     found = audited(images, corpus, tmp_path)
     assert set(words_of(found).values()) == {"passed"}
-    assert {sign["word"] for sign in found.facts["signs"]} == {"passed"}
-    assert found.facts["sentence"].endswith("The audit passed; flagged pairs are for a person to judge.")
+    assert {sign.word for sign in found.facts.signs} == {"passed"}
+    assert found.facts.sentence.endswith("The audit passed; flagged pairs are for a person to judge.")
 
 
 def test_without_patients_the_verdict_says_what_it_cannot(corpus: ImageSet, tmp_path: Path) -> None:
@@ -351,10 +349,9 @@ def test_without_patients_the_verdict_says_what_it_cannot(corpus: ImageSet, tmp_
     rows = tuple(replace(row, patient_id="") for row in corpus.rows)
     images = [(draw_phantom(default_rng([9, i]), "CT", size=SIDE)[0], "", "", "forty") for i in range(10)]
     found = audited(images, replace(corpus, rows=rows), tmp_path)
-    assert found.facts["status"] == "undecided"
+    assert found.facts.status == "undecided"
     assert (
-        "CT: spread over patients cannot be judged: 116 of 116 training images name no patient"
-        in found.facts["sentence"]
+        "CT: spread over patients cannot be judged: 116 of 116 training images name no patient" in found.facts.sentence
     )
 
 
@@ -378,12 +375,12 @@ def test_another_corpus_than_the_models_is_said(tiny_model: Path, phantom_corpus
     undecided at best, since nobody knows what the model has seen."""
     samples = ImageSet.open(generate(tiny_model, tmp_path / "s", 4, steps=1, precision="fp32", show=False))
     own = memorisation_audit(samples, ImageSet.open(phantom_corpus), EvaluateConfig())
-    assert not [sign for sign in own.facts["signs"] if sign["look"] == "corpus"]
+    assert not [sign for sign in own.facts.signs if sign.look == "corpus"]
     other = ImageSet.open(make_phantoms(48, tmp_path / "other", seed=5, size=64))
     found = memorisation_audit(samples, other, EvaluateConfig())
-    (sign,) = [sign for sign in found.facts["signs"] if sign["look"] == "corpus"]
-    assert "learnt from another corpus or other splits" in sign["text"]
-    assert found.facts["status"] in ("undecided", "failed")
+    (sign,) = [sign for sign in found.facts.signs if sign.look == "corpus"]
+    assert "learnt from another corpus or other splits" in sign.text
+    assert found.facts.status in ("undecided", "failed")
 
 
 def test_the_command_exits_with_1_where_the_audit_fails(corpus: ImageSet, tmp_path: Path) -> None:
@@ -425,8 +422,9 @@ def test_a_line_break_in_a_cell_is_no_image(text: str, tmp_path: Path) -> None:
 def test_a_look_opens_the_gate_with_a_warning_and_an_older_rule_does_not(tmp_path: Path) -> None:
     """look: shown, with the reason; what an earlier version called passed is no audit of this rule."""
     samples = make_phantoms(4, tmp_path / "samples", size=16, modalities=("CT",))
-    sign = Sign("nearness", "look", "CT", "CT: nearer to training people than chance gives").to_json()
-    facts = {"status": "look", "signs": [sign], "audit": {"CT": {"n": 4, "exceedances": 0, "threshold": 0.5, "p": 1.0}}}
+    sign = Sign("nearness", "look", "CT", "CT: nearer to training people than chance gives")
+    numbers = {"n": 4, "exceedances": 0, "threshold": 0.5, "p": 1.0}
+    facts = {"status": "look", "signs": [asdict(sign)], "audit": {"CT": numbers}}
     path = write_audit(tmp_path, samples, samples, facts, "0")
     status = require_audit(samples)
     assert (status.verdict, status.passed, status.opens) == ("look", False, True)

@@ -72,7 +72,7 @@ def test_an_audit_of_copies_at_half_the_size_fails(corpus: ImageSet, tmp_path: P
     """A set that would show training people to anybody who enlarges it does not pass."""
     train = [i for i, row in enumerate(corpus.rows) if row.split == "train"]
     samples = written(tmp_path / "s", [drawn_small(corpus.pixels(i), 0.5) for i in train[:16]])
-    assert memorisation_audit(samples, corpus, EvaluateConfig()).facts["status"] == "failed"
+    assert memorisation_audit(samples, corpus, EvaluateConfig()).facts.status == "failed"
 
 
 def test_close_ups_are_the_same_however_large_a_head_is_drawn(corpus: ImageSet) -> None:
@@ -97,7 +97,7 @@ def test_a_few_images_decide_nothing(corpus: ImageSet, tmp_path: Path, n: int, w
     """One image of nobody used to pass; now the reason is said, with the chance that so few would show copies."""
     made = ImageSet.open(make_phantoms(n, tmp_path / "new", seed=8, size=SIZE, modalities=("CT",)))
     found = memorisation_audit(made, corpus, EvaluateConfig())
-    copies = next(sign for sign in found.facts["signs"] if sign["look"] == "copies")
+    copies = next(sign for sign in found.facts.signs if sign.look == "copies")
     assert copies["word"] == word
     assert ("too few images to tell" in copies["text"]) == (word == "undecided")
     assert LEAST_POWER == 0.8

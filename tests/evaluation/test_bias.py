@@ -12,7 +12,8 @@ import pytest
 from phonybrains.evaluation.bias.part import bias_audit
 from phonybrains.evaluation.bias.worst_group import measure_groups
 from phonybrains.evaluation.config import BiasConfig, EvaluateConfig
-from phonybrains.evaluation.score import Findings, Score
+from phonybrains.evaluation.findings import Findings
+from phonybrains.evaluation.score import Score
 from phonybrains.imageset import ImageSet, Row
 from phonybrains.phantom.corpus import make_phantoms
 
@@ -51,7 +52,7 @@ def only(images: ImageSet, keep: Callable[[int, Row], bool]) -> ImageSet:
 def test_a_perfect_generator_is_not_accused(corpus: ImageSet, others: ImageSet):
     """Images from the source of the corpus: nothing differs after Holm, and adherence is that of real people."""
     found = audit(others, corpus)
-    assert "none is shown to differ" in found.facts["sentence"]
+    assert "none is shown to differ" in found.facts.sentence
     for name in ("adherence_share", "adherence_kappa", "adherence_r"):
         for score in scores_of(found, name).values():
             assert score.value is not None
@@ -84,7 +85,7 @@ def test_lost_hemorrhages_are_named(corpus: ImageSet, others: ImageSet):
         low = scores_of(found, name)[none].low
         assert low is not None
         assert low > 0
-    assert "CT hemorrhage = none more frequent" in found.facts["sentence"]
+    assert "CT hemorrhage = none more frequent" in found.facts.sentence
 
 
 def test_a_generator_that_ignores_what_is_asked(corpus: ImageSet, others: ImageSet):
@@ -98,7 +99,7 @@ def test_a_generator_that_ignores_what_is_asked(corpus: ImageSet, others: ImageS
         assert score.high is not None
         assert score.low < 0.06
         assert score.high < 0.3
-    assert "none is shown to differ" in found.facts["sentence"]
+    assert "none is shown to differ" in found.facts.sentence
 
 
 def test_the_autoencoder_is_measured_alone(phantom_corpus: Path, tiny_model: Path):
@@ -142,7 +143,7 @@ def test_bad_input_says_why_and_the_rest_goes_on(corpus: ImageSet, others: Image
     foreign = replace(others, rows=tuple(replace(row, modality="PET") for row in others.rows[:5]))
     none = bias_audit(foreign, corpus, settings)
     assert [score.note for score in none.scores] == ["the corpus has no images of this modality"]
-    assert none.facts["sentence"].startswith("No attribute")
+    assert none.facts.sentence.startswith("No attribute")
 
 
 def test_equal_seeds_give_equal_scores(corpus: ImageSet, others: ImageSet):

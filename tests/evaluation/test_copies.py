@@ -1,4 +1,4 @@
-"""Nearness to training images: what is copied is seen, what is new is not."""
+"""CopyWatch to training images: what is copied is seen, what is new is not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from phonybrains.imageset import ImageSet
 from phonybrains.model.fitting import fit_conditions
-from phonybrains.training.copies import Nearness
+from phonybrains.training.copies import CopyWatch
 from phonybrains.training.corpus import Corpus
 
 
@@ -28,7 +28,7 @@ def of_modality(corpus: Corpus, modality: str) -> Tensor:
 @pytest.mark.parametrize("edit", [lambda x: x, lambda x: x.flip(-1), lambda x: 0.9 * x], ids=["same", "flip", "dim"])
 def test_copies_are_counted(corpus: Corpus, edit) -> None:
     rows = of_modality(corpus, "MR")[:3]
-    figures = Nearness.of(corpus).figures(edit(corpus.images(rows)), ["MR"] * 3)
+    figures = CopyWatch.of(corpus).figures(edit(corpus.images(rows)), ["MR"] * 3)
     assert figures["nearer than 99 % of validation"] == 3
     assert figures["nearest training image"] > 0.95
 
@@ -36,18 +36,18 @@ def test_copies_are_counted(corpus: Corpus, edit) -> None:
 def test_validation_images_are_as_near_as_usual(corpus: Corpus) -> None:
     """Of the images that set the threshold, only those above the 99th percentile are unusual: the nearest one."""
     rows = corpus.validation
-    figures = Nearness.of(corpus).figures(corpus.images(rows), [corpus.modalities[i] for i in rows.tolist()])
+    figures = CopyWatch.of(corpus).figures(corpus.images(rows), [corpus.modalities[i] for i in rows.tolist()])
     assert figures["nearer than 99 % of validation"] <= len(set(corpus.modalities))
     assert 0 < figures["nearest training image"] < 1
 
 
 def test_noise_is_near_nothing(corpus: Corpus) -> None:
     noise = torch.randn(4, 1, 64, 64, generator=torch.Generator().manual_seed(0))
-    figures = Nearness.of(corpus).figures(noise, ["MR", "CT", "MR", "CT"])
+    figures = CopyWatch.of(corpus).figures(noise, ["MR", "CT", "MR", "CT"])
     assert figures["nearer than 99 % of validation"] == 0
     assert figures["nearest training image"] < 0.3
 
 
 def test_a_modality_that_is_not_known_is_left_out(corpus: Corpus) -> None:
     rows = of_modality(corpus, "MR")[:2]
-    assert Nearness.of(corpus).figures(corpus.images(rows), [None, "PET"])["nearer than 99 % of validation"] == 0
+    assert CopyWatch.of(corpus).figures(corpus.images(rows), [None, "PET"])["nearer than 99 % of validation"] == 0

@@ -224,14 +224,14 @@ def test_copies_fail_and_are_shown_with_their_patients(corpus: ImageSet, tmp_pat
     copied = [np.ascontiguousarray(corpus.pixels(i)[:, ::-1]) for i in train[3:7]]
     samples = written(tmp_path / "s", [*copied, corpus.pixels(train[8]), *(new.pixels(i) for i in range(15))])
     found = memorisation_audit(samples, corpus, EvaluateConfig())
-    facts, pairs = found.facts["audit"]["CT"], found.facts["pairs"]
-    assert found.facts["status"] == facts["status"] == "failed"
-    assert facts["certain"] == 5
+    audited, pairs = found.facts.audit["CT"], found.facts.pairs
+    assert found.facts.status == audited.status == "failed"
+    assert audited.certain == 5
     assert {pair["training"] for pair in pairs[:5]} == {corpus.rows[i].file_name for i in (*train[3:7], train[8])}
     assert all(pair["flagged"] and pair["patient"].startswith("phantom-") for pair in pairs[:5])
     assert [pair["same_file"] for pair in pairs].count(True) == 1
     assert found.arrays["similarity/CT/synthetic"].shape == (20,)
-    assert "5 copies beyond doubt" in found.facts["sentence"]
+    assert "5 copies beyond doubt" in found.facts.sentence
     flagged = next(score for score in found.scores if score.name == "copies_flagged")
     assert flagged.value is not None
     assert flagged.value >= 0.25
@@ -243,12 +243,12 @@ def test_new_heads_pass_and_the_rest_is_said(corpus: ImageSet, tmp_path: Path) -
     """Strangers pass; the sentence says what 0 still allows; a modality without training images is not audited."""
     made = make_phantoms(20, tmp_path / "new", seed=8, size=64, modalities=("CT",))
     passed = memorisation_audit(ImageSet.open(made), corpus, EvaluateConfig())
-    assert passed.facts["status"] == "passed"
-    assert passed.facts["audit"]["CT"]["left_out"] > 0  # few held-out images: training patients take turns
-    if passed.facts["audit"]["CT"]["exceedances"] == 0:
-        assert "0 of 20 still allows 16.8%" in passed.facts["sentence"]
+    assert passed.facts.status == "passed"
+    assert passed.facts.audit["CT"].left_out > 0  # few held-out images: training patients take turns
+    if passed.facts.audit["CT"].exceedances == 0:
+        assert "0 of 20 still allows 16.8%" in passed.facts.sentence
     other = written(tmp_path / "pet", [np.full((64, 64), 9, np.uint8)] * 2, "PET")
     nothing = memorisation_audit(other, corpus, EvaluateConfig())
-    assert nothing.facts["status"] == "undecided"
+    assert nothing.facts.status == "undecided"
     assert nothing.scores[0].value is None
     assert "fewer than two training images" in nothing.scores[0].note

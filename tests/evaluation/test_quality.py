@@ -18,6 +18,7 @@ from scipy.stats import fisher_exact
 from phonybrains.evaluation.config import BiasConfig, EvaluateConfig, QualityConfig
 from phonybrains.evaluation.features.extractors import Handcrafted
 from phonybrains.evaluation.features.reading import features_of
+from phonybrains.evaluation.findings import Findings
 from phonybrains.evaluation.inputs.labels import Scale
 from phonybrains.evaluation.inputs.sides import side_of
 from phonybrains.evaluation.quality.convolution import Convolutional
@@ -25,7 +26,7 @@ from phonybrains.evaluation.quality.diversity import ms_ssim, random_pairs
 from phonybrains.evaluation.quality.neighbours import neighbourhoods, share_inside
 from phonybrains.evaluation.quality.part import quality
 from phonybrains.evaluation.quality.prevalence import prevalence
-from phonybrains.evaluation.score import Findings, Null, Score
+from phonybrains.evaluation.score import Null, Score
 from phonybrains.imageset import ImageSet, Row, read_metadata, read_png, write_metadata, write_png
 from phonybrains.phantom.corpus import make_phantoms
 
@@ -120,8 +121,8 @@ def test_a_blur_is_found_by_every_distance(samples: ImageSet, corpus: ImageSet, 
     assert noise.value < 0.6
     synthetic, low = (blurred.arrays[f"spectrum/MR/{name}"] for name in ("synthetic", "real_low"))
     assert (synthetic < low)[8:18].all()
-    assert len(blurred.facts["telling"]["MR"]) == 24
-    assert blurred.facts["telling"]["MR"][0]["probability"] > 0.9
+    assert len(blurred.facts.telling["MR"]) == 24
+    assert blurred.facts.telling["MR"][0].probability > 0.9
 
 
 def test_one_image_many_times_is_not_diverse(samples: ImageSet, corpus: ImageSet, tmp_path: Path, rng: Generator):

@@ -14,6 +14,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from phonybrains.evaluation.config import EvaluateConfig, Part
+from phonybrains.evaluation.findings import Facts, Findings
 from phonybrains.evaluation.inputs.sets import Sides
 from phonybrains.evaluation.report.build import build_report
 from phonybrains.evaluation.report.embed import embed
@@ -22,7 +23,7 @@ from phonybrains.evaluation.report.names import with_interval
 from phonybrains.evaluation.report.tables import scores_of, write_scores
 from phonybrains.evaluation.report.terminal import print_scores
 from phonybrains.evaluation.report.verdict import distance, status_of, verdict_text
-from phonybrains.evaluation.score import Findings, Null, Score, unavailable
+from phonybrains.evaluation.score import Null, Score, unavailable
 from phonybrains.imageset import ImageSet, write_metadata, write_png
 from phonybrains.record import Record
 from phonybrains.reporting.blocks import Block, Bullets, Gallery, Note, Table
@@ -203,9 +204,9 @@ def test_every_score_stands_beside_its_null_with_n_and_extractor(blocks: list[Bl
 def test_distance_is_in_half_widths_of_the_null():
     """Above and below the middle each by the width of that side; none where chance is the null."""
     null = Null(0.5, 0.4, 0.7)
-    assert distance(Score("x", 0.9, null=null)) == pytest.approx(2.0)
-    assert distance(Score("x", 0.3, null=null)) == pytest.approx(-2.0)
-    assert distance(Score("x", 0.9, null=Null(0.5, 0.5, 0.5))) is None
+    assert distance(Score("kid", 0.9, null=null)) == pytest.approx(2.0)
+    assert distance(Score("kid", 0.3, null=null)) == pytest.approx(-2.0)
+    assert distance(Score("kid", 0.9, null=Null(0.5, 0.5, 0.5))) is None
 
 
 def test_figures_of_one_score_share_their_digits():
@@ -218,7 +219,9 @@ def test_figures_of_one_score_share_their_digits():
 
 def test_texts_stay_texts(sides: Sides, tmp_path: Path):
     """Names and notes that look like markup or formulas are shown and not run."""
-    note = Findings([unavailable(ATTACK, ATTACK), Score("=1+1", 0.5, group=ATTACK)], facts={"sentence": ATTACK})
+    note = Findings(
+        [unavailable("fid", ATTACK), Score("kid", 0.5, group=ATTACK, versus="=1+1")], facts=Facts(sentence=ATTACK)
+    )
     found: dict[Part, Findings] = {"quality": note, "bias": note}
     write_pages(tmp_path, ATTACK, ATTACK, build_report(sides, CONFIG, found, RECORD), ATTACK)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -226,7 +229,7 @@ def test_texts_stay_texts(sides: Sides, tmp_path: Path):
     assert "onerror=alert(1)>" not in html
     write_scores(tmp_path / "scores.csv", found)
     with (tmp_path / "scores.csv").open(encoding="utf-8", newline="") as file:
-        assert [row["name"] for row in csv.DictReader(file)][1] == "'=1+1"
+        assert [row["versus"] for row in csv.DictReader(file)][1] == "'=1+1"
 
 
 def test_csv_and_json_hold_every_score(sides: Sides, tmp_path: Path):

@@ -175,18 +175,18 @@ def test_both_searches_share_one_verdict(corpus: ImageSet, tmp_path: Path, weigh
         "structure-1",
         next(name for name in flagged if name.startswith("squeeze")),
     }
-    facts = both.facts["audit"]["MR"]
-    assert facts["p"] == pytest.approx(min(1, 2 * min(score.p or 0 for score in flagged.values())))
-    assert facts["status"] == "failed"
-    assert facts["certain"] >= 4
+    audited = both.facts.audit["MR"]
+    assert audited.p == pytest.approx(min(1, 2 * min(score.p or 0 for score in flagged.values())))
+    assert audited.status == "failed"
+    assert audited.certain >= 4
     assert {"similarity/MR/synthetic", "similarity/MR, squeezenet1_1/held_out"} <= set(both.arrays)
     missing = memorisation_audit(samples, corpus, config(memorisation={"search": "both"}))
     assert [score.note for score in missing.scores if score.value is None] == [
         "no weights: name their file or address with --features"
     ]
-    assert missing.facts["audit"]["MR"]["searches"] == ["registration-3"]
+    assert missing.facts.audit["MR"].searches == ["registration-3"]
     nothing = memorisation_audit(samples, corpus, config(memorisation={"search": "features"}))
-    assert nothing.facts["status"] == "undecided"
+    assert nothing.facts.status == "undecided"
 
 
 def test_the_loss_of_a_model_tells_members_only_if_it_is_asked(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):

@@ -18,8 +18,9 @@ from phonybrains.cli import parser as cli
 from phonybrains.config import load_config
 from phonybrains.errors import ConfigError, ImageSetError, OutputError
 from phonybrains.evaluation.config import PARTS, EvaluateConfig, Part
+from phonybrains.evaluation.findings import Facts, Findings, MapImages, Telling
 from phonybrains.evaluation.inputs.sets import Sides, grouping, open_sides, shared_attributes
-from phonybrains.evaluation.score import Findings, Null, Score, unavailable
+from phonybrains.evaluation.score import Null, Score, unavailable
 from phonybrains.evaluation.stage import NOT_MEASURED, Runner, evaluate, run_parts
 from phonybrains.imageset import ImageSet, Row, read_metadata, write_metadata
 from phonybrains.phantom.corpus import make_phantoms
@@ -45,7 +46,7 @@ def counting(name: str, calls: list[str]) -> Runner:
 
     def run(samples: ImageSet, *_) -> Findings:
         calls.append(name)
-        return Findings([Score(name, 1.0, n=len(samples))], {"x": np.arange(3)}, {"sentence": f"{name} is there."})
+        return Findings([Score(name, 1.0, n=len(samples))], {"x": np.arange(3)}, Facts(sentence=f"{name} is there."))
 
     return run
 
@@ -78,11 +79,12 @@ def test_scores_and_findings_come_back_as_they_were(tmp_path: Path):
         "kid", 0.1, 0.0, 0.2, 95, Null(0.0, -0.1, 0.1, 20), 0.03, "test", "MR", "plane=axial", "x sha256:0", "n"
     )
     scores = [score, replace(score, null=None, value=float("nan"), high=float("inf")), unavailable("fid", "why")]
-    facts = {"pairs": [{"a": np.int64(3), "b": float("nan")}], "shape": (1, 2)}
+    map_of = {"MR": MapImages("x", ("a",), [])}
+    facts = Facts(map_of, {"MR": [Telling("a", np.float32(0.5))]}, sentence="Said.")
     Findings(scores, {"map/MR/real": np.eye(2)}, facts).save(tmp_path / "part")
     found = Findings.load(tmp_path / "part")
     assert found.scores == [score, replace(score, null=None, value=None, high=None), scores[2]]
-    assert found.facts == {"pairs": [{"a": 3, "b": None}], "shape": [1, 2]}
+    assert found.facts == Facts({"MR": MapImages("x", ["a"], [])}, {"MR": [Telling("a", 0.5)]}, sentence="Said.")
     np.testing.assert_array_equal(found.arrays["map/MR/real"], np.eye(2))
 
 
@@ -91,14 +93,14 @@ def test_a_part_that_cannot_says_why_and_the_rest_goes_on(sides: Sides, tmp_path
     calls: list[str] = []
     runners: dict[Part, Runner] = {
         "quality": failing(ImageSetError("one image\n is too few")),
-        "memorisation": counting("copies", calls),
+        "memorisation": counting("copies_flagged", calls),
         "bias": failing(ZeroDivisionError("division by zero")),
         "utility": counting("auc", calls),
     }
     found = run_parts(runners, PARTS, sides, CONFIG, tmp_path, show=False)
     assert list(found) == list(PARTS)
     assert found["quality"].scores == [unavailable(NOT_MEASURED, "quality could not be measured: one image is too few")]
-    assert found["memorisation"].scores == [Score("copies", 1.0, n=24)]
+    assert found["memorisation"].scores == [Score("copies_flagged", 1.0, n=24)]
     assert "division by zero" in found["bias"].scores[0].note
     assert found["utility"].scores == [Score("auc", 1.0, n=24)]
 
@@ -106,15 +108,15 @@ def test_a_part_that_cannot_says_why_and_the_rest_goes_on(sides: Sides, tmp_path
 def test_what_is_measured_is_not_measured_again(sides: Sides, tmp_path: Path):
     """A stopped evaluation goes on after its last whole part; what failed or is damaged is measured again."""
     calls: list[str] = []
-    runners: dict[Part, Runner] = {"quality": counting("a", calls), "memorisation": counting("b", calls)}
+    runners: dict[Part, Runner] = {"quality": counting("kid", calls), "memorisation": counting("copies_flagged", calls)}
     stopped: dict[Part, Runner] = {**runners, "bias": failing(KeyboardInterrupt())}
     with pytest.raises(KeyboardInterrupt):
         run_parts(stopped, PARTS[:3], sides, CONFIG, tmp_path, show=False)
     (tmp_path / "memorisation" / "arrays.npz").write_bytes(b"half")
     first = run_parts({**runners, "bias": failing(ValueError("bad"))}, PARTS[:3], sides, CONFIG, tmp_path, show=False)
-    again = run_parts({**runners, "bias": counting("c", calls)}, PARTS[:3], sides, CONFIG, tmp_path, show=False)
-    assert calls == ["a", "b", "b", "c"]
-    assert first["quality"].facts == again["quality"].facts == {"sentence": "a is there."}
+    again = run_parts({**runners, "bias": counting("auc", calls)}, PARTS[:3], sides, CONFIG, tmp_path, show=False)
+    assert calls == ["kid", "copies_flagged", "copies_flagged", "auc"]
+    assert first["quality"].facts == again["quality"].facts == Facts(sentence="kid is there.")
 
 
 def test_the_same_command_again_changes_nothing(folders: tuple[Path, Path], tmp_path: Path):

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from sklearn.metrics import roc_auc_score
 
 from phonybrains.evaluation.config import EvaluateConfig, UtilityConfig
-from phonybrains.evaluation.score import Findings
+from phonybrains.evaluation.findings import Findings
 from phonybrains.evaluation.utility.auc_gain import (
     Drawn,
     brier,
@@ -196,7 +196,7 @@ def test_the_part_as_a_whole(heads: tuple[ImageSet, ImageSet]):
     assert full.value is not None
     assert full.value > 0.75
     assert any("only 120 synthetic images" in score.note for score in found.scores)
-    assert "is shown to have raised a classifier's AUC in" in found.facts["sentence"]
+    assert "is shown to have raised a classifier's AUC in" in found.facts.sentence
     assert found.scores == audit(made, corpus, "hemorrhage").scores
 
 

@@ -16,10 +16,12 @@ from PIL import Image
 from pypdf import PdfReader
 from scipy.ndimage import gaussian_filter
 
+from phonybrains.documents import as_kind
 from phonybrains.evaluation.config import EvaluateConfig, QualityConfig
+from phonybrains.evaluation.measures import MEASURES
 from phonybrains.evaluation.quality.part import quality
 from phonybrains.evaluation.report.build import build_report
-from phonybrains.evaluation.report.names import MEANINGS, named
+from phonybrains.evaluation.report.names import named
 from phonybrains.evaluation.report.outcomes import margin_of, outcome_of
 from phonybrains.evaluation.report.tables import scores_of
 from phonybrains.evaluation.report.terminal import print_scores
@@ -32,7 +34,7 @@ from phonybrains.record import Record
 from phonybrains.reporting.pages import write_pages
 from tests.support.evaluation_files import made_up, opened
 
-CLASSIFIERS = [name for name in MEANINGS if name.startswith("c2st")]
+CLASSIFIERS = [name for name in MEASURES if name.startswith("c2st")]
 SAID = {
     "apart from real images": "apart",
     "as real within the margin": "as real",
@@ -55,7 +57,7 @@ def nulls(draw: st.DrawFn) -> Null:
 @st.composite
 def rows(draw: st.DrawFn) -> Score:
     """A row such as any part may write, consistent with itself or not."""
-    name = draw(st.sampled_from([*MEANINGS, *CLASSIFIERS, "unknown"]))
+    name = draw(st.sampled_from([*MEASURES, *CLASSIFIERS]))
     value, half = draw(st.none() | numbers), draw(st.none() | st.floats(0, 0.3))
     own = (None, None) if value is None or half is None else (value - half, value + half)
     null = draw(st.none() | nulls())
@@ -70,7 +72,7 @@ def claim_holds(row: Score, said: str) -> bool:
     """Whether a reader of the row would grant the word, written without the rule's own code."""
     assert row.value is not None
     assert row.null is not None
-    v, null, better = row.value, row.null, MEANINGS.get(row.name, ("", "", "near"))[2]
+    v, null, better = row.value, row.null, MEASURES[row.name].better
     worse = {"low": v > null.high, "high": v < null.low, "near": not null.low <= v <= null.high}[better]
     good = {"low": v < null.low, "high": v > null.high, "near": False}[better]
     inside = row.low is not None and row.high is not None and row.low <= null.value <= row.high
@@ -132,7 +134,7 @@ def test_a_row_says_the_same_after_json(row: Score):
     """What is kept on disk is judged as what was computed; what is no number in JSON is none here either."""
     broken = Score(row.name, row.value, math.nan, math.inf, row.n, row.null, row.p)
     for one in (row, broken):
-        assert outcome_of(Score.from_json(json.loads(json.dumps(one.to_json())))) == outcome_of(one)
+        assert outcome_of(as_kind(json.loads(json.dumps(one.to_json())), Score)) == outcome_of(one)
 
 
 def test_the_rule_case_by_case():

@@ -413,7 +413,7 @@ def test_a_reading_as_planned_has_no_departure(controlled: Study):
     imported = analyse_answers(study, answers, sources={"A": "invited", "B": "imported"})
     assert imported.frozen_first is None
     assert "B were collected elsewhere" in imported.origin
-    assert list_departures(study, imported.reads, imported.readings, imported.registered, ["x"])[0] == "x"
+    assert list_departures(study, imported.reads, imported.participants, imported.registered, ["x"])[0] == "x"
 
 
 # --- Words against figures -------------------------------------------------------------------------------------------

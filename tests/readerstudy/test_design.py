@@ -20,7 +20,7 @@ from phonybrains.errors import ConfigError, OutputError, PhonyBrainsError, Study
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.readerstudy.config import load_study_config
-from phonybrains.readerstudy.design.encode import Picture, encode, shuffle_tiles
+from phonybrains.readerstudy.design.encode import StoredImage, encode, shuffle_tiles
 from phonybrains.readerstudy.design.history import apply_history, parse_history
 from phonybrains.readerstudy.design.ladder import CLEAR, LADDER
 from phonybrains.readerstudy.design.match import apportion
@@ -378,8 +378,10 @@ def test_blocks_are_refused_in_new_studies_and_read_in_old_ones(sets: tuple[Path
 # --- The encoder -----------------------------------------------------------------------------------------------------
 
 
-def picture(pixels: np.ndarray[Any, Any], slope: float = 1.0, intercept: float = 0.0, unit: str = "a.u.") -> Picture:
-    return Picture(Row("x.png", "", "CT", slope=slope, intercept=intercept, unit=unit), pixels)
+def picture(
+    pixels: np.ndarray[Any, Any], slope: float = 1.0, intercept: float = 0.0, unit: str = "a.u."
+) -> StoredImage:
+    return StoredImage(Row("x.png", "", "CT", slope=slope, intercept=intercept, unit=unit), pixels)
 
 
 def test_shared_hounsfield_units_are_kept_exactly() -> None:

@@ -53,8 +53,8 @@ GONE = {
 @pytest.mark.parametrize("name", GONE)
 def test_a_server_whose_files_go_stops_acknowledging(folder: Path, name: str):
     """What is taken away under a running server: the next answer gets 500 and a sentence, and all after it."""
-    with served(Study.open(folder), f"sqlite:///{folder / 'study.db'}") as desk:
-        reader = desk.reader()
+    with served(Study.open(folder), f"sqlite:///{folder / 'study.db'}") as site:
+        reader = site.reader()
         state = reader.state()
         assert reader.answer(state["current"]["id"]).status_code == 200
         following = state["next"]
@@ -83,20 +83,20 @@ def test_a_second_server_is_refused_even_without_its_lock(folder: Path, gone: tu
 def test_looks_in_the_middle_need_to_be_asked_for_and_are_told(tmp_path: Path, folder: Path):
     """While readers are in the middle an analysis is refused with their number; `interim` makes log and report tell."""
     study = Study.open(folder)
-    with served(study, f"sqlite:///{folder / 'study.db'}") as desk:  # the server goes on running
-        reader = desk.reader()
-        desk.store.record_all(answers_of(study, "reader 1")[:20])
-        desk.store.add_reader("reader 2")
+    with served(study, f"sqlite:///{folder / 'study.db'}") as site:  # the server goes on running
+        reader = site.reader()
+        site.store.record(*answers_of(study, "reader 1")[:20])
+        site.store.add_reader("reader 2")
         with pytest.raises(StudyError, match=r"2 of 2 readers are in the middle \('reader 1' 20 of 34, .*--interim"):
             analyse_study(folder, tmp_path / "report", show=False)
-        assert "looked at" not in [entry.event for entry in desk.store.audit()]
-        desk.investigator().get("/investigator/audit.csv")
+        assert "looked at" not in [entry.event for entry in site.store.audit()]
+        site.investigator().get("/investigator/audit.csv")
         analyse_study(folder, tmp_path / "report", interim=True, show=False)
         assert reader.answer(reader.current()).status_code == 200
-        texts = [departure.text for departure in desk.store.departures() if departure.text.startswith("Looked at on")]
-        desk.store.verify_audit()
-        desk.store.revoke("reader 1")
-        desk.store.revoke("reader 2")
+        texts = [departure.text for departure in site.store.departures() if departure.text.startswith("Looked at on")]
+        site.store.verify_audit()
+        site.store.revoke("reader 1")
+        site.store.revoke("reader 2")
     assert len(texts) == 2
     assert re.search(r"UTC, 20 answers: exported \(audit.csv, without the truth\)", texts[0])
     assert re.search(r"UTC, 20 answers: analysed while readers were in the middle", texts[1])

@@ -19,7 +19,7 @@ from phonybrains.readerstudy.config import StudyConfig
 from phonybrains.readerstudy.design.encode import EncodedCase
 from phonybrains.readerstudy.design.history import apply_history, parse_history
 from phonybrains.readerstudy.design.leakage import LEVEL, check_leakage
-from phonybrains.readerstudy.design.leakage_comparison import Table, compare
+from phonybrains.readerstudy.design.leakage_comparison import FeatureTable, compare
 from phonybrains.readerstudy.study import Case
 from tests.support.places import SHARED
 
@@ -189,14 +189,14 @@ def test_without_controls_the_gate_says_that_it_cannot_tell(images: list[Pixels]
     assert "no real controls" in found["warnings"][0]
 
 
-def noise_table(rng: np.random.Generator, patients: NDArray[np.int64], arm: int) -> Table:
+def noise_table(rng: np.random.Generator, patients: NDArray[np.int64], arm: int) -> FeatureTable:
     """30 features of noise, each image near its patient's own, some with many ties; the first `arm` images phony."""
     people = rng.standard_normal((30, int(patients.max()) + 1))
     values = 0.9 * people[:, patients] + 0.4 * rng.standard_normal((30, len(patients)))
     values[::3] = np.maximum(values[::3], 0.8)
     phony = np.arange(len(patients)) < arm
     crops = values[:10].T + rng.standard_normal((len(patients), 10))
-    return Table("MR", "all", tuple(map(str, range(30))), values, phony, patients, crops)
+    return FeatureTable("MR", "all", tuple(map(str, range(30))), values, phony, patients, crops)
 
 
 @pytest.mark.parametrize("each", [(1, 1), (4, 4), (1, 4)], ids=["one", "four", "one and four"])

@@ -21,15 +21,9 @@ from phonybrains.readerstudy.store.migrate import known_revisions, upgrade
 from phonybrains.readerstudy.store.tables import metadata
 from phonybrains.readerstudy.study import Study
 from tests.readerstudy.test_store import tamper
-from tests.support.study_files import make_study
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 BACKUP = "answers.db.2026-01-31T12-00-00.0001.backup"
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return Study.open(make_study(tmp_path_factory.mktemp("study")))
 
 
 def write_first_version(engine: Engine, study: Study) -> None:
@@ -52,7 +46,7 @@ def write_first_version(engine: Engine, study: Study) -> None:
             names = ", ".join(row)
             connection.execute(text(f"INSERT INTO {table} ({names}) VALUES (:{names.replace(', ', ', :')})"), row)
         for entry in (added, answered):
-            row = {name: getattr(entry, name) for name in audit.Entry.__slots__}
+            row = {name: getattr(entry, name) for name in audit.LogEntry.__slots__}
             connection.execute(metadata.tables["audit"].insert(), row)
 
 

@@ -32,7 +32,6 @@ from tests.readerstudy.test_store import (
     test_what_is_recorded_is_read_back,
 )
 from tests.support.postgresql import postgresql, programs
-from tests.support.study_files import make_study
 from tests.support.study_web import served
 
 pytestmark = pytest.mark.skipif(programs() is None, reason="no PostgreSQL server programs (Debian: postgresql)")
@@ -59,11 +58,6 @@ def server() -> Iterator[str]:
             yield url
     finally:
         shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return Study.open(make_study(tmp_path_factory.mktemp("study")))
 
 
 @pytest.fixture
@@ -166,7 +160,7 @@ def test_a_server_that_lost_its_lock_to_another_takes_no_answers(study: Study, d
 def test_a_change_behind_the_stores_back_is_named(store: Store, study: Study, database: str):
     """An answer changed with the guards taken away is found."""
     store.add_reader("reader 1")
-    store.record_all(answers_of(study, "reader 1")[:3])
+    store.record(*answers_of(study, "reader 1")[:3])
     engine = create_engine(parse_url(database))
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE answer DISABLE TRIGGER ALL"))

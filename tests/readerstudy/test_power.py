@@ -13,7 +13,7 @@ from scipy.special import ndtri
 from phonybrains.errors import ConfigError
 from phonybrains.readerstudy.config import load_study_config
 from phonybrains.readerstudy.design.power import Assumed, print_power, study_power
-from phonybrains.readerstudy.findings.primary import Table, figures_of
+from phonybrains.readerstudy.findings.primary import PrimaryTable, figures_of
 from phonybrains.readerstudy.findings.registered import run_test
 from phonybrains.statistics.power import arm_power, auc_arm
 
@@ -129,7 +129,7 @@ def test_planned_power_is_that_of_the_analysis() -> None:
         scores = math.sqrt(2) * ndtri(0.65) * truth + 0.65 * rng.standard_normal(80)
         scores = scores + math.sqrt(1 - 0.65**2) * rng.standard_normal((2, 80))
         whose = np.arange(80).astype(str)
-        table = Table("auc", ("A", "B"), scores, truth, np.full(80, "MR"), whose)
+        table = PrimaryTable("auc", ("A", "B"), scores, truth, np.full(80, "MR"), whose)
         covariance = figures_of(table).covariance
         correlations.append(covariance[0, 1] / covariance.trace() * 2)
         test = run_test(table, config.plan, "these readers", draws=199)

@@ -17,19 +17,16 @@ import pytest
 
 from phonybrains.readerstudy.store import open_store
 from phonybrains.readerstudy.study import Study
+from tests.support.needs import NGINX
 from tests.support.places import ROOT
-from tests.support.study_browser import CHROMIUM, PATIENCE, chromium, wait_until
-from tests.support.study_files import make_study
-from tests.support.study_server import free_port, links, start, stop
+from tests.support.study_browser import chromium, wait_until
+from tests.support.study_server import free_port, serving
 from tests.support.study_web import csrf_in
-from tests.support.web_server import begin, until
+from tests.support.web_server import PATIENCE, begin, until
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-OPENSSL = shutil.which("openssl")
-pytestmark = pytest.mark.skipif(not (NGINX and OPENSSL), reason="needs nginx and openssl (Debian: nginx, openssl)")
+pytestmark = pytest.mark.needs("nginx", "openssl")
 EXAMPLE = ROOT / "docs" / "nginx.conf"
 HOST = "study.example.org"
-ROOT = pytest.mark.parametrize("root", ["/reading", ""], ids=["path", "root"])
 
 
 @dataclass
@@ -70,7 +67,7 @@ def make_certificate(folder: Path) -> Path:
     names = "-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST},IP:127.0.0.1"
     kind = "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"
     files = "-keyout", str(folder / "privkey.pem"), "-out", str(folder / "fullchain.pem")
-    subprocess.run([str(OPENSSL), "req", *kind, *names, *files], check=True, capture_output=True)
+    subprocess.run(["openssl", "req", *kind, *names, *files], check=True, capture_output=True)
     return folder / "fullchain.pem"
 
 
@@ -119,23 +116,22 @@ def example(folder: Path, root: str, ports: dict[str, int]) -> str:
     return text
 
 
-@contextmanager
-def proxied(folder: Path, root: str) -> Iterator[Proxied]:
-    study, certificate = make_study(folder), make_certificate(folder)
-    ports = {name: free_port() for name in ("http", "https", "study")}
-    server = start(study, ports["study"], public_url=f"https://{HOST}:{ports['https']}{root}/")
-    try:
-        found = links(server)
-        with nginx(folder, example(folder, root, ports), ports["https"]):
-            yield Proxied(study, ports["https"], root, certificate, found)
-    finally:
-        assert stop(server) == ""
+@pytest.fixture(scope="module", params=["/reading", ""], ids=["path", "root"])
+def site(request: pytest.FixtureRequest, small_study: Path, tmp_path_factory: pytest.TempPathFactory):
+    """The small study behind nginx, below a path of its own and at the root of a host."""
+    root, folder = request.param, tmp_path_factory.mktemp("nginx")
+    study, certificate = Path(shutil.copytree(small_study, folder / "study")), make_certificate(folder)
+    ports = {name: free_port() for name in ("http", "https")}
+    with serving(study, public_url=f"https://{HOST}:{ports['https']}{root}/") as server:
+        configuration = example(folder, root, ports | {"study": server.port})
+        with nginx(folder, configuration, ports["https"]):
+            yield Proxied(study, ports["https"], root, certificate, server.links)
 
 
-@ROOT
-def test_a_study_behind_nginx(tmp_path: Path, root: str):
+def test_a_study_behind_nginx(site: Proxied):
     """Links, redirects, static files, cookies and the Origin check all follow the public URL; a reader can answer."""
-    with proxied(tmp_path, root) as site, site.browser() as browser:
+    root = site.root
+    with site.browser() as browser:
         link = site.links["reader 1"]
         assert link.startswith(f"{root}/join/")
         page = browser.get(link)
@@ -150,7 +146,7 @@ def test_a_study_behind_nginx(tmp_path: Path, root: str):
         for part in ("; secure", "; httponly", "; samesite=lax", f"; path={root or '/'}"):
             assert f"{part};" in f"{cookie.lower()};"
         reading = browser.get(f"{root}/read").text
-        for file in ("static/style.css", "static/reading.js"):
+        for file in ("static/shared/palette.css", "static/style.css", "static/reading.js"):
             assert f'"{root}/{file}"' in reading
             assert browser.get(f"{root}/{file}").status_code == 200
         shown = browser.get(f"{root}/api/state").json()["current"]["id"]
@@ -163,48 +159,36 @@ def test_a_study_behind_nginx(tmp_path: Path, root: str):
         assert browser.post(answer, content=b"x" * 70_000, headers=headers | origin).status_code == 413
 
 
-def test_the_investigator_behind_nginx_makes_links_that_work(tmp_path: Path):
+def test_the_investigator_behind_nginx_makes_links_that_work(site: Proxied):
     """A link made on the page begins as browsers reach the study, and opens there."""
-    with proxied(tmp_path, "/reading") as site, site.browser() as browser:
+    page_path = f"{site.root}/investigator"
+    with site.browser() as browser:
         link, origin = site.links["investigator"], {"Origin": f"https://{HOST}:{site.port}"}
         browser.post(link, data={"csrf": csrf_in(browser.get(link).text)}, headers=origin)
-        page = browser.get("/reading/investigator").text
-        form = {"csrf": csrf_in(page), "name": "O’Neill, Zoë"}
-        added = browser.post("/reading/investigator/readers", data=form, headers=origin).text
+        form = {"csrf": csrf_in(browser.get(page_path).text), "name": "O’Neill, Zoë"}
+        added = browser.post(f"{page_path}/readers", data=form, headers=origin).text
         made = added.split('class="link-once">')[1].split("<")[0]
         assert made.startswith(f"{site.base}/join/")
         assert browser.get(made.removeprefix(f"https://{HOST}:{site.port}")).status_code == 200
 
 
-def test_clients_behind_nginx_are_told_apart_by_their_addresses(tmp_path: Path):
-    """Wrong links are slowed by the address nginx sees, not by the one a client claims to be forwarded for."""
-    with proxied(tmp_path, "") as site, site.browser() as browser:
-        claims = [
-            browser.get(f"/join/{'A' * 42}{n}", headers={"X-Forwarded-For": f"10.0.0.{n}"}).status_code
-            for n in range(30)
-        ]
-        assert claims[:20] == [404] * 20
-        assert 429 in claims[20:]
-        assert browser.get(site.links["reader 1"]).status_code == 200
-
-
-def test_half_open_connections_at_nginx_shut_no_reader_out(tmp_path: Path):
+def test_half_open_connections_at_nginx_shut_no_reader_out(site: Proxied):
     """1200 unfinished connections at the proxy, of headers or of bodies: a reader behind the same address gets in."""
-    with proxied(tmp_path, "/reading") as site, site.browser() as browser:
+    with site.browser() as browser:
         flood = [begin(site.port, b"") for _ in range(1200)]
-        assert browser.get(site.links["reader 1"]).status_code == 200
+        assert browser.get(site.links["reader 2"]).status_code == 200
         for connection in flood:
             connection.close()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: chromium)")
-def test_a_browser_reads_under_a_path(tmp_path: Path):
+@pytest.mark.needs("chromium")
+def test_a_browser_reads_under_a_path(site: Proxied):
     """In a real browser the page under a path loads its scripts and images, takes answers and logs out."""
     pytest.importorskip("playwright.sync_api")
-    with proxied(tmp_path, "/reading") as site, chromium(f"--host-resolver-rules=MAP {HOST} 127.0.0.1") as browser:
+    with chromium(f"--host-resolver-rules=MAP {HOST} 127.0.0.1") as browser:
         page = browser.new_context(ignore_https_errors=True).new_page()
         page.set_default_timeout(1000 * PATIENCE)
-        page.goto(f"https://{HOST}:{site.port}{site.links['reader 1']}")
+        page.goto(f"https://{HOST}:{site.port}{site.links['reader 2']}")
         page.get_by_role("button", name="Start").click()
         for number in (1, 2):
             page.locator("#count", has_text=f"Image {number} of").wait_for()
@@ -218,4 +202,17 @@ def test_a_browser_reads_under_a_path(tmp_path: Path):
         page.goto(f"{site.base}/read")
         page.get_by_role("heading", name="Please open your link").wait_for()
     with open_store(Study.open(site.study), read_only=True) as store:
-        assert [(answer.position, answer.call) for answer in store.answers()] == [(1, "phony"), (2, "phony")]
+        given = [(answer.position, answer.call) for answer in store.answers() if answer.reader == "reader 2"]
+    assert given == [(1, "phony"), (2, "phony")]
+
+
+def test_clients_behind_nginx_are_told_apart_by_their_addresses(site: Proxied):
+    """Wrong links are slowed by the address nginx sees, not by the one a client claims to be forwarded for."""
+    with site.browser() as browser:
+        claims = [
+            browser.get(f"{site.root}/join/{'A' * 42}{n}", headers={"X-Forwarded-For": f"10.0.0.{n}"}).status_code
+            for n in range(30)
+        ]
+        assert claims[:20] == [404] * 20
+        assert 429 in claims[20:]
+        assert browser.get(site.links["reader 2"]).status_code == 200

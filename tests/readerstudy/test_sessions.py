@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,21 +14,9 @@ from phonybrains.readerstudy.study import Study
 from phonybrains.readerstudy.web.address import Address
 from phonybrains.readerstudy.web.app import make_app
 from phonybrains.readerstudy.web.security import csrf_token
-from tests.support.study_files import make_study
 from tests.support.study_web import Script, Served, csrf_in, served
 
 EVIL = "http://evil.example"
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return Study.open(make_study(tmp_path_factory.mktemp("study")))
-
-
-@pytest.fixture
-def desk(study: Study, tmp_path: Path) -> Iterator[Served]:
-    with served(study, f"sqlite:///{tmp_path / 'answers.db'}") as running:
-        yield running
 
 
 def copy_of(study: Study, folder: Path) -> Study:
@@ -39,12 +26,12 @@ def copy_of(study: Study, folder: Path) -> Study:
 
 
 @pytest.mark.parametrize("root", ["", "/second"], ids=["ports", "paths"])
-def test_two_studies_on_one_host_do_not_log_each_other_out(study: Study, desk: Served, tmp_path: Path, root: str):
+def test_two_studies_on_one_host_do_not_log_each_other_out(study: Study, site: Served, tmp_path: Path, root: str):
     """One browser reads two studies of one host side by side, even copies of each other, on ports or on paths."""
     with served(copy_of(study, tmp_path / "copy"), f"sqlite:///{tmp_path / 'copy.db'}") as other:
         address = Address.parse(f"http://testserver{root}") if root else None
         other.app = make_app(other.study, other.store, address=address)
-        first, browser = desk.reader(), other.browser()
+        first, browser = site.reader(), other.browser()
         browser.cookies = first.browser.cookies
         link = f"{root}/join/{other.store.add_reader('reader 1')}"
         joined = browser.post(link, data={"csrf": csrf_in(browser.get(link).text)})
@@ -54,12 +41,12 @@ def test_two_studies_on_one_host_do_not_log_each_other_out(study: Study, desk: S
         assert state.json()["done"] == 0
         if root:
             assert browser.get("/api/state").status_code == 401  # the cookie goes to its own path only
-    assert len(desk.store.answers()) == 1
+    assert len(site.store.answers()) == 1
 
 
-def test_the_slower_of_two_tabs_is_told(desk: Served):
+def test_the_slower_of_two_tabs_is_told(site: Served):
     """Another answer to what was answered in another tab gives 409, the reason, and where the reading is now."""
-    reader = desk.reader()
+    reader = site.reader()
     shown = reader.current()
     assert reader.answer(shown, "real").status_code == 200
     late = reader.answer(shown, "phony", description="typed in the second tab")
@@ -69,51 +56,51 @@ def test_the_slower_of_two_tabs_is_told(desk: Served):
         "next_state": reader.state(),
     }
     assert reader.answer(late.json()["next_state"]["current"]["id"]).status_code == 200
-    assert [answer.call for answer in desk.store.answers()] == ["real", "phony"]
+    assert [answer.call for answer in site.store.answers()] == ["real", "phony"]
 
 
-def at(desk: Served, monkeypatch: pytest.MonkeyPatch, **later_by: float) -> None:
+def at(site: Served, monkeypatch: pytest.MonkeyPatch, **later_by: float) -> None:
     """Let the study's clock stand so much later."""
-    now = desk.store.clock._read() + timedelta(**later_by)
-    monkeypatch.setattr(desk.store.clock, "_read", lambda: now)
+    now = site.store.clock._read() + timedelta(**later_by)
+    monkeypatch.setattr(site.store.clock, "_read", lambda: now)
 
 
-def test_a_session_without_use_ends(desk: Served, monkeypatch: pytest.MonkeyPatch):
+def test_a_session_without_use_ends(site: Served, monkeypatch: pytest.MonkeyPatch):
     """After half an hour without use reader and investigator are signed out; what looks by itself is no use."""
-    token = desk.store.add_reader("reader 1")
-    reader, page = Script.join(desk.browser(), token), desk.investigator()
+    token = site.store.add_reader("reader 1")
+    reader, page = Script.join(site.browser(), token), site.investigator()
     for _ in range(3):  # each use gives another half hour
-        at(desk, monkeypatch, minutes=20)
+        at(site, monkeypatch, minutes=20)
         assert reader.image(reader.current()).status_code == 200
         assert page.get("/investigator").status_code == 200
-    at(desk, monkeypatch, minutes=20)
+    at(site, monkeypatch, minutes=20)
     assert reader.state()["done"] == 0
     assert page.get("/investigator", headers={"X-Background": "1"}).status_code == 200
-    at(desk, monkeypatch, minutes=15)
+    at(site, monkeypatch, minutes=15)
     gone = reader.browser.get("/api/state")
     assert gone.status_code == 401
     assert "30 minutes" in gone.json()["error"]
     assert page.get("/investigator").status_code == 401
-    assert Script.join(desk.browser(), token).state()["done"] == 0
+    assert Script.join(site.browser(), token).state()["done"] == 0
 
 
-def test_a_session_ends_after_half_a_day_however_used(desk: Served, monkeypatch: pytest.MonkeyPatch):
+def test_a_session_ends_after_half_a_day_however_used(site: Served, monkeypatch: pytest.MonkeyPatch):
     """Twelve hours after it began a session is over, though it was used all the time."""
-    reader = desk.reader()
+    reader = site.reader()
     for _ in range(29):
-        at(desk, monkeypatch, minutes=24.5)
+        at(site, monkeypatch, minutes=24.5)
         assert reader.image(reader.current()).status_code == 200
-    at(desk, monkeypatch, minutes=24.5)
+    at(site, monkeypatch, minutes=24.5)
     assert reader.browser.get("/api/state").status_code == 401
 
 
-def test_logging_out_ends_the_session(desk: Served):
+def test_logging_out_ends_the_session(site: Served):
     """After logging out the cookie is gone, and worth nothing to who has kept it; a forged form logs nobody out."""
     for browser, path, home in (
-        (desk.reader().browser, "/leave", "/read"),
-        (desk.investigator(), "/investigator/leave", "/investigator"),
+        (site.reader().browser, "/leave", "/read"),
+        (site.investigator(), "/investigator/leave", "/investigator"),
     ):
-        kept = desk.browser()
+        kept = site.browser()
         kept.cookies = httpx2.Cookies(browser.cookies)
         csrf = csrf_in(browser.get(home).text)
         assert browser.post(path, data={"csrf": "x"}).status_code == 403
@@ -123,15 +110,15 @@ def test_logging_out_ends_the_session(desk: Served):
         assert "logged out" in out.text
         assert "max-age=0" in out.headers["set-cookie"].lower()
         assert kept.get(home).status_code == 401
-    assert [e.event for e in desk.store.audit()].count("session ended") == 2
+    assert [e.event for e in site.store.audit()].count("session ended") == 2
 
 
-def test_sessions_are_few_listed_and_ended(desk: Served):
+def test_sessions_are_few_listed_and_ended(site: Served):
     """The page lists who is signed in, on what, since when; the investigator ends one, and has at most three."""
-    token = desk.store.add_reader("reader 1")
-    phone = desk.browser()
+    token = site.store.add_reader("reader 1")
+    phone = site.browser()
     phone.headers["User-Agent"] = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537 Chrome/130 <script>alert(1)</script>"
-    reader, page = Script.join(phone, token), desk.investigator()
+    reader, page = Script.join(phone, token), site.investigator()
     listed = page.get("/investigator").text.split('<table id="sessions">')[1].split("</table>")[0]
     assert "reader 1" in listed
     assert "Chrome on Android" in listed
@@ -145,34 +132,34 @@ def test_sessions_are_few_listed_and_ended(desk: Served):
     for wrong in ("", "x", "9" * 40, "-1", "١"):
         assert page.post("/investigator/sessions/end", data={"id": wrong, "csrf": csrf}).status_code == 404
     assert reader.browser.get("/api/state").status_code == 401
-    link = f"/investigator/{desk.store.investigator_link()}"
+    link = f"/investigator/{site.store.investigator_link()}"
     others = []
     for _ in range(3):
-        others.append(desk.browser())
+        others.append(site.browser())
         assert others[-1].post(link, data={"csrf": csrf_in(others[-1].get(link).text)}).status_code == 303
     assert page.get("/investigator").status_code == 401
     assert [other.get("/investigator").status_code for other in others] == [200] * 3
 
 
-def test_a_new_login_of_a_browser_replaces_its_session(desk: Served):
+def test_a_new_login_of_a_browser_replaces_its_session(site: Served):
     """Session rotation: each login gives a new token, and the browser's own older session ends, whoever it was of."""
-    first, second = desk.store.add_reader("reader 1"), desk.store.add_reader("reader 2")
-    browser = desk.browser()
+    first, second = site.store.add_reader("reader 1"), site.store.add_reader("reader 2")
+    browser = site.browser()
     Script.join(browser, first)
     old = httpx2.Cookies(browser.cookies)
     Script.join(browser, second)
-    kept = desk.browser()
+    kept = site.browser()
     kept.cookies = old
     assert kept.get("/read").status_code == 401
     assert browser.get("/read").status_code == 200
 
 
-def test_wrong_links_wait_longer_and_longer_and_right_ones_never(desk: Served, monkeypatch: pytest.MonkeyPatch):
+def test_wrong_links_wait_longer_and_longer_and_right_ones_never(site: Served, monkeypatch: pytest.MonkeyPatch):
     """Who goes on guessing waits up to five minutes; another address, and who is right, do not wait at all."""
-    token = desk.store.add_reader("reader 1")
+    token = site.store.add_reader("reader 1")
     clock = [1e6]
     monkeypatch.setattr("phonybrains.readerstudy.web.security.monotonic", lambda: clock[0])
-    browser, waits = desk.browser(), []
+    browser, waits = site.browser(), []
     for number in range(400):
         response = browser.get(f"/join/{'A' * 39}{number:04}")
         if response.status_code == 429:
@@ -188,24 +175,24 @@ def test_wrong_links_wait_longer_and_longer_and_right_ones_never(desk: Served, m
     assert browser.get("/join/wrong").status_code == 404
 
 
-def test_sessions_of_one_link_come_slowly(desk: Served):
+def test_sessions_of_one_link_come_slowly(site: Served):
     """A link that is redeemed over and over fills neither the database nor the log: after twenty it has to wait."""
-    token, statuses = desk.store.add_reader("reader 1"), []
+    token, statuses = site.store.add_reader("reader 1"), []
     for _ in range(25):
-        browser = desk.browser()
+        browser = site.browser()
         csrf = csrf_in(browser.get(f"/join/{token}").text)
         statuses.append(browser.post(f"/join/{token}", data={"csrf": csrf}).status_code)
     assert statuses == [303] * 20 + [429] * 5
-    assert [e.event for e in desk.store.audit()].count("session begun") == 20
+    assert [e.event for e in site.store.audit()].count("session begun") == 20
 
 
-def test_made_up_sessions_never_reach_the_writing_thread(desk: Served, monkeypatch: pytest.MonkeyPatch):
+def test_made_up_sessions_never_reach_the_writing_thread(site: Served, monkeypatch: pytest.MonkeyPatch):
     """A stranger's answers and drafts are refused before a transaction is begun for them."""
-    shown, begun = desk.reader().current(), []
-    submit = desk.store.writer.submit
-    monkeypatch.setattr(desk.store.writer, "submit", lambda job: begun.append(job) or submit(job))
-    stranger = desk.browser()
-    stranger.cookies.set(desk.cookie("reader"), "made-up")
+    shown, begun = site.reader().current(), []
+    submit = site.store.writer.submit
+    monkeypatch.setattr(site.store.writer, "submit", lambda job: begun.append(job) or submit(job))
+    stranger = site.browser()
+    stranger.cookies.set(site.cookie("reader"), "made-up")
     headers = {"X-CSRF-Token": csrf_token("made-up")}
     for path, method in ((f"{shown}/answer", "POST"), (f"{shown}/draft", "PUT")):
         given = stranger.request(method, f"/api/presentations/{path}", json={"call": "real"}, headers=headers)

@@ -19,14 +19,8 @@ from phonybrains.readerstudy.design.order import presentations
 from phonybrains.readerstudy.store import Clock, ConflictError, DiskFullError, Store, UnknownError, open_store
 from phonybrains.readerstudy.store.database import filesystem_of, parse_url, refuse_network_disk
 from phonybrains.readerstudy.study import Answer, Mark, Study
-from tests.support.study_files import make_study
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return Study.open(make_study(tmp_path_factory.mktemp("study")))
 
 
 @pytest.fixture
@@ -72,7 +66,7 @@ def test_what_is_recorded_is_read_back(store: Store, study: Study):
     """An answer comes back as it was given, in every field, with the time at which it was taken."""
     store.add_reader("reader 1")
     given = answers_of(study, "reader 1")
-    store.record_all(given)
+    store.record(*given)
     found = store.answers()
     assert [replace(a, answered_at="") for a in found] == given
     assert all(datetime.fromisoformat(a.answered_at) for a in found)
@@ -89,7 +83,7 @@ def test_readers_go_from_invited_to_finished(store: Store, study: Study):
     assert store.readers()[0].state == "reading"
     with pytest.raises(ConflictError, match="33 images are still to be answered"):
         store.finish("reader 1")
-    store.record_all(others)
+    store.record(*others)
     store.finish("reader 1")
     store.finish("reader 1")
     assert store.readers()[0].state == "finished"
@@ -130,7 +124,7 @@ def test_impossible_answers_are_refused(store: Store, study: Study, change: dict
     store.add_reader("reader 1")
     first, second, *_ = answers_of(study, "reader 1")
     with pytest.raises(StudyError, match=f"reader 1, position 2: .*{message}"):
-        store.record_all([first, replace(second, **change)])
+        store.record(*[first, replace(second, **change)])
     assert store.answers() == []
 
 
@@ -353,7 +347,7 @@ def test_a_full_database_refuses_and_goes_on(store: Store, study: Study):
         fill()
     assert len(store.answers()) == taken < len(given)
     limit(100_000)
-    store.record_all(given[taken:])
+    store.record(*given[taken:])
     assert len(store.answers()) == len(given)
     store.verify_audit()
 

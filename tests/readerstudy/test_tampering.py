@@ -34,7 +34,7 @@ def fill(store: Store) -> None:
         given = answers_of(store.study, name)
         for answer in given[:3]:
             store.record(answer)
-        store.record_all(given[3:])
+        store.record(*given[3:])
         store.finish(name)
     link = store.investigator_link()
     store.write(lambda writing: access.redeem(writing, link, investigator=True))

@@ -5,33 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from phonybrains.readerstudy.design.order import presentations
 from phonybrains.readerstudy.study import Study
 from phonybrains.readerstudy.web.windows import windows_of
-from tests.support.study_files import make_study
-from tests.support.study_web import Script, Served, csrf_in, served
+from tests.support.study_web import Script, Served, csrf_in
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return Study.open(make_study(tmp_path_factory.mktemp("study")))
-
-
-@pytest.fixture
-def desk(study: Study, tmp_path: Path) -> Iterator[Served]:
-    with served(study, f"sqlite:///{tmp_path / 'answers.db'}") as running:
-        yield running
-
-
-def test_a_whole_reading(desk: Served):
+def test_a_whole_reading(site: Served):
     """A reader joins, is shown every image once, answers, finishes, and is locked out; the store has it all."""
-    reader = desk.reader()
-    assert desk.store.readers()[0].state == "reading"
+    reader = site.reader()
+    assert site.store.readers()[0].state == "reading"
     assert reader.browser.get("/finished").headers["location"] == "/read"
     said = reader.read_all()
     assert len(said) == 34
@@ -41,32 +27,32 @@ def test_a_whole_reading(desk: Served):
     assert reader.finish().status_code == 200
     assert reader.browser.get("/read").headers["location"] == "/finished"
     assert "Thank you" in reader.browser.get("/finished").text
-    answers = desk.store.answers()
+    answers = site.store.answers()
     assert [a.position for a in answers] == list(range(1, 35))
     assert {a.call for a in answers} == {"phony"}
-    desk.store.verify_audit()
+    site.store.verify_audit()
 
 
-def test_truth_is_told_after_training_and_never_else(desk: Served):
+def test_truth_is_told_after_training_and_never_else(site: Served):
     """Each training answer is met with the truth; no other answer is, and `kind` does not tell repeats and checks."""
-    reader = desk.reader()
+    reader = site.reader()
     kinds = [reader.state()["current"]["kind"]]
     said = reader.read_all()
     kinds += [s["next_state"]["current"]["kind"] for s in said[:-1]]
     assert kinds == ["training"] * 4 + ["study"] * 30
-    training = [a for a in desk.store.answers() if a.kind == "training"]
-    assert [s["feedback"] for s in said[:4]] == [{"truth": desk.study.cases[a.case_id].truth} for a in training]
+    training = [a for a in site.store.answers() if a.kind == "training"]
+    assert [s["feedback"] for s in said[:4]] == [{"truth": site.study.cases[a.case_id].truth} for a in training]
     assert all(s["feedback"] is None for s in said[4:])
 
 
-def test_the_image_is_the_frozen_one(desk: Served):
+def test_the_image_is_the_frozen_one(site: Served):
     """What is sent is the case's file, byte for byte, for the current and for the next presentation only."""
-    reader = desk.reader()
-    order = [p.case_id for p in presentations(desk.study, "reader 1")]
+    reader = site.reader()
+    order = [p.case_id for p in presentations(site.study, "reader 1")]
     state = reader.state()
     for shown, case_id in ((state["current"]["id"], order[0]), (state["next"], order[1])):
         image = reader.image(shown)
-        assert image.content == desk.study.image_bytes(case_id)
+        assert image.content == site.study.image_bytes(case_id)
         assert image.headers["content-type"] == "application/octet-stream"
         assert image.headers["content-length"] == str(2 * 64 * 64)
     reader.answer(state["current"]["id"])
@@ -74,9 +60,9 @@ def test_the_image_is_the_frozen_one(desk: Served):
     assert reader.image("0" * 32).status_code == 404
 
 
-def test_every_image_has_the_same_headers(desk: Served):
+def test_every_image_has_the_same_headers(site: Served):
     """The headers of all images of a reading are equal, the policy's random nonce apart; none tells of a file."""
-    reader, seen = desk.reader(), set()
+    reader, seen = site.reader(), set()
     state = reader.state()
     while state["current"] is not None:
         headers = dict(reader.image(state["current"]["id"]).headers)
@@ -89,15 +75,15 @@ def test_every_image_has_the_same_headers(desk: Served):
     assert dict(next(iter(seen))[1])["cache-control"] == "no-store"
 
 
-def test_a_reading_goes_on_on_another_device(desk: Served):
+def test_a_reading_goes_on_on_another_device(site: Served):
     """The same link opens a second browser at the same image with the draft; the first one is signed out."""
-    token = desk.store.add_reader("reader 1")
-    first = Script.join(desk.browser(), token)
+    token = site.store.add_reader("reader 1")
+    first = Script.join(site.browser(), token)
     shown = first.current()
     draft = {"call": "real", "confidence": 70, "description": "no “lesion”", "marks": [[0.25, 0.5]], "seconds": 2.5}
     assert first.draft(shown, **draft, revision=3).status_code == 204
     assert first.draft(shown, **draft | {"call": "phony"}, revision=2).status_code == 204
-    second = Script.join(desk.browser(), token)
+    second = Script.join(site.browser(), token)
     assert second.state()["current"] | {"presets": 0} == {
         "id": shown,
         "kind": "training",
@@ -111,9 +97,9 @@ def test_a_reading_goes_on_on_another_device(desk: Served):
     assert second.state()["done"] == 1
 
 
-def test_an_answer_sent_twice_counts_once(desk: Served):
+def test_an_answer_sent_twice_counts_once(site: Served):
     """The same answer again gives 200 and the current state, also with another time; another answer gives 409."""
-    reader = desk.reader()
+    reader = site.reader()
     shown = reader.current()
     first = reader.answer(shown, "real", confidence=10, description="x", marks=[[0.5, 0.5]], seconds=3)
     again = reader.answer(shown, "real", confidence=10, description="x", marks=[[0.5, 0.5]], seconds=4)
@@ -121,15 +107,15 @@ def test_an_answer_sent_twice_counts_once(desk: Served):
     assert first.json() == again.json()
     assert reader.answer(shown, "phony").status_code == 409
     assert reader.draft(shown, call="phony").status_code == 409
-    assert [(a.call, a.seconds) for a in desk.store.answers()] == [("real", 3.0)]
+    assert [(a.call, a.seconds) for a in site.store.answers()] == [("real", 3.0)]
 
 
-def test_answers_come_in_order(desk: Served):
+def test_answers_come_in_order(site: Served):
     """The next image, which may be fetched ahead, cannot be answered yet; finishing early is refused."""
-    reader = desk.reader()
+    reader = site.reader()
     assert reader.answer(reader.state()["next"]).status_code == 409
     assert reader.finish().status_code == 409
-    assert desk.store.answers() == []
+    assert site.store.answers() == []
 
 
 @pytest.mark.parametrize(
@@ -153,13 +139,13 @@ def test_answers_come_in_order(desk: Served):
         {"revision": 2**31},
     ],
 )
-def test_impossible_answers_are_refused(desk: Served, said: dict):
+def test_impossible_answers_are_refused(site: Served, said: dict):
     """A value outside its limits gives 422 with a sentence, and nothing is recorded."""
-    reader = desk.reader()
+    reader = site.reader()
     response = reader.answer(reader.current(), **{"call": "real"} | said)
     assert response.status_code == 422
     assert next(iter(said)) in response.json()["error"]
-    assert desk.store.answers() == []
+    assert site.store.answers() == []
 
 
 @pytest.mark.parametrize(
@@ -176,9 +162,9 @@ def test_impossible_answers_are_refused(desk: Served, said: dict):
         b'{"call":"real","seconds":Infinity}',
     ],
 )
-def test_broken_bodies_are_refused(desk: Served, body: bytes):
+def test_broken_bodies_are_refused(site: Served, body: bytes):
     """Bodies that are not JSON, or not text, get a 4xx with a sentence; the server goes on."""
-    reader = desk.reader()
+    reader = site.reader()
     headers = reader.headers | {"Content-Type": "application/json"}
     response = reader.browser.post(f"/api/presentations/{reader.current()}/answer", content=body, headers=headers)
     assert 400 <= response.status_code < 500
@@ -186,54 +172,54 @@ def test_broken_bodies_are_refused(desk: Served, body: bytes):
     assert reader.answer(reader.current()).status_code == 200
 
 
-def test_a_pause_holds_everything(desk: Served):
+def test_a_pause_holds_everything(site: Served):
     """While the study is paused nothing can be seen or sent, and all goes on where it was."""
-    reader = desk.reader()
+    reader = site.reader()
     shown = reader.current()
-    desk.store.pause()
+    site.store.pause()
     assert reader.state() == {"state": "paused", "done": 0, "total": 34, "current": None, "next": None}
     statuses = [reader.image(shown).status_code, reader.draft(shown).status_code, reader.answer(shown).status_code]
     assert statuses == [423, 423, 423]
-    desk.store.pause(False)
+    site.store.pause(False)
     assert reader.answer(shown).status_code == 200
 
 
-def test_a_withdrawn_reader_is_out_at_once(desk: Served):
+def test_a_withdrawn_reader_is_out_at_once(site: Served):
     """After a revocation every request of that reader gives 410, and their link too; others go on."""
-    token = desk.store.add_reader("reader 1")
-    reader, other = Script.join(desk.browser(), token), desk.reader("reader 2")
+    token = site.store.add_reader("reader 1")
+    reader, other = Script.join(site.browser(), token), site.reader("reader 2")
     shown = reader.current()
-    desk.store.revoke("reader 1")
+    site.store.revoke("reader 1")
     assert {
         reader.browser.get("/api/state").status_code,
         reader.image(shown).status_code,
         reader.answer(shown).status_code,
         reader.browser.get("/read").status_code,
     } == {410}
-    assert desk.browser().get(f"/join/{token}").status_code == 410
+    assert site.browser().get(f"/join/{token}").status_code == 410
     assert other.answer(other.current()).status_code == 200
 
 
-def test_closing_ends_the_study(desk: Served):
+def test_closing_ends_the_study(site: Served):
     """After the close readers get 410 and no link opens any more; the investigator still sees the page."""
-    token = desk.store.add_reader("reader 1")
-    reader = Script.join(desk.browser(), token)
-    shown, page = reader.current(), desk.investigator()
+    token = site.store.add_reader("reader 1")
+    reader = Script.join(site.browser(), token)
+    shown, page = reader.current(), site.investigator()
     assert page.post("/investigator/close", data={"csrf": csrf_in(page.get("/investigator").text)}).status_code == 409
     form = {"csrf": csrf_in(page.get("/investigator").text), "confirm": "yes"}
     assert page.post("/investigator/close", data=form).status_code == 303
     assert reader.answer(shown).status_code == 410
-    assert desk.browser().get(f"/join/{token}").status_code == 410
+    assert site.browser().get(f"/join/{token}").status_code == 410
     assert "Closed" in page.get("/investigator").text
     assert page.post("/investigator/readers", data=form | {"name": "late"}).status_code == 410
 
 
-def test_the_investigator_runs_the_study(desk: Served):
+def test_the_investigator_runs_the_study(site: Served):
     """Progress in cases; a pause; an added reader whose shown link works; a new link ends the old one; a withdrawal."""
-    old = desk.store.add_reader("reader 1")
-    reader = Script.join(desk.browser(), old)
+    old = site.store.add_reader("reader 1")
+    reader = Script.join(site.browser(), old)
     reader.answer(reader.current())
-    page = desk.investigator()
+    page = site.investigator()
     csrf = {"csrf": csrf_in(page.get("/investigator").text)}
     assert "1 of 34" in page.get("/investigator").text
 
@@ -243,56 +229,56 @@ def test_the_investigator_runs_the_study(desk: Served):
 
     added = page.post("/investigator/readers", data=csrf | {"name": "Dr. Žižek-Ó 2"}).text
     link = added.split("http://testserver")[1].split("<")[0]
-    assert Script.join(desk.browser(), link.removeprefix("/join/")).state()["total"] == 34
+    assert Script.join(site.browser(), link.removeprefix("/join/")).state()["total"] == 34
     assert page.post("/investigator/readers", data=csrf | {"name": "Dr. Žižek-Ó 2"}).status_code == 409
 
     asked = page.post("/investigator/readers/link", data=csrf | {"name": "reader 1"})
     assert asked.status_code == 200
     assert "A new link for reader 1?" in asked.text
-    assert desk.browser().get(f"/join/{old}").status_code == 200
+    assert site.browser().get(f"/join/{old}").status_code == 200
     renewed = page.post("/investigator/readers/link", data=csrf | {"name": "reader 1", "confirm": "yes"}).text
-    assert desk.browser().get(f"/join/{old}").status_code == 410
+    assert site.browser().get(f"/join/{old}").status_code == 410
     new = renewed.split("http://testserver/join/")[1].split("<")[0]
-    assert Script.join(desk.browser(), new).state()["done"] == 1
+    assert Script.join(site.browser(), new).state()["done"] == 1
 
     assert page.post("/investigator/readers/revoke", data=csrf | {"name": "reader 1"}).status_code == 409
     assert (
         page.post("/investigator/readers/revoke", data=csrf | {"name": "reader 1", "confirm": "yes"}).status_code == 303
     )
-    assert [r.state for r in desk.store.readers()] == ["revoked", "reading"]
+    assert [r.state for r in site.store.readers()] == ["revoked", "reading"]
 
 
-def test_exports_hold_the_answers_and_not_the_truth(desk: Served):
+def test_exports_hold_the_answers_and_not_the_truth(site: Served):
     """Answers and log come as tables; the seed, from which orders follow, only after the close."""
-    reader = desk.reader()
+    reader = site.reader()
     reader.read_all()
-    page = desk.investigator()
+    page = site.investigator()
     answers = list(csv.DictReader(io.StringIO(page.get("/investigator/answers.csv").text)))
-    assert [row["case_id"] for row in answers] == [a.case_id for a in desk.store.answers()]
+    assert [row["case_id"] for row in answers] == [a.case_id for a in site.store.answers()]
     log = list(csv.DictReader(io.StringIO(page.get("/investigator/audit.csv").text)))
-    assert [row["hash"] for row in log] == [entry.hash for entry in desk.store.audit()][: len(log)]
+    assert [row["hash"] for row in log] == [entry.hash for entry in site.store.audit()][: len(log)]
     protocol = page.get("/investigator/protocol.json").json()
-    assert protocol["hash"] == desk.study.hash
+    assert protocol["hash"] == site.study.hash
     assert protocol["config"]["seed"] == "withheld until the study is closed"
     everything = "".join(page.get(f"/investigator/{name}").text for name in ("answers.csv", "audit.csv"))
     assert "truth" not in everything + json.dumps(protocol["config"])
-    assert not any(case.source in everything for case in desk.study.cases.values())
-    desk.store.close_study()
-    assert page.get("/investigator/protocol.json").json() == json.loads(json.dumps(dict(desk.study.protocol)))
+    assert not any(case.source in everything for case in site.study.cases.values())
+    site.store.close_study()
+    assert page.get("/investigator/protocol.json").json() == json.loads(json.dumps(dict(site.study.protocol)))
 
 
 @pytest.mark.parametrize("name", ["", "/answers.csv", "/audit.csv", "/protocol.json"])
-def test_the_investigators_pages_need_their_link(desk: Served, name: str):
+def test_the_investigators_pages_need_their_link(site: Served, name: str):
     """Neither a stranger nor a reader sees them."""
-    assert desk.browser().get(f"/investigator{name}").status_code == 401
-    assert desk.reader().browser.get(f"/investigator{name}").status_code == 401
+    assert site.browser().get(f"/investigator{name}").status_code == 401
+    assert site.reader().browser.get(f"/investigator{name}").status_code == 401
 
 
-def test_links_that_lead_nowhere(desk: Served):
+def test_links_that_lead_nowhere(site: Served):
     """A wrong link gives 404; the investigator's is none for readers, nor the other way round."""
-    token, boss = desk.store.add_reader("reader 1"), desk.store.investigator_link()
+    token, boss = site.store.add_reader("reader 1"), site.store.investigator_link()
     paths = ["/join/wrong", f"/join/{token[:-1]}", f"/join/{boss}", f"/investigator/{token}"]
-    assert [desk.browser().get(path).status_code for path in paths] == [404] * 4
+    assert [site.browser().get(path).status_code for path in paths] == [404] * 4
 
 
 def test_windows_follow_the_modality_alone(study: Study):
@@ -314,9 +300,9 @@ def test_windows_follow_the_modality_alone(study: Study):
     assert [case.slope * v + case.intercept for v in (low, high)] == pytest.approx([0, 80])
 
 
-def test_every_page_has_the_headers_that_keep_others_out(desk: Served):
+def test_every_page_has_the_headers_that_keep_others_out(site: Served):
     """Pages, errors and refusals alike carry the policy with a new nonce, and none but static files may be kept."""
-    browser, nonces = desk.browser(), set()
+    browser, nonces = site.browser(), set()
     paths = ["/", "/instructions", "/join/x", "/read", "/nothing", "/api/state", "/docs", "/openapi.json"]
     for path in [*paths, "/static/style.css"]:
         headers = browser.get(path).headers

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,30 +12,25 @@ import torch
 
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.sampling import Sampling
+from phonybrains.serving import batch as batch_module
 from phonybrains.serving import batcher as module
-from phonybrains.serving.batcher import LANES_CPU, Order, Painter
+from phonybrains.serving.batch import Order
+from phonybrains.serving.batcher import LANES_CPU, Batcher
 from phonybrains.serving.refusal import Refusal
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model: Path) -> Iterator[LatentDiffusion]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield LatentDiffusion.load(tiny_model)
-    torch.set_num_threads(threads)
+from tests.serving.conftest import Generated
 
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[int, int]]]:
-    """(seed, index) of the images of each batch that is painted."""
+    """(seed, index) of the images of each batch that is made."""
     seen: list[list[tuple[int, int]]] = []
-    paint = module.paint_batch
+    make = module.make_batch
 
-    def watched(model: LatentDiffusion, batch: Any, lanes: int) -> Any:
-        seen.append([(ticket.orders[i].seed, ticket.orders[i].index) for ticket, i in batch])
-        return paint(model, batch, lanes)
+    def watched(model: LatentDiffusion, places: Any, lanes: int) -> Any:
+        seen.append([(queued.orders[i].seed, queued.orders[i].index) for queued, i in places])
+        return make(model, places, lanes)
 
-    monkeypatch.setattr(module, "paint_batch", watched)
+    monkeypatch.setattr(module, "make_batch", watched)
     return seen
 
 
@@ -46,13 +39,9 @@ def orders(model: LatentDiffusion, seed: int, n: int, **how: Any) -> list[Order]
     return [Order(seed, i, row, sampling) for i, row in enumerate(model.ask(range(n), {}, seed))]
 
 
-def generated(model: LatentDiffusion, seed: int, n: int, **how: Any) -> np.ndarray:
-    """What `phonybrains generate --batch-size 4` makes on one core."""
-    whole = -(-n // LANES_CPU) * LANES_CPU
-    return model.generate(whole, {}, seed=seed, batch_size=LANES_CPU, **({"steps": 2} | how)).images[:n]
-
-
-def test_images_do_not_depend_on_what_they_are_painted_with(model: LatentDiffusion, batches: list):
+def test_images_do_not_depend_on_what_they_are_painted_with(
+    model: LatentDiffusion, generated: Generated, batches: list
+):
     """Requests of many sizes, seeds and samplings at once: each gets, to the bit, what `generate` makes."""
     asked = [
         (7, 1, {}),
@@ -64,23 +53,23 @@ def test_images_do_not_depend_on_what_they_are_painted_with(model: LatentDiffusi
     ]
 
     async def all_at_once() -> list[list[np.ndarray]]:
-        painter = Painter(model)
-        return await asyncio.gather(*(painter.paint(orders(model, s, n, **how)) for s, n, how in asked))
+        batcher = Batcher(model)
+        return await asyncio.gather(*(batcher.generate(orders(model, s, n, **how)) for s, n, how in asked))
 
     for (seed, n, how), images in zip(asked, asyncio.run(all_at_once()), strict=True):
-        assert (np.stack(images) == generated(model, seed, n, **how)).all()
+        assert (np.stack(images) == generated(seed, n, **how)).all()
     assert len(batches) < sum(n for _, n, _ in asked) / 2
     assert any(len({seed for seed, _ in batch}) > 1 for batch in batches)
     assert all(len(batch) <= LANES_CPU for batch in batches)
 
 
-def test_workers_side_by_side_paint_the_same(model: LatentDiffusion, batches: list):
+def test_workers_side_by_side_paint_the_same(model: LatentDiffusion, generated: Generated, batches: list):
     """With two threads, two batches are painted at a time, and the images are those of one."""
 
     async def both() -> list[list[np.ndarray]]:
-        painter = Painter(model)
-        assert painter.workers == 2
-        return await asyncio.gather(*(painter.paint(orders(model, seed, 4)) for seed in range(6)))
+        batcher = Batcher(model)
+        assert batcher.workers == 2
+        return await asyncio.gather(*(batcher.generate(orders(model, seed, 4)) for seed in range(6)))
 
     torch.set_num_threads(2)
     try:
@@ -89,17 +78,17 @@ def test_workers_side_by_side_paint_the_same(model: LatentDiffusion, batches: li
         torch.set_num_threads(1)
     assert len(batches) == 6
     for seed, images in enumerate(found):
-        assert (np.stack(images) == generated(model, seed, 4)).all()
+        assert (np.stack(images) == generated(seed, 4)).all()
 
 
 def test_a_large_request_does_not_starve_small_ones(model: LatentDiffusion, batches: list):
     """A request for one image is in one of the next two batches, however many images were asked for before it."""
 
     async def both() -> None:
-        painter = Painter(model)
-        large = asyncio.ensure_future(painter.paint(orders(model, 1, 24)))
+        batcher = Batcher(model)
+        large = asyncio.ensure_future(batcher.generate(orders(model, 1, 24)))
         await asyncio.sleep(0)
-        await painter.paint(orders(model, 2, 1))
+        await batcher.generate(orders(model, 2, 1))
         assert not large.done()
         await large
 
@@ -108,12 +97,12 @@ def test_a_large_request_does_not_starve_small_ones(model: LatentDiffusion, batc
     assert sum(map(len, batches)) == 25
 
 
-def test_a_full_queue_refuses_and_says_when_to_ask_again(model: LatentDiffusion):
+def test_a_full_queue_refuses_and_says_when_to_ask_again(model: LatentDiffusion, generated: Generated):
     """More work than may wait is a 429 with Retry-After; what was taken is painted all the same."""
 
     async def crowd() -> list[Any]:
-        painter = Painter(model, most_waiting=6)
-        asks = (painter.paint(orders(model, seed, 3, steps=model.steps)) for seed in range(6))
+        batcher = Batcher(model, most_waiting=6)
+        asks = (batcher.generate(orders(model, seed, 3, steps=model.steps)) for seed in range(6))
         return await asyncio.gather(*asks, return_exceptions=True)
 
     results = asyncio.run(crowd())
@@ -121,7 +110,7 @@ def test_a_full_queue_refuses_and_says_when_to_ask_again(model: LatentDiffusion)
     assert len(refused) == 4
     assert all(r.status == 429 and int(r.headers["Retry-After"]) >= 1 for r in refused)
     for seed in (0, 1):
-        assert (np.stack(results[seed]) == generated(model, seed, 3, steps=model.steps)).all()
+        assert (np.stack(results[seed]) == generated(seed, 3, steps=model.steps)).all()
 
 
 @pytest.mark.parametrize(
@@ -136,20 +125,20 @@ def test_a_full_queue_refuses_and_says_when_to_ask_again(model: LatentDiffusion)
 )
 def test_more_work_than_the_budget_is_refused(model: LatentDiffusion, n: int, how: dict, work: float):
     """Images × steps count, twice with guidance or Heun's method: over the budget it is a 413 that names the limit."""
-    painter = Painter(replace(model, steps=2), budget=8)
+    batcher = Batcher(replace(model, steps=2), budget=8)
     with pytest.raises(Refusal, match=rf"{n} images of .* steps .* work of {work} images .* that of 8\.") as caught:
-        asyncio.run(painter.paint(orders(model, 1, n, **how)))
+        asyncio.run(batcher.generate(orders(model, 1, n, **how)))
     assert caught.value.status == 413
-    assert len(asyncio.run(Painter(replace(model, steps=2), budget=8).paint(orders(model, 1, 8)))) == 8
+    assert len(asyncio.run(Batcher(replace(model, steps=2), budget=8).generate(orders(model, 1, 8)))) == 8
 
 
 @pytest.mark.parametrize("clients", [("a", "a", "a"), ("a", "b", "c"), ("a", "a", "b")])
 def test_two_greedy_requests_keep_nobody_waiting(
-    model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch, clients: tuple[str, ...]
+    model: LatentDiffusion, generated: Generated, monkeypatch: pytest.MonkeyPatch, clients: tuple[str, ...]
 ):
     """While two requests of many steps are painted, one of few steps is done after its own steps and two of theirs
     a step, whoever asks; all images are those of `generate`."""
-    monkeypatch.setattr(module, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(batch_module, "SLICE_SECONDS", 0.0)
     made: list[int] = []
     walk = model.walk_with
 
@@ -161,15 +150,15 @@ def test_two_greedy_requests_keep_nobody_waiting(
     monkeypatch.setattr(model, "walk_with", counted)
 
     async def all_three() -> tuple[list[int], list[list[np.ndarray]]]:
-        painter = Painter(model, budget=1e6, most_waiting=1e6)
+        batcher = Batcher(model, budget=1e6, most_waiting=1e6)
         greedy = [
-            asyncio.ensure_future(painter.paint(orders(model, seed, 8, steps=100 + seed), client=client))
+            asyncio.ensure_future(batcher.generate(orders(model, seed, 8, steps=30 + seed), client=client))
             for seed, client in zip((1, 2), clients, strict=False)
         ]
         while len(made) < 10:
             await asyncio.sleep(0.001)
         before = len(made)
-        small = await painter.paint(orders(model, 3, 2, steps=6), client=clients[2])
+        small = await batcher.generate(orders(model, 3, 2, steps=6), client=clients[2])
         between = made[before:]
         assert not any(task.done() for task in greedy)
         return between, [*(await asyncio.gather(*greedy)), small]
@@ -178,18 +167,18 @@ def test_two_greedy_requests_keep_nobody_waiting(
     assert between.count(6) == 7
     assert len(between) - 7 <= 2 * 7 + 2
     monkeypatch.setattr(model, "walk_with", walk)
-    assert (np.stack(small) == generated(model, 3, 2, steps=6)).all()
+    assert (np.stack(small) == generated(3, 2, steps=6)).all()
     for seed, images in ((1, first), (2, second)):
-        assert (np.stack(images) == generated(model, seed, 8, steps=100 + seed)).all()
+        assert (np.stack(images) == generated(seed, 8, steps=30 + seed)).all()
 
 
 def test_one_client_cannot_fill_the_queue(model: LatentDiffusion):
     """Of the queue one client has three quarters; what is left is for others, and for small requests of its own."""
 
     async def crowd() -> list[Any]:
-        painter = Painter(model, most_waiting=40, budget=20)
+        batcher = Batcher(model, most_waiting=40, budget=20)
         sizes = [(20, "a"), (10, "a"), (10, "a"), (2, "a"), (8, "b"), (2, "b")]
-        asks = (painter.paint(orders(model, i, n, steps=model.steps), client=c) for i, (n, c) in enumerate(sizes))
+        asks = (batcher.generate(orders(model, i, n, steps=model.steps), client=c) for i, (n, c) in enumerate(sizes))
         tasks = [asyncio.ensure_future(ask) for ask in asks]
         await asyncio.sleep(0)
         refused = [task.done() and isinstance(task.exception(), Refusal) for task in tasks]
@@ -213,69 +202,71 @@ def test_who_goes_away_frees_the_work(model: LatentDiffusion, batches: list):
             yield latents
 
     async def leave() -> int:
-        painter = Painter(model)
+        batcher = Batcher(model)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(model, "walk_with", counted)
-            begun = asyncio.ensure_future(painter.paint(orders(model, 1, 4, steps=400)))
+            begun = asyncio.ensure_future(batcher.generate(orders(model, 1, 4, steps=400)))
             while not steps:
                 await asyncio.sleep(0.01)
-            waiting = asyncio.ensure_future(painter.paint(orders(model, 2, 8)))
+            waiting = asyncio.ensure_future(batcher.generate(orders(model, 2, 8)))
             await asyncio.sleep(0)
-            assert painter.waiting == 8
+            assert batcher.waiting == 8
             begun.cancel()
             waiting.cancel()
             await asyncio.gather(begun, waiting, return_exceptions=True)
-            assert painter.waiting == 0
-            await painter.paint(orders(model, 3, 1))
+            assert batcher.waiting == 0
+            await batcher.generate(orders(model, 3, 1))
         return steps
 
     assert asyncio.run(leave()) < 200
     assert {seed for batch in batches for seed, _ in batch} == {1, 3}
 
 
-def test_stopping_refuses_what_waits_and_finishes_what_is_begun(model: LatentDiffusion, batches: list):
+def test_stopping_refuses_what_waits_and_finishes_what_is_begun(
+    model: LatentDiffusion, generated: Generated, batches: list
+):
     """Who waits is told with 503, who comes later too; the batch under way is handed out."""
 
     async def stop() -> list[Any]:
-        painter = Painter(model)
-        begun = asyncio.ensure_future(painter.paint(orders(model, 1, 4, steps=20)))
+        batcher = Batcher(model)
+        begun = asyncio.ensure_future(batcher.generate(orders(model, 1, 4, steps=20)))
         while not batches:
             await asyncio.sleep(0.001)
-        waiting = asyncio.ensure_future(painter.paint(orders(model, 2, 1)))
+        waiting = asyncio.ensure_future(batcher.generate(orders(model, 2, 1)))
         await asyncio.sleep(0)
-        painter.stop()
-        later = asyncio.ensure_future(painter.paint(orders(model, 3, 1)))
+        batcher.stop()
+        later = asyncio.ensure_future(batcher.generate(orders(model, 3, 1)))
         return await asyncio.gather(begun, waiting, later, return_exceptions=True)
 
     begun, waiting, later = asyncio.run(stop())
-    assert (np.stack(begun) == generated(model, 1, 4, steps=20)).all()
+    assert (np.stack(begun) == generated(1, 4, steps=20)).all()
     assert [error.status for error in (waiting, later)] == [503, 503]
 
 
 def test_a_fault_reaches_those_whose_batch_it_was_and_no_others(
-    model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
+    model: LatentDiffusion, generated: Generated, monkeypatch: pytest.MonkeyPatch
 ):
     """An error in a batch is raised to its requests; the next batch is painted."""
 
     async def fail() -> list[Any]:
-        painter = Painter(model)
+        batcher = Batcher(model)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(model, "decode", lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory")))
-            first = await asyncio.gather(painter.paint(orders(model, 1, 1)), return_exceptions=True)
-        return [*first, await painter.paint(orders(model, 1, 1))]
+            first = await asyncio.gather(batcher.generate(orders(model, 1, 1)), return_exceptions=True)
+        return [*first, await batcher.generate(orders(model, 1, 1))]
 
     error, images = asyncio.run(fail())
     assert str(error) == "out of memory"
-    assert (images[0] == generated(model, 1, 1)[0]).all()
+    assert (images[0] == generated(1, 1)[0]).all()
 
 
 def test_a_film_ends_in_the_image(model: LatentDiffusion):
     """As many frames as asked for, from noise to the very image that the same order gives."""
 
     async def film() -> tuple[list[np.ndarray], list[np.ndarray]]:
-        painter = Painter(model)
+        batcher = Batcher(model)
         asked = orders(model, 5, 3, steps=6)
-        return await asyncio.gather(painter.paint(asked[2:], frames=4), painter.paint(asked))
+        return await asyncio.gather(batcher.generate(asked[2:], frames=4), batcher.generate(asked))
 
     frames, images = asyncio.run(film())
     assert len(frames) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import zipfile
@@ -12,19 +13,12 @@ from typing import Any
 import pytest
 
 from phonybrains.imageset import ImageSet
-from phonybrains.serving.picture import read_facts
-from tests.support.served_model import Served, ask, pixels, pngs, serving
+from tests.support.served_model import ServedModel, pixels, serving, texts_of
 from tests.support.study_accessibility import faults
-from tests.support.study_browser import CHROMIUM, chromium, wait_until
+from tests.support.study_browser import chromium, wait_until
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+pytestmark = pytest.mark.needs("chromium")
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-
-
-@pytest.fixture(scope="module")
-def served(tiny_model: Path) -> Iterator[Served]:
-    with serving(tiny_model) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +28,14 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(browser: Any, served: Served) -> Iterator[Any]:
+def page(browser: Any, model_server: ServedModel) -> Iterator[Any]:
     """The page of the server, open; nothing may go wrong in its scripts."""
     with browser.new_context(accept_downloads=True) as context:
         opened = context.new_page()
         faults: list[str] = []
         opened.on("pageerror", lambda error: faults.append(str(error)))
         opened.on("console", lambda message: faults.append(message.text) if is_fault(message) else None)
-        opened.goto(served.base)
+        opened.goto(model_server.base)
         yield opened
         assert faults == []
 
@@ -72,7 +66,7 @@ def paint(page: Any, images: int) -> None:
     assert page.locator(".run").first.locator("figure").count() == images
 
 
-def test_what_the_form_says_is_what_is_painted(page: Any, served: Served, tmp_path: Path):
+def test_what_the_form_says_is_what_is_painted(page: Any, model_server: ServedModel, tmp_path: Path):
     """Menus, sliders, words and seed become a request; the image saved is, to the bit, the protocol's for the same."""
     page.select_option("#of-modality", "CT")
     page.click("summary")
@@ -95,15 +89,8 @@ def test_what_the_form_says_is_what_is_painted(page: Any, served: Served, tmp_pa
     assert saving.value.suggested_filename == "tiny-seed-5-2.png"
     png = Path(saving.value.path()).read_bytes()
     body = {"prompt": "CT axial, age 50", "n": 3, "seed": 5, "steps": 2}
-    assert png == pngs_of(served, body)[2]
-    assert read_facts(png)["synthetic"] is True
-
-
-def pngs_of(served: Served, body: dict[str, Any]) -> list[bytes]:
-    answer = served.client().images.generate(
-        prompt=body["prompt"], n=body["n"], extra_body={"seed": body["seed"], "steps": body["steps"]}
-    )
-    return pngs(answer)
+    assert png == base64.b64decode(model_server.ask(body)[1]["data"][2]["b64_json"])
+    assert texts_of(png)["phonybrains"]["synthetic"] is True
 
 
 def test_a_run_is_saved_as_an_image_set(page: Any, tmp_path: Path):
@@ -133,7 +120,7 @@ def test_the_film_shows_the_way_from_noise(page: Any):
     with page.expect_download() as saving:
         page.click("#film-save")
     png = Path(saving.value.path()).read_bytes()
-    assert read_facts(png)["synthetic"] is True
+    assert texts_of(png)["phonybrains"]["synthetic"] is True
     assert pixels(png).shape[1] == 7 * 164 + 4
     page.keyboard.press("Escape")
     wait_until(page, "!document.getElementById('film').open")
@@ -163,7 +150,7 @@ def test_trouble_is_said(page: Any):
     assert "The prompt asks for modality MR, 'where' for CT." in page.inner_text("#trouble")
 
 
-def test_stop_stops(page: Any, served: Served):
+def test_stop_stops(page: Any, model_server: ServedModel):
     """A request that is stopped leaves the queue, and the form is ready again."""
     slide(page, "n", 32)
     slide(page, "steps", 50)
@@ -172,16 +159,16 @@ def test_stop_stops(page: Any, served: Served):
     page.click("#stop")
     wait_until(page, "document.getElementById('state').textContent === 'Stopped.'")
     assert page.is_enabled("#paint")
-    assert ask(served, {"prompt": "CT", "steps": 1})[0] == 200
+    assert model_server.ask({"prompt": "CT", "steps": 1})[0] == 200
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("kind", ["desktop", "phone"])
-def test_the_page_meets_wcag(browser: Any, served: Served, scheme: str, kind: str):
+def test_the_page_meets_wcag(browser: Any, model_server: ServedModel, scheme: str, kind: str):
     """Names, contrast, focus, targets and no sideways scroll, before and after an answer, light and dark."""
     with browser.new_context(**(PHONE if kind == "phone" else {}), color_scheme=scheme) as context:
         page = context.new_page()
-        page.goto(served.base)
+        page.goto(model_server.base)
         assert faults(page, touch=kind == "phone") == []
         page.fill("#prompt", "CT, photorealistic")
         page.click("summary")
@@ -193,8 +180,8 @@ def test_the_page_meets_wcag(browser: Any, served: Served, scheme: str, kind: st
 
 def test_a_locked_page_asks_for_the_token(browser: Any, tiny_model: Path):
     """The link on the terminal brings the token along and the address forgets it; without it the page asks."""
-    with serving(tiny_model, "--token", "secret7") as locked, browser.new_context() as context:
-        link = re.search(r"http://\S+#token=\S+", "".join(locked.said))
+    with serving(tiny_model, token="secret7") as locked, browser.new_context() as context:
+        link = re.search(r"http://\S+#token=\S+", "\n".join(locked.said))
         assert link
         page = context.new_page()
         page.goto(link[0])

@@ -32,6 +32,7 @@ HEADS = Conditions(
         (("CT", "axial", None, "intraventricular;intraparenchymal"), 3),
     ),
 )
+HEAD_WORDS = Vocabulary(HEADS)
 OTHER = Conditions(
     (
         Category("sequence", ("FLAIR", "T1", "T1ce", "T2")),
@@ -80,12 +81,13 @@ OTHER = Conditions(
         ("aged 63 years", {"age_years": 63.0}, []),
         ("plane=oblique", {}, ["oblique"]),
         ("meningiomas 5", {"diagnosis": "meningioma"}, ["5"]),
+        ("axial, age nan, slice infinity", {"plane": "axial"}, ["age nan", "infinity"]),
         ("   ", {}, []),
     ],
 )
 def test_a_prompt_is_read(prompt: str, where: dict[str, Any], unknown: list[str]):
     """Synonyms, spellings, plurals, numbers; what no condition says is reported as it stands, denials never turned."""
-    found = understand(prompt, Vocabulary(HEADS))
+    found = understand(prompt, HEAD_WORDS)
     assert (found.where, found.unknown) == (where, unknown)
 
 
@@ -119,7 +121,7 @@ def test_words_are_those_of_the_model(prompt: str, where: dict[str, Any], unknow
 def test_contradictions_are_refused(prompt: str, words: str):
     """Two labels that no training image had together, and two values of one number."""
     with pytest.raises(Refusal, match=words) as refused:
-        understand(prompt, Vocabulary(HEADS))
+        understand(prompt, HEAD_WORDS)
     assert (refused.value.status, refused.value.code) == (400, "contradictory_prompt")
 
 
@@ -130,7 +132,7 @@ def test_conditions_in_words_are_read_back(seed: int, numbers: tuple[int, float]
     """`in_words` writes a prompt that asks for the same conditions, all of it understood."""
     where = {"slice": float(numbers[0]), "lesion_x": round(numbers[1], 6)} if numbered else {}
     drawn = {k: v for k, v in HEADS.draw(where, np.random.default_rng(seed)).items() if v is not None}
-    found = understand(in_words(drawn), Vocabulary(HEADS))
+    found = understand(in_words(drawn), HEAD_WORDS)
     assert found.where == drawn
     assert found.unknown == []
 
@@ -139,7 +141,7 @@ def test_conditions_in_words_are_read_back(seed: int, numbers: tuple[int, float]
 def test_any_text_is_read(prompt: str):
     """No text breaks the reader, and what it asks for is always what the model knows."""
     try:
-        found = understand(prompt, Vocabulary(HEADS))
+        found = understand(prompt, HEAD_WORDS)
     except Refusal:
         return
     assert set(found.where) <= {a.name for a in HEADS.attributes}

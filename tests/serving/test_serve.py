@@ -1,57 +1,33 @@
-"""`phonybrains serve` as it runs: a process of its own, asked by OpenAI's client, by twenty at once, and badly."""
+"""`phonybrains serve` as it runs, asked by OpenAI's client, by twenty at once, and badly."""
 
 from __future__ import annotations
 
 import http.client
 import io
 import json
-import time
-import urllib.error
-import urllib.request
 import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.record import sha256_file
-from tests.support.served_model import Served, ask, pixels, pngs, serving, waiting
+from phonybrains.serving.answer_cache import AnswerCache
+from tests.serving.conftest import Generated
+from tests.support.served_model import ServedModel, stacked, texts_of
+from tests.support.web_server import until
 
 pytest.importorskip("openai")
 
-LANES = 4
 
-
-@pytest.fixture(scope="module")
-def model(tiny_model: Path) -> Iterator[LatentDiffusion]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield LatentDiffusion.load(tiny_model)
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def served(tiny_model: Path) -> Iterator[Served]:
-    with serving(tiny_model) as running:
-        yield running
-
-
-def generated(model: LatentDiffusion, n: int, where: dict[str, Any], **how: Any) -> np.ndarray:
-    """What `phonybrains generate --batch-size 4` makes on one core."""
-    return model.generate(-(-n // LANES) * LANES, where, batch_size=LANES, **how).images[:n]
-
-
-def test_openais_client_gets_what_generate_makes(served: Served, model: LatentDiffusion, tiny_model: Path):
+def test_openais_client_gets_what_generate_makes(model_server: ServedModel, model: LatentDiffusion, tiny_model: Path):
     """Prompt, seed, steps and n; the words that mean nothing are reported, each image says what it was made of."""
-    answer = served.client().images.generate(
+    answer = model_server.client().images.generate(
         prompt="A photorealistic axial CT, age 50",
         n=3,
         size="64x64",
@@ -61,40 +37,36 @@ def test_openais_client_gets_what_generate_makes(served: Served, model: LatentDi
     assert answer.unknown_words == ["photorealistic"]
     assert answer.understood == "modality CT, plane axial, age_years 50"
     where = {"modality": "CT", "plane": "axial", "age_years": 50}
-    assert (np.stack([pixels(png) for png in pngs(answer)]) == generated(model, 3, where, seed=11, steps=3)).all()
+    assert (stacked(answer) == model.generate(4, where, seed=11, steps=3, batch_size=4).images[:3]).all()
     wanted = model.ask(range(3), where, 11)
     assert [item.conditions for item in answer.data] == wanted
     assert all("modality CT, plane axial" in item.revised_prompt for item in answer.data)
 
 
-def test_every_png_says_that_it_is_synthetic(served: Served, tiny_model: Path):
+def test_every_png_says_that_it_is_synthetic(model_server: ServedModel, tiny_model: Path):
     """As text that any program reads, and as XMP with the digital source type of IPTC; equal requests, equal bytes."""
     body = {"prompt": "MRI", "n": 2, "seed": 4, "steps": 2}
-    first, second = (ask(served, body)[1] for _ in range(2))
-    assert [i["b64_json"] for i in first["data"]] == [i["b64_json"] for i in second["data"]]
-    url = ask(served, body | {"response_format": "url"})[1]["data"][1]["url"]
-    with urllib.request.urlopen(url) as response:
-        assert response.headers["Content-Type"] == "image/png"
-        with Image.open(io.BytesIO(response.read())) as image:
-            image.load()
-            text = image.text  # type: ignore[attr-defined]
-    facts = json.loads(text["phonybrains"])
+    first, second = (model_server.ask(body)[1]["data"] for _ in range(2))
+    assert [item["b64_json"] for item in first] == [item["b64_json"] for item in second]
+    url = model_server.ask(body | {"response_format": "url"})[1]["data"][1]["url"]
+    texts = texts_of(model_server.get(url.removeprefix(model_server.base)))
+    facts = texts["phonybrains"]
     assert (facts["synthetic"], facts["digitalSourceType"]) == (True, "trainedAlgorithmicMedia")
     assert (facts["generator"], facts["model_sha256"]) == (tiny_model.name, sha256_file(tiny_model / "model.json"))
     assert (facts["seed"], facts["index"], facts["steps"]) == (4, 1, 2)
     assert facts["conditions"]["modality"] == "MR"
-    assert "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia" in text["XML:com.adobe.xmp"]
-    assert "no patient" in text["Description"]
+    assert "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia" in texts["XML:com.adobe.xmp"]
+    assert "no patient" in texts["Description"]
 
 
-def test_twenty_clients_at_once_get_their_own_images(served: Served, model: LatentDiffusion):
+def test_twenty_clients_at_once_get_their_own_images(model_server: ServedModel, generated: Generated):
     """Twenty clients ask three times each, with seeds, sizes and samplings of their own: none is lost or wrong."""
     asks = [(seed, 1 + seed % 3, ("CT", "MR")[seed % 2], 2 + seed % 2) for seed in range(60)]
 
-    def client(number: int) -> list[list[bytes]]:
-        own = served.client()
+    def client(number: int) -> list[np.ndarray]:
+        images = model_server.client().images
         return [
-            pngs(own.images.generate(prompt=what, n=n, extra_body={"seed": seed, "steps": steps}))
+            stacked(images.generate(prompt=what, n=n, extra_body={"seed": seed, "steps": steps}))
             for seed, n, what, steps in asks[number::20]
         ]
 
@@ -103,8 +75,7 @@ def test_twenty_clients_at_once_get_their_own_images(served: Served, model: Late
     assert sum(map(len, answers)) == 60
     for number, own in enumerate(answers):
         for (seed, n, what, steps), images in zip(asks[number::20], own, strict=True):
-            made = generated(model, n, {"modality": what}, seed=seed, steps=steps)
-            assert (np.stack([pixels(png) for png in images]) == made).all(), (seed, n)
+            assert (images == generated(seed, n, what, steps=steps)).all(), (seed, n)
 
 
 @pytest.mark.parametrize(
@@ -141,9 +112,9 @@ def test_twenty_clients_at_once_get_their_own_images(served: Served, model: Late
     ],
     ids=str,
 )
-def test_bad_requests_get_a_reason(served: Served, body: Any, status: int, param: str | None, words: str):
+def test_bad_requests_get_a_reason(model_server: ServedModel, body: Any, status: int, param: str | None, words: str):
     """4xx in OpenAI's format of errors, with the parameter and what is possible."""
-    found, content, _ = ask(served, body)
+    found, content, _ = model_server.ask(body)
     error = content["error"]
     assert found == status, error
     assert words in error["message"]
@@ -151,47 +122,45 @@ def test_bad_requests_get_a_reason(served: Served, body: Any, status: int, param
     assert set(error) == {"message", "type", "param", "code"}
 
 
-def test_wrong_doors_are_closed(served: Served):
+def test_wrong_doors_are_closed(model_server: ServedModel):
     """Other paths, methods, content types, hosts and sites; OpenAI's client raises the errors it knows."""
     import openai
 
     with pytest.raises(openai.BadRequestError, match="no image has both"):
-        served.client().images.generate(prompt="CT MRI")
+        model_server.client().images.generate(prompt="CT MRI")
     with pytest.raises(openai.NotFoundError, match="does not exist here"):
-        served.client().models.retrieve("gpt-image-1")
-    assert ask(served, {}, "/v1/chat/completions")[0] == 404
-    assert ask(served, {}, "/v1/models")[0] == 405
-    assert ask(served, {"prompt": "CT"}, headers={"Content-Type": "text/plain"})[0] == 415
-    assert ask(served, {"prompt": "CT"}, headers={"Origin": "https://evil.example"})[0] == 403
-    assert ask(served, {"prompt": "CT"}, headers={"Sec-Fetch-Site": "cross-site"})[0] == 403
-    assert ask(served, {"prompt": "CT"}, headers={"Host": "evil.example"})[0] == 403
-    assert ask(served, {"prompt": "CT"}, headers={"Host": "a b"})[0] == 400
-    assert [m.id for m in served.client().models.list()] == [served.client().models.retrieve("tiny").id] == ["tiny"]
+        model_server.client().models.retrieve("gpt-image-1")
+    assert model_server.ask({}, "/v1/chat/completions")[0] == 404
+    assert model_server.ask({}, "/v1/models")[0] == 405
+    assert model_server.ask({"prompt": "CT"}, Content_Type="text/plain")[0] == 415
+    assert model_server.ask({"prompt": "CT"}, Origin="https://evil.example")[0] == 403
+    assert model_server.ask({"prompt": "CT"}, Sec_Fetch_Site="cross-site")[0] == 403
+    assert model_server.ask({"prompt": "CT"}, Host="evil.example")[0] == 403
+    assert model_server.ask({"prompt": "CT"}, Host="a b")[0] == 400
+    assert (
+        [m.id for m in model_server.client().models.list()]
+        == [model_server.client().models.retrieve("tiny").id]
+        == ["tiny"]
+    )
 
 
-def test_a_client_that_hangs_up_frees_its_work(served: Served):
+def test_a_client_that_hangs_up_frees_its_work(model_server: ServedModel):
     """Its images leave the queue, and the next client does not wait for them."""
-    address = served.base.removeprefix("http://")
+    address = model_server.base.removeprefix("http://")
     connection = http.client.HTTPConnection(address)
     body = json.dumps({"prompt": "CT", "n": 32, "steps": 50})
     connection.request("POST", "/v1/images/generations", body, {"Content-Type": "application/json"})
-
-    while not waiting(served):
-        time.sleep(0.01)
+    until(lambda: model_server.waiting() > 0)
     connection.close()
-    deadline = time.monotonic() + 30
-    while waiting(served):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert ask(served, {"prompt": "CT", "steps": 1})[0] == 200
+    until(lambda: model_server.waiting() == 0)
+    assert model_server.ask({"prompt": "CT", "steps": 1})[0] == 200
 
 
-def test_an_answer_as_an_image_set_is_that_of_generate(served: Served, tiny_model: Path, tmp_path: Path):
+def test_an_answer_as_an_image_set_is_that_of_generate(model_server: ServedModel, tiny_model: Path, tmp_path: Path):
     """Unpacked, the set opens, and has the rows, the record and the pixels of `phonybrains generate`."""
     asked = {"prompt": "CT", "n": 4, "seed": 21, "steps": 2}
-    key = ask(served, asked)[1]["id"]
-    with urllib.request.urlopen(f"{served.base}/playground/answers/{key}.zip") as response:
-        zipfile.ZipFile(io.BytesIO(response.read())).extractall(tmp_path)
+    key = model_server.ask(asked)[1]["id"]
+    zipfile.ZipFile(io.BytesIO(model_server.get(f"/playground/answers/{key}.zip"))).extractall(tmp_path)
     found = ImageSet.open(tmp_path / "tiny-seed-21")
     made = ImageSet.open(
         generate(tiny_model, tmp_path / "made", 4, where={"modality": "CT"}, seed=21, steps=2, batch_size=4, show=False)
@@ -199,23 +168,25 @@ def test_an_answer_as_an_image_set_is_that_of_generate(served: Served, tiny_mode
     assert found.rows == made.rows
     assert found.record["identity"] == made.record["identity"]
     assert found.record["results"]["prompt"] == "CT"
-    assert ask(served, {}, f"/playground/answers/{key}x/0/film")[0] == 404
-    assert ask(served, {}, f"/playground/answers/{key}/4/film")[0] == 404
+    assert model_server.ask({}, f"/playground/answers/{key}x/0/film")[0] == 404
+    assert model_server.ask({}, f"/playground/answers/{key}/4/film")[0] == 404
 
 
-def test_the_address_of_images_expires(tiny_model: Path):
-    """A shelf forgets after its time, and drops the oldest when it is full; the newest it always has."""
-    from phonybrains.serving.answer_cache import Shelf
-
+def test_the_address_of_images_expires():
+    """A cache forgets after its time, and drops the oldest when it is full; the newest it always has."""
     now = 0.0
-    shelf = Shelf(seconds=10, most_bytes=100, clock=lambda: now)
-    first = shelf.put(None, (b"x" * 60,))  # type: ignore[arg-type]
-    assert shelf.get(first)
-    second = shelf.put(None, (b"x" * 60,))  # type: ignore[arg-type]
-    assert shelf.get(first) is None
-    third = shelf.put(None, (b"x" * 400,))  # type: ignore[arg-type]
-    assert shelf.get(second) is None
-    assert shelf.get(third)
+    answers = AnswerCache(seconds=10, most_bytes=100, clock=lambda: now)
+
+    def put(size: int) -> str:
+        return answers.put(None, (b"x" * size,))[0]  # type: ignore[arg-type]
+
+    first = put(60)
+    assert answers.get(first)
+    second = put(60)
+    assert answers.get(first) is None
+    third = put(400)
+    assert answers.get(second) is None
+    assert answers.get(third)
     now = 11.0
-    assert shelf.get(third) is None
-    assert shelf.get("guess") is None
+    assert answers.get(third) is None
+    assert answers.get("guess") is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import permutations
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,16 +14,10 @@ from sklearn.metrics import cohen_kappa_score, confusion_matrix
 from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss_kappa
 
-from phonybrains.statistics.agreement import (
-    cohen_kappa,
-    confusion_table,
-    fleiss_kappa,
-    gwet_ac1,
-    percent_agreement,
-    rating_counts,
-)
+from phonybrains.statistics.agreement import cohen_kappa, fleiss_kappa, gwet_ac1
 from phonybrains.statistics.estimate import Estimate
-from phonybrains.statistics.reliability import Metric, icc, krippendorff_alpha, krippendorff_interval
+from phonybrains.statistics.ratings import confusion_table, rating_counts
+from phonybrains.statistics.reliability import Metric, icc, krippendorff_alpha
 
 Array = NDArray[np.float64]
 N = np.nan
@@ -91,39 +84,20 @@ def test_the_paradox_of_kappa() -> None:
 
 @given(tables.filter(lambda t: np.count_nonzero(np.sum(t, 0) + np.sum(t, 1)) > 1 and np.sum(t) > 0))
 def test_kappa_equals_that_of_statsmodels_and_scikit_learn(table: list[list[int]]) -> None:
-    """Value and standard error, plain and with both kinds of weights; within -1..1."""
-    names: tuple[tuple[Literal["linear", "quadratic"] | None, str | None], ...] = (
-        (None, None),
-        ("linear", "linear"),
-        ("quadratic", "quadratic"),
-    )
-    ratings, size = pairs_of(table), len(table)
-    for ours, theirs in names:
-        found = cohen_kappa(table, ours)
-        expected = cohen_kappa_score(ratings[:, 0], ratings[:, 1], labels=list(range(size)), weights=theirs)
-        assert found.value == pytest.approx(expected, abs=1e-10)
-        assert -1 <= found.low <= found.value + 1e-12
-        assert found.value - 1e-12 <= found.high <= 1
-        power = {None: None, "linear": 1, "quadratic": 2}[ours]
-        reference = cohens_kappa(np.array(table), weights=None if power is None else np.arange(size), wt=theirs)
-        assert found.standard_error == pytest.approx(math.sqrt(max(reference.var_kappa, 0)), abs=1e-7)
+    """Value and standard error; within -1..1."""
+    found, ratings = cohen_kappa(table), pairs_of(table)
+    assert found.value == pytest.approx(cohen_kappa_score(*ratings.T, labels=list(range(len(table)))), abs=1e-10)
+    assert -1 <= found.low <= found.value + 1e-12
+    assert found.value - 1e-12 <= found.high <= 1
+    with np.errstate(invalid="ignore"):
+        reference = cohens_kappa(np.array(table))
+    assert found.standard_error == pytest.approx(math.sqrt(max(reference.var_kappa, 0)), abs=1e-7)
 
 
 def test_limits_of_kappa_are_cut_off_at_its_bounds() -> None:
     """Two units of disagreement out of three say little, but κ cannot be below -1 nor above 1."""
     assert cohen_kappa([[0, 3], [2, 1]]).low == -1
     assert cohen_kappa([[5, 1], [0, 5]]).high == 1
-
-
-def test_custom_weights_are_agreement_weights() -> None:
-    """The identity gives plain κ; half credit for a neighbour gives linear weights of three categories."""
-    half = [[1, 0.5, 0], [0.5, 1, 0.5], [0, 0.5, 1]]
-    assert cohen_kappa(TABLE, np.eye(3)) == cohen_kappa(TABLE)
-    assert cohen_kappa(TABLE, half) == cohen_kappa(TABLE, "linear")
-    with pytest.raises(ValueError, match="3 × 3 table"):
-        cohen_kappa(TABLE, np.eye(2))
-    with pytest.raises(ValueError, match="linear, quadratic"):
-        cohen_kappa(TABLE, "cubic")  # pyright: ignore[reportArgumentType]
 
 
 @given(tables.filter(lambda t: np.count_nonzero(np.sum(t, 0) + np.sum(t, 1)) > 1 and np.sum(t) > 1))
@@ -168,15 +142,6 @@ def test_confusion_table_equals_that_of_scikit_learn() -> None:
         confusion_table(["maybe"], ["real"], names)
     with pytest.raises(ValueError, match="same length"):
         confusion_table(["real"], ["real", "real"], names)
-
-
-def test_percent_agreement_is_a_proportion_with_wilsons_interval() -> None:
-    """3 of 4 units: .75, .3006 to .9544; without units it is refused."""
-    found = percent_agreement(["r", "p", "r", "u"], ["r", "p", "p", "u"])
-    assert (found.value, found.n) == (0.75, 4)
-    assert (found.low, found.high) == pytest.approx((0.3006, 0.9544), abs=5e-5)
-    with pytest.raises(ValueError, match="no proportion"):
-        percent_agreement([], [])
 
 
 # --- Any number of raters --------------------------------------------------------------------------------------------
@@ -302,15 +267,6 @@ def test_alpha_refuses_what_it_cannot_say() -> None:
     with pytest.raises(ValueError, match="metric is"):
         krippendorff_alpha([[1.0, 2.0], [2.0, 2.0]], "cardinal")  # pyright: ignore[reportArgumentType]
     assert krippendorff_alpha([[0.0, 0.0], [0.0, 2.0], [2.0, 2.0]], "ratio") > 0
-
-
-def test_interval_of_alpha_comes_from_the_generator_alone() -> None:
-    """Equal seeds, equal limits; they hold α, and an unseen unit draws nothing."""
-    first, again = (krippendorff_interval(CANONICAL, "nominal", np.random.default_rng(4), 500) for _ in range(2))
-    assert first == again
-    assert first.value == krippendorff_alpha(CANONICAL)
-    assert first.low < first.value < first.high <= 1
-    assert first.n == 11
 
 
 # --- Intraclass correlation ------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from phonybrains.statistics.mrmc import delong_covariance, obuchowski_rockette
+from phonybrains.statistics.mrmc import obuchowski_rockette
 from phonybrains.statistics.multireader import Figures, areas, difference, in_general, shares, these_readers
-from phonybrains.statistics.roc import auc
+from phonybrains.statistics.roc import auc, delong_covariance
 from tests.support.van_dyke import SCORES, TRUTH
 
 Array = NDArray[np.float64]
@@ -35,8 +35,6 @@ def test_without_holes_it_is_obuchowski_and_rockettes_analysis(test: int):
     """Van Dyke's study: the mean, its error and degrees of freedom for readers in general, its error for these."""
     figures, published = areas(SCORES[test], TRUTH), obuchowski_rockette(SCORES[[test]], TRUTH, delong_covariance)
     general, these = in_general(figures), these_readers(figures)
-    assert general is not None
-    assert published.random_readers is not None
     expected, fixed = published.random_readers.tests[0], published.fixed_readers.tests[0]
     assert general.estimate.value == pytest.approx(expected.estimate.value, abs=1e-12)
     assert general.estimate.standard_error == pytest.approx(expected.estimate.standard_error, abs=1e-12)
@@ -47,7 +45,6 @@ def test_without_holes_it_is_obuchowski_and_rockettes_analysis(test: int):
 def test_two_tests_differ_as_published():
     """Van Dyke's study with DeLong's covariances: p .05123 on 15.07 degrees of freedom."""
     found = in_general(difference(areas(SCORES[0], TRUTH), areas(SCORES[1], TRUTH)))
-    assert found is not None
     assert found.p_value == pytest.approx(0.05123, abs=5e-6)
     assert found.df == pytest.approx(15.07, abs=5e-3)
 
@@ -82,8 +79,6 @@ def test_a_reader_with_two_answers_changes_the_mean_by_less_than_a_thousandth():
     two = np.full((1, 114), np.nan)
     two[0, [0, 113]] = 1, 5
     found, before = (in_general(areas(rows, TRUTH)) for rows in (np.vstack([SCORES[0], two]), SCORES[0]))
-    assert found is not None
-    assert before is not None
     assert 0 < abs(found.estimate.value - before.estimate.value) < 1e-3
     assert found.estimate.low == pytest.approx(before.estimate.low, abs=2e-3)
 
@@ -133,7 +128,6 @@ def test_intervals_have_width_and_no_p_is_0():
     """Where no case moves the figure the interval is a cautious one."""
     for figures in extremes():
         for found in (these_readers(figures), in_general(figures)):
-            assert found is not None
             assert found.estimate.low <= found.estimate.value <= found.estimate.high
             assert found.estimate.high - found.estimate.low > 0.05
             assert 0 < found.p_value <= 1

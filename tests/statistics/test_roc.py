@@ -17,7 +17,6 @@ from sklearn.metrics import roc_curve as sklearn_roc_curve
 from phonybrains.statistics.roc import (
     auc,
     auc_interval,
-    compare_auc,
     d_prime,
     delong_covariance,
     hanley_mcneil_variance,
@@ -109,12 +108,6 @@ def test_delong_covariance_is_that_of_the_definition(seed: int) -> None:
     np.testing.assert_allclose(delong_covariance(scores, truth), expected, atol=1e-12)
 
 
-def test_areas_of_the_van_dyke_readers() -> None:
-    """The published mean areas .89703704 and .94083736."""
-    means = [np.mean([auc(reader, TRUTH) for reader in test]) for test in SCORES]
-    assert means == pytest.approx([0.89703704, 0.94083736], abs=5e-9)
-
-
 def test_auc_interval_is_symmetric_in_logits_and_turns_with_the_truth() -> None:
     """logit AUC ± z · SE/(AUC(1 - AUC)); exchanging the kinds of case gives 1 minus it."""
     found, turned = auc_interval(SCORES[0, 0], TRUTH), auc_interval(SCORES[0, 0], ~TRUTH)
@@ -179,45 +172,6 @@ def test_hanley_mcneil_variance_is_exact_for_guessing_and_equal_groups() -> None
     q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
     published = (a * (1 - a) + (m - 1) * (q1 - a * a) + (m - 1) * (q2 - a * a)) / m**2
     assert hanley_mcneil_variance(a, m, m) == pytest.approx(published)
-
-
-def test_compare_auc_is_delongs_paired_test() -> None:
-    """z = difference over the root of a'Sa; exchanging the lists turns the sign; cases may be shuffled."""
-    first, second = SCORES[0, 4], SCORES[1, 4]
-    found, s = compare_auc(first, second, TRUTH), delong_covariance([first, second], TRUTH)
-    z = (auc(first, TRUTH) - auc(second, TRUTH)) / math.sqrt(s[0, 0] + s[1, 1] - 2 * s[0, 1])
-    assert found.z == pytest.approx(z)
-    assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(z)))
-    assert (found.difference.high < 0) == (found.p_value < 0.05)
-    assert (found.difference.value, found.difference.n) == (auc(first, TRUTH) - auc(second, TRUTH), 114)
-    turned = compare_auc(second, first, TRUTH)
-    assert (turned.z, turned.difference.low) == pytest.approx((-found.z, -found.difference.high))
-    order = np.random.default_rng(0).permutation(len(TRUTH))
-    assert compare_auc(first[order], second[order], TRUTH[order]).z == pytest.approx(z)
-
-
-def test_compare_auc_rejects_equal_areas_at_its_level() -> None:
-    """Of 800 studies in which two correlated lists are equally good 3 to 7 in 100 are found to differ."""
-    rng, truth, found = np.random.default_rng(3), np.arange(80) < 40, 0
-    for _ in range(800):
-        common = truth * 1.2 + rng.normal(size=80)
-        found += compare_auc(common + rng.normal(size=80), common + rng.normal(size=80), truth).p_value < 0.05
-    assert 0.03 <= found / 800 <= 0.07
-
-
-def test_comparisons_without_variance_stay_finite() -> None:
-    """Two perfect lists differ by nothing, within limits; a perfect and a constant list differ, with finite z."""
-    truth = np.arange(20) < 10
-    same = compare_auc(truth.astype(float), 3.0 * truth, truth)
-    assert (same.difference.value, same.z, same.p_value) == (0, 0, 1)
-    assert -1 < same.difference.low < 0 < same.difference.high < 1
-    apart = compare_auc(truth.astype(float), np.zeros(20), truth)
-    assert apart.difference.value == 0.5
-    assert 0 < apart.p_value < 0.01
-    assert apart.z == pytest.approx(0.5 / math.sqrt(2 * hanley_mcneil_variance(0.75, 10, 10)))
-    assert (same.difference.n, apart.difference.n) == (20, 20)
-    single = compare_auc([1.0, 0.0], [0.0, 1.0], [True, False])
-    assert math.isfinite(single.z)
 
 
 # --- Signal detection ------------------------------------------------------------------------------------------------

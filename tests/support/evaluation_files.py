@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from phonybrains.evaluation.config import EvaluateConfig, Part
+from phonybrains.evaluation.findings import Confusion, Facts, Findings, MapImages, Pair, Telling
 from phonybrains.evaluation.inputs.sets import Sides, open_sides
-from phonybrains.evaluation.score import Findings, Null, Score, unavailable
+from phonybrains.evaluation.score import Null, Score, unavailable
 from phonybrains.phantom.corpus import make_phantoms
 
 EXTRACTOR = "fd_handcrafted sha256:0123456789ab"
@@ -35,7 +35,7 @@ def made_up(sides: Sides) -> dict[Part, Findings]:
 def _quality(sides: Sides) -> Findings:
     rng = np.random.default_rng(0)
     scores, arrays = [unavailable("fid", "no weights were given")], {}
-    facts: dict[str, Any] = {"map": {}, "telling": {}}
+    shown, telling = {}, {}
     frequency = np.linspace(0.01, 0.5, 20)
     for modality, off in (("MR", 0.0), ("CT", 1.0)):
         rows = sides.samples.where(modality=modality).rows
@@ -64,36 +64,40 @@ def _quality(sides: Sides) -> Findings:
             f"spectrum/{modality}/real_low": -20 * frequency - 2,
             f"spectrum/{modality}/real_high": -20 * frequency + 2,
         }
-        facts["map"][modality] = {"extractor": EXTRACTOR}
-        facts["telling"][modality] = [{"file_name": row.file_name, "probability": 0.9} for row in rows[:5]]
-    return Findings(scores, arrays, facts)
+        shown[modality] = MapImages(EXTRACTOR, [], [])
+        telling[modality] = [Telling(row.file_name, 0.9) for row in rows[:5]]
+    return Findings(scores, arrays, Facts(shown, telling))
 
 
 def _memorisation(sides: Sides) -> Findings:
     made = sides.samples.where(modality="MR").rows
     train = sides.corpus.where(modality="MR", split="train").rows
     pairs = [
-        {
-            "modality": "MR",
-            "synthetic": made[i].file_name,
-            "training": train[i].file_name,
-            "threshold": 0.9,
-            "similarity": 0.97 - 0.1 * i,
-            "patient": train[i].patient_id,
-            "flagged": i == 0,
-        }
+        Pair(
+            modality="MR",
+            synthetic=made[i].file_name,
+            similarity=0.97 - 0.1 * i,
+            correlation=0.9,
+            training=train[i].file_name,
+            patient=train[i].patient_id,
+            threshold=0.9,
+            flagged=i == 0,
+            same_file=False,
+            panel="MR",
+            excess=0.7 - i,
+        )
         for i in range(3)
     ]
     arrays = {"similarity/MR/synthetic": np.linspace(0.5, 0.97, 12), "similarity/MR/held_out": np.linspace(0.4, 0.9, 9)}
-    facts = {"pairs": pairs, "status": "failed", "sentence": "One image is a copy of a training image."}
-    return Findings([Score("copies", 1 / 12, 0.002, 0.38, 12, versus="train", modality="MR")], arrays, facts)
+    facts = Facts(pairs=pairs, pairs_shown=24, status="failed", sentence="One image is a copy of a training image.")
+    return Findings([Score("copies_flagged", 1 / 12, 0.002, 0.38, 12, versus="train", modality="MR")], arrays, facts)
 
 
 def _bias() -> Findings:
     shares = Score("prevalence", 0.2, 0.1, 0.4, 12, Null(0.5, 0.5, 0.5), modality="CT", group="hemorrhage=none")
     shift = Score("amplification", -0.4, -0.9, 0.1, 12, modality="CT", group="hemorrhage=none")
-    confusion = {"MR plane": {"labels": ["axial", "coronal"], "made": [[5, 1], [2, 4]], "real": [[9, 0], [0, 9]]}}
-    return Findings([shares, shift], facts={"confusion": confusion})
+    confusion = {"MR plane": Confusion(["axial", "coronal"], [[5, 1], [2, 4]], [[9, 0], [0, 9]])}
+    return Findings([shares, shift], facts=Facts(confusion=confusion))
 
 
 def _utility() -> Findings:

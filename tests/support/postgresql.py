@@ -10,15 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.needs import postgresql_programs
 from tests.support.study_server import free_port
-
-
-def programs() -> Path | None:
-    """The folder of initdb and pg_ctl: on PATH, or where Debian puts the newest version."""
-    if found := shutil.which("initdb"):
-        return Path(found).resolve().parent
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name.split(".")[0]))
-    return next((folder for folder in reversed(folders) if (folder / "initdb").exists()), None)
 
 
 def unprivileged_user() -> str | None:
@@ -32,7 +25,7 @@ def unprivileged_user() -> str | None:
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """Run a server; yields the beginning of its URLs, to which the name of a database is added."""
-    found, user, port = programs(), unprivileged_user(), free_port()
+    found, user, port = postgresql_programs(), unprivileged_user(), free_port()
     assert found
     folder.mkdir()
     if user is not None:

@@ -1,15 +1,11 @@
-"""A model served by `phonybrains serve` in a process of its own, asked by OpenAI's own client."""
+"""A model served by `serve_model` in a thread of the test, asked by OpenAI's own client."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,14 +17,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from phonybrains.serving.serve import serve_model
+from tests.support.web_server import PATIENCE, in_thread
+
 ADDRESS = re.compile(r"protocol:\s+(http://\S+)/v1 ")
 
 
 @dataclass
-class Served:
+class ServedModel:
     """A running server."""
 
-    process: subprocess.Popen[str]
     base: str
     said: list[str]
 
@@ -38,46 +36,39 @@ class Served:
 
         return OpenAI(base_url=f"{self.base}/v1", api_key=key, **({"max_retries": 0} | settings))
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
-        """Exit status and what was written to standard error."""
-        self.process.send_signal(how)
-        _, errors = self.process.communicate(timeout=60)
-        return self.process.returncode, errors
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.base + path, timeout=PATIENCE) as response:
+            return response.read()
+
+    def ask(
+        self, body: bytes | dict[str, Any], path: str = "/v1/images/generations", **headers: str
+    ) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Status, JSON and headers of an answer to a POST; in the names of headers, _ stands for -."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        own = {"Content-Type": "application/json"} | {name.replace("_", "-"): text for name, text in headers.items()}
+        try:
+            with urllib.request.urlopen(urllib.request.Request(self.base + path, data, own), timeout=PATIENCE) as said:
+                return said.status, json.load(said), dict(said.headers)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error), dict(error.headers)
+
+    def waiting(self) -> int:
+        """How many images wait there."""
+        return json.loads(self.get("/health"))["waiting"]
 
 
-def command(model: Path | str, *options: str) -> list[str]:
-    return [sys.executable, "-m", "phonybrains", "serve", str(model), *options]
-
-
-def start(model: Path | str, *options: str) -> Served:
-    """Start a server on a free port and wait until it says that it serves."""
-    process = subprocess.Popen(
-        command(model, "--port", "0", *options),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert process.stdout
-    said: list[str] = []
-    for line in process.stdout:
-        said.append(line)
-        if line.startswith("Serving"):
-            address = ADDRESS.search("".join(said))
-            assert address
-            return Served(process, address[1], said)
-    raise AssertionError(f"the server did not start: {process.stderr.read() if process.stderr else ''}")
+def address_in(said: list[str]) -> str:
+    """Where a server that said this is found."""
+    found = ADDRESS.search("\n".join(said))
+    assert found, said
+    return found[1]
 
 
 @contextmanager
-def serving(model: Path | str, *options: str) -> Iterator[Served]:
-    """Serve a model until the end of the block."""
-    served = start(model, *options)
-    try:
-        yield served
-    finally:
-        if served.process.poll() is None:
-            served.stop()
+def serving(model: Path | str, **options: Any) -> Iterator[ServedModel]:
+    """Serve a model on a free port until the end of the block."""
+    with in_thread(serve_model, model, **options) as said:
+        yield ServedModel(address_in(said), said)
 
 
 def pngs(answer: Any) -> list[bytes]:
@@ -90,23 +81,14 @@ def pixels(png: bytes) -> np.ndarray:
         return np.asarray(image)
 
 
-def ask(
-    served: Served,
-    body: bytes | dict[str, Any],
-    path: str = "/v1/images/generations",
-    headers: dict[str, str] | None = None,
-) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """Status, JSON and headers of an answer to a POST."""
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(served.base + path, data, {"Content-Type": "application/json"} | (headers or {}))
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return response.status, json.load(response), dict(response.headers)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error), dict(error.headers)
+def stacked(answer: Any) -> np.ndarray:
+    """The images of an answer of OpenAI's client, (N, H, W)."""
+    return np.stack([pixels(png) for png in pngs(answer)])
 
 
-def waiting(served: Served) -> int:
-    """How many images wait there."""
-    with urllib.request.urlopen(f"{served.base}/health", timeout=60) as response:
-        return json.load(response)["waiting"]
+def texts_of(png: bytes) -> dict[str, Any]:
+    """The texts in a PNG; the facts of this package are read from JSON."""
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        image.load()
+        texts: dict[str, Any] = dict(image.text)  # type: ignore[attr-defined]
+    return texts | {"phonybrains": json.loads(texts["phonybrains"])}

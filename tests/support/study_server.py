@@ -12,26 +12,30 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-CODE = (
-    "import json, sys\n"
-    "from pathlib import Path\n"
-    "from phonybrains.errors import StudyError\n"
-    "from phonybrains.readerstudy.web.serve import serve_study\n"
-    "try:\n"
-    "    serve_study(Path(sys.argv[1]), port=int(sys.argv[2]), **json.loads(sys.argv[3]))\n"
-    "except StudyError as error:\n"
-    "    sys.exit(f'{error}')\n"
-    "slow = {'torch', 'diffusers', 'matplotlib', 'sklearn', 'typst'} & set(sys.modules)\n"
-    "assert not slow, f'{slow} imported'\n"
-)
+from tests.support.web_server import PATIENCE
 
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from phonybrains.errors import PhonyBrainsError
+from phonybrains.readerstudy.web import serve
+{before}
+try:
+    serve.serve_study(Path(sys.argv[1]), port=int(sys.argv[2]), **json.loads(sys.argv[3]))
+except PhonyBrainsError as error:
+    sys.exit(f'{{error}}')
+slow = {{'torch', 'diffusers', 'matplotlib', 'sklearn', 'typst'}} & set(sys.modules)
+assert not slow, f'{{slow}} imported'
+"""
 NURSERY = """
 import os, sys
 from pathlib import Path
-import phonybrains.readerstudy.design.order
 from phonybrains.readerstudy.web.serve import serve_study
 for line in sys.stdin:
     child = os.fork()
@@ -59,7 +63,7 @@ class Nursery:
         return int(self._process.stdout.readline())
 
     def close(self) -> None:
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=PATIENCE)
 
 
 def free_port() -> int:
@@ -68,32 +72,58 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start(study: Path, port: int, new_links: bool = False, **options: Any) -> subprocess.Popen[str]:
-    """Start `serve_study` with these options."""
-    command = [sys.executable, "-c", CODE, str(study), str(port), json.dumps({"new_links": new_links, **options})]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@dataclass
+class StudyProcess:
+    """A study on a port of this machine, in a process that can be stopped, killed and started again.
+
+    before: Python to run in the process first, for tests that plant something.
+    """
+
+    study: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    before: str = ""
+    port: int = field(default_factory=free_port)
+    links: dict[str, str] = field(default_factory=dict)
+    """The path of the newest link of each reader, and of `investigator`."""
+
+    def start(self) -> StudyProcess:
+        """Start the server; returns when it answers."""
+        program = PROGRAM.format(before=self.before)
+        command = [sys.executable, "-c", program, str(self.study), str(self.port), json.dumps(self.options)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.process.stdout
+        for line in self.process.stdout:
+            if match := re.search(r"(?:(\S.*): )?https?://[^/]+(\S*/(?:join|investigator)/\S+)", line):
+                self.links[match[1] or "investigator"] = match[2]
+            if line.startswith("Serving"):
+                return self
+        raise AssertionError(f"the server did not start: {self.process.communicate()[1]}")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> str:
+        """Stop it; what it wrote to standard error."""
+        self.process.send_signal(how)
+        return self.process.communicate(timeout=PATIENCE)[1]
+
+    def url(self, name: str) -> str:
+        """A link, to be opened in a browser."""
+        return f"http://127.0.0.1:{self.port}{self.links[name]}"
+
+    def reader(self, name: str = "reader 1") -> HttpReader:
+        return HttpReader(self.port, self.links[name])
 
 
-def links(server: subprocess.Popen[str]) -> dict[str, str]:
-    """Wait until it serves; the path of the link of each reader, and of `investigator`."""
-    assert server.stdout
-    found = {}
-    for line in server.stdout:
-        if match := re.search(r"(?:(\S.*): )?https?://[^/]+(\S*/(?:join|investigator)/\S+)", line):
-            found[match[1] or "investigator"] = match[2]
-        if line.startswith("Serving"):
-            return found
-    raise AssertionError(f"the server did not start: {server.stderr.read() if server.stderr else ''}")
+@contextmanager
+def serving(study: Path, before: str = "", **options: Any) -> Iterator[StudyProcess]:
+    """Serve a study until the end of the block, at which it has printed no error."""
+    server = StudyProcess(study, options, before).start()
+    try:
+        yield server
+    finally:
+        errors = server.stop()
+    assert errors == ""
 
 
-def stop(server: subprocess.Popen[str], how: signal.Signals = signal.SIGINT) -> str:
-    """Stop it; what it wrote to standard error."""
-    server.send_signal(how)
-    _, errors = server.communicate(timeout=30)
-    return errors
-
-
-class Reader:
+class HttpReader:
     """One reader's browser; a request that finds no server is sent again until one answers."""
 
     def __init__(self, port: int, link: str) -> None:
@@ -111,11 +141,11 @@ class Reader:
         """Status and body of a response."""
         headers = {"Cookie": self.cookie, "X-CSRF-Token": self.csrf, "Content-Type": kind}
         text = body if isinstance(body, str) or body is None else json.dumps(body)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 if self._connection is None:
-                    self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+                    self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
                 self._connection.request(method, path, text, headers)
                 response = self._connection.getresponse()
                 content = response.read().decode("latin-1")
@@ -138,7 +168,7 @@ class Reader:
         return status, json.loads(body)
 
 
-class Reading(threading.Thread):
+class ReadingThread(threading.Thread):
     """Readers one after another, each answering all images as fast as the server lets them, until told to stop."""
 
     def __init__(self, port: int, paths: list[str]) -> None:
@@ -149,11 +179,11 @@ class Reading(threading.Thread):
     def run(self) -> None:
         try:
             for path in self.paths:
-                self._read(Reader(self.port, path))
+                self._read(HttpReader(self.port, path))
         except BaseException as error:
             self.failure = error
 
-    def _read(self, reader: Reader) -> None:
+    def _read(self, reader: HttpReader) -> None:
         state = reader.state()
         while state["current"] is not None and not self.enough.is_set():
             shown, note = state["current"]["id"], os.urandom(8).hex()

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from phonybrains.readerstudy.store import Store, open_store
 from phonybrains.readerstudy.study import Study
 from phonybrains.readerstudy.web.app import make_app
-from phonybrains.readerstudy.web.context import Desk
+from phonybrains.readerstudy.web.context import StudyContext
 
 BASE = "http://testserver"
 
@@ -38,7 +38,7 @@ class Served:
 
     def cookie(self, kind: str) -> str:
         """The name of the cookie of a `reader` or an `investigator` of this study."""
-        return Desk(self.study, self.store).cookies.name(kind)
+        return StudyContext(self.study, self.store).cookies.name(kind)
 
     def investigator(self) -> TestClient:
         """A browser on the investigator's page."""

@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import pytest
 from starlette.types import ASGIApp
 
 from phonybrains.web.listen import Server, listen, settings
@@ -27,6 +29,31 @@ def running(app: ASGIApp, **limits: int | list[str]) -> Iterator[int]:
         until(lambda: server.started)
         yield listener.getsockname()[1]
         server.should_exit = True
+        thread.join(PATIENCE)
+
+
+@contextmanager
+def in_thread(serve: Callable[..., None], *given: Any, **options: Any) -> Iterator[list[str]]:
+    """Run what serves, on a free port, in a thread until the end of the block; the lines that it shows."""
+    servers: list[Server] = []
+    said: list[str] = []
+    startup = Server.startup
+
+    async def watched(self: Server, sockets: list[socket.socket] | None = None) -> None:
+        await startup(self, sockets)
+        servers.append(self)
+
+    options = {"port": 0, "show": said.append, **options}
+    thread = threading.Thread(target=serve, args=given, kwargs=options, daemon=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Server, "startup", watched)
+        thread.start()
+        until(lambda: bool(servers) or not thread.is_alive())
+    assert servers, "the server did not start"
+    try:
+        yield said
+    finally:
+        servers[0].should_exit = True
         thread.join(PATIENCE)
 
 

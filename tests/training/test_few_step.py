@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,17 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Generator, Tensor, nn
 from torch.testing import assert_close
 
 from phonybrains.diffusion.shortcut import jump_times, path_points, pseudo_huber
-from phonybrains.imageset import ImageSet
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.optimising.loop import fit
 from phonybrains.training.config import FewStepConfig, load_train_config
 from phonybrains.training.corpus import Corpus
 from phonybrains.training.few_step import FewStepTask, few_step_copy
+from tests.support.tiny_training import CPU, Recorder
 
-CPU = torch.device("cpu")
 WHOLE, EVEN, ODD = slice(0, 4, 1), slice(0, 4, 2), slice(1, 4, 2)
 JUMPS = 7
 """Those of 1, 2 and 4 steps."""
@@ -40,24 +37,6 @@ def teacher(tiny_model: Path) -> LatentDiffusion:
     for parameter in model.denoiser.parameters():
         parameter.add_(torch.randn(parameter.shape, generator=Generator().manual_seed(1)) * 0.03)
     return model
-
-
-@pytest.fixture(scope="module")
-def corpus(teacher: LatentDiffusion, phantom_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    images, work = ImageSet.open(phantom_corpus), tmp_path_factory.mktemp("work")
-    return Corpus.open(images, teacher.conditions, work, CPU)
-
-
-class Recorder(nn.Module):
-    """A network that keeps what it is shown, and answers with nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[tuple[Tensor, ...]] = []
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        self.calls.append(inputs)
-        return torch.zeros_like(inputs[0])
 
 
 def loss(task: FewStepTask, network: nn.Module, share: slice = WHOLE, seed: int = 3) -> float:
@@ -225,12 +204,6 @@ def test_paths_are_walked_in_full_precision(teacher: LatentDiffusion, corpus: Co
 
 
 # That it learns
-
-
-@pytest.fixture
-def accelerator() -> Iterator[Accelerator]:
-    yield Accelerator(cpu=True)
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_few_steps_come_nearer_to_the_full_path(

@@ -17,15 +17,14 @@ from phonybrains.model.chains import CHAINS
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.training import augment
 from phonybrains.training.config import TrainConfig, load_train_config
-from phonybrains.training.corpus import Corpus, check_corpus
+from phonybrains.training.corpus import Corpus
 from phonybrains.training.guidance import GuidanceTask
 from phonybrains.training.latents import Latents
 from phonybrains.training.stage import train
+from phonybrains.training.start import start
+from tests.support.tiny_training import CPU, LOOP, NAMES, OFF, ON, micro
 
-CPU = torch.device("cpu")
-NAMES = ("plane", "hemorrhage", "age_years")
-LOOP = {"steps": 4, "batch_size": 4, "warmup": 1, "validate_every": 2, "checkpoint_every": 2}
-NONE = {"loop": LOOP | {"steps": 0}}
+LONG = LOOP | {"steps": 60, "batch_size": 16, "learning_rate": 1e-3, "validate_every": 60, "checkpoint_every": 60}
 
 
 class Answer(nn.Module):
@@ -38,12 +37,6 @@ class Answer(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, condition: Tensor, augmentation: Tensor) -> Tensor:
         return self.value + self.told * condition.sum(1)[:, None, None, None] + torch.zeros_like(x)
-
-
-@pytest.fixture
-def corpus(phantom_corpus: Path, tmp_path: Path) -> Corpus:
-    images = ImageSet.open(phantom_corpus)
-    return Corpus.open(images, check_corpus(images, NAMES, 32), tmp_path, CPU)
 
 
 def task(corpus: Corpus, network: nn.Module, **how: Any) -> GuidanceTask:
@@ -97,23 +90,21 @@ def test_the_teacher_stays_as_it_was(corpus: Corpus):
 
 
 def configure(start: Path | str | None, **parts: Any) -> TrainConfig:
-    given = {"autoencoder": NONE, "denoiser": NONE, "few_step": NONE} | parts
-    return load_train_config(
-        "tiny", conditions=NAMES, min_patients=0, precision="fp32", start=start and str(start), **given
-    )
+    off = dict.fromkeys(("autoencoder", "denoiser", "few_step"), OFF)
+    return micro(**{"conditions": NAMES, "min_patients": 0, "start": start and str(start)} | off | parts)
 
 
-@pytest.fixture
-def worse(tiny_model: Path, phantom_corpus: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def worse(tiny_model: Path, phantom_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model, spoiled by a few steps that are too large."""
     spoiling = {"loop": LOOP | {"steps": 3, "learning_rate": 1e-2}}
-    return train(phantom_corpus, tmp_path / "worse", configure(tiny_model, denoiser=spoiling), show=False)
+    out = tmp_path_factory.mktemp("spoiled") / "worse"
+    return train(phantom_corpus, out, configure(tiny_model, denoiser=spoiling), show=False)
 
 
 def test_a_model_learns_its_guided_predictions(tiny_model: Path, worse: Path, phantom_corpus: Path, tmp_path: Path):
     """After 60 steps its predictions are less than half as far from the guided ones as at the start."""
-    loop = LOOP | {"steps": 60, "batch_size": 16, "learning_rate": 1e-3, "validate_every": 30}
-    learning = {"strength": 1.5, "worse": str(worse), "loop": loop}
+    learning = {"strength": 1.5, "worse": str(worse), "loop": LONG}
     folder = train(phantom_corpus, tmp_path / "guided", configure(tiny_model, guidance=learning), show=False)
     start, bad, guided = map(LatentDiffusion.load, (tiny_model, worse, folder))
     rng = Generator().manual_seed(3)
@@ -130,15 +121,15 @@ def test_a_model_learns_its_guided_predictions(tiny_model: Path, worse: Path, ph
     assert record["config"]["guidance"]["strength"] == 1.5
     assert str(tmp_path) not in (folder / "record.json").read_text()
     assert (folder / "training" / "guidance-0000060.png").is_file()
-    again = train(phantom_corpus, tmp_path / "again", configure(folder, denoiser={"loop": LOOP}), show=False)
+    again = train(phantom_corpus, tmp_path / "again", configure(folder, denoiser=ON), show=False)
     assert "guidance built in" not in LatentDiffusion.load(again).card
-    kept = train(phantom_corpus, tmp_path / "kept", configure(folder, few_step={"loop": LOOP}), show=False)
+    kept = train(phantom_corpus, tmp_path / "kept", configure(folder, few_step=ON), show=False)
     assert LatentDiffusion.load(kept).card["guidance built in"] == 1.5
 
 
 def test_without_a_worse_model_conditions_count_more(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):
     """Classifier-free guidance, built in: between two planes, predictions differ more than before."""
-    learning = {"strength": 3.0, "loop": LOOP | {"steps": 60, "batch_size": 16, "learning_rate": 1e-3}}
+    learning = {"strength": 3.0, "loop": LONG}
     folder = train(phantom_corpus, tmp_path / "guided", configure(tiny_model, guidance=learning), show=False)
     x, t = torch.randn(16, 4, 8, 8, generator=Generator().manual_seed(3)), torch.full((16,), 0.6)
     gaps = []
@@ -155,20 +146,19 @@ def test_without_a_worse_model_conditions_count_more(tiny_model: Path, phantom_c
 
 def test_what_cannot_be_worse_is_refused(tiny_model: Path, worse: Path, phantom_corpus: Path, tmp_path: Path):
     """A model of other latents, conditions or chain, or one that is not there: said before anything is written."""
-    on = {"loop": LOOP}
     with pytest.raises(ConfigError, match="needs `start`"):
-        configure(None, guidance=on | {"worse": str(worse)})
+        configure(None, guidance=ON | {"worse": str(worse)})
     with pytest.raises(ConfigError, match="needs `start`"):
-        configure(tiny_model, autoencoder=on, guidance=on | {"worse": str(worse)})
-    out = tmp_path / "out"
-    with pytest.raises(ConfigError, match="other latents or conditions"):
-        train(phantom_corpus, out, configure(tiny_model, guidance=on | {"worse": "heads"}), show=False)
-    nowhere = str(tmp_path / "nowhere")
-    with pytest.raises(ModelError, match="nowhere is not a model folder"):
-        train(phantom_corpus, out, configure(tiny_model, guidance=on | {"worse": nowhere}), show=False)
-    noisy = configure(tiny_model, guidance=on | {"worse": str(worse)}).model_copy(update={"diffusion": "ddpm"})
-    with pytest.raises(ConfigError, match="is trained for flow, not ddpm"):
-        train(phantom_corpus, out, noisy, show=False)
+        configure(tiny_model, autoencoder=ON, guidance=ON | {"worse": str(worse)})
+    out, nowhere = tmp_path / "out", str(tmp_path / "nowhere")
+    guided = configure(tiny_model, guidance=ON | {"worse": str(worse)})
+    for config, kind, words in (
+        (configure(tiny_model, guidance=ON | {"worse": "heads"}), ConfigError, "other latents or conditions"),
+        (configure(tiny_model, guidance=ON | {"worse": nowhere}), ModelError, "nowhere is not a model folder"),
+        (guided.model_copy(update={"diffusion": "ddpm"}), ConfigError, "is trained for flow, not ddpm"),
+    ):
+        with pytest.raises(kind, match=words):
+            train(phantom_corpus, out, config, show=False)
     assert not out.exists()
-    unused = {"loop": LOOP | {"steps": 0}, "worse": nowhere}
-    assert train(phantom_corpus, out, configure(tiny_model, guidance=unused), show=False) == out
+    unused = start(ImageSet.open(phantom_corpus), (), configure(tiny_model, guidance=OFF | {"worse": nowhere}))
+    assert unused.worse is None

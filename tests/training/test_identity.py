@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from pydantic import BaseModel
-from safetensors.torch import save_file
 
 from phonybrains.finetuning.config import FinetuneConfig
 from phonybrains.imageset import ImageSet
 from phonybrains.model.seal import sealed
-from phonybrains.networks.squeezenet import FIRE, Fire
 from phonybrains.optimising.processes import settled
 from phonybrains.phantom.corpus import make_phantoms
-from phonybrains.record import sha256_file
 from phonybrains.training.config import TrainConfig, load_train_config
 from phonybrains.training.stage import record_of
+from tests.support.tiny_training import save_squeezenet
 
 OTHER: dict[str, Any] = {
     "attributes": ("plane",),
@@ -141,17 +138,3 @@ def test_no_number_of_a_setting_is_infinite():
             for value in (float("nan"), float("inf"), -float("inf")):
                 with pytest.raises(ValueError, match=path[-1]):
                     kind.model_validate(with_value(config, path, value).model_dump())
-
-
-def save_squeezenet(path: Path, seed: int) -> Path:
-    """Weights of the right shapes for `features`."""
-    torch.manual_seed(seed)
-    layers = {0: torch.nn.Conv2d(3, 64, 3, stride=2), **{i: Fire(*sizes) for i, sizes in FIRE.items()}}
-    tensors = {f"features.{i}.{name}": p for i, layer in layers.items() for name, p in layer.state_dict().items()}
-    save_file(tensors, path)
-    return path
-
-
-def test_two_files_of_features_are_two_files(tmp_path: Path):
-    """The helper of this file makes weights that differ."""
-    assert len({sha256_file(save_squeezenet(tmp_path / f"{i}", seed=i)) for i in (0, 1)}) == 2

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, safe_open
 from torch import Generator, Tensor, nn
 
 from phonybrains.errors import TrainingError
 from phonybrains.optimising.config import LoopConfig
-from phonybrains.optimising.loop import Progress, fit, step_rng
+from phonybrains.optimising.loop import Milestone, fit, step_rng
 
 Spoil = Callable[[int, Tensor], Tensor]
 
@@ -54,12 +53,6 @@ def config(**values: object) -> LoopConfig:
         "checkpoint_every": 10,
     }
     return LoopConfig.model_validate(plain | values)
-
-
-@pytest.fixture
-def accelerator() -> Iterator[Accelerator]:
-    yield Accelerator(cpu=True)
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def weights(task: Line) -> list[Tensor]:
@@ -192,7 +185,7 @@ def test_stopped_anywhere_it_ends_the_same(tmp_path: Path, accelerator: Accelera
             raise KeyboardInterrupt
         return loss
 
-    reports: list[Progress] = []
+    reports: list[Milestone] = []
     with pytest.raises(KeyboardInterrupt):
         reports.extend(fit(Line(spoil=interrupt, dropout=0.3), config(), 0, tmp_path, accelerator))
     again = Line(seed=1, dropout=0.3) if stop >= 10 else Line(dropout=0.3)

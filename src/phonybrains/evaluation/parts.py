@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..imageset import ImageSet
 from .config import EvaluateConfig, Part
-from .score import Findings, Progress
+from .findings import Findings
+from .score import Progress
 
 Runner = Callable[[ImageSet, ImageSet, EvaluateConfig, Progress], Findings]
 

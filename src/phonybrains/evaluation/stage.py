@@ -10,21 +10,21 @@ from time import perf_counter
 from typing import Any, get_args
 from zipfile import BadZipFile
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from typing_extensions import TypedDict
 
 from ..documents import read_json
 from ..errors import ConfigError, OutputError, PhonyBrainsError
+from ..progress import progress_bars
 from ..record import Record, as_input, check_files, hashes_of, is_published, publish
 from ..release_gate import write_audit
 from .config import PARTS, EvaluateConfig, Part
 from .features.extractors import SqueezeNetFeatures
 from .features.weights import weights_file
+from .findings import Findings, write_json
 from .inputs.sets import Sides, open_sides
 from .parts import Runner, runners_of
-from .score import Findings, Progress, Score, unavailable, write_json
+from .score import Progress, Score, unavailable
 
 FINDINGS, FEATURES = "findings", "features"
 SCORES_NAME = "scores.json"
@@ -103,8 +103,7 @@ def run_parts(
 ) -> dict[Part, Findings]:
     """The findings of each part: those in the folder that are whole, else new ones; a part that fails says why."""
     found: dict[Part, Findings] = {}
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Bars(*columns, console=Console(stderr=True), disable=not show) as bars:
+    with progress_bars(show) as bars:
         for part in parts:
             try:
                 found[part] = Findings.load(folder / part)
@@ -190,9 +189,9 @@ def _write(draft: Path, sides: Sides, config: EvaluateConfig, found: Mapping[Par
         "scores": scores_of(found),
     }
     write_json(draft / SCORES_NAME, content)
-    if "memorisation" in found and found["memorisation"].facts.get("audit"):
-        write_pairs(draft / "pairs.csv", found["memorisation"].facts["pairs"])
-        write_audit(draft, sides.samples.folder, sides.corpus.folder, found["memorisation"].facts, record.identity)
+    if "memorisation" in found and (facts := found["memorisation"].facts).audit:
+        write_pairs(draft / "pairs.csv", facts.pairs or ())
+        write_audit(draft, sides.samples.folder, sides.corpus.folder, facts.to_json(), record.identity)
     record.results.update(verdict=verdict, status=status_of(found), images=len(sides.samples), files=hashes_of(draft))
 
 

@@ -29,7 +29,8 @@ from ..model.withdrawal import withdraw
 from ..networks.conditions import Conditions
 from ..optimising.cache import take
 from ..optimising.processes import accelerating, same_threads, settled, shared_draft
-from ..optimising.run import Run, name_events, progress_bar
+from ..optimising.run import Run, name_events
+from ..progress import progress_bars
 from ..record import Record, as_input, draft_folder, is_published
 from ..reporting.sheets import contact_sheet
 from ..startup import say
@@ -122,8 +123,8 @@ def _prepare(base: Base, images: ImageSet, config: FinetuneConfig) -> Job:
 
 def _train_and_publish(job: Job, out: Path, record: Record, accelerator: Accelerator, show: bool) -> None:
     config = job.config
-    with shared_draft(out, record, accelerator) as draft, progress_bar(show and accelerator.is_main_process) as bar:
-        run = Run(draft, accelerator, config.seed, bar)
+    with shared_draft(out, record, accelerator) as draft, progress_bars(show and accelerator.is_main_process) as bars:
+        run = Run(draft, accelerator, config.seed, bars)
         for folder in (run.work, draft / "training"):
             folder.mkdir(exist_ok=True)
         numbers = _cache_texts(job, run)
@@ -158,9 +159,9 @@ def _cache_texts(job: Job, run: Run) -> list[int]:
     if run.accelerator.is_main_process and not take(path):
         pipeline = job.base.load_texts(run.accelerator.device)
         _check_length(pipeline, distinct)
-        line = run.bar.add_task("captions", total=len(distinct))
+        line = run.bars.add_task("captions", total=len(distinct), unit="captions")
         for done in encode_captions(pipeline, distinct, path):
-            run.bar.update(line, completed=done)
+            run.bars.update(line, completed=done)
         del pipeline
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -182,9 +183,9 @@ def _cache_latents(job: Job, run: Run, pipeline: Any, size: int) -> None:
     device = run.accelerator.device
     pipeline.vae.to(device)
     if run.accelerator.is_main_process:
-        line = run.bar.add_task("encode", total=len(job.rows))
+        line = run.bars.add_task("encode", total=len(job.rows), unit="images")
         for done in encode_latents(pipeline.vae, job.images, job.rows, size, run.work / "latents.safetensors"):
-            run.bar.update(line, completed=done)
+            run.bars.update(line, completed=done)
     run.accelerator.wait_for_everyone()
 
 

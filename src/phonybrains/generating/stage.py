@@ -14,8 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import Progress
 
 from ..errors import ConfigError, ImageSetError
 from ..imageset import (
@@ -32,6 +31,7 @@ from ..imageset import (
 from ..model.opening import ImageModel, open_model
 from ..model.sampling import Sampling
 from ..networks.conditions import Category
+from ..progress import progress_bars
 from ..record import Record, as_input, draft_folder, is_published, sha256_file
 from ..reporting.sheets import SHEET_SUFFIXES, contact_sheet, most_images
 from .config import GenerateConfig, Request, check_names, generate_config
@@ -71,7 +71,7 @@ class Work:
         edges = [0, *accumulate(map(len, parts))]
         indices = [i for part in parts for i in part]
         wanted, batches = [self.wanted[i] for i in indices], [slice(*pair) for pair in pairwise(edges)]
-        line = bar.add_task("generating", total=len(missing))
+        line = bar.add_task("generating", total=len(missing), unit="images")
         for index, pixels in zip(indices, self.model.paint(indices, wanted, self.sampling, batches), strict=True):
             if index in missing:
                 write_png(draft / file_name(index), pixels)
@@ -163,7 +163,7 @@ def generate_requests(
             _take_up(out, record, len(work.wanted))
         wait_for_all(share)
         if not is_published(out, record):
-            with shared_draft(out, record, share) as draft, _progress_bar(show and share.rank == 0) as bar:
+            with shared_draft(out, record, share) as draft, progress_bars(show and share.rank == 0) as bar:
                 work.paint(draft, share, bar)
                 wait_for_all(share)
                 if share.rank == 0:
@@ -274,21 +274,3 @@ def _device() -> str:
     if not torch.cuda.is_available():
         return "cpu"
     return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
-
-
-class Speed(ProgressColumn):
-    """Images a second."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.completed / max(task.elapsed or 0, 1e-3):.1f} images/s")
-
-
-def _progress_bar(show: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Speed(),
-        TimeRemainingColumn(),
-        disable=not show,
-    )

@@ -12,9 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from ..errors import ConfigError, SourceError
+from ..progress import progress_bars
 from ..record import Record, is_published, publish
 from .download import TIMEOUT_S, Refused, RemoteFile, download, refused, safe_name, unzip
 
@@ -110,9 +110,8 @@ def _listed(chosen: PublicSet, base_url: str, session: requests.Session) -> list
 def _download_all(
     files: list[RemoteFile], folder: Path, session: requests.Session, refuse: Refused, progress: bool
 ) -> None:
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(*columns, TimeRemainingColumn(), disable=not progress) as bar:
-        task = bar.add_task("")
+    with progress_bars(progress) as bar:
+        task = bar.add_task("", unit="bytes")
         for number, file in enumerate(files, start=1):
             bar.reset(task, description=f"{number}/{len(files)} {file.name}", total=file.size)
 

@@ -98,7 +98,7 @@ def _prepared(
         methods = split_methods(item.record)
         for kind, reader in _readers(item):
             files = item.files[kind]
-            task = bar.add_task(f"{item.name} ({kind})", total=None if kind == "volume" else len(files))
+            task = bar.add_task(f"{item.name} ({kind})", total=None if kind == "volume" else len(files), unit="images")
             prefix = "" if item.name == item.root.name else f"{item.name} "
             of_source = {"source": number, "volume": kind != "raster", "prefix": prefix, "methods": methods}
             prepare = partial(_prepare, config=config, **of_source)

@@ -7,10 +7,11 @@ import hmac
 import os
 import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import ConfigError
-from ..files import sync_path
+from ..files import whole
 
 KEY_BYTES = 32
 PSEUDONYM = re.compile(r"P-[0-9a-f]{12}")
@@ -49,17 +50,8 @@ def load_key(path: Path | None = None) -> bytes:
 def _make_key(path: Path) -> None:
     """Write a new key whole or not at all; if another process was quicker, its key stands."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(KEY_BYTES) + "\n")
-        sync_path(partial)
-        os.link(partial, path)
-        sync_path(path.parent)
-    except FileExistsError:
-        pass
-    finally:
-        partial.unlink(missing_ok=True)
+    with suppress(FileExistsError), whole(path, mode=0o600, new=True) as partial:
+        partial.write_text(secrets.token_hex(KEY_BYTES) + "\n", encoding="ascii")
 
 
 def pseudonym(patient: str, key: bytes) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 from unicodedata import normalize
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from ..errors import ConfigError, OutputError, SourceError
 from ..imageset import Row, check_whole, write_metadata
+from ..progress import progress_bars
 from ..record import Record, is_published, publish, read_record
 from .archives import workspace
 from .config import ImportConfig
@@ -57,7 +58,7 @@ def import_images(
     """
     paths, out = [Path(source) for source in sources], Path(out)
     _check_places(paths, out)
-    with _bar(progress) as bar, workspace(out) as place:
+    with progress_bars(progress, vanish=True) as bar, workspace(out) as place:
         task = bar.add_task("looking at the files", total=None)
         scans = scan_all(paths, place, lambda name: bar.update(task, description=f"unpacking {name}"))
         bar.remove_task(task)
@@ -133,11 +134,6 @@ def _check_places(sources: Sequence[Path], out: Path) -> None:
             raise OutputError(
                 f"{out} lies inside the source {source}: a later import would read it. Choose another --out."
             )
-
-
-def _bar(progress: bool) -> Progress:
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, disable=not progress, transient=True)
 
 
 def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:

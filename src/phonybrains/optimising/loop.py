@@ -33,7 +33,7 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
-class Progress:
+class Milestone:
     """Where a loop stands: mean training loss since the last report, and the validation loss if it was taken."""
 
     task: str
@@ -45,7 +45,7 @@ class Progress:
 
 def fit(
     task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Accelerator, compile: bool = False
-) -> Iterator[Progress]:
+) -> Iterator[Milestone]:
     """Train a task to its end, from its last checkpoint in `folder` if there is one, and report progress.
 
     While it reports a validation, the network holds the averaged weights that would be kept; at the end it holds them
@@ -85,7 +85,7 @@ def fit(
             validation = _validate(task, state, accelerator, checkpoint) if due[1] else None
             total, since = torch.zeros_like(total), 0
             with state.using(state.kept(config.keep)) if validation is not None else nullcontext():
-                yield Progress(task.name, state.step, config.steps, mean, validation)
+                yield Milestone(task.name, state.step, config.steps, mean, validation)
             if (due[1] or due[2]) and accelerator.is_main_process:
                 state.save(checkpoint)  # after the report, so that no report is missing when a stopped run goes on
     load_weights(task.network, state.kept(config.keep))

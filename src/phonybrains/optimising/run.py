@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import Progress
 
 from ..files import sync_path, write_whole
 from .config import LoopConfig
-from .loop import Progress, Task, fit
+from .loop import Milestone, Task, fit
 
 LOG_NAME = "training/log.jsonl"
 Inspect = Callable[[Path], dict[str, float]]
@@ -27,34 +26,34 @@ class Run:
     draft: Path
     accelerator: Accelerator
     seed: int
-    bar: Bar
+    bars: Progress
 
     @property
     def work(self) -> Path:
         return self.draft / "work"
 
     def follow(self, task: Task, loop: LoopConfig, inspect: Inspect, compile: bool = False) -> None:
-        """Train a task, showing and logging its progress; at each validation `inspect` draws and measures."""
-        line = self.bar.add_task(task.name, total=loop.steps)
+        """Train a task, showing and logging how far it is; at each validation `inspect` draws and measures."""
+        line = self.bars.add_task(task.name, total=loop.steps, unit="steps")
         begun, main = False, self.accelerator.is_main_process
-        for progress in fit(task, loop, self.seed, self.work, self.accelerator, compile):
-            self.bar.update(line, completed=progress.step, description=f"{task.name}  loss {progress.loss:.4f}")
+        for passed in fit(task, loop, self.seed, self.work, self.accelerator, compile):
+            self.bars.update(line, completed=passed.step, note=f"loss {passed.loss:.4f}")
             if not begun and main:
-                _forget(self.draft / LOG_NAME, task.name, progress.step)
+                _forget(self.draft / LOG_NAME, task.name, passed.step)
             begun = True
-            sheet = self.draft / "training" / f"{task.name}-{progress.step:07d}.png"
-            self._log(progress, inspect(sheet) if progress.validation is not None and main else {})
-        self.bar.update(line, completed=loop.steps)
+            sheet = self.draft / "training" / f"{task.name}-{passed.step:07d}.png"
+            self._log(passed, inspect(sheet) if passed.validation is not None and main else {})
+        self.bars.update(line, completed=loop.steps)
 
-    def _log(self, progress: Progress, figures: Mapping[str, float]) -> None:
-        values = {f"{progress.task}/loss": progress.loss}
-        values |= {f"{progress.task}/{name}": value for name, value in figures.items()}
-        if progress.validation is not None:
-            values[f"{progress.task}/validation"] = progress.validation
-        self.accelerator.log(values, step=progress.step)
+    def _log(self, passed: Milestone, figures: Mapping[str, float]) -> None:
+        values = {f"{passed.task}/loss": passed.loss}
+        values |= {f"{passed.task}/{name}": value for name, value in figures.items()}
+        if passed.validation is not None:
+            values[f"{passed.task}/validation"] = passed.validation
+        self.accelerator.log(values, step=passed.step)
         if self.accelerator.is_main_process:
             with (self.draft / LOG_NAME).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": progress.step, **values}) + "\n")
+                file.write(json.dumps({"step": passed.step, **values}) + "\n")
             sync_path(self.draft / LOG_NAME)  # before the checkpoint that goes on after it
 
 
@@ -81,10 +80,3 @@ def name_events(folder: Path) -> None:
     """Give TensorBoard's files names without that of this machine."""
     for number, path in enumerate(sorted(folder.glob("events.out.tfevents.*"))):
         path.rename(folder / f"events.out.tfevents.{number:04d}")
-
-
-def progress_bar(show: bool) -> Bar:
-    """What shows how far a training is."""
-    return Bar(
-        TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=not show
-    )

@@ -56,9 +56,8 @@ class Skill:
         shares = (self.shared, self.retest, 1 - self.shared - self.retest)
         if min(shares) < -1e-12 or not 0 <= self.unclear < 1 or self.spread < 0:
             raise ConfigError(
-                "shares of variance lie between 0 and 1 and add up to 1 at most; unclear lies "
-                "between 0 and "
-                "1; spread is not negative."
+                "shares of variance lie between 0 and 1 and add up to 1 at most; unclear lies between 0 and 1; spread "
+                "is not negative."
             )
 
 

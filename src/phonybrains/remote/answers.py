@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
-
+from ..documents import as_kind
 from ..files import write_whole
 from .config import Money
 
@@ -22,7 +21,7 @@ Suffix = Literal["", ".png", ".jpg", ".webp"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServiceAnswer:
     """How a request ended: with an image (suffix: of its format), or refused (code and message say why)."""
 
     image_sha256: str = ""
@@ -43,11 +42,8 @@ class Answer:
         return not self.image_sha256
 
 
-ANSWER = TypeAdapter(Answer)
-
-
 @dataclass(frozen=True, slots=True)
-class Body:
+class RawAnswer:
     """What a service sent with a status of success, as it came, and the number of its request in the ledger."""
 
     content: bytes
@@ -78,7 +74,7 @@ class Answers:
 
     folder: Path
 
-    def get(self, key: str) -> Answer | None:
+    def get(self, key: str) -> ServiceAnswer | None:
         """The answer to a request; None if there is none, or if it is damaged."""
         answer = self._read(self.folder / f"{key}.json")
         try:
@@ -88,10 +84,11 @@ class Answers:
             pass
         return None
 
-    def _read(self, path: Path) -> Answer | None:
+    def _read(self, path: Path) -> ServiceAnswer | None:
         try:
             said = json.loads(path.read_bytes())
-            return ANSWER.validate_python({k: printable(v) if isinstance(v, str) else v for k, v in said.items()})
+            printed = {name: printable(value) if isinstance(value, str) else value for name, value in said.items()}
+            return as_kind(printed, ServiceAnswer)
         except (OSError, ValueError, AttributeError, RecursionError):
             return None
 
@@ -103,21 +100,21 @@ class Answers:
         """Where what a service sent lies until it has been read: a line about the request, then the bytes."""
         return self.folder / f"{key}.body"
 
-    def body(self, key: str) -> Body | None:
+    def body(self, key: str) -> RawAnswer | None:
         """What was sent, and paid for, but could not be read yet; None if there is nothing of that kind."""
         path = self.body_file(key)
         if not path.is_file():
             return None
         number, _, rest = path.read_bytes().partition(b" ")
         request_id, _, content = rest.partition(b"\n")
-        return Body(content, request_id.decode("ascii", "replace"), int(number) if number.isdigit() else 0)
+        return RawAnswer(content, request_id.decode("ascii", "replace"), int(number) if number.isdigit() else 0)
 
-    def keep_body(self, key: str, body: Body) -> None:
+    def keep_body(self, key: str, body: RawAnswer) -> None:
         """Write what was sent, before it is read."""
         head = f"{body.number} {body.request_id.encode('ascii', 'backslashreplace').decode()}\n"
         write_whole(self.body_file(key), head.encode() + body.content)
 
-    def keep(self, key: str, answer: Answer, content: bytes = b"") -> None:
+    def keep(self, key: str, answer: ServiceAnswer, content: bytes = b"") -> None:
         """Write an answer: first its image, then, in one step, that it is there; then its body is not needed."""
         if content:
             write_whole(self.image(key), content)

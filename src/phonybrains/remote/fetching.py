@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
 from ..errors import ServiceError
-from .answers import Answer, Answers, Body, sha256
+from .answers import Answers, RawAnswer, ServiceAnswer, sha256
 from .config import ImagineConfig, Price
 from .journal import Outcome
-from .ledger import BudgetSpent, Ledger, Ticket
+from .ledger import BudgetSpent, Ledger, Reservation
 from .prompts import Wanted
 from .reply import Reply, Trouble
 from .service import OpenAIService
@@ -28,10 +28,12 @@ FIRST_DELAY_S, LONGEST_DELAY_S, LONGEST_WAIT_S = 0.5, 30.0, 300.0
 FAILURES_IN_A_ROW = 3
 TOKENS = range(64, 1_000_001)
 """Of one image: what lies outside counts something else, or nothing."""
+SAID = ("suffix", "code", "message", "revised_prompt", "request_id", "paid")
+"""What an answer takes over from a reply."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ImageRequest:
     """A wanted image, the body of its request, and the name of its answer."""
 
     wanted: Wanted
@@ -44,7 +46,7 @@ class Stopped(Exception):
 
 
 @dataclass
-class Courier:
+class Fetcher:
     """Brings answers, for any number of threads."""
 
     service: OpenAIService
@@ -55,16 +57,16 @@ class Courier:
     stop: threading.Event = field(default_factory=threading.Event)
     not_before: float = 0.0
 
-    def fetch(self, task: Task) -> Answer | Trouble:
-        """The answer to a task, which is kept. Raises what ends all requests.
+    def fetch(self, request: ImageRequest) -> ServiceAnswer | Trouble:
+        """The answer to a request, which is kept. Raises what ends all requests.
 
         Asks again only what was certainly not paid for; reads what an earlier run has left without asking.
         """
-        body = self.answers.body(task.key)
+        body = self.answers.body(request.key)
         try:
             if body:
-                return self._keep(task, self._read(task, body), body.number)
-            return self._ask_until_paid(task)
+                return self._keep(request, self._read(request, body), body.number)
+            return self._ask_until_paid(request)
         except Trouble as trouble:
             if trouble.hopeless:
                 self.stop.set()
@@ -72,12 +74,12 @@ class Courier:
             trouble.old = body is not None
             return trouble
 
-    def _ask_until_paid(self, task: Task) -> Answer:
+    def _ask_until_paid(self, request: ImageRequest) -> ServiceAnswer:
         price = self.config.price
         is_free = price is not None and price.image == 0
         for attempt in itertools.count():
             try:
-                return self._ask(task)
+                return self._ask(request)
             except Trouble as trouble:
                 if 0 < trouble.wait_s <= LONGEST_WAIT_S:
                     self.not_before = max(self.not_before, time.monotonic() + trouble.wait_s)
@@ -88,54 +90,48 @@ class Courier:
                 self._hold_off(trouble, attempt)
         raise AssertionError("unreachable")
 
-    def _ask(self, task: Task) -> Answer:
+    def _ask(self, request: ImageRequest) -> ServiceAnswer:
         """Send a request, once, and keep what comes; the ledger has its end, whatever that is."""
         self._wait_until(self.not_before)
-        ticket = self.ledger.reserve(task.key)
+        reservation = self.ledger.reserve(request.key)
         if self.stop.is_set():
-            self.ledger.settle(ticket, "error")
+            self.ledger.settle(reservation, "error")
             raise Stopped
         try:
-            answer = self._bring(task, ticket)
+            answer = self._bring(request, reservation)
         except BaseException as error:
             unpaid = isinstance(error, Trouble) and not error.paid
-            self.ledger.settle(ticket, "error" if unpaid else "unknown")
+            self.ledger.settle(reservation, "error" if unpaid else "unknown")
             raise
-        self.ledger.settle(ticket, _outcome(answer), answer.cost or 0.0)
+        self.ledger.settle(reservation, _outcome(answer), answer.cost or 0.0)
         return answer
 
-    def _bring(self, task: Task, ticket: Ticket) -> Answer:
-        sent = self.service.order(task.parameters)
-        if isinstance(sent, Body):
-            body = replace(sent, number=ticket.number)
-            self.answers.keep_body(task.key, body)
-            sent = self._read(task, body)
-        return self._keep(task, sent, ticket.number)
+    def _bring(self, request: ImageRequest, reservation: Reservation) -> ServiceAnswer:
+        sent = self.service.order(request.parameters)
+        if isinstance(sent, RawAnswer):
+            body = replace(sent, number=reservation.number)
+            self.answers.keep_body(request.key, body)
+            sent = self._read(request, body)
+        return self._keep(request, sent, reservation.number)
 
-    def _read(self, task: Task, body: Body) -> Reply:
+    def _read(self, request: ImageRequest, body: RawAnswer) -> Reply:
         try:
             return self.service.read(body)
         except Trouble as trouble:
-            file = self.answers.body_file(task.key)
+            file = self.answers.body_file(request.key)
             text = f"{trouble}; it may be paid for and is kept, so it is not ordered again unless you remove {file}"
             raise Trouble(text, paid=True, again=False, hopeless=trouble.hopeless) from None
 
-    def _keep(self, task: Task, reply: Reply, number: int) -> Answer:
-        price, digest = self.config.price, sha256(reply.image) if reply.image else ""
-        cost = None if price is None else cost_of(reply, price)
-        answer = Answer(
-            digest,
-            reply.suffix,
-            reply.code,
-            reply.message,
-            reply.revised_prompt,
-            reply.request_id,
-            cost,
-            price.currency if price else "",
-            number,
-            paid=reply.paid,
+    def _keep(self, request: ImageRequest, reply: Reply, number: int) -> ServiceAnswer:
+        price = self.config.price
+        answer = ServiceAnswer(
+            image_sha256=sha256(reply.image) if reply.image else "",
+            cost=cost_of(reply, price) if price else None,
+            currency=price.currency if price else "",
+            number=number,
+            **{name: getattr(reply, name) for name in SAID},
         )
-        self.answers.keep(task.key, answer, reply.image)
+        self.answers.keep(request.key, answer, reply.image)
         return answer
 
     def _hold_off(self, trouble: Trouble, attempt: int) -> None:
@@ -150,7 +146,7 @@ class Courier:
             raise Stopped
 
 
-def _outcome(answer: Answer) -> Outcome:
+def _outcome(answer: ServiceAnswer) -> Outcome:
     if not answer.refused:
         return "image"
     return "refused_paid" if answer.paid else "refused"
@@ -173,17 +169,16 @@ def _counted(tokens: object, plausible: range) -> TypeGuard[int]:
     return isinstance(tokens, int) and not isinstance(tokens, bool) and tokens in plausible
 
 
-def fetch_all(tasks: Sequence[Task], courier: Courier) -> Iterator[tuple[Task, Answer | Trouble]]:
-    """Bring the answers to all tasks, as they come, at most `concurrency` at a time.
+def fetch_all(requests: Sequence[ImageRequest], fetcher: Fetcher) -> Iterator[ServiceAnswer | Trouble]:
+    """Bring the answers to all requests, as they come, at most `concurrency` at a time.
 
     Raises ServiceError when the service ends all hope, or fails a few times in a row; BudgetSpent. Stopped or failing,
     it lets the requests under way come home first, as they are paid for.
     """
-    pool, in_a_row = ThreadPoolExecutor(courier.config.concurrency), 0
+    pool, in_a_row = ThreadPoolExecutor(fetcher.config.concurrency), 0
     try:
-        futures = {pool.submit(courier.fetch, task): task for task in tasks}
         spent: BudgetSpent | None = None
-        for future in as_completed(futures):
+        for future in as_completed([pool.submit(fetcher.fetch, request) for request in requests]):
             try:
                 result = future.result()
             except BudgetSpent as error:
@@ -195,11 +190,11 @@ def fetch_all(tasks: Sequence[Task], courier: Courier) -> Iterator[tuple[Task, A
                 in_a_row = 0
             elif not result.old:
                 in_a_row += 1
-            yield futures[future], result
+            yield result
             if in_a_row == FAILURES_IN_A_ROW:
-                raise ServiceError(f"{courier.config.base_url} fails again and again: {result}.")
+                raise ServiceError(f"{fetcher.config.base_url} fails again and again: {result}.")
         if spent:
             raise spent
     finally:
-        courier.stop.set()
+        fetcher.stop.set()
         pool.shutdown(wait=True, cancel_futures=True)

@@ -23,7 +23,7 @@ class BudgetSpent(ServiceError):
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class Reservation:
     """Leave to send one request, at this price at most."""
 
     number: int
@@ -73,12 +73,12 @@ class Ledger:
                 "choose another --out; nothing was asked for."
             )
 
-    def _send(self, request: str, reserved: float) -> Ticket:
+    def _send(self, request: str, reserved: float) -> Reservation:
         number = self._last + 1
         self._journal.append(Sent(number=number, request=request, reserved=reserved))
         self._last = number
         self._open[number] = reserved
-        return Ticket(number, reserved)
+        return Reservation(number, reserved)
 
     def _count(self, number: int, outcome: Outcome, cost: float) -> None:
         reserved = self._open.pop(number)
@@ -96,7 +96,7 @@ class Ledger:
                 outcome: Outcome = "image" if number in answered else "unknown"
                 self._write_end(number, outcome, answered.get(number, reserved))
 
-    def reserve(self, request: str) -> Ticket:
+    def reserve(self, request: str) -> Reservation:
         """Leave to send a request, once it is on the disk that it is sent.
 
         Waits while requests under way may leave enough. Raises BudgetSpent where none is left.
@@ -108,11 +108,11 @@ class Ledger:
                 self._changed.wait()
             return self._send(request, self.price)
 
-    def settle(self, ticket: Ticket, outcome: Outcome, cost: float = 0.0) -> None:
+    def settle(self, reservation: Reservation, outcome: Outcome, cost: float = 0.0) -> None:
         """Say how a request ended, and what it cost."""
         with self._changed:
             try:
-                self._write_end(ticket.number, outcome, ticket.reserved if outcome == "unknown" else cost)
+                self._write_end(reservation.number, outcome, reservation.reserved if outcome == "unknown" else cost)
             finally:
                 self._changed.notify_all()
 

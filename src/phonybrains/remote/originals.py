@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -16,8 +14,9 @@ from typing import Any
 from ..files import write_whole
 from ..imageset import METADATA_NAME
 from ..record import Record, read_record
-from .answers import Answer, Answers
-from .fetching import Task
+from ..spreadsheet import sheet_text
+from .answers import Answers, ServiceAnswer
+from .fetching import ImageRequest
 from .ledger import Ledger
 
 COLUMNS = ("file_name", "modality", "index", "prompt", "revised_prompt", "parameters", "request_id", "cost", "currency")
@@ -25,14 +24,31 @@ COLUMNS = ("file_name", "modality", "index", "prompt", "revised_prompt", "parame
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A task that is done."""
+    """A request that is done."""
 
-    task: Task
-    answer: Answer
+    request: ImageRequest
+    answer: ServiceAnswer
 
     @property
     def name(self) -> str:
-        return f"{self.task.wanted.index:06d}{self.answer.suffix}"
+        return f"{self.request.wanted.index:06d}{self.answer.suffix}"
+
+    def cells(self) -> dict[str, Any]:
+        """Its row of metadata.csv, by column."""
+        wanted, answer = self.request.wanted, self.answer
+        said = {name: value for name, value in self.request.parameters.items() if name != "prompt"}
+        return {
+            **wanted.attributes,
+            "file_name": self.name,
+            "modality": wanted.modality,
+            "index": wanted.index,
+            "prompt": wanted.prompt,
+            "revised_prompt": answer.revised_prompt,
+            "parameters": json.dumps(said, sort_keys=True, ensure_ascii=False),
+            "request_id": answer.request_id,
+            "cost": "" if answer.cost is None else f"{answer.cost:.6g}",
+            "currency": answer.currency,
+        }
 
 
 def lay_out(folder: Path, asked: Sequence[Asked], answers: Answers, ledger: Ledger, record: Record) -> None:
@@ -52,7 +68,7 @@ def lay_out(folder: Path, asked: Sequence[Asked], answers: Answers, ledger: Ledg
         if path.is_file():
             path.unlink()
     for one in made:
-        _link(answers.image(one.task.key), folder / one.name)
+        _link(answers.image(one.request.key), folder / one.name)
     write_whole(folder / METADATA_NAME, table)
     record.results.update(results(asked, ledger))
     record.write(folder)
@@ -67,8 +83,8 @@ def results(asked: Sequence[Asked], ledger: Ledger) -> dict[str, Any]:
         "refused": dict(sorted(Counter(one.answer.code for one in refused).items())),
         "refusals": [
             {
-                "index": one.task.wanted.index,
-                "prompt": one.task.wanted.prompt,
+                "index": one.request.wanted.index,
+                "prompt": one.request.wanted.prompt,
                 "code": one.answer.code,
                 "message": one.answer.message,
                 "request_id": one.answer.request_id,
@@ -83,29 +99,9 @@ def results(asked: Sequence[Asked], ledger: Ledger) -> dict[str, Any]:
 
 
 def _table(made: Sequence[Asked]) -> bytes:
-    attributes = list(dict.fromkeys(name for one in made for name in one.task.wanted.attributes))
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *attributes])
-    for one in made:
-        wanted, answer = one.task.wanted, one.answer
-        said = {name: value for name, value in one.task.parameters.items() if name != "prompt"}
-        cost = "" if answer.cost is None else f"{answer.cost:.6g}"
-        writer.writerow(
-            [
-                one.name,
-                wanted.modality,
-                wanted.index,
-                wanted.prompt,
-                answer.revised_prompt,
-                json.dumps(said, sort_keys=True, ensure_ascii=False),
-                answer.request_id,
-                cost,
-                answer.currency,
-                *(wanted.attributes.get(name, "") for name in attributes),
-            ]
-        )
-    return text.getvalue().encode()
+    attributes = list(dict.fromkeys(name for one in made for name in one.request.wanted.attributes))
+    header = (*COLUMNS, *attributes)
+    return sheet_text([header, *([one.cells().get(name, "") for name in header] for one in made)])
 
 
 def _link(source: Path, target: Path) -> None:

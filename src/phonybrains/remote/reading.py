@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes, urljoin
 
 from PIL import Image
 
-from .answers import Body, Suffix
+from .answers import RawAnswer, Suffix
 from .key import Key
 from .refusals import message_of, refusal_of
 from .reply import Reply, Trouble, one_line
@@ -23,7 +23,7 @@ NO_IMAGE = "no_image"
 """Code of a refusal that gives no reason: an answer of success, in whose place for an image there is nothing."""
 
 
-def reply_of(body: Body, key: Key, base_url: str, download: Callable[[str], bytes]) -> Reply:
+def reply_of(body: RawAnswer, key: Key, base_url: str, download: Callable[[str], bytes]) -> Reply:
     """The image of an answer of success, or a refusal that comes as one.
 
     download fetches an image by its address; that is repeated. Raises Trouble where there is neither: it is paid for.
@@ -60,7 +60,7 @@ def _source(item: dict[str, Any]) -> str:
     return found.strip() if isinstance(found, str) else ""
 
 
-def _refusal(answer: Any, body: Body, key: Key) -> Reply:
+def _refusal(answer: Any, body: RawAnswer, key: Key) -> Reply:
     code, message = refusal_of(answer), one_line(message_of(answer), key)
     if code is None and isinstance(answer, dict) and answer.get("error"):
         raise Trouble(f"an answer without an image: {message}", paid=True)

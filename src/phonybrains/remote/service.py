@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError, PhonyBrainsError
-from .answers import Body
+from .answers import RawAnswer
 from .config import ImagineConfig
 from .key import NO_KEY, Key
 from .reading import reply_of
@@ -44,7 +44,7 @@ class OpenAIService:
             http_client=self._transport.client(config.base_url),
         )
 
-    def order(self, parameters: Mapping[str, Any]) -> Body | Reply:
+    def order(self, parameters: Mapping[str, Any]) -> RawAnswer | Reply:
         """Send a request for one image, once: what was sent, not read yet, or a refusal. Raises Trouble."""
         more = {name: value for name, value in parameters.items() if name not in ("model", "prompt", "n")}
         with self._translated():
@@ -57,13 +57,13 @@ class OpenAIService:
                     extra_headers={"Accept-Encoding": "identity"},
                 ) as response:
                     content = self._key.cut_out(self._received(response))
-                    return Body(content, self._text(response.headers.get("x-request-id")))
+                    return RawAnswer(content, self._text(response.headers.get("x-request-id")))
             except self._openai.APIStatusError as error:
                 if refusal := self._refusal(error):
                     return refusal
                 raise
 
-    def read(self, body: Body) -> Reply:
+    def read(self, body: RawAnswer) -> Reply:
         """The image in what was sent, or a refusal; costs nothing, as often as it is done. Raises Trouble."""
         return reply_of(body, self._key, self._config.base_url, self._transport.download)
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from ..errors import ConfigError, OutputError, ServiceError
 from ..files import only_writer, sync_path
+from ..progress import progress_bars
 from ..record import Record
 from .answers import Answers, request_key
 from .config import ImagineConfig
 from .dialects import parameters
-from .fetching import Courier, Task, fetch_all
+from .fetching import Fetcher, ImageRequest, fetch_all
 from .key import find_key
 from .ledger import BudgetSpent, Ledger
 from .originals import Asked, lay_out
@@ -38,16 +36,16 @@ def imagine_record(config: ImagineConfig) -> Record:
     return Record("imagine", config.settings(), config.seed, sources=sources)
 
 
-def tasks_of(config: ImagineConfig) -> list[Task]:
+def tasks_of(config: ImagineConfig) -> list[ImageRequest]:
     """What to ask for each image; equal requests are told apart by how many come before."""
     seen: Counter[str] = Counter()
-    tasks = []
+    requests = []
     for wanted in wanted_images(config):
         body = parameters(wanted, config)
         text = json.dumps(body, sort_keys=True)
-        tasks.append(Task(wanted, body, request_key(config.base_url, body, seen[text])))
+        requests.append(ImageRequest(wanted, body, request_key(config.base_url, body, seen[text])))
         seen[text] += 1
-    return tasks
+    return requests
 
 
 def ask_service(folder: Path, config: ImagineConfig, *, confirm: Confirm | None = None, show: bool = True) -> Path:
@@ -60,7 +58,7 @@ def ask_service(folder: Path, config: ImagineConfig, *, confirm: Confirm | None 
     Raises  ConfigError for what cannot be asked, and without leave to spend; ServiceError when the service fails or the
             limits are reached: what has come is kept, and the same call goes on; OutputError if `folder` is another.
     """
-    tasks, answers = tasks_of(config), Answers(folder / ANSWERS_NAME)
+    requests, answers = tasks_of(config), Answers(folder / ANSWERS_NAME)
     if folder.is_dir() and not answers.folder.is_dir() and any(folder.iterdir()):
         raise OutputError(f"{folder} is there already, and holds something else. Choose another --out.")
     with only_writer(answers.folder):
@@ -77,17 +75,19 @@ def ask_service(folder: Path, config: ImagineConfig, *, confirm: Confirm | None 
         )
         ledger.covers(answers.last_number())
         ledger.close_stopped(answers.paid())
-        known = {task.key: answers.get(task.key) for task in tasks}
-        missing = [task for task in tasks if known[task.key] is None]
+        known = {request.key: answers.get(request.key) for request in requests}
+        missing = [request for request in requests if known[request.key] is None]
         if missing:
             service = OpenAIService(config, find_key(config))
-            missing.sort(key=lambda task: not answers.body_file(task.key).is_file())  # what is paid for comes first
-            new = sum(not answers.body_file(task.key).is_file() for task in missing)
+            missing.sort(
+                key=lambda request: not answers.body_file(request.key).is_file()
+            )  # what is paid for comes first
+            new = sum(not answers.body_file(request.key).is_file() for request in missing)
             if new:
                 _ask_leave(new, config, ledger, confirm, goes_on=new < len(missing))
             refused = sum(answer is not None and answer.refused for answer in known.values())
-            _bring(missing, len(tasks), refused, Courier(service, answers, ledger, config), show)
-        asked = [Asked(task, answer) for task in tasks if (answer := answers.get(task.key))]
+            _bring(missing, len(requests), refused, Fetcher(service, answers, ledger, config), show)
+        asked = [Asked(request, answer) for request in requests if (answer := answers.get(request.key))]
         if all(one.answer.refused for one in asked):
             raise ServiceError(
                 f"all {len(asked)} requests were refused ({asked[0].answer.code}: "
@@ -126,46 +126,33 @@ def _ask_leave(missing: int, config: ImagineConfig, ledger: Ledger, confirm: Con
     ledger.max_images = ledger.images + missing
 
 
-def _bring(missing: Sequence[Task], total: int, refused: int, courier: Courier, show: bool) -> None:
+def _bring(missing: Sequence[ImageRequest], total: int, refused: int, fetcher: Fetcher, show: bool) -> None:
     """Bring what is missing of a total, some of which was refused before. Raises ServiceError if some did not come."""
     failed: list[Trouble] = []
-    with _progress(show) as bar:
+    with progress_bars(show) as bars:
         note = f"{refused} refused" if refused else ""
-        line = bar.add_task("imagining", total=total, completed=total - len(missing), note=note)
-        courier.say = lambda text: bar.update(line, note=text)
+        line = bars.add_task("imagining", total=total, completed=total - len(missing), unit="images", note=note)
+        fetcher.say = lambda text: bars.update(line, note=text)
         try:
-            for _, result in fetch_all(missing, courier):
+            for result in fetch_all(missing, fetcher):
                 if isinstance(result, Trouble):
                     failed.append(result)
                     continue
                 refused += result.refused
-                cost = f"{courier.ledger.cost:.4g} {result.currency}".strip()
-                bar.update(line, advance=1, note=f"{refused} refused, cost {cost}" if refused else f"cost {cost}")
+                cost = f"{fetcher.ledger.cost:.4g} {result.currency}".strip()
+                bars.update(line, advance=1, note=f"{refused} refused, cost {cost}" if refused else f"cost {cost}")
         except BudgetSpent:
             raise BudgetSpent(
-                f"the limits are reached: {courier.ledger.summary()}. What has come is kept: the same "
+                f"the limits are reached: {fetcher.ledger.summary()}. What has come is kept: the same "
                 "command with a higher --budget or --max-images goes on."
             ) from None
     if failed:
         what = (
             f"{len(failed)} of {total} images did not come ({failed[0]}). What has come is kept: give the same command"
         )
-        if courier.ledger.affords(1):
+        if fetcher.ledger.affords(1):
             raise ServiceError(f"{what} again.")
-        raise BudgetSpent(f"{what} with a higher --budget or --max-images to ask anew: {courier.ledger.summary()}.")
-
-
-@contextmanager
-def _progress(show: bool) -> Iterator[Progress]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-    )
-    with Progress(*columns, disable=not show) as bar:
-        yield bar
+        raise BudgetSpent(f"{what} with a higher --budget or --max-images to ask anew: {fetcher.ledger.summary()}.")
 
 
 def is_of(record: Mapping[str, Any], config: ImagineConfig) -> bool:

@@ -12,7 +12,7 @@ from .request import Commission
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptAnswer:
     """The images of one answer as PNG, what they were commissioned as, and until when they are kept."""
 
     commission: Commission
@@ -25,25 +25,24 @@ class Kept:
 
 
 @dataclass
-class Shelf:
+class AnswerCache:
     """Keeps up to `most_bytes`, the oldest go first, for `seconds` each; a key that nobody guesses leads to them."""
 
     seconds: float = 3600.0
     most_bytes: int = 256 * 2**20
     clock: Callable[[], float] = monotonic
-    _kept: OrderedDict[str, Kept] = field(default_factory=OrderedDict)
+    _kept: OrderedDict[str, KeptAnswer] = field(default_factory=OrderedDict)
     _bytes: int = 0
 
-    def put(self, commission: Commission, pngs: tuple[bytes, ...]) -> str:
-        """Keep an answer; the key to it."""
-        key = secrets.token_urlsafe(16)
-        kept = Kept(commission, pngs, self.clock() + self.seconds)
+    def put(self, commission: Commission, pngs: tuple[bytes, ...]) -> tuple[str, KeptAnswer]:
+        """Keep an answer; the key to it, and the answer."""
+        key, kept = secrets.token_urlsafe(16), KeptAnswer(commission, pngs, self.clock() + self.seconds)
         self._kept[key] = kept
         self._bytes += kept.size
         self._clear()
-        return key
+        return key, kept
 
-    def get(self, key: str) -> Kept | None:
+    def get(self, key: str) -> KeptAnswer | None:
         """The answer with this key, unless it was never there or is no more."""
         self._clear()
         return self._kept.get(key)

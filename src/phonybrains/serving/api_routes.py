@@ -11,70 +11,61 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..networks.conditions import Category
-from .answer_cache import Kept
-from .gallery import Gallery
+from .answer_cache import KeptAnswer
+from .context import ModelContext
 from .prompt import in_words
-from .refusal import Refusal
+from .refusal import no_model
 from .request import Commission
 
 
-def api_routes(gallery: Gallery) -> APIRouter:
+def api_routes(context: ModelContext) -> APIRouter:
     """The routes that an OpenAI client knows."""
     router = APIRouter()
 
     @router.post("/v1/images/generations")
     async def generate(request: Request) -> JSONResponse:
-        asked = gallery.commission(await gallery.read(request))
-        key, kept = await gallery.fill(request, asked)
-        base = str(request.base_url).rstrip("/")
-        return JSONResponse(answer(gallery, asked, kept, key, base))
+        asked = context.commission(await context.read(request))
+        key, kept = await context.fill(request, asked)
+        return JSONResponse(answer(context, asked, kept, key, str(request.base_url).rstrip("/")))
 
     @router.get("/v1/models")
     def models() -> dict[str, Any]:
-        return {"object": "list", "data": [describe(gallery)]}
+        return {"object": "list", "data": [describe(context)]}
 
     @router.get("/v1/models/{name}")
     def model(name: str) -> dict[str, Any]:
-        if name != gallery.name:
-            raise Refusal(
-                404,
-                f"The model '{name}' does not exist here. This server has {gallery.name}.",
-                param="model",
-                code="model_not_found",
-            )
-        return describe(gallery)
+        if name != context.name:
+            raise no_model(name, context.name)
+        return describe(context)
 
     @router.get("/images/{key}/{index}.png")
     def image(key: str, index: int) -> Response:
-        kept = gallery.kept(key)
-        if not 0 <= index < len(kept.pngs):
-            raise Refusal(404, f"This answer has {len(kept.pngs)} images, from 0 on.")
-        return Response(kept.pngs[index], media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+        png, headers = context.kept(key, index).pngs[index], {"Cache-Control": "private, max-age=3600"}
+        return Response(png, media_type="image/png", headers=headers)
 
     @router.get("/health")
     def health() -> dict[str, Any]:
-        return {"status": "stopping" if gallery.painter.stopped else "ok", "waiting": gallery.painter.waiting}
+        return {"status": "stopping" if context.batcher.stopped else "ok", "waiting": context.batcher.waiting}
 
     return router
 
 
-def answer(gallery: Gallery, asked: Commission, kept: Kept, key: str, base: str) -> dict[str, Any]:
+def answer(context: ModelContext, asked: Commission, kept: KeptAnswer, key: str, base: str) -> dict[str, Any]:
     """What OpenAI's clients read, and beside it what was understood and how the images were made."""
 
     def item(index: int, png: bytes) -> dict[str, Any]:
-        order = asked.orders[index]
-        image = (
-            {"url": f"{base}/images/{key}/{index}.png"}
-            if asked.body.response_format == "url"
-            else {"b64_json": base64.b64encode(png).decode()}
-        )
-        return image | {"revised_prompt": in_words(order.wanted), "index": index, "conditions": dict(order.wanted)}
+        wanted = asked.orders[index].wanted
+        if asked.request.response_format == "url":
+            image = {"url": f"{base}/images/{key}/{index}.png"}
+        else:
+            image = {"b64_json": base64.b64encode(png).decode()}
+        return image | {"revised_prompt": in_words(wanted), "index": index, "conditions": dict(wanted)}
 
     how = asked.sampling
     return {
         "created": int(time.time()),
         "data": [item(index, png) for index, png in enumerate(kept.pngs)],
-        "model": gallery.name,
+        "model": context.name,
         "synthetic": True,
         "id": key,
         "understood": in_words(asked.where),
@@ -84,26 +75,26 @@ def answer(gallery: Gallery, asked: Commission, kept: Kept, key: str, base: str)
         "steps": how.steps,
         "guidance": how.guidance,
         "sampler": how.sampler,
-        "size": f"{gallery.model.size}x{gallery.model.size}",
+        "size": context.size,
         "output_format": "png",
     }
 
 
-def describe(gallery: Gallery) -> dict[str, Any]:
+def describe(context: ModelContext) -> dict[str, Any]:
     """A model as OpenAI lists it, and beside it what it can be asked for."""
     attributes = [
         {"name": a.name, "labels": a.offered}
         if isinstance(a, Category)
         else {"name": a.name, "low": a.offered[0], "high": a.offered[1]}
-        for a in gallery.model.conditions.attributes
+        for a in context.model.conditions.attributes
     ]
     return {
-        "id": gallery.name,
+        "id": context.name,
         "object": "model",
-        "created": gallery.created,
+        "created": context.created,
         "owned_by": "phonybrains",
-        "size": f"{gallery.model.size}x{gallery.model.size}",
-        "steps": gallery.model.steps,
+        "size": context.size,
+        "steps": context.model.steps,
         "attributes": attributes,
-        "sha256": gallery.origin.model_sha256,
+        "sha256": context.origin.model_sha256,
     }

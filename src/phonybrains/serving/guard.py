@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from ..web.guard import Guard, is_own, parse_host
+from ..web.guard import Guard, is_local, is_own, parse_host
 from .refusal import Refusal
 
 POLICY = (
@@ -38,7 +37,7 @@ class ModelGuard(Guard):
         return {"Content-Security-Policy": POLICY, "X-Request-Id": number}
 
     def admit(self, headers: Headers, scope: Scope) -> None:
-        if self.local and not is_local(parse_host(headers["host"])[0].strip("[]")):
+        if self.local and not is_local(parse_host(headers["host"])[0]):
             raise HTTPException(
                 403,
                 "This server answers to localhost and 127.0.0.1. A proxy in front has to set such "
@@ -59,11 +58,3 @@ class ModelGuard(Guard):
     def refuse(self, error: HTTPException) -> Response:
         code = "invalid_api_key" if error.status_code == 401 else None
         return Refusal(error.status_code, str(error.detail), code=code, headers=error.headers).response()
-
-
-def is_local(host: str) -> bool:
-    """Whether a name or an address can only mean this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -13,11 +13,11 @@ from PIL import Image as Picture
 from ..imageset import FIXED_COLUMNS, Attribute, Row, write_metadata, write_png
 from ..model.latent_diffusion import LatentDiffusion
 from ..record import Record, as_input
-from .answer_cache import Kept
-from .batcher import Order
+from .answer_cache import KeptAnswer
+from .batch import Order
 
 
-def zip_image_set(kept: Kept, model: LatentDiffusion, folder: Path) -> bytes:
+def zip_image_set(kept: KeptAnswer, model: LatentDiffusion, folder: Path) -> bytes:
     """Images without text chunks, metadata.csv and record.json in one folder; `folder` is the model's."""
     name = folder.resolve().name
     with tempfile.TemporaryDirectory() as place:
@@ -47,20 +47,11 @@ def _row(order: Order, file_name: str, digest: str, model: LatentDiffusion, name
             attributes[f"condition_{attribute}" if attribute in FIXED_COLUMNS else attribute] = value
     modality = str(order.wanted.get("modality") or "")
     slope, intercept, unit = model.units.get(modality, (1.0, 0.0, "a.u."))
-    return Row(
-        file_name,
-        digest,
-        modality,
-        synthetic=True,
-        source=name,
-        slope=slope,
-        intercept=intercept,
-        unit=unit,
-        attributes=attributes,
-    )
+    scale = {"slope": slope, "intercept": intercept, "unit": unit}
+    return Row(file_name, digest, modality, synthetic=True, source=name, attributes=attributes, **scale)
 
 
-def _record(kept: Kept, folder: Path) -> Record:
+def _record(kept: KeptAnswer, folder: Path) -> Record:
     """The record of `phonybrains generate` for the same images, and how they were asked for in fact."""
     asked, origin = kept.commission, as_input(folder)
     how = asked.sampling
@@ -72,7 +63,7 @@ def _record(kept: Kept, folder: Path) -> Record:
         "sampler": how.sampler,
         "precision": how.precision,
     }
-    results = {"images": len(asked.orders), "served": True, "prompt": asked.body.prompt}
+    results = {"images": len(asked.orders), "served": True, "prompt": asked.request.prompt}
     return Record("generate", config, asked.seed, [origin], origin["record"].get("sources", ()), results)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
@@ -13,7 +12,7 @@ from PIL import Image as Picture
 from PIL.PngImagePlugin import PngInfo
 
 from ..record import versions
-from .batcher import Image, Order
+from .batch import Image, Order
 
 SOFTWARE = f"phonybrains {versions()['phonybrains']}"
 SOURCE_TYPE = "trainedAlgorithmicMedia"
@@ -57,28 +56,12 @@ class Origin:
         }
 
     def png(self, image: Image, order: Order) -> bytes:
-        """The image as a PNG with these facts as text: XMP for programs that know it, JSON for all others."""
-        facts = self.facts(order)
-        info = PngInfo()
+        """(H, W) uint8 as a PNG with these facts as text: XMP for programs that know it, JSON for all others."""
+        named = {"source_type": SOURCE_TYPE_URL, "software": escape(SOFTWARE), "notice": escape(NOTICE)}
+        info, buffer = PngInfo(), io.BytesIO()
         info.add_itxt("Description", NOTICE)
         info.add_itxt("Software", SOFTWARE)
-        info.add_itxt("phonybrains", json.dumps(facts, ensure_ascii=False))
-        info.add_itxt(
-            "XML:com.adobe.xmp",
-            XMP.format(source_type=SOURCE_TYPE_URL, software=escape(SOFTWARE), notice=escape(NOTICE)),
-        )
-        return encode_png(image, info)
-
-
-def encode_png(image: Image, info: PngInfo | None = None) -> bytes:
-    """(H, W) uint8 as a PNG."""
-    buffer = io.BytesIO()
-    Picture.fromarray(image).save(buffer, format="PNG", compress_level=4, pnginfo=info)
-    return buffer.getvalue()
-
-
-def read_facts(png: bytes) -> Mapping[str, Any]:
-    """The facts that `Origin.png` wrote. Raises KeyError where there are none."""
-    with Picture.open(io.BytesIO(png), formats=["PNG"]) as picture:
-        picture.load()
-        return json.loads(picture.text["phonybrains"])  # type: ignore[attr-defined]
+        info.add_itxt("phonybrains", json.dumps(self.facts(order), ensure_ascii=False))
+        info.add_itxt("XML:com.adobe.xmp", XMP.format(**named))
+        Picture.fromarray(image).save(buffer, format="PNG", compress_level=4, pnginfo=info)
+        return buffer.getvalue()

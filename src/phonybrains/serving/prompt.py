@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ..networks.conditions import Value, labels_of
-from .refusal import Refusal
+from .refusal import Refusal, invalid
 from .vocabulary import Meaning, Vocabulary
 from .words import BEFORE_A_NUMBER, FILLERS, Token, tokens_of
 
@@ -25,8 +25,8 @@ class Part:
 
 
 @dataclass
-class Reading:
-    """A prompt being read."""
+class PromptReader:
+    """Reads one prompt, word by word."""
 
     text: str
     vocabulary: Vocabulary
@@ -153,13 +153,7 @@ class Reading:
 
     def _set(self, name: str, value: float) -> None:
         if self.numbers.setdefault(name, value) != value:
-            raise Refusal(
-                400,
-                f"The prompt asks for {name} {self.numbers[name]:g} and {value:g}; an image has one. "
-                "Leave one of them out.",
-                param="prompt",
-                code="contradictory_prompt",
-            )
+            raise _contradiction(f"{name} {self.numbers[name]:g} and {value:g}; an image has one")
 
     def _is_said(self, part: Part) -> bool:
         """Whether a noun adds nothing: its attribute has a value, or it is one of those that any image has."""
@@ -208,20 +202,15 @@ class Understood:
 
 def understand(prompt: str, vocabulary: Vocabulary) -> Understood:
     """Read a prompt. Raises Refusal for one that contradicts itself; values out of range are left to `check`."""
-    reading = Reading(prompt, vocabulary)
-    reading.read()
-    for name, labels in reading.labels.items():
+    reader = PromptReader(prompt, vocabulary)
+    reader.read()
+    for name, labels in reader.labels.items():
         if not vocabulary.go_together(name, labels):
             *most, last = labels
-            raise Refusal(
-                400,
-                f"The prompt asks for {name} {', '.join(most)} and {last}; no image has both. Leave one of them out.",
-                param="prompt",
-                code="contradictory_prompt",
-            )
-    found = {name: ";".join(labels) for name, labels in reading.labels.items()} | reading.numbers
+            raise _contradiction(f"{name} {', '.join(most)} and {last}; no image has both")
+    found = {name: ";".join(labels) for name, labels in reader.labels.items()} | reader.numbers
     names = [attribute.name for attribute in vocabulary.conditions.attributes]
-    return Understood({name: found[name] for name in names if name in found}, reading.unknown_phrases())
+    return Understood({name: found[name] for name in names if name in found}, reader.unknown_phrases())
 
 
 def in_words(conditions: Mapping[str, Value]) -> str:
@@ -235,8 +224,9 @@ def in_words(conditions: Mapping[str, Value]) -> str:
     return ", ".join(said)
 
 
+def _contradiction(what: str) -> Refusal:
+    return invalid("prompt", f"The prompt asks for {what}. Leave one of them out.", "contradictory_prompt")
+
+
 def _number(word: str) -> float | None:
-    try:
-        return float(word)
-    except ValueError:
-        return None
+    return float(word) if word[-1].isdecimal() else None  # `float` takes "nan" and "infinity" as well

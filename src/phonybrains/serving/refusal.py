@@ -35,3 +35,14 @@ class Refusal(Exception):
         kind = TYPES.get(self.status, "invalid_request_error")
         error = {"message": str(self), "type": kind, "param": self.param, "code": self.code}
         return JSONResponse({"error": error}, self.status, self.headers)
+
+
+def invalid(param: str, sentence: str, code: str = "invalid_value") -> Refusal:
+    """What is wrong with the value of a parameter."""
+    return Refusal(400, sentence, param=param, code=code)
+
+
+def no_model(name: str, own: str) -> Refusal:
+    """A model is asked for that is not served here."""
+    sentence = f"The model '{name}' does not exist here. This server has {own}."
+    return Refusal(404, sentence, param="model", code="model_not_found")

@@ -14,21 +14,19 @@ from ..model.backing import doubts
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.sampling import Sampling
 from ..networks.conditions import Value
-from .batcher import Order
-from .prompt import Understood, understand
-from .refusal import Refusal
+from .batch import Order
+from .prompt import understand
+from .refusal import Refusal, invalid, no_model
 from .vocabulary import Vocabulary
 
 MOST_IMAGES = 32
 MOST_STEPS = 1000
 
-Strict = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-
-class Body(BaseModel):
+class ImageRequest(BaseModel):
     """OpenAI's parameters, then ours: seed, steps, guidance, sampler and where."""
 
-    model_config = Strict
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     prompt: Annotated[str, Field(max_length=4000)] = ""
     model: str | None = None
     n: Annotated[int, Field(ge=1, le=MOST_IMAGES)] | None = None
@@ -57,7 +55,7 @@ IGNORED = ("quality", "style", "moderation", "user", "output_compression")
 class Commission:
     """A request that can be met: its images' orders, and what there is to tell about how it was understood."""
 
-    body: Body
+    request: ImageRequest
     seed: int
     sampling: Sampling
     where: Mapping[str, Value]
@@ -66,83 +64,64 @@ class Commission:
     notes: list[str]
 
 
-def parse_body(content: object) -> Body:
+def parse_request(content: object) -> ImageRequest:
     """Check the JSON of a request. Raises Refusal (400) that names the parameter."""
     if not isinstance(content, dict):
         raise Refusal(400, 'The body is not a JSON object. Send {"prompt": …}.')
     try:
-        body = Body.model_validate(content)
+        request = ImageRequest.model_validate(content)
     except ValidationError as error:
         raise _explained(error, content) from None
-    if not body.prompt.strip() and body.where is None:
-        raise Refusal(
-            400,
-            "Missing required parameter: 'prompt'. Say what the images show.",
-            param="prompt",
-            code="missing_required_parameter",
-        )
-    return body
+    if not request.prompt.strip() and request.where is None:
+        missing = "Missing required parameter: 'prompt'. Say what the images show."
+        raise invalid("prompt", missing, "missing_required_parameter")
+    return request
 
 
-def commission(body: Body, model: LatentDiffusion, vocabulary: Vocabulary, name: str) -> Commission:
+def commission(request: ImageRequest, model: LatentDiffusion, vocabulary: Vocabulary, name: str) -> Commission:
     """What a request asks of the model. Raises Refusal for what it does not know or cannot do."""
-    if body.model not in (None, name):
-        raise Refusal(
-            404,
-            f"The model '{body.model}' does not exist here. This server has {name}.",
-            param="model",
-            code="model_not_found",
-        )
+    if request.model not in (None, name):
+        raise no_model(request.model, name)
     own = f"{model.size}x{model.size}"
-    if body.size not in (None, "auto", own):
-        raise Refusal(
-            400,
-            f"size '{body.size}': {name} paints {own}. Leave size out, or give {own}.",
-            param="size",
-            code="invalid_value",
-        )
-    understood = understand(body.prompt, vocabulary)
-    where = _merge(understood, body, model)
-    seed = secrets.randbelow(2**31) if body.seed is None else body.seed
+    if request.size not in (None, "auto", own):
+        raise invalid("size", f"size '{request.size}': {name} paints {own}. Leave size out, or give {own}.")
+    understood = understand(request.prompt, vocabulary)
+    where = _merge(understood.where, request, model)
+    seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+    guidance = 1.0 if request.guidance is None else request.guidance
     try:
-        sampling = model.settle(
-            Sampling(
-                steps=body.steps, guidance=1.0 if body.guidance is None else body.guidance, sampler=body.sampler or ""
-            )
-        )
-        wanted = model.ask(range(body.n or 1), where, seed)
+        sampling = model.settle(Sampling(steps=request.steps, guidance=guidance, sampler=request.sampler or ""))
+        wanted = model.ask(range(request.n or 1), where, seed)
     except ConfigError as error:
         param = next((key for key in ("sampler", "guidance", "steps") if str(error).startswith(key)), None)
         raise Refusal(400, str(error), param=param, code="invalid_value") from None
-    orders = tuple(Order(seed, i, row, sampling) for i, row in enumerate(wanted))
-    return Commission(body, seed, sampling, where, orders, understood.unknown, _notes(body, where, vocabulary))
+    orders = tuple(Order(seed, index, row, sampling) for index, row in enumerate(wanted))
+    notes = _notes(request, where, vocabulary)
+    return Commission(request, seed, sampling, where, orders, understood.unknown, notes)
 
 
-def _merge(understood: Understood, body: Body, model: LatentDiffusion) -> dict[str, Value]:
+def _merge(understood: Mapping[str, Value], request: ImageRequest, model: LatentDiffusion) -> dict[str, Value]:
     """What the prompt and `where` ask for together."""
-    try:
-        said = model.conditions.check(understood.where)
-    except ConfigError as error:
-        raise Refusal(400, str(error), param="prompt", code="invalid_value") from None
-    try:
-        exact = model.conditions.check(body.where or {})
-    except ConfigError as error:
-        raise Refusal(400, str(error), param="where", code="invalid_value") from None
+    said = _checked("prompt", understood, model)
+    exact = _checked("where", request.where or {}, model)
     for name in said.keys() & exact.keys():
         if said[name] != exact[name]:
-            raise Refusal(
-                400,
-                f"The prompt asks for {name} {said[name]}, 'where' for {exact[name]}. Leave one of them out.",
-                param="where",
-                code="contradictory_prompt",
-            )
+            contradiction = f"The prompt asks for {name} {said[name]}, 'where' for {exact[name]}."
+            raise invalid("where", f"{contradiction} Leave one of them out.", "contradictory_prompt")
     asked = said | exact
     return {a.name: asked[a.name] for a in model.conditions.attributes if a.name in asked}
 
 
-def _notes(body: Body, where: Mapping[str, Value], vocabulary: Vocabulary) -> list[str]:
+def _checked(param: str, where: Mapping[str, Any], model: LatentDiffusion) -> dict[str, Value]:
+    try:
+        return model.conditions.check(where)
+    except ConfigError as error:
+        raise invalid(param, str(error)) from None
+
+
+def _notes(request: ImageRequest, where: Mapping[str, Value], vocabulary: Vocabulary) -> list[str]:
     notes = doubts(vocabulary.conditions, where)
-    if ignored := [name for name in IGNORED if getattr(body, name) is not None]:
+    if ignored := [name for name in IGNORED if getattr(request, name) is not None]:
         notes.append(f"Without effect here: {', '.join(ignored)}.")
     return notes
 
@@ -152,14 +131,10 @@ def _explained(error: ValidationError, content: Mapping[str, Any]) -> Refusal:
     first = error.errors()[0]
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
-        return Refusal(
-            400,
-            f"Unknown parameter: '{name}'. Known: {', '.join(Body.model_fields)}.",
-            param=name,
-            code="unknown_parameter",
-        )
+        known = ", ".join(ImageRequest.model_fields)
+        return invalid(name, f"Unknown parameter: '{name}'. Known: {known}.", "unknown_parameter")
     place = ".".join(str(part) for part in first["loc"] if part not in ("str", "int", "float", "Literal"))
-    return Refusal(400, f"{place} {_shown(content.get(name))}: {first['msg']}.", param=name, code="invalid_value")
+    return invalid(name, f"{place} {_shown(content.get(name))}: {first['msg']}.")
 
 
 def _shown(value: object) -> str:

@@ -39,24 +39,9 @@ SAME_ATTRIBUTE = (
 NOTHING = ("none", "no", "absent", "negative", "normal", "healthy")
 """Labels that say: not there."""
 NEGATIONS = (
-    "no",
-    "not",
-    "non",
-    "never",
-    "without",
-    "without any",
-    "free of",
-    "negative for",
-    "absence of",
-    "no evidence of",
-    "no sign of",
-    "no signs of",
-    "without evidence of",
-    "without signs of",
-    "except",
-    "excluding",
-    "instead of",
-    "rather than",
+    *("no", "not", "non", "never", "without", "without any", "except", "excluding"),
+    *("free of", "negative for", "absence of", "instead of", "rather than"),
+    *("no evidence of", "no sign of", "no signs of", "without evidence of", "without signs of"),
 )
 UNITS = {
     "years": ("years", "year", "yr", "yrs", "y"),

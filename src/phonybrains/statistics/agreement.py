@@ -1,117 +1,43 @@
-"""Agreement between readers who sort units into categories: per cent, Cohen's κ, Gwet's AC1, Fleiss' κ."""
+"""Agreement between readers who sort units into categories: Cohen's κ, Gwet's AC1, Fleiss' κ."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .estimate import Estimate, t_estimate, t_p_value
-from .proportions import wilson
-
-__all__ = [
-    "FleissKappa",
-    "cohen_kappa",
-    "confusion_table",
-    "fleiss_kappa",
-    "gwet_ac1",
-    "percent_agreement",
-    "rating_counts",
-]
-
-
-def confusion_table(a: ArrayLike, b: ArrayLike, categories: ArrayLike) -> NDArray[np.int64]:
-    """How often reader a chose category i where reader b chose j: (C, C) counts, in the order of categories.
-
-    a, b: (units,) of the same kind as categories. Raises ValueError at an answer that is not among categories.
-    """
-    first, second, names = np.asarray(a), np.asarray(b), np.asarray(categories)
-    if first.shape != second.shape or first.ndim != 1:
-        raise ValueError("Two readers are compared on the same units: both lists of answers need the same length.")
-    hits = [answers[:, None] == names for answers in (first, second)]
-    for answers, hit in zip((first, second), hits, strict=True):
-        if not hit.any(axis=1).all():
-            raise ValueError(f"{answers[~hit.any(axis=1)][0]!r} is not one of the categories {names.tolist()}.")
-    return hits[0].astype(np.int64).T @ hits[1].astype(np.int64)
-
-
-def percent_agreement(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Estimate:
-    """The share of units, 0 to 1, to which two readers gave the same answer, with Wilson's interval.
-
-    Raises ValueError if there is no unit or the lengths differ.
-    """
-    first, second = np.asarray(a), np.asarray(b)
-    if first.shape != second.shape or first.ndim != 1:
-        raise ValueError("Two readers are compared on the same units: both lists of answers need the same length.")
-    return wilson(int((first == second).sum()), len(first), level)
-
-
-def rating_counts(ratings: ArrayLike, categories: ArrayLike | None = None) -> NDArray[np.float64]:
-    """How many raters put each unit into each category: (units, C).
-
-    ratings: (units, raters) numbers, NaN where a rater did not see a unit. categories: the codes that were on offer,
-    by default those in use. Raises ValueError at a code that is not among them.
-    """
-    values = np.asarray(ratings, dtype=float)
-    if values.ndim != 2:
-        raise ValueError("Ratings form a table of units × raters.")
-    seen = np.unique(values[~np.isnan(values)])
-    codes = seen if categories is None else np.asarray(categories, dtype=float)
-    if not np.isin(seen, codes).all():
-        raise ValueError(f"Ratings {np.setdiff1d(seen, codes).tolist()} are not among the categories.")
-    return (values[:, :, None] == codes).sum(axis=1).astype(float)
-
+from .ratings import rating_counts
+from .score_agreement import score_agreement
 
 # --- Two raters ------------------------------------------------------------------------------------------------------
 
 
-def cohen_kappa(
-    table: ArrayLike, weights: Literal["linear", "quadratic"] | ArrayLike | None = None, level: float = 0.95
-) -> Estimate:
+def cohen_kappa(table: ArrayLike, level: float = 0.95) -> Estimate:
     """Cohen's κ of a (C, C) table of counts, with the standard error for κ ≠ 0; n is the number of units.
 
-    weights: None counts exact agreement only; linear and quadratic give credit by distance, or a (C, C) table of
-    agreement weights in 0..1. Where that error is 0, as without any disagreement, the interval is score_agreement's of
-    unweighted κ. Raises ValueError if both raters used one and the same category: κ is then 0/0.
-    [Cohen 1960, 1968; Fleiss, Cohen & Everitt 1969]
+    Where that error is 0, as without any disagreement, the interval is score_agreement's. Raises ValueError if both
+    raters used one and the same category: κ is then 0/0. [Cohen 1960; Fleiss, Cohen & Everitt 1969]
     """
     counts = np.asarray(table, dtype=float)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or (counts < 0).any() or counts.sum() == 0:
         raise ValueError("κ needs a square table of counts with at least one unit.")
-    n, w = counts.sum(), _agreement_weights(weights, len(counts))
+    n, same = counts.sum(), np.eye(len(counts))
     p = counts / n
     rows, columns = p.sum(axis=1), p.sum(axis=0)
-    observed, chance = (w * p).sum(), rows @ w @ columns
+    observed, chance = (same * p).sum(), rows @ columns
     if 1 - chance < 1e-12:
         raise ValueError("κ is not defined: both raters put every unit into the same category.")
-    credit = (w @ columns)[:, None] + rows @ w
-    moment = (p * (w * (1 - chance) - credit * (1 - observed)) ** 2).sum()
+    moment = (p * (same * (1 - chance) - (columns[:, None] + rows) * (1 - observed)) ** 2).sum()
     variance = (moment - (observed * chance - 2 * chance + observed) ** 2) / (n * (1 - chance) ** 4)
     kappa = (observed - chance) / (1 - chance)
     if variance < 1e-12:
-        from .score_agreement import score_agreement
-
         cells = np.repeat(np.indices(counts.shape).reshape(2, -1).T, np.rint(counts).astype(int).ravel(), axis=0)
         cautious = score_agreement(cells, "Cohen", np.arange(len(counts)), level=level, value=float(kappa))
         return replace(cautious, standard_error=0.0)
     return t_estimate(float(kappa), math.sqrt(variance), int(n), level, bounds=(-1, 1))
-
-
-def _agreement_weights(weights: Any, size: int) -> NDArray[np.float64]:
-    distance = np.abs(np.subtract.outer(np.arange(size), np.arange(size))) / max(size - 1, 1)
-    if weights is None:
-        return np.eye(size)
-    if isinstance(weights, str):
-        if weights not in ("linear", "quadratic"):
-            raise ValueError(f"Weights are linear, quadratic or a table, not {weights}.")
-        return 1 - distance ** (1 if weights == "linear" else 2)
-    table = np.asarray(weights, dtype=float)
-    if table.shape != (size, size):
-        raise ValueError(f"Weights for {size} categories form a {size} × {size} table.")
-    return table
 
 
 # --- Any number of raters --------------------------------------------------------------------------------------------
@@ -145,8 +71,6 @@ def gwet_ac1(ratings: ArrayLike, categories: ArrayLike | None = None, level: flo
     complete_pairs = np.shape(ratings)[1] == 2 and bool(twice.all())
     error = math.sqrt(((unit - ac1) ** 2).sum() / (n * (n if complete_pairs else n - 1)))
     if error < 1e-9:
-        from .score_agreement import score_agreement
-
         codes = np.arange(size) if categories is None else categories
         cautious = score_agreement(_as_ratings(counts, codes), "AC1", codes, level=level, value=float(ac1))
         return replace(cautious, standard_error=0.0)
@@ -163,9 +87,9 @@ def _as_ratings(counts: NDArray[np.float64], codes: ArrayLike) -> NDArray[np.flo
 
 @dataclass(frozen=True)
 class FleissKappa:
-    """Fleiss' κ, its standard error were κ 0, z and two-sided p; κ, standard error and z of each category.
+    """Fleiss' κ, its standard error were κ 0, z and two-sided p; κ, and its standard error were it 0, of each category.
 
-    A category that was used never, or always, has κ and z of NaN: it offers nothing to agree on.
+    A category that was used never, or always, has a κ of NaN: it offers nothing to agree on.
     """
 
     value: float
@@ -174,7 +98,6 @@ class FleissKappa:
     p_value: float
     by_category: NDArray[np.float64]
     by_category_standard_error_null: float
-    by_category_z: NDArray[np.float64]
 
 
 def fleiss_kappa(counts: ArrayLike) -> FleissKappa:
@@ -196,6 +119,5 @@ def fleiss_kappa(counts: ArrayLike) -> FleissKappa:
     kappa = float(1 - disagreement.sum() / (pairs * spread))
     error = float(math.sqrt(2 / pairs * (spread**2 - (p * q * (q - p)).sum())) / spread)
     each = 1 - np.divide(disagreement, pairs * p * q, out=np.full(len(p), np.nan), where=p * q > 1e-12)
-    each_error = math.sqrt(2 / pairs)
     z = kappa / error
-    return FleissKappa(kappa, error, z, t_p_value(z), each, each_error, each / each_error)
+    return FleissKappa(kappa, error, z, t_p_value(z), each, math.sqrt(2 / pairs))

@@ -16,8 +16,6 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array, csr_array, hstack
 
-__all__ = ["smallest_contradiction"]
-
 Key = tuple[tuple[str, ...], str, str | None]
 Statement = tuple[Key, int]
 MOST_CELLS, MOST_IMAGES, SECONDS = 100_000, 1_000_000, 60.0
@@ -25,7 +23,7 @@ OTHER = None
 
 
 @dataclass(frozen=True)
-class Tables:
+class Programme:
     """The rows of the programme: what holds of every table (= 0), and the count of each statement, over unknowns."""
 
     always: Any  # csr_array, of which scipy's annotations know no shape
@@ -44,14 +42,14 @@ def smallest_contradiction(
     """
     if not statements:
         return []
-    tables = _tables(statements, answers, modalities)
+    programme = _programme(statements, answers, modalities)
     counts = np.array([count for _, count in statements], dtype=float)
-    if _fewest_broken(tables, counts, set(range(len(statements)))) is not None:
+    if _fewest_broken(programme, counts, set(range(len(statements)))) is not None:
         return []
     mendings: list[set[int]] = []
     while True:
         chosen = _smallest_hitting(mendings, [len(readers) for (readers, _, _), _ in statements])
-        broken = _fewest_broken(tables, counts, chosen)
+        broken = _fewest_broken(programme, counts, chosen)
         if broken is None:
             return [statements[i] for i in sorted(chosen)]
         mendings.append(broken)
@@ -68,20 +66,20 @@ def _smallest_hitting(mendings: list[set[int]], readers: list[int]) -> set[int]:
     return set(np.flatnonzero(np.asarray(solved.x) > 0.5).tolist())
 
 
-def _fewest_broken(tables: Tables, counts: np.ndarray, kept: set[int]) -> set[int] | None:
+def _fewest_broken(programme: Programme, counts: np.ndarray, kept: set[int]) -> set[int] | None:
     """The fewest other statements to give up so that a table fulfils the kept ones; None if no table does."""
-    size, unknowns = tables.counted.shape
+    size, unknowns = programme.counted.shape
     free = np.ones(size)
     free[list(kept)] = 0
-    far = float(tables.images * len(counts))
+    far = float(programme.images * len(counts))
     loose = csr_array(np.diag(far * free))
-    none = csr_array((tables.always.shape[0], size))
+    none = csr_array((programme.always.shape[0], size))
     constraints = [
-        LinearConstraint(hstack([tables.always, none], format="csr"), 0, 0),
-        LinearConstraint(hstack([tables.counted, loose], format="csr"), lb=counts),  # pyright: ignore[reportArgumentType]
-        LinearConstraint(hstack([tables.counted, -loose], format="csr"), ub=counts),  # pyright: ignore[reportArgumentType]
+        LinearConstraint(hstack([programme.always, none], format="csr"), 0, 0),
+        LinearConstraint(hstack([programme.counted, loose], format="csr"), lb=counts),  # pyright: ignore[reportArgumentType]
+        LinearConstraint(hstack([programme.counted, -loose], format="csr"), ub=counts),  # pyright: ignore[reportArgumentType]
     ]
-    upper: Any = np.concatenate([np.full(unknowns, float(tables.images)), free])
+    upper: Any = np.concatenate([np.full(unknowns, float(programme.images)), free])
     cost = np.concatenate([np.zeros(unknowns), np.ones(size)])
     solved = milp(
         cost,
@@ -100,7 +98,7 @@ def _fewest_broken(tables: Tables, counts: np.ndarray, kept: set[int]) -> set[in
 # --- The unknowns ----------------------------------------------------------------------------------------------------
 
 
-def _tables(statements: Sequence[Statement], answers: Sequence[str], modalities: Sequence[str]) -> Tables:
+def _programme(statements: Sequence[Statement], answers: Sequence[str], modalities: Sequence[str]) -> Programme:
     """Number the unknowns: images shown, each reader's answers, and common tables, all for each modality."""
     readers = sorted({reader for (names, _, _), _ in statements for reader in names})
     shared = [(names, answer) for (names, _, answer), _ in statements if len(names) > 1]
@@ -150,7 +148,7 @@ def _tables(statements: Sequence[Statement], answers: Sequence[str], modalities:
                     if all(cell[place] == answer for place in fixed):
                         row[unknown("cell", one, group, cell)] = 1.0
         counted.append(row)
-    return Tables(_matrix(always, len(number)), _matrix(counted, len(number)), images)
+    return Programme(_matrix(always, len(number)), _matrix(counted, len(number)), images)
 
 
 def _groups(readers: Sequence[str], shared: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from .count_tables import smallest_contradiction
-
-__all__ = ["ANSWERS", "Claim", "inconsistencies"]
+from .count_tables import Key, smallest_contradiction
 
 ANSWERS = ("real", "phony", "unclear")
 
@@ -25,9 +23,6 @@ class Claim:
     answer: str | None = None
     readers: tuple[str, ...] = ()
     modality: str = ""
-
-
-Key = tuple[tuple[str, ...], str, str | None]
 
 
 def inconsistencies(claims: Iterable[Claim], answers: Sequence[str] = ANSWERS) -> list[str]:

@@ -1,4 +1,4 @@
-"""A number with its interval, and the normal, t and F distributions that the intervals come from."""
+"""A number with its interval, the normal, t and F distributions that intervals and p come from, Holm's correction."""
 
 from __future__ import annotations
 
@@ -6,20 +6,9 @@ import math
 import sys
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
-
-__all__ = [
-    "Estimate",
-    "Interval",
-    "f_p_value",
-    "format_p",
-    "normal_quantile",
-    "p_text",
-    "square_and_add",
-    "t_estimate",
-    "t_p_value",
-    "t_quantile",
-]
 
 
 @dataclass(frozen=True)
@@ -28,6 +17,10 @@ class Interval:
 
     low: float
     high: float
+
+    def about(self, value: float, n: int, standard_error: float | None = None) -> Estimate:
+        """The estimate of which these are the limits."""
+        return Estimate(value, self.low, self.high, n, standard_error)
 
 
 @dataclass(frozen=True)
@@ -122,3 +115,24 @@ def square_and_add(a: Estimate, b: Estimate, correlation: float = 0.0) -> Interv
         difference - distance(a.value - a.low, b.high - b.value),
         difference + distance(a.high - a.value, b.value - b.low),
     )
+
+
+def percentile_interval(drawn: ArrayLike, level: float = 0.95) -> Interval:
+    """The middle of the bootstrap distribution.  [Efron & Tibshirani 1993, eq. 13.5]"""
+    normal_quantile(level)
+    low, high = np.quantile(np.asarray(drawn, dtype=float), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """p values adjusted for their number: those at most alpha keep the chance of any false rejection below alpha.
+
+    p_values: (k,) in any order, 0 to 1. Raises ValueError outside. [Holm 1979]
+    """
+    p = np.asarray(p_values, dtype=float)
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("Holm's correction takes a list of p values between 0 and 1.")
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return adjusted

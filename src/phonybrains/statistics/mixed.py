@@ -12,8 +12,6 @@ from scipy.special import expit
 
 from .estimate import Estimate, t_estimate, t_p_value
 
-__all__ = ["MixedLogistic", "laplace_likelihood", "mixed_logistic"]
-
 Array = NDArray[np.float64]
 
 

@@ -14,18 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .estimate import Estimate, f_p_value, square_and_add, t_estimate, t_p_value
-from .roc import delong_covariance, hanley_mcneil_variance, placements, score_interval
-
-__all__ = [
-    "Contrast",
-    "ErrorCovariance",
-    "Inference",
-    "MeanSquares",
-    "ReaderStudy",
-    "delong_covariance",
-    "jackknife_covariance",
-    "obuchowski_rockette",
-]
+from .roc import hanley_mcneil_variance, placements, score_interval
 
 Array = NDArray[np.float64]
 NOTHING = 1e-12  # a variance below this is rounding
@@ -113,7 +102,7 @@ def obuchowski_rockette(
 ) -> ReaderStudy:
     """Analyse the AUCs of T tests that R readers read on the same C cases, none missing; n is the number of cases.
 
-    scores: (T, R, C); truth: (C,), True for positive; covariance: jackknife_covariance or delong_covariance. Three
+    scores: (T, R, C); truth: (C,), True for positive; covariance: jackknife_covariance or roc.delong_covariance. Three
     analyses: readers and cases random (for readers and cases like these), readers fixed (these readers, cases like
     these), cases fixed (readers like these, these cases). Where all variance is 0, as when every reader is perfect, a
     mean AUC has one reader's score_interval, and F is None. Raises ValueError unless there are two cases of each kind.
@@ -190,7 +179,7 @@ def _infer(
     """Tests and intervals from the error term of a difference, and of each test alone, with degrees of freedom."""
     tests, readers = theta.shape
     means, n = theta.mean(axis=1).tolist(), sum(sizes)
-    perfect = [_of_one_reader(mean, sizes, level) for mean in means]
+    perfect = [score_interval(min(mean, 1.0), *sizes, level).about(mean, n) for mean in means]
     alone = tuple(
         _contrast(t_estimate(mean, math.sqrt(error / readers), n, level, df, (0, 1)), chance, df)
         if error > NOTHING
@@ -220,12 +209,7 @@ def _contrast(estimate: Estimate, null: float, df: float, error: float | None = 
 # Without variance: every reader has the same AUC and no case moves it. Then the readers count as one.
 
 
-def _of_one_reader(mean: float, sizes: tuple[int, int], level: float) -> Estimate:
-    limits = score_interval(min(mean, 1.0), *sizes, level)
-    return Estimate(mean, limits.low, limits.high, sum(sizes))
-
-
 def _difference_of_one_reader(first: Estimate, second: Estimate, sizes: tuple[int, int]) -> Contrast:
-    limits, gap, middle = square_and_add(first, second), first.value - second.value, (first.value + second.value) / 2
+    gap, middle = first.value - second.value, (first.value + second.value) / 2
     error = math.sqrt(2 * hanley_mcneil_variance(middle, *sizes)) if gap else None
-    return _contrast(Estimate(gap, limits.low, limits.high, first.n), 0, math.inf, error)
+    return _contrast(square_and_add(first, second).about(gap, first.n), 0, math.inf, error)

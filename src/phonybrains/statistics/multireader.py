@@ -20,8 +20,6 @@ from .mrmc import NOTHING, Contrast
 from .proportions import score_limits
 from .roc import placements, score_interval
 
-__all__ = ["Figures", "areas", "difference", "in_general", "patient_numbers", "shares", "these_readers"]
-
 Array = NDArray[np.float64]
 
 
@@ -149,15 +147,10 @@ def difference(first: Figures, second: Figures) -> Figures:
     common = tuple(a - b for a, b in zip(first.parts[1:], second.parts[1:], strict=True))
 
     def cautious(level: float) -> Interval:
-        one, two = (Estimate(side.mean, *_limits(side.cautious(level)), side.n) for side in (first, second))
-        return square_and_add(one, two)
+        return square_and_add(*(side.cautious(level).about(side.mean, side.n) for side in (first, second)))
 
     values = first.values - second.values
     return Figures(values, weights / weights.sum(), own + common, first.seen | second.seen, "plain", cautious)
-
-
-def _limits(interval: Interval) -> tuple[float, float]:
-    return interval.low, interval.high
 
 
 def _by_patient(deviation: Array, answered: NDArray[np.bool_], numbers: NDArray[np.intp]) -> Array:
@@ -215,8 +208,7 @@ def _contrast(figures: Figures, variance: float, df: float, level: float, chance
     elif figures.scale == "score":
         effective = value * (1 - value) / variance
         shorter = (normal_quantile(level) / t_quantile(level, df)) ** 2
-        limits = score_limits(value, effective * shorter, level)
-        estimate = Estimate(value, limits.low, limits.high, figures.n, error)
+        estimate = score_limits(value, effective * shorter, level).about(value, figures.n, error)
         t = (value - null) / math.sqrt(null * (1 - null) / effective)
     else:
         on_logit = error / (value * (1 - value))
@@ -231,4 +223,4 @@ def _without_variance(figures: Figures, level: float, null: float) -> Contrast:
     value, limits = figures.mean, figures.cautious(level)
     reach = value - limits.low if value > null else limits.high - value
     t = (value - null) / reach * normal_quantile(level) if value != null else 0.0
-    return Contrast(Estimate(value, limits.low, limits.high, figures.n), t, math.inf, t_p_value(t))
+    return Contrast(limits.about(value, figures.n), t, math.inf, t_p_value(t))

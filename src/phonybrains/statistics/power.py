@@ -12,18 +12,6 @@ from .estimate import normal_quantile, t_quantile
 from .mrmc import ReaderStudy
 from .roc import hanley_mcneil_variance
 
-__all__ = [
-    "Arm",
-    "Components",
-    "arm_equivalence_power",
-    "arm_power",
-    "auc_arm",
-    "components",
-    "mrmc_cases",
-    "mrmc_power",
-    "proportion_arm",
-]
-
 
 @dataclass(frozen=True)
 class Components:
@@ -85,7 +73,7 @@ def mrmc_cases(
 
 
 @dataclass(frozen=True)
-class Arm:
+class ArmVariance:
     """Variance of one reader's result through the cases, covariance of two readers' on the same cases, and the variance
     of the readers' true results. The mean of R readers has variance (reader + variance + (R - 1) · covariance)/R."""
 
@@ -94,7 +82,7 @@ class Arm:
     reader_variance: float
 
 
-def auc_arm(auc: float, positives: int, negatives: int, correlation: float, reader_sd: float) -> Arm:
+def auc_arm(auc: float, positives: int, negatives: int, correlation: float, reader_sd: float) -> ArmVariance:
     """An arm scored by AUC: its true mean, the cases, the correlation of two readers' results and the readers' SD.
 
     correlation (0 to 1) and reader_sd are guesses until a pilot gives them (cov2/variance; the spread of its AUCs).
@@ -103,20 +91,20 @@ def auc_arm(auc: float, positives: int, negatives: int, correlation: float, read
     return _arm(variance, correlation, reader_sd)
 
 
-def proportion_arm(p: float, cases: float, correlation: float, reader_sd: float) -> Arm:
+def proportion_arm(p: float, cases: float, correlation: float, reader_sd: float) -> ArmVariance:
     """An arm scored by a share of cases p, as sensitivity or accuracy are; the rest as for auc_arm."""
     return _arm(p * (1 - p) / cases, correlation, reader_sd)
 
 
-def _arm(variance: float, correlation: float, reader_sd: float) -> Arm:
+def _arm(variance: float, correlation: float, reader_sd: float) -> ArmVariance:
     if not 0 <= correlation <= 1 or reader_sd < 0 or variance <= 0:
         raise ValueError(
             "An arm needs a result between 0 and 1, a correlation from 0 to 1 and a reader_sd of at least 0."
         )
-    return Arm(variance, correlation * variance, reader_sd**2)
+    return ArmVariance(variance, correlation * variance, reader_sd**2)
 
 
-def arm_power(arm: Arm, readers: int, effect: float, alpha: float = 0.05, random_readers: bool = True) -> float:
+def arm_power(arm: ArmVariance, readers: int, effect: float, alpha: float = 0.05, random_readers: bool = True) -> float:
     """The probability that the two-sided test of the mean against a value finds it off by effect.
 
     random_readers: for readers in general, as obuchowski_rockette's random_readers; False: for these readers only.
@@ -130,7 +118,7 @@ def arm_power(arm: Arm, readers: int, effect: float, alpha: float = 0.05, random
 
 
 def arm_equivalence_power(
-    arm: Arm, readers: int, margin: float, effect: float = 0.0, alpha: float = 0.05, random_readers: bool = True
+    arm: ArmVariance, readers: int, margin: float, effect: float = 0.0, alpha: float = 0.05, random_readers: bool = True
 ) -> float:
     """The probability of showing that the mean is within margin of a value, when it is off by effect.
 
@@ -147,7 +135,7 @@ def arm_equivalence_power(
     return float(np.maximum(inside, 0).mean())
 
 
-def _error(arm: Arm, readers: int, random_readers: bool) -> tuple[float, float]:
+def _error(arm: ArmVariance, readers: int, random_readers: bool) -> tuple[float, float]:
     """Standard error of the mean over readers and its degrees of freedom."""
     if readers < (2 if random_readers else 1):
         raise ValueError("Readers can be a sample only from two on: take random_readers=False.")

@@ -1,4 +1,4 @@
-"""One proportion and two: exact and score intervals, tests against chance, equivalence, differences."""
+"""One proportion and two: exact and score intervals, tests against chance, equivalence, McNemar's test."""
 
 from __future__ import annotations
 
@@ -11,25 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, bdtrc, betaincinv, chdtrc, gammaln, xlog1py, xlogy
 
-from .estimate import Estimate, Interval, above_zero, normal_quantile, square_and_add
-
-__all__ = [
-    "Alternative",
-    "McNemar",
-    "binomial_power",
-    "binomial_test",
-    "clopper_pearson",
-    "critical_count",
-    "difference_independent",
-    "difference_paired",
-    "equivalence_power",
-    "equivalence_sample_size",
-    "equivalence_test",
-    "mcnemar",
-    "mcnemar_clustered",
-    "score_limits",
-    "wilson",
-]
+from .estimate import Estimate, Interval, above_zero, normal_quantile
 
 Alternative = Literal["two-sided", "greater", "less"]
 
@@ -53,8 +35,7 @@ def wilson(k: int, n: int, level: float = 0.95) -> Estimate:
     Raises ValueError unless 0 ≤ k ≤ n and n ≥ 1.
     """
     _check_count(k, n)
-    limits = score_limits(k / n, n, level)
-    return Estimate(k / n, limits.low, limits.high, n)
+    return score_limits(k / n, n, level).about(k / n, n)
 
 
 def score_limits(p: float, n: float, level: float = 0.95) -> Interval:
@@ -187,7 +168,10 @@ def mcnemar(table: ArrayLike) -> McNemar:
 
     table: (2, 2) counts [[both, first only], [second only, neither]]. With no discordant pair χ² is 0 and p is 1.
     """
-    (_, b), (c, _) = _square_table(table)
+    counts = np.asarray(table)
+    if counts.shape != (2, 2) or (counts < 0).any() or (counts != counts.astype(int)).any():
+        raise ValueError("Paired proportions need a 2 × 2 table of counts.")
+    (_, b), (c, _) = counts.astype(int).tolist()
     if b + c == 0:
         return McNemar(0.0, 1.0, 1.0)
     statistic = max(abs(b - c) - 1, 0) ** 2 / (b + c)
@@ -212,35 +196,6 @@ def mcnemar_clustered(first: ArrayLike, second: ArrayLike, patients: ArrayLike) 
     exact = float(chances[np.abs(sums) >= abs(total)].sum())
     statistic = total**2 / max(int((by_patient**2).sum()), 1)
     return McNemar(statistic, above_zero(chdtrc(1, statistic)), above_zero(min(exact, 1.0)))
-
-
-def difference_independent(k1: int, n1: int, k2: int, n2: int, level: float = 0.95) -> Estimate:
-    """k1/n1 - k2/n2 from independent samples; n is n1 + n2.  [Newcombe 1998, Stat Med 17:873, method 10]"""
-    first, second = wilson(k1, n1, level), wilson(k2, n2, level)
-    limits = square_and_add(first, second)
-    return Estimate(first.value - second.value, limits.low, limits.high, n1 + n2)
-
-
-def difference_paired(table: ArrayLike, level: float = 0.95) -> Estimate:
-    """The difference of two proportions of the same n cases.  [Newcombe 1998, Stat Med 17:2635, method 10]
-
-    table: (2, 2) counts [[both, first only], [second only, neither]]. Raises ValueError if it is empty.
-    """
-    (a, b), (c, d) = _square_table(table)
-    n = a + b + c + d
-    first, second = wilson(a + b, n, level), wilson(a + c, n, level)
-    margins = (a + b) * (c + d) * (a + c) * (b + d)
-    excess = a * d - b * c
-    corrected = max(excess - n / 2, 0) if excess > 0 else excess
-    limits = square_and_add(first, second, corrected / math.sqrt(margins) if margins else 0.0)
-    return Estimate(first.value - second.value, limits.low, limits.high, n)
-
-
-def _square_table(table: ArrayLike) -> list[list[int]]:
-    counts = np.asarray(table)
-    if counts.shape != (2, 2) or (counts < 0).any() or (counts != counts.astype(int)).any():
-        raise ValueError("Paired proportions need a 2 × 2 table of counts.")
-    return counts.astype(int).tolist()
 
 
 def _check_count(k: int, n: int) -> None:

@@ -13,8 +13,6 @@ from scipy.stats import rankdata
 from .mrmc import NOTHING
 from .multireader import areas, patient_numbers
 
-__all__ = ["guessing_p", "leaning_p"]
-
 
 def leaning_p(deviations: ArrayLike, patients: ArrayLike, rng: Generator, draws: int = 9999) -> float:
     """Two-sided p that answers lie as far above their middle as below: signs exchanged, patient by patient; never 0.

@@ -6,16 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtri
 
-from .agreement import rating_counts
 from .estimate import Estimate, normal_quantile
-from .resample import bootstrap_cases
-from .score_agreement import score_agreement
-
-__all__ = ["IntraclassCorrelation", "Metric", "icc", "krippendorff_alpha", "krippendorff_interval"]
+from .ratings import rating_counts
 
 Metric = Literal["nominal", "ordinal", "interval", "ratio"]
 Array = NDArray[np.float64]
@@ -32,46 +27,6 @@ def krippendorff_alpha(ratings: ArrayLike, metric: Metric = "nominal") -> float:
     """
     values = np.asarray(ratings, dtype=float)
     counts, codes = rating_counts(values), np.unique(values[~np.isnan(values)])
-    alpha = _alpha(counts, codes, metric)
-    if np.isnan(alpha):
-        raise ValueError("α is not defined: it needs units that were rated twice, with two different ratings.")
-    return alpha
-
-
-def krippendorff_interval(
-    ratings: ArrayLike,
-    metric: Metric,
-    rng: Generator,
-    draws: int = 2000,
-    level: float = 0.95,
-    patients: ArrayLike | None = None,
-) -> Estimate:
-    """krippendorff_alpha with a percentile interval from drawing units again, whole with all their ratings.
-
-    patients: (units,) labels; then patients are drawn, with all their units. n is the number of units rated twice.
-    Without any disagreement the interval is score_agreement's of nominal α. Raises ValueError as krippendorff_alpha and
-    bootstrap_cases do.
-    """
-    alpha = krippendorff_alpha(ratings, metric)
-    values = np.asarray(ratings, dtype=float)
-    counts, codes = rating_counts(values), np.unique(values[~np.isnan(values)])
-    if alpha == 1:
-        return score_agreement(values, "Krippendorff", codes, patients, level, alpha)
-    twice = counts.sum(axis=1) >= 2
-    counts, names = counts[twice], None if patients is None else np.asarray(patients)[twice]
-    return bootstrap_cases(
-        lambda units: _alpha(counts[units], codes, metric),
-        len(counts),
-        rng,
-        patients=names,
-        draws=draws,
-        level=level,
-        bca=False,
-    )
-
-
-def _alpha(counts: Array, codes: Array, metric: Metric) -> float:
-    """α of (units, codes) counts; NaN where the ratings do not vary."""
     raters = counts.sum(axis=1)
     counts, raters = counts[raters >= 2], raters[raters >= 2]
     per_pair = counts / (raters - 1)[:, None]
@@ -79,8 +34,9 @@ def _alpha(counts: Array, codes: Array, metric: Metric) -> float:
     margins = coincidence.sum(axis=1)
     distance = _distance(codes, margins, metric)
     expected = margins @ distance @ margins
-    observed = (coincidence * distance).sum() * (margins.sum() - 1)
-    return float(1 - observed / expected) if expected > 0 else float("nan")
+    if expected <= 0:
+        raise ValueError("α is not defined: it needs units that were rated twice, with two different ratings.")
+    return float(1 - (coincidence * distance).sum() * (margins.sum() - 1) / expected)
 
 
 def _distance(codes: Array, margins: Array, metric: Metric) -> Array:

@@ -1,4 +1,4 @@
-"""Receiver operating characteristic: the empirical curve, its area, intervals and comparisons; signal detection."""
+"""Receiver operating characteristic: the empirical curve, its area and interval; signal detection."""
 
 from __future__ import annotations
 
@@ -9,22 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit, ndtri
 
-from .estimate import Estimate, Interval, normal_quantile, square_and_add, t_estimate, t_p_value
-
-__all__ = [
-    "AucComparison",
-    "RocCurve",
-    "SignalDetection",
-    "auc",
-    "auc_interval",
-    "compare_auc",
-    "d_prime",
-    "delong_covariance",
-    "hanley_mcneil_variance",
-    "placements",
-    "roc_curve",
-    "score_interval",
-]
+from .estimate import Estimate, Interval, normal_quantile, t_estimate
 
 Array = NDArray[np.float64]
 
@@ -114,8 +99,7 @@ def auc_interval(scores: ArrayLike, truth: ArrayLike, level: float = 0.95) -> Es
     value, m, n = auc(values, positive), int(positive.sum()), int((~positive).sum())
     variance = float(delong_covariance(values, positive)[0, 0]) if min(m, n) > 1 else 0.0
     if variance < 1e-12 or value in (0, 1):
-        limits = score_interval(value, m, n, level)
-        return Estimate(value, limits.low, limits.high, m + n)
+        return score_interval(value, m, n, level).about(value, m + n)
     error = math.sqrt(variance)
     half = normal_quantile(level) * error / (value * (1 - value))
     low, high = expit(logit(value) - half), expit(logit(value) + half)
@@ -149,41 +133,6 @@ def score_interval(area: float, positives: int, negatives: int, level: float = 0
         return inside
 
     return Interval(limit(area, 0.0) if area > 0 else 0.0, limit(area, 1.0) if area < 1 else 1.0)
-
-
-# --- Two AUCs --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class AucComparison:
-    """AUC of the first minus the second, z and two-sided p."""
-
-    difference: Estimate
-    z: float
-    p_value: float
-
-
-def compare_auc(first: ArrayLike, second: ArrayLike, truth: ArrayLike, level: float = 0.95) -> AucComparison:
-    """Whether two lists of scores of the same cases differ in AUC: DeLong's paired test; n is the number of cases.
-
-    Where the variance of the difference is 0 (two perfect lists, equal lists) the interval and z come from
-    score_interval and hanley_mcneil_variance as if the lists were independent, which is cautious. Arguments and errors
-    as for roc_curve. [DeLong, DeLong & Clarke-Pearson 1988]
-    """
-    values, positive = _checked(np.stack([np.asarray(first), np.asarray(second)]), truth)
-    m, n = int(positive.sum()), int((~positive).sum())
-    a, b = (auc(row, positive) for row in values)
-    covariance = delong_covariance(values, positive) if min(m, n) > 1 else np.zeros((2, 2))
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    if variance > 1e-12:
-        error = math.sqrt(variance)
-        z = (a - b) / error
-        return AucComparison(t_estimate(a - b, error, m + n, level, bounds=(-1, 1)), z, t_p_value(z))
-    alone = [score_interval(area, m, n, level) for area in (a, b)]
-    first_area, second_area = (Estimate(x, i.low, i.high, m + n) for x, i in zip((a, b), alone, strict=True))
-    limits = square_and_add(first_area, second_area)
-    z = (a - b) / math.sqrt(2 * hanley_mcneil_variance((a + b) / 2, m, n)) if a != b else 0.0
-    return AucComparison(Estimate(a - b, limits.low, limits.high, m + n), z, t_p_value(z))
 
 
 # --- Signal detection ------------------------------------------------------------------------------------------------

@@ -13,11 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .agreement import rating_counts
 from .estimate import Estimate, normal_quantile, t_quantile
 from .multireader import patient_numbers
-
-__all__ = ["AgreementMeasure", "score_agreement"]
+from .ratings import rating_counts
 
 AgreementMeasure = Literal["agreement", "Cohen", "Fleiss", "AC1", "Krippendorff"]
 Array = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Change in the course of a reading: learning or fatigue over positions, and readings of the same case twice."""
+"""Change in the course of a reading: learning or fatigue over positions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-from .agreement import cohen_kappa, confusion_table, percent_agreement
 from .estimate import Estimate, t_estimate, t_p_value
-
-__all__ = ["Repeats", "Trend", "test_retest", "trend"]
 
 ROUNDING = 1e-10
 """A fall of the log likelihood that may be rounding: halving steps for it would end the search short of its goal."""
@@ -78,21 +75,3 @@ def _fit(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.flo
         if np.abs(step).max() <= 1e-10:
             return information, beta
     raise ValueError("The trend has no finite slope: the position all but tells right from wrong answers.")
-
-
-@dataclass(frozen=True)
-class Repeats:
-    """How often the second answer was the first again, 0 to 1, and κ; None where only one answer was ever given."""
-
-    agreement: Estimate
-    kappa: Estimate | None
-
-
-def test_retest(first: ArrayLike, second: ArrayLike, categories: ArrayLike, level: float = 0.95) -> Repeats:  # noqa: PT028
-    """Compare a reader's two answers to each of the repeated cases.
-
-    first, second: (cases,) answers out of categories. Raises ValueError without repeated cases.
-    """
-    agreement, table = percent_agreement(first, second, level), confusion_table(first, second, categories)
-    one_answer = bool((table.sum(axis=0) + table.sum(axis=1) == 2 * table.sum()).any())
-    return Repeats(agreement, None if one_answer else cohen_kappa(table, level=level))

@@ -18,7 +18,7 @@ SIDE = 64
 
 
 @dataclass(frozen=True)
-class Nearness:
+class CopyWatch:
     """Training images as thumbnails less their mean, by modality, and how near images not trained on come to them."""
 
     means: dict[str, Tensor]
@@ -27,7 +27,7 @@ class Nearness:
     """99th percentile of the nearness of validation images."""
 
     @classmethod
-    def of(cls, corpus: Corpus) -> Nearness:
+    def of(cls, corpus: Corpus) -> CopyWatch:
         """Learn what is usual from a corpus; a modality without validation images has no usual nearness."""
         found = cls({}, {}, {})
         for modality in dict.fromkeys(corpus.modalities):

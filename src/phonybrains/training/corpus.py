@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, TrainingError
-from ..files import sync_path, write_whole
+from ..files import whole, write_whole
 from ..imageset import ImageSet
 from ..model.fitting import fit_conditions
 from ..networks.conditions import Conditions, Withdrawn
@@ -101,12 +100,9 @@ def check_corpus(
 
 def _write_pixels(images: ImageSet, path: Path) -> str:
     """Write all images as one array; returns the SHA-256 of the file."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # another process may be writing the same
     shape, dtype = (len(images), images.height, images.width), "|u1" if images.bits == 8 else "<u2"
-    with partial.open("wb") as file:  # not a memory map: a full disk would be a bus error instead of an OSError
+    with whole(path) as partial, partial.open("wb") as file:  # mapped, a full disk would be a bus error, no OSError
         np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
         for i in range(len(images)):
             file.write(images.pixels(i).astype(dtype).tobytes())
-    sync_path(partial)
-    partial.rename(path)
     return sha256_file(path)

@@ -11,7 +11,7 @@ from ..imageset import from_unit_range, to_unit_range
 from ..model.latent_diffusion import LatentDiffusion
 from ..reporting.sheets import contact_sheet
 from .autoencoder import AutoencoderTask
-from .copies import Nearness
+from .copies import CopyWatch
 
 COUNT = 16
 
@@ -21,7 +21,7 @@ class Samples:
     """Generated images of a model in training, always of the same noise."""
 
     model: LatentDiffusion
-    nearness: Nearness
+    nearness: CopyWatch
     seed: int
 
     def draw(self, sheet: Path, steps: int) -> dict[str, float]:

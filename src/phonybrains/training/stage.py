@@ -22,13 +22,14 @@ from ..model.latent_diffusion import LatentDiffusion
 from ..model.training_data import shared_units
 from ..model.withdrawal import withdraw
 from ..optimising.processes import accelerating, same_threads, settled, shared_draft
-from ..optimising.run import Run, name_events, progress_bar, sort_log
+from ..optimising.run import Run, name_events, sort_log
+from ..progress import progress_bars
 from ..record import Record, as_input, draft_folder, is_published, sha256_file
 from ..startup import say
 from .autoencoder import AutoencoderTask
 from .card import model_card
 from .config import FewStepConfig, TrainConfig, load_train_config
-from .copies import Nearness
+from .copies import CopyWatch
 from .corpus import Corpus
 from .denoiser import DenoiserTask
 from .few_step import FewStepTask, few_step_copy
@@ -88,8 +89,8 @@ def _fingerprint(features: Path) -> str:
 def _train_and_publish(
     new: New, images: ImageSet, out: Path, record: Record, config: TrainConfig, accelerator: Accelerator, show: bool
 ) -> None:
-    with shared_draft(out, record, accelerator) as draft, progress_bar(show and accelerator.is_main_process) as bar:
-        run = Run(draft, accelerator, config.seed, bar)
+    with shared_draft(out, record, accelerator) as draft, progress_bars(show and accelerator.is_main_process) as bars:
+        run = Run(draft, accelerator, config.seed, bars)
         for folder in (run.work, draft / "training"):
             folder.mkdir(exist_ok=True)
         accelerator.init_trackers("tensorboard")
@@ -124,11 +125,11 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
 
     cache = run.work / "latents.safetensors"
     if accelerator.is_main_process:
-        line = run.bar.add_task("encode", total=None)
+        line = run.bars.add_task("encode", total=None, unit="images")
         for done, total in encode_latents(
             reconstruction.autoencoder, corpus, config.denoiser, config.seed, cache, device
         ):
-            run.bar.update(line, completed=done, total=total)
+            run.bars.update(line, completed=done, total=total)
     accelerator.wait_for_everyone()
     latents = load_latents(cache, corpus, new.scale)
     model = LatentDiffusion(
@@ -143,7 +144,7 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
         steps=config.steps,
     )
     task = DenoiserTask(denoiser, corpus, latents, model.chain, config.denoiser, device)
-    samples = Samples(model, Nearness.of(corpus), config.seed)
+    samples = Samples(model, CopyWatch.of(corpus), config.seed)
     run.follow(task, config.denoiser.loop, partial(samples.draw, steps=8), config.compile)
     with torch.no_grad():
         if corpus.held_out:

@@ -97,6 +97,14 @@ def parse_origin(text: str) -> tuple[str, str, int | None]:
     return scheme, host, port or DEFAULT_PORTS.get(scheme)
 
 
+def is_local(host: str) -> bool:
+    """Whether a name or an address can only mean this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def is_own(headers: Headers, public: str | None = None) -> bool:
     """Whether a request comes from a page of this server, as far as the browser says.
 

@@ -22,6 +22,11 @@ BACKLOG = 1024
 FEW_LINES = FewLines()
 
 
+def show_at_once(line: str) -> None:
+    """Print a line also where the output is a file or a pipe."""
+    print(line, flush=True)
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens there; port 0 is any that is free. Raises ConfigError naming what is in the way."""
     if not 0 <= port <= 65535:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
+from ..evaluation.findings import write_json
 from ..evaluation.inputs.real import modalities_of
-from ..evaluation.score import Score, write_json
+from ..evaluation.score import Score
 from ..generating.stage import generate
 from ..imageset import FIXED_COLUMNS, ImageSet, Row, write_metadata
 from ..record import Record, as_input, check_files, hashes_of, is_published, publish

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from ...imageset import ImageSet, Row
 from ...statistics.agreement import cohen_kappa
-from ...statistics.estimate import Estimate, t_quantile
+from ...statistics.estimate import Estimate, percentile_interval, t_quantile
 from ...statistics.proportions import clopper_pearson
-from ...statistics.resample import percentile_interval
 from ..inputs.labels import FOLDS
 
 Array = NDArray[Any]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from ...statistics.estimate import Estimate
+from ..findings import Confusion
 from ..inputs.real import Compared
 from ..score import Null, Score, unavailable
 from .adherence import BOX, Gauge, agreement, boxes_found, correlation, numbers_of
@@ -17,7 +17,7 @@ LEAST_R = 0.2
 """A gauge whose r on unseen real people may be lower than this is not used."""
 
 
-def adherence_scores(side: Compared, tables: dict[str, Any]) -> Iterator[Score]:
+def adherence_scores(side: Compared, tables: dict[str, Confusion]) -> Iterator[Score]:
     """κ and share of each asked label found, r of each asked number, and whether lesions lie in their boxes.
 
     The null is what the same classifier, gauge or measurement scores on real people that it did not learn from: images
@@ -47,18 +47,16 @@ def _varies(side: Compared, attribute: str) -> bool:
     return len(np.unique(values[np.isfinite(values)])) > 5
 
 
-def _of_labels(side: Compared, attribute: str, tables: dict[str, Any]) -> Iterator[Score]:
+def _of_labels(side: Compared, attribute: str, tables: dict[str, Confusion]) -> Iterator[Score]:
     known = side.real.readable(attribute)
     if telling(known.reader.confusion) < WORST_RATE:
         raise ValueError("a classifier that real images taught cannot tell the labels of other real people apart")
     k, extractor = len(known.scale.names), side.extractor.identity
     made = agreement(known.scale.codes(side.made.rows), known.reader.calls(side.features), k)
     real = agreement(known.reader.truth, known.reader.found, k)
-    tables[f"{side.made.rows[0].modality} {attribute}"] = {
-        "labels": list(known.scale.names),
-        "made": made.table.tolist(),
-        "real": real.table.tolist(),
-    }
+    tables[f"{side.made.rows[0].modality} {attribute}"] = Confusion(
+        list(known.scale.names), made.table.tolist(), real.table.tolist()
+    )
     note = "asked against found by a classifier; null: real people it did not learn from"
     yield _score("adherence_share", made.share, real.share, attribute, note, extractor)
     if made.kappa is None or real.kappa is None:

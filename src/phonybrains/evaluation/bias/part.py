@@ -9,11 +9,12 @@ from typing import Any
 
 from ...errors import PhonyBrainsError
 from ...imageset import ImageSet
-from ...statistics.resample import holm
+from ...statistics.estimate import holm
 from ..config import EvaluateConfig
+from ..findings import Confusion, Facts, Findings
 from ..inputs.real import Compared, modalities_of, part_of, reading_extractor
 from ..inputs.sets import grouping
-from ..score import Findings, Null, Progress, Score, silent, unavailable
+from ..score import Null, Progress, Score, silent, unavailable
 from .adherence_scores import adherence_scores
 from .after_autoencoder import chain_scores
 from .composition import LabelShare, asked_shares, found_shares
@@ -37,7 +38,7 @@ def bias_audit(
     extractor = reading_extractor(config)
     known = {row.modality for row in corpus.rows}
     scores: list[Score] = []
-    tables: dict[str, Any] = {}
+    tables: dict[str, Confusion] = {}
     for modality, made in modalities_of(samples):
         if modality not in known:
             scores.append(unavailable("composition", "the corpus has no images of this modality", modality=modality))
@@ -55,7 +56,7 @@ def bias_audit(
         for done, (name, run) in enumerate(parts):
             progress(f"{name}, {modality}", done, len(parts))
             scores += [replace(score, modality=modality) for score in _guarded(name, run)]
-    return Findings(scores, facts={"sentence": sentence(scores), "confusion": tables})
+    return Findings(scores, facts=Facts(sentence=sentence(scores), confusion=tables))
 
 
 def _guarded(name: str, run: Callable[[], Iterable[Score]]) -> list[Score]:

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...reporting.wording import as_p
+from ..findings import NearnessSign, Sign
 from ..score import Null, Score, unavailable
 from .closeness import Closeness
-from .signs import LEVEL, Sign, graded
+from .signs import LEVEL, graded
 
 Array = NDArray[Any]
 PERMUTATIONS, FEWEST = 999, 10
@@ -117,22 +118,20 @@ def sign_of(near: Nearness, modality: str, looks: int = 1) -> Sign:
         f"{modality}: {beyond}: of all real people the nearest is a training one for {share:.2f} of the images "
         f"(chance {chance:.2f}), C_T {z:.1f} (copies: below {COPYING:.0f}), p {as_p(p)}"
     )
-    return Sign(
+    return NearnessSign(
         "nearness",
         word,
         modality,
         text,
-        facts={
-            "p": p,
-            "nearest_share": share,
-            "chance": chance,
-            "copying_z": z,
-            "authentic_share": authentic,
-            "n": near.n,
-            "features": near.features,
-            "training_people": near.people - near.held_out,
-            "held_out_people": near.held_out,
-        },
+        p=p,
+        nearest_share=share,
+        chance=chance,
+        copying_z=z,
+        authentic_share=authentic,
+        n=near.n,
+        features=near.features,
+        training_people=near.people - near.held_out,
+        held_out_people=near.held_out,
     )
 
 

@@ -19,13 +19,14 @@ from ...imageset import ImageSet, Row
 from ...record import fingerprint
 from ..config import EvaluateConfig
 from ..features.extractors import extractors_of
+from ..findings import Findings, Sign, Word
 from ..inputs.patients import RUN_LENGTH, deal, patients
-from ..score import Findings, Progress, Score, silent, unavailable
+from ..score import Progress, Score, silent, unavailable
 from . import nearness, spread
 from .closeness import Closeness, closeness_of
 from .privacy import membership_of
 from .search import ByFeatures, ByRegistration, Found, Search
-from .signs import LEVEL, Sign, Word, verdict_of
+from .signs import LEVEL, verdict_of
 from .threshold import LEAST_POWER, SHARE, Array, Calibration, audit_p, calibrate, power
 
 LEAST, LEAST_PATIENTS = 20, 5

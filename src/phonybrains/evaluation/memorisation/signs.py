@@ -8,10 +8,9 @@ doubt. The order is that of gravity.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
 
-Word = Literal["passed", "look", "undecided", "failed"]
+from ..findings import Sign, Word
+
 GRAVER: tuple[Word, ...] = ("passed", "look", "undecided", "failed")
 LEVEL = 0.05
 """Chance that an innocent set gets more than "passed" from one kind of look at one modality."""
@@ -22,26 +21,6 @@ ENDS: Mapping[Word, str] = {
     "undecided": "The audit is undecided.",
     "failed": "The audit failed: look at the pairs.",
 }
-
-
-@dataclass(frozen=True)
-class Sign:
-    """What one look found. look: copies, patients, nearness or corpus; group: attribute=value, "" for all images.
-
-    text: the finding in plain words; facts: its numbers.
-    """
-
-    look: str
-    word: Word
-    modality: str
-    text: str
-    group: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """The sign as plain JSON, as audit.json holds it."""
-        fields = {"look": self.look, "word": self.word, "modality": self.modality, "group": self.group}
-        return {**fields, "text": self.text, **self.facts}
 
 
 def graded(p: float, most: bool) -> Word:

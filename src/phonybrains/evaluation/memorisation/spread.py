@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from ...imageset import Row
 from ...reporting.wording import as_p
+from ..findings import PatientsSign, Sign
 from ..inputs.labels import CUTS
 from ..inputs.sets import NOT_ATTRIBUTES
 from ..score import Null, Score
 from .closeness import Closeness
-from .signs import LEVEL, Sign, graded
+from .signs import LEVEL, graded
 
 Array = NDArray[Any]
 FEWEST, LEAST_PEOPLE, FEW, DRAWS = 5, 5, 4.0, 4000
@@ -238,25 +239,23 @@ def signs_of(spreads: Sequence[Spread], modality: str) -> Iterator[Sign]:
             f"they spread over {one.effective:.1f} patients in effect, where unseen people's images spread over "
             f"{one.expected:.1f} (at least {one.least:.1f}; p {as_p(one.p)})"
         )
-        yield Sign(
+        yield PatientsSign(
             "patients",
             word,
             modality,
             text,
-            one.group.name,
-            {
-                "n": n,
-                "training_patients": one.group.patients,
-                "patient": one.patient,
-                "share": one.share,
-                "takers": one.takers,
-                "effective": one.effective,
-                "expected": one.expected,
-                "least": one.least,
-                "unseen_people": one.group.people,
-                "p": one.p,
-                "search": one.search,
-            },
+            group=one.group.name,
+            n=n,
+            training_patients=one.group.patients,
+            patient=one.patient,
+            share=one.share,
+            takers=one.takers,
+            effective=one.effective,
+            expected=one.expected,
+            least=one.least,
+            unseen_people=one.group.people,
+            p=one.p,
+            search=one.search,
         )
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from ...reporting.wording import count_of
 from ...statistics.proportions import clopper_pearson
-from ..score import Findings, Null, Score
+from ..findings import Audited, CopiesSign, Facts, Findings, Pair, Sign
+from ..score import Null, Score
 from .part import CopiesResult, Searched
-from .signs import Sign, sentence_of, verdict_of
+from .signs import sentence_of, verdict_of
 from .threshold import LEAST_POWER, SHARE, excess_p
 
 
@@ -24,38 +25,38 @@ def findings_of(results: Sequence[CopiesResult], scores: Sequence[Score], signs:
         for side, values in (("synthetic", one.found.score), ("held_out", one.unseen.score))
     }
     pairs = [pair for result in results for one in result.searches for pair in _pairs(result, one, most)]
-    pairs.sort(key=lambda pair: (not pair["flagged"], -pair["excess"]))
+    pairs.sort(key=lambda pair: (not pair.flagged, -pair.excess))
     own = [score for result in results for one in result.searches for score in _scores(result, one)]
     signs = [sign for result in results for sign in (_sign(result), *result.signs)] + [*signs]
-    facts = {
-        "pairs": pairs,
-        "pairs_shown": most,
-        "status": verdict_of(signs),
-        "sentence": sentence_of(signs),
-        "signs": [sign.to_json() for sign in signs],
-        "audit": {result.modality: _facts(result) for result in results},
-    }
+    facts = Facts(
+        pairs=pairs,
+        pairs_shown=most,
+        status=verdict_of(signs),
+        sentence=sentence_of(signs),
+        signs=signs,
+        audit={result.modality: _audited(result) for result in results},
+    )
     return Findings([*own, *scores], arrays, facts)
 
 
-def _pairs(result: CopiesResult, one: Searched, most: int) -> list[dict[str, Any]]:
+def _pairs(result: CopiesResult, one: Searched, most: int) -> list[Pair]:
     """The most suspicious images with their nearest training images, all that this search flags among them."""
     found, flagged, threshold = one.found, one.flagged | result.same_files, one.calibration.threshold
     order = np.lexsort((-found.score, ~flagged))[: max(most, int(flagged.sum()))]
     return [
-        {
-            "modality": result.modality,
-            "synthetic": result.samples.rows[i].file_name,
-            "similarity": float(found.score[i]),
-            "correlation": float(found.correlation[i]),
-            "training": result.training.rows[found.index[i]].file_name,
-            "patient": result.training.rows[found.index[i]].patient_id,
-            "threshold": threshold,
-            "flagged": bool(flagged[i]),
-            "same_file": bool(result.same_files[i]),
-            "panel": _panel(result, one),
-            "excess": (float(found.score[i]) - threshold) / max(1 - threshold, 1e-9),
-        }
+        Pair(
+            modality=result.modality,
+            synthetic=result.samples.rows[i].file_name,
+            similarity=float(found.score[i]),
+            correlation=float(found.correlation[i]),
+            training=result.training.rows[found.index[i]].file_name,
+            patient=result.training.rows[found.index[i]].patient_id,
+            threshold=threshold,
+            flagged=bool(flagged[i]),
+            same_file=bool(result.same_files[i]),
+            panel=_panel(result, one),
+            excess=(float(found.score[i]) - threshold) / max(1 - threshold, 1e-9),
+        )
         for i in order.tolist()
     ]
 
@@ -65,23 +66,23 @@ def _panel(result: CopiesResult, one: Searched) -> str:
     return result.modality + ("" if one is result.searches[0] else f", {one.extractor.partition(' ')[0]}")
 
 
-def _facts(result: CopiesResult) -> dict[str, Any]:
+def _audited(result: CopiesResult) -> Audited:
     first = result.searches[0]
     calibration = first.calibration
-    return {
-        "n": len(result.samples),
-        "exceedances": int(result.flagged.sum()),
-        "certain": int(result.certain.sum()),
-        "threshold": calibration.threshold,
-        "rate": calibration.rate,
-        "p": result.p,
-        "status": result.status,
-        "held_out": calibration.n,
-        "held_out_patients": calibration.patients,
-        "left_out": first.unseen.left_out,
-        "training": len(result.training),
-        "searches": [one.extractor for one in result.searches],
-    }
+    return Audited(
+        n=len(result.samples),
+        exceedances=int(result.flagged.sum()),
+        certain=int(result.certain.sum()),
+        threshold=calibration.threshold,
+        rate=calibration.rate,
+        p=result.p,
+        status=result.status,
+        held_out=calibration.n,
+        held_out_patients=calibration.patients,
+        left_out=first.unseen.left_out,
+        training=len(result.training),
+        searches=[one.extractor for one in result.searches],
+    )
 
 
 def _scores(result: CopiesResult, one: Searched) -> list[Score]:
@@ -146,4 +147,4 @@ def _sign(result: CopiesResult) -> Sign:
         )
     elif result.copied == "undecided":
         text += "; too few unseen images or patients to decide"
-    return Sign("copies", result.copied, result.modality, text, facts=_facts(result))
+    return CopiesSign("copies", result.copied, result.modality, text, **vars(_audited(result)))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..measures import Better
 from ..score import Null
 
 Array = NDArray[Any]
-Better = Literal["low", "high", "near"]
 
 
 def real_against_real(

@@ -18,9 +18,10 @@ from ..features.extractors import Extractor, extractors_of
 from ..features.handcrafted import noise_of, power_of
 from ..features.reading import features_of, pixels_of
 from ..features.spectrum import frequencies, in_db
+from ..findings import Facts, Findings, MapImages, Telling
 from ..inputs.labels import Scale
 from ..inputs.sides import Side, side_of, without_copies
-from ..score import Findings, Progress, Score, silent, unavailable
+from ..score import Progress, Score, silent, unavailable
 from . import against, c2st
 from .against import Against
 from .distances import kid_of_blocks, standardise
@@ -41,7 +42,8 @@ class Found:
 
     scores: list[Score] = field(default_factory=list)
     arrays: dict[str, Array] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=lambda: {"map": {}, "telling": {}})
+    map: dict[str, MapImages] = field(default_factory=dict)
+    telling: dict[str, list[Telling]] = field(default_factory=dict)
 
 
 def quality(
@@ -66,7 +68,7 @@ def quality(
             found.scores.append(unavailable("quality", str(error), modality=modality))
             continue
         _of_modality(found, side, extractors.found, config, partial(_named, progress, modality), folder)
-    return Findings(found.scores, found.arrays, found.facts)
+    return Findings(found.scores, found.arrays, Facts(found.map, found.telling))
 
 
 def _named(progress: Progress, modality: str, what: str, done: int, total: int) -> None:
@@ -173,8 +175,8 @@ def _of_features(
 def _told_apart(found: Found, x: Against, side: Side) -> list[Score]:
     """The two-sample test, and its most telling images: in the end those of the last kind of features, the deepest."""
     scores, test = against.two_sample_scores(x, "c2st", c2st.logistic)
-    found.facts["telling"][side.modality] = [
-        {"file_name": side.made.rows[int(side.measured[i])].file_name, "probability": float(test.probability_made[i])}
+    found.telling[side.modality] = [
+        Telling(side.made.rows[int(side.measured[i])].file_name, float(test.probability_made[i]))
         for i in test.telling(TELLING)
     ]
     return scores
@@ -203,11 +205,11 @@ def _map(found: Found, x: Against, side: Side) -> None:
     real = x.held[held]
     found.arrays[f"map/{side.modality}/synthetic"] = x.made[made].astype(np.float32)
     found.arrays[f"map/{side.modality}/real"] = x.real[real].astype(np.float32)
-    found.facts["map"][side.modality] = {
-        "extractor": x.where["extractor"],
-        "synthetic": [side.made.rows[int(side.measured[i])].file_name for i in made],
-        "real": [side.real.rows[int(i)].file_name for i in real],
-    }
+    found.map[side.modality] = MapImages(
+        x.where["extractor"],
+        [side.made.rows[int(side.measured[i])].file_name for i in made],
+        [side.real.rows[int(i)].file_name for i in real],
+    )
 
 
 def _of_all(x: Against, every: Array, held: Array, k: int) -> list[Score]:

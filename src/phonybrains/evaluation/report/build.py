@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from ...record import Record
 from ...reporting.blocks import Block
 from ..config import EvaluateConfig, Part
+from ..findings import Findings
 from ..inputs.sets import Sides
-from ..score import Findings
 from . import closing, opening, sections
 from .figures import Looks
 

@@ -9,8 +9,8 @@ from ...record import Record
 from ...reporting.blocks import Block, Bullets, Heading, Paragraph, Table
 from ...reporting.origin import chain_of, refusals
 from ..config import EvaluateConfig, Part
+from ..findings import Findings
 from ..inputs.sets import Sides
-from ..score import Findings
 
 PUBLISHED = (
     ("Readers, brain MRI of a GAN, 5 radiologists", "24 to 71 % of the fakes called real"),

@@ -10,8 +10,8 @@ import numpy as np
 from ...reporting.blocks import Block, Heading, Note, Paragraph, Table
 from ...reporting.wording import NONE, count_of
 from ..config import EvaluateConfig, Part
+from ..findings import Findings
 from ..inputs.sets import Sides
-from ..score import Findings
 from .figures import Looks, gallery, short
 from .names import PART_QUESTIONS
 from .outcomes import Outcome, outcome_of
@@ -33,7 +33,7 @@ def verdict(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
 
 def _alarm(findings: Findings) -> str:
     """What a failed audit found: copies of images, or patients that are repeated without being copied."""
-    failed = {sign["look"] for sign in findings.facts.get("signs") or [] if sign["word"] == "failed"}
+    failed = {sign.look for sign in findings.facts.signs or () if sign.word == "failed"}
     if failed and "copies" not in failed:
         return "TRAINING PATIENTS ARE REPEATED"
     return "COPIES OF TRAINING IMAGES WERE FOUND"

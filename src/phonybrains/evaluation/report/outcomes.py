@@ -3,66 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Literal
 
-from ..quality.nulls import Better
+from ..measures import Measure, measure_of
 from ..score import Score
-from .names import better_of
 
 Outcome = Literal["apart", "better", "as real", "not shown", ""]
 
 LEVEL = 0.05
-MARGINS: Mapping[str, float] = {
-    "precision": 0.1,
-    "precision_of_all": 0.1,
-    "recall": 0.1,
-    "coverage": 0.1,
-    "group_coverage": 0.1,
-    "density": 0.2,
-    "ms_ssim_diversity": 0.05,
-    "spectrum_worst_db": 1.0,
-    "noise_ratio": 0.2,
-    "prevalence": 0.1,
-    "c2st_auc": 0.1,
-    "c2st_accuracy": 0.1,
-    "c2st_forest_auc": 0.1,
-    "c2st_forest_accuracy": 0.1,
-    "c2st_network_auc": 0.1,
-    "c2st_network_accuracy": 0.1,
-    "frd": 0.25,
-    "copies_flagged": 0.02,
-    "likeness_to_training": 0.05,
-    "authentic_share": 0.1,
-    "nearest_share": 0.1,
-    "member_loss_auc": 0.1,
-    "member_loss_tpr_at_1pct": 0.02,
-    "composition_ratio": 0.25,
-    "amplification": 0.25,
-    "amplification_autoencoder": 0.25,
-    "amplification_asked": 0.25,
-    "adherence_share": 0.1,
-    "adherence_kappa": 0.1,
-    "adherence_r": 0.1,
-    "adherence_box": 0.1,
-}
-"""Half-widths, in the score's own unit, of what is called as real around the null's middle."""
-RELATIVE_MARGINS: Mapping[str, float] = {
-    "fid": 0.25,
-    "fd": 0.25,
-    "fd_handcrafted": 0.25,
-    "noise_background": 0.1,
-    "noise_tissue": 0.1,
-    "spread_tissue": 0.1,
-}
-"""The same as shares of the null's middle. A score in neither (KID, MMD, C_T) has no scale on which a difference is
-known to be small, and is never called as real."""
-NOT_AGAINST_REAL = {"auc"}
-"""Scores whose null is chance, which a good image is meant to beat."""
-TWO_SIDED = {"delta_auc"}
-"""Scores with one good side whose p counts both."""
-NO_BETTER = ("c2st", "member_loss")
-"""Beginnings of the names of classifiers: whoever cannot tell does not do better by being wrong."""
 
 
 def outcome_of(score: Score) -> Outcome:
@@ -76,24 +24,23 @@ def outcome_of(score: Score) -> Outcome:
     What a row lacks is not asked for, but without interval, p or range it shows nothing: where the row's figures
     disagree, neither is said.  [equivalence by interval inclusion: Westlake 1972, Schuirmann 1987]
     """
-    if _known(score.value) is None or score.null is None or score.name in NOT_AGAINST_REAL:
+    measure = measure_of(score.name)
+    if _known(score.value) is None or score.null is None or measure.rule == "chance":
         return ""
-    better = better_of(score.name)
-    bad, good = {"low": ((1,), (-1,)), "high": ((-1,), (1,)), "near": ((1, -1), ())}[better]
-    if any(_beyond(score, side, better, bad=True) for side in bad):
+    bad, good = {"low": ((1,), (-1,)), "high": ((-1,), (1,)), "near": ((1, -1), ())}[measure.better]
+    if any(_beyond(score, side, measure, bad=True) for side in bad):
         return "apart"
-    if not score.name.startswith(NO_BETTER) and any(_beyond(score, side, better, bad=False) for side in good):
+    if measure.rule != "classifier" and any(_beyond(score, side, measure, bad=False) for side in good):
         return "better"
     return "as real" if _within(score) else "not shown"
 
 
 def margin_of(score: Score) -> float | None:
     """How far from the null's middle is still called as real, in the score's unit; None where no margin is stated."""
-    if score.null is None:
+    measure = measure_of(score.name)
+    if score.null is None or measure.margin is None:
         return None
-    if score.name in RELATIVE_MARGINS:
-        return RELATIVE_MARGINS[score.name] * abs(score.null.value)
-    return MARGINS.get(score.name)
+    return measure.margin * abs(score.null.value) if measure.relative else measure.margin
 
 
 def reach_of(score: Score) -> tuple[float, float] | None:
@@ -108,13 +55,13 @@ def reach_of(score: Score) -> tuple[float, float] | None:
     return (min(ends), max(ends)) if ends else None
 
 
-def _beyond(score: Score, side: int, better: Better, *, bad: bool) -> bool:
+def _beyond(score: Score, side: int, measure: Measure, *, bad: bool) -> bool:
     """Whether value, interval and p all say that the score lies above (side 1) or below (side -1) the null."""
     value, null, own, p = _known(score.value), score.null, _interval(score), _known(score.p)
     if value is None or null is None:
         return False
     edge = null.high if side > 0 else null.low
-    both_sides = better == "near" or score.name in TWO_SIDED
+    both_sides = measure.better == "near" or measure.rule == "two-sided"
     tested = own is not None or null.low < null.high or (p is not None and (bad or both_sides))
     nearest = own[0 if side > 0 else 1] if own is not None else value
     by_p = p is None or (p < LEVEL if bad or both_sides else p >= LEVEL)

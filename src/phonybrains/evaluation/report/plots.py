@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...reporting.blocks import Figure
 from ...reporting.drawing import COLOURS, WIDTH, draw
+from ..findings import Confusion
 from ..score import Score
 from .names import figure, images_of, named
 from .outcomes import outcome_of
@@ -180,13 +181,13 @@ def plot_intervals(
     return draw(name, caption, 0.9 + 0.26 * len(scores), paint)
 
 
-def plot_confusion(tables: Mapping[str, Mapping[str, Any]], caption: str) -> Figure:
+def plot_confusion(tables: Mapping[str, Confusion], caption: str) -> Figure:
     """What was asked (rows) and found (columns): synthetic images left, real ones right."""
 
     def paint(panels: NDArray[Any]) -> None:
         for row, (title, table) in zip(panels, tables.items(), strict=True):
-            for axes, (side, kind) in zip(row, (("made", "synthetic"), ("real", "real")), strict=True):
-                counts = np.asarray(table[side], dtype=float)
+            for axes, kind, side in zip(row, ("synthetic", "real"), (table.made, table.real), strict=True):
+                counts = np.asarray(side, dtype=float)
                 shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
                 axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
                 for (y, x), count in np.ndenumerate(counts):
@@ -199,10 +200,10 @@ def plot_confusion(tables: Mapping[str, Mapping[str, Any]], caption: str) -> Fig
                         fontsize=7,
                         color="white" if shares[y, x] > 0.6 else "#222",
                     )
-                ticks = range(len(table["labels"]))
-                axes.set(xlabel="found", ylabel="asked" if side == "made" else "true", title=f"{title}, {kind}")
-                axes.set_xticks(ticks, table["labels"], rotation=30, ha="right", fontsize=7)
-                axes.set_yticks(ticks, table["labels"], fontsize=7)
+                ticks = range(len(table.labels))
+                axes.set(xlabel="found", ylabel="asked" if kind == "synthetic" else "true", title=f"{title}, {kind}")
+                axes.set_xticks(ticks, table.labels, rotation=30, ha="right", fontsize=7)
+                axes.set_yticks(ticks, table.labels, fontsize=7)
 
     return draw("confusion", caption, 2.9 * len(tables), paint, nrows=len(tables), ncols=2, squeeze=False)
 

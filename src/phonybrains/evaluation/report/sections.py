@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from ...reporting.blocks import Block, Heading, Note, Paragraph, Table
 from ...reporting.wording import as_p, count_of
-from ..score import Findings, Score
+from ..findings import Findings, Pair, PatientsSign, Sign
+from ..measures import measure_of
+from ..score import Score
 from . import plots
 from .embed import embed
 from .figures import Looks, gallery, short
-from .names import label_of
 from .tables import score_tables
 from .verdict import distance
 
-TELLING, PAIRS, BARS = 10, 24, 24
+TELLING, BARS = 10, 24
 MOST_LABELS, MOST_TABLES = 8, 4
 IN_CSV_ONLY = ("prevalence", "composition_ratio", "composition_asked", "composition_ratio_asked")
 
@@ -56,8 +57,7 @@ def _map(findings: Findings, seed: int) -> list[Block]:
             method, maps[modality] = embed({kind: sides[kind] for kind in ("real", "synthetic")}, seed)
     if not maps:
         return []
-    known = findings.facts.get("map") or {}
-    made_by = ", ".join(sorted({str(one.get("extractor")) for one in known.values() if one.get("extractor")}))
+    made_by = ", ".join(sorted({one.extractor for one in (findings.facts.map or {}).values()}))
     caption = (
         f"Features{f' of {made_by}' if made_by else ''} laid out in two dimensions ({method}): images that are "
         "alike lie close. Where the two colours part, synthetic images differ from real ones; where real "
@@ -83,12 +83,12 @@ def _spectra(findings: Findings) -> list[Block]:
 
 def _telling(findings: Findings, looks: Mapping[str, Looks]) -> list[Block]:
     blocks: list[Block] = []
-    for modality, images in (findings.facts.get("telling") or {}).items():
+    for modality, images in (findings.facts.telling or {}).items():
         if modality in looks and images:
             shown = [
                 (
-                    looks[modality].of("synthetic", one["file_name"]),
-                    f"{short(one['file_name'])}: {100 * one['probability']:.0f} % synthetic",
+                    looks[modality].of("synthetic", one.file_name),
+                    f"{short(one.file_name)}: {100 * one.probability:.0f} % synthetic",
                 )
                 for one in images[:TELLING]
             ]
@@ -123,46 +123,40 @@ def _gap(score: Score) -> float:
 
 def memorisation(findings: Findings, looks: Mapping[str, Looks]) -> list[Block]:
     """Likeness to training images beside that of held-out images, and the pairs for a human to judge."""
-    blocks: list[Block] = [Heading("Memorisation: is it new?")]
-    if findings.facts.get("sentence"):
-        blocks.append(Paragraph(str(findings.facts["sentence"])))
+    blocks: list[Block] = [Heading("Memorisation: is it new?"), *_said(findings)]
     similarity = {
         modality: {kind: np.asarray(values) for kind, values in one.items() if len(values)}
         for modality, one in _by_modality(findings, "similarity").items()
     }
-    pairs: list[Mapping[str, Any]] = list(findings.facts.get("pairs") or [])
+    pairs = findings.facts.pairs or ()
     if any(similarity.values()):
-        thresholds = {
-            str(pair.get("panel", pair["modality"])): float(pair["threshold"])
-            for pair in pairs
-            if pair.get("threshold")
-        }
+        thresholds = {pair.panel: pair.threshold for pair in pairs}
         caption = (
             "Likeness of each image to its nearest training image, after registration. Real patients that the "
             "model never saw show what chance gives; copies lie to the right of the threshold, which 1 % of "
             "them pass."
         )
         blocks.append(plots.plot_similarity({k: v for k, v in similarity.items() if v}, thresholds, caption))
-    blocks += _pairs(pairs, looks, int(findings.facts.get("pairs_shown", PAIRS)))
-    return [*blocks, *_by_patient(findings.facts.get("signs") or []), *score_tables(findings, ("effective_patients",))]
+    blocks += _pairs(pairs, looks, findings.facts.pairs_shown or 0)
+    return [*blocks, *_by_patient(findings.facts.signs or ()), *score_tables(findings, ("effective_patients",))]
 
 
-def _by_patient(signs: Sequence[Mapping[str, Any]]) -> list[Block]:
+def _by_patient(signs: Sequence[Sign]) -> list[Block]:
     """A row for each value that was asked for: how its images spread over training patients."""
-    spread = [sign for sign in signs if sign["look"] == "patients" and "n" in sign]
+    spread = [sign for sign in signs if isinstance(sign, PatientsSign)]
     if not spread:
         return []
     rows = [
         (
-            sign["modality"],
-            sign["group"].replace("=", " = ", 1) or "all",
-            str(sign["n"]),
-            str(sign["training_patients"]),
-            f"{sign['share']:.2f}",
-            f"{sign['effective']:.1f}",
-            f"{sign['expected']:.1f} (at least {sign['least']:.1f})",
-            as_p(sign["p"]),
-            sign["word"],
+            sign.modality,
+            sign.group.replace("=", " = ", 1) or "all",
+            str(sign.n),
+            str(sign.training_patients),
+            f"{sign.share:.2f}",
+            f"{sign.effective:.1f}",
+            f"{sign.expected:.1f} (at least {sign.least:.1f})",
+            as_p(sign.p),
+            sign.word,
         )
         for sign in spread
     ]
@@ -189,33 +183,32 @@ def _by_patient(signs: Sequence[Mapping[str, Any]]) -> list[Block]:
     ]
 
 
-def _in_turn(pairs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _in_turn(pairs: Sequence[Pair]) -> list[Pair]:
     """The most suspicious pair of each modality and search, then the second of each, and so on."""
     seen: Counter[str] = Counter()
     ranked = []
     for pair in pairs:
-        panel = str(pair.get("panel", pair["modality"]))
-        ranked.append((seen[panel], pair))
-        seen[panel] += 1
+        ranked.append((seen[pair.panel], pair))
+        seen[pair.panel] += 1
     return [pair for _, pair in sorted(ranked, key=lambda one: one[0])]
 
 
-def _pairs(pairs: Sequence[Mapping[str, Any]], looks: Mapping[str, Looks], most: int) -> list[Block]:
+def _pairs(pairs: Sequence[Pair], looks: Mapping[str, Looks], most: int) -> list[Block]:
     shown: list[Any] = []
     pairs = _in_turn(pairs)
     for pair in pairs[:most]:
-        if pair["modality"] in looks:
-            look, mark = looks[pair["modality"]], " FLAGGED" if pair.get("flagged") else ""
-            who = f", patient {pair['patient']}" if pair.get("patient") else ""
+        if pair.modality in looks:
+            look, mark = looks[pair.modality], " FLAGGED" if pair.flagged else ""
+            who = f", patient {pair.patient}" if pair.patient else ""
             shown += [
                 (
-                    look.of("synthetic", pair["synthetic"]),
-                    f"synthetic {short(pair['synthetic'])}: likeness {pair['similarity']:.3f}{mark}",
+                    look.of("synthetic", pair.synthetic),
+                    f"synthetic {short(pair.synthetic)}: likeness {pair.similarity:.3f}{mark}",
                 ),
-                (look.of("real", pair["training"]), f"training {short(pair['training'])}{who}"),
+                (look.of("real", pair.training), f"training {short(pair.training)}{who}"),
             ]
-    flagged = sum(bool(pair.get("flagged")) for pair in pairs)
-    undrawn = sum(bool(pair.get("flagged")) for pair in pairs[most:])
+    flagged = sum(pair.flagged for pair in pairs)
+    undrawn = sum(pair.flagged for pair in pairs[most:])
     caption = (
         f"The most suspicious synthetic images, each left of its nearest training image; {flagged} of them "
         "flagged. A person has to look: the same head, the same lesion, the same slice?"
@@ -245,8 +238,8 @@ def bias(findings: Findings) -> list[Block]:
 
 
 def _confusion(findings: Findings) -> list[Block]:
-    known: Mapping[str, Mapping[str, Any]] = findings.facts.get("confusion") or {}
-    tables = {title: table for title, table in known.items() if 1 < len(table["labels"]) <= MOST_LABELS}
+    known = findings.facts.confusion or {}
+    tables = {title: table for title, table in known.items() if 1 < len(table.labels) <= MOST_LABELS}
     if not tables:
         return []
     caption = (
@@ -267,7 +260,7 @@ def utility(findings: Findings) -> list[Block]:
 
 
 def _said(findings: Findings) -> list[Block]:
-    return [Paragraph(str(findings.facts["sentence"]))] if findings.facts.get("sentence") else []
+    return [Paragraph(findings.facts.sentence)] if findings.facts.sentence else []
 
 
 def _forest(name: str, findings: Findings, axis: str) -> list[Block]:
@@ -278,7 +271,7 @@ def _forest(name: str, findings: Findings, axis: str) -> list[Block]:
     labels = [", ".join(filter(None, (score.modality, score.group.replace("=", " = ", 1)))) for score in shown]
     more = f" Of {len(scores)}, the {len(shown)} farthest from 0." if len(scores) > len(shown) else ""
     caption = f"{axis[0].upper()}{axis[1:]}, with 95 % intervals.{more}"
-    return [Heading(label_of(name), 3), plots.plot_intervals(name, shown, labels, 0.0, axis, caption)]
+    return [Heading(measure_of(name).title, 3), plots.plot_intervals(name, shown, labels, 0.0, axis, caption)]
 
 
 def _by_modality(findings: Findings, kind: str) -> dict[str, dict[str, NDArray[Any]]]:

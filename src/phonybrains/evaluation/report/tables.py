@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from ...reporting.blocks import Block, Bullets, Heading, Table
 from ...reporting.tables import finite, write_table
 from ...reporting.wording import NONE, as_p
 from ..config import Part
-from ..score import Findings, Score
-from .names import figure, images_of, label_of, made_with, meaning_of, null_words, with_interval
+from ..findings import Findings, Pair
+from ..measures import measure_of
+from ..score import Score
+from .names import figure, images_of, made_with, null_words, with_interval
 from .outcomes import margin_of, outcome_of
 
 COLUMNS = (
@@ -73,9 +76,9 @@ def write_scores(path: Path, found: Mapping[Part, Findings]) -> None:
     write_table(path, rows, COLUMNS)
 
 
-def write_pairs(path: Path, pairs: Sequence[Mapping[str, Any]]) -> None:
+def write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
     """Write pairs.csv: every flagged image and the most suspicious of the others, with its nearest training image."""
-    write_table(path, [{"judgement": "", **pair} for pair in pairs], PAIR_COLUMNS)
+    write_table(path, [{"judgement": "", **asdict(pair)} for pair in pairs], PAIR_COLUMNS)
 
 
 def score_tables(findings: Findings, leave_out: Sequence[str] = ()) -> list[Block]:
@@ -105,7 +108,7 @@ def score_table(scores: Sequence[Score], caption: str) -> Table:
     own = _notes_of_rows(scores)
     rows = [
         (
-            label_of(s.name),
+            measure_of(s.name).title,
             images_of(s),
             with_interval(s.value, s.low, s.high),
             str(s.n or NONE),
@@ -161,9 +164,9 @@ def _explained(scores: Sequence[Score]) -> Iterator[str]:
     """What each score means, with the note that all its rows share; and the hashes of the features."""
     own = _notes_of_rows(scores)
     for score in {score.name: score for score in scores}.values():
-        said = "; ".join(filter(None, (meaning_of(score.name), "" if score.name in own else score.note)))
+        said = "; ".join(filter(None, (measure_of(score.name).meaning, "" if score.name in own else score.note)))
         if said:
-            yield f"{label_of(score.name)}: {said}."
+            yield f"{measure_of(score.name).title}: {said}."
     features = "; ".join(dict.fromkeys(score.extractor for score in scores if score.extractor))
     if features:
         yield f"Features: {features}."
@@ -171,4 +174,4 @@ def _explained(scores: Sequence[Score]) -> Iterator[str]:
 
 def _missing(score: Score) -> str:
     where = "; ".join(filter(None, (images_of(score) if score.modality or score.group else "", made_with(score))))
-    return f"{label_of(score.name)}{f' ({where})' if where else ''}: {score.note or 'no reason given'}."
+    return f"{measure_of(score.name).title}{f' ({where})' if where else ''}: {score.note or 'no reason given'}."

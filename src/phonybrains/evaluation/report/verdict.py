@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from ...imageset import ImageSet
 from ...reporting.wording import count_of, listed
 from ..config import Part
+from ..findings import Findings
 from ..inputs.sets import Sides
-from ..score import Findings, Score
+from ..score import Score
 from .names import figure, named, null_words
 from .outcomes import outcome_of
 
@@ -29,8 +30,8 @@ def verdict_text(sides: Sides, found: Mapping[Part, Findings]) -> str:
     """
     parts = [f"{_counted(sides.samples, 'synthetic')} against {_counted(sides.real, 'held-out real')}."]
     for part, findings in found.items():
-        own = str(findings.facts.get("sentence") or "")
-        final = own and "status" in findings.facts
+        own = findings.facts.sentence or ""
+        final = own and findings.facts.status
         counted = "" if final else scores_text(findings.scores, sides.modalities, optional=bool(own))
         said = " ".join(filter(None, (own, counted)))
         parts.append(f"{part.capitalize()}: {said[0].lower() + said[1:] if said[:2].istitle() else said}")
@@ -39,7 +40,7 @@ def verdict_text(sides: Sides, found: Mapping[Part, Findings]) -> str:
 
 def status_of(found: Mapping[Part, Findings]) -> str:
     """What the memorisation audit says: passed, failed, undecided; not audited if it did not run."""
-    return str(found["memorisation"].facts.get("status", "not audited")) if "memorisation" in found else "not audited"
+    return found["memorisation"].facts.status or "not audited" if "memorisation" in found else "not audited"
 
 
 def farthest(scores: Sequence[Score]) -> Score | None:

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imageset import ImageSet
-from ...statistics.resample import holm
+from ...statistics.estimate import holm
 from ..config import EvaluateConfig, UtilityConfig
 from ..features.reading import CHUNK, pixels_of
+from ..findings import Facts, Findings
 from ..inputs.labels import Scale, text_of
 from ..inputs.real import Compared, modalities_of, reading_extractor
-from ..score import Findings, Null, Progress, Score, silent, unavailable
+from ..score import Null, Progress, Score, silent, unavailable
 from .auc_gain import Drawn, auc_of, brier, calibration_error, people_weights
 from .classifier import ARMS, MIXED, REAL, SYNTHETIC, Task, classically_augmented, learn, pool, share_of_people
 
@@ -92,7 +93,7 @@ def utility_audit(
     names = [name.strip() for name in config.utility.attribute.split(",") if name.strip()]
     if not names:
         note = "no attribute was named: choose what the classifier shall learn with --attribute"
-        return Findings([unavailable("auc", note)], facts={"sentence": ""})
+        return Findings([unavailable("auc", note)], facts=Facts(sentence=""))
     extractor = reading_extractor(config)
     scores: list[Score] = []
     for modality, made in modalities_of(samples):
@@ -107,7 +108,7 @@ def utility_audit(
             except ValueError as error:
                 found = [unavailable("auc", f"{name}: {error}", versus=side.versus)]
             scores += [replace(score, modality=modality) for score in found]
-    return Findings(scores, facts={"sentence": sentence(scores)})
+    return Findings(scores, facts=Facts(sentence=sentence(scores)))
 
 
 def _of_attribute(side: Compared, name: str, augmented: list[Array], progress: Progress) -> Iterator[Score]:

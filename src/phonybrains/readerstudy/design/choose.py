@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ NO_ARM = ("real", "check")  # names that no synthetic set can have
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One set of images and what it is called in the study."""
+    """One set of images and what it is called in the study; `real` are the controls."""
 
     name: str
     images: ImageSet
@@ -33,7 +33,6 @@ class Choice:
     """One image that becomes a case."""
 
     role: Role
-    truth: Literal["real", "phony"]
     arm: Arm
     index: int
 
@@ -41,21 +40,33 @@ class Choice:
     def row(self) -> Row:
         return self.arm.images.rows[self.index]
 
+    @property
+    def truth(self) -> Literal["real", "phony"]:
+        """A check is no real image any more, whatever it is made of."""
+        return "real" if self.arm.name == "real" and self.role != "check" else "phony"
+
 
 @dataclass
 class Choices:
-    """All images chosen, and what a reader of the protocol must know about them."""
+    """The sets, the images chosen of them so far, and what a reader of the protocol must know about them."""
 
+    arms: Sequence[Arm]
+    real: Arm | None
     config: StudyConfig
     seed: int
-    chosen: list[Choice]
-    warnings: list[str]
+    chosen: list[Choice] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def rng(self, purpose: str) -> np.random.Generator:
         return keyed_generator(self.seed, purpose)
 
     def used(self, arm: Arm) -> set[int]:
         return {choice.index for choice in self.chosen if choice.arm is arm}
+
+    def free(self, arm: Arm, modality: str) -> list[int]:
+        """The images of a modality that are not used yet, each content once."""
+        used = self.used(arm)
+        return [i for i in _pool(arm, modality, "any") if i not in used]
 
 
 def choose_cases(
@@ -66,14 +77,15 @@ def choose_cases(
     Raises ConfigError for a plan that contradicts itself, StudyError naming the set that has too few images.
     """
     _check_plan(arms, real, config)
-    state = Choices(config, seed, [], [])
+    state = Choices(arms, real, config, seed)
     for modality in dict.fromkeys([*config.synthetic, *config.real]):
-        _choose_test(state, arms, real, modality)
-    _choose_training(state, arms, real)
-    _choose_checks(state, real)
+        _choose_test(state, modality)
     if real is not None:
-        _choose_fillers(state, arms, real)
-    if real is not None:
+        _choose_training(state, real)
+        modalities = list(dict.fromkeys([*config.real, *config.synthetic]))
+        for number in range(config.checks):
+            _take_one(state, "check", real, modalities[number % len(modalities)], number)
+        _choose_fillers(state, real)
         state.warnings += _patients(state, real)
     return state.chosen, state.warnings
 
@@ -98,12 +110,13 @@ def _check_plan(arms: Sequence[Arm], real: Arm | None, config: StudyConfig) -> N
         )
 
 
-def _choose_test(state: Choices, arms: Sequence[Arm], real: Arm | None, modality: str) -> None:
+def _choose_test(state: Choices, modality: str) -> None:
     """Synthetic cases spread over the strata that controls exist for; controls follow them."""
-    n, controls = state.config.synthetic.get(modality, 0), state.config.real.get(modality, 0)
-    pool = _pool(real, modality, state.config.split) if real is not None and controls else []
+    arms, real, config = state.arms, state.real, state.config
+    n, controls = config.synthetic.get(modality, 0), config.real.get(modality, 0)
+    pool = _pool(real, modality, config.split) if real is not None and controls else []
     if real is not None and len(pool) < controls:
-        raise StudyError(_too_few(real, modality, len(pool), controls, f"controls (split {state.config.split})"))
+        raise StudyError(_too_few(real, modality, len(pool), controls, f"controls (split {config.split})"))
     own = {arm.name: _pool(arm, modality, "any") for arm in arms}
     holding = [arm for arm in arms if own[arm.name]] or list(arms[:1])
     for arm in holding:
@@ -113,7 +126,7 @@ def _choose_test(state: Choices, arms: Sequence[Arm], real: Arm | None, modality
         state.warnings += [f"{modality}: arm '{a.name}' has no such images." for a in arms if a not in holding]
     synthetic_rows = [arm.images.rows[i] for arm in arms for i in own[arm.name]]
     real_rows = [real.images.rows[i] for i in pool] if real is not None else []
-    strata = Strata.of(synthetic_rows, real_rows, state.config.match if controls else ())
+    strata = Strata.of(synthetic_rows, real_rows, config.match if controls else ())
     state.warnings += [f"{modality}: {text}" for text in strata.warnings]
     available = strata.count(real_rows)
     followed: Counter[Stratum] = Counter()
@@ -123,48 +136,42 @@ def _choose_test(state: Choices, arms: Sequence[Arm], real: Arm | None, modality
         caps = {name: min(size, available[name] * n // controls) for name, size in sizes.items()} if controls else sizes
         quota = apportion(n, sizes, caps)
         followed.update(quota)
-        _take(state, "test", "phony", arm, groups, quota, f"test {arm.name} {modality}")
+        _take_of_strata(state, arm, groups, quota, f"test {arm.name} {modality}")
     if real is not None and controls:
         quota = apportion(controls, followed, dict(available))
-        _take(state, "test", "real", real, strata.group(real.images.rows, pool), quota, f"test real {modality}")
+        _take_of_strata(state, real, strata.group(real.images.rows, pool), quota, f"test real {modality}")
         state.warnings += [f"{modality}: {text}" for text in strata.unmatched(followed, quota)]
 
 
-def _take(
-    state: Choices,
-    role: Role,
-    truth: Literal["real", "phony"],
-    arm: Arm,
-    groups: Mapping[Stratum, Sequence[int]],
-    quota: Mapping[Stratum, int],
-    purpose: str,
+def _take_of_strata(
+    state: Choices, arm: Arm, groups: Mapping[Stratum, Sequence[int]], quota: Mapping[Stratum, int], purpose: str
 ) -> None:
-    """Draw so many of each stratum, patients that were used least first."""
+    """Draw so many test cases of each stratum, patients that were used least first."""
     rng = state.rng(purpose)
     seen = Counter(c.row.patient_id for c in state.chosen if c.arm is arm)
+    seen[""] = 0
+
+    def times(index: int) -> int:
+        return seen[arm.images.rows[index].patient_id]
+
     for name in sorted(groups, key=str):
         waiting = [groups[name][int(i)] for i in rng.permutation(len(groups[name]))]
         for _ in range(quota.get(name, 0)):
-            index = min(waiting, key=lambda i: _times(seen, arm.images.rows[i].patient_id))
+            index = min(waiting, key=times)
             waiting.remove(index)
-            seen[arm.images.rows[index].patient_id] += 1
-            state.chosen.append(Choice(role, truth, arm, index))
+            if patient := arm.images.rows[index].patient_id:
+                seen[patient] += 1
+            state.chosen.append(Choice("test", arm, index))
 
 
-def _times(seen: Counter[str], patient: str) -> int:
-    return seen[patient] if patient else 0
-
-
-def _choose_training(state: Choices, arms: Sequence[Arm], real: Arm | None) -> None:
+def _choose_training(state: Choices, real: Arm) -> None:
     """Modalities and arms in turn; the truth of each is drawn, so that those told give the next not away."""
     modalities = [m for m in state.config.synthetic if state.config.synthetic[m]]
     for number, phony in enumerate(_draw_truths(state.config.training, state.rng("training truths"))):
         modality = modalities[number % len(modalities)]
-        if phony:
-            _take_one(state, "training", "phony", _arm_in_turn(arms, modality, number), modality, number)
-        else:
-            assert real is not None
-            _take_one(state, "training", "real", real, modality, number)
+        holding = [arm for arm in state.arms if _pool(arm, modality, "any")]
+        arm = holding[number // len(state.arms) % len(holding)] if phony else real
+        _take_one(state, "training", arm, modality, number)
 
 
 def _draw_truths(n: int, rng: np.random.Generator) -> list[bool]:
@@ -175,72 +182,43 @@ def _draw_truths(n: int, rng: np.random.Generator) -> list[bool]:
             return truths
 
 
-def _arm_in_turn(arms: Sequence[Arm], modality: str, number: int) -> Arm:
-    holding = [arm for arm in arms if _pool(arm, modality, "any")]
-    return holding[number // len(arms) % len(holding)]
-
-
-def _choose_checks(state: Choices, real: Arm | None) -> None:
-    modalities = list(dict.fromkeys([*state.config.real, *state.config.synthetic]))
-    for number in range(state.config.checks):
-        assert real is not None
-        _take_one(state, "check", "phony", real, modalities[number % len(modalities)], number)
-
-
-def _choose_fillers(state: Choices, arms: Sequence[Arm], real: Arm) -> None:
+def _choose_fillers(state: Choices, real: Arm) -> None:
     """Phony and real fillers of each modality, as many of either as a reader may be shown, as far as images last."""
     tests = Counter((c.row.modality, c.truth) for c in state.chosen if c.role == "test")
     for modality in sorted({modality for modality, _ in tests}):
         phony, controls = tests[modality, "phony"], tests[modality, "real"]
+        wanted = fillers_for(phony, controls)
         number = state.config.fillers
         if number is None:
-            number = min(fillers_for(phony, controls), _left(state, arms, modality), _left(state, [real], modality))
+            left = sum(len(state.free(arm, modality)) for arm in state.arms)
+            number = min(wanted, left, len(state.free(real, modality)))
         for i in range(number):
-            _take_one(state, "filler", "phony", _next_free(state, arms, modality, i), modality, i)
-            _take_one(state, "filler", "real", real, modality, i)
+            holding = [arm for arm in state.arms if state.free(arm, modality)] or list(state.arms[:1])
+            _take_one(state, "filler", holding[i % len(holding)], modality, i)
+            _take_one(state, "filler", real, modality, i)
         ahead = foresight(phony, controls, number) if phony and controls else 0.0
         if ahead > 0.03:
             state.warnings.append(
-                f"{modality}: who is told the truth of every case before can guess the next with "
-                f"{100 * ahead:.1f} points above chance, counting what is left. "
-                f"{fillers_for(phony, controls)} fillers would hide it; there are images for "
+                f"{modality}: who is told the truth of every case before can guess the next with {100 * ahead:.1f} "
+                f"points above chance, counting what is left. {wanted} fillers would hide it; there are images for "
                 f"{number}."
             )
 
 
-def _left(state: Choices, side: Sequence[Arm], modality: str) -> int:
-    return sum(len(_free(state, arm, modality)) for arm in side)
-
-
-def _free(state: Choices, arm: Arm, modality: str) -> list[int]:
-    used = state.used(arm)
-    return [i for i in _pool(arm, modality, "any") if i not in used]
-
-
-def _next_free(state: Choices, arms: Sequence[Arm], modality: str, number: int) -> Arm:
-    """Arms in turn, those that have an image left; the first where none has."""
-    holding = [arm for arm in arms if _free(state, arm, modality)] or list(arms[:1])
-    return holding[number % len(holding)]
-
-
-def _take_one(
-    state: Choices, role: Role, truth: Literal["real", "phony"], arm: Arm, modality: str, number: int
-) -> None:
+def _take_one(state: Choices, role: Role, arm: Arm, modality: str, number: int) -> None:
     """Draw one image that is not used: of a new patient in the controls' split, else of a new patient, else any."""
-    used, rows, free = state.used(arm), arm.images.rows, _free(state, arm, modality)
+    rows, free, split = arm.images.rows, state.free(arm, modality), state.config.split
     if not free:
         has = len(_pool(arm, modality, "any"))
         raise StudyError(
             f"{arm.images.folder}: no {modality} image is left for {role} case {number + 1} ({has} there, "
             "all used). Add images, or ask for fewer."
         )
-    patients = {rows[i].patient_id for i in used}
+    patients = {rows[i].patient_id for i in state.used(arm)} - {""}
     order = state.rng(f"{role} {arm.name} {number}").permutation(len(free))
 
     def cost(i: int) -> tuple[bool, bool]:
-        row = rows[i]
-        other_split = arm.name == "real" and state.config.split not in ("any", row.split)
-        return bool(row.patient_id) and row.patient_id in patients, other_split
+        return rows[i].patient_id in patients, arm.name == "real" and split not in ("any", rows[i].split)
 
     index = min((free[int(k)] for k in order), key=cost)
     if role == "training" and cost(index)[0] and arm.name == "real":
@@ -248,7 +226,7 @@ def _take_one(
             f"{modality}: training case {rows[index].file_name} is of a patient who is also a "
             "control; no other was left."
         )
-    state.chosen.append(Choice(role, truth, arm, index))
+    state.chosen.append(Choice(role, arm, index))
 
 
 def _pool(arm: Arm, modality: str, split: str) -> list[int]:
@@ -282,14 +260,13 @@ def _patients(state: Choices, real: Arm) -> list[str]:
         known = [patient for patient in patients if patient]
         if len(known) < len(patients):
             warnings.append(
-                f"{modality}: {len(patients) - len(known)} of {len(patients)} controls have no patient_id: "
-                "they may be of one patient, and of one that the model has learnt from. The set is not "
-                "patient-safe."
+                f"{modality}: {len(patients) - len(known)} of {len(patients)} controls have no patient_id: they may be "
+                "of one patient, and of one that the model has learnt from. The set is not patient-safe."
             )
         if len(set(known)) < len(known):
             warnings.append(
-                f"{modality}: {len(known)} controls are of {len(set(known))} patients, so they are less "
-                "independent than their number says."
+                f"{modality}: {len(known)} controls are of {len(set(known))} patients, so they are less independent "
+                "than their number says."
             )
     if state.config.split in ("train", "validation", "any") and controls:
         warnings.append(f"Controls are from split '{state.config.split}': a model may have learnt from them.")

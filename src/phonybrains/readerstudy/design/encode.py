@@ -18,7 +18,7 @@ HU_STEPS = 65000  # of 65,536 that int16 has
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class StoredImage:
     """A row of an image set and its stored pixels."""
 
     row: Row
@@ -35,37 +35,37 @@ class Encoding:
 
 
 def encode(
-    pictures: Sequence[Picture], history: Sequence[str] = ()
+    stored: Sequence[StoredImage], history: Sequence[str] = ()
 ) -> tuple[list[NDArray[np.int16]], Encoding, list[str]]:
     """All images of one modality as (H, W) int16, what the pixels mean, and warnings.
 
     Where all are in HU they stay in HU: as stored if they share slope and intercept, else on one common grid. Where any
     is in arbitrary units, so are all: stored pixels as they are, for a unit that one side alone has tells the truth.
     """
-    units = {picture.row.unit for picture in pictures}
+    units = {one.row.unit for one in stored}
     warnings = []
     if units == {"HU"}:
-        images, encoding = _encode_hu(pictures)
+        images, encoding = _encode_hu(stored)
     else:
-        images = [_as_int16(picture.pixels) for picture in pictures]
-        encoding = Encoding(1.0, _shift(pictures[0].pixels), "a.u.")
-        if "HU" in units:
-            warnings.append(
-                f"{pictures[0].row.modality}: some images are in HU, others are not. All are shown in "
-                "arbitrary units, without HU windows."
-            )
+        images = [_as_int16(one.pixels) for one in stored]
+        encoding = Encoding(1.0, _shift(stored[0].pixels), "a.u.")
+    if len(units) > 1 and "HU" in units:
+        warnings.append(
+            f"{stored[0].row.modality}: some images are in HU, others are not. All are shown in arbitrary units, "
+            "without HU windows."
+        )
     steps = parse_history(history)
-    low, high = _range(images, pictures[0].pixels)
+    low, high = _range(images, stored[0].pixels)
     return [apply_history(steps, image, low, high) for image in images], encoding, warnings
 
 
-def _encode_hu(pictures: Sequence[Picture]) -> tuple[list[NDArray[np.int16]], Encoding]:
-    calibrations = {(picture.row.slope, picture.row.intercept) for picture in pictures}
+def _encode_hu(stored: Sequence[StoredImage]) -> tuple[list[NDArray[np.int16]], Encoding]:
+    calibrations = {(one.row.slope, one.row.intercept) for one in stored}
     if len(calibrations) == 1:
         (slope, intercept) = calibrations.pop()
-        shift = _shift(pictures[0].pixels)
-        return [_as_int16(p.pixels) for p in pictures], Encoding(slope, intercept + slope * shift, "HU")
-    values = [p.pixels.astype(np.float64) * p.row.slope + p.row.intercept for p in pictures]
+        shift = _shift(stored[0].pixels)
+        return [_as_int16(p.pixels) for p in stored], Encoding(slope, intercept + slope * shift, "HU")
+    values = [p.pixels.astype(np.float64) * p.row.slope + p.row.intercept for p in stored]
     low, high = min(v.min() for v in values), max(v.max() for v in values)
     slope = max(min(abs(slope) for slope, _ in calibrations), (high - low) / HU_STEPS)
     middle = (low + high) / 2
@@ -80,10 +80,10 @@ def _as_int16(pixels: Pixels) -> NDArray[np.int16]:
     return (pixels.astype(np.int32) - int(_shift(pixels))).astype(np.int16)
 
 
-def _range(images: Sequence[NDArray[np.int16]], stored: Pixels) -> tuple[float, float]:
+def _range(images: Sequence[NDArray[np.int16]], pixels: Pixels) -> tuple[float, float]:
     """What a history's 0…255 stands for: 8 bit as they are; else from the darkest to the brightest of all."""
     low, high = min(int(i.min()) for i in images), max(int(i.max()) for i in images)
-    return (0.0, 255.0) if stored.dtype == np.uint8 and low >= 0 and high <= 255 else (float(low), float(high))
+    return (0.0, 255.0) if pixels.dtype == np.uint8 and low >= 0 and high <= 255 else (float(low), float(high))
 
 
 def shuffle_tiles(image: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np.int16]:
@@ -92,13 +92,13 @@ def shuffle_tiles(image: NDArray[np.int16], rng: np.random.Generator) -> NDArray
     for i in range(len(order) - 1, 0, -1):  # one cycle through all (Sattolo), so that no tile stays
         j = int(rng.integers(0, i))
         order[[i, j]] = order[[j, i]]
-    height, width = image.shape[0] // TILES, image.shape[1] // TILES
+    height, width = (side // TILES for side in image.shape)
+    tiles = [
+        (slice(y * height, (y + 1) * height), slice(x * width, (x + 1) * width)) for y, x in np.ndindex(TILES, TILES)
+    ]
     out = image.copy()
     for place, tile in enumerate(order):
-        (top, left), (y, x) = divmod(place, TILES), divmod(int(tile), TILES)
-        out[top * height : (top + 1) * height, left * width : (left + 1) * width] = image[
-            y * height : (y + 1) * height, x * width : (x + 1) * width
-        ]
+        out[tiles[place]] = image[tiles[tile]]
     return out
 
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from ...errors import ConfigError
 
-Step = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Grey = NDArray[np.float32]
+Step = Callable[[Grey], Grey]
 """From (H, W) in 0…255 to (H, W) in 0…255."""
 
 
@@ -43,13 +44,13 @@ def apply_history(steps: Sequence[Step], pixels: NDArray[np.int16], low: float, 
 
 def _parse_step(text: str) -> Step:
     name, _, number = text.partition(":")
-    known: dict[str, tuple[Callable[..., NDArray[np.float32]], float, float, bool]] = {
+    known: dict[str, tuple[Callable[..., Grey], float, float, bool]] = {
         "jpeg": (_jpeg, 1, 100, True),
         "resize": (_resize, 16, 4096, True),
         "blur": (_blur, 0.05, 20, False),
         "frame": (_frame, 1, 64, True),
-        "floor": (_floor, 1, 128, True),
-        "ceiling": (_ceiling, 128, 254, True),
+        "floor": (lambda level, values: np.maximum(values, np.float32(level)), 1, 128, True),
+        "ceiling": (lambda level, values: np.minimum(values, np.float32(level)), 128, 254, True),
     }
     if name not in known:
         raise ConfigError(
@@ -67,14 +68,14 @@ def _parse_step(text: str) -> Step:
     return partial(step, int(value) if whole else value)
 
 
-def _jpeg(quality: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _jpeg(quality: int, values: Grey) -> Grey:
     buffer = io.BytesIO()
     Image.fromarray(np.rint(values).astype(np.uint8)).save(buffer, format="JPEG", quality=quality)
     with Image.open(buffer, formats=["JPEG"]) as image:
         return np.asarray(image, dtype=np.float32)
 
 
-def _resize(side: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _resize(side: int, values: Grey) -> Grey:
     """The longer side becomes `side`; Lanczos, with an antialiasing filter where it shrinks."""
     height, width = values.shape
     scale = side / max(height, width)
@@ -82,21 +83,13 @@ def _resize(side: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.LANCZOS), dtype=np.float32)
 
 
-def _blur(sigma: float, values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _blur(sigma: float, values: Grey) -> Grey:
     from scipy.ndimage import gaussian_filter
 
     return gaussian_filter(values, sigma, mode="nearest").astype(np.float32)
 
 
-def _frame(width: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _frame(width: int, values: Grey) -> Grey:
     framed = np.zeros_like(values)
     framed[width:-width, width:-width] = values[width:-width, width:-width]
     return framed
-
-
-def _floor(level: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.maximum(values, np.float32(level))
-
-
-def _ceiling(level: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.minimum(values, np.float32(level))

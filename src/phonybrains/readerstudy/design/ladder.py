@@ -13,7 +13,7 @@ from ...errors import StudyError
 from ..config import StudyConfig
 from .encode import EncodedCase
 from .leakage import LEVEL, LeakError, check_leakage, compare_encoding, traces
-from .leakage_comparison import Comparison
+from .leakage_comparison import FeatureComparison
 
 LADDER: tuple[tuple[str, ...], ...] = (
     ("floor:8",),
@@ -72,7 +72,7 @@ def encode_unleaked(
 
 def _try(cases: Sequence[EncodedCase], config: StudyConfig) -> tuple[bool, dict[str, Any]]:
     """Whether anything is left to be seen, one modality after the other, and what comes nearest to it."""
-    nearest: Comparison | None = None
+    nearest: FeatureComparison | None = None
     for modality in sorted({encoded.case.modality for encoded in cases}):
         found = compare_encoding([e for e in cases if e.case.modality == modality], config)
         nearest = min([*found, *([nearest] if nearest else [])], key=lambda c: c.p, default=None)

@@ -19,7 +19,7 @@ from ...errors import StudyError
 from ...statistics.roc import auc_interval
 from ..config import StudyConfig
 from .encode import EncodedCase, image_bytes
-from .leakage_comparison import Comparison, Table, compare
+from .leakage_comparison import FeatureComparison, FeatureTable, compare
 from .leakage_features import Features, encoding_features, image_statistics, missing_levels
 from .leakage_windows import rim_crops, window_features
 from .order import keyed_generator
@@ -32,7 +32,7 @@ IMPORT = "Import both sets the same way."
 class LeakError(StudyError):
     """A trace that tells phony from real; `first` is the comparison that shows it best."""
 
-    def __init__(self, failed: Sequence[Comparison], remedy: str) -> None:
+    def __init__(self, failed: Sequence[FeatureComparison], remedy: str) -> None:
         super().__init__(_refusal(failed, remedy))
         self.first = failed[0]
 
@@ -71,7 +71,7 @@ def check_leakage(
     }
 
 
-def compare_encoding(cases: Sequence[EncodedCase], config: StudyConfig) -> list[Comparison]:
+def compare_encoding(cases: Sequence[EncodedCase], config: StudyConfig) -> list[FeatureComparison]:
     """How everything that tells how images were stored differs between phony and real; none without both sides."""
     return compare(encoding_tables(cases), keyed_generator(config.seed or 0, "leakage"))
 
@@ -80,13 +80,15 @@ def _shown(cases: Sequence[EncodedCase]) -> list[EncodedCase]:
     return [encoded for encoded in cases if encoded.case.role != "check"]
 
 
-def encoding_tables(cases: Sequence[EncodedCase]) -> list[Table]:
+def encoding_tables(cases: Sequence[EncodedCase]) -> list[FeatureTable]:
     """What tells how images were stored, a table for each modality and arm that has both sides."""
     shown = _shown(cases)
     return list(_tables(shown, _encoding_of(shown), [rim_crops(encoded.image) for encoded in shown]))
 
 
-def traces(encoding: Sequence[Comparison], history: Sequence[str], level: float = LEVEL) -> list[Comparison]:
+def traces(
+    encoding: Sequence[FeatureComparison], history: Sequence[str], level: float = LEVEL
+) -> list[FeatureComparison]:
     """The comparisons that tell phony from real at a level, the clearest first."""
     failed = sorted((c for c in encoding if c.p <= level), key=lambda c: (c.p, -abs(c.auc - 0.5)))
     jpeg = any(step.startswith("jpeg") for step in history)  # then its strength is the image's own
@@ -117,7 +119,7 @@ def _encoding_of(shown: Sequence[EncodedCase]) -> list[Features]:
 
 def _tables(
     shown: Sequence[EncodedCase], features: Sequence[Features], crops: Sequence[NDArray[np.float64]] | None = None
-) -> Iterator[Table]:
+) -> Iterator[FeatureTable]:
     """One table for all phony cases of a modality, and where there are several arms one for each."""
     for modality in sorted({encoded.case.modality for encoded in shown}):
         own = [i for i, encoded in enumerate(shown) if encoded.case.modality == modality]
@@ -130,7 +132,7 @@ def _tables(
                 values = np.array([[features[i][name] for i in chosen] for name in names])
                 rims = [crops[i] for i in chosen] if crops is not None else []
                 alike = np.array(rims) if len({len(rim) for rim in rims}) == 1 else None
-                yield Table(modality, arm, names, values, phony, _units([shown[i] for i in chosen]), alike)
+                yield FeatureTable(modality, arm, names, values, phony, _units([shown[i] for i in chosen]), alike)
 
 
 def _units(shown: Sequence[EncodedCase]) -> NDArray[np.int64]:
@@ -140,7 +142,7 @@ def _units(shown: Sequence[EncodedCase]) -> NDArray[np.int64]:
     return np.array([known[name] for name in names])
 
 
-def benchmark_of(table: Table, ridge: float = 0.5) -> dict[str, Any]:
+def benchmark_of(table: FeatureTable, ridge: float = 0.5) -> dict[str, Any]:
     """How well a machine tells phony from real by image statistics: a linear discriminant, each case left out once."""
     values = np.array([rankdata(row) for row in table.values]).T / table.values.shape[1] - 0.5
     scores = np.zeros(len(values))
@@ -165,7 +167,7 @@ def benchmark_of(table: Table, ridge: float = 0.5) -> dict[str, Any]:
     }
 
 
-def _refusal(failed: Sequence[Comparison], remedy: str) -> str:
+def _refusal(failed: Sequence[FeatureComparison], remedy: str) -> str:
     first = failed[0]
     others = list(dict.fromkeys(f"{c.modality} {c.feature}" for c in failed[1:]))[:5]
     return (
@@ -175,9 +177,9 @@ def _refusal(failed: Sequence[Comparison], remedy: str) -> str:
     )
 
 
-def _differences(statistics: Sequence[Comparison]) -> list[str]:
+def _differences(statistics: Sequence[FeatureComparison]) -> list[str]:
     """One sentence a modality and arm about what differs in the images themselves."""
-    groups: Mapping[tuple[str, str], list[Comparison]] = {}
+    groups: Mapping[tuple[str, str], list[FeatureComparison]] = {}
     for comparison in statistics:
         if comparison.p <= WARNED:
             groups.setdefault((comparison.modality, comparison.arm), []).append(comparison)
@@ -189,7 +191,7 @@ def _differences(statistics: Sequence[Comparison]) -> list[str]:
     ]
 
 
-def _small(tables: Sequence[Table]) -> list[str]:
+def _small(tables: Sequence[FeatureTable]) -> list[str]:
     """Where too few patients stand on a side, for the truth is shuffled between patients."""
     warnings = []
     for table in tables:

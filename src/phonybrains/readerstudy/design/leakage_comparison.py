@@ -23,7 +23,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class FeatureComparison:
     """One feature, real against phony: AUC above 0.5 where phony images have more of it; p over all comparisons."""
 
     feature: str
@@ -38,7 +38,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class FeatureTable:
     """Features of the cases of one modality and one arm (or all) beside the controls.
 
     values: (features, cases). phony: truth of each case. units: whose image each case is, equal for those of a patient
@@ -55,7 +55,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Units:
+class ByPatient:
     """A table by patient: (features, patients), centred and of length 1; truth alike; smoothers of the classifiers."""
 
     scores: Values
@@ -63,14 +63,16 @@ class Units:
     smoothers: dict[str, Values]
 
 
-def compare(tables: Sequence[Table], rng: np.random.Generator, shuffles: int = SHUFFLES) -> list[Comparison]:
+def compare(
+    tables: Sequence[FeatureTable], rng: np.random.Generator, shuffles: int = SHUFFLES
+) -> list[FeatureComparison]:
     """AUC, its interval and the adjusted p of every feature that is not the same for all, and of the classifiers."""
     return [_comparison(table, name, values, p) for table, name, values, p in adjusted_p(tables, rng, shuffles)]
 
 
 def adjusted_p(
-    tables: Sequence[Table], rng: np.random.Generator, shuffles: int = SHUFFLES
-) -> list[tuple[Table, str, Values, float]]:
+    tables: Sequence[FeatureTable], rng: np.random.Generator, shuffles: int = SHUFFLES
+) -> list[tuple[FeatureTable, str, Values, float]]:
     """The p of every feature and classifier, with its values, over all comparisons of all tables together."""
     every = [_by_unit(table) for table in tables]
     found, smallest = [], np.zeros(shuffles)
@@ -97,7 +99,7 @@ def adjusted_p(
     return results
 
 
-def _by_unit(table: Table) -> Units:
+def _by_unit(table: FeatureTable) -> ByPatient:
     """Mean ranks of every feature that varies, by patient; what their classifiers make of truth is linear in it."""
     units = int(table.units.max()) + 1
     mean = np.zeros((len(table.units), units))
@@ -115,7 +117,7 @@ def _by_unit(table: Table) -> Units:
         squares = (crops**2).sum(axis=1)
         distances = np.maximum(squares[:, None] + squares - 2 * crops @ crops.T, 0)
         smoothers[CROPS] = _smoother(np.exp(-distances / (np.median(distances) + 1e-9)))
-    return Units(scores, truth, smoothers)
+    return ByPatient(scores, truth, smoothers)
 
 
 def _standard(rows: Values) -> Values:
@@ -143,10 +145,10 @@ def _left_out(smoother: Values, truth: Values) -> Values:
     return truth - residual / np.maximum(1 - np.diag(smoother)[:, None] - 1 / len(truth), 1e-9)
 
 
-def _comparison(table: Table, name: str, values: Values, p: float) -> Comparison:
+def _comparison(table: FeatureTable, name: str, values: Values, p: float) -> FeatureComparison:
     estimate = auc_interval(values, table.phony)
     phony = int(table.phony.sum())
-    return Comparison(
+    return FeatureComparison(
         name,
         table.modality,
         table.arm,

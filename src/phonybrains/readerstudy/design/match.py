@@ -29,9 +29,8 @@ class Strata:
         for name in names:
             lacking = [side for side, rows in (("synthetic", synthetic), ("real", real)) if not _has(rows, name)]
             if lacking:
-                warnings.append(
-                    f"'{name}' could not be matched: the {' and the '.join(lacking)} images do not have it."
-                )
+                who = " and the ".join(lacking)
+                warnings.append(f"'{name}' could not be matched: the {who} images do not have it.")
                 continue
             kept.append(name)
             numbers = [value for row in synthetic if isinstance(value := row[name], float)]
@@ -62,9 +61,8 @@ class Strata:
         for name in sorted({*synthetic, *real}, key=str):
             expected = synthetic.get(name, 0) * controls / max(phony, 1)
             if abs(real.get(name, 0) - expected) >= 1:
-                label = ", ".join(
-                    f"{k} {v if v is not None else 'unknown'}" for k, v in zip(self.names, name, strict=True)
-                )
+                known = ("unknown" if value is None else value for value in name)
+                label = ", ".join(f"{key} {value}" for key, value in zip(self.names, known, strict=True))
                 off.append(f"{label}: {synthetic.get(name, 0)} phony, {real.get(name, 0)} real")
         return [f"Real and phony could not be matched in all strata ({'; '.join(off)})."] if off else []
 
@@ -86,9 +84,8 @@ def apportion(n: int, weights: Mapping[Stratum, int], caps: Mapping[Stratum, int
     quota = dict.fromkeys(sorted({*weights, *caps}, key=str), 0)
     total = max(sum(weights.values()), 1)
     for _ in range(n):
-        open_ = [name for name in quota if quota[name] < caps.get(name, 0)] or [
-            name for name in quota if quota[name] < weights.get(name, 0)
-        ]
+        within = [name for name in quota if quota[name] < caps.get(name, 0)]
+        open_ = within or [name for name in quota if quota[name] < weights.get(name, 0)]
         wanted = {name: n * weights.get(name, 0) / total - quota[name] for name in open_}
         quota[max(wanted, key=lambda name: wanted[name])] += 1
     return {name: number for name, number in quota.items() if number}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
@@ -44,13 +43,11 @@ def presentations(study: Study, reader: str) -> list[Presentation]:
     config, rng = study.config, keyed_generator(study.seed, f"order {reader}")
     training: list[Shown] = [(case, "training") for case in _shuffled(study.of_role("training"), rng)]
     tests = study.of_role("test")
-    own: list[Shown]
     if config.block is None:
-        own = [(case, "test") for case in tests]
-        own.extend((case, "filler") for case in draw_fillers(study.of_role("filler"), rng))
+        own: list[Shown] = [(case, "test") for case in tests]
+        shown = _shuffled([*own, *((case, "filler") for case in draw_fillers(study.of_role("filler"), rng))], rng)
     else:
-        own = [(case, "test") for block in draw_blocks(tests, stratum, config.block, rng) for case in block]
-    shown = _shuffled(own, rng) if config.block is None else own
+        shown = [(case, "test") for block in draw_blocks(tests, stratum, config.block, rng) for case in block]
     _spread_checks(shown, _shuffled(study.of_role("check"), rng), rng)
     _insert_repeats(shown, number_of_repeats(config, len(tests)), max(1, config.repeats.gap), rng, config.block)
     return [Presentation(position, case.case_id, kind) for position, (case, kind) in enumerate(training + shown, 1)]
@@ -113,9 +110,8 @@ def number_of_repeats(config: StudyConfig, tests: int) -> int:
     room = max(0, tests + 1 - config.repeats.gap)
     if wanted > room:
         raise ConfigError(
-            f"repeats: {wanted} cases shown again at least {config.repeats.gap} presentations later do "
-            f"not fit into {tests} test cases; {room} would. Set a smaller repeats.gap or "
-            "repeats.least, or repeats.share = 0."
+            f"repeats: {wanted} cases shown again at least {config.repeats.gap} presentations later do not fit into "
+            f"{tests} test cases; {room} would. Set a smaller repeats.gap or repeats.least, or repeats.share = 0."
         )
     return wanted
 
@@ -169,8 +165,3 @@ def _insert_repeats(shown: list[Shown], number: int, gap: int, rng: np.random.Ge
 
 def _shuffled(items: Sequence[T], rng: np.random.Generator) -> list[T]:
     return [items[int(i)] for i in rng.permutation(len(items))]
-
-
-def count_strata(cases: Sequence[Case]) -> Counter[tuple[str, str]]:
-    """How many cases of each modality and truth."""
-    return Counter(map(stratum, cases))

@@ -39,9 +39,8 @@ def plan_sentences(config: StudyConfig, counts: dict[str, Any], repeats: int) ->
     sentences = [PRIMARY[plan.primary], *_hypothesis(config), *_population(config)]
     if counts["check"]:
         sentences.append(
-            f"A reader who calls more than {1 - plan.checks_passed:.0%} of the {counts['check']} "
-            "attention checks real is left out of the main analysis; the report shows the registered test "
-            "with and without such readers."
+            f"A reader who calls more than {1 - plan.checks_passed:.0%} of the {counts['check']} attention checks real "
+            "is left out of the main analysis; the report shows the registered test with and without such readers."
         )
     if repeats:
         sentences.append(
@@ -55,9 +54,8 @@ def plan_sentences(config: StudyConfig, counts: dict[str, Any], repeats: int) ->
     treated = f"There {UNCLEAR[plan.unclear]}, with the other ways to treat it beside. " if real else ""
     sentences.append(
         f"All else is exploratory: {skill}agreement between readers (Cohen's and Fleiss' kappa, Gwet's AC1), each "
-        "modality, each synthetic set and each reader; time for each case, and change over time. "
-        f"{treated}In agreement 'unclear' is a category of its own. All p of the exploratory part are corrected "
-        "together (Holm)."
+        f"modality, each synthetic set and each reader; time for each case, and change over time. {treated}In "
+        "agreement 'unclear' is a category of its own. All p of the exploratory part are corrected together (Holm)."
     )
     sentences.append(
         "There is no interim analysis. The truth is opened when every reader has finished or was "
@@ -120,9 +118,8 @@ def limits_of(config: StudyConfig, counts: dict[str, Any]) -> list[str]:
     limits = []
     if not real:
         limits.append(
-            "All images are synthetic, so specificity cannot be estimated: a reader who calls everything "
-            "real looks the same as images that deceive. It shows how often phony images pass, nothing "
-            "more."
+            "All images are synthetic, so specificity cannot be estimated: a reader who calls everything real looks "
+            "the same as images that deceive. It shows how often phony images pass, nothing more."
         )
     if len(config.readers) < 3:
         limits.append(

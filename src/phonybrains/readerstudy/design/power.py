@@ -13,7 +13,7 @@ from scipy.special import expit, logit, ndtr
 
 from ...errors import ConfigError
 from ...statistics.estimate import normal_quantile, t_quantile
-from ...statistics.power import Arm, arm_equivalence_power, arm_power, auc_arm, proportion_arm
+from ...statistics.power import ArmVariance, arm_equivalence_power, arm_power, auc_arm, proportion_arm
 from ...statistics.proportions import binomial_power, critical_count, equivalence_power, equivalence_sample_size
 from ..config import StudyConfig
 from .plan import FIGURES, LEAST_READERS
@@ -90,7 +90,7 @@ def study_power(
         raise ConfigError(f"plan.primary = '{config.plan.primary}' needs {lacking}; the plan has none.")
     asked: Question = question or ("equivalence" if config.plan.hypothesis == "equivalence" else "difference")
 
-    def arm(cases: int) -> Arm:
+    def arm(cases: int) -> ArmVariance:
         return _arm_of(config, cases, phony / (phony + real), asked, assumed)
 
     def reach(readers: int, cases: int, random_readers: bool) -> float:
@@ -143,7 +143,9 @@ def on_logit_scale(distance: float, at: float | None = None) -> float:
     return float(logit(value)) * place * (1 - place)
 
 
-def _randomised_power(arm: Arm, null: Arm, readers: int, effect: float, alpha: float, random_readers: bool) -> float:
+def _randomised_power(
+    arm: ArmVariance, null: ArmVariance, readers: int, effect: float, alpha: float, random_readers: bool
+) -> float:
     """The probability that the randomisation finds the effect: its error is that of answers unrelated to the truth."""
     critical = normal_quantile(1 - alpha) * math.sqrt((null.variance + (readers - 1) * null.covariance) / readers)
     apart = arm.reader_variance if random_readers else 0.0
@@ -158,7 +160,7 @@ def _half_step(config: StudyConfig, cases: int, share: float, readers: int) -> f
     return steps[config.plan.primary] / (2 * readers)
 
 
-def _arm_of(config: StudyConfig, cases: int, share: float, asked: Question, assumed: Assumed) -> Arm:
+def _arm_of(config: StudyConfig, cases: int, share: float, asked: Question, assumed: Assumed) -> ArmVariance:
     """The variances of the primary figure with so many test cases, a share of them phony."""
     phony = min(max(1, round(cases * share)), cases - 1)
     value = 0.5 + (assumed.effect if asked == "difference" else 0)
@@ -195,7 +197,7 @@ def _fewest(power_of: Callable[[int], float], wanted: float) -> int | None:
     return high
 
 
-def _half_width(arm: Arm, readers: int, level: float, random_readers: bool, value: float) -> float:
+def _half_width(arm: ArmVariance, readers: int, level: float, random_readers: bool, value: float) -> float:
     """Half the expected interval, on the logit scale, of the mean over readers.  [Hillis 2007: df of a single arm]"""
     apart = arm.reader_variance + arm.variance - arm.covariance if random_readers else arm.variance - arm.covariance
     total, df = apart + readers * arm.covariance, math.inf

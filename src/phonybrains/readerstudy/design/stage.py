@@ -18,7 +18,7 @@ from ...release_gate import AuditStatus, require_audit
 from ..config import StudyConfig
 from ..study import CASES_NAME, Case, write_cases
 from .choose import NO_ARM, Arm, Choice, choose_cases
-from .encode import EncodedCase, Encoding, Picture, encode, image_bytes, shuffle_tiles
+from .encode import EncodedCase, Encoding, StoredImage, encode, image_bytes, shuffle_tiles
 from .history import parse_history
 from .ladder import encode_unleaked
 from .order import keyed_digest, keyed_generator, number_of_repeats
@@ -141,9 +141,8 @@ def _check_truth(inputs: Inputs) -> None:
         if wrong:
             kind, other = ("real", "synthetic") if arm is inputs.real else ("synthetic", "real")
             raise StudyError(
-                f"{arm.images.folder / 'metadata.csv'}, row {wrong[0] + 2}: a {other} image in the set "
-                f"that was given as {kind} ({len(wrong)} of {len(arm.images)}). Give it as --{other}, or "
-                "split the set."
+                f"{arm.images.folder / 'metadata.csv'}, row {wrong[0] + 2}: a {other} image in the set that was given "
+                f"as {kind} ({len(wrong)} of {len(arm.images)}). Give it as --{other}, or split the set."
             )
 
 
@@ -153,9 +152,8 @@ def _check_shapes(inputs: Inputs) -> None:
         one, two = ((s.width, s.height, s.bits) for s in (first, arm.images))
         if one != two:
             raise StudyError(
-                f"{arm.images.folder} holds {two[0]}×{two[1]} images of {two[2]} bit, {first.folder} "
-                f"{one[0]}×{one[1]} of {one[2]} bit: readers would tell them apart. Import both with the "
-                "same --size and --bits."
+                f"{arm.images.folder} holds {two[0]}×{two[1]} images of {two[2]} bit, {first.folder} {one[0]}×{one[1]} "
+                f"of {one[2]} bit: readers would tell them apart. Import both with the same --size and --bits."
             )
 
 
@@ -176,7 +174,7 @@ def encode_cases(choices: Sequence[Choice], seed: int, history: Sequence[str]) -
     cases, warnings = [], []
     for modality in dict.fromkeys(choice.row.modality for choice in choices):
         own = [choice for choice in choices if choice.row.modality == modality]
-        pictures = [Picture(choice.row, choice.arm.images.pixels(choice.index)) for choice in own]
+        pictures = [StoredImage(choice.row, choice.arm.images.pixels(choice.index)) for choice in own]
         images, encoding, more = encode(pictures, history)
         warnings += more
         for choice, image in zip(own, images, strict=True):

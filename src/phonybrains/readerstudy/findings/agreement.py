@@ -3,58 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...statistics.agreement import cohen_kappa, confusion_table, fleiss_kappa, gwet_ac1, rating_counts
+from ...statistics.agreement import cohen_kappa, fleiss_kappa, gwet_ac1
+from ...statistics.ratings import confusion_table, rating_counts
 from ...statistics.reliability import krippendorff_alpha
 from ...statistics.score_agreement import AgreementMeasure, score_agreement
 from ..study import CALLS
-from .performance import as_finding
-from .reads import ALL, Finding, Read, modalities_of, patient_of, readers_of, select
+from .reads import Finding, Read, all_and_each, as_finding, modalities_of, readers_of, select, table_of
 from .shares import patients_of
 
 CODES = [float(i) for i in range(len(CALLS))]
 METHOD = "score interval over patients"
 
 
-@dataclass(frozen=True, slots=True)
-class CallTable:
-    """Calls, (cases, readers): 0 real, 1 phony, 2 unclear, NaN not answered; the cases' patients."""
-
-    readers: list[str]
-    calls: NDArray[np.float64]
-    patients: NDArray[np.str_]
-
-
-def call_table(reads: Sequence[Read]) -> CallTable:
-    """The calls of all readers of all cases that any of them answered."""
-    cases = sorted({read.case.case_id: read.case for read in reads}.values(), key=lambda case: case.case_id)
-    readers = readers_of(reads)
-    table = np.full((len(cases), len(readers)), np.nan)
-    row, column = {case.case_id: i for i, case in enumerate(cases)}, {reader: i for i, reader in enumerate(readers)}
-    for read in reads:
-        table[row[read.case.case_id], column[read.reader]] = CALLS.index(read.answer.call)
-    return CallTable(readers, table, np.array([patient_of(case) for case in cases]))
+def call_code(read: Read) -> float:
+    """0 real, 1 phony, 2 unclear."""
+    return CALLS.index(read.answer.call)
 
 
 def measure_agreement(reads: Sequence[Read], level: float) -> list[Finding]:
     """Agreement among all readers and of each two, over all cases and in each modality."""
-    modalities = modalities_of(reads)
     found = []
-    for modality in [ALL, *(modalities if len(modalities) > 1 else [])]:
-        table = call_table(select(reads, modality=modality))
-        readers, calls = table.readers, table.calls
+    for modality in all_and_each(modalities_of(reads)):
+        table = table_of(select(reads, modality=modality), call_code)
+        readers, calls, patients = table.readers, table.values.T, table.patients
         if len(readers) < 2:
             continue
-        found += [finding.where(modality=modality) for finding in among_all(calls, level, table.patients)]
-        if len(readers) > 2:
-            for i, j in combinations(range(len(readers)), 2):
-                pair = of_two(calls[:, [i, j]], level, table.patients)
-                found += [finding.where(modality=modality, reader=f"{readers[i]} and {readers[j]}") for finding in pair]
+        found += [finding.where(modality=modality) for finding in among_all(calls, level, patients)]
+        for i, j in combinations(range(len(readers)), 2) if len(readers) > 2 else ():
+            pair = f"{readers[i]} and {readers[j]}"
+            both = of_two(calls[:, [i, j]], level, patients)
+            found += [finding.where(modality=modality, reader=pair) for finding in both]
     return found
 
 
@@ -110,30 +93,15 @@ def measure_repeats(first: Sequence[Read], again: Sequence[Read], level: float) 
     """How steady each reader is: the second answer to a case beside the first."""
     found = []
     for reader in readers_of(again):
-        earlier = {read.case.case_id: read for read in first if read.reader == reader}
-        pairs = [
-            (earlier[read.case.case_id], read)
-            for read in again
-            if read.reader == reader and read.case.case_id in earlier
-        ]
-        if not pairs:
+        earlier = {read.case.case_id: read for read in select(first, reader=reader)}
+        later = [read for read in select(again, reader=reader) if read.case.case_id in earlier]
+        if not later:
             continue
-        table = np.array([[CALLS.index(read.answer.call) for read in pair] for pair in pairs], dtype=float)
-        patients = np.array(patients_of([earlier for earlier, _ in pairs]))
-        found += [
-            finding.where(quantity=f"repeats: {finding.quantity}", reader=reader)
-            for finding in of_two(table, level, patients)
-        ]
-        found.append(_score_change(pairs, reader))
+        pairs = [(earlier[read.case.case_id], read) for read in later]
+        table = np.array([[call_code(read) for read in pair] for pair in pairs], dtype=float)
+        steadiness = of_two(table, level, np.array(patients_of(later)))
+        found += [one.where(quantity=f"repeats: {one.quantity}", reader=reader) for one in steadiness]
+        change = float(np.mean([abs(two.score - one.score) for one, two in pairs]))
+        method = "mean absolute change, scale 0-200"
+        found.append(Finding("repeats: change of score", change, len(pairs), method, reader=reader))
     return found
-
-
-def _score_change(pairs: Sequence[tuple[Read, Read]], reader: str) -> Finding:
-    changes = [abs(later.score - earlier.score) for earlier, later in pairs]
-    return Finding(
-        "repeats: change of score",
-        float(np.mean(changes)),
-        len(pairs),
-        "mean absolute change, scale 0-200",
-        reader=reader,
-    )

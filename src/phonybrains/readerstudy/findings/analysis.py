@@ -12,7 +12,7 @@ from ..study import Answer, Study
 from .agreement import measure_agreement, measure_repeats
 from .bias import ConfidenceBin, calibrate, measure_bias, measure_confidence
 from .departures import frozen_first, list_departures, origin_of_answers
-from .exclusions import Reading, follow_readings, measure_checks
+from .exclusions import Participant, measure_checks, participants_of
 from .figures import CaseAnswers, Heat, gather_cases, map_marks
 from .over_time import Window, follow_course, measure_times, measure_trend
 from .performance import count_calls, measure_called_real, measure_performance
@@ -32,7 +32,7 @@ class Analysis:
     study: Study
     reads: tuple[Read, ...]
     main: tuple[Read, ...]
-    readings: tuple[Reading, ...]
+    participants: tuple[Participant, ...]
     findings: tuple[Finding, ...]
     registered: Registered
     curves: tuple[Curve, ...]
@@ -54,17 +54,17 @@ class Analysis:
 
     @property
     def simulated(self) -> bool:
-        return any(reading.source == "simulated" for reading in self.readings)
+        return any(one.source == "simulated" for one in self.participants)
 
     @property
     def origin(self) -> str:
         """Where the answers come from."""
-        return origin_of_answers(self.readings)
+        return origin_of_answers(self.participants)
 
     @property
     def frozen_first(self) -> bool | None:
         """Whether the protocol was frozen before all answers; None where it is not known."""
-        return frozen_first(self.study, self.reads, self.readings)
+        return frozen_first(self.study, self.reads, self.participants)
 
     @property
     def patients(self) -> int:
@@ -93,19 +93,19 @@ def analyse_answers(
     if not of_kind(reads, "test"):
         raise StudyError(f"{study.folder}: no test case has been answered yet, so there is nothing to analyse.")
     planned = {name: plan_of(study, name, source) for name, source in sources.items()}
-    readings = follow_readings(study, reads, planned, sources, states or {})
-    excluded = {reading.reader for reading in readings if reading.excluded}
+    participants = participants_of(study, reads, planned, sources, states or {})
+    excluded = {one.reader for one in participants if one.excluded}
     nobody_kept = excluded >= set(readers_of(of_kind(reads, "test")))
     kept = [read for read in reads if nobody_kept or read.reader not in excluded]
     main, again = of_kind(kept, "test"), of_kind(kept, "repeat")
     course = [read for read in kept if read.answer.kind in ("test", "repeat")]
     registered = register(study, of_kind(reads, "test"), sorted(excluded))
-    found = correct_together([*_measure(main, again, course, study), *measure_checks(readings, plan.level)])
+    found = correct_together([*_measure(main, again, course, study), *measure_checks(participants, plan.level)])
     return Analysis(
         study,
         tuple(reads),
         tuple(main),
-        tuple(readings),
+        tuple(participants),
         findings=tuple(found),
         registered=registered,
         curves=tuple(trace_curves(main, plan.level)) if with_controls(main) else (),
@@ -113,7 +113,7 @@ def analyse_answers(
         maps=tuple(map_marks(study, main)),
         windows={reader: follow_course(course, reader, plan.unclear) for reader in readers_of(course)},
         bins={reader: found for reader in readers_of(main) if (found := calibrate(main, reader, plan.level))},
-        departures=tuple(list_departures(study, reads, readings, registered, noted)),
+        departures=tuple(list_departures(study, reads, participants, registered, noted)),
         nobody_kept=nobody_kept,
     )
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...statistics.proportions import wilson
 from ...statistics.roc import d_prime
-from .performance import BY_PATIENT, SCORE, as_finding, by_patient
-from .reads import ALL, Finding, Read, Treatment, modalities_of, patient_of, readers_of, select
-from .shares import independent_reads, pooled_share
+from .performance import by_patient, share
+from .reads import Finding, Read, Treatment, all_and_each, as_finding, modalities_of, readers_of, select
+from .shares import independent_reads
 
 CONFIDENCE_BINS = ((0, 20), (21, 40), (41, 60), (61, 80), (81, 100))
 METHOD = "log-linear correction (Hautus 1995), variance of Gourevitch and Galanter 1967"
@@ -18,17 +17,14 @@ METHOD = "log-linear correction (Hautus 1995), variance of Gourevitch and Galant
 def measure_bias(reads: Sequence[Read], unclear: Treatment, level: float) -> list[Finding]:
     """d' and criterion c of each reader; c below 0 is a leaning towards phony. Needs real and phony images."""
     found = []
-    modalities = modalities_of(reads)
     for reader in readers_of(reads):
-        for modality in [ALL, *(modalities if len(modalities) > 1 else [])]:
+        for modality in all_and_each(modalities_of(reads)):
             part = select(reads, reader=reader, modality=modality)
             phony = by_patient(part, lambda read: read.said_phony(unclear) if read.phony else None)
             real = by_patient(part, lambda read: None if read.phony else read.said_phony(unclear))
             if phony and real:
-                found += [
-                    finding.where(reader=reader, modality=modality, unclear=unclear)
-                    for finding in detection(list(phony.values()), list(real.values()), level)
-                ]
+                both = detection(list(phony.values()), list(real.values()), level)
+                found += [finding.where(reader=reader, modality=modality, unclear=unclear) for finding in both]
     return found
 
 
@@ -54,24 +50,22 @@ class ConfidenceBin:
 def calibrate(reads: Sequence[Read], reader: str, level: float) -> list[ConfidenceBin]:
     """The calls of one reader by confidence, where it was given; `unclear` makes no claim and is left out."""
     given = [
-        (patient_of(read.case), read.answer.confidence, read.call == read.case.truth)
+        (read, read.answer.confidence)
         for read in select(reads, reader=reader)
         if read.answer.confidence is not None and read.call != "unclear"
     ]
     bins = []
     for low, high in CONFIDENCE_BINS:
-        inside = [one for one in given if low <= one[1] <= high]
-        if inside:
-            groups: dict[str, list[bool]] = {}
-            for patient, _, right in inside:
-                groups.setdefault(patient, []).append(right)
-            alone = len(groups) == len(inside)
-            right = [right for _, _, right in inside]
-            estimate = wilson(sum(right), len(right), level) if alone else pooled_share(groups, level)
-            method = SCORE if alone else BY_PATIENT
-            share = as_finding("right by confidence", estimate, method, reader=reader, note=f"confidence {low}-{high}")
-            bins.append(ConfidenceBin(low, high, sum(c for _, c, _ in inside) / len(inside), share))
+        inside = [(read, confidence) for read, confidence in given if low <= confidence <= high]
+        right = share("right by confidence", [read for read, _ in inside], _is_right, level, each=True)
+        if right is not None:
+            right = right.where(reader=reader, note=f"confidence {low}-{high}")
+            bins.append(ConfidenceBin(low, high, sum(sure for _, sure in inside) / len(inside), right))
     return bins
+
+
+def _is_right(read: Read) -> bool:
+    return read.call == read.case.truth
 
 
 def measure_confidence(reads: Sequence[Read], level: float) -> list[Finding]:
@@ -84,9 +78,6 @@ def measure_confidence(reads: Sequence[Read], level: float) -> list[Finding]:
         if n:
             confidence = sum(one.mean_confidence * one.share_right.n for one in bins) / n
             right = sum((one.share_right.value or 0) * one.share_right.n for one in bins) / n
-            found.append(
-                Finding(
-                    "overconfidence", confidence / 100 - right, n, "mean confidence less share right", reader=reader
-                )
-            )
+            method = "mean confidence less share right"
+            found.append(Finding("overconfidence", confidence / 100 - right, n, method, reader=reader))
     return found

@@ -9,7 +9,7 @@ from ...record import versions
 from ...reporting.wording import count_of, listed
 from ..design.order import presentations
 from ..study import Study
-from .exclusions import Reading
+from .exclusions import Participant
 from .reads import Read, of_kind, select
 from .registered import Registered
 
@@ -22,31 +22,31 @@ ORIGINS: Mapping[str, str] = {
 
 
 def list_departures(
-    study: Study, reads: Sequence[Read], readings: Sequence[Reading], registered: Registered, noted: Sequence[str]
+    study: Study, reads: Sequence[Read], came: Sequence[Participant], registered: Registered, noted: Sequence[str]
 ) -> list[str]:
     """Everything that went another way than registered: what the store noted, then what plan and answers show."""
     return [
         *noted,
-        *_who_came(study, readings),
-        *(text for reading in readings for text in _of_reading(study, reading, registered)),
-        *_of_answers(study, reads, readings),
+        *_who_came(study, came),
+        *(text for one in came for text in _of_participant(study, one, registered)),
+        *_of_answers(study, reads, came),
         *_of_settings(study),
     ]
 
 
-def origin_of_answers(readings: Sequence[Reading]) -> str:
+def origin_of_answers(participants: Sequence[Participant]) -> str:
     """Where the answers come from, in one sentence for each source."""
     parts = []
     for source, words in ORIGINS.items():
-        names = [reading.reader for reading in readings if reading.source == source and reading.answered]
+        names = [one.reader for one in participants if one.source == source and one.answered]
         if names:
             parts.append(f"The answers of {listed(names)} were {words}.")
     return " ".join(parts)
 
 
-def frozen_first(study: Study, reads: Sequence[Read], readings: Sequence[Reading]) -> bool | None:
+def frozen_first(study: Study, reads: Sequence[Read], participants: Sequence[Participant]) -> bool | None:
     """Whether all answers were given after the protocol was frozen; None where their time is not known."""
-    if any(reading.source != "invited" for reading in readings if reading.answered):
+    if any(one.source != "invited" for one in participants if one.answered):
         return None
     times = [read.answer.answered_at for read in reads]
     created = str(study.protocol.get("created", ""))
@@ -55,12 +55,12 @@ def frozen_first(study: Study, reads: Sequence[Read], readings: Sequence[Reading
     return all(time[:19] >= created[:19] for time in times)
 
 
-def _who_came(study: Study, readings: Sequence[Reading]) -> Iterator[str]:
+def _who_came(study: Study, participants: Sequence[Participant]) -> Iterator[str]:
     planned = study.config.readers
-    simulated = [reading.reader for reading in readings if reading.source == "simulated"]
+    simulated = [one.reader for one in participants if one.source == "simulated"]
     if simulated:
         yield f"Simulated, not persons: {listed(simulated)}."
-    came = [reading.reader for reading in readings if reading.answered]
+    came = [one.reader for one in participants if one.answered]
     if len(came) != len(planned):
         yield f"Planned were {count_of(len(planned), 'reader')}; {len(came)} gave answers."
     more = [name for name in came if name not in planned]
@@ -73,64 +73,47 @@ def _who_came(study: Study, readings: Sequence[Reading]) -> Iterator[str]:
         yield f"Not named in the plan, and not in the registered test: {listed(more)}."
 
 
-def _of_reading(study: Study, reading: Reading, registered: Registered) -> Iterator[str]:
-    name, total, plan = f"Reader '{reading.reader}'", sum(reading.planned.values()), study.config.plan
-    if not reading.answered:
+def _of_participant(study: Study, one: Participant, registered: Registered) -> Iterator[str]:
+    name, total, plan = f"Reader '{one.reader}'", sum(one.planned.values()), study.config.plan
+    if not one.answered:
         yield f"{name} gave no answer."
-    elif reading.missing:
-        kinds = [
-            f"{number - reading.answered.get(kind, 0)} {kind}"
-            for kind, number in reading.planned.items()
-            if reading.answered.get(kind, 0) < number
-        ]
-        yield (
-            f"{name} did not finish: {reading.missing} of {total} presentations were not answered ({', '.join(kinds)})."
-        )
-    if reading.source == "imported" and reading.answered:
+    elif one.missing:
+        left = {kind: number - one.answered.get(kind, 0) for kind, number in one.planned.items()}
+        kinds = ", ".join(f"{number} {kind}" for kind, number in left.items() if number > 0)
+        yield f"{name} did not finish: {one.missing} of {total} presentations were not answered ({kinds})."
+    if one.source == "imported" and one.answered:
         yield (
             f"The answers of {name[0].lower() + name[1:]} were {ORIGINS['imported']}: the order and time of them, and "
             "whether the truth was hidden, are not known here."
         )
-    if reading.excluded:
+    if one.excluded:
         yield (
-            f"{name} is left out of the main analysis: {reading.checks_passed} of {reading.answered['check']} "
-            f"attention checks passed, fewer than {plan.checks_passed:.0%}."
+            f"{name} is left out of the main analysis: {one.checks_passed} of {one.answered['check']} attention checks "
+            f"passed, fewer than {plan.checks_passed:.0%}."
         )
-    elif reading.reader in registered.left_out:
-        yield (
-            f"{name} does not count in the registered test: fewer than {plan.answered:.0%} of the cases were answered."
-        )
+    elif one.reader in registered.left_out:
+        share = f"{plan.answered:.0%}"
+        yield f"{name} does not count in the registered test: fewer than {share} of the cases were answered."
 
 
-def _of_answers(study: Study, reads: Sequence[Read], readings: Sequence[Reading]) -> Iterator[str]:
-    if frozen_first(study, reads, readings) is False:
+def _of_answers(study: Study, reads: Sequence[Read], participants: Sequence[Participant]) -> Iterator[str]:
+    if frozen_first(study, reads, participants) is False:
         yield "Some answers were given before the protocol was frozen."
-    for reading in readings:
-        own = select(reads, reader=reading.reader)
-        order = {} if reading.source == "imported" else {p.position: p for p in presentations(study, reading.reader)}
-        other = [read for read in own if order and _shown(order.get(read.answer.position)) != _given(read)]
-        if other:
-            yield (
-                f"Reader '{reading.reader}': {count_of(len(other), 'image')} came at another place than in the order "
-                "that the protocol gives."
-            )
+    for one in participants:
+        own = select(reads, reader=one.reader)
+        if one.source != "imported":
+            planned = {shown.position: (shown.case_id, shown.kind) for shown in presentations(study, one.reader)}
+            given = [(read.answer.position, (read.answer.case_id, read.answer.kind)) for read in own]
+            if other := sum(planned.get(position) != said for position, said in given):
+                where = "at another place than in the order that the protocol gives"
+                yield f"Reader '{one.reader}': {count_of(other, 'image')} came {where}."
         times = [read.answer.answered_at for read in own if read.answer.answered_at]
-        if reading.source == "invited" and times != sorted(times):
-            yield f"Reader '{reading.reader}' did not answer in the order of the showings."
+        if one.source == "invited" and times != sorted(times):
+            yield f"Reader '{one.reader}' did not answer in the order of the showings."
     unsure = sum(read.answer.confidence is None for read in of_kind(reads, "test"))
     if unsure and study.config.plan.primary == "auc":
-        yield (
-            f"{unsure} of {len(of_kind(reads, 'test'))} answers to test cases have no confidence; their score takes "
-            "50 for it."
-        )
-
-
-def _shown(one: Any) -> tuple[str, str] | None:
-    return None if one is None else (one.case_id, one.kind)
-
-
-def _given(read: Read) -> tuple[str, str]:
-    return read.answer.case_id, read.answer.kind
+        n = len(of_kind(reads, "test"))
+        yield f"{unsure} of {n} answers to test cases have no confidence; their score takes 50 for it."
 
 
 def _of_settings(study: Study) -> Iterator[str]:

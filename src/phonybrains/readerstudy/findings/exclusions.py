@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from ...statistics.proportions import clopper_pearson
 from ..study import Study
-from .performance import EXACT, as_finding
-from .reads import Finding, Read, of_kind, readers_of
+from .performance import EXACT
+from .reads import Finding, Read, as_finding, of_kind, readers_of, select
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Participant:
     """One reader's part in the study: presentations planned and answered by kind, checks passed, left out or not."""
 
     reader: str
@@ -23,10 +23,6 @@ class Reading:
     answered: Mapping[str, int]
     checks_passed: int
     excluded: bool
-
-    @property
-    def complete(self) -> bool:
-        return all(self.answered.get(kind, 0) >= number for kind, number in self.planned.items())
 
     @property
     def missing(self) -> int:
@@ -39,42 +35,40 @@ def passed_check(read: Read) -> bool:
     return read.call != "real"
 
 
-def follow_readings(
+def participants_of(
     study: Study,
     reads: Sequence[Read],
     planned: Mapping[str, Mapping[str, int]],
     sources: Mapping[str, str],
     states: Mapping[str, str],
-) -> list[Reading]:
+) -> list[Participant]:
     """Each reader's part; a reader who failed too many checks is left out, as the plan says."""
-    readings = []
+    participants = []
     for reader in sorted({*planned, *readers_of(reads)}):
-        own = [read for read in reads if read.reader == reader]
+        own = select(reads, reader=reader)
         checks = of_kind(own, "check")
         passed = sum(map(passed_check, checks))
-        excluded = bool(checks) and passed / len(checks) < study.config.plan.checks_passed
-        answered = Counter(str(read.answer.kind) for read in own)
-        readings.append(
-            Reading(
+        participants.append(
+            Participant(
                 reader,
-                sources.get(reader, "invited"),
-                states.get(reader, ""),
-                planned.get(reader, {}),
-                answered,
-                passed,
-                excluded,
+                source=sources.get(reader, "invited"),
+                state=states.get(reader, ""),
+                planned=planned.get(reader, {}),
+                answered=Counter(str(read.answer.kind) for read in own),
+                checks_passed=passed,
+                excluded=bool(checks) and passed / len(checks) < study.config.plan.checks_passed,
             )
         )
-    return readings
+    return participants
 
 
-def measure_checks(readings: Sequence[Reading], level: float) -> list[Finding]:
+def measure_checks(participants: Sequence[Participant], level: float) -> list[Finding]:
     """The share of attention checks each reader passed."""
     found = []
-    for reading in readings:
-        n = reading.answered.get("check", 0)
+    for one in participants:
+        n = one.answered.get("check", 0)
         if n:
-            estimate = clopper_pearson(reading.checks_passed, n, level)
-            note = "left out of the main analysis" if reading.excluded else ""
-            found.append(as_finding("attention checks passed", estimate, EXACT, reader=reading.reader, note=note))
+            estimate = clopper_pearson(one.checks_passed, n, level)
+            note = "left out of the main analysis" if one.excluded else ""
+            found.append(as_finding("attention checks passed", estimate, EXACT, reader=one.reader, note=note))
     return found

@@ -45,14 +45,13 @@ def unanimous(cases: Sequence[CaseAnswers], call: str, readers: int) -> list[Cas
 def pick_notes(cases: Sequence[CaseAnswers], most: int = NOTES) -> list[CaseAnswers]:
     """Cases for a table like the paper's: in each modality those most readers described, the longest notes first."""
     described = [case for case in cases if case.described]
-    ranked = sorted(
-        described,
-        key=lambda case: (-len(case.described), -sum(len(a.description) for a in case.described), case.case.case_id),
-    )
-    groups = [
-        [case for case in ranked if case.case.modality == modality]
-        for modality in dict.fromkeys(case.case.modality for case in cases)
-    ]
+
+    def rank(case: CaseAnswers) -> tuple[int, int, str]:
+        return -len(case.described), -sum(len(a.description) for a in case.described), case.case.case_id
+
+    described.sort(key=rank)
+    modalities = dict.fromkeys(case.case.modality for case in cases)
+    groups = [[case for case in described if case.case.modality == modality] for modality in modalities]
     share = max(1, most // max(1, sum(map(bool, groups))))
     return [case for group in groups for case in group[:share]]
 
@@ -73,7 +72,8 @@ def map_marks(study: Study, reads: Sequence[Read]) -> list[Heat]:
     """A map of the marks on phony images, for each modality that has any."""
     maps = []
     for modality in modalities_of(reads):
-        marked = [read for read in select(reads, modality=modality) if read.phony and read.answer.marks]
+        phony = [read for read in select(reads, modality=modality) if read.phony]
+        marked = [read for read in phony if read.answer.marks]
         if not marked:
             continue
         heat = np.zeros((study.height, study.width))
@@ -82,8 +82,7 @@ def map_marks(study: Study, reads: Sequence[Read]) -> list[Heat]:
             row, column = int(mark.y * study.height), int(mark.x * study.width)
             heat[min(max(row, 0), study.height - 1), min(max(column, 0), study.width - 1)] += 1
         heat = gaussian_filter(heat, BLUR * study.width)
-        shown = sorted({read.case.case_id for read in select(reads, modality=modality) if read.phony})
-        mean = np.mean([to_grey(study, case_id) for case_id in shown], axis=0)
+        mean = np.mean([to_grey(study, case_id) for case_id in sorted({read.case.case_id for read in phony})], axis=0)
         images = len({read.case.case_id for read in marked})
         maps.append(Heat(modality, mean, heat / heat.max(), len(spots), images, len(readers_of(marked))))
     return maps

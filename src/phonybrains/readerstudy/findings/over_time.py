@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...statistics.trend import trend
-from .performance import as_finding
-from .reads import Finding, Read, Treatment, readers_of, select
+from .reads import Finding, Read, Treatment, as_finding, readers_of, select
 from .shares import patients_of
 
 WINDOWS, FEWEST = 6, 3
@@ -33,15 +32,11 @@ def follow_course(reads: Sequence[Read], reader: str, unclear: Treatment) -> lis
     for part in np.array_split(np.arange(len(own)), max(1, min(WINDOWS, len(own) // FEWEST))):
         chosen = [own[i] for i in part]
         if chosen:
+            positions = [read.answer.position for read, _ in chosen]
             seconds = [read.answer.seconds for read, _ in chosen if read.answer.seconds is not None]
-            windows.append(
-                Window(
-                    float(np.mean([read.answer.position for read, _ in chosen])),
-                    float(np.mean([right for _, right in chosen])),
-                    float(np.median(seconds)) if seconds else None,
-                    len(chosen),
-                )
-            )
+            right = float(np.mean([right for _, right in chosen]))
+            median = float(np.median(seconds)) if seconds else None
+            windows.append(Window(float(np.mean(positions)), right, median, len(chosen)))
     return windows
 
 
@@ -52,9 +47,8 @@ def measure_times(reads: Sequence[Read]) -> list[Finding]:
         seconds = [read.answer.seconds for read in reads if read.reader == reader and read.answer.seconds is not None]
         if seconds:
             low, middle, high = (float(q) for q in np.quantile(seconds, (0.25, 0.5, 0.75)))
-            found.append(
-                Finding("seconds per case", middle, len(seconds), "median, quartiles", low, high, reader=reader)
-            )
+            method = "median, quartiles"
+            found.append(Finding("seconds per case", middle, len(seconds), method, low, high, reader=reader))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 
 from scipy.special import expit
 
@@ -16,7 +17,9 @@ from .reads import (
     Finding,
     Read,
     Treatment,
+    all_and_each,
     arms_of,
+    as_finding,
     modalities_of,
     patient_of,
     readers_of,
@@ -37,10 +40,8 @@ def count_calls(reads: Sequence[Read]) -> list[Finding]:
     for reader, modality, truth in _cells(reads, ("real", "phony")):
         own = [read for read in select(reads, reader=reader, modality=modality) if read.case.truth == truth]
         for call in CALLS if own else ():
-            count = sum(read.call == call for read in own)
-            found.append(
-                Finding(f"{truth} images called {call}", count, len(own), "count", reader=reader, modality=modality)
-            )
+            count, what = sum(read.call == call for read in own), f"{truth} images called {call}"
+            found.append(Finding(what, count, len(own), "count", reader=reader, modality=modality))
     return found
 
 
@@ -58,21 +59,20 @@ def measure_performance(reads: Sequence[Read], level: float) -> list[Finding]:
         }
         if not with_controls(reads):
             outcomes = {"sensitivity": outcomes["sensitivity"]}
-        for reader, modality, arm in _cells(reads, [ALL, *_several(arms_of(reads))]):
+        for reader, modality, arm in _cells(reads, all_and_each(arms_of(reads))):
             part = select(reads, reader=reader, modality=modality, arm=arm)
             for name, outcome in outcomes.items():
                 if arm != ALL and name == "specificity":
                     continue  # the controls are the same whatever the arm
                 finding = share(name, part, outcome, level, each=reader != ALL)
-                found += (
-                    [finding.where(reader=reader, modality=modality, arm=arm, unclear=treatment)] if finding else []
-                )
+                if finding:
+                    found.append(finding.where(reader=reader, modality=modality, arm=arm, unclear=treatment))
     if with_controls(reads) and len(readers_of(reads)) > 1:
-        found.append(look_again(reads, "left out", level))
+        found.append(second_look(reads, "left out", level))
     return found
 
 
-def look_again(reads: Sequence[Read], unclear: Treatment, level: float) -> Finding:
+def second_look(reads: Sequence[Read], unclear: Treatment, level: float) -> Finding:
     """How often a typical reader is right on a typical case, the mean of phony and real: a mixed logistic regression.
 
     It takes every answer of every reader, as the registered test does, and weighs them by a model of its own.
@@ -99,10 +99,11 @@ def measure_called_real(reads: Sequence[Read], level: float) -> list[Finding]:
             dropped = not read.phony or (treatment == "left out" and read.call == "unclear")
             return None if dropped else read.call == "real"
 
-        for reader, modality, arm in _cells(reads, [ALL, *_several(arms_of(reads))]):
+        for reader, modality, arm in _cells(reads, all_and_each(arms_of(reads))):
             part = select(reads, reader=reader, modality=modality, arm=arm)
             finding = share("called real", part, outcome, level, each=reader != ALL)
-            found += [finding.where(reader=reader, modality=modality, arm=arm, unclear=treatment)] if finding else []
+            if finding:
+                found.append(finding.where(reader=reader, modality=modality, arm=arm, unclear=treatment))
     return found
 
 
@@ -111,19 +112,17 @@ def share(name: str, reads: Sequence[Read], outcome: Outcome, level: float, *, e
 
     The exact interval (Clopper-Pearson), which covers more than its level, stands in the note of one reader's.
     """
-    if each:
-        outcomes = [right for read in reads if (right := outcome(read)) is not None]
-        if not outcomes:
-            return None
-        k, n = sum(outcomes), len(outcomes)
-        groups = by_patient(reads, outcome)
-        if max(map(len, groups.values())) > 1:
-            return as_finding(name, pooled_share(groups, level), BY_PATIENT)
-        exact = clopper_pearson(k, n, level)
-        note = f"{EXACT}: {exact.low:.4f} to {exact.high:.4f}"
-        return as_finding(name, wilson(k, n, level), SCORE, note=note)
     groups = by_patient(reads, outcome)
-    return as_finding(name, pooled_share(groups, level), CLUSTERED) if groups else None
+    if not groups:
+        return None
+    if not each:
+        return as_finding(name, pooled_share(groups, level), CLUSTERED)
+    if max(map(len, groups.values())) > 1:
+        return as_finding(name, pooled_share(groups, level), BY_PATIENT)
+    k, n = sum(map(sum, groups.values())), len(groups)
+    exact = clopper_pearson(k, n, level)
+    note = f"{EXACT}: {exact.low:.4f} to {exact.high:.4f}"
+    return as_finding(name, wilson(k, n, level), SCORE, note=note)
 
 
 def by_patient(reads: Sequence[Read], outcome: Outcome) -> dict[str, list[bool]]:
@@ -136,19 +135,6 @@ def by_patient(reads: Sequence[Read], outcome: Outcome) -> dict[str, list[bool]]
     return groups
 
 
-def as_finding(quantity: str, estimate: Estimate, method: str, **labels) -> Finding:
-    """An estimate of the statistics as a finding."""
-    return Finding(quantity, estimate.value, estimate.n, method, estimate.low, estimate.high, **labels)
-
-
 def _cells(reads: Sequence[Read], last: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """Every reader and all, every modality and all, crossed with what is given."""
-    for reader in [*readers_of(reads), ALL]:
-        for modality in [ALL, *_several(modalities_of(reads))]:
-            for item in last:
-                yield reader, modality, item
-
-
-def _several(names: list[str]) -> list[str]:
-    """The names where there is a choice; a single one says the same as all."""
-    return names if len(names) > 1 else []
+    return product([*readers_of(reads), ALL], all_and_each(modalities_of(reads)), last)

@@ -5,18 +5,17 @@ An answer `unclear` is half way between the other two in each figure, so that le
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...statistics.estimate import Estimate, Interval
+from ...statistics.estimate import Interval
 from ...statistics.mrmc import Contrast
 from ...statistics.multireader import Figures, areas, in_general, shares, these_readers
 from ...statistics.roc import score_interval
-from ..config import PlanConfig
-from .reads import Finding, Read, patient_of, readers_of
+from .reads import Finding, Read, as_finding, table_of
 
 AUC, BALANCED, CALLED_REAL = "auc", "balanced_accuracy", "called_real"
 CHANCE = 0.5
@@ -28,7 +27,7 @@ METHODS: Mapping[bool, str] = {
 
 
 @dataclass(frozen=True)
-class Table:
+class PrimaryTable:
     """Answers as numbers, readers × cases: scores for AUC, phony said for balanced accuracy, real said for the share.
 
     values: (R, C), NaN where not answered; truth: (C,), True for phony, or None where phony images alone count;
@@ -43,23 +42,20 @@ class Table:
     clusters: NDArray[np.str_]
 
 
-def table_of(reads: Sequence[Read], plan: PlanConfig) -> Table | None:
+def primary_table(reads: Sequence[Read], kind: str) -> PrimaryTable | None:
     """The answers that the primary figure counts; None where there are not two cases of each truth it needs."""
-    kind = plan.primary
-    counted = [read for read in reads if read.phony or kind != CALLED_REAL]
-    cases = sorted({read.case.case_id: read.case for read in counted}.values(), key=lambda case: case.case_id)
-    truth = np.array([case.truth == "phony" for case in cases], dtype=bool)
+    number: dict[str, Callable[[Read], float]] = {
+        AUC: lambda read: read.score,
+        BALANCED: lambda read: SAID_PHONY[read.call],
+        CALLED_REAL: lambda read: 1 - SAID_PHONY[read.call],
+    }
+    found = table_of([read for read in reads if read.phony or kind != CALLED_REAL], number[kind])
+    truth = found.truth
     if min(truth.sum(), len(truth) if kind == CALLED_REAL else (~truth).sum()) < 2:
         return None
-    readers = readers_of(counted)
-    row, column = ({key: i for i, key in enumerate(keys)} for keys in (readers, (case.case_id for case in cases)))
-    values = np.full((len(readers), len(cases)), np.nan)
-    for read in counted:
-        said = SAID_PHONY[read.call]
-        number = read.score if kind == AUC else said if kind == BALANCED else 1 - said
-        values[row[read.reader], column[read.case.case_id]] = number
-    strata, clusters = np.array([case.modality for case in cases]), np.array([patient_of(case) for case in cases])
-    return Table(kind, tuple(readers), values, None if kind == CALLED_REAL else truth, strata, clusters)
+    strata = np.array([case.modality for case in found.cases])
+    counted = None if kind == CALLED_REAL else truth
+    return PrimaryTable(kind, found.readers, found.values, counted, strata, found.patients)
 
 
 @dataclass(frozen=True)
@@ -71,38 +67,22 @@ class Inferred:
     general: bool
     half: Contrast
 
-    @property
-    def p_of_half(self) -> float:
-        """Two-sided p that the true figure is one half."""
-        return self.half.p_value
-
     def p_of_outside(self, low: float, high: float) -> float:
         """p that the true figure lies outside low to high, the larger of two one-sided tests.  [Schuirmann 1987]"""
         one_sided = []
         for limit, sign in ((low, 1), (high, -1)):
-            found = self._against(limit)
+            found = (in_general if self.general else these_readers)(self.figures, self.level, limit)
+            assert found is not None
             one_sided.append(found.p_value / 2 if sign * found.t > 0 else 1 - found.p_value / 2)
         return max(one_sided)
 
-    def _against(self, chance: float) -> Contrast:
-        found = (in_general if self.general else these_readers)(self.figures, self.level, chance)
-        assert found is not None
-        return found
-
     def finding(self, name: str, population: str) -> Finding:
         """The figure with its interval."""
-        estimate: Estimate = self.half.estimate
-        return Finding(
-            f"{name}, {population}",
-            estimate.value,
-            estimate.n,
-            METHODS[self.general].format(self.half.df),
-            estimate.low,
-            estimate.high,
-        )
+        method = METHODS[self.general].format(self.half.df)
+        return as_finding(f"{name}, {population}", self.half.estimate, method)
 
 
-def infer(table: Table, level: float, general: bool) -> Inferred | None:
+def infer(table: PrimaryTable, level: float, general: bool) -> Inferred | None:
     """The figure over the readers of a table; None where no reader has it, or too few for readers in general."""
     try:
         figures = figures_of(table)
@@ -112,7 +92,7 @@ def infer(table: Table, level: float, general: bool) -> Inferred | None:
     return None if half is None else Inferred(figures, level, general, half)
 
 
-def figures_of(table: Table) -> Figures:
+def figures_of(table: PrimaryTable) -> Figures:
     """The primary figure of each reader and how patients move it. Raises ValueError where no reader has it."""
     if table.truth is None:
         return replace(shares(table.values, table.clusters), scale="logit")

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...statistics.estimate import holm
 from ...statistics.multireader import in_general, shares
-from ...statistics.resample import holm
 from ..config import PlanConfig
 from ..design.plan import FIGURES as NAMES
-from .performance import Outcome, as_finding
-from .primary import AUC, BALANCED, CALLED_REAL, infer, table_of
-from .reads import Finding, Read, patient_of, readers_of, select, with_controls
+from .performance import Outcome
+from .primary import AUC, BALANCED, CALLED_REAL, infer, primary_table
+from .reads import Finding, Read, as_finding, readers_of, select, table_of, with_controls
 from .registered import DRAWS, randomised_p
 
 LEAST_P = 1e-12
@@ -32,22 +32,19 @@ def measure_in_general(reads: Sequence[Read], plan: PlanConfig) -> list[Finding]
         "called real": lambda read: read.call == "real" if read.phony else None,
     }
     kept = outcomes if with_controls(reads) else {"called real": outcomes["called real"]}
-    found = [share_in_general(name, reads, outcome, plan.level) for name, outcome in kept.items()]
-    return [
-        finding.where(unclear="" if finding.quantity.startswith("called") else plan.unclear)
-        for finding in found
-        if finding
-    ]
+    found = []
+    for name, outcome in kept.items():
+        if finding := share_in_general(name, reads, outcome, plan.level):
+            found.append(finding.where(unclear="" if name == "called real" else plan.unclear))
+    return found
 
 
 def share_in_general(name: str, reads: Sequence[Read], outcome: Outcome, level: float) -> Finding | None:
     """A share as the mean over readers like these, from all answers that have an outcome."""
-    said = {(read.reader, read.case.case_id): float(right) for read in reads if (right := outcome(read)) is not None}
-    cases = {read.case.case_id: read.case for read in reads if (read.reader, read.case.case_id) in said}
-    if len(cases) < 2:
+    table = table_of([read for read in reads if outcome(read) is not None], outcome)
+    if len(table.cases) < 2:
         return None
-    table = np.array([[said.get((reader, case), np.nan) for case in cases] for reader in readers_of(reads)])
-    found = in_general(shares(table, [patient_of(case) for case in cases.values()]), level)
+    found = in_general(shares(table.values, table.patients), level)
     if found is None:
         return None
     method = f"readers and cases random by patient (Obuchowski-Rockette, score; df = {found.df:.1f})"
@@ -63,11 +60,11 @@ def measure_each(reads: Sequence[Read], plan: PlanConfig, seed: int, draws: int 
     found = []
     for kind in kinds:
         for reader in readers_of(reads):
-            table = table_of(select(reads, reader=reader), plan.model_copy(update={"primary": kind}))
+            table = primary_table(select(reads, reader=reader), kind)
             inferred = infer(table, plan.level, False) if table else None
             if table is None or inferred is None:
                 continue
-            p = max(inferred.p_of_half, randomised_p(table, seed, draws))
+            p = max(inferred.half.p_value, randomised_p(table, seed, draws))
             finding = inferred.finding(NAMES[kind], "one reader")
             found.append(replace(finding, p=p, reader=reader, note="unclear counts one half"))
     return found

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...errors import StudyError
+from ...statistics.estimate import Estimate
 from ..study import Answer, Case, Study
 
 Treatment = Literal["not phony", "phony", "left out"]
@@ -76,6 +80,11 @@ class Finding:
         return replace(self, **labels)
 
 
+def as_finding(quantity: str, estimate: Estimate, method: str, **labels) -> Finding:
+    """An estimate of the statistics as a finding."""
+    return Finding(quantity, estimate.value, estimate.n, method, estimate.low, estimate.high, **labels)
+
+
 def patient_of(case: Case) -> str:
     """Whose image a case is: cases of one patient stay together in every interval. Without a patient it is its own."""
     return f"patient {case.patient_id}" if case.patient_id else f"case {case.case_id}"
@@ -127,6 +136,41 @@ def select(reads: Iterable[Read], *, reader: str = ALL, modality: str = ALL, arm
 def with_controls(reads: Iterable[Read]) -> bool:
     """Whether any case is real: without one, nothing can be said on how well readers know a real image."""
     return any(not read.phony for read in reads)
+
+
+def all_and_each(names: Sequence[str]) -> list[str]:
+    """All together, then each where there is a choice; a single one says the same as all."""
+    return [ALL, *(names if len(names) > 1 else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTable:
+    """What readers said of cases as numbers, values (R, C), NaN where there is none."""
+
+    readers: tuple[str, ...]
+    cases: tuple[Case, ...]
+    values: NDArray[np.float64]
+
+    @property
+    def truth(self) -> NDArray[np.bool_]:
+        """Whether each case is phony, (C,)."""
+        return np.array([case.truth == "phony" for case in self.cases], dtype=bool)
+
+    @property
+    def patients(self) -> NDArray[np.str_]:
+        return np.array([patient_of(case) for case in self.cases])
+
+
+def table_of(reads: Sequence[Read], value: Callable[[Read], float | None]) -> AnswerTable:
+    """A number of each answer, for all readers and all cases, by id, that any of them answered; None is no answer."""
+    cases = sorted({read.case.case_id: read.case for read in reads}.values(), key=lambda case: case.case_id)
+    readers = readers_of(reads)
+    row, column = ({key: i for i, key in enumerate(keys)} for keys in (readers, (case.case_id for case in cases)))
+    values = np.full((len(readers), len(cases)), np.nan)
+    for read in reads:
+        number = value(read)
+        values[row[read.reader], column[read.case.case_id]] = np.nan if number is None else number
+    return AnswerTable(tuple(readers), tuple(cases), values)
 
 
 def find(findings: Sequence[Finding], quantity: str, **labels: str) -> Finding | None:

@@ -15,7 +15,7 @@ from ..config import PlanConfig
 from ..design.plan import FIGURES as NAMES
 from ..design.plan import LEAST_READERS
 from ..study import PROTOCOL_VERSION, Study
-from .primary import CHANCE, Table, infer, table_of
+from .primary import CHANCE, PrimaryTable, infer, primary_table
 from .reads import Finding, Read, readers_of, select
 
 Population = Literal["these readers", "readers in general"]
@@ -76,14 +76,12 @@ def register(study: Study, reads: Sequence[Read], failed: Sequence[str]) -> Regi
 
     def tested(readers: Sequence[str], whose: Population) -> Tested | None:
         own = [read for read in reads if read.reader in readers]
-        return run_test(table_of(own, plan), plan, whose, int(study.hash[:8], 16)) if own else None
+        return run_test(primary_table(own, plan.primary), plan, whose, int(study.hash[:8], 16)) if own else None
 
     test = None if reasons else tested(counting, population)
     if test is None:
-        reasons = reasons or [
-            f"{NAMES[plan.primary][0].upper()}{NAMES[plan.primary][1:]} takes answers to two images of "
-            "each kind at least."
-        ]
+        figure = NAMES[plan.primary][0].upper() + NAMES[plan.primary][1:]
+        reasons = reasons or [f"{figure} takes answers to two images of each kind at least."]
         return Registered(population, None, tuple(reasons), tested(counting, "these readers"), left_out)
     everybody = tested(named, population) if left_out else None
     return Registered(population, test, (), None, left_out, everybody)
@@ -123,7 +121,7 @@ def _reasons(study: Study, counting: Sequence[str], population: Population) -> l
 
 
 def run_test(
-    table: Table | None, plan: PlanConfig, population: Population, seed: int = 0, draws: int = DRAWS
+    table: PrimaryTable | None, plan: PlanConfig, population: Population, seed: int = 0, draws: int = DRAWS
 ) -> Tested | None:
     """Test the plan's hypothesis; None where the figure cannot be reckoned.
 
@@ -138,21 +136,21 @@ def run_test(
         return None
     primary = found.finding(NAMES[plan.primary], population)
     who = _who(population, table.readers)
+    p, shown = None, None
     if plan.hypothesis == "estimate":
         sentence = "Registered was an estimate with its interval, and no test."
-        return Tested(population, table.readers, primary, None, None, sentence)
-    if plan.hypothesis == "difference":
-        p = max(found.p_of_half, randomised_p(table, seed, draws))
+    elif plan.hypothesis == "difference":
+        p = max(found.half.p_value, randomised_p(table, seed, draws))
         primary = _widened(replace(primary, p=p), p >= 1 - plan.level)
         shown, sentence = _difference(primary, p, plan, who)
-        return Tested(population, table.readers, primary, p, shown, sentence)
-    p = found.p_of_outside(CHANCE - plan.margin, CHANCE + plan.margin)
-    shown = p < 1 - plan.level
-    sentence = _equivalence(shown, p, plan, who)
+    else:
+        p = found.p_of_outside(CHANCE - plan.margin, CHANCE + plan.margin)
+        shown = p < 1 - plan.level
+        sentence = _equivalence(shown, p, plan, who)
     return Tested(population, table.readers, primary, p, shown, sentence)
 
 
-def randomised_p(table: Table, seed: int, draws: int = DRAWS) -> float:
+def randomised_p(table: PrimaryTable, seed: int, draws: int = DRAWS) -> float:
     """p that the answers have nothing to do with the truth, or, with phony images alone, lean to neither side."""
     rng = np.random.default_rng(seed)
     if table.truth is None:
@@ -184,10 +182,8 @@ def _difference(primary: Finding, p: float, plan: PlanConfig, who: str) -> tuple
     verb = who[0].upper() + who[1:]
     if p >= 1 - plan.level or value == CHANCE:
         what = "That phony images are called real more or less often than half" if share else "A difference from chance"
-        return (
-            False,
-            f"{what} was not shown for {who} ({p_text(p, 1 - plan.level)}); that does not show that there is none.",
-        )
+        said = f"{what} was not shown for {who} ({p_text(p, 1 - plan.level)}); that does not show that there is none."
+        return False, said
     above, below = SIDES[share]
     said = above if value > CHANCE else below
     return share or value > CHANCE, f"{verb} {said} ({p_text(p, 1 - plan.level)})."

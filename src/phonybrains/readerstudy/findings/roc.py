@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -11,13 +11,24 @@ from numpy.typing import NDArray
 
 from ...statistics.multireader import areas, difference, in_general, shares, these_readers
 from ...statistics.roc import roc_curve
-from .performance import as_finding
-from .reads import ALL, Finding, Read, Treatment, arms_of, modalities_of, patient_of, readers_of, select, with_controls
+from .reads import (
+    ALL,
+    AnswerTable,
+    Finding,
+    Read,
+    Treatment,
+    all_and_each,
+    arms_of,
+    as_finding,
+    modalities_of,
+    readers_of,
+    select,
+    table_of,
+    with_controls,
+)
 from .shares import patients_of
 
 AUC, FIXED, RANDOM = "AUC", "AUC, these readers", "AUC, readers in general"
-LEAST_READERS = 3
-"""From fewer readers nothing is claimed about readers in general."""
 Floats = NDArray[np.float64]
 
 
@@ -38,10 +49,9 @@ def trace_curves(reads: Sequence[Read], level: float) -> list[Curve]:
         own = select(reads, reader=reader)
         area = _area(own, level)
         if area is not None:
-            points = roc_curve([read.score for read in own], [read.phony for read in own])
-            curves.append(
-                Curve(reader, points.false_positive_rate, points.true_positive_rate, area.where(reader=reader))
-            )
+            curve = roc_curve([read.score for read in own], [read.phony for read in own])
+            named = area.where(reader=reader)
+            curves.append(Curve(reader, curve.false_positive_rate, curve.true_positive_rate, named))
     return curves
 
 
@@ -55,48 +65,24 @@ def _area(reads: Sequence[Read], level: float) -> Finding | None:
 
 def measure_auc(reads: Sequence[Read], level: float) -> list[Finding]:
     """The area under the curve of each reader, and of all, over all cases, each modality and each synthetic arm."""
-    modalities, arms = modalities_of(reads), arms_of(reads)
-    parts = [(modality, ALL) for modality in [ALL, *(modalities if len(modalities) > 1 else [])]]
-    parts += [(ALL, arm) for arm in (arms if len(arms) > 1 else [])]
+    parts = [(modality, ALL) for modality in all_and_each(modalities_of(reads))]
+    parts += [(ALL, arm) for arm in all_and_each(arms_of(reads))[1:]]
     found = []
     for modality, arm in parts:
         part = select(reads, modality=modality, arm=arm)
         for reader in readers_of(part):
-            area = _area(select(part, reader=reader), level)
-            found += [area.where(reader=reader, modality=modality, arm=arm)] if area else []
+            if area := _area(select(part, reader=reader), level):
+                found.append(area.where(reader=reader, modality=modality, arm=arm))
         found += [finding.where(modality=modality, arm=arm) for finding in _of_all_readers(part, level)]
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreTable:
-    """Scores (R, C), NaN where a reader did not answer; truth, arm and patient of the cases (C,)."""
-
-    scores: Floats
-    truth: NDArray[np.bool_]
-    arms: NDArray[np.str_]
-    patients: NDArray[np.str_]
-
-
-def score_table(reads: Sequence[Read], score: Callable[[Read], float | None] = lambda read: read.score) -> ScoreTable:
-    """Every reader's score of every case that any of them answered; a score of None counts as no answer."""
-    readers = readers_of(reads)
-    cases = sorted({read.case.case_id: read.case for read in reads}.values(), key=lambda case: case.case_id)
-    column = {case.case_id: i for i, case in enumerate(cases)}
-    scores = np.full((len(readers), len(cases)), np.nan)
-    for read in reads:
-        value = score(read)
-        scores[readers.index(read.reader), column[read.case.case_id]] = np.nan if value is None else value
-    truth = np.array([case.truth == "phony" for case in cases], dtype=bool)
-    return ScoreTable(scores, truth, np.array([c.arm for c in cases]), np.array([patient_of(c) for c in cases]))
-
-
 def _of_all_readers(reads: Sequence[Read], level: float) -> list[Finding]:
-    table = score_table(reads)
-    if min(table.truth.sum(), (~table.truth).sum()) < 2 or len(table.scores) < 2:
+    table = table_of(reads, lambda read: read.score)
+    if min(table.truth.sum(), (~table.truth).sum()) < 2 or len(table.readers) < 2:
         return []
-    note = "" if not np.isnan(table.scores).any() else "not every reader answered every case: all answers count"
-    return [replace(one, note=note) for one in mean_auc(table.scores, table.truth, level, table.patients)]
+    note = "" if not np.isnan(table.values).any() else "not every reader answered every case: all answers count"
+    return [replace(one, note=note) for one in mean_auc(table.values, table.truth, level, table.patients)]
 
 
 def mean_auc(
@@ -125,37 +111,30 @@ def compare_arms(reads: Sequence[Read], unclear: Treatment, level: float) -> lis
     The same readers saw both arms; the cases differ. With three readers or more the interval is for readers in general,
     with fewer for these.
     """
-    scored, said = score_table(reads), score_table(reads, lambda read: read.said_phony(unclear))
+    scored, said = table_of(reads, lambda read: read.score), table_of(reads, lambda read: read.said_phony(unclear))
+    caught = "sensitivity" if with_controls(reads) else "share called phony"
     found = []
     for first, second in combinations(arms_of(reads), 2):
-        caught = "sensitivity" if with_controls(reads) else "share called phony"
         for quantity, table in ((caught, said), ("AUC", scored)):
             finding = _compare(table, first, second, level, of_area=quantity == "AUC")
             if finding is not None:
-                label = f"difference of {quantity}"
-                found.append(
-                    replace(
-                        finding,
-                        quantity=label,
-                        arm=f"{first} less {second}",
-                        unclear=unclear if quantity == caught else "",
-                    )
-                )
+                counted = unclear if quantity == caught else ""
+                arms = f"{first} less {second}"
+                found.append(replace(finding, quantity=f"difference of {quantity}", arm=arms, unclear=counted))
     return found
 
 
-def _compare(table: ScoreTable, first: str, second: str, level: float, *, of_area: bool) -> Finding | None:
+def _compare(table: AnswerTable, first: str, second: str, level: float, *, of_area: bool) -> Finding | None:
     """The difference of two arms over the readers who have both; None with fewer than two cases of a kind."""
-    own = [table.truth & (table.arms == arm) for arm in (first, second)]
-    if min(own[0].sum(), own[1].sum(), (~table.truth).sum() if of_area else 2) < 2:
+    truth, patients = table.truth, table.patients
+    own = [np.array([case.arm == arm for case in table.cases]) & truth for arm in (first, second)]
+    if min(own[0].sum(), own[1].sum(), (~truth).sum() if of_area else 2) < 2:
         return None
     try:
         if of_area:
-            sides = [
-                areas(np.where(arm | ~table.truth, table.scores, np.nan), table.truth, table.patients) for arm in own
-            ]
+            sides = [areas(np.where(arm | ~truth, table.values, np.nan), truth, patients) for arm in own]
         else:
-            sides = [shares(np.where(arm, table.scores, np.nan), table.patients) for arm in own]
+            sides = [shares(np.where(arm, table.values, np.nan), patients) for arm in own]
         figures = difference(*sides)
     except ValueError:
         return None

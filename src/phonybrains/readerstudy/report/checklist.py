@@ -39,7 +39,7 @@ def facts(analysis: Analysis) -> dict[str, Answered]:
 
 
 def _of_plan(analysis: Analysis) -> dict[str, Answered]:
-    missing = sum(reading.missing for reading in analysis.readings)
+    missing = sum(participant.missing for participant in analysis.participants)
     frozen: dict[bool | None, Answered] = {
         True: (YES, ""),
         False: (NO, "answers were given before the protocol was frozen"),
@@ -80,7 +80,7 @@ def _of_images(analysis: Analysis) -> dict[str, Answered]:
 
 def _of_readers(analysis: Analysis) -> dict[str, Answered]:
     several, again = len(analysis.readers) > 1, bool(analysis.all_of("repeats: agreement"))
-    sources = {reading.source for reading in analysis.readings if reading.answered}
+    sources = {participant.source for participant in analysis.participants if participant.answered}
     drawn = (NONE, "the readers were simulated")
     elsewhere = (AUTHOR, "of imported answers it is not known here")
     seen = elsewhere if "imported" in sources else drawn if "simulated" in sources else (YES, "")

@@ -28,9 +28,8 @@ def checks(analysis: Analysis) -> list[Block]:
     return [
         *blocks,
         Paragraph(
-            f"A check is a real image cut into tiles and shuffled; it is passed unless it is called real. "
-            f"Registered: a reader who passes fewer than {plan.checks_passed:.0%} is left out of the main "
-            "analysis."
+            "A check is a real image cut into tiles and shuffled; it is passed unless it is called real. Registered: "
+            f"a reader who passes fewer than {plan.checks_passed:.0%} is left out of the main analysis."
         ),
         Table(("Reader", "checks passed", "checks", "main analysis"), rows, "", (1, 2, 0.6, 1), (0, 3)),
     ]
@@ -46,23 +45,28 @@ def flow(analysis: Analysis) -> list[Block]:
         arms.setdefault(case.arm, [0] * len(modalities))[modalities.index(case.modality)] += 1
     rows = tuple((arm, *map(str, counts), str(sum(counts))) for arm, counts in sorted(arms.items()))
     readers = []
-    for reading in analysis.readings:
+    for participant in analysis.participants:
         parts = [
-            f"{reading.answered.get(kind, 0)} / {reading.planned[kind]}"
-            if reading.planned.get(kind)
-            else str(reading.answered.get(kind, 0) or NONE)
+            f"{participant.answered.get(kind, 0)} / {participant.planned[kind]}"
+            if participant.planned.get(kind)
+            else str(participant.answered.get(kind, 0) or NONE)
             for kind in KINDS
         ]
-        fate = "left out" if reading.excluded else "in the analysis" if reading.answered.get("test") else "no answers"
-        readers.append((reading.reader, reading.source, reading.state or NONE, *parts, fate))
+        fate = (
+            "left out"
+            if participant.excluded
+            else "in the analysis"
+            if participant.answered.get("test")
+            else "no answers"
+        )
+        readers.append((participant.reader, participant.source, participant.state or NONE, *parts, fate))
     return [
         Heading("Who was shown what"),
         Table(
             ("Arm", *modalities, "all"),
             rows,
-            f"Test cases; besides, "
-            f"{count_of(len(roles('training')), 'training case')} "
-            f"and {count_of(len(roles('check')), 'attention check')}.",
+            f"Test cases; besides, {count_of(len(roles('training')), 'training case')} and "
+            f"{count_of(len(roles('check')), 'attention check')}.",
         ),
         Table(
             ("Reader", "came by", "state", *KINDS, "fate"),
@@ -108,9 +112,8 @@ def origin(analysis: Analysis) -> list[Block]:
             Table(
                 ("Step", "name", "SHA-256", "what determined it"),
                 rows,
-                "The chain of records from "
-                "the study "
-                "back to its sources; an indented step is an input of the one above.",
+                "The chain of records from the study back to its sources; an indented step is an input of the one "
+                "above.",
                 (1.4, 1.4, 1.2, 4.2),
                 (0, 1, 2, 3),
             )
@@ -137,8 +140,7 @@ def _limits(analysis: Analysis) -> Iterator[str]:
     unclear = sum(read.call == "unclear" for read in analysis.main)
     if unclear:
         yield (
-            f"{unclear} of {len(analysis.main)} answers are unclear; the three treatments of them are given "
-            f"beside one "
+            f"{unclear} of {len(analysis.main)} answers are unclear; the three treatments of them are given beside one "
             "another."
         )
     yield "Single images were judged on a screen of unknown quality, without the other slices and without the patient."

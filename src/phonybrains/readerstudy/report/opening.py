@@ -99,9 +99,8 @@ def registered_test(analysis: Analysis) -> list[Block]:
     blocks: list[Block] = [
         Heading("The registered test"),
         Paragraph(
-            f"Registered was the {FIGURES[plan.primary]} for {registered.population}, "
-            f"{aim}, at a level of {100 * plan.level:g} %. Planned were "
-            f"{count_of(len(config.readers), 'reader')}."
+            f"Registered was the {FIGURES[plan.primary]} for {registered.population}, {aim}, at a level of "
+            f"{100 * plan.level:g} %. Planned were {count_of(len(config.readers), 'reader')}."
         ),
     ]
     rows = [

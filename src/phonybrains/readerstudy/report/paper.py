@@ -31,8 +31,7 @@ def _samples(analysis: Analysis, modality: str) -> list[Block]:
         return []
     figure = {"MR": " (the paper's Fig. 2)", "CT": " (the paper's Fig. 3)"}.get(modality, "")
     caption = (
-        f"{modality}: {len(phony)} of the synthetic images that were shown, with how many readers called "
-        f"each real, "
+        f"{modality}: {len(phony)} of the synthetic images that were shown, with how many readers called each real, "
         f"phony and unclear{figure}."
     )
     return [_gallery(analysis, f"samples_{modality.lower()}", phony, caption)]

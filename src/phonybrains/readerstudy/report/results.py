@@ -138,10 +138,9 @@ def roc(analysis: Analysis) -> list[Block]:
     blocks: list[Block] = [Heading("ROC")]
     blocks.append(
         Paragraph(
-            "The score of an answer is 100 + confidence for phony, 100 for unclear, 100 - "
-            "confidence for "
-            "real (50 where no confidence was given). The area under the curve is the chance that a "
-            "phony image gets a higher score than a real one; 0.5 is guessing."
+            "The score of an answer is 100 + confidence for phony, 100 for unclear, 100 - confidence for real (50 "
+            "where no confidence was given). The area under the curve is the chance that a phony image gets a higher "
+            "score than a real one; 0.5 is guessing."
         )
     )
     if analysis.curves:
@@ -199,18 +198,15 @@ def machine(analysis: Analysis) -> list[Block]:
     return [
         *blocks,
         Paragraph(
-            "How well one simple statistic of the pixels, such as noise or contrast, tells phony from real, "
-            "beside the readers. Where the machine does better, the images differ in something that the "
-            "eye does not use."
+            "How well one simple statistic of the pixels, such as noise or contrast, tells phony from real, beside the "
+            "readers. Where the machine does better, the images differ in something that the eye does not use."
         ),
         plots.plot_machine(
             best,
             readers,
-            f"Area under the ROC curve: the {len(best)} image statistics of "
-            f"{len(features)} that tell most (the best of many look better than they are), measured "
-            f"before the study, and the readers; n = {images} images, of which each "
-            f"statistic saw one "
-            "modality. All are in protocol.json.",
+            f"Area under the ROC curve: the {len(best)} image statistics of {len(features)} that tell most (the best "
+            f"of many look better than they are), measured before the study, and the readers; n = {images} images, of "
+            "which each statistic saw one modality. All are in protocol.json.",
         ),
     ]
 

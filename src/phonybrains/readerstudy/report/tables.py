@@ -124,7 +124,7 @@ def _readers(analysis: Analysis) -> Rows:
             "checks_passed": one.checks_passed,
             "left_out": _yes(one.excluded),
         }
-        for one in analysis.readings
+        for one in analysis.participants
     ]
 
 
@@ -168,7 +168,7 @@ def results_of(analysis: Analysis) -> dict[str, Any]:
         "study": study.config.name,
         "protocol": study.hash,
         "simulated": analysis.simulated,
-        "answers_from": {one.reader: one.source for one in analysis.readings if one.answered},
+        "answers_from": {one.reader: one.source for one in analysis.participants if one.answered},
         "frozen_before_first_answer": analysis.frozen_first,
         "patients": analysis.patients,
         "level": study.config.plan.level,

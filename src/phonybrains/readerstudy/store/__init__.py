@@ -1,6 +1,6 @@
 """The database of a reader study: who reads, what they answered, and an audit log that shows any change."""
 
-from .audit import Entry
+from .audit import LogEntry
 from .clock import Clock
 from .departures import Departure
 from .errors import (
@@ -24,7 +24,7 @@ __all__ = [
     "Departure",
     "DiskFullError",
     "EndedError",
-    "Entry",
+    "LogEntry",
     "LostError",
     "NoSessionError",
     "PausedError",

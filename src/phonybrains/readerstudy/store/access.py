@@ -17,7 +17,8 @@ from .clock import later
 from .errors import EndedError, NoSessionError, UnknownError
 from .writer import Writing
 
-SESSION_DAYS, IDLE_MINUTES = 0.5, 30
+SESSION_DAYS = 0.5
+IDLE_MINUTES = 30
 SEEN_EVERY = 60  # seconds
 MOST_SESSIONS = {False: 1, True: 3}
 """Open at once: a reader's, and the investigator's."""
@@ -25,10 +26,10 @@ MOST_SESSIONS = {False: 1, True: 3}
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Whose browser it is, and how things stand; no reader: the investigator."""
+    """Whose browser it is, and how things stand; the investigator has number 0, and no name."""
 
-    reader_id: int | None
-    reader: str | None
+    reader_id: int
+    reader: str
     finished: bool
     paused: bool
     closed: bool
@@ -55,23 +56,41 @@ def invite(writing: Writing, reader_id: int | None, reader: str | None, days: in
     """Make an invitation; the older ones of the same reader, or of the investigator, end. Returns its token."""
     _revoke_invitations(writing, reader_id)
     token = secrets.token_urlsafe(32)
-    values = {
-        "token_sha256": digest(token),
-        "reader_id": reader_id,
-        "made_at": writing.now,
-        "expires_at": later(writing.now, days=days),
-    }
-    writing.connection.execute(t.invitation.insert(), values)
-    writing.note("link made", reader, days=days, token=values["token_sha256"])
+    hashed, ends = digest(token), later(writing.now, days=days)
+    writing.insert(t.invitation, token_sha256=hashed, reader_id=reader_id, made_at=writing.now, expires_at=ends)
+    writing.note("link made", reader, days=days, token=hashed)
     return token
 
 
-def check_invitation(connection: Connection, token: str, now: str, *, investigator: bool) -> str | None:
-    """The reader an invitation is for (none: the investigator).
+_invitation = (
+    select(
+        *(t.invitation.c[name] for name in ("reader_id", "expires_at", "revoked_at")),
+        *(t.reader.c.name, t.reader.c.finished_at, t.study.c.closed_at),
+    )
+    .select_from(t.invitation.join(t.study, t.study.c.id == 1).outerjoin(t.reader))
+    .where(t.invitation.c.token_sha256 == bindparam("token"))
+)
+
+
+def check_invitation(
+    connection: Connection, token: str, now: str, *, investigator: bool
+) -> tuple[int | None, str | None]:
+    """Number and name of the reader an invitation is for (none: the investigator).
 
     Raises UnknownError if there is no such invitation, EndedError if it is of no use any more.
     """
-    return _invitation(connection, token, now, investigator)[1]
+    row = connection.execute(_invitation, {"token": digest(token)}).first()
+    if row is None or (row.reader_id is None) != investigator:
+        raise UnknownError("This link leads nowhere. Please check that it was copied as a whole.")
+    if row.revoked_at is not None:
+        raise EndedError("This link is not valid any more: it was withdrawn, or a newer one was made.")
+    if row.finished_at is not None:
+        raise EndedError("You have finished this study. Thank you.")
+    if row.closed_at is not None and not investigator:
+        raise EndedError("This study is closed.")
+    if row.expires_at <= now:
+        raise EndedError("This link has expired. Please ask the person who invited you for a new one.")
+    return row.reader_id, row.name
 
 
 def redeem(writing: Writing, token: str, *, investigator: bool, device: str = "unknown", before: str = "") -> str:
@@ -79,22 +98,16 @@ def redeem(writing: Writing, token: str, *, investigator: bool, device: str = "u
 
     before: the token this browser had until now; it ends too.
     """
-    reader_id, reader = _invitation(writing.connection, token, writing.now, investigator)
-    newest = select(t.web_session.c.id).where(*_open_of(reader_id)).order_by(t.web_session.c.id.desc())
+    reader_id, reader = check_invitation(writing.connection, token, writing.now, investigator=investigator)
+    mine, number = t.web_session.c.reader_id == reader_id, t.web_session.c.id
+    newest = select(number).where(mine, t.web_session.c.ended_at.is_(None)).order_by(number.desc())
     kept = writing.connection.scalars(newest.limit(MOST_SESSIONS[investigator] - 1)).all()
-    ended = _end(writing, t.web_session.c.token_sha256 == digest(before))
-    ended += _end(writing, *_open_of(reader_id), t.web_session.c.id.not_in(kept))
+    ended = _end(writing, t.web_session.c.token_sha256 == digest(before)) + _end(writing, mine, number.not_in(kept))
     session = secrets.token_urlsafe(32)
-    values = {
-        "token_sha256": digest(session),
-        "reader_id": reader_id,
-        "begun_at": writing.now,
-        "expires_at": later(writing.now, days=SESSION_DAYS),
-        "seen_at": writing.now,
-        "device": device,
-    }
-    writing.connection.execute(t.web_session.insert(), values)
-    told = {"token": values["token_sha256"], "expires_at": values["expires_at"], "ended": ended, "device": device}
+    hashed, ends = digest(session), later(writing.now, days=SESSION_DAYS)
+    own = {"token_sha256": hashed, "reader_id": reader_id, "expires_at": ends, "device": device}
+    writing.insert(t.web_session, **own, begun_at=writing.now, seen_at=writing.now)
+    told = {"token": hashed, "expires_at": ends, "ended": ended, "device": device}
     writing.note("session begun", reader, investigator=investigator, **told)
     return session
 
@@ -109,59 +122,36 @@ def end_session(writing: Writing, session_id: int) -> None:
 
 def touch(writing: Writing, session_id: int) -> None:
     """A session was used."""
-    writing.connection.execute(
-        update(t.web_session).where(t.web_session.c.id == session_id).values(seen_at=writing.now)
-    )
+    mine = update(t.web_session).where(t.web_session.c.id == session_id)
+    writing.connection.execute(mine.values(seen_at=writing.now))
 
 
 def sessions(connection: Connection, now: str) -> list[Session]:
     """The sessions that are open, the latest used first."""
-    columns = (t.web_session.c.id, t.reader.c.name, *(t.web_session.c[n] for n in ("begun_at", "seen_at", "device")))
+    own = t.web_session.c
     query = (
-        select(*columns)
+        select(own.id, t.reader.c.name, own.begun_at, own.seen_at, own.device)
         .select_from(t.web_session.outerjoin(t.reader))
-        .where(
-            t.web_session.c.ended_at.is_(None),
-            t.web_session.c.expires_at > now,
-            t.web_session.c.seen_at > later(now, minutes=-IDLE_MINUTES),
-        )
-        .order_by(t.web_session.c.seen_at.desc(), t.web_session.c.id)
+        .where(own.ended_at.is_(None), own.expires_at > now, own.seen_at > later(now, minutes=-IDLE_MINUTES))
+        .order_by(own.seen_at.desc(), own.id)
     )
     return [Session(*row) for row in connection.execute(query)]
 
 
-def _open_of(reader_id: int | None) -> tuple[ColumnElement[bool], ...]:
-    column = t.web_session.c.reader_id
-    return (column.is_(None) if reader_id is None else column == reader_id), t.web_session.c.ended_at.is_(None)
-
-
-def _end(writing: Writing, *which: ColumnElement[bool]) -> list[str]:
-    """End those of some sessions that are open. Returns their hashes, for the event that ends them."""
-    ended = update(t.web_session).where(*which, t.web_session.c.ended_at.is_(None)).values(ended_at=writing.now)
-    return list(writing.connection.scalars(ended.returning(t.web_session.c.token_sha256)))
-
-
 _session = (
     select(
-        t.web_session.c.id,
-        t.web_session.c.reader_id,
-        t.web_session.c.expires_at,
-        t.web_session.c.ended_at,
-        t.web_session.c.seen_at,
-        t.reader.c.name,
-        t.reader.c.finished_at,
-        t.reader.c.revoked_at,
-        t.study.c.paused,
-        t.study.c.closed_at,
+        *(t.web_session.c[name] for name in ("id", "reader_id", "expires_at", "ended_at", "seen_at")),
+        *(t.reader.c[name] for name in ("name", "finished_at", "revoked_at")),
+        *(t.study.c.paused, t.study.c.closed_at),
     )
     .select_from(t.web_session.join(t.study, t.study.c.id == 1).outerjoin(t.reader))
     .where(t.web_session.c.token_sha256 == bindparam("token"))
 )
 
 
-def visitor(connection: Connection, session: str | None, now: str, *, investigator: bool) -> Visitor:
+def visitor(connection: Connection, session: str, now: str, *, investigator: bool) -> Visitor:
     """Whose session this is. Raises NoSessionError where it is none, EndedError for a revoked reader."""
-    row = connection.execute(_session, {"token": digest(session or "")}).first()
+    row = connection.execute(_session, {"token": digest(session)}).first()
     if row is None or (row.reader_id is None) != investigator:
         raise NoSessionError("This page needs your personal link: open it again.")
     if row.revoked_at is not None:
@@ -172,51 +162,22 @@ def visitor(connection: Connection, session: str | None, now: str, *, investigat
         raise NoSessionError("This browser was signed in too long ago: open your personal link again.")
     if row.seen_at <= later(now, minutes=-IDLE_MINUTES):
         raise NoSessionError(f"Nothing was done here for {IDLE_MINUTES} minutes: open your personal link again.")
-    return Visitor(
-        row.reader_id,
-        row.name,
-        row.finished_at is not None,
-        bool(row.paused),
-        row.closed_at is not None,
-        row.id,
-        row.seen_at,
-    )
-
-
-def _invitation(connection: Connection, token: str, now: str, investigator: bool) -> tuple[int | None, str | None]:
-    columns = (
-        t.invitation.c.reader_id,
-        t.invitation.c.expires_at,
-        t.invitation.c.revoked_at,
-        t.reader.c.name,
-        t.reader.c.finished_at,
-        t.study.c.closed_at,
-    )
-    source = t.invitation.join(t.study, t.study.c.id == 1).outerjoin(t.reader)
-    row = connection.execute(
-        select(*columns).select_from(source).where(t.invitation.c.token_sha256 == digest(token))
-    ).first()
-    if row is None or (row.reader_id is None) != investigator:
-        raise UnknownError("This link leads nowhere. Please check that it was copied as a whole.")
-    if row.revoked_at is not None:
-        raise EndedError("This link is not valid any more: it was withdrawn, or a newer one was made.")
-    if row.finished_at is not None:
-        raise EndedError("You have finished this study. Thank you.")
-    if row.closed_at is not None and not investigator:
-        raise EndedError("This study is closed.")
-    if row.expires_at <= now:
-        raise EndedError("This link has expired. Please ask the person who invited you for a new one.")
-    return row.reader_id, row.name
-
-
-def _revoke_invitations(writing: Writing, reader_id: int | None) -> None:
-    column = t.invitation.c.reader_id
-    mine = column.is_(None) if reader_id is None else column == reader_id
-    open_ones = update(t.invitation).where(mine, t.invitation.c.revoked_at.is_(None))
-    writing.connection.execute(open_ones.values(revoked_at=writing.now))
+    finished, closed = row.finished_at is not None, row.closed_at is not None
+    return Visitor(row.reader_id or 0, row.name or "", finished, bool(row.paused), closed, row.id, row.seen_at)
 
 
 def shut_out(writing: Writing, reader_id: int) -> list[str]:
     """End a reader's invitations and sessions. Returns the hashes of the latter."""
     _revoke_invitations(writing, reader_id)
-    return _end(writing, *_open_of(reader_id))
+    return _end(writing, t.web_session.c.reader_id == reader_id)
+
+
+def _revoke_invitations(writing: Writing, reader_id: int | None) -> None:
+    mine = t.invitation.c.reader_id == reader_id, t.invitation.c.revoked_at.is_(None)
+    writing.connection.execute(update(t.invitation).where(*mine).values(revoked_at=writing.now))
+
+
+def _end(writing: Writing, *which: ColumnElement[bool]) -> list[str]:
+    """End those of some sessions that are open. Returns their hashes, for the event that ends them."""
+    ended = update(t.web_session).where(*which, t.web_session.c.ended_at.is_(None)).values(ended_at=writing.now)
+    return list(writing.connection.scalars(ended.returning(t.web_session.c.token_sha256)))

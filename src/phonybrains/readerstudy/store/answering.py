@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
@@ -14,7 +14,6 @@ from ...errors import StudyError
 from ..study import CALLS, Answer
 from . import tables as t
 from .access import Visitor
-from .audit import entries
 from .errors import ConflictError, EndedError, PausedError, UnknownError
 from .writer import Writing
 
@@ -54,10 +53,11 @@ class Standing:
     next: Showing | None
 
 
+SAID = "call", "confidence", "description", "marks", "seconds"
 _waiting = (
     select(
         *(t.presentation.c[name] for name in ("id", "position", "case_id", "kind")),
-        *(t.draft.c[name] for name in ("call", "confidence", "description", "marks", "seconds", "revision")),
+        *(t.draft.c[name] for name in (*SAID, "revision")),
     )
     .select_from(t.presentation.outerjoin(t.draft).outerjoin(t.answer))
     .where(t.presentation.c.reader_id == bindparam("reader_id"), t.answer.c.presentation_id.is_(None))
@@ -65,12 +65,17 @@ _waiting = (
     .limit(2)
 )
 _total = select(func.count()).where(t.presentation.c.reader_id == bindparam("reader_id"))
+_given = (
+    select(t.presentation.c.case_id, t.presentation.c.kind, *(t.answer.c[name] for name in SAID))
+    .select_from(t.presentation.outerjoin(t.answer))
+    .where(t.presentation.c.id == bindparam("id"), t.presentation.c.reader_id == bindparam("reader_id"))
+)
 
 
 def waiting(connection: Connection, reader_id: int) -> tuple[Showing | None, Showing | None]:
     """The presentation that is shown now and the one after it, without an answer yet."""
-    found = [_showing(row) for row in connection.execute(_waiting, {"reader_id": reader_id})]
-    current, following = [*found, None, None][:2]
+    rows = connection.execute(_waiting, {"reader_id": reader_id})
+    current, following, *_ = *map(_showing, rows), None, None
     return current, following
 
 
@@ -82,17 +87,18 @@ def standing(connection: Connection, reader_id: int) -> Standing:
 
 
 def _showing(row: Row[Any]) -> Showing:
-    draft = None
-    if row.revision is not None:
-        marks = tuple((x, y) for x, y in json.loads(row.marks))
-        draft = Said(row.call, row.confidence, row.description, marks, row.seconds, row.revision)
+    draft = None if row.revision is None else _said(row, row.revision)
     return Showing(row.id, row.position, row.case_id, row.kind, draft)
+
+
+def _said(row: Row[Any], revision: int = 0) -> Said:
+    marks = tuple((x, y) for x, y in json.loads(row.marks))
+    return Said(row.call, row.confidence, row.description, marks, row.seconds, revision)
 
 
 def shown(connection: Connection, who: Visitor, presentation_id: str) -> Showing:
     """The current presentation, or the next one, by its id. Raises UnknownError for any other."""
     check_open(who)
-    assert who.reader_id is not None
     for showing in waiting(connection, who.reader_id):
         if showing is not None and showing.id == presentation_id:
             return showing
@@ -112,88 +118,63 @@ def check_open(who: Visitor) -> None:
 def save_draft(writing: Writing, who: Visitor, presentation_id: str, said: Said) -> None:
     """Keep what a reader has typed so far; an older revision than the kept one changes nothing."""
     current = _current(writing.connection, who, presentation_id)
+    if current is None:
+        _given_row(writing.connection, who, presentation_id)
+        raise ConflictError(NOT_NOW)
     if current.draft is not None and current.draft.revision > said.revision:
         return
     values = _values(said) | {"revision": said.revision, "saved_at": writing.now}
     if current.draft is None:
-        writing.connection.execute(t.draft.insert(), values | {"presentation_id": presentation_id})
+        writing.insert(t.draft, **values, presentation_id=presentation_id)
     else:
         writing.connection.execute(update(t.draft).where(t.draft.c.presentation_id == presentation_id), values)
 
 
 def give_answer(writing: Writing, who: Visitor, presentation_id: str, said: Said) -> tuple[str, str]:
     """Record a final answer, once; its case and kind. The same again is no error, another answer is ConflictError."""
-    check_open(who)
-    assert who.reader_id is not None
-    assert who.reader is not None
-    current, _ = waiting(writing.connection, who.reader_id)
-    if current is not None and current.id == presentation_id:
+    current = _current(writing.connection, who, presentation_id)
+    if current is not None:
         insert(writing, who.reader, current, said, writing.now)
         return current.case_id, current.kind
-    given = _given(writing.connection, who, presentation_id)
-    if given is None:
-        raise _not_now(writing.connection, who, presentation_id)
-    case_id, kind, before = given
-    if _values(said) | {"seconds": None} != _values(before) | {"seconds": None}:
+    row = _given_row(writing.connection, who, presentation_id)
+    if row.call is None:
+        raise ConflictError(NOT_NOW)
+    if replace(_said(row), seconds=None) != replace(said, seconds=None, revision=0):
         raise ConflictError("This image was answered already; the first answer stands.")
-    return case_id, kind
+    return row.case_id, row.kind
 
 
 def insert(writing: Writing, reader: str, showing: Showing, said: Said, answered_at: str) -> None:
     """Write an answer and its row of the audit log; the draft goes."""
     values = _values(said) | {"answered_at": answered_at}
-    writing.connection.execute(t.answer.insert(), values | {"presentation_id": showing.id})
+    writing.insert(t.answer, **values, presentation_id=showing.id)
     if showing.draft is not None:
         writing.connection.execute(delete(t.draft).where(t.draft.c.presentation_id == showing.id))
     writing.note("answer", reader, position=showing.position, case_id=showing.case_id, **values)
 
 
-def _current(connection: Connection, who: Visitor, presentation_id: str) -> Showing:
+NOT_NOW = "It is not this image's turn, or it was answered already."
+
+
+def _current(connection: Connection, who: Visitor, presentation_id: str) -> Showing | None:
+    """What is shown now, if it is this. Raises unless the reader may go on."""
     check_open(who)
-    assert who.reader_id is not None
     current, _ = waiting(connection, who.reader_id)
-    if current is None or current.id != presentation_id:
-        raise _not_now(connection, who, presentation_id)
-    return current
+    return current if current is not None and current.id == presentation_id else None
 
 
-def _not_now(connection: Connection, who: Visitor, presentation_id: str) -> StudyError:
-    mine = t.presentation.c.id == presentation_id, t.presentation.c.reader_id == who.reader_id
-    if connection.execute(select(t.presentation.c.id).where(*mine)).first() is None:
-        return UnknownError("There is no such image.")
-    return ConflictError("It is not this image's turn, or it was answered already.")
-
-
-_given_query = (
-    select(
-        t.presentation.c.case_id,
-        t.presentation.c.kind,
-        *(t.answer.c[name] for name in ("call", "confidence", "description", "marks", "seconds")),
-    )
-    .select_from(t.presentation.join(t.answer))
-    .where(t.presentation.c.id == bindparam("id"), t.presentation.c.reader_id == bindparam("reader_id"))
-)
-
-
-def _given(connection: Connection, who: Visitor, presentation_id: str) -> tuple[str, str, Said] | None:
-    row = connection.execute(_given_query, {"id": presentation_id, "reader_id": who.reader_id}).first()
+def _given_row(connection: Connection, who: Visitor, presentation_id: str) -> Row[Any]:
+    """A presentation and its answer, if there is one. Raises UnknownError if it is none of the reader's."""
+    row = connection.execute(_given, {"id": presentation_id, "reader_id": who.reader_id}).first()
     if row is None:
-        return None
-    marks = tuple((x, y) for x, y in json.loads(row.marks))
-    return row.case_id, row.kind, Said(row.call, row.confidence, row.description, marks, row.seconds)
+        raise UnknownError("There is no such image.")
+    return row
 
 
 def _values(said: Said) -> dict[str, Any]:
     values = asdict(said) | {"marks": json.dumps(said.marks)}
     del values["revision"]
     return values
-
-
-def final_answers(connection: Connection, kinds: Sequence[str] | None = None) -> list[Answer]:
-    """All answers as the log tells them, by reader and position."""
-    from .replay import Replay
-
-    return Replay(entries(connection)).answers(kinds)
 
 
 def check_answers(answers: Iterable[Answer]) -> None:

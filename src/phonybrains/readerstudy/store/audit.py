@@ -22,7 +22,7 @@ KEYED = "log keyed"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogEntry:
     """One event of the audit log; `details` is canonical JSON."""
 
     id: int
@@ -51,7 +51,7 @@ class Fault:
 
 
 NO_EVENT = 2**62
-BEFORE_ALL = Entry(0, "", "", None, "{}", "", START)
+BEFORE_ALL = LogEntry(0, "", "", None, "{}", "", START)
 _columns = t.audit.c.id, t.audit.c.at, t.audit.c.event, t.audit.c.reader, t.audit.c.details, t.audit.c.previous
 _select = select(*_columns, t.audit.c.hash)
 _newest = _select.order_by(t.audit.c.id.desc()).limit(1)
@@ -63,32 +63,32 @@ def canonical(value: Any) -> str:
 
 
 def entry_after(
-    last: Entry, at: str, event: str, reader: str | None, details: dict[str, Any], key: bytes = b""
-) -> Entry:
+    last: LogEntry, at: str, event: str, reader: str | None, details: dict[str, Any], key: bytes = b""
+) -> LogEntry:
     """The entry that follows `last` in the chain; without a key, as older versions wrote it."""
     row = last.id + 1, at, event, reader, canonical(details), last.hash
-    return Entry(*row, _digest(key, row))
+    return LogEntry(*row, _digest(key, row))
 
 
-def newest(connection: Connection) -> Entry:
+def newest(connection: Connection) -> LogEntry:
     """The last entry, or the one before all where the log is empty."""
     row = connection.execute(_newest).first()
-    return Entry(*row) if row else BEFORE_ALL
+    return LogEntry(*row) if row else BEFORE_ALL
 
 
-def entries(connection: Connection, start: int = 0) -> list[Entry]:
+def entries(connection: Connection, start: int = 0) -> list[LogEntry]:
     """All entries from number `start` on, oldest first."""
-    return [Entry(*row) for row in connection.execute(_select.where(t.audit.c.id >= start).order_by(t.audit.c.id))]
+    return [LogEntry(*row) for row in connection.execute(_select.where(t.audit.c.id >= start).order_by(t.audit.c.id))]
 
 
-def first(connection: Connection, event: str, reader: str | None = None) -> Entry | None:
+def first(connection: Connection, event: str, reader: str | None = None) -> LogEntry | None:
     """The oldest entry of an event, of a reader where one is given."""
     query = _select.where(t.audit.c.event == event).order_by(t.audit.c.id).limit(1)
     row = connection.execute(query if reader is None else query.where(t.audit.c.reader == reader)).first()
-    return Entry(*row) if row else None
+    return LogEntry(*row) if row else None
 
 
-def chain_fault(log: Iterable[Entry], key: bytes, last: Entry = BEFORE_ALL) -> Fault | None:
+def chain_fault(log: Iterable[LogEntry], key: bytes, last: LogEntry = BEFORE_ALL) -> Fault | None:
     """The first entry that does not follow from `last` and those before it; none if all do."""
     own_key = b"" if last is BEFORE_ALL else key
     for entry in log:

@@ -15,8 +15,7 @@ from . import audit
 from . import tables as t
 from .clock import Clock
 from .database import shown, sqlite_path
-from .keys import KEY_NAME, Heads, fingerprint, head_faults, heads_of, load_key, make_key
-from .store import Log
+from .keys import KEY_NAME, Heads, Log, fingerprint, head_faults, heads_of, load_key, make_key
 from .writer import Writing
 
 
@@ -101,11 +100,11 @@ def _rows_of(connection: Connection, reader: int | None) -> dict[str, list[dict[
     }
 
 
-def _told(keyed: audit.Entry) -> dict[str, Any]:
+def _told(keyed: audit.LogEntry) -> dict[str, Any]:
     try:
         told = json.loads(keyed.details)
         return {name: str(told[name]) for name in ("log", "key", "protocol")}
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise StudyError(f"audit log, {keyed}: it was changed outside phonybrains.") from None
 
 

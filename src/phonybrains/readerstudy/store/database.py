@@ -68,8 +68,7 @@ def connect(url: URL) -> Engine:
 def connect_frozen(path: Path) -> Engine:
     """An engine over an SQLite file on a disk that cannot be written."""
     uri = f"file:{path.resolve().as_posix()}?immutable=1"
-    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, check_same_thread=False))
-    return engine
+    return create_engine("sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, check_same_thread=False))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
@@ -99,7 +98,7 @@ def filesystem_of(path: Path, mounts: Iterable[str]) -> str:
     found, depth = "", -1
     for line in mounts:
         place, kind = line.split()[1:3]
-        mount = Path(place.encode().decode("unicode_escape"))  # a blank is \040 there
+        mount = Path(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), place))  # a blank is \040 there
         if mount in (path, *path.parents) and len(mount.parts) >= depth:
             found, depth = kind, len(mount.parts)
     return found

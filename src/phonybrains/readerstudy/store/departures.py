@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from .audit import KEYED, Entry
+from .audit import KEYED, LogEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class Look:
         return f"Looked at on {self.at[:16].replace('T', ' ')} UTC, {number}: {how} while readers were in the middle."
 
 
-def departures(log: Iterable[Entry], looks: Iterable[Look] = (), unkeyed: int = 0) -> list[Departure]:
+def departures(log: Iterable[LogEntry], looks: Iterable[Look] = (), unkeyed: int = 0) -> list[Departure]:
     """Pauses with their lengths, readers added or withdrawn, an early close, looks, clock jumps; oldest first."""
     found = [Departure(look.at, None, look.text) for look in looks]
-    paused_at: Entry | None = None
+    paused_at: LogEntry | None = None
     for entry in log:
         if entry.event == "paused":
             paused_at = entry
@@ -54,7 +54,7 @@ def departures(log: Iterable[Entry], looks: Iterable[Look] = (), unkeyed: int = 
     return sorted(found, key=lambda departure: departure.at)
 
 
-def _text(entry: Entry, details: dict) -> str:
+def _text(entry: LogEntry, details: dict) -> str:
     if entry.event == "reader added" and not details["planned"] and details["source"] != "simulated":
         return f"Reader '{entry.reader}' was added; the plan does not name them."
     if entry.event == "reader revoked":

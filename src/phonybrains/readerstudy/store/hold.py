@@ -121,16 +121,17 @@ class ServerLock:
 
 
 def _content(path: Path) -> tuple[int, int]:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return -1, -1
-    return found.st_size, found.st_mtime_ns
+    found = _stat(path)
+    return (found.st_size, found.st_mtime_ns) if found else (-1, -1)
 
 
 def _identity(path: Path) -> tuple[int, int]:
+    found = _stat(path)
+    return (found.st_dev, found.st_ino) if found else (-1, -1)
+
+
+def _stat(path: Path) -> os.stat_result | None:
     try:
-        found = os.stat(path)
+        return path.stat()
     except OSError:
-        return -1, -1
-    return found.st_dev, found.st_ino
+        return None

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import StudyError
-from ...files import sync_path
-from .audit import Entry, Fault
+from ...files import write_whole
+from .audit import Fault, LogEntry
 from .errors import DiskFullError
 from .failures import FULL
 
@@ -106,7 +106,7 @@ class Heads:
     def __post_init__(self) -> None:
         self.last = max((number for number, _ in self.kept), default=0)
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: LogEntry) -> None:
         """Keep an entry as the newest head; it is on the disk when this returns. What is kept already stays."""
         if entry.id <= self.last:
             return
@@ -137,19 +137,22 @@ class Heads:
         os.fdatasync(file)
 
 
-def head_faults(log: Sequence[Entry], heads: Sequence[tuple[int, str]], whose: str) -> list[Fault]:
+@dataclass(frozen=True)
+class Log:
+    """What of a log lies outside its database."""
+
+    key: bytes
+    heads: Heads
+
+
+def head_faults(log: Sequence[LogEntry], heads: Sequence[tuple[int, str]], whose: str) -> list[Fault]:
     """The heads that are not those of a log: it was cut off, replaced by an older copy, or went another way."""
     found, known = [], {entry.id: entry for entry in log}
     last = max(known, default=0)
     for number, digest in heads:
         if number > last:
-            found.append(
-                Fault(
-                    last + 1,
-                    f"event {last + 1} is missing: {whose} knows {number} events, the database "
-                    f"{last}; it was cut off or replaced by an older copy.",
-                )
-            )
+            missing = f"event {last + 1} is missing: {whose} knows {number} events, the database {last}"
+            found.append(Fault(last + 1, f"{missing}; it was cut off or replaced by an older copy."))
         elif number not in known or not str(known[number].hash).startswith(digest):
             where = known.get(number, f"event {number}")
             found.append(Fault(number, f"{where}: is missing, or another one than {whose} knows."))
@@ -157,12 +160,9 @@ def head_faults(log: Sequence[Entry], heads: Sequence[tuple[int, str]], whose: s
 
 
 def _new_file(path: Path, text: str) -> None:
-    """Write a file that did not exist, for its owner alone, so that it survives a crash."""
+    """Write a file for its owner alone, so that it survives a crash."""
     try:
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            file.write(text.encode())
-        sync_path(path)
-        sync_path(path.parent)
+        write_whole(path, text.encode(), mode=0o600)
     except OSError as error:
         raise StudyError(
             f"{path}: cannot be written ({error.strerror}). The key of the log and its heads are kept "

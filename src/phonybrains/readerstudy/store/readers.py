@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from ...errors import StudyError
 from ..names import clean_name, name_key
@@ -44,6 +44,11 @@ class Reader:
         return self.source == "invited" and self.state in ("invited", "reading")
 
 
+def state_of(revoked: str | None, finished: str | None, begun: bool) -> State:
+    """How far a reader is; `begun`: there is an answer or a session."""
+    return "revoked" if revoked else "finished" if finished else "reading" if begun else "invited"
+
+
 def list_readers(connection: Connection) -> list[Reader]:
     """All readers, in the order in which they were added."""
     columns = [t.reader.c[name] for name in ("id", "name", "source", "added_at", "finished_at", "revoked_at")]
@@ -56,10 +61,8 @@ def list_readers(connection: Connection) -> list[Reader]:
     )
     begun = set(connection.scalars(select(t.web_session.c.reader_id).distinct()))
     found = []
-    for row in connection.execute(query):
-        number, name, source, added, finished, revoked, answered, total, last = tuple(row)
-        reading: State = "reading" if answered or number in begun else "invited"
-        state: State = "revoked" if revoked else "finished" if finished else reading
+    for number, name, source, added, finished, revoked, answered, total, last in connection.execute(query):
+        state = state_of(revoked, finished, bool(answered) or number in begun)
         found.append(Reader(number, name, source, state, answered, total, added, finished, revoked, last))
     return found
 
@@ -81,10 +84,7 @@ def add(writing: Writing, name: str, source: Source, order: Sequence[Presentatio
     _check_source(writing, source)
     values = {"name": name, "added_at": writing.now, "source": source}
     number = writing.connection.execute(t.reader.insert().returning(t.reader.c.id), values).scalar_one()
-    rows = [
-        {"id": secrets.token_hex(16), "reader_id": number, "position": p.position, "case_id": p.case_id, "kind": p.kind}
-        for p in order
-    ]
+    rows = [{"id": secrets.token_hex(16), "reader_id": number, **asdict(shown)} for shown in order]
     if rows:
         writing.connection.execute(t.presentation.insert(), rows)
     shown = [[row[name] for name in ("id", "position", "case_id", "kind")] for row in rows]
@@ -112,46 +112,48 @@ def _check_source(writing: Writing, source: Source) -> None:
         writing.note("simulated")
 
 
-def find(connection: Connection, name: str) -> int:
-    """The number of a reader. Raises UnknownError."""
-    names = {known: number for number, known in connection.execute(select(t.reader.c.id, t.reader.c.name))}
-    number = names.get(name)  # PostgreSQL takes no question with a NUL in it
-    if number is None:
+def find(connection: Connection, name: str) -> Row[Any]:
+    """The row of a reader. Raises UnknownError."""
+    rows = connection.execute(select(t.reader))  # all, as PostgreSQL takes no question with a NUL in it
+    found = next((row for row in rows if row.name == name), None)
+    if found is None:
         raise UnknownError(f"There is no reader '{name[:80]}'.")
-    return number
+    return found
 
 
 def new_link(writing: Writing, name: str, days: int) -> str:
     """A new invitation for a reader who has not finished; older ones end. Returns its token."""
-    number = find(writing.connection, name)
-    row = writing.connection.execute(
-        select(t.reader.c.finished_at, t.reader.c.revoked_at, t.reader.c.source).where(t.reader.c.id == number)
-    ).one()
+    row = find(writing.connection, name)
     if row.finished_at or row.revoked_at or row.source != "invited":
         raise ConflictError(
             f"'{name}' has finished, was withdrawn or does not read here: there is nothing to invite to."
         )
-    return access.invite(writing, number, name, days)
+    return access.invite(writing, row.id, name, days)
 
 
 def revoke(writing: Writing, name: str) -> None:
     """Withdraw a reader: links and sessions end at once, answers stay. Doing it again changes nothing."""
-    number = find(writing.connection, name)
-    mine = t.reader.c.id == number
-    open_one = update(t.reader).where(mine, t.reader.c.revoked_at.is_(None)).values(revoked_at=writing.now)
-    if writing.connection.execute(open_one).rowcount:
+    number = _mark(writing, name, "revoked_at")
+    if number is not None:
         writing.note("reader revoked", name, ended=access.shut_out(writing, number))
 
 
 def finish(writing: Writing, name: str) -> None:
     """Lock a reader's answers. Raises ConflictError while any is missing; doing it again changes nothing."""
-    number = find(writing.connection, name)
-    now = standing(writing.connection, number)
+    now = standing(writing.connection, find(writing.connection, name).id)
     if now.current is not None:
         raise ConflictError(f"{now.total - now.done} images are still to be answered.")
-    open_one = update(t.reader).where(t.reader.c.id == number, t.reader.c.finished_at.is_(None))
-    if writing.connection.execute(open_one.values(finished_at=writing.now)).rowcount:
+    if _mark(writing, name, "finished_at") is not None:
         writing.note("finished", name, answers=now.total)
+
+
+def _mark(writing: Writing, name: str, column: str) -> int | None:
+    """Set a time that is not set yet. Returns the reader's number; none where nothing changed."""
+    row = find(writing.connection, name)
+    if row._mapping[column] is not None:
+        return None
+    writing.connection.execute(update(t.reader).where(t.reader.c.id == row.id).values({column: writing.now}))
+    return row.id
 
 
 def record(writing: Writing, answers: Sequence[Answer]) -> None:
@@ -160,15 +162,15 @@ def record(writing: Writing, answers: Sequence[Answer]) -> None:
     Without a time of its own an answer is of now, but an imported one stays without.
     """
     check_answers(answers)
-    readers = {name: (number, source) for number, name, source in writing.connection.execute(_sources)}
+    known = {row.name: row for row in writing.connection.execute(select(t.reader))}
     for answer in answers:
-        if answer.reader not in readers:
+        if answer.reader not in known:
             raise UnknownError(f"There is no reader '{answer.reader}'.")
-        number, source = readers[answer.reader]
-        showing = _open_showing(writing.connection, number, answer)
+        reader = known[answer.reader]
+        showing = _open_showing(writing.connection, reader.id, answer)
         marks = tuple((mark.x, mark.y) for mark in answer.marks)
         said = Said(answer.call, answer.confidence, answer.description, marks, answer.seconds)
-        at = answer.answered_at or ("" if source == "imported" else writing.now)
+        at = answer.answered_at or ("" if reader.source == "imported" else writing.now)
         insert(writing, answer.reader, showing, said, at)
 
 
@@ -186,9 +188,6 @@ def import_readers(writing: Writing, answers: Sequence[Answer], source: Source, 
         finish(writing, name)
 
 
-_sources = select(t.reader.c.id, t.reader.c.name, t.reader.c.source)
-
-
 def _open_showing(connection: Connection, number: int, answer: Answer) -> Showing:
     query = (
         select(t.presentation.c.id, t.presentation.c.case_id, t.presentation.c.kind, t.answer.c.call)
@@ -200,9 +199,8 @@ def _open_showing(connection: Connection, number: int, answer: Answer) -> Showin
     if row is None:
         raise UnknownError(f"{where}: this reader has no such position.")
     if (row.case_id, row.kind) != (answer.case_id, answer.kind):
-        raise ConflictError(
-            f"{where}: is of {answer.kind} {answer.case_id}, but {row.kind} {row.case_id} is shown there."
-        )
+        wrong = f"is of {answer.kind} {answer.case_id}, but {row.kind} {row.case_id} is shown there"
+        raise ConflictError(f"{where}: {wrong}.")
     if row.call is not None:
         raise ConflictError(f"{where}: was given before; an answer is final.")
     return Showing(row.id, answer.position, row.case_id, row.kind, None)

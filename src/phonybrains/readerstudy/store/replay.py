@@ -11,11 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import Connection
+
 from ..study import Answer, Mark
-from .audit import KEYED, Entry, Fault
+from .audit import KEYED, Fault, LogEntry, entries
 from .clock import later
 from .departures import Departure, Look, departures
-from .readers import Reader, State
+from .readers import Reader, state_of
 
 KEYS = {
     "study": "id",
@@ -30,7 +32,7 @@ SHOWN = "id", "position", "case_id", "kind"
 
 
 @dataclass(slots=True)
-class Row:
+class LoggedRow:
     """A row as the log tells it: its values, the event it is of, and the later ones that changed a column."""
 
     event: int
@@ -47,41 +49,38 @@ class Row:
 class Replay:
     """A log played through once. Raises nothing: what cannot be is among its `faults`."""
 
-    def __init__(self, log: Sequence[Entry]) -> None:
+    def __init__(self, log: Sequence[LogEntry]) -> None:
         self.log = log
-        self.rows: dict[str, dict[Any, Row]] = {table: {} for table in KEYS}
+        self.rows: dict[str, dict[Any, LoggedRow]] = {table: {} for table in KEYS}
         self.faults: list[Fault] = []
         self.looks: list[Look] = []
         self.unkeyed, self.simulated = 0, False
         self.keyed: dict[str, Any] = {}
-        self._readers: dict[str | None, Row] = {}
-        self._study = Row(0, {})
-        self._said: dict[tuple[str, int], Row] = {}
+        self._readers: dict[str | None, LoggedRow] = {}
+        self._study = LoggedRow(0, {})
+        self._said: dict[tuple[str, int], LoggedRow] = {}
         for entry in log:
             try:
                 self._apply(entry, json.loads(entry.details))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
                 self.faults.append(Fault(entry.id, f"{entry}: cannot be read ({type(error).__name__}: {error})."))
         self._place_answers()
 
-    def _apply(self, entry: Entry, told: dict[str, Any]) -> None:
+    def _apply(self, entry: LogEntry, told: dict[str, Any]) -> None:
         for token in told.get("ended", ()):
             self.rows["web_session"][token].change(entry.id, ended_at=entry.at)
         match entry.event:
             case "reader added":
                 self._add_reader(entry, told)
             case "answer":
-                self._said[str(entry.reader), told["position"]] = Row(entry.id, told)
+                self._said[str(entry.reader), told["position"]] = LoggedRow(entry.id, told)
             case "link made" if "token" in told:
                 self._revoke_links(entry)
                 times = {"made_at": entry.at, "expires_at": later(entry.at, days=told["days"]), "revoked_at": None}
                 self._put(entry, "invitation", self._access(entry, told) | times)
             case "session begun" if "token" in told:
-                begun = {name: told[name] for name in ("expires_at", "device")} | {
-                    "begun_at": entry.at,
-                    "ended_at": None,
-                }
-                self._put(entry, "web_session", self._access(entry, told) | begun)
+                times = {"begun_at": entry.at, "expires_at": told["expires_at"], "ended_at": None}
+                self._put(entry, "web_session", self._access(entry, told) | times | {"device": told["device"]})
             case "finished":
                 self._readers[entry.reader].change(entry.id, finished_at=entry.at)
             case "reader revoked":
@@ -99,9 +98,9 @@ class Replay:
             case _ if entry.event in (KEYED, "carried over"):
                 self._carry(entry, told)
 
-    def _add_reader(self, entry: Entry, told: dict[str, Any]) -> None:
+    def _add_reader(self, entry: LogEntry, told: dict[str, Any]) -> None:
         times = {"added_at": entry.at, "finished_at": None, "revoked_at": None}
-        row = Row(entry.id, {"id": told.get("number"), "name": entry.reader, "source": told["source"]} | times)
+        row = LoggedRow(entry.id, {"id": told.get("number"), "name": entry.reader, "source": told["source"]} | times)
         self._readers[entry.reader] = row
         if "number" in told:
             self.rows["reader"][told["number"]] = row
@@ -109,41 +108,36 @@ class Replay:
                 values = dict(zip(SHOWN, shown, strict=True)) | {"reader_id": told["number"]}
                 self._put(entry, "presentation", values)
 
-    def _carry(self, entry: Entry, told: dict[str, Any]) -> None:
+    def _carry(self, entry: LogEntry, told: dict[str, Any]) -> None:
         """Take rows as they were when the log got its key; what older events say of them must agree."""
         if entry.event == KEYED:
             self.keyed, self.unkeyed = told, entry.id - 1
         for table, rows in told["rows"].items():
             for values in rows:
-                before = self._study if table == "study" else self._readers.get(values.get("name"), Row(0, {}))
+                before = self._study if table == "study" else self._readers.get(values.get("name"), LoggedRow(0, {}))
                 for name, value in before.values.items():
                     if table in ("study", "reader") and name != "id" and values[name] != value:
                         event = before.changes.get(name, before.event)
-                        self.faults.append(
-                            Fault(
-                                event,
-                                f"event {event}: tells {name} {value!r} of {table} "
-                                f"'{values['name']}', but {values[name]!r} was found in the database "
-                                f"when the log got its key (event {entry.id}).",
-                            )
-                        )
+                        told_before = f"event {event}: tells {name} {value!r} of {table} '{values['name']}', but"
+                        when = f"in the database when the log got its key (event {entry.id})."
+                        self.faults.append(Fault(event, f"{told_before} {values[name]!r} was found {when}"))
                 row = self._put(entry, table, values)
                 if table == "study":
                     self._study = row
                 elif table == "reader":
                     self._readers[values["name"]] = row
 
-    def _put(self, entry: Entry, table: str, values: dict[str, Any]) -> Row:
-        row = self.rows[table][values[KEYS[table]]] = Row(entry.id, values)
+    def _put(self, entry: LogEntry, table: str, values: dict[str, Any]) -> LoggedRow:
+        row = self.rows[table][values[KEYS[table]]] = LoggedRow(entry.id, values)
         return row
 
-    def _access(self, entry: Entry, told: dict[str, Any]) -> dict[str, Any]:
+    def _access(self, entry: LogEntry, told: dict[str, Any]) -> dict[str, Any]:
         return {"token_sha256": told["token"], "reader_id": self._number(entry)}
 
-    def _number(self, entry: Entry) -> int | None:
+    def _number(self, entry: LogEntry) -> int | None:
         return None if entry.reader is None else self._readers[entry.reader].values["id"]
 
-    def _revoke_links(self, entry: Entry) -> None:
+    def _revoke_links(self, entry: LogEntry) -> None:
         for row in self.rows["invitation"].values():
             if row.values["reader_id"] == self._number(entry):
                 row.change(entry.id, revoked_at=entry.at)
@@ -155,16 +149,11 @@ class Replay:
             showing = known and shown.get((known.values["id"], position))
             values = {name: value for name, value in said.values.items() if name not in ("position", "case_id")}
             if not showing or showing.values["case_id"] != said.values.get("case_id"):
-                self.faults.append(
-                    Fault(
-                        said.event,
-                        f"event {said.event}: is the answer of {reader}, position "
-                        f"{position}, to an image that was not shown there.",
-                    )
-                )
+                place = f"{reader}, position {position}, to an image that was not shown there"
+                self.faults.append(Fault(said.event, f"event {said.event}: is the answer of {place}."))
             else:
                 key = showing.values["id"]
-                self.rows["answer"][key] = Row(said.event, values | {"presentation_id": key})
+                self.rows["answer"][key] = LoggedRow(said.event, values | {"presentation_id": key})
 
     # what the analysis reads
 
@@ -201,8 +190,7 @@ class Replay:
         found = []
         for number, row in sorted(self.rows["reader"].items()):
             v, own = row.values, times[number]
-            reading: State = "reading" if own or number in begun else "invited"
-            state: State = "revoked" if v["revoked_at"] else "finished" if v["finished_at"] else reading
+            state = state_of(v["revoked_at"], v["finished_at"], bool(own) or number in begun)
             ends = v["added_at"], v["finished_at"], v["revoked_at"], max(own, default=None)
             found.append(Reader(number, v["name"], v["source"], state, len(own), totals[number], *ends))
         return found
@@ -210,3 +198,8 @@ class Replay:
     def departures(self) -> list[Departure]:
         """What went otherwise than planned, oldest first."""
         return departures(self.log, self.looks, self.unkeyed)
+
+
+def final_answers(connection: Connection, kinds: Sequence[str] | None = None) -> list[Answer]:
+    """All answers as the log tells them, by reader and position."""
+    return Replay(entries(connection)).answers(kinds)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,30 +12,23 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, select, update
 
 from ...errors import StudyError
+from ..design.order import presentations
 from ..study import Answer, Study
-from . import access, answering, audit, readers
+from . import access, audit, readers
 from . import tables as t
 from .clock import Clock
 from .departures import Departure
 from .failures import as_study_error
 from .hold import Hold
-from .keys import Heads
+from .keys import Log
 from .readers import Reader, Source
-from .replay import Replay
+from .replay import Replay, final_answers
 from .verify import Verified, verify
 from .writer import Writer, Writing
 
 T = TypeVar("T")
 CHECKPOINT = 500
 """After how many events SQLite moves its -wal into the database."""
-
-
-@dataclass(frozen=True)
-class Log:
-    """What of the log lies outside the database."""
-
-    key: bytes
-    heads: Heads
 
 
 class Store:
@@ -131,7 +123,7 @@ class Store:
             self._checkpoint()
         self._last = writing.last
 
-    def _check_follows(self, connection: Connection, last: audit.Entry) -> None:
+    def _check_follows(self, connection: Connection, last: audit.LogEntry) -> None:
         """Raises LostError unless the log goes on from what was last written."""
         if last == self._last:
             return
@@ -145,14 +137,12 @@ class Store:
         """Add a reader with their order of presentations. Returns the token of their invitation."""
         return self.write(partial(self.enter_reader, name=name, source=source))
 
-    def enter_reader(self, writing: Writing, name: str, source: Source) -> str:
+    def enter_reader(self, writing: Writing, name: str, source: Source = "invited") -> str:
         """`add_reader` as a part of a larger change."""
-        from ..design.order import presentations
-
-        name = readers.checked_name(name)
-        planned, days = name in self.study.config.readers, self.study.config.days_valid
-        number = readers.add(writing, name, source, presentations(self.study, name), planned=planned)
-        return access.invite(writing, number, name, days)
+        name, config = readers.checked_name(name), self.study.config
+        order = presentations(self.study, name)
+        number = readers.add(writing, name, source, order, planned=name in config.readers)
+        return access.invite(writing, number, name, config.days_valid)
 
     def new_link(self, name: str) -> str:
         """The token of a new invitation; the reader's older ones end."""
@@ -177,29 +167,22 @@ class Store:
 
     # answers
 
-    def record(self, answer: Answer) -> None:
-        """Record a final answer. Raises StudyError if it is of no open presentation."""
-        self.record_all([answer])
-
-    def record_all(self, answers: Sequence[Answer]) -> None:
-        """Record final answers, all or none."""
+    def record(self, *answers: Answer) -> None:
+        """Record final answers, all or none. Raises StudyError if one is of no open presentation."""
         self.write(partial(readers.record, answers=answers))
 
     def import_readers(self, answers: Sequence[Answer], source: Source = "imported") -> None:
         """Add readers who answered elsewhere with their answers, all or none; their positions are those given."""
-        cases = self.study.cases
         for answer in answers:
-            if answer.case_id not in cases:
-                raise StudyError(
-                    f"answer of {answer.reader}, position {answer.position}: there is no case "
-                    f"'{answer.case_id}' in this study."
-                )
-        planned: Collection[str] = self.study.config.readers
+            if answer.case_id not in self.study.cases:
+                where = f"answer of {answer.reader}, position {answer.position}"
+                raise StudyError(f"{where}: there is no case '{answer.case_id}' in this study.")
+        planned = self.study.config.readers
         self.write(partial(readers.import_readers, answers=answers, source=source, planned=planned))
 
     def answers(self, kinds: Sequence[str] | None = None) -> list[Answer]:
         """The final answers as the log tells them; `kinds` keeps training, test, repeat or check only."""
-        return self.read(partial(answering.final_answers, kinds=kinds))
+        return self.read(partial(final_answers, kinds=kinds))
 
     # the study as a whole
 
@@ -213,24 +196,24 @@ class Store:
 
     def pause(self, paused: bool = True) -> None:
         """Let all readers wait, or go on. Doing it again changes nothing."""
-        self.write(partial(self.set_paused, paused=paused))
 
-    def set_paused(self, writing: Writing, paused: bool) -> None:
-        """`pause` as a part of a larger change."""
-        other = update(t.study).where(t.study.c.paused.is_(not paused), t.study.c.closed_at.is_(None))
-        if writing.connection.execute(other.values(paused=paused)).rowcount:
-            writing.note("paused" if paused else "resumed")
+        def change(writing: Writing) -> None:
+            other = update(t.study).where(t.study.c.paused.is_(not paused), t.study.c.closed_at.is_(None))
+            if writing.connection.execute(other.values(paused=paused)).rowcount:
+                writing.note("paused" if paused else "resumed")
+
+        self.write(change)
 
     def close_study(self) -> None:
         """End the study for good: no answer is taken any more. Doing it again changes nothing."""
-        self.write(self.set_closed)
 
-    def set_closed(self, writing: Writing) -> None:
-        """`close_study` as a part of a larger change."""
-        still_open = update(t.study).where(t.study.c.closed_at.is_(None)).values(closed_at=writing.now)
-        if writing.connection.execute(still_open).rowcount:
-            listed = readers.list_readers(writing.connection)
-            writing.note("closed", unfinished=[r.name for r in listed if r.state in ("invited", "reading")])
+        def change(writing: Writing) -> None:
+            still_open = update(t.study).where(t.study.c.closed_at.is_(None)).values(closed_at=writing.now)
+            if writing.connection.execute(still_open).rowcount:
+                listed = readers.list_readers(writing.connection)
+                writing.note("closed", unfinished=[r.name for r in listed if r.state in ("invited", "reading")])
+
+        self.write(change)
 
     def note(self, event: str, **details: Any) -> None:
         """Append to the audit log what happened without any other change."""
@@ -238,14 +221,13 @@ class Store:
 
     # the audit log
 
-    def audit(self) -> list[audit.Entry]:
+    def audit(self) -> list[audit.LogEntry]:
         """The audit log, oldest entry first."""
         return self.read(audit.entries)
 
     def verify(self, receipt: str | None = None) -> Verified:
         """Check the log, and every row of the tables against it; `receipt` is a head that a reader was given."""
-        job = partial(verify, study=self.study, key=self._log.key, heads=self._log.heads, receipt=receipt)
-        return self.read(job)
+        return self.read(lambda connection: verify(connection, self.study, self._log, receipt))
 
     def verify_audit(self) -> None:
         """`verify`. Raises StudyError naming the first event that does not fit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,9 @@ from ...errors import StudyError
 from ...record import sha256_file
 from ..study import PROTOCOL_NAME, Study
 from . import tables as t
-from .audit import NO_EVENT, Entry, Fault, chain_fault, entries
-from .keys import HEAD, Heads, head_faults
-from .replay import KEYS, Replay, Row
+from .audit import NO_EVENT, Fault, LogEntry, chain_fault, entries
+from .keys import HEAD, Log, head_faults
+from .replay import KEYS, LoggedRow, Replay
 
 OUTSIDE = "it was changed outside phonybrains."
 
@@ -37,24 +37,24 @@ class Verified:
             raise StudyError(f"audit log, {first.text}{more}")
 
 
-def verify(connection: Connection, study: Study, key: bytes, heads: Heads, receipt: str | None = None) -> Verified:
+def verify(connection: Connection, study: Study, own: Log, receipt: str | None = None) -> Verified:
     """Check the log against its key, its heads and a reader's receipt, then every row of the tables against the log.
 
     receipt: `N:HMAC` as readers and the investigator see it, of the HMAC at least 16 digits.
     Raises StudyError for a receipt that is none.
     """
     log = entries(connection)
-    broken = chain_fault(log, key)
-    own = [*filter(None, [broken]), *head_faults(log, heads.kept, heads.path.name)]
+    broken = chain_fault(log, own.key)
+    found = [*filter(None, [broken]), *head_faults(log, own.heads.kept, own.heads.path.name)]
     if receipt is not None:
         match = HEAD.fullmatch(receipt.strip().lower())
         if not match:
             raise StudyError(f"'{receipt[:80]}' is not a head: give N:HMAC as it stands on a reader's last page.")
-        own += head_faults(log, [(int(match[1]), match[2])], "the receipt")
+        found += head_faults(log, [(int(match[1]), match[2])], "the receipt")
     replay, others = Replay(log), list[Fault]()
     if not broken:
         others = [*replay.faults, *_protocol_faults(replay, study), *_table_faults(connection, replay)]
-    return Verified(replay, tuple(fault for found in (own, others) for fault in sorted(found, key=lambda f: f.event)))
+    return Verified(replay, tuple(fault for some in (found, others) for fault in sorted(some, key=lambda f: f.event)))
 
 
 def _protocol_faults(replay: Replay, study: Study) -> list[Fault]:
@@ -71,30 +71,22 @@ def _table_faults(connection: Connection, replay: Replay) -> list[Fault]:
         actual = {row[key]: dict(row) for row in connection.execute(select(table)).mappings()}
         told = replay.rows[name]
         for value, row in told.items():
-            shown = replay.rows["presentation"][value].values["position"] if name in ("presentation", "answer") else ""
-            place = f"position {shown} ({key} {value})" if shown else f"{key} {str(value)[:32]}"
-            found += _row_faults(replay, name, place, row, actual.get(value))
+            place = f"{key} {str(value)[:32]}"
+            if name in ("presentation", "answer"):
+                place = f"position {replay.rows['presentation'][value].values['position']} ({key} {value})"
+            found += _row_faults(replay.log, f"table '{name}', {place}", row, actual.get(value))
         for value in actual.keys() - told.keys():
             found.append(Fault(NO_EVENT, f"table '{name}', {key} {str(value)[:32]}: no event made this row; {OUTSIDE}"))
     return found
 
 
-def _row_faults(replay: Replay, table: str, place: str, row: Row, actual: Mapping[str, Any] | None) -> list[Fault]:
+def _row_faults(log: Sequence[LogEntry], place: str, row: LoggedRow, actual: Mapping[str, Any] | None) -> list[Fault]:
     if actual is None:
-        return [_fault(replay, row.event, table, place, f"is gone; {OUTSIDE}")]
-    return [
-        _fault(
-            replay,
-            row.changes.get(column, row.event),
-            table,
-            place,
-            f"{column} is {actual[column]!r}, in the log {value!r}; {OUTSIDE}",
-        )
-        for column, value in row.values.items()
-        if actual[column] != value or type(actual[column]) is bytes
-    ]
-
-
-def _fault(replay: Replay, event: int, table: str, place: str, what: str) -> Fault:
-    entry: Entry = replay.log[event - 1]
-    return Fault(event, f"{entry}: table '{table}', {place}: {what}")
+        wrong = [(row.event, "is gone")]
+    else:
+        wrong = [
+            (row.changes.get(column, row.event), f"{column} is {actual[column]!r}, in the log {value!r}")
+            for column, value in row.values.items()
+            if actual[column] != value or type(actual[column]) is bytes
+        ]
+    return [Fault(event, f"{log[event - 1]}: {place}: {what}; {OUTSIDE}") for event, what in wrong]

@@ -13,11 +13,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from . import tables
-from .audit import Entry, entry_after
+from .audit import LogEntry, entry_after
 from .failures import as_study_error
 
 T = TypeVar("T")
@@ -30,14 +30,17 @@ class Writing:
 
     connection: Connection
     now: str
-    last: Entry
+    last: LogEntry
     key: bytes
+
+    def insert(self, table: Table, **values: Any) -> None:
+        """Add a row."""
+        self.connection.execute(table.insert(), values)
 
     def note(self, event: str, reader: str | None = None, **details: Any) -> None:
         """Append to the audit log."""
         self.last = entry_after(self.last, self.now, event, reader, details, self.key)
-        values = {name: getattr(self.last, name) for name in Entry.__slots__}
-        self.connection.execute(tables.audit.insert(), values)
+        self.insert(tables.audit, **{name: getattr(self.last, name) for name in LogEntry.__slots__})
 
 
 Job = Callable[[Writing], Any]

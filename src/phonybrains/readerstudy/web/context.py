@@ -8,13 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy import Connection, select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse
 
 from ...web.limits import peer_of
+from ...web.pages import make_pages
 from ..store import BusyError, DiskFullError, NoSessionError, Store, UnknownError, access
 from ..store import tables as t
 from ..store.access import Visitor
@@ -23,14 +23,14 @@ from ..store.clock import later
 from ..store.writer import Writing
 from ..study import Study
 from .address import Address
-from .security import Buckets, Cookies, check_csrf, check_origin, device_of
+from .security import Buckets, Cookies
 from .windows import windows_of
 
 T = TypeVar("T")
 HERE = Path(__file__).parent
 
 
-class Desk:
+class StudyContext:
     """One for each running server."""
 
     def __init__(self, study: Study, store: Store, *, https: bool = False, address: Address | None = None) -> None:
@@ -43,9 +43,7 @@ class Desk:
         self.strangers = Buckets(rate=0.5, burst=20, debt=150)  # wrong links and sessions, by address
         self.joins = Buckets(rate=1 / 60, burst=20)  # sessions begun, by link: each is a row that stays
         self.requests = Buckets(rate=100, burst=200)  # by session
-        self._pages = Environment(
-            loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, auto_reload=False
-        )
+        self._pages = make_pages(HERE)
         self._pages.globals["root"] = self.root
 
     def _mark(self) -> str:
@@ -81,39 +79,10 @@ class Desk:
         """Whose session this is; `used`: the person did something, so that the time without use begins anew."""
         now = self.store.clock.now()
         who = await self.guess(request, lambda c: access.visitor(c, session, now, investigator=investigator))
-        if used:
-            await self.touch(who)
-        return who
-
-    async def touch(self, who: Visitor) -> None:
-        """Note that a session is in use, once a minute; where that cannot be written, reading goes on."""
-        if who.seen_at <= later(self.store.clock.now(), seconds=-access.SEEN_EVERY):
-            with suppress(BusyError, DiskFullError):
+        if used and who.seen_at <= later(self.store.clock.now(), seconds=-access.SEEN_EVERY):
+            with suppress(BusyError, DiskFullError):  # where that cannot be written, reading goes on
                 await self.write(lambda writing: access.touch(writing, who.session_id))
-
-    async def redeem(self, request: Request, token: str, kind: str) -> str:
-        """Begin a session with the form of an invitation. Returns its token."""
-        check_origin(request, self.public, form=True)
-        now, investigator = self.store.clock.now(), kind == "investigator"
-        await self.guess(request, lambda c: access.check_invitation(c, token, now, investigator=investigator))
-        check_csrf(token, (await request.form()).get("csrf"))
-        self.joins.take(access.digest(token))
-        device, before = device_of(request), request.cookies.get(self.cookies.name(kind), "")
-        return await self.write(
-            lambda writing: access.redeem(writing, token, investigator=investigator, device=device, before=before)
-        )
-
-    async def leave(self, request: Request, kind: str) -> Response:
-        """End the session of a browser that asks for it."""
-        check_origin(request, self.public, form=True)
-        session = self.cookies.session(request, kind)
-        check_csrf(session, (await request.form()).get("csrf"))
-        who = await self.visitor(request, session, investigator=kind == "investigator", used=False)
-        await self.write(lambda writing: access.end_session(writing, who.session_id))
-        text = "What you did is kept. To go on, open your personal link again."
-        response = self.page(request, "message.html", title="You are logged out", text=text)
-        self.cookies.give(response, kind, "")
-        return response
+        return who
 
     def page(self, request: Request, name: str, status: int = 200, **values: Any) -> HTMLResponse:
         """Render a template."""
@@ -122,7 +91,6 @@ class Desk:
 
     def state(self, connection: Connection, who: Visitor) -> dict[str, Any]:
         """Where a reader is, as the viewer needs it; nothing in it tells what an image is."""
-        assert who.reader_id is not None
         now = standing(connection, who.reader_id)
         word = "finished" if who.finished else "paused" if who.paused else "reading"
         state: dict[str, Any] = {"state": word, "done": now.done, "total": now.total, "current": None, "next": None}
@@ -132,13 +100,11 @@ class Desk:
         return state
 
     def _current(self, showing: Showing) -> dict[str, Any]:
-        draft = None
-        if showing.draft is not None:
-            names = "call", "confidence", "description", "marks", "seconds", "revision"
-            draft = {name: getattr(showing.draft, name) for name in names}
+        names = "call", "confidence", "description", "marks", "seconds", "revision"
+        draft = showing.draft
         return {
             "id": showing.id,
             "kind": "training" if showing.kind == "training" else "study",
             "presets": self._windows[self.study.cases[showing.case_id].modality],
-            "draft": draft,
+            "draft": None if draft is None else {name: getattr(draft, name) for name in names},
         }

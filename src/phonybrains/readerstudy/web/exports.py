@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -13,7 +12,7 @@ from ...reporting.tables import write_rows
 from ..answers import write_answer_rows
 from ..store import audit, readers
 from ..store import tables as t
-from ..store.answering import final_answers
+from ..store.replay import final_answers
 from ..study import Study
 
 WITHHELD = "withheld until the study is closed"
@@ -43,18 +42,14 @@ def answers_csv(connection: Connection) -> str:
 def audit_csv(connection: Connection) -> str:
     """The audit log, formulas escaped."""
     file = io.StringIO(newline="")
-    names = audit.Entry.__slots__
+    names = audit.LogEntry.__slots__
     write_rows(file, [names, *([getattr(entry, name) for name in names] for entry in audit.entries(connection))])
     return file.getvalue()
 
 
-def protocol_json(study: Study) -> Callable[[Connection], str]:
+def protocol_json(connection: Connection, study: Study) -> str:
     """The frozen protocol; without its seed, from which orders follow, before the study is closed."""
-
-    def content(connection: Connection) -> str:
-        protocol = dict(study.protocol)
-        if connection.execute(select(t.study.c.closed_at)).scalar_one() is None:
-            protocol["config"] = dict(protocol["config"]) | {"seed": WITHHELD}
-        return json.dumps(protocol, indent=2, ensure_ascii=False) + "\n"
-
-    return content
+    protocol = dict(study.protocol)
+    if connection.execute(select(t.study.c.closed_at)).scalar_one() is None:
+        protocol["config"] = protocol["config"] | {"seed": WITHHELD}
+    return json.dumps(protocol, indent=2, ensure_ascii=False) + "\n"

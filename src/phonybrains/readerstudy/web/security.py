@@ -49,9 +49,8 @@ def csrf_token(secret: str) -> str:
 
 def check_csrf(secret: str, given: object) -> None:
     """Raises HTTPException 403 unless the token is the one of this secret."""
-    if not isinstance(given, str) or not hmac.compare_digest(
-        csrf_token(secret).encode(), given.encode("utf-8", "replace")
-    ):
+    said = given.encode("utf-8", "replace") if isinstance(given, str) else b""
+    if not hmac.compare_digest(csrf_token(secret).encode(), said):
         raise HTTPException(403, "This page is out of date: please load it again.")
 
 
@@ -99,32 +98,28 @@ class Cookies:
         )
 
 
-DEVICES = {
-    "system": (
-        ("iPhone", "iPhone"),
-        ("iPad", "iPad"),
-        ("Android", "Android"),
-        ("Windows", "Windows"),
-        ("CrOS", "ChromeOS"),
-        ("Mac OS X", "macOS"),
-        ("Linux", "Linux"),
-    ),
-    "browser": (
-        ("Edg", "Edge"),
-        ("OPR/", "Opera"),
-        ("Firefox/", "Firefox"),
-        ("FxiOS/", "Firefox"),
-        ("CriOS/", "Chrome"),
-        ("Chrom", "Chrome"),
-        ("Safari/", "Safari"),
-    ),
+SYSTEMS = {
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Android": "Android",
+    "Windows": "Windows",
+    "CrOS": "ChromeOS",
+    "Mac OS X": "macOS",
+    "Linux": "Linux",
+}
+BROWSERS = {
+    "Edg": "Edge",
+    "OPR/": "Opera",
+    "Firefox/": "Firefox",
+    "FxiOS/": "Firefox",
+    "CriOS/": "Chrome",
+    "Chrom": "Chrome",
+    "Safari/": "Safari",
 }
 
 
 def device_of(request: Request) -> str:
     """The kind of browser and of system, coarsely: `Firefox on Windows`; nothing else of it is kept."""
     agent = request.headers.get("user-agent", "")
-    system, browser = (
-        next((name for sign, name in DEVICES[kind] if sign in agent), "") for kind in ("system", "browser")
-    )
-    return " on ".join(filter(None, (browser, system))) or "unknown"
+    found = (next((kinds[sign] for sign in kinds if sign in agent), "") for kinds in (BROWSERS, SYSTEMS))
+    return " on ".join(filter(None, found)) or "unknown"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ...errors import ConfigError, StudyError
+from ...errors import StudyError
 from ...web import listen as web
+from ...web.guard import is_local
 from ..store import Store, access, open_store
 from ..store.readers import list_readers
 from ..store.writer import Writing
@@ -18,11 +18,6 @@ from .address import Address
 from .app import make_app
 
 STOP_SECONDS = 10
-
-
-def show_at_once(line: str) -> None:
-    """Print a line also where the output is a file or a pipe."""
-    print(line, flush=True)
 
 
 def serve_study(
@@ -35,7 +30,7 @@ def serve_study(
     public_url: str | None = None,
     proxy: str | None = None,
     new_links: bool = False,
-    show: Callable[[str], None] = show_at_once,
+    show: Callable[[str], None] = web.show_at_once,
 ) -> None:
     """Serve a study until it is stopped by Ctrl-C or SIGTERM; every answer that was acknowledged is on the disk.
 
@@ -44,7 +39,7 @@ def serve_study(
     Shows   the investigator's link, new at each start, and the links of readers who have none yet; with `new_links`, of
             all who have not finished. `https` where a proxy in front speaks HTTPS; `public_url` is where browsers find
             the study then, and `proxy` the address it comes from, if not this machine's.
-    Raises  StudyError if the study, its database or the port cannot be used.
+    Raises  StudyError if the study or its database cannot be used, ConfigError if the host or the port cannot
     """
     opened, address = Study.open(study), Address.parse(public_url) if public_url else None
     if https and address and not address.https:
@@ -53,7 +48,7 @@ def serve_study(
         raise StudyError(f"proxy '{proxy}': not an address. Give the one it comes from, e.g. 10.0.0.7.")
     https = address.https if address else https
     proxies = [proxy] if proxy else ["127.0.0.1", "::1"] if https or address else []
-    with listen(host, port) as listener, open_store(opened, database) as store:
+    with web.listen(host, port) as listener, open_store(opened, database) as store:
         here = f"{'https' if https else 'http'}://{web.shown_host(host)}:{listener.getsockname()[1]}"
         base = str(address or here)
         app = make_app(opened, store, https=https, address=address)
@@ -66,29 +61,16 @@ def serve_study(
         store.note("server stopped")
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises StudyError naming what is in the way."""
-    try:
-        return web.listen(host, port)
-    except ConfigError as error:
-        raise StudyError(str(error)) from None
-
-
 def _links(store: Store, base: str, new_links: bool) -> list[str]:
     """Add the planned readers that are missing; the lines with the links that were made."""
     days = store.study.config.days_valid
 
     def make(writing: Writing) -> list[tuple[str, str]]:
-        known = {reader.name for reader in list_readers(writing.connection)}
-        missing = [name for name in store.study.config.readers if name not in known]
+        known = list_readers(writing.connection)
+        missing = [name for name in store.study.config.readers if name not in {reader.name for reader in known}]
         made = [(name, store.enter_reader(writing, name, "invited")) for name in missing]
         if new_links:
-            reading = [
-                r
-                for r in list_readers(writing.connection)
-                if r.state in ("invited", "reading") and r.source == "invited"
-            ]
-            made += [(r.name, access.invite(writing, r.id, r.name, days)) for r in reading if r.name not in missing]
+            made += [(r.name, access.invite(writing, r.id, r.name, days)) for r in known if r.is_invited]
         return made
 
     made = [] if store.closed_at is not None else store.write(make)
@@ -110,7 +92,7 @@ def _warnings(store: Store, host: str, https: bool) -> list[str]:
         store.verify_audit()
     except StudyError as error:
         lines.append(f"WARNING: {error}")
-    if not https and not _is_local(host):
+    if not https and not is_local(host):
         lines.append(
             f"WARNING: {host} can be reached from other machines, without encryption. Put a proxy with HTTPS "
             "in front, and say --https."
@@ -118,10 +100,6 @@ def _warnings(store: Store, host: str, https: bool) -> list[str]:
     if store.closed_at is not None:
         lines.append(f"This study was closed at {store.closed_at}: no answers are taken any more.")
     return lines
-
-
-def _is_local(host: str) -> bool:
-    return ipaddress.ip_address(host).is_loopback if _is_address(host) else host == "localhost"
 
 
 def _is_address(text: str) -> bool:

@@ -1,13 +1,12 @@
-"""What the routes work with: the model, its words, the queue of what is to be painted, and the answers kept."""
+"""What the routes work with: the model, its words, the queue of what is to be made, and the answers kept."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,11 +14,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from ..model.latent_diffusion import LatentDiffusion
-from .answer_cache import Kept, Shelf
-from .batcher import Image, Painter
+from ..web.limits import peer_of
+from .answer_cache import AnswerCache, KeptAnswer
+from .batch import Image, Order
+from .batcher import Batcher
 from .picture import Origin
 from .refusal import Refusal
-from .request import Body, Commission, commission, parse_body
+from .request import Commission, ImageRequest, commission, parse_request
 from .vocabulary import Vocabulary
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ class ClientGone(Exception):
 
 
 @dataclass
-class Gallery:
+class ModelContext:
     """One for each running server."""
 
     folder: Path
@@ -38,9 +39,9 @@ class Gallery:
     origin: Origin
     created: int
     """When the model was made, in seconds since 1970."""
-    painter: Painter
+    batcher: Batcher
     token: str = ""
-    shelf: Shelf = field(default_factory=Shelf)
+    answers: AnswerCache = field(default_factory=AnswerCache)
 
     def __post_init__(self) -> None:
         self.vocabulary = Vocabulary(self.model.conditions)
@@ -49,7 +50,12 @@ class Gallery:
     def name(self) -> str:
         return self.origin.generator
 
-    async def read(self, request: Request) -> Body:
+    @property
+    def size(self) -> str:
+        """Width and height of the images, as OpenAI writes them."""
+        return f"{self.model.size}x{self.model.size}"
+
+    async def read(self, request: Request) -> ImageRequest:
         """The body of a request. Raises Refusal for one that is no JSON, or not what this server takes."""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Refusal(415, "Send the request as JSON, with the header Content-Type: application/json.")
@@ -58,46 +64,39 @@ class Gallery:
             json.dumps(content, ensure_ascii=False).encode()  # half a character, as \ud800, could not be told back
         except (ValueError, RecursionError) as error:
             raise Refusal(400, f"The body is not valid JSON ({error}).", code="invalid_json") from None
-        return parse_body(content)
+        return parse_request(content)
 
-    def commission(self, body: Body) -> Commission:
-        """What a body asks of this model."""
-        return commission(body, self.model, self.vocabulary, self.name)
+    def commission(self, asked: ImageRequest) -> Commission:
+        """What a request asks of this model."""
+        return commission(asked, self.model, self.vocabulary, self.name)
 
-    async def fill(self, request: Request, asked: Commission) -> tuple[str, Kept]:
-        """Paint what is asked for, and keep it: its key, and the images."""
-        images = await unless_gone(request, self.painter.paint(asked.orders, client=client_of(request)))
-        pngs = await run_in_threadpool(self._frame, images, asked)
-        key = self.shelf.put(asked, pngs)
-        kept = self.shelf.get(key)
-        assert kept is not None
-        return key, kept
+    async def fill(self, request: Request, asked: Commission) -> tuple[str, KeptAnswer]:
+        """Make what is asked for, and keep it: its key, and the images."""
+        images = await self.make(request, asked.orders)
+        pngs = await run_in_threadpool(lambda: tuple(map(self.origin.png, images, asked.orders)))
+        return self.answers.put(asked, pngs)
 
-    def _frame(self, images: list[Image], asked: Commission) -> tuple[bytes, ...]:
-        return tuple(self.origin.png(image, order) for image, order in zip(images, asked.orders, strict=True))
+    async def make(self, request: Request, orders: Sequence[Order], frames: int = 0) -> list[Image]:
+        """The images of some orders, or a film of one. Raises ClientGone, and ends the work, when the client hangs up.
 
-    def kept(self, key: str) -> Kept:
-        """An answer that is still kept. Raises Refusal (404) where it is not."""
-        kept = self.shelf.get(key)
+        A client is an IPv4 address, or the /64 that an IPv6 address lies in, as one client has all of it.
+        """
+        client = peer_of(request.client.host) if request.client else ""
+        return await unless_gone(request, self.batcher.generate(orders, frames, client))
+
+    def kept(self, key: str, index: int = 0) -> KeptAnswer:
+        """An answer that is still kept. Raises Refusal (404) where it is not, or has no such image."""
+        kept = self.answers.get(key)
         if kept is None:
-            minutes = f"{self.shelf.seconds / 60:g} minutes"
             raise Refusal(
                 404,
-                f"This is no longer here, or never was: answers are kept for {minutes}. "
+                f"This is no longer here, or never was: answers are kept for {self.answers.seconds / 60:g} minutes. "
                 "Ask again: the same request gives the same images.",
                 code="expired",
             )
+        if not 0 <= index < len(kept.pngs):
+            raise Refusal(404, f"This answer has {len(kept.pngs)} images, from 0 on.")
         return kept
-
-
-def client_of(request: Request) -> str:
-    """Whom a request is from: an IPv4 address, or the /64 that an IPv6 address lies in, as one client has all of it."""
-    host = request.client.host if request.client else ""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host
-    return str(ip_network(f"{host}/64", strict=False)) if address.version == 6 else host
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

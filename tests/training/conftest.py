@@ -1,0 +1,40 @@
+"""What tests of training share: a corpus in memory, an accelerator, and models of seconds, each trained once a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from phonybrains.imageset import ImageSet
+from phonybrains.training.corpus import Corpus, check_corpus
+from phonybrains.training.stage import train
+from tests.conftest import one_at_a_time
+from tests.support.tiny_training import CPU, NAMES, micro
+
+
+@pytest.fixture(scope="module")
+def corpus(phantom_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The phantoms with the conditions of tiny_model."""
+    images = ImageSet.open(phantom_corpus)
+    return Corpus.open(images, check_corpus(images, NAMES, 32), tmp_path_factory.mktemp("work"), CPU)
+
+
+@pytest.fixture
+def accelerator() -> Iterator[Accelerator]:
+    yield Accelerator(cpu=True)
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="session")
+def micro_model(shared_folder: Path, phantom_corpus: Path) -> Callable[[int], Path]:
+    """The model of `micro` on the phantoms, by seed; do not change it, copy it."""
+
+    def trained(seed: int) -> Path:
+        with one_at_a_time(shared_folder, f"micro-{seed}") as out:
+            return train(phantom_corpus, out, micro(seed=seed), show=False)
+
+    return trained

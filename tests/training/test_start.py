@@ -1,0 +1,111 @@
+"""Training that begins with the weights of a model: what stays, what is learnt, and what of its figures still holds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from phonybrains.errors import ConfigError, ModelError
+from phonybrains.imageset import ImageSet
+from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.seal import sealed
+from phonybrains.training.config import TrainConfig
+from phonybrains.training.stage import train
+from phonybrains.training.start import start
+from tests.support.tiny_training import FEW_STEP_PARTS, LOOP, NAMES, OFF, ON, log_of, micro, weights
+
+
+def beginning(model: Path, **parts: Any) -> TrainConfig:
+    """A training that starts from a model and makes steps in the given parts alone."""
+    off = dict.fromkeys(("autoencoder", "denoiser", "few_step"), OFF)
+    return micro(**{"conditions": NAMES, "min_patients": 0, "start": str(model)} | off | parts)
+
+
+def test_without_steps_all_stays_as_it_was(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):
+    """With no steps to make, weights and scale are those of the start, few-step ones too; the record names it."""
+    idle = train(phantom_corpus, tmp_path / "idle", beginning(tiny_model), show=False)
+    assert weights(idle) == weights(tiny_model)
+    assert weights(idle, FEW_STEP_PARTS) == weights(tiny_model, FEW_STEP_PARTS)
+    assert LatentDiffusion.load(idle).scale == LatentDiffusion.load(tiny_model).scale
+    inputs = json.loads((idle / "record.json").read_text())["inputs"]
+    assert [i["name"] for i in inputs] == [phantom_corpus.name, tiny_model.name]
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "words"),
+    [
+        ({"conditions": ()}, ConfigError, "knows other conditions"),
+        ({"denoiser": {"shape": {"widths": [16, 48]}}}, ConfigError, "networks of other shapes"),
+        ({"start": "/nowhere"}, ModelError, "nowhere is not a model folder"),
+        ({"denoiser": OFF, "diffusion": "ddpm"}, ConfigError, "is trained for flow, not ddpm"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(
+    tiny_model: Path, phantom_corpus: Path, given: dict[str, Any], kind: type[Exception], words: str
+):
+    """Other conditions, shapes or diffusion, or no model at all: said before anything is written."""
+    config = micro(**{"conditions": NAMES, "min_patients": 0, "start": str(tiny_model)} | given)
+    with pytest.raises(kind, match=words):
+        start(ImageSet.open(phantom_corpus), (), config)
+
+
+def test_a_decoder_learns_alone(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):
+    """The encoder and the latents' scale stay, and so does everything that was learnt on those latents."""
+    alone = ON | {"decoder_only": True}
+    sharper = train(phantom_corpus, tmp_path / "sharper", beginning(tiny_model, autoencoder=alone), show=False)
+    found, before = LatentDiffusion.load(sharper), LatentDiffusion.load(tiny_model)
+    kept = ("unet", "condition_embedding", *FEW_STEP_PARTS)
+    assert weights(sharper, kept) == weights(tiny_model, kept)
+    assert found.scale == before.scale
+    old = before.autoencoder.state_dict()
+    same = {name: torch.equal(tensor, old[name]) for name, tensor in found.autoencoder.state_dict().items()}
+    assert all(equal for name, equal in same.items() if name.startswith("encoder."))
+    assert not any(equal for name, equal in same.items() if name.startswith("decoder.") and name.endswith(".weight"))
+    with pytest.raises(ConfigError, match="needs `start`"):
+        micro(autoencoder=alone)
+
+
+@pytest.fixture(scope="module")
+def started(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a card that tells more of it."""
+    folder = Path(shutil.copytree(tiny_model, tmp_path_factory.mktemp("started") / "started"))
+    description = json.loads((folder / "model.json").read_text())
+    description["card"] |= {"images seen by the denoiser": 1000, "a figure of the start": 0.5, "parameters": 1}
+    (folder / "model.json").write_text(json.dumps(sealed(description, "model.json")))
+    return folder
+
+
+def test_few_step_weights_for_a_model_that_is_there(
+    started: Path, tiny_model: Path, phantom_corpus: Path, tmp_path: Path
+):
+    """Other parts make no steps and stay as they are; what was measured of the start's images is not said of others."""
+    tuned = train(phantom_corpus, tmp_path / "tuned", beginning(started, few_step=ON, seed=5), show=False)
+    assert weights(tuned) == weights(tiny_model)
+    assert all(weights(tuned, (part,)) != weights(tiny_model, (part,)) for part in FEW_STEP_PARTS)
+    assert {*weights(tuned, ("few_step_unet",)).values()}.isdisjoint(weights(tuned, ("unet",)).values())
+    card = LatentDiffusion.load(tuned).card
+    distances = [entry["few_step/validation"] for entry in log_of(tuned) if "few_step/validation" in entry]
+    assert card["few steps end off the full path by"] == pytest.approx(min(distances), abs=1e-4)
+    assert card["images seen by the denoiser"] == 1000
+    assert "a figure of the start" not in card  # few-step weights make other images
+    assert card["parameters"] > 1000
+    assert card["paths walked for few-step weights"] == LOOP["steps"] * LOOP["batch_size"]
+    assert "a figure of the start" not in (tuned / "README.md").read_text()
+    assert {key.partition("/")[0] for entry in log_of(tuned) for key in entry} == {"step", "few_step"}
+
+
+def test_a_denoiser_that_learns_on_has_seen_more(started: Path, tiny_model: Path, phantom_corpus: Path, tmp_path: Path):
+    """It counts what its start had seen; few-step weights and figures of the start are not its own."""
+    longer = train(phantom_corpus, tmp_path / "longer", beginning(started, denoiser=ON, seed=5), show=False)
+    model = LatentDiffusion.load(longer)
+    assert model.card["images seen by the denoiser"] == 1000 + LOOP["steps"] * LOOP["batch_size"]
+    assert "a figure of the start" not in model.card  # it was measured on other weights
+    assert model.few_step is None
+    assert not [key for key in model.card if "few" in key]
+    assert weights(longer, ("autoencoder",)) == weights(tiny_model, ("autoencoder",))
+    assert weights(longer, ("unet",)) != weights(tiny_model, ("unet",))
