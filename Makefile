@@ -66,7 +66,7 @@ lint: .venv/installed-dev
 	$(BIN)/lint-imports --no-logo
 
 models: .venv/installed
-	$(BIN)/python -c 'from phonybrains.model.folder import refresh_pipeline, shipped_models; [*map(refresh_pipeline, shipped_models().values())]'
+	$(BIN)/python -c 'from phonybrains.model.finding import shipped_models; from phonybrains.model.folder import refresh_pipeline; [*map(refresh_pipeline, shipped_models().values())]'
 
 clean:
 	rm -rf .venv build dist out .pytest_cache .ruff_cache .import_linter_cache .hypothesis

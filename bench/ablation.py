@@ -26,9 +26,10 @@ from safetensors.torch import load_file
 
 from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.imageset import ImageSet
+from phonybrains.model.chains import CHAINS
 from phonybrains.model.fitting import fit_conditions
-from phonybrains.model.latent_diffusion import LatentDiffusion, Sampling
-from phonybrains.model.sampling import CHAINS
+from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.sampling import Sampling
 from phonybrains.optimising.checkpoint import load_weights
 from phonybrains.optimising.config import LoopConfig
 from phonybrains.optimising.loop import Task, fit

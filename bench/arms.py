@@ -12,14 +12,9 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from torch.utils.flop_counter import FlopCounterMode
 
 from phonybrains.model.latent_diffusion import LatentDiffusion
-from phonybrains.networks.denoiser import (
-    AutoencoderShape,
-    Denoiser,
-    DenoiserShape,
-    build_autoencoder,
-    build_embedding,
-    build_unet,
-)
+from phonybrains.networks.autoencoder import build_autoencoder
+from phonybrains.networks.denoiser import Denoiser, build_embedding, build_unet
+from phonybrains.networks.shapes import AutoencoderShape, DenoiserShape
 from phonybrains.training import augment
 from phonybrains.training.autoencoder import Reconstruction
 

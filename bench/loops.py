@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from phonybrains.imageset import ImageSet, to_unit_range
-from phonybrains.model.sampling import CHAINS
-from phonybrains.networks.denoiser import Denoiser, build_autoencoder, build_embedding, build_unet
+from phonybrains.model.chains import CHAINS
+from phonybrains.networks.autoencoder import build_autoencoder
+from phonybrains.networks.denoiser import Denoiser, build_embedding, build_unet
 from phonybrains.optimising.loop import Task, fit
 from phonybrains.optimising.processes import accelerating
 from phonybrains.phantom.corpus import make_phantoms

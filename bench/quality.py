@@ -26,8 +26,9 @@ from filelock import FileLock
 from phonybrains.errors import ConfigError, PhonyBrainsError
 from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
-from phonybrains.model.folder import model_folder
-from phonybrains.model.latent_diffusion import LatentDiffusion, Sampling
+from phonybrains.model.finding import model_folder
+from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.sampling import Sampling
 from phonybrains.record import Record, as_input, fingerprint, is_published, publish, read_record, versions
 
 from .comparison import Figures

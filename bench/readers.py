@@ -157,7 +157,7 @@ def _load_model(part: str) -> Callable[[list[bytes], Path, Path], None]:
     """Load a model with a broken part whose hash is right."""
 
     def give(inputs: list[bytes], place: Path, folder: Path) -> None:
-        from phonybrains.model.folder import load_model
+        from phonybrains.model.folder import read_model
 
         shutil.copytree(folder / "model", place / "model", copy_function=os.link)
         description = _unsealed(json.loads((folder / "model" / "model.json").read_bytes()))
@@ -170,7 +170,7 @@ def _load_model(part: str) -> Callable[[list[bytes], Path, Path], None]:
             else:
                 content = _without_seal(content)
             (place / "model" / part).write_bytes(content)
-            load_model(place / "model")
+            read_model(place / "model")
 
     return give
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import phonybrains
-from phonybrains.cli import app as cli
+from phonybrains.cli import parser as cli
 from phonybrains.config import Config, load_config
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.finetuning.config import FinetuneConfig

@@ -15,7 +15,7 @@ from phonybrains.errors import PhonyBrainsError
 from phonybrains.evaluation.findings import Facts, Findings
 from phonybrains.evaluation.score import Score
 from phonybrains.model.fine_tuned import FineTuned
-from phonybrains.model.folder import load_model
+from phonybrains.model.folder import read_model
 from phonybrains.model.schema import read_conditions
 from phonybrains.readerstudy.study import Study
 from phonybrains.record import read_record, sha256_file, split_methods
@@ -36,7 +36,7 @@ NO_DOCUMENTS = {
 }
 READERS: dict[str, Callable[[Path], Any]] = {
     "record.json": lambda path: read_record(path.parent),
-    "model.json": lambda path: load_model(path.parent),
+    "model.json": lambda path: read_model(path.parent),
     "finetune.json": lambda path: FineTuned.load(path.parent),
     "conditions.json": lambda path: read_conditions(path, "Copy it again."),
     AUDIT_NAME: read_audit,
@@ -150,9 +150,9 @@ def test_a_model_of_odd_values_is_refused(
     """Sizes without end, wrong types and parts that do not fit: in one line, without the memory they ask for."""
     copy = edited(tiny_model, tmp_path, name, keys, value)
     if (name, keys) == ("conditions.json", ("patients",)):
-        assert load_model(copy).conditions.patients == ()  # as of models made before patients were counted
+        assert read_model(copy).conditions.patients == ()  # as of models made before patients were counted
     else:
-        assert str(copy) in refusal(lambda: load_model(copy))
+        assert str(copy) in refusal(lambda: read_model(copy))
 
 
 @pytest.mark.parametrize("key", ["verdict", "n", "reasons", "version"])

@@ -15,7 +15,7 @@ import pytest
 from phonybrains.cli.study import study_app
 from phonybrains.errors import ModelError, StudyError
 from phonybrains.imageset import ImageSet, write_metadata
-from phonybrains.model.folder import load_model
+from phonybrains.model.folder import read_model
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.readerstudy.design.stage import design_study
 from phonybrains.readerstudy.study import Study
@@ -141,7 +141,7 @@ def test_a_stamped_model_vouches_for_its_later_sets_alone(tiny_model: Path, impo
     stamp = stamp_model(model, evaluation)
     assert json.loads((model / "model.json").read_text())["audit"] == stamp == read_record(model)["results"]["audit"]
     assert (stamp["verdict"], stamp["n"], stamp["evaluation"]) == ("passed", 80, "0123")
-    assert load_model(model).size == load_model(tiny_model).size
+    assert read_model(model).size == read_model(tiny_model).size
     assert audit_status(imported).word == "unaudited"
     status = require_audit(made_by(model, imported))
     assert (status.word, status.verdict) == ("audited by model", "passed")

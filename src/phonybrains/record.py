@@ -126,18 +126,29 @@ def sha256_file(path: Path) -> str:
 def fingerprint(folder: Path) -> str:
     """SHA-256 of a folder's content: of the file that has the hash of each part, else of all files.
 
-    That is `metadata.csv` in an image set, `model.json` or `finetune.json` in a model folder.
-    Of a single file, that of its bytes. Raises FileNotFoundError where there is neither.
+    That is `metadata.csv` in an image set, `model.json` or `finetune.json` in a model folder, where a model.json may
+    state another identity, without the code in its folder. Of a single file, that of its bytes.
+    Raises FileNotFoundError where there is neither.
     """
     if not folder.is_dir():
         return sha256_file(folder)
     for name in ("metadata.csv", "model.json", "finetune.json"):
         if (folder / name).is_file():
-            return sha256_file(folder / name)
+            return _stated_identity(folder / name) or sha256_file(folder / name)
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != RECORD_NAME):
         digest.update(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}\n".encode())
     return digest.hexdigest()
+
+
+def _stated_identity(path: Path) -> str:
+    """The identity that a model.json states; empty where it states none, as did those of before."""
+    if path.name != "model.json":
+        return ""
+    try:
+        return str(json.loads(path.read_bytes()).get("identity", ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def read_record(folder: Path) -> dict[str, Any]:

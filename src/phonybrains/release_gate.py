@@ -186,7 +186,7 @@ def stamp_model(model_folder: str | Path, audit: str | Path | Mapping[str, Any])
     if not description.is_file():
         raise ModelError(f"{folder} is not a model folder: it has no model.json.")
     content, record = read_json(description, dict[str, Any], "Copy the model again.", ModelError), read_record(folder)
-    known = {fingerprint(folder), _stamped(content.get("audit")).get("model", "")} - {""}
+    known = {fingerprint(folder), *content.get("formerly", ()), _stamped(content.get("audit")).get("model", "")} - {""}
     if found.get("model") not in known:
         raise ModelError(
             f"{folder}: the audited images were not made by this model as it is. Generate a set with it, "

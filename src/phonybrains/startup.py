@@ -9,16 +9,31 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 WATCH = "end with parent"
-HIDDEN = ("scipy", "torch._dynamo", "peft", "transformers")
+HIDDEN = ("scipy", "torch._dynamo", "peft", "transformers", "accelerate")
+EAGER = ("diffusers.models.autoencoders", "diffusers.models.transformers", "diffusers.models.unets")
+"""Packages that import every network they have, a hundred, for the sake of one."""
+
+
+class OnDemand(ModuleType):
+    """A package whose modules are imported one by one; its own code runs when a name is asked of the package itself."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or self.__spec__ is None or self.__spec__.loader is None:
+            raise AttributeError(name)
+        self.__class__ = ModuleType
+        self.__spec__.loader.exec_module(self)
+        return getattr(self, name)
 
 
 @contextmanager
 def lean_diffusers() -> Iterator[None]:
-    """Import diffusers meanwhile without SciPy, torch's compiler, PEFT and Transformers, for a process without them.
+    """Import diffusers meanwhile without SciPy, the compiler of torch, PEFT, Transformers and Accelerate.
 
     diffusers does without where they are not installed, but for one decorator that only the compiler heeds; PEFT and
     Transformers, where they are, do not load without the compiler.
@@ -32,6 +47,10 @@ def lean_diffusers() -> Iterator[None]:
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
     disable, torch.compiler.disable = torch.compiler.disable, unchanged  # type: ignore[assignment]
     try:
+        for name in EAGER:
+            if name not in sys.modules and (spec := find_spec(name)):
+                sys.modules[name] = package = OnDemand(name)
+                package.__spec__, package.__path__ = spec, spec.submodule_search_locations or []
         yield
     finally:
         torch.compiler.disable = disable
@@ -39,9 +58,9 @@ def lean_diffusers() -> Iterator[None]:
             del sys.modules[name]
 
 
-def diffusers_for(model: str) -> AbstractContextManager[None]:
+def diffusers_for(folder: Path) -> AbstractContextManager[None]:
     """The quick start, but for a fine-tuned checkpoint, which needs the whole of diffusers."""
-    return nullcontext() if (Path(model) / "finetune.json").is_file() else lean_diffusers()
+    return nullcontext() if (folder / "finetune.json").is_file() else lean_diffusers()
 
 
 def end_with_parent() -> None:

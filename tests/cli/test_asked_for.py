@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from phonybrains.cli import app as cli
+from phonybrains.cli import parser as cli
 from phonybrains.config import load_config
 from phonybrains.errors import ConfigError, ModelError
 from phonybrains.evaluation.config import EvaluateConfig
@@ -21,9 +21,10 @@ from phonybrains.finetuning.config import FinetuneConfig
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet
 from phonybrains.importing import ImportConfig
-from phonybrains.model.backing import drawn
 from phonybrains.model.captions import Captions, Described
-from phonybrains.model.latent_diffusion import LatentDiffusion, Sampling
+from phonybrains.model.drawing import drawn
+from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.sampling import Sampling
 from phonybrains.networks.conditions import Category, Conditions
 from phonybrains.readerstudy.config import load_study_config
 from phonybrains.record import read_record

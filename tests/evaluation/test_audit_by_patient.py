@@ -14,7 +14,7 @@ from numpy.random import Generator, default_rng
 from scipy.stats import mannwhitneyu
 
 from bench.planted_copies import moved
-from phonybrains.cli.app import app
+from phonybrains.cli.parser import app
 from phonybrains.errors import StudyError
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.findings import Findings, Sign

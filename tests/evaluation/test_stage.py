@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phonybrains.cli import app as cli
+from phonybrains.cli import parser as cli
 from phonybrains.config import load_config
 from phonybrains.errors import ConfigError, ImageSetError, OutputError
 from phonybrains.evaluation.config import PARTS, EvaluateConfig, Part

@@ -13,7 +13,7 @@ from torch import Generator
 from torch.testing import assert_close
 
 from phonybrains.errors import ConfigError
-from phonybrains.finetuning.cache import Latents, Texts
+from phonybrains.finetuning.cache import LatentDistributions, Texts
 from phonybrains.finetuning.config import FinetuneConfig
 from phonybrains.finetuning.noising import noising_of
 from phonybrains.finetuning.task import LoraTask
@@ -90,7 +90,7 @@ def task(config: FinetuneConfig) -> LoraTask:
         Told(),
         "sd",
         noising_of(SimpleNamespace(scheduler=scheduler)),
-        Latents(mean, mean * 0),
+        LatentDistributions(mean, mean * 0),
         texts,
         torch.arange(8),
         torch.arange(8, 10),

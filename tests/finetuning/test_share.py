@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from phonybrains.cli.app import app
+from phonybrains.cli.parser import app
 from phonybrains.errors import ModelError
 from phonybrains.finetuning.stage import finetune
 from phonybrains.generating.stage import generate

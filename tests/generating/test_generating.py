@@ -18,9 +18,11 @@ from PIL import Image
 
 from phonybrains.errors import ConfigError, ModelError, OutputError
 from phonybrains.generating import stage
-from phonybrains.generating.stage import GenerateConfig, Request, generate, generate_requests
+from phonybrains.generating.config import GenerateConfig, Request
+from phonybrains.generating.stage import generate, generate_requests
 from phonybrains.imageset import ImageSet
-from phonybrains.model.latent_diffusion import LatentDiffusion, Sampling
+from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.sampling import Sampling
 from phonybrains.networks.conditions import Category, Conditions
 from phonybrains.record import fingerprint, read_record
 

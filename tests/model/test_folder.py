@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,23 +19,17 @@ from safetensors.torch import load_file, save_file
 from phonybrains.diffusion.process import Schedule
 from phonybrains.diffusion.sampler import flow_times
 from phonybrains.errors import ModelError
+from phonybrains.model import finding, for_diffusers
 from phonybrains.model import folder as model_folder
-from phonybrains.model.folder import (
-    CODE,
-    DESCRIPTION,
-    FEW_STEP_CODE,
-    FEW_STEP_PARTS,
-    PARTS,
-    load_model,
-    refresh_pipeline,
-)
+from phonybrains.model.chains import CHAINS
+from phonybrains.model.description import CODE, DESCRIPTION, FEW_STEP_CODE, FEW_STEP_PARTS, PARTS, identity_of
+from phonybrains.model.folder import read_model, refresh_pipeline
 from phonybrains.model.for_diffusers import scheduler_of
 from phonybrains.model.latent_diffusion import LatentDiffusion
-from phonybrains.model.sampling import CHAINS
+from phonybrains.model.parts import LatentScale
 from phonybrains.model.seal import sealed
-from phonybrains.record import sha256_file
-from phonybrains.training.config import load_train_config
-from phonybrains.training.stage import train
+from phonybrains.networks.conditions import Conditions
+from phonybrains.record import as_input, fingerprint, sha256_file
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 ALL_PARTS = (*PARTS, *CODE, *FEW_STEP_PARTS, *FEW_STEP_CODE)
@@ -47,11 +43,27 @@ def copy(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def other_model(phantom_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of the same shapes from another seed and without conditions."""
-    loop = {"loop": {"steps": 2}}
-    config = load_train_config("tiny", seed=5, precision="fp32", autoencoder=loop, denoiser=loop)
-    return train(phantom_corpus, tmp_path_factory.mktemp("other") / "model", config, show=False)
+def other_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the same shapes with other weights, which is told the modality alone."""
+    model = LatentDiffusion.load(tiny_model)
+    with torch.no_grad():
+        for parameter in model.denoiser.parameters():
+            parameter.mul_(0.5)
+    conditions = Conditions(model.conditions.attributes[:1], ((("CT",), 1),))
+    folder = tmp_path_factory.mktemp("other") / "model"
+    replace(model, conditions=conditions).save(folder)
+    return folder
+
+
+def refuse(folder: Path, words: str) -> None:
+    """See that a model folder is refused, with these words."""
+    with pytest.raises(ModelError, match=words):
+        LatentDiffusion.load(folder)
+
+
+def relist(folder: Path, part: str) -> None:
+    """Let model.json list a part as it is now."""
+    change_json(folder / "model.json", lambda content: content["sha256"].update({part: sha256_file(folder / part)}))
 
 
 def change_json(path: Path, change: Callable[[dict], object]) -> None:
@@ -59,7 +71,7 @@ def change_json(path: Path, change: Callable[[dict], object]) -> None:
     content = json.loads(path.read_text())
     change(content)
     if path.name == DESCRIPTION and isinstance(content.get("sha256"), dict):
-        content = sealed(content, DESCRIPTION)
+        content = sealed(content | {"identity": identity_of(content)}, DESCRIPTION)
     path.write_text(json.dumps(content))
 
 
@@ -81,8 +93,7 @@ def test_a_digit_of_the_description_is_guarded(copy: Path):
     ]
     for content in (changed, *(whole | other for other in others)):
         path.write_text(json.dumps(content))
-        with pytest.raises(ModelError, match=r"model\.json is damaged: it is not what its own SHA-256 says"):
-            LatentDiffusion.load(copy)
+        refuse(copy, r"model\.json is damaged: it is not what its own SHA-256 says")
     path.write_text(json.dumps(whole, indent=None))  # written in another way, it says the same
     LatentDiffusion.load(copy)
 
@@ -99,8 +110,8 @@ def test_the_first_models_had_no_digest_of_their_description(copy: Path):
 
 
 def test_a_loaded_network_does_not_train(copy: Path):
-    """`load_model` by itself gives networks without dropout: the same input has the same output."""
-    model = load_model(copy)
+    """`read_model` by itself gives networks without dropout: the same input has the same output."""
+    model = read_model(copy)
     networks = (model.autoencoder, model.denoiser, model.few_step)
     assert not any(module.training for network in networks if network for module in network.modules())
 
@@ -172,25 +183,16 @@ def test_the_folder_is_json_safetensors_and_code(tiny_model: Path):
 
 
 @pytest.mark.parametrize("part", ALL_PARTS)
-def test_a_missing_part_is_named(copy: Path, part: str):
-    """Whatever part is gone, the error names it and says what to do."""
+def test_a_part_that_is_missing_or_damaged_is_named(copy: Path, part: str):
+    """Gone, one flipped bit, half a file or an empty one: the error names the file and says what to do."""
+    whole = (copy / part).read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for content in (flipped, whole[: len(whole) // 2], b""):
+        (copy / part).write_bytes(content)
+        refuse(copy, rf"{re.escape(str(copy / part))} is damaged: its SHA-256 .* train it again")
     (copy / part).unlink()
-    with pytest.raises(ModelError, match=r"is missing\. Copy the folder again") as caught:
-        LatentDiffusion.load(copy)
-    assert str(copy / part) in str(caught.value)
-
-
-@pytest.mark.parametrize("part", ALL_PARTS)
-@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
-def test_a_damaged_part_is_named(copy: Path, part: str, damage: str):
-    """One flipped bit, half a file or an empty one: the error names the file, before any weight is read."""
-    content = bytearray((copy / part).read_bytes())
-    if damage == "flip":
-        content[len(content) // 2] ^= 1
-    (copy / part).write_bytes({"flip": content, "truncate": content[: len(content) // 2], "empty": b""}[damage])
-    with pytest.raises(ModelError, match=r"is damaged: its SHA-256 .* train it again") as caught:
-        LatentDiffusion.load(copy)
-    assert str(copy / part) in str(caught.value)
+    refuse(copy, rf"{re.escape(str(copy / part))} is missing\. Copy the folder again")
 
 
 def test_damage_is_found_before_anything_is_computed(copy: Path, monkeypatch: pytest.MonkeyPatch):
@@ -205,30 +207,28 @@ def test_damage_is_found_before_anything_is_computed(copy: Path, monkeypatch: py
 def test_foreign_weights_are_refused(copy: Path, other_model: Path, part: str):
     """The U-Net of another model, of the very same shape, is not this model's."""
     shutil.copy(other_model / UNET, copy / part)
-    with pytest.raises(ModelError, match="is damaged"):
-        LatentDiffusion.load(copy)
+    refuse(copy, "is damaged")
 
 
 @pytest.mark.parametrize("part", WEIGHTS)
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(copy: Path, part: str, value: float):
+def test_weights_that_are_no_numbers_are_refused(copy: Path, part: str):
     """One NaN or infinity, with the right hash, is found at loading, and its tensor is named."""
     weights = load_file(copy / part)
     name = max(weights)
-    weights[name].view(-1)[-1] = value
-    save_file(weights, copy / part)
-    change_json(copy / "model.json", lambda content: content["sha256"].update({part: sha256_file(copy / part)}))
-    with pytest.raises(ModelError, match="holds numbers that are not finite") as caught:
-        LatentDiffusion.load(copy)
-    assert str(caught.value).startswith(f"{copy / part}: {name} ")
+    for value in (float("nan"), float("inf")):
+        weights[name].view(-1)[-1] = value
+        save_file(weights, copy / part)
+        relist(copy, part)
+        refuse(copy, rf"^{re.escape(str(copy / part))}: {name} holds numbers that are not finite")
 
 
-@pytest.mark.parametrize("part", [*CODE, *FEW_STEP_CODE])
-def test_code_that_the_description_does_not_list_is_refused(copy: Path, part: str):
+def test_code_that_the_description_does_not_list_is_refused(copy: Path):
     """A foreign `pipeline.py`, dropped into a model that came without one, is noticed."""
-    change_json(copy / "model.json", lambda content: content["sha256"].pop(part))
-    with pytest.raises(ModelError, match="is damaged: its SHA-256"):
-        LatentDiffusion.load(copy)
+    listed = (copy / "model.json").read_bytes()
+    for part in (*CODE, *FEW_STEP_CODE):
+        change_json(copy / "model.json", lambda content, part=part: content["sha256"].pop(part))
+        refuse(copy, f"{part} is damaged: its SHA-256")
+        (copy / "model.json").write_bytes(listed)
 
 
 def test_the_first_models_had_no_code(copy: Path, tiny_model: Path):
@@ -257,46 +257,39 @@ def test_parts_that_do_not_fit_are_refused(copy: Path, other_model: Path, part: 
     else:
         key, value = ("block_out_channels", [16, 64]) if part.startswith("unet") else ("latent_channels", 2)
         change_json(copy / part, lambda content: content.update({key: value}))
-    change_json(copy / "model.json", lambda content: content["sha256"].update({part: sha256_file(copy / part)}))
-    with pytest.raises(ModelError, match=r"do(es)? not fit .*Copy the folder again"):
-        LatentDiffusion.load(copy)
+    relist(copy, part)
+    refuse(copy, r"do(es)? not fit .*Copy the folder again")
 
 
 @pytest.mark.parametrize("part", [UNET, "autoencoder/config.json", "conditions.json"])
 def test_nonsense_with_the_right_hash_is_refused(copy: Path, part: str):
     """A file that was never what it should be, hash and all."""
     (copy / part).write_bytes(b"[1, 2]\n")
-    change_json(copy / "model.json", lambda content: content["sha256"].update({part: sha256_file(copy / part)}))
-    with pytest.raises(ModelError, match="Copy the folder again"):
-        LatentDiffusion.load(copy)
+    relist(copy, part)
+    refuse(copy, "Copy the folder again")
 
 
 def test_a_newer_format_asks_for_an_upgrade(copy: Path):
     """A model of a later version is not guessed at."""
     change_json(copy / "model.json", lambda content: content.update(format_version=2))
-    with pytest.raises(ModelError, match=r"model\.json: format version 2 is newer .* \(1\)\. Upgrade phonybrains\."):
-        LatentDiffusion.load(copy)
+    refuse(copy, r"model\.json: format version 2 is newer .* \(1\)\. Upgrade phonybrains\.")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_a_description_that_is_none(tmp_path: Path):
+    """A `model.json` that is not JSON, or not what it should hold, is named."""
+    lists = ('{"format_version": "x", "sha256": {}}', '{"format_version": null, "sha256": {}}')
+    for text in (
         "",
         "not JSON",
         "[]",
         "{}",
         '{"format_version": 1}',
-        '{"format_version": "x", "sha256": {}}',
         '{"format_version": 1, "sha256": 3}',
-        '{"format_version": null, "sha256": {}}',
-        "\N{BROKEN BAR}",
-    ],
-)
-def test_a_description_that_is_none(copy: Path, text: str):
-    """A `model.json` that is not JSON, or not what it should hold, is named."""
-    (copy / "model.json").write_text(text, encoding="latin-1")
-    with pytest.raises(ModelError, match=r"model\.json: .*Copy the folder again"):
-        LatentDiffusion.load(copy)
+        *lists,
+        "\xa6",
+    ):
+        (tmp_path / "model.json").write_text(text, encoding="latin-1")
+        refuse(tmp_path, r"model\.json: .*Copy the folder again")
 
 
 @pytest.mark.parametrize(
@@ -316,13 +309,79 @@ def test_a_description_that_is_none(copy: Path, text: str):
 def test_a_description_that_does_not_fit(copy: Path, key: str, value: object):
     """An unknown diffusion, or a latent scale that is not a mean and a deviation per channel, is found at loading."""
     change_json(copy / "model.json", lambda content: content.update({key: value}))
-    with pytest.raises(ModelError, match=rf"(do not fit together|model\.json: {key})"):
-        LatentDiffusion.load(copy)
-    if key == "units":  # the first models had none
-        return
+    refuse(copy, rf"(do not fit together|model\.json: {key})")
+
+
+@pytest.mark.parametrize("key", ["diffusion", "size", "augmentation_width", "latent_scale"])
+def test_a_description_without_what_every_model_has(copy: Path, key: str):
+    """What even the first models had is asked for by name."""
     change_json(copy / "model.json", lambda content: content.pop(key))
-    with pytest.raises(ModelError, match=rf"model\.json: {key}: Field required"):
-        LatentDiffusion.load(copy)
+    refuse(copy, rf"model\.json: {key}: Field required")
+
+
+# --- What a model is -------------------------------------------------------------------------------------------------
+
+
+def test_another_text_of_the_code_leaves_the_identity(copy: Path, monkeypatch: pytest.MonkeyPatch):
+    """A changed docstring gives another pipeline.py and model.json, but the same model; so does another card."""
+    before, described = fingerprint(copy), (copy / "model.json").read_bytes()
+    monkeypatch.setattr(for_diffusers, "pipeline_text", lambda: '"""Another docstring."""\n')
+    refresh_pipeline(copy)
+    assert (copy / "model.json").read_bytes() != described
+    assert (copy / "pipeline.py").read_text() == '"""Another docstring."""\n'
+    assert fingerprint(copy) == before
+    change_json(copy / "model.json", lambda content: content.update(card={"told": "more"}, audit={"verdict": "passed"}))
+    assert fingerprint(copy) == before
+    LatentDiffusion.load(copy)
+    assert as_input(copy)["sha256"] == before
+
+
+def test_a_weight_a_setting_or_a_condition_changes_the_identity(tiny_model: Path, tmp_path: Path):
+    """And no two of these changes give one identity; saved again unchanged, the model has the one it had."""
+    model = LatentDiffusion.load(tiny_model)
+
+    def identity(**changes: Any) -> str:
+        replace(model, **changes).save(tmp_path / "model")
+        return fingerprint(tmp_path / "model")
+
+    assert identity() == fingerprint(tiny_model)
+    scale = LatentScale({m: (mean, [2 * d for d in of]) for m, (mean, of) in model.scale.statistics.items()})
+    found = [
+        identity(steps=7),
+        identity(scale=scale),
+        identity(units={}),
+        identity(chain=CHAINS["ddpm"]),
+        identity(chain=replace(model.chain, shift=2.0)),
+        identity(conditions=replace(model.conditions, min_patients=9)),
+        identity(conditions=replace(model.conditions, combinations=(), patients=())),
+    ]
+    for network in (model.autoencoder, model.denoiser, model.few_step):
+        assert network is not None
+        with torch.no_grad():
+            next(network.parameters()).mul_(1.5)
+        found.append(identity())
+    assert len({fingerprint(tiny_model), *found}) == 11
+
+
+def test_a_model_of_before_keeps_its_identity_until_its_code_is_written_anew(copy: Path, tiny_model: Path):
+    """It was the SHA-256 of model.json, which records speak of; the new one lists it, and is that of its parts."""
+    strip = ("identity", "card")
+    change = {key: value for key, value in json.loads((copy / "model.json").read_text()).items() if key not in strip}
+    (copy / "model.json").write_text(json.dumps(sealed(change, "model.json")))
+    old = sha256_file(copy / "model.json")
+    assert fingerprint(copy) == old
+    for _ in range(2):
+        refresh_pipeline(copy)
+        assert fingerprint(copy) == fingerprint(tiny_model)
+        assert json.loads((copy / "model.json").read_text())["formerly"] == [old]
+    assert LatentDiffusion.load(copy).steps == LatentDiffusion.load(tiny_model).steps
+
+
+def test_an_identity_that_is_not_that_of_the_parts_is_refused(copy: Path):
+    """Sealed or not: a model cannot pass for another one."""
+    content = json.loads((copy / "model.json").read_text()) | {"identity": "0" * 64}
+    (copy / "model.json").write_text(json.dumps(sealed(content, "model.json")))
+    refuse(copy, "its identity is that of another model")
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path):
@@ -337,9 +396,9 @@ def test_a_folder_that_is_no_model(tmp_path: Path):
 
 
 def test_shipped_models_are_known_by_name(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A folder in the package's `models` is opened by its name alone, and is named where a name is wrong."""
-    shutil.copytree(tiny_model, tmp_path / "models" / "small")
-    monkeypatch.setattr(model_folder.resources, "files", lambda _: tmp_path)
+    """A folder in the package's `shipped` is opened by its name alone, and is named where a name is wrong."""
+    shutil.copytree(tiny_model, tmp_path / "shipped" / "small")
+    monkeypatch.setattr(finding.resources, "files", lambda _: tmp_path)
     assert LatentDiffusion.load("small").size == 64
     with pytest.raises(ModelError, match="Shipped models: small"):
         LatentDiffusion.load("smal")

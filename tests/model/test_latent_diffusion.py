@@ -16,8 +16,10 @@ from torch import Tensor
 from phonybrains.diffusion.guidance import guide
 from phonybrains.errors import ConfigError
 from phonybrains.imageset import ImageSet, from_unit_range, to_unit_range
-from phonybrains.model.latent_diffusion import LatentDiffusion, LatentScale, Sampling, image_rng
-from phonybrains.model.sampling import CHAINS, FEW
+from phonybrains.model.chains import CHAINS
+from phonybrains.model.latent_diffusion import LatentDiffusion, image_rng
+from phonybrains.model.parts import LatentScale
+from phonybrains.model.sampling import FEW, Sampling
 
 TWO = LatentScale({"MR": ([1.0, -2.0], [0.5, 3.0]), "CT": ([10.0, 0.0], [2.0, 1.0])})
 

@@ -16,10 +16,12 @@ import pytest
 import torch
 from diffusers.utils.dynamic_modules_utils import get_relative_imports
 
-from phonybrains.model.folder import CODE, refresh_pipeline, shipped_models
+from phonybrains.model.chains import CHAINS
+from phonybrains.model.description import CODE
+from phonybrains.model.finding import shipped_models
+from phonybrains.model.folder import refresh_pipeline
 from phonybrains.model.for_diffusers import pipeline_text
 from phonybrains.model.latent_diffusion import LatentDiffusion
-from phonybrains.model.sampling import CHAINS
 from tests.support.places import ROOT
 
 CALLS: dict[str, list[dict[str, Any]]] = {

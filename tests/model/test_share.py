@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phonybrains.cli.app import app
+from phonybrains.cli.parser import app
 from phonybrains.errors import ConfigError, ModelError, OutputError
 from phonybrains.model import share
-from phonybrains.model.folder import ALL_FILES, model_files, shipped_models
+from phonybrains.model.description import ALL_FILES, model_files
+from phonybrains.model.finding import model_card, shipped_models
 from phonybrains.model.latent_diffusion import LatentDiffusion
-from phonybrains.model.share import NO_SOURCES, model_card, pull_model, push_model
+from phonybrains.model.share import pull_model, push_model
+from phonybrains.model.training_data import NO_SOURCES
 from tests.support.hub_server import TOKEN, serving
 
 UNET = "unet/diffusion_pytorch_model.safetensors"

@@ -12,8 +12,8 @@ import pytest
 from phonybrains.errors import ConfigError
 from phonybrains.imageset import Attribute, ImageSet, Row
 from phonybrains.model.backing import counts_in_words, doubts, rule_in_words, told
+from phonybrains.model.finding import shipped_models
 from phonybrains.model.fitting import fit_conditions
-from phonybrains.model.folder import shipped_models
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.summary import summary
 from phonybrains.model.withdrawal import on_columns_of, withdraw

@@ -12,7 +12,8 @@ import torch
 from phonybrains.errors import ConfigError
 from phonybrains.imageset import Attribute, Row
 from phonybrains.model.fitting import fit_conditions
-from phonybrains.networks.conditions import Category, Conditions, Number, Value, drop
+from phonybrains.networks.condition_dropout import drop
+from phonybrains.networks.conditions import Category, Conditions, Number, Value
 
 
 def row(modality: str, **attributes: Attribute) -> Row:
@@ -89,12 +90,6 @@ def test_null_is_everything_missing(conditions: Conditions):
     expected = torch.tensor([[0, 0, 1, 0, 0, 0, 1, 0, 0, 1, 0, 1]]).float()
     torch.testing.assert_close(conditions.null(2), expected.expand(2, -1), rtol=0, atol=0)
     assert conditions.null(0).shape == conditions.encode([]).shape == (0, 12)
-
-
-def test_groups_tell_which_attribute_a_column_belongs_to(conditions: Conditions):
-    """(width,) numbers of attributes, in order."""
-    assert conditions.groups.tolist() == [0] * 3 + [1] * 4 + [2] * 3 + [3] * 2
-    assert conditions.is_number.tolist() == [False, False, False, True]
 
 
 def test_blanks_and_empty_labels_do_not_count():
@@ -242,7 +237,8 @@ def test_a_dropped_attribute_is_a_missing_one(conditions: Conditions):
         row("MR", plane="coronal", age=20.0),
     ] * 500
     encoded = conditions.encode(rows)
-    kept, null, groups = drop(encoded, conditions, generator(1)), conditions.null(len(rows)), conditions.groups
+    kept, null = drop(encoded, conditions, generator(1)), conditions.null(len(rows))
+    groups = torch.tensor([0] * 3 + [1] * 4 + [2] * 3 + [3] * 2)
     for attribute in range(len(conditions.attributes)):
         part = groups == attribute
         as_was = (kept[:, part] == encoded[:, part]).all(1)

@@ -8,14 +8,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from phonybrains.errors import ConfigError
-from phonybrains.networks.denoiser import (
-    AutoencoderShape,
-    Denoiser,
-    DenoiserShape,
-    build_autoencoder,
-    build_embedding,
-    build_unet,
-)
+from phonybrains.networks.autoencoder import build_autoencoder
+from phonybrains.networks.denoiser import Denoiser, build_embedding, build_unet
+from phonybrains.networks.shapes import AutoencoderShape, DenoiserShape
 from phonybrains.training.config import load_train_config
 
 SMALL = DenoiserShape(widths=(16, 32), layers=1, dropout=0.3)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from phonybrains.model.latent_diffusion import LatentDiffusion, Sampling
+from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.sampling import Sampling
 from phonybrains.serving import batch as batch_module
 from phonybrains.serving import batcher as module
 from phonybrains.serving.batch import Order

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from phonybrains.networks.denoiser import DenoiserShape, build_unet
+from phonybrains.networks.denoiser import build_unet
+from phonybrains.networks.shapes import DenoiserShape
 from phonybrains.optimising import compiling
 from phonybrains.optimising.compiling import SummedGroupNorm
 

@@ -13,8 +13,8 @@ from torch import Generator, Tensor, nn
 
 from phonybrains.errors import ConfigError, ModelError
 from phonybrains.imageset import ImageSet
+from phonybrains.model.chains import CHAINS
 from phonybrains.model.latent_diffusion import LatentDiffusion
-from phonybrains.model.sampling import CHAINS
 from phonybrains.training import augment
 from phonybrains.training.config import TrainConfig, load_train_config
 from phonybrains.training.corpus import Corpus

@@ -30,7 +30,7 @@ import phonybrains.training.inspection as inspection
 import phonybrains.training.stage as stage
 from phonybrains.errors import ConfigError, OutputError
 from phonybrains.imageset import ImageSet
-from phonybrains.model.folder import FEW_STEP_PARTS, PARTS
+from phonybrains.model.description import FEW_STEP_PARTS, PARTS
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.optimising.checkpoint import TrainState
 from phonybrains.optimising.processes import accelerating

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from cyclopts import App, Parameter, validators
+from cyclopts import App
+
+from .options import Seed, Whole, Words
 
 audit_app = App(name="audit", sort_key=8)
-
-Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
-Whole = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 
 
 def evaluate(
@@ -26,7 +25,7 @@ def evaluate(
     attributes: Words = None,
     attribute: str | None = None,
     held_out: Literal["test", "validation"] | None = None,
-    seed: int | None = None,
+    seed: Seed | None = None,
 ) -> int:
     """Measure synthetic images against the corpus their model learnt from: good, new, fair, useful?
 
@@ -74,7 +73,7 @@ def audit(
     out: Path,
     features: str | None = None,
     config: Path | None = None,
-    seed: int | None = None,
+    seed: Seed | None = None,
 ) -> int:
     """Search generated images for repeated training images and patients: the part memorisation of evaluate alone.
 
@@ -102,7 +101,7 @@ def cascade(
     preset: str = "tiny",
     conditions: Words = None,
     steps: Whole = 8,
-    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Train generation after generation of models, each on the images of the one before, and plot the drift.
 

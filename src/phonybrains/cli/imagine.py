@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
 from ..errors import ConfigError
-
-Whole = Annotated[int, Parameter(validator=validators.Number(gte=1))]
-Money = Annotated[float, Parameter(validator=validators.Number(gte=0))]
+from .options import Positive, Seed, Whole
 
 
 @Parameter(name="*")
@@ -30,7 +28,7 @@ class Service:
     """Size of the originals (1024x1024); "" leaves it to the service."""
     quality: str | None = None
     """Quality, as the service calls it."""
-    seed: int | None = None
+    seed: Seed | None = None
     """Start of the random numbers of drawn prompts, and of what is sent with send_seed."""
     key_file: Path | None = None
     """File that holds the key, instead of the environment."""
@@ -41,7 +39,7 @@ class Service:
 class Limits:
     """What it may cost, and how much at a time."""
 
-    budget: Money | None = None
+    budget: Positive | None = None
     """Most that all runs of this command may cost together."""
     max_images: Whole | None = None
     """Most images that all runs of this command may ask for together."""
@@ -77,13 +75,14 @@ def imagine(
         modality: Modality of prompts that do not say theirs.
     """
     from ..remote.config import load_imagine_config
-    from ..workflows.imagine import imagine
 
     if [prompt, prompts, preset].count(None) != 2:
         raise ConfigError("say what to ask for: one prompt, or --prompts FILE, or --preset paper.")
     given: dict[str, Any] = {"prompts": None if prompt is None else [{"text": prompt}]}
     given |= {"n": n, "modality": modality} | asdict(service) | asdict(limits)
     settings = load_imagine_config(preset, config, prompts, **given)
+    from ..workflows.imagine import imagine
+
     imagine(out, settings, confirm=_confirm if sys.stdin.isatty() else None)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from ..startup import lean_diffusers
+from .options import Flag
 
 model_app = App(name="model", help="Look at a trained model, or pass it on.", sort_key=9)
 
@@ -19,8 +19,7 @@ def info(model: str, /) -> None:
     Args:
         model: A model folder, or the name of a model that comes with the package.
     """
-    with lean_diffusers():
-        from ..model.summary import summary
+    from ..model.summary import summary
 
     print(summary(model))
 
@@ -32,16 +31,13 @@ def card(model: str, /) -> None:
     Args:
         model: A model folder, or the name of a model that comes with the package.
     """
-    with lean_diffusers():
-        from ..model.share import model_card
+    from ..model.finding import model_card
 
     print(model_card(model), end="")
 
 
 @model_app.command(sort_key=3)
-def push(
-    model: str, repo: str, /, *, private: Annotated[bool, Parameter(negative="")] = False, revision: str | None = None
-) -> None:
+def push(model: str, repo: str, /, *, private: Flag = False, revision: str | None = None) -> None:
     """Copy a model, checked, to the Hugging Face Hub or into a folder, without the log of its training.
 
     Args:
@@ -50,6 +46,9 @@ def push(
         private: Make a repository that others do not see.
         revision: Branch of the repository (main).
     """
+    from ..model.finding import find_model
+
+    find_model(model)
     with lean_diffusers():
         from ..model.share import push_model
 

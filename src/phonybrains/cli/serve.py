@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
 from ..startup import lean_diffusers
+from .options import Port, Whole
 
 
 def serve(
@@ -14,10 +15,10 @@ def serve(
     /,
     *,
     host: str = "127.0.0.1",
-    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8080,
+    port: Port = 8080,
     token: Annotated[str, Parameter(env_var="PHONYBRAINS_TOKEN")] = "",
-    queue: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 400,
-    budget: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 100,
+    queue: Whole = 400,
+    budget: Whole = 100,
 ) -> None:
     """Serve a model: OpenAI's protocol for images, and a page to play with it.
 
@@ -29,6 +30,9 @@ def serve(
         queue: How much work may wait, in images at the model's own steps; who asks for more is told to come back later.
         budget: How much of it one request may ask for.
     """
+    from ..model.finding import model_folder
+
+    model_folder(model)
     with lean_diffusers():
         from ..serving.serve import serve_model
 

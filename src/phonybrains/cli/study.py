@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from cyclopts import App, Parameter, validators
+from cyclopts import App
 
 from ..errors import ConfigError
+from .options import Finite, Flag, Folders, Port, Positive, Seed, Share, Whole, Words
 
 study_app = App(name="study", help="Let specialists tell real images from phony ones, blinded.", sort_key=7)
-
-Folders = Annotated[list[Path], Parameter(consume_multiple=True, negative="")]
-Flag = Annotated[bool, Parameter(negative="")]
-Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
-Whole = Annotated[int, Parameter(validator=validators.Number(gte=1))]
-Share = Annotated[float, Parameter(validator=validators.Number(gt=0, lt=1))]
 
 
 def _database(given: str | None) -> str | None:
@@ -41,7 +36,7 @@ def design(
     config: Path | None = None,
     readers: Words = None,
     same_history: Words = None,
-    seed: int | None = None,
+    seed: Seed | None = None,
     evaluation: Folders | None = None,
     accept_unaudited: Flag = False,
 ) -> None:
@@ -60,7 +55,6 @@ def design(
         accept_unaudited: Show sets that passed no such audit; the protocol says so.
     """
     from ..readerstudy.config import load_study_config
-    from ..readerstudy.design.stage import design_study
 
     settings = load_study_config(
         preset,
@@ -70,6 +64,8 @@ def design(
         same_history=same_history and tuple(same_history),
         accept_unaudited=accept_unaudited or None,
     )
+    from ..readerstudy.design.stage import design_study
+
     design_study(synthetic, real, out, settings, evaluations=evaluation or ())
     print(f"Next: phonybrains study serve {out}")
 
@@ -86,8 +82,8 @@ def power(
     question: Literal["difference", "equivalence"] | None = None,
     power: Share = 0.8,
     effect: Share = 0.1,
-    correlation: float = 0.4,
-    reader_sd: float = 0.05,
+    correlation: Finite = 0.4,
+    reader_sd: Positive = 0.05,
 ) -> None:
     """Print what a plan can find, and how many readers and cases a question needs.
 
@@ -105,10 +101,11 @@ def power(
         reader_sd: Standard deviation of the readers' true results.
     """
     from ..readerstudy.config import load_study_config
-    from ..readerstudy.design.power import Assumed, print_power, study_power
 
     given: dict[str, Any] = {"readers": readers and tuple(f"reader {i}" for i in range(1, readers + 1))}
     settings = load_study_config(preset, config, **given)
+    from ..readerstudy.design.power import Assumed, print_power, study_power
+
     numbers = {"synthetic": phony and {"any": phony}, "real": real and {"any": real}}
     settings = settings.model_copy(update={name: number for name, number in numbers.items() if number})
     assumed = Assumed(effect, correlation, reader_sd)
@@ -121,7 +118,7 @@ def serve(
     /,
     *,
     host: str = "127.0.0.1",
-    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8000,
+    port: Port = 8000,
     database: str | None = None,
     new_links: Flag = False,
     https: Flag = False,
@@ -200,11 +197,11 @@ def simulate(
     /,
     *,
     readers: Whole = 5,
-    d_prime: float = 1.0,
-    criterion: float = 0.0,
+    d_prime: Finite = 1.0,
+    criterion: Finite = 0.0,
     unclear: float = 0.05,
-    fatigue: float = 0.0,
-    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    fatigue: Finite = 0.0,
+    seed: Seed = 0,
     database: str | None = None,
 ) -> None:
     """Let simulated readers read a study that nobody else reads, for a rehearsal; it is marked so for good.

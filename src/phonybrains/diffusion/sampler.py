@@ -6,6 +6,7 @@ A sampler is a generator: it yields x after every step, so that the caller can s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -137,3 +138,16 @@ def _span(t: Tensor, process: Process) -> Tensor:
 
 def _tau(t: Tensor, process: Process) -> Tensor:
     return process.noise(t) / _span(t, process)
+
+
+Walk = Callable[[Predict, Tensor, Sequence[float], Process, Rng], Iterator[Tensor]]
+
+SAMPLERS: dict[str, Walk] = {
+    "heun": lambda predict, x, times, process, rng: heun(predict, x, times, process),
+    "adams": lambda predict, x, times, process, rng: adams(predict, x, times, process),
+    "ddim": sample,
+    "ddpm": partial(sample, fresh=ancestral),
+    "euler": sample,  # for the Flow, DDIM is Euler's method
+    "shortcut": sample,  # of few-step weights
+}
+"""A new one is named in model/sampling.py too, which does without torch."""

@@ -87,9 +87,9 @@ def _check_weights(config: EvaluateConfig) -> None:
     if config.features is not None:
         SqueezeNetFeatures(weights_file(config.features))
     if config.model is not None:
-        from ..model.painter import painter_folder
+        from ..model.finding import find_model
 
-        painter_folder(config.model)
+        find_model(config.model)
 
 
 def run_parts(

@@ -21,14 +21,14 @@ BATCH = 8
 
 
 @dataclass(frozen=True)
-class Latents:
+class LatentDistributions:
     """Mean and deviation of each image's latents (N, C, h, w), in the scale that the network works in."""
 
     mean: Tensor
     deviation: Tensor
 
     def draw(self, rows: Tensor, rng: Generator) -> Tensor:
-        """Latents of these rows, drawn from what the encoder says of them."""
+        """LatentDistributions of these rows, drawn from what the encoder says of them."""
         mean, deviation = (part[rows].float().to(rng.device) for part in (self.mean, self.deviation))
         return mean + deviation * torch.randn(mean.shape, generator=rng, device=rng.device)
 
@@ -84,9 +84,9 @@ def encode_captions(pipeline: Any, captions: Sequence[str], path: Path) -> Itera
     keep(path, {name: tensor.half() for name, tensor in stacked.items()})
 
 
-def load_latents(path: Path) -> Latents:
+def load_latents(path: Path) -> LatentDistributions:
     """Read what `encode_latents` wrote."""
-    return Latents(**load_file(path))
+    return LatentDistributions(**load_file(path))
 
 
 def load_texts(path: Path, captions: Sequence[int]) -> Texts:

@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from ..imageset import ImageSet
 from ..model.backing import counts_in_words, told
 from ..model.captions import Captions
-from ..model.fine_tuned import Facts
+from ..model.lora_description import LoraFacts
 from ..model.training_data import licence, sources, splits
 from ..networks.conditions import Conditions
 
 MOST_FREQUENT = 12
 
 
-def model_card(facts: Facts, images: ImageSet, captions: Captions, texts: Sequence[str], conditions: Conditions) -> str:
+def model_card(
+    facts: LoraFacts, images: ImageSet, captions: Captions, texts: Sequence[str], conditions: Conditions
+) -> str:
     """The text of README.md, with the metadata block that model hubs read. texts: the captions of all images."""
     parts = (
         _opening(facts, images),
@@ -28,7 +30,7 @@ def model_card(facts: Facts, images: ImageSet, captions: Captions, texts: Sequen
     return "\n".join(parts)
 
 
-def _opening(facts: Facts, images: ImageSet) -> str:
+def _opening(facts: LoraFacts, images: ImageSet) -> str:
     link = f"[{facts.base}](https://huggingface.co/{facts.base})"
     base = "a checkpoint in a folder of its own" if facts.local else link
     known = "" if facts.local else f"base_model: {facts.base}\n"
@@ -46,7 +48,7 @@ diagnosis.
 """
 
 
-def _base(facts: Facts) -> str:
+def _base(facts: LoraFacts) -> str:
     return f"""## The base
 
 The licence of the base holds for the images and for this LoRA too, whatever the licence of the training data says: read
@@ -77,7 +79,7 @@ Template: `{captions.template}`. Most frequent:
 """
 
 
-def _figures(facts: Facts) -> str:
+def _figures(facts: LoraFacts) -> str:
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.card.items())
     return f"""## Figures
 
@@ -87,7 +89,7 @@ def _figures(facts: Facts) -> str:
 """
 
 
-def _use(facts: Facts) -> str:
+def _use(facts: LoraFacts) -> str:
     return f"""## Use
 
 ```python

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..config import Config
 from ..model.captions import WORDS
-from ..networks.denoiser import Count
+from ..networks.shapes import Count
 from ..optimising.config import LoopConfig, Rate, Share, Weight
 
 

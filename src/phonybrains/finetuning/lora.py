@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import ConfigError
-from ..model.fine_tuned import WEIGHTS
+from ..model.lora_description import WEIGHTS
 from ..model.stable_diffusion import backbone
 from ..tensors import write_tensors
 

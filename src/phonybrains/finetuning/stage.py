@@ -20,9 +20,10 @@ from ..held_out import held_out
 from ..imageset import ImageSet
 from ..model.backing import told
 from ..model.captions import CAPTION, Captions
-from ..model.fine_tuned import Facts, FineTuned, write_description
+from ..model.fine_tuned import FineTuned
 from ..model.fitting import check_numbers, fit_conditions
 from ..model.latent_diffusion import image_rng
+from ..model.lora_description import LoraFacts, write_description
 from ..model.stable_diffusion import GUIDANCE, TEXT, Base, backbone, draw, native_size
 from ..model.training_data import shared_units
 from ..model.withdrawal import withdraw
@@ -265,11 +266,11 @@ def _guidance(job: Job) -> float:
     return GUIDANCE[job.base.family] if job.config.guidance is None else job.config.guidance
 
 
-def _facts(job: Job, out: Path, record: Record, size: int, figures: dict[str, Any]) -> Facts:
+def _facts(job: Job, out: Path, record: Record, size: int, figures: dict[str, Any]) -> LoraFacts:
     base, config = job.base, job.config
     local = not base.revision
     name = os.path.relpath(base.folder.resolve(), out.resolve()) if local else base.name
-    return Facts(
+    return LoraFacts(
         base.family,
         name,
         record.inputs[1]["sha256"],

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from .cache import Latents, Texts
+from .cache import LatentDistributions, Texts
 from .config import FinetuneConfig
 from .noising import Noising
 
@@ -25,7 +25,7 @@ class LoraTask:
     network: nn.Module
     family: str
     noising: Noising
-    latents: Latents
+    latents: LatentDistributions
     texts: Texts
     train: Tensor
     validation: Tensor

@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from rich.progress import Progress
 
-from ..config import Config, load_config
 from ..errors import ConfigError, ImageSetError
 from ..imageset import (
     FIXED_COLUMNS,
@@ -31,42 +28,21 @@ from ..imageset import (
     write_metadata,
     write_png,
 )
-from ..model.captions import PROMPT, Described
-from ..model.latent_diffusion import Sampling
-from ..model.painter import Painter, load_painter, own_guidance, painter_folder
-from ..model.precision import Precision
-from ..networks.conditions import Category, Value
-from ..networks.denoiser import Count
+from ..model.opening import ImageModel, open_model
+from ..model.sampling import Sampling
+from ..networks.conditions import Category
 from ..progress import progress_bars
 from ..record import Record, as_input, draft_folder, is_published, sha256_file
 from ..reporting.sheets import SHEET_SUFFIXES, contact_sheet, most_images
+from .config import GenerateConfig, Request, check_names, generate_config
 from .processes import Share, shared_draft, together, wait_for_all
-
-
-class Request(Config):
-    """So many images that show this: values of attributes the model knows; the rest is drawn as in training."""
-
-    n: Count
-    where: dict[str, Value] = {}
-
-
-class GenerateConfig(Config):
-    """What is generated, and how: requests one after the other, and the fields of Sampling that change an image."""
-
-    requests: tuple[Request, ...]
-    seed: Annotated[int, Field(ge=0)] = Sampling.seed
-    steps: Count | None = Sampling.steps
-    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    """Steps and guidance that are None are the model's own."""
-    sampler: str = Sampling.sampler
-    precision: Precision = "auto"
 
 
 @dataclass(frozen=True)
 class Work:
     """What to make: each image's conditions, by index, and how; and what there is to say against it."""
 
-    model: Painter
+    model: ImageModel
     name: str
     wanted: Sequence[Mapping[str, Attribute]]
     config: GenerateConfig
@@ -146,16 +122,8 @@ def generate(
     show: bool = True,
 ) -> Path:
     """Generate n images that show what `where` asks for; see `generate_requests`."""
-    config = load_config(
-        GenerateConfig,
-        None,
-        requests=[{"n": n, "where": dict(where or {})}],
-        seed=seed,
-        steps=steps,
-        guidance=guidance,
-        sampler=sampler,
-        precision=precision,
-    )
+    how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler, "precision": precision}
+    config = generate_config(n, where, **how)
     return generate_requests(model, out, config, batch_size=batch_size, grid=grid, show=show)
 
 
@@ -182,8 +150,8 @@ def generate_requests(
     out, share = Path(out), Share.of_this_process()
     if grid is not None:
         _check_sheet(Path(grid), out, sum(request.n for request in config.requests))
-    folder = painter_folder(model)
-    work = _prepare(load_painter(folder, _device()), folder.resolve().name, config, batch_size)
+    folder = check_names(model, config)
+    work = _prepare(open_model(folder, _device()), folder.resolve().name, config, batch_size)
     origin = as_input(folder)
     record = Record(
         "generate", work.config.model_dump(mode="json"), config.seed, [origin], origin["record"].get("sources", ())
@@ -218,17 +186,11 @@ def file_name(index: int) -> str:
     return f"images/{index:06d}.png"
 
 
-def _prepare(model: Painter, name: str, config: GenerateConfig, batch_size: int) -> Work:
+def _prepare(model: ImageModel, name: str, config: GenerateConfig, batch_size: int) -> Work:
     """Check what is asked for against the model, and settle the conditions of every image."""
-    guidance = own_guidance(model) if config.guidance is None else config.guidance
+    guidance = model.own_guidance if config.guidance is None else config.guidance
     asked = Sampling(config.seed, config.steps, guidance, config.sampler, batch_size, config.precision)
     sampling = model.settle(asked)
-    if not isinstance(model.conditions, Described) and any(PROMPT in r.where for r in config.requests):
-        raise ConfigError(
-            f"{name} reads no words: --prompt is for models that were fine-tuned from Stable Diffusion. "
-            f"Say it with --where, for instance --where modality=CT ('phonybrains model info {name}' "
-            "lists what it knows), or let 'phonybrains serve' read the words."
-        )
     requests = [Request(n=r.n, where=model.conditions.check(r.where)) for r in config.requests]
     wanted: list[Mapping[str, Attribute]] = []
     for request in requests:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import numpy as np
-
-from ..errors import ConfigError
 from ..networks.conditions import Category, Conditions, Number, Value, labels_of, tenth_of
 
 FEWEST = 5
@@ -48,27 +45,6 @@ def doubts(conditions: Conditions, where: Mapping[str, Value]) -> list[str]:
             "patients, the images will redraw them."
         ]
     return []
-
-
-def drawn(
-    conditions: Conditions, indices: Sequence[int], where: Mapping[str, Value], seed: int
-) -> list[dict[str, Value]]:
-    """All that the images with these indices show: what is asked for, the rest drawn as in training.
-
-    Raises ConfigError for what the model does not know, and where nobody can tell the modality.
-    """
-    asked = conditions.check(where)
-    rows = [conditions.draw(asked, np.random.default_rng([seed, i])) for i in indices]
-    known = next(a.offered for a in conditions.attributes if isinstance(a, Category) and a.name == "modality")
-    if len(known) == 1:
-        return [row | {"modality": known[0]} for row in rows]
-    if any(row["modality"] is None for row in rows):
-        why = " ".join(doubts(conditions, asked)) or "The prompt names no modality that the model knows."
-        raise ConfigError(
-            f"{why} So it is not known which modality the images have: add modality={known[0]}, or ask "
-            "for something else."
-        )
-    return rows
 
 
 def _backing(conditions: Conditions, asked: Mapping[str, Value]) -> tuple[int, int | None, int]:

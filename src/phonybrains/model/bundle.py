@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 Definition = ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 Import = tuple[str, str, str]
@@ -18,7 +19,7 @@ Import = tuple[str, str, str]
 
 
 @dataclass
-class Source:
+class Module:
     """A module: what it defines and where that ends, what it imports from the package and from outside it, the rest."""
 
     name: str
@@ -37,7 +38,7 @@ def bundle(root: Path, module: str, name: str, header: str) -> str:
 
     Raises ValueError where two modules mean different things by one name, or where a module does more than define.
     """
-    sources: dict[str, Source] = {}
+    sources: dict[str, Module] = {}
     _read(root, module, sources)
     imports: set[Import] = set()
     _take(sources, sources[module], name, imports)
@@ -46,13 +47,14 @@ def bundle(root: Path, module: str, name: str, header: str) -> str:
     return f'"""{header}"""\n\n{_import_lines(imports)}\n\n' + "\n\n\n".join(parts) + "\n"
 
 
-def _read(root: Path, name: str, sources: dict[str, Source]) -> None:
+def _read(root: Path, name: str, sources: dict[str, Module]) -> None:
     """Read a module after those that it imports, so that `sources` are in an order in which they can run."""
     path = root.joinpath(*name.split("."))
     text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
     tree = ast.parse(text)
-    source = Source(name, (ast.get_docstring(tree) or "").partition("\n")[0], text.splitlines())
-    for before, node in zip([None, *tree.body], tree.body, strict=False):
+    source = Module(name, (ast.get_docstring(tree) or "").partition("\n")[0], text.splitlines())
+    body = [inner for node in tree.body for inner in (node.body if _is_for_types(node) else [node])]
+    for before, node in zip([None, *body], body, strict=False):
         if isinstance(node, ast.ImportFrom) and node.level:
             home = ".".join([*name.split(".")[: -node.level], *filter(None, [node.module])])
             source.inside |= {alias.asname or alias.name: (home, alias.name) for alias in node.names}
@@ -74,6 +76,11 @@ def _read(root: Path, name: str, sources: dict[str, Source]) -> None:
     sources[name] = source
 
 
+def _is_for_types(node: ast.stmt) -> TypeGuard[ast.If]:
+    """Whether a statement is `if TYPE_CHECKING:`, whose imports the one file may as well have."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
 def _bound(node: Definition) -> set[str]:
     """The names that a statement defines or changes: `a[0] = a[1] = b` changes a."""
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
@@ -82,7 +89,7 @@ def _bound(node: Definition) -> set[str]:
     return {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
 
 
-def _take(sources: dict[str, Source], source: Source, name: str, imports: set[Import]) -> None:
+def _take(sources: dict[str, Module], source: Module, name: str, imports: set[Import]) -> None:
     """Take what a name means in a module, and in turn what that needs."""
     if name in source.inside:
         home, own_name = source.inside[name]
@@ -113,11 +120,11 @@ def _left_out(node: Definition) -> list[ast.FunctionDef]:
     return [m for m in methods if any(isinstance(n, ast.ImportFrom) and n.level for n in ast.walk(m))]
 
 
-def _title(root: Path, source: Source) -> str:
+def _title(root: Path, source: Module) -> str:
     return f"# {root.name}/{source.name.replace('.', '/')}.py\n# {source.title}"
 
 
-def _texts(source: Source) -> Iterator[str]:
+def _texts(source: Module) -> Iterator[str]:
     """The text of each statement taken, with the comment above and the docstring below it, in the module's order."""
     for node in sorted(source.taken, key=lambda node: node.lineno):
         first, last = _first_line(node), source.ends[node]
@@ -131,7 +138,7 @@ def _first_line(node: ast.stmt) -> int:
     return min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
 
 
-def _check_names(sources: dict[str, Source], imports: set[Import]) -> None:
+def _check_names(sources: dict[str, Module], imports: set[Import]) -> None:
     """Raise ValueError where one name would mean two things."""
     meanings = [(given or home.partition(".")[0], f"{home} {name}") for home, name, given in imports]
     meanings += {(name, source.name) for source in sources.values() for node in source.taken for name in _bound(node)}

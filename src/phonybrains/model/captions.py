@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from string import Formatter
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..networks.conditions import Category, Conditions, Value, labels_of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PROMPT = "prompt"
 """What a text-conditioned model is asked beside its attributes: the words themselves."""

@@ -1,93 +1,28 @@
-"""A Stable Diffusion checkpoint fine-tuned on a corpus: a standard LoRA beside what it takes to use it.
-
-pytorch_lora_weights.safetensors   the LoRA, as diffusers' load_lora_weights reads it
-finetune.json                      the base (name, commit, hash), sizes, caption template, SHA-256 of the parts
-conditions.json                    the attributes of the captions, and how often each combination occurred
-README.md, record.json             model card and provenance
-"""
+"""A Stable Diffusion checkpoint fine-tuned on a corpus: a standard LoRA beside what it takes to use it."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
-from typing_extensions import TypedDict
 
-from ..documents import read_json
-from ..errors import ConfigError, ModelError
-from ..networks.conditions import Conditions, Value
-from ..record import RECORD_NAME, sha256_file
-from .backing import doubts, drawn
-from .captions import PROMPT, Captions, Described
-from .folder import CARD
-from .latent_diffusion import Sampling, image_rng
-from .precision import Precision, has_bf16
-from .schema import Finite, read_conditions
-from .seal import is_sound, sealed
-from .stable_diffusion import Base, Family, draw
-
-DESCRIPTION, WEIGHTS, SCHEMA = "finetune.json", "pytorch_lora_weights.safetensors", "conditions.json"
-PARTS = (WEIGHTS, SCHEMA)
-AGAIN = "Copy the folder again from where it was made."
-Side = Annotated[int, Field(ge=8, le=8192)]
-ALL_FILES = (DESCRIPTION, *PARTS, CARD, RECORD_NAME)
-FREE = ("base",)
-"""A base in a folder may be moved."""
-FORMAT_VERSION = 1
-SAMPLERS = {
-    "sd": {
-        "ddim": "DDIMScheduler",
-        "ddpm": "DDPMScheduler",
-        "euler": "EulerDiscreteScheduler",
-        "heun": "HeunDiscreteScheduler",
-    },
-    "sd3": {"euler": "FlowMatchEulerDiscreteScheduler", "heun": "FlowMatchHeunDiscreteScheduler"},
-}
-SAMPLERS["sdxl"] = SAMPLERS["sd"]
-
-
-class Versioned(TypedDict, total=False):
-    """What every version of finetune.json may hold."""
-
-    format_version: int
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What finetune.json says. base: a name on the Hub, or a folder, as seen from the model's folder.
-
-    size: side in pixels that the base draws at; image_size: side of the images; units: slope, intercept and unit of
-    their pixels by modality; sha256: of the base's files; parts: of the folder's.
-    """
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-    family: Family
-    base: str
-    sha256: str
-    size: Side
-    image_size: Side
-    caption: str
-    words: Mapping[str, Mapping[str, str]]
-    steps: Annotated[int, Field(ge=1, le=1000)]
-    guidance: Annotated[Finite, Field(ge=0)]
-    local: bool = False
-    revision: str = ""
-    variant: str | None = None
-    t5: bool = True
-    rank: int = 16
-    units: Mapping[str, tuple[Finite, Finite, str]] = field(default_factory=dict)
-    card: Mapping[str, Any] = field(default_factory=dict)
-    parts: Mapping[str, str] = field(default_factory=dict)
-    format_version: int = FORMAT_VERSION
+from ..errors import ModelError
+from ..networks.conditions import Value
+from .backing import doubts
+from .captions import PROMPT, Described
+from .drawing import drawn
+from .latent_diffusion import image_rng
+from .lora_description import DESCRIPTION, SAMPLERS, WEIGHTS, LoraFacts, read_lora
+from .precision import check_precision, has_bf16
+from .sampling import Sampling
+from .stable_diffusion import Base, draw
 
 
 @dataclass
@@ -98,36 +33,23 @@ class FineTuned:
     """
 
     folder: Path
-    facts: Facts
+    facts: LoraFacts
     conditions: Described
     device: torch.device
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu") -> FineTuned:
         """Read and check the folder, the base's weights apart. Raises ModelError naming the part and what to do."""
-        folder = Path(folder)
-        path = folder / DESCRIPTION
-        version = read_json(path, Versioned, AGAIN, ModelError).get("format_version", 1)
-        if version > FORMAT_VERSION:
-            raise ModelError(
-                f"{path}: format version {version} is newer than this phonybrains reads "
-                f"({FORMAT_VERSION}). Upgrade phonybrains."
-            )
-        facts = read_json(path, Facts, AGAIN, ModelError)
-        if not is_sound(json.loads(path.read_text(encoding="utf-8")), DESCRIPTION, "parts", FREE):
-            raise ModelError(f"{path} is damaged: it is not what its own SHA-256 says. {AGAIN}")
-        for part in PARTS:
-            if not (folder / part).is_file():
-                raise ModelError(f"{folder / part} is missing. {AGAIN}")
-            if sha256_file(folder / part) != facts.parts.get(part):
-                raise ModelError(f"{folder / part} is damaged: its SHA-256 is not the one in {DESCRIPTION}. {AGAIN}")
-        schema = read_conditions(folder / SCHEMA, AGAIN)
-        captions = Captions(facts.caption, facts.words)
-        return cls(folder, facts, Described(**vars(schema), captions=captions), torch.device(device))
+        facts, conditions = read_lora(Path(folder))
+        return cls(Path(folder), facts, conditions, torch.device(device))
 
     @property
     def size(self) -> int:
         return self.facts.image_size
+
+    @property
+    def own_guidance(self) -> float:
+        return self.facts.guidance
 
     @property
     def units(self) -> Mapping[str, tuple[float, float, str]]:
@@ -149,12 +71,8 @@ class FineTuned:
         Looks for the base too, so that what is wrong with it shows before anything is written.
         """
         steps = sampling.steps or self.facts.steps
-        known = SAMPLERS[self.facts.family]
-        if sampling.sampler and sampling.sampler not in known:
-            raise ConfigError(f"sampler '{sampling.sampler}' is not known to this model. Known: {', '.join(known)}.")
-        precision = sampling.precision
-        if precision not in get_args(Precision):
-            raise ConfigError(f"precision '{precision}' is not known. Known: {', '.join(get_args(Precision))}.")
+        self.facts.check_sampler(sampling.sampler)
+        precision = check_precision(sampling.precision)
         if precision == "auto":
             precision = "bf16" if self.device.type == "cuda" and has_bf16(self.device) else "fp32"
         _ = self.base
@@ -216,28 +134,3 @@ class FineTuned:
                 "SHA-256. Get that one, or fine-tune again."
             )
         return base
-
-
-def write_description(folder: Path, facts: Facts, conditions: Conditions) -> None:
-    """Write conditions.json, and finetune.json with the hashes of the parts, beside the weights."""
-    (folder / SCHEMA).write_text(conditions.to_json() + "\n", encoding="utf-8")
-    parts = {name: sha256_file(folder / name) for name in PARTS}
-    (folder / DESCRIPTION).write_bytes(_description(replace(facts, parts=parts)))
-
-
-def shared_files(folder: Path) -> dict[str, Path | bytes]:
-    """What is passed on of a fine-tuned model: its files, checked, by name; the log of its training stays.
-
-    A base in a folder is looked for beside the copy, under its name: where it lies here is nobody's business.
-    Raises ModelError if the model is damaged.
-    """
-    facts = FineTuned.load(folder).facts
-    files: dict[str, Path | bytes] = {name: folder / name for name in ALL_FILES if (folder / name).is_file()}
-    if facts.local:
-        name = Path(os.path.normpath(folder.resolve() / facts.base)).name
-        files[DESCRIPTION] = _description(replace(facts, base=f"../{name}"))
-    return files
-
-
-def _description(facts: Facts) -> bytes:
-    return json.dumps(sealed(asdict(facts), DESCRIPTION, "parts", FREE), indent=1).encode() + b"\n"

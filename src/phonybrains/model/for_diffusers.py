@@ -7,6 +7,7 @@ condition_embedding/*.py      the code of the one component that diffusers does 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import shutil
@@ -19,12 +20,10 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 
 from ..networks.condition_embedding import ConditionEmbedding
 from .bundle import bundle
-from .latent_diffusion import LatentDiffusion
+from .description import EMBEDDING, FEW_STEP, UNET
+from .parts import ModelParts
 
 PIPELINE = "PhonyBrainsPipeline"  # not imported from pipeline.py, which is slow to load and only read here
-UNET, EMBEDDING, FEW_STEP = "unet", "condition_embedding", "few_step_"
-CODE = ("pipeline.py", "model_index.json", f"{EMBEDDING}/config.json", f"{EMBEDDING}/{EMBEDDING}.py")
-FEW_STEP_CODE = tuple(f"{FEW_STEP}{part}" for part in CODE if part.startswith(EMBEDDING))
 HEADER = """The model in this folder as a pipeline of diffusers.
 
     pipe = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
@@ -35,7 +34,7 @@ loads no model whose pipeline.py is not the one that its model.json lists. Under
 """
 
 
-def write_for_diffusers(model: LatentDiffusion, folder: Path) -> None:
+def write_for_diffusers(model: ModelParts, folder: Path) -> None:
     """Write the files of CODE, and those of FEW_STEP_CODE for a model with few-step weights, into its folder."""
     (folder / "pipeline.py").write_text(pipeline_text(), encoding="utf-8")
     components = {
@@ -58,13 +57,14 @@ def write_for_diffusers(model: LatentDiffusion, folder: Path) -> None:
     (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
 
-def scheduler_of(model: LatentDiffusion) -> FlowMatchEulerDiscreteScheduler | DDPMScheduler:
+def scheduler_of(model: ModelParts) -> FlowMatchEulerDiscreteScheduler | DDPMScheduler:
     """The model's chain as diffusers calls it."""
     if model.chain.name == "flow":
         return FlowMatchEulerDiscreteScheduler(shift=model.chain.shift)
     return DDPMScheduler(1000, beta_start=1e-4, beta_end=0.02, clip_sample=False)
 
 
+@functools.cache
 def pipeline_text() -> str:
     """The text of `pipeline.py`, the same for every model."""
     package = Path(__file__).parents[1]

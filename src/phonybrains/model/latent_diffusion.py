@@ -2,85 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..diffusion.guidance import guide
 from ..diffusion.process import Predict, q_sample
+from ..diffusion.sampler import SAMPLERS
 from ..errors import ConfigError
 from ..imageset import from_unit_range
-from ..networks.conditions import Conditions, Value
-from ..networks.denoiser import Denoiser
-from .backing import doubts, drawn
+from ..networks.conditions import Value
+from .backing import doubts
+from .drawing import drawn
+from .parts import ModelParts
 from .precision import computing_in, settle_precision
-from .sampling import CHAINS, FEW, SHORTCUT, Chain, sampler_named
+from .sampling import FEW, SHORTCUT, Sampling, check_integer, check_sampler
 from .workers import count_workers, even_batches, side_by_side
 
 DECODED_AT_ONCE = 4
 """Images on a CPU: their activations stay in its caches, and memory stays low."""
-
-
-@dataclass(frozen=True)
-class LatentScale:
-    """Mean and standard deviation of each latent channel over the whole corpus, for each modality."""
-
-    statistics: Mapping[str, tuple[Sequence[float], Sequence[float]]]
-
-    def columns(self, modalities: Sequence[Value], like: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation for each image, (B, C, 1, 1)."""
-        chosen = [self.statistics.get(str(name)) or next(iter(self.statistics.values())) for name in modalities]
-        table = torch.tensor(chosen, dtype=like.dtype, device=like.device)
-        return table[:, 0, :, None, None], table[:, 1, :, None, None]
-
-    def standardise(self, latents: Tensor, modalities: Sequence[Value]) -> Tensor:
-        mean, deviation = self.columns(modalities, latents)
-        return (latents - mean) / deviation
-
-    def restore(self, latents: Tensor, modalities: Sequence[Value]) -> Tensor:
-        mean, deviation = self.columns(modalities, latents)
-        return latents * deviation + mean
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
-
-    precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 5 gray levels apart.
-    """
-
-    seed: int = 0
-    steps: int | None = None
-    guidance: float = 1.0
-    sampler: str = ""
-    batch_size: int = 16
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError for what no model can do."""
-        check_integer("seed", self.seed, 0, 2**63 - 1)
-        check_integer("batch_size", self.batch_size, 1)
-        if self.steps is not None:
-            check_integer("steps", self.steps, 1)
-        if not isinstance(self.guidance, (int, float)) or not 0 <= self.guidance < math.inf:
-            raise ConfigError(f"guidance {self.guidance}: it is a number from 0 on, 1 for the plain model.")
-
-
-def check_integer(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
-    """Raise ConfigError unless a setting is a whole number in these bounds."""
-    if not isinstance(value, Integral) or not least <= int(value) <= most:
-        raise ConfigError(f"{name} {value}: it is a whole number from {least} to {most}.")
 
 
 @dataclass(frozen=True)
@@ -91,25 +39,10 @@ class Generated:
     conditions: list[dict[str, Value]]
 
 
-@dataclass
-class LatentDiffusion:
-    """Autoencoder, denoiser, conditions, latent scale and diffusion chain.
+class LatentDiffusion(ModelParts):
+    """A model that can be asked for images: its parts, joined."""
 
-    few_step: the denoiser tuned for sampling in up to FEW steps, if the model has one; steps: taken if none are asked.
-    units: slope, intercept and unit of generated pixels, for each modality whose training images agree on them.
-    card: free for facts about the model.
-    """
-
-    autoencoder: AutoencoderDC
-    denoiser: Denoiser
-    conditions: Conditions
-    scale: LatentScale
-    chain: Chain = CHAINS["flow"]
-    size: int = 256
-    few_step: Denoiser | None = None
-    steps: int = 16
-    units: Mapping[str, tuple[float, float, str]] = field(default_factory=dict)
-    card: dict[str, Any] = field(default_factory=dict)
+    own_guidance = Sampling.guidance
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu") -> LatentDiffusion:
@@ -117,15 +50,15 @@ class LatentDiffusion:
 
         Raises ModelError if a part is missing, damaged or of a newer format, before anything is computed.
         """
-        from .folder import load_model
+        from .folder import read_model
 
-        return load_model(folder).to(device)
+        return cls(**vars(read_model(folder))).to(device)
 
     def save(self, folder: str | Path) -> None:
         """Write the model folder: one sub-folder per component, safetensors and JSON, with the hash of every part."""
-        from .folder import save_model
+        from .folder import write_model
 
-        save_model(self, Path(folder))
+        write_model(self, Path(folder))
 
     def to(self, device: str) -> LatentDiffusion:
         """Move the networks to a device, in the memory format that convolutions are fastest in."""
@@ -212,14 +145,15 @@ class LatentDiffusion:
         else:
             predict = guide(self.predict, condition, null, sampling.guidance)
         yield x
-        yield from sampler_named(sampling.sampler)(predict, x, self.chain.times(steps), self.chain.process, rngs)
+        walk = SAMPLERS[sampling.sampler]
+        yield from walk(predict, x, self.chain.times(steps), self.chain.process, rngs)
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
         steps = self.steps if sampling.steps is None else sampling.steps
         few = self.few_step is not None and steps <= FEW
         sampler = sampling.sampler or (SHORTCUT if few else self.chain.sampler)
-        sampler_named(sampler)
+        check_sampler(sampler)
         if sampler == SHORTCUT and self.few_step is None:
             raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
         if sampler == SHORTCUT and sampling.guidance != 1:

@@ -29,8 +29,10 @@ from PIL import Image
 from ..errors import ConfigError
 from ..networks.conditions import Conditions, Value
 from ..networks.denoiser import Denoiser
-from .latent_diffusion import LatentDiffusion, LatentScale, Sampling, check_integer
-from .sampling import CHAINS
+from .chains import CHAINS
+from .latent_diffusion import LatentDiffusion
+from .parts import LatentScale
+from .sampling import Sampling, check_integer
 
 KINDS = {"FlowMatchEulerDiscreteScheduler": "flow", "DDPMScheduler": "ddpm"}
 """The scheduler says what kind of diffusion the networks were trained for."""

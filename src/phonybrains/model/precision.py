@@ -6,20 +6,24 @@ The denoiser stays in float32: bf16 would lead its paths elsewhere, by up to 26 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
 from ..errors import ConfigError
+from .sampling import Precision
 
-Precision = Literal["auto", "bf16", "fp32"]
+
+def check_precision(name: str) -> str:
+    """The name of a precision. Raises ConfigError listing the names."""
+    if name not in get_args(Precision):
+        raise ConfigError(f"precision '{name}' is not known. Known: {', '.join(get_args(Precision))}.")
+    return name
 
 
 def settle_precision(name: str, device: torch.device) -> str:
     """bf16 or fp32; «auto» is the faster one on this device. Raises ConfigError listing the names."""
-    if name not in get_args(Precision):
-        raise ConfigError(f"precision '{name}' is not known. Known: {', '.join(get_args(Precision))}.")
-    return name if name != "auto" else "bf16" if has_bf16(device) else "fp32"
+    return name if check_precision(name) != "auto" else "bf16" if has_bf16(device) else "fp32"
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -1,71 +1,53 @@
-"""The kinds of diffusion a model can be trained for, and the samplers that go with them, by name."""
+"""How to sample: the settings, checked without torch, and the names of what can be chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
 from dataclasses import dataclass
-from functools import partial
+from numbers import Integral
+from typing import Literal
 
-import torch
-from torch import Tensor
-
-from ..diffusion.objective import Objective, PredictNoise, PredictVelocity
-from ..diffusion.process import Flow, Predict, Process, Rng, Schedule, linear_schedule
-from ..diffusion.sampler import adams, ancestral, flow_times, heun, quadratic_times, sample
 from ..errors import ConfigError
 
-
-@dataclass(frozen=True)
-class Chain:
-    """A process, what the network predicts in it, and the sampler that suits both.
-
-    shift: how much finer than near data the steps of the flow's sampling are near noise, 1 for equal ones.
-    """
-
-    name: str
-    process: Flow | Schedule
-    objective: Objective
-    sampler: str
-    shift: float = 1.0
-
-    def times(self, steps: int) -> Sequence[float]:
-        """The `steps` + 1 times that sampling passes. Raises ConfigError for more steps than the process has."""
-        if isinstance(self.process, Flow):
-            return flow_times(steps, self.shift)
-        if steps > self.process.T:
-            raise ConfigError(f"steps {steps}: this model's chain has {self.process.T} steps.")
-        return quadratic_times(self.process, steps)
-
-    def time(self, fraction: float) -> Tensor:
-        """(1,) the time at a fraction 0…1 of the way to pure noise."""
-        if isinstance(self.process, Schedule):
-            return torch.tensor([round(fraction * self.process.T)])
-        return torch.tensor([fraction], dtype=torch.float64)
-
-
-CHAINS = {
-    "flow": Chain("flow", Flow(), PredictVelocity(), "adams", shift=4.0),
-    "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim"),
-}
-
+Precision = Literal["auto", "bf16", "fp32"]
+SHORTCUT = "shortcut"
+SAMPLER_NAMES = ("heun", "adams", "ddim", "ddpm", "euler", SHORTCUT)
+"""What `diffusion/sampler.py` has, by name."""
 FEW = 4
 """Up to so many steps, a model with few-step weights uses them."""
 
-SHORTCUT = "shortcut"
 
-Walk = Callable[[Predict, Tensor, Sequence[float], Process, Rng], Iterator[Tensor]]
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
 
-SAMPLERS: dict[str, Walk] = {
-    "heun": lambda predict, x, times, process, rng: heun(predict, x, times, process),
-    "adams": lambda predict, x, times, process, rng: adams(predict, x, times, process),
-    "ddim": sample,
-    "ddpm": partial(sample, fresh=ancestral),
-}
-SAMPLERS["euler"] = SAMPLERS[SHORTCUT] = SAMPLERS["ddim"]  # for the Flow, DDIM is Euler's method
+    precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 5 gray levels apart.
+    """
+
+    seed: int = 0
+    steps: int | None = None
+    guidance: float = 1.0
+    sampler: str = ""
+    batch_size: int = 16
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what no model can do."""
+        check_integer("seed", self.seed, 0, 2**63 - 1)
+        check_integer("batch_size", self.batch_size, 1)
+        if self.steps is not None:
+            check_integer("steps", self.steps, 1)
+        if not isinstance(self.guidance, (int, float)) or not 0 <= self.guidance < math.inf:
+            raise ConfigError(f"guidance {self.guidance}: it is a number from 0 on, 1 for the plain model.")
 
 
-def sampler_named(name: str) -> Walk:
-    """The sampler of this name. Raises ConfigError listing the known names."""
-    if name not in SAMPLERS:
-        raise ConfigError(f"sampler '{name}' is not known. Known: {', '.join(SAMPLERS)}.")
-    return SAMPLERS[name]
+def check_integer(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
+    """Raise ConfigError unless a setting is a whole number in these bounds."""
+    if not isinstance(value, Integral) or not least <= int(value) <= most:
+        raise ConfigError(f"{name} {value}: it is a whole number from {least} to {most}.")
+
+
+def check_sampler(name: str) -> None:
+    """Raise ConfigError, listing the known names, for a sampler that is none of them; empty is the best one."""
+    if name and name not in SAMPLER_NAMES:
+        raise ConfigError(f"sampler '{name}' is not known. Known: {', '.join(SAMPLER_NAMES)}.")

@@ -17,21 +17,12 @@ from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of
 from ..drafts import appear
 from ..errors import ConfigError, ModelError, OutputError
 from ..tensors import brief
-from . import fine_tuned
-from .folder import ALL_FILES, CARD, load_model, model_files
+from . import lora_description
+from .description import ALL_FILES, CARD, model_files
+from .finding import find_model, is_fine_tuned, model_card
 from .hub_cache import fetched
-from .painter import is_fine_tuned, load_painter, painter_folder
-
-NO_SOURCES = "The corpus names no sources or licences: add them before you share this model."
-"""What a card says where nothing is known of the training data."""
-
-
-def model_card(name: str | Path) -> str:
-    """The text of the card, README.md, of a model of either kind. Raises ModelError if it has none."""
-    path = painter_folder(name) / CARD
-    if not path.is_file():
-        raise ModelError(f"{path} is missing: the model has no card. Write one before you share the model.")
-    return path.read_text(encoding="utf-8")
+from .opening import open_model
+from .training_data import NO_SOURCES
 
 
 def push_model(name: str | Path, repo: str, *, private: bool = False, revision: str | None = None) -> str:
@@ -41,7 +32,7 @@ def push_model(name: str | Path, repo: str, *, private: bool = False, revision: 
     Raises ModelError for a damaged model or one whose card names no licence or no sources, OutputError where the Hub
     or the folder does not take it.
     """
-    folder = painter_folder(name)
+    folder = find_model(name)
     found = _files(folder)
     _check_card(folder)
     if target := _local(repo, revision, private):
@@ -67,17 +58,17 @@ def pull_model(repo: str, out: str | Path, *, revision: str | None = None) -> Pa
     source = _local(repo, revision)
     if source is None:
         with _explained(repo, ModelError):
-            wanted = [*ALL_FILES, *fine_tuned.ALL_FILES]
+            wanted = [*ALL_FILES, *lora_description.ALL_FILES]
             fetch = partial(snapshot_download, repo, revision=revision, allow_patterns=wanted)
             source = fetched(repo, fetch)
-    return _copy(_files(painter_folder(source.resolve())), out)
+    return _copy(_files(find_model(source.resolve())), out)
 
 
 def _files(folder: Path) -> dict[str, Path | bytes]:
     """What is passed on of a model of either kind, by name. Raises ModelError if it is damaged."""
     if is_fine_tuned(folder):
-        return fine_tuned.shared_files(folder)
-    load_model(folder)
+        return lora_description.shared_files(folder)
+    open_model(folder)
     return {name: folder / name for name in model_files(folder)}
 
 
@@ -104,7 +95,7 @@ def _copy(files: Mapping[str, Path | bytes], out: Path) -> Path:
                 (draft / name).write_bytes(content)
             else:
                 shutil.copyfile(content, draft / name)
-        load_painter(draft)
+        open_model(draft)
     return out
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,9 +26,9 @@ from ..errors import ConfigError, ModelError, PhonyBrainsError
 from ..record import sha256_file
 from ..tensors import brief
 from .hub_cache import fetched
+from .lora_description import Family
 
 INDEX = "model_index.json"
-Family = Literal["sd", "sdxl", "sd3"]
 FAMILIES: dict[str, Family] = {
     "StableDiffusionPipeline": "sd",
     "StableDiffusionXLPipeline": "sdxl",

@@ -9,10 +9,11 @@ from typing import Any
 from ..networks.conditions import Conditions
 from ..record import read_record
 from .backing import counts_in_words, in_words, rule_in_words
-from .fine_tuned import FineTuned
-from .folder import load_model, model_folder
-from .painter import is_fine_tuned
+from .description import AGAIN, check_parts, has_few_step, read_description
+from .finding import is_fine_tuned, model_folder
+from .lora_description import read_lora
 from .sampling import FEW
+from .schema import read_conditions
 
 MOST_FREQUENT = 12
 
@@ -20,28 +21,30 @@ MOST_FREQUENT = 12
 def summary(name: str | Path) -> str:
     """Describe a model folder, or a shipped model by its name. Raises ModelError if it is damaged."""
     if is_fine_tuned(name):
-        return _fine_tuned(FineTuned.load(name), read_record(Path(name)))
+        return _fine_tuned(Path(name))
     folder = model_folder(name)
-    model, record = load_model(folder), read_record(folder)
+    content, record = read_description(folder), read_record(folder)
+    check_parts(folder, content)
+    few = f", and few-step weights for up to {FEW}" if has_few_step(content) else ""
     lines = [
-        f"{folder.resolve().name}: {model.size}×{model.size} images, {model.chain.name}, "
-        f"{record.get('created', 'date not known')}"
+        f"{folder.resolve().name}: {content['size']}×{content['size']} images, {content['diffusion']}, "
+        f"{record.get('created', 'date not known')}",
+        f"{content.get('steps', 16)} steps where none are asked for{few}",
     ]
-    few = f", and few-step weights for up to {FEW}" if model.few_step else ""
-    lines += [f"{model.steps} steps where none are asked for{few}"]
-    return "\n".join([*lines, *_rest(model.conditions, model.card, record)])
+    conditions = read_conditions(folder / "conditions.json", AGAIN)
+    return "\n".join([*lines, *_rest(conditions, content.get("card", {}), record)])
 
 
-def _fine_tuned(model: FineTuned, record: Mapping[str, Any]) -> str:
-    facts = model.facts
+def _fine_tuned(folder: Path) -> str:
+    (facts, conditions), record = read_lora(folder), read_record(folder)
     lines = [
-        f"{model.folder.resolve().name}: {model.size}×{model.size} images, a LoRA of rank {facts.rank} on "
+        f"{folder.resolve().name}: {facts.image_size}×{facts.image_size} images, a LoRA of rank {facts.rank} on "
         f"{facts.base} ({facts.family}), {record.get('created', 'date not known')}",
         f"{facts.steps} steps and guidance {facts.guidance:g} where none are asked for, drawn at {facts.size}×"
         f"{facts.size}",
         f'Captions: "{facts.caption}"; or any words with --prompt',
     ]
-    return "\n".join([*lines, *_rest(model.conditions, facts.card, record)])
+    return "\n".join([*lines, *_rest(conditions, facts.card, record)])
 
 
 def _rest(conditions: Conditions, card: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ..imageset import ImageSet, how_split
-from .share import NO_SOURCES
+
+NO_SOURCES = "The corpus names no sources or licences: add them before you share this model."
+"""What a card says where nothing is known of the training data."""
 
 
 def shared_units(images: ImageSet) -> dict[str, tuple[float, float, str]]:

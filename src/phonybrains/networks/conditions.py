@@ -10,14 +10,14 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..spreadsheet import plain_name
+
+if TYPE_CHECKING:  # asking what a model knows needs neither
+    import numpy as np
+    from torch import Tensor
 
 Value = str | float | None
 
@@ -133,18 +133,10 @@ class Conditions:
     def width(self) -> int:
         return sum(a.width for a in self.attributes)
 
-    @property
-    def groups(self) -> Tensor:
-        """(width,) the attribute that each column belongs to."""
-        return torch.repeat_interleave(torch.tensor([a.width for a in self.attributes]))
-
-    @property
-    def is_number(self) -> Tensor:
-        """(attributes,) whether each is a number."""
-        return torch.tensor([isinstance(a, Number) for a in self.attributes])
-
     def encode(self, rows: Sequence[Any]) -> Tensor:
         """Turn rows, or mappings from name to value, into (N, width) float32."""
+        import torch
+
         table = [[c for a in self.attributes for c in a.columns(_get(row, a.name))] for row in rows]
         return torch.tensor(table, dtype=torch.float32).reshape(len(rows), self.width)
 
@@ -181,8 +173,9 @@ class Conditions:
         fits = [(c, n) for c, n in self.combinations if all(_matches(c[names.index(k)], v) for k, v in fixed.items())]
         drawn: dict[str, Value] = {}
         if fits:
-            weights = np.array([n for _, n in fits], dtype=float)
-            drawn = dict(zip(names, fits[rng.choice(len(fits), p=weights / weights.sum())][0], strict=True))
+            total = sum(n for _, n in fits)
+            chosen = rng.choice(len(fits), p=[n / total for _, n in fits])
+            drawn = dict(zip(names, fits[chosen][0], strict=True))
         return {a.name: where.get(a.name, drawn.get(a.name)) for a in self.attributes}
 
     def to_json(self) -> str:
@@ -207,27 +200,6 @@ class Conditions:
             content.get("tenths", {}),
             int(content.get("min_patients", 0)),
         )
-
-
-def drop(
-    encoded: Tensor,
-    conditions: Conditions,
-    rng: torch.Generator,
-    everything: float = 0.1,
-    numbers: float = 0.3,
-    each: float = 0.1,
-) -> Tensor:
-    """Make attributes missing at random, so that a model learns to do without: all, all numbers, or some.
-
-    encoded: (B, width). The three shares are probabilities for an image.  [Ho 2022, alg. 1]
-    """
-    n, count = len(encoded), len(conditions.attributes)
-    chance = torch.rand(n, count + 2, generator=rng, device=rng.device).to(encoded.device)
-    gone = chance[:, 2:] < each
-    gone |= chance[:, :1] < everything
-    gone |= (chance[:, 1:2] < numbers) & conditions.is_number.to(encoded.device)
-    null = conditions.null(1).to(encoded)
-    return torch.where(gone[:, conditions.groups.to(encoded.device)], null, encoded)
 
 
 def tenth_of(number: Number, value: float) -> int:

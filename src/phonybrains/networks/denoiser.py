@@ -1,60 +1,15 @@
-"""The two networks, built from diffusers' parts: an autoencoder 8× smaller a side, and a U-Net on its latents."""
+"""The denoiser: a U-Net on latents, built from diffusers' parts, with its condition."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated
-
 import torch
-from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d import UNet2DModel
-from pydantic import Field
 from torch import Tensor, nn
 
-from ..config import Config
 from ..errors import ConfigError
 from .condition_embedding import ConditionEmbedding
-
-Count = Annotated[int, Field(ge=1)]
-
-
-class AutoencoderShape(Config):
-    """Widths at full, half, quarter and eighth resolution; no convolution runs at full resolution but the first."""
-
-    latent_channels: Count = 8
-    widths: tuple[Count, Count, Count, Count] = (16, 32, 64, 128)
-    layers: Count = 2
-
-
-class DenoiserShape(Config):
-    """Widths of the U-Net at 32², 16², 8² (for 256² images), with attention at all but the first."""
-
-    widths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (64, 96, 128)
-    layers: Count = 2
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-
-
-def build_autoencoder(shape: AutoencoderShape) -> AutoencoderDC:
-    """A deep-compression autoencoder for one gray channel: (B, 1, H, W) ↔ (B, C, H/8, W/8).  [Chen 2025, DC-AE]
-
-    Raises ConfigError for widths that it cannot have.
-    """
-    layers = (0, shape.layers, shape.layers, shape.layers)
-    with _explained("autoencoder", shape), torch.no_grad():
-        autoencoder = AutoencoderDC(
-            in_channels=1,
-            latent_channels=shape.latent_channels,
-            encoder_block_out_channels=shape.widths,
-            decoder_block_out_channels=shape.widths,
-            encoder_layers_per_block=layers,
-            decoder_layers_per_block=layers,
-            encoder_qkv_multiscales=((),) * 4,
-            decoder_qkv_multiscales=((),) * 4,
-        )
-        autoencoder(torch.zeros(1, 1, 32, 32))
-    return autoencoder
+from .shapes import DenoiserShape, explained
 
 
 def build_unet(shape: DenoiserShape, channels: int, size: int) -> UNet2DModel:
@@ -68,7 +23,7 @@ def build_unet(shape: DenoiserShape, channels: int, size: int) -> UNet2DModel:
             f"denoiser.shape: {depth} widths halve the latents {depth - 1} times, but these are {size}×"
             f"{size} (images of {8 * size}×{8 * size}). Give fewer widths or other images."
         )
-    with _explained("denoiser", shape), torch.no_grad():
+    with explained("denoiser", shape), torch.no_grad():
         unet = UNet2DModel(
             sample_size=size,
             in_channels=channels,
@@ -95,19 +50,6 @@ def build_unet(shape: DenoiserShape, channels: int, size: int) -> UNet2DModel:
 def build_embedding(unet: UNet2DModel, condition_width: int, extra_width: int) -> ConditionEmbedding:
     """The network that turns a condition, and what else the U-Net is told, into what its blocks listen to."""
     return ConditionEmbedding(condition_width, extra_width, 4 * unet.config["block_out_channels"][0])
-
-
-@contextmanager
-def _explained(network: str, shape: Config) -> Iterator[None]:
-    """diffusers' complaints about a shape, as our error; the trial run inside is there to call them forth."""
-    try:
-        yield
-    except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
-        reason = f" ({error})" if str(error) else ""
-        raise ConfigError(
-            f"{network}.shape: no network can be built of {shape}{reason}. "
-            "Widths that double, such as 16, 32, 64, 128, always work."
-        ) from None
 
 
 class Denoiser(nn.Module):

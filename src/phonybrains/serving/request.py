@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import ConfigError
 from ..model.backing import doubts
-from ..model.latent_diffusion import LatentDiffusion, Sampling
+from ..model.latent_diffusion import LatentDiffusion
+from ..model.sampling import Sampling
 from ..networks.conditions import Value
 from .batch import Order
 from .prompt import understand

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import torch
 import uvicorn
 
-from ..model.folder import model_folder
+from ..model.finding import model_folder
 from ..model.latent_diffusion import LatentDiffusion
 from ..record import fingerprint, read_record
 from ..web import listen as web

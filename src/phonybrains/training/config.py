@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ..config import Config, load_config
 from ..errors import ConfigError
-from ..networks.denoiser import AutoencoderShape, Count, DenoiserShape
+from ..networks.shapes import AutoencoderShape, Count, DenoiserShape
 from ..optimising.config import LoopConfig, Share, Weight
 from ..spreadsheet import plain_name
 

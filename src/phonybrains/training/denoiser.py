@@ -9,8 +9,8 @@ from torch import Generator, Tensor, nn
 
 from ..diffusion.objective import denoising_loss, draw_steps, draw_times
 from ..diffusion.process import Schedule, q_sample
-from ..model.sampling import Chain
-from ..networks.conditions import drop
+from ..model.chains import Chain
+from ..networks.condition_dropout import drop
 from .config import DenoiserConfig
 from .corpus import Corpus
 from .latents import Latents

@@ -12,7 +12,7 @@ from ..diffusion.guidance import guide
 from ..diffusion.sampler import sample
 from ..diffusion.shortcut import jump_times, jumps, path_points, pseudo_huber
 from ..model.latent_diffusion import LatentDiffusion
-from ..networks.conditions import drop
+from ..networks.condition_dropout import drop
 from ..networks.denoiser import Denoiser, build_embedding
 from .config import FewStepConfig
 from .corpus import Corpus

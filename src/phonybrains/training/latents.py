@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Generator, Tensor
 
 from ..errors import TrainingError
-from ..model.latent_diffusion import LatentScale
+from ..model.parts import LatentScale
 from ..optimising.cache import keep, take
 from .augment import augment, draw_parameters
 from .config import DenoiserConfig

@@ -14,10 +14,11 @@ from accelerate import Accelerator
 from ..errors import ConfigError
 from ..imageset import ImageSet
 from ..model.backing import told
+from ..model.chains import CHAINS
+from ..model.description import check_model
+from ..model.finding import model_folder
 from ..model.fitting import check_names, check_numbers
-from ..model.folder import check_model, model_folder
 from ..model.latent_diffusion import LatentDiffusion
-from ..model.sampling import CHAINS
 from ..model.training_data import shared_units
 from ..model.withdrawal import withdraw
 from ..optimising.processes import accelerating, same_threads, settled, shared_draft

@@ -15,12 +15,14 @@ from accelerate.utils import set_seed
 from ..errors import ConfigError
 from ..held_out import held_out
 from ..imageset import ImageSet
+from ..model.chains import CHAINS
 from ..model.fitting import constants
-from ..model.latent_diffusion import LatentDiffusion, LatentScale
-from ..model.sampling import CHAINS
+from ..model.latent_diffusion import LatentDiffusion
+from ..model.parts import LatentScale
 from ..model.withdrawal import on_columns_of
+from ..networks.autoencoder import build_autoencoder
 from ..networks.conditions import Category, Conditions, Withdrawn
-from ..networks.denoiser import Denoiser, build_autoencoder, build_embedding, build_unet
+from ..networks.denoiser import Denoiser, build_embedding, build_unet
 from ..optimising.compiling import check_compiler
 from . import augment
 from .autoencoder import Reconstruction

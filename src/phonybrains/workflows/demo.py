@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ModelError
-from ..generating.stage import GenerateConfig, Request, draw_sheet, generate_requests
+from ..generating.config import GenerateConfig, Request
+from ..generating.stage import draw_sheet, generate_requests
 from ..imageset import ImageSet
-from ..model.folder import shipped_models
-from ..model.latent_diffusion import LatentDiffusion, Sampling
+from ..model.finding import shipped_models
+from ..model.latent_diffusion import LatentDiffusion
+from ..model.sampling import Sampling
 from ..networks.conditions import Value
 from ..record import RECORD_NAME
 from ..reporting.sheets import film_strip

@@ -1,4 +1,4 @@
-"""Anything that can be asked for images: a model of our own, or a fine-tuned Stable Diffusion."""
+"""Opens whichever kind of model: one of our own, or a fine-tuned Stable Diffusion; both are asked for images alike."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..networks.conditions import Conditions, Value
-from .fine_tuned import DESCRIPTION, FineTuned
-from .folder import model_folder
-from .latent_diffusion import LatentDiffusion, Sampling
+from .finding import is_fine_tuned
+from .fine_tuned import FineTuned
+from .latent_diffusion import LatentDiffusion
+from .sampling import Sampling
 
 
-class Painter(Protocol):
-    """What generating needs of a model. size: side of its images in pixels; units: of their pixels, by modality."""
+class ImageModel(Protocol):
+    """What generating needs of a model. size: side of its images in pixels; units: of their pixels, by modality.
+
+    own_guidance: the strength of the guidance where none is asked for.
+    """
 
     @property
     def size(self) -> int: ...
@@ -24,6 +28,8 @@ class Painter(Protocol):
     def units(self) -> Mapping[str, tuple[float, float, str]]: ...
     @property
     def conditions(self) -> Conditions: ...
+    @property
+    def own_guidance(self) -> float: ...
 
     def ask(self, indices: Sequence[int], where: Mapping[str, Value], seed: int) -> list[dict[str, Value]]: ...
     def doubts(self, where: Mapping[str, Value]) -> list[str]: ...
@@ -38,24 +44,6 @@ class Painter(Protocol):
     ) -> Iterator[NDArray[np.uint8]]: ...
 
 
-def painter_folder(name: str | Path) -> Path:
-    """The folder of a model of either kind, or of one that ships with the package, by name.
-
-    Raises ModelError if it is no model.
-    """
-    return Path(name) if is_fine_tuned(name) else model_folder(name)
-
-
-def load_painter(folder: Path, device: str = "cpu") -> Painter:
+def open_model(folder: Path, device: str = "cpu") -> ImageModel:
     """Load a model folder of either kind. Raises ModelError if it is damaged, before anything is computed."""
     return FineTuned.load(folder, device) if is_fine_tuned(folder) else LatentDiffusion.load(folder, device)
-
-
-def is_fine_tuned(folder: str | Path) -> bool:
-    """Whether a folder is that of a fine-tuned checkpoint."""
-    return (Path(folder) / DESCRIPTION).is_file()
-
-
-def own_guidance(painter: Painter) -> float:
-    """The strength of the guidance where none is asked for."""
-    return painter.facts.guidance if isinstance(painter, FineTuned) else Sampling.guidance

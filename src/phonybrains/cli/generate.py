@@ -1,0 +1,97 @@
+"""The commands that make images with a model: `generate` and `demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from ..errors import ConfigError
+from ..startup import diffusers_for, lean_diffusers, say
+from .options import Flag, Port, Seed, Whole, Words
+
+
+def generate(
+    model: str,
+    /,
+    *,
+    n: Annotated[Whole, Parameter(name=["-n", "--n"])],
+    out: Path,
+    where: Words = None,
+    prompt: str | None = None,
+    seed: Seed = 0,
+    steps: Whole | None = None,
+    guidance: float | None = None,
+    sampler: str = "",
+    precision: Literal["auto", "bf16", "fp32"] = "auto",
+    batch_size: Whole = 16,
+    grid: Path | None = None,
+) -> None:
+    """Generate synthetic images as an image set.
+
+    Args:
+        model: A model folder, or the name of a model that comes with the package.
+        n: How many images.
+        out: Folder of the image set.
+        where: What they show, e.g. modality=CT hemorrhage=epidural. "phonybrains model info MODEL" lists what it knows.
+        prompt: The same in words, for a model that was fine-tuned from Stable Diffusion.
+        seed: Start of the random numbers: image i depends on (seed, i) alone.
+        steps: Steps from noise to image; the model's own number if not given. Few-step weights serve up to 4.
+        guidance: How strongly the conditions are pushed; 1 is the plain model, at half the cost (the model's own: 1).
+        sampler: shortcut, adams, heun, ddim, ddpm or euler; the best for model and steps if not given.
+        precision: Arithmetic of decoding: bf16, fp32, or auto for the faster here; up to 5 gray levels apart.
+        batch_size: Images computed at a time.
+        grid: Also draw a contact sheet into this picture file.
+    """
+    from ..generating.config import check_names, generate_config
+
+    asked = _pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])])
+    how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler, "precision": precision}
+    config = generate_config(n, asked, **how)
+    folder = check_names(model, config)
+    with diffusers_for(folder):
+        from ..generating.stage import generate_requests
+        from ..record import read_record
+
+    generate_requests(model, out, config, batch_size=batch_size, grid=grid)
+    if drawn := read_record(out)["results"].get("drawn"):
+        say(
+            f"Not asked for, so drawn as often as in training: {', '.join(drawn)}. Each image starts from noise of its "
+            f"own, of seed {seed} and its index."
+        )
+    say(f"{out}: {n} synthetic images" + (f"; contact sheet: {grid}" if grid else ""))
+
+
+def demo(*, out: Path = Path("out/demo"), serve: Flag = False, port: Port = 8000) -> None:
+    """Generate 95 images with the model that comes with the package, and draw sheets of them.
+
+    Args:
+        out: Folder for the image set and the sheets.
+        serve: Then let two readers judge 40 of the images, as in the paper, in their browsers.
+        port: Port of that study.
+    """
+    with lean_diffusers():
+        from ..workflows.demo import demo, demo_study
+
+    demo(out)
+    if serve:
+        from ..readerstudy.web.serve import serve_study
+
+        serve_study(demo_study(out), port=port)
+
+
+def _pairs(words: list[str]) -> dict[str, Any]:
+    """`name=value` words as a mapping."""
+    pairs: dict[str, Any] = {}
+    for word in words:
+        name, _, value = (part.strip() for part in word.partition("="))
+        if not name or not value:
+            raise ConfigError(f"--where takes name=value, for instance modality=CT, not '{word}'.")
+        if name in pairs:
+            raise ConfigError(
+                f"--where: {name} is asked for twice, as {pairs[name]} and as {value}. Say it once; "
+                "labels that one image has together are joined by ';'."
+            )
+        pairs[name] = value
+    return pairs

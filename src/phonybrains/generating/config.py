@@ -1,0 +1,76 @@
+"""What is generated, and how; and whether a model knows the names in it, which is found out without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ..config import Config, load_config
+from ..errors import ConfigError
+from ..model.captions import PROMPT, Described
+from ..model.description import AGAIN, DESCRIPTION, read_description
+from ..model.finding import find_model, is_fine_tuned
+from ..model.lora_description import read_lora
+from ..model.sampling import Precision, Sampling, check_sampler
+from ..model.schema import read_conditions
+from ..model.seal import check_part
+from ..networks.conditions import Conditions, Value
+from ..networks.shapes import Count
+
+
+class Request(Config):
+    """So many images that show this: values of attributes the model knows; the rest is drawn as in training."""
+
+    n: Count
+    where: dict[str, Value] = {}
+
+
+class GenerateConfig(Config):
+    """What is generated, and how: requests one after the other, and the fields of Sampling that change an image."""
+
+    requests: tuple[Request, ...]
+    seed: Annotated[int, Field(ge=0)] = Sampling.seed
+    steps: Count | None = Sampling.steps
+    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Steps and guidance that are None are the model's own."""
+    sampler: str = Sampling.sampler
+    precision: Precision = "auto"
+
+
+def generate_config(n: int, where: Mapping[str, Value] | None = None, **how: Any) -> GenerateConfig:
+    """One request for n images; how: fields of GenerateConfig. Raises ConfigError for what none of them can be."""
+    return load_config(GenerateConfig, None, requests=[{"n": n, "where": dict(where or {})}], **how)
+
+
+def check_names(model: str | Path, config: GenerateConfig) -> Path:
+    """The folder of a model of either kind, or of one that ships with the package, by name.
+
+    Raises ModelError or ConfigError for a model, an attribute, a value or a sampler that is not known: at once, as
+    nothing here waits for torch.
+    """
+    folder = find_model(model)
+    if is_fine_tuned(folder):
+        facts, conditions = read_lora(folder)
+        facts.check_sampler(config.sampler)
+    else:
+        conditions = _conditions(folder)
+        check_sampler(config.sampler)
+    if not isinstance(conditions, Described) and any(PROMPT in r.where for r in config.requests):
+        name = folder.resolve().name
+        raise ConfigError(
+            f"{name} reads no words: --prompt is for models that were fine-tuned from Stable Diffusion. "
+            f"Say it with --where, for instance --where modality=CT ('phonybrains model info {name}' "
+            "lists what it knows), or let 'phonybrains serve' read the words."
+        )
+    for request in config.requests:
+        conditions.check(request.where)
+    return folder
+
+
+def _conditions(folder: Path) -> Conditions:
+    path = folder / "conditions.json"
+    check_part(path, read_description(folder)["sha256"].get(path.name), DESCRIPTION, AGAIN)
+    return read_conditions(path, AGAIN)

@@ -1,0 +1,115 @@
+"""model.json: what a model folder holds, the hash of each part, and the identity of the model.
+
+The identity is what a model is: its weights, configuration and conditions. The files that are generated for diffusers
+are code, and have the version of their generator; a card and an audit are about the model. None of these is in it.
+A model.json of before there were identities has that of then, the SHA-256 of the file. When its code is written anew it
+gets one, and lists that of before as `formerly`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
+
+from ..errors import ModelError
+from ..record import RECORD_NAME
+from .schema import Finite
+from .seal import check_part, read_sealed, sealed
+
+FORMAT_VERSION = 1
+DESCRIPTION, CARD = "model.json", "README.md"
+AGAIN = "Copy the folder again from where it was made, or train it again."
+WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
+UNET, EMBEDDING, FEW_STEP = "unet", "condition_embedding", "few_step_"
+DENOISER_PARTS = (f"{UNET}/config.json", f"{UNET}/{WEIGHTS_NAME}", f"{EMBEDDING}/{WEIGHTS_NAME}")
+PARTS = (
+    "conditions.json",
+    "autoencoder/config.json",
+    f"autoencoder/{WEIGHTS_NAME}",
+    "scheduler/scheduler_config.json",
+    *DENOISER_PARTS,
+)
+FEW_STEP_PARTS = tuple(f"{FEW_STEP}{part}" for part in DENOISER_PARTS)
+CODE = ("pipeline.py", "model_index.json", f"{EMBEDDING}/config.json", f"{EMBEDDING}/{EMBEDDING}.py")
+FEW_STEP_CODE = tuple(f"{FEW_STEP}{part}" for part in CODE if part.startswith(EMBEDDING))
+ALL_FILES = (DESCRIPTION, CARD, RECORD_NAME, *PARTS, *CODE, *FEW_STEP_PARTS, *FEW_STEP_CODE)
+CONFIGURATION = ("diffusion", "size", "steps", "augmentation_width", "latent_scale", "units")
+
+
+class Description(TypedDict):
+    """What model.json holds; size: side of the images in pixels."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    format_version: int
+    diffusion: Literal["flow", "ddpm"]
+    size: Annotated[int, Field(ge=8, le=8192, multiple_of=8)]
+    augmentation_width: Annotated[int, Field(ge=0, le=1024)]
+    latent_scale: Annotated[dict[str, tuple[list[Finite], list[Finite]]], Field(min_length=1)]
+    sha256: dict[str, str]
+    identity: NotRequired[str]
+    formerly: NotRequired[list[str]]
+    steps: NotRequired[Annotated[int, Field(ge=1, le=1000)]]
+    units: NotRequired[dict[str, tuple[Finite, Finite, str]]]
+    card: NotRequired[dict[str, Any]]
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The content of model.json, as it is written. Raises ModelError if it is damaged, newer or none."""
+    content = read_sealed(folder / DESCRIPTION, Description, FORMAT_VERSION, AGAIN)
+    if content.get("identity", "") not in ("", identity_of(content)):
+        raise ModelError(f"{folder / DESCRIPTION} is damaged: its identity is that of another model. {AGAIN}")
+    return content
+
+
+def write_description(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write model.json with its identity and seal."""
+    content = sealed({**content, "identity": identity_of(content)}, DESCRIPTION)
+    (folder / DESCRIPTION).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def identity_of(content: Mapping[str, Any]) -> str:
+    """SHA-256 over what a model is, out of its description: the configuration, and the hashes of PARTS."""
+    hashes = {part: content["sha256"].get(part) for part in parts_of(content)}
+    said = {key: content.get(key) for key in CONFIGURATION} | {"sha256": hashes}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def parts_of(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """The parts that are weights, configuration or conditions."""
+    return (*PARTS, *(FEW_STEP_PARTS if has_few_step(content) else ()))
+
+
+def code_of(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """The parts that are generated for diffusers."""
+    return (*CODE, *(FEW_STEP_CODE if has_few_step(content) else ()))
+
+
+def has_few_step(content: Mapping[str, Any]) -> bool:
+    """Whether a model has few-step weights."""
+    return any(part.startswith(FEW_STEP) for part in content["sha256"])
+
+
+def check_parts(folder: Path, content: Mapping[str, Any], code: bool = True) -> None:
+    """Raise ModelError for a part of a model folder that is missing or is not the one of model.json."""
+    for part in (*parts_of(content), *(code_of(content) if code else ())):
+        is_of_first_models = part in code_of(content) and part not in content["sha256"]
+        if not (is_of_first_models and not (folder / part).exists()):  # which had no code
+            check_part(folder / part, content["sha256"].get(part), DESCRIPTION, AGAIN)
+
+
+def check_model(folder: Path) -> None:
+    """Raise ModelError unless all parts of a model folder are those of its description."""
+    check_parts(folder, read_description(folder))
+
+
+def model_files(folder: Path) -> list[str]:
+    """The files that a model is made of, its training's log apart. Raises ModelError if its description is none."""
+    content = read_description(folder)
+    listed = [part for part in (*parts_of(content), *code_of(content)) if part in content["sha256"]]
+    return [DESCRIPTION, *listed, *(name for name in (CARD, RECORD_NAME) if (folder / name).is_file())]

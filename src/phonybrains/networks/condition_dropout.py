@@ -1,0 +1,30 @@
+"""Conditions hidden at random while a denoiser learns."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .conditions import Conditions, Number
+
+
+def drop(
+    encoded: Tensor,
+    conditions: Conditions,
+    rng: torch.Generator,
+    everything: float = 0.1,
+    numbers: float = 0.3,
+    each: float = 0.1,
+) -> Tensor:
+    """Make attributes missing at random, so that a model learns to do without: all, all numbers, or some.
+
+    encoded: (B, width). The three shares are probabilities for an image.  [Ho 2022, alg. 1]
+    """
+    n, count = len(encoded), len(conditions.attributes)
+    chance = torch.rand(n, count + 2, generator=rng, device=rng.device).to(encoded.device)
+    gone = chance[:, 2:] < each
+    gone |= chance[:, :1] < everything
+    is_number = torch.tensor([isinstance(a, Number) for a in conditions.attributes])
+    gone |= (chance[:, 1:2] < numbers) & is_number.to(encoded.device)
+    attribute_of_column = torch.repeat_interleave(torch.tensor([a.width for a in conditions.attributes]))
+    return torch.where(gone[:, attribute_of_column.to(encoded.device)], conditions.null(1).to(encoded), encoded)
