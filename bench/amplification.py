@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phonybrains.evaluation.bias.composition import DRAWS, WORST_RATE, corrected, drawn_again, telling
+from phonybrains.evaluation.bias.composition import DRAWS, corrected, drawn_again
+from phonybrains.evaluation.inputs.labels import WORST_RATE, telling
 
 Array = NDArray[Any]
 

@@ -17,7 +17,7 @@ from bench.planted_copies import moved
 from phonybrains.cli.parser import app
 from phonybrains.errors import StudyError
 from phonybrains.evaluation.config import EvaluateConfig
-from phonybrains.evaluation.findings import Findings, Sign
+from phonybrains.evaluation.findings import Findings, Pair, Sign
 from phonybrains.evaluation.memorisation import nearness, spread
 from phonybrains.evaluation.memorisation.closeness import Closeness, closeness_of
 from phonybrains.evaluation.memorisation.nearness import nearness_of
@@ -244,7 +244,20 @@ def test_the_gravest_sign_is_the_verdict_and_its_sentence() -> None:
 
 def test_pairs_of_all_modalities_are_drawn() -> None:
     """The most suspicious of each modality come first, however much likelier those of one are."""
-    pairs = [replace(PAIR, panel=panel, synthetic=str(i)) for panel in ("CT", "MR") for i in range(30)]
+    pair = Pair(
+        modality="CT",
+        synthetic="",
+        similarity=0.9,
+        correlation=None,
+        training="a.png",
+        patient="a",
+        threshold=0.8,
+        flagged=True,
+        same_file=False,
+        panel="CT",
+        excess=0.5,
+    )
+    pairs = [replace(pair, panel=panel, synthetic=str(i)) for panel in ("CT", "MR") for i in range(30)]
     first = [(pair.panel, pair.synthetic) for pair in _in_turn(pairs)[:4]]
     assert first == [("CT", "0"), ("MR", "0"), ("CT", "1"), ("MR", "1")]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from phonybrains.evaluation.bias.composition import asked_shares, corrected, found_shares, telling
-from phonybrains.evaluation.inputs.labels import Reader, Scale
+from phonybrains.evaluation.bias.composition import asked_shares, corrected, found_shares
+from phonybrains.evaluation.inputs.labels import Reader, Scale, telling
 from phonybrains.imageset import Row
 
 TRAINING = ["none"] * 70 + ["lesion"] * 30

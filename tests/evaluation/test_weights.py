@@ -17,7 +17,7 @@ from phonybrains.config import load_config
 from phonybrains.errors import ModelError
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.features.extractors import extractors_of
-from phonybrains.evaluation.features.weights import weights_file
+from phonybrains.evaluation.weights import weights_file
 from tests.support.file_server import FileServer, own_cache, serving_files
 from tests.support.hub_server import serving
 

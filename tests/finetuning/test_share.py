@@ -19,7 +19,7 @@ from phonybrains.errors import ModelError
 from phonybrains.finetuning.stage import finetune
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet
-from phonybrains.model.fine_tuned import ALL_FILES, FREE
+from phonybrains.model.lora_description import ALL_FILES, FREE
 from phonybrains.model.seal import sealed
 from phonybrains.model.share import NO_SOURCES, pull_model, push_model
 from tests.support.hub_server import TOKEN, serving

@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 
 from phonybrains.imageset import ImageSet, to_unit_range, write_metadata
 from phonybrains.model.training_data import shared_units
+from phonybrains.networks.autoencoder import build_autoencoder
 from phonybrains.networks.conditions import Number
-from phonybrains.networks.denoiser import AutoencoderShape, build_autoencoder
+from phonybrains.networks.shapes import AutoencoderShape
 from phonybrains.optimising.cache import keep
 from phonybrains.training import augment
 from phonybrains.training.corpus import Corpus, check_corpus

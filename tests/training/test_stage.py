@@ -18,8 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import phonybrains.training.stage as stage
 from phonybrains.errors import ConfigError, OutputError, TrainingError
 from phonybrains.imageset import FIXED_COLUMNS
+from phonybrains.model.chains import CHAINS
 from phonybrains.model.latent_diffusion import LatentDiffusion
-from phonybrains.model.sampling import CHAINS
 from phonybrains.optimising.processes import accelerating
 from phonybrains.training.config import load_train_config
 from phonybrains.training.stage import train

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from phonybrains.imageset import ImageSet
-from phonybrains.model.sampling import CHAINS
+from phonybrains.model.chains import CHAINS
 from phonybrains.training import augment
 from phonybrains.training.autoencoder import AutoencoderTask
 from phonybrains.training.corpus import Corpus, check_corpus

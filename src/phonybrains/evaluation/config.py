@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..config import Config
-from .features.weights import Weights
+from .weights import Weights
 
 Part = Literal["quality", "memorisation", "bias", "utility"]
 PARTS: tuple[Part, ...] = ("quality", "memorisation", "bias", "utility")

@@ -20,11 +20,11 @@ from ..record import Record, as_input, check_files, hashes_of, is_published, pub
 from ..release_gate import write_audit
 from .config import PARTS, EvaluateConfig, Part
 from .features.extractors import SqueezeNetFeatures
-from .features.weights import weights_file
 from .findings import Findings, write_json
 from .inputs.sets import Sides, open_sides
 from .parts import Runner, runners_of
 from .score import Progress, Score, unavailable
+from .weights import weights_file
 
 FINDINGS, FEATURES = "findings", "features"
 SCORES_NAME = "scores.json"

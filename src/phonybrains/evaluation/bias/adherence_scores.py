@@ -8,10 +8,10 @@ import numpy as np
 
 from ...statistics.estimate import Estimate
 from ..findings import Confusion
+from ..inputs.labels import WORST_RATE, telling
 from ..inputs.real import Compared
 from ..score import Null, Score, unavailable
 from .adherence import BOX, Gauge, agreement, boxes_found, correlation, numbers_of
-from .composition import WORST_RATE, telling
 
 LEAST_R = 0.2
 """A gauge whose r on unseen real people may be lower than this is not used."""

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from ...statistics.estimate import Estimate, t_p_value
 from ...statistics.proportions import binomial_test, clopper_pearson
+from ..inputs.labels import WORST_RATE, telling
 
 Array = NDArray[Any]
 DRAWS = 1000
-WORST_RATE = 0.25
-"""A classifier whose smallest singular value lies below this tells labels apart too badly to be corrected for."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +86,6 @@ def _to_simplex(x: Array) -> Array:
     excess = (np.cumsum(ordered, axis=-1) - 1) / np.arange(1, k + 1)
     rank = (ordered > excess).sum(axis=-1, keepdims=True) - 1
     return np.maximum(x - np.take_along_axis(excess, rank, -1), 0)
-
-
-def telling(confusion: Array) -> float:
-    """How well a classifier tells labels apart: the smallest singular value of its rates; 1 is perfect, 0 is chance."""
-    table = confusion.sum(axis=0) if confusion.ndim == 3 else confusion
-    rates = table / np.maximum(table.sum(axis=1, keepdims=True), 1e-12)
-    return float(np.linalg.svd(rates, compute_uv=False)[-1])
 
 
 def found_shares(

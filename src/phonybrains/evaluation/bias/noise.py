@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes, convolve, label
 
 from ...imageset import ImageSet
-from ...statistics.estimate import Estimate
-from ...statistics.resample import percentile_interval
+from ...statistics.estimate import Estimate, percentile_interval
 from ..score import Progress, silent
 
 Array = NDArray[Any]

@@ -18,9 +18,9 @@ from safetensors import SafetensorError
 from ...errors import ModelError
 from ...record import sha256_file
 from ..config import EvaluateConfig
+from ..weights import weights_file
 from .handcrafted import NAMES, handcrafted
 from .radiomics import Radiomics
-from .weights import weights_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

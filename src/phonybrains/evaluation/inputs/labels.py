@@ -16,6 +16,8 @@ Array = NDArray[Any]
 FOLDS = 5
 CUTS = ("low", "middle", "high")
 MOST_LABELS = 12
+WORST_RATE = 0.25
+"""A classifier whose smallest singular value lies below this tells labels apart too badly to be corrected for."""
 
 
 @dataclass(frozen=True)
@@ -149,3 +151,10 @@ def _classifier() -> Any:
     from sklearn.preprocessing import StandardScaler
 
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000, class_weight="balanced"))
+
+
+def telling(confusion: Array) -> float:
+    """How well a classifier tells labels apart: the smallest singular value of its rates; 1 is perfect, 0 is chance."""
+    table = confusion.sum(axis=0) if confusion.ndim == 3 else confusion
+    rates = table / np.maximum(table.sum(axis=1, keepdims=True), 1e-12)
+    return float(np.linalg.svd(rates, compute_uv=False)[-1])

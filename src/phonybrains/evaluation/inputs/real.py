@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from ...held_out import held_out, split_to_compare
 from ...imageset import ImageSet, Row
-from ..bias.composition import WORST_RATE, telling
 from ..config import EvaluateConfig
 from ..features.extractors import Extractor, extractors_of
 from ..features.reading import features_of
 from ..score import Progress, silent
-from .labels import Reader, Scale
+from .labels import WORST_RATE, Reader, Scale, telling
 from .patients import patients
 from .sets import NOT_ATTRIBUTES
 

@@ -179,18 +179,10 @@ class Conditions:
     def width(self) -> int:
         return sum(a.width for a in self.attributes)
 
-    @property
-    def groups(self) -> Tensor:
-        """(width,) the attribute that each column belongs to."""
-        return torch.repeat_interleave(torch.tensor([a.width for a in self.attributes]))
-
-    @property
-    def is_number(self) -> Tensor:
-        """(attributes,) whether each is a number."""
-        return torch.tensor([isinstance(a, Number) for a in self.attributes])
-
     def encode(self, rows: Sequence[Any]) -> Tensor:
         """Turn rows, or mappings from name to value, into (N, width) float32."""
+        import torch
+
         table = [[c for a in self.attributes for c in a.columns(_get(row, a.name))] for row in rows]
         return torch.tensor(table, dtype=torch.float32).reshape(len(rows), self.width)
 
@@ -227,8 +219,9 @@ class Conditions:
         fits = [(c, n) for c, n in self.combinations if all(_matches(c[names.index(k)], v) for k, v in fixed.items())]
         drawn: dict[str, Value] = {}
         if fits:
-            weights = np.array([n for _, n in fits], dtype=float)
-            drawn = dict(zip(names, fits[rng.choice(len(fits), p=weights / weights.sum())][0], strict=True))
+            total = sum(n for _, n in fits)
+            chosen = rng.choice(len(fits), p=[n / total for _, n in fits])
+            drawn = dict(zip(names, fits[chosen][0], strict=True))
         return {a.name: where.get(a.name, drawn.get(a.name)) for a in self.attributes}
 
     def to_json(self) -> str:
@@ -313,7 +306,7 @@ def near(wrong: str, known: Iterable[str]) -> str:
 
 
 # phonybrains/networks/denoiser.py
-# The two networks, built from diffusers' parts: an autoencoder 8× smaller a side, and a U-Net on its latents.
+# The denoiser: a U-Net on latents, built from diffusers' parts, with its condition.
 
 
 class Denoiser(nn.Module):
@@ -426,180 +419,6 @@ def at(values: Tensor, t: Tensor) -> Tensor:
 def column(values: Tensor) -> Tensor:
     """(B,) as (B, 1, 1, 1), to multiply images with."""
     return values.reshape(-1, 1, 1, 1)
-
-
-# phonybrains/diffusion/guidance.py
-# Classifier-free guidance: push a prediction away from the one made without a condition.
-
-
-Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""denoise(x_t, t, condition) is the clean image a network expects behind x_t under a condition, (B, width)."""
-
-
-def guide(denoise: Denoise, condition: Tensor, null: Tensor, scale: float = 1.0) -> Predict:
-    """x̂(∅) + scale · (x̂(c) - x̂(∅)); scale 1 is the plain conditional model, at half the cost.  [Ho 2022, eq. 6]
-
-    condition, null: (B, width). x_0, noise and velocity are linear in one another: guiding one guides all.
-    """
-    if scale == 1:
-        return lambda x_t, t: denoise(x_t, t, condition)
-    both = torch.cat([condition, null])
-
-    def predict(x_t: Tensor, t: Tensor) -> Tensor:
-        with_condition, without = denoise(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
-        return without + scale * (with_condition - without)
-
-    return predict
-
-
-# phonybrains/imageset.py
-# The one data format: a folder of grayscale PNGs, `metadata.csv` with a row for each, and `record.json`.
-
-
-def from_unit_range(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Map -1…1 to 0…255, clipped and rounded to nearest."""
-    return np.clip(np.rint((values + 1) * 127.5), 0, 255).astype(np.uint8)
-
-
-# phonybrains/model/backing.py
-# What stands behind an image that is asked for: how many training images show the same, and of how many patients.
-
-
-FEWEST = 5
-"""Fewer patients than this are too few, whatever was asked of training."""
-
-
-def doubts(conditions: Conditions, where: Mapping[str, Value]) -> list[str]:
-    """Sentences on what is asked for: that nobody, too few, or nobody knows how many patients stand behind it.
-
-    where: checked values; what is no attribute of the model is passed over.
-    """
-    asked = {a.name: where[a.name] for a in conditions.attributes if where.get(a.name) is not None}
-    if not asked:
-        return []
-    said = ", ".join(
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in asked.items()
-    )
-    images, patients, unknown = _backing(conditions, asked)
-    if not images:
-        there = _what_there_is(conditions, asked)
-        return [f"NO TRAINING IMAGE is {said}: the images will show something else. {there}".rstrip()]
-    least = max(FEWEST, conditions.min_patients)
-    if patients is None:
-        return [
-            f"The model does not know how many patients stand behind {said}: it was made before they were counted. "
-            "Where they are few, its images redraw them."
-        ]
-    people = "1 patient" if patients == 1 else f"{patients} patients"
-    if patients + unknown < least:
-        most = "" if not unknown else f", {unknown} of them of unknown patients"
-        return [
-            f"Too few: only {images} training images of {people} are {said}{most}. With fewer than {least} "
-            "patients, the images will redraw them."
-        ]
-    if patients < least:
-        return [
-            f"Whom {unknown} of {images} training images that are {said} show is not known: where that is few "
-            "patients, the images will redraw them."
-        ]
-    return []
-
-
-def drawn(
-    conditions: Conditions, indices: Sequence[int], where: Mapping[str, Value], seed: int
-) -> list[dict[str, Value]]:
-    """All that the images with these indices show: what is asked for, the rest drawn as in training.
-
-    Raises ConfigError for what the model does not know, and where nobody can tell the modality.
-    """
-    asked = conditions.check(where)
-    rows = [conditions.draw(asked, np.random.default_rng([seed, i])) for i in indices]
-    known = next(a.offered for a in conditions.attributes if isinstance(a, Category) and a.name == "modality")
-    if len(known) == 1:
-        return [row | {"modality": known[0]} for row in rows]
-    if any(row["modality"] is None for row in rows):
-        why = " ".join(doubts(conditions, asked)) or "The prompt names no modality that the model knows."
-        raise ConfigError(
-            f"{why} So it is not known which modality the images have: add modality={known[0]}, or ask "
-            "for something else."
-        )
-    return rows
-
-
-def _backing(conditions: Conditions, asked: Mapping[str, Value]) -> tuple[int, int | None, int]:
-    """Training images, patients (None: not counted), images of unknown patients; with numbers, at most so many."""
-    numbers = {a.name: a for a in conditions.attributes if isinstance(a, Number) and a.name in asked}
-    fits = matching(conditions, {name: value for name, value in asked.items() if name not in numbers})
-    images = sum(conditions.combinations[i][1] for i in fits)
-    if not conditions.patients:
-        return images, None, 0
-    patients = len(frozenset[int]().union(*(conditions.patients[i][0] for i in fits)))
-    unknown = sum(conditions.patients[i][1] for i in fits)
-    for name, number in numbers.items():
-        tenths = conditions.tenths[name]
-        modalities = [str(asked["modality"])] if "modality" in asked else list(tenths)
-        place = tenth_of(number, float(asked[name]))  # type: ignore[arg-type]
-        found = [tenths[m].split()[place].split("/") for m in modalities if m in tenths]
-        here = [sum(int(one[k]) for one in found) for k in range(3)]
-        images, patients, unknown = min(images, here[0]), min(patients, here[1]), min(unknown, here[2])
-    return images, patients, unknown
-
-
-def matching(conditions: Conditions, asked: Mapping[str, Value]) -> list[int]:
-    """Which combinations of the training show all of some categories."""
-    names = [a.name for a in conditions.attributes if isinstance(a, Category)]
-    wanted = {names.index(name): set(labels_of(value)) for name, value in asked.items()}
-    return [
-        number
-        for number, (values, _) in enumerate(conditions.combinations)
-        if all(values[i] is not None and labels <= set(labels_of(values[i])) for i, labels in wanted.items())
-    ]
-
-
-def _what_there_is(conditions: Conditions, asked: Mapping[str, Value]) -> str:
-    """For each attribute that is asked for, what it is in the images that show the rest."""
-    names = [a.name for a in conditions.attributes if isinstance(a, Category)]
-    categories = [name for name in names if name in asked]
-    sentences = []
-    for name in categories if len(asked) > 1 else []:
-        rest = {other: asked[other] for other in categories if other != name}
-        found: Counter[str] = Counter()
-        for i in matching(conditions, rest):
-            values, images = conditions.combinations[i]
-            found[str(values[names.index(name)] or "not given")] += images
-        there = ", ".join(f"{value} ({images} images)" for value, images in found.most_common())
-        given = " and ".join(f"{other} {value}" for other, value in rest.items())
-        sentences.append(f"{f'With {given}, {name}' if rest else name}: {there or 'no training image either'}.")
-    for name in asked.keys() - set(categories):
-        given = [m for m, tenths in conditions.tenths.get(name, {}).items() if tenths != " ".join(["0/0/0"] * 10)]
-        sentences.append(f"{name} is given in {' and '.join(given)}." if given else "")
-    return " ".join(filter(None, sentences))
-
-
-# phonybrains/model/precision.py
-# The arithmetic of decoding: bf16 where the machine has it in hardware, float32 elsewhere.
-
-
-Precision = Literal["auto", "bf16", "fp32"]
-
-
-def settle_precision(name: str, device: torch.device) -> str:
-    """bf16 or fp32; «auto» is the faster one on this device. Raises ConfigError listing the names."""
-    if name not in get_args(Precision):
-        raise ConfigError(f"precision '{name}' is not known. Known: {', '.join(get_args(Precision))}.")
-    return name if name != "auto" else "bf16" if has_bf16(device) else "fp32"
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies bf16 numbers in hardware; emulated, they are slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def computing_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Meanwhile, this thread's matrix products and convolutions use this precision; sums and norms stay in float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 # phonybrains/diffusion/objective.py
@@ -756,8 +575,22 @@ def _tau(t: Tensor, process: Process) -> Tensor:
     return process.noise(t) / _span(t, process)
 
 
-# phonybrains/model/sampling.py
-# The kinds of diffusion a model can be trained for, and the samplers that go with them, by name.
+Walk = Callable[[Predict, Tensor, Sequence[float], Process, Rng], Iterator[Tensor]]
+
+
+SAMPLERS: dict[str, Walk] = {
+    "heun": lambda predict, x, times, process, rng: heun(predict, x, times, process),
+    "adams": lambda predict, x, times, process, rng: adams(predict, x, times, process),
+    "ddim": sample,
+    "ddpm": partial(sample, fresh=ancestral),
+    "euler": sample,  # for the Flow, DDIM is Euler's method
+    "shortcut": sample,  # of few-step weights
+}
+"""A new one is named in model/sampling.py too, which does without torch."""
+
+
+# phonybrains/model/chains.py
+# The kinds of diffusion a model can be trained for.
 
 
 @dataclass(frozen=True)
@@ -794,32 +627,284 @@ CHAINS = {
 }
 
 
-FEW = 4
-"""Up to so many steps, a model with few-step weights uses them."""
+# phonybrains/diffusion/guidance.py
+# Classifier-free guidance: push a prediction away from the one made without a condition.
+
+
+Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""denoise(x_t, t, condition) is the clean image a network expects behind x_t under a condition, (B, width)."""
+
+
+def guide(denoise: Denoise, condition: Tensor, null: Tensor, scale: float = 1.0) -> Predict:
+    """x̂(∅) + scale · (x̂(c) - x̂(∅)); scale 1 is the plain conditional model, at half the cost.  [Ho 2022, eq. 6]
+
+    condition, null: (B, width). x_0, noise and velocity are linear in one another: guiding one guides all.
+    """
+    if scale == 1:
+        return lambda x_t, t: denoise(x_t, t, condition)
+    both = torch.cat([condition, null])
+
+    def predict(x_t: Tensor, t: Tensor) -> Tensor:
+        with_condition, without = denoise(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
+        return without + scale * (with_condition - without)
+
+    return predict
+
+
+# phonybrains/imageset.py
+# The one data format: a folder of grayscale PNGs, `metadata.csv` with a row for each, and `record.json`.
+
+
+def from_unit_range(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Map -1…1 to 0…255, clipped and rounded to nearest."""
+    return np.clip(np.rint((values + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+# phonybrains/model/backing.py
+# What stands behind an image that is asked for: how many training images show the same, and of how many patients.
+
+
+FEWEST = 5
+"""Fewer patients than this are too few, whatever was asked of training."""
+
+
+def doubts(conditions: Conditions, where: Mapping[str, Value]) -> list[str]:
+    """Sentences on what is asked for: that nobody, too few, or nobody knows how many patients stand behind it.
+
+    where: checked values; what is no attribute of the model is passed over.
+    """
+    asked = {a.name: where[a.name] for a in conditions.attributes if where.get(a.name) is not None}
+    if not asked:
+        return []
+    said = ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in asked.items()
+    )
+    images, patients, unknown = _backing(conditions, asked)
+    if not images:
+        there = _what_there_is(conditions, asked)
+        return [f"NO TRAINING IMAGE is {said}: the images will show something else. {there}".rstrip()]
+    least = max(FEWEST, conditions.min_patients)
+    if patients is None:
+        return [
+            f"The model does not know how many patients stand behind {said}: it was made before they were counted. "
+            "Where they are few, its images redraw them."
+        ]
+    people = "1 patient" if patients == 1 else f"{patients} patients"
+    if patients + unknown < least:
+        most = "" if not unknown else f", {unknown} of them of unknown patients"
+        return [
+            f"Too few: only {images} training images of {people} are {said}{most}. With fewer than {least} "
+            "patients, the images will redraw them."
+        ]
+    if patients < least:
+        return [
+            f"Whom {unknown} of {images} training images that are {said} show is not known: where that is few "
+            "patients, the images will redraw them."
+        ]
+    return []
+
+
+def _backing(conditions: Conditions, asked: Mapping[str, Value]) -> tuple[int, int | None, int]:
+    """Training images, patients (None: not counted), images of unknown patients; with numbers, at most so many."""
+    numbers = {a.name: a for a in conditions.attributes if isinstance(a, Number) and a.name in asked}
+    fits = matching(conditions, {name: value for name, value in asked.items() if name not in numbers})
+    images = sum(conditions.combinations[i][1] for i in fits)
+    if not conditions.patients:
+        return images, None, 0
+    patients = len(frozenset[int]().union(*(conditions.patients[i][0] for i in fits)))
+    unknown = sum(conditions.patients[i][1] for i in fits)
+    for name, number in numbers.items():
+        tenths = conditions.tenths[name]
+        modalities = [str(asked["modality"])] if "modality" in asked else list(tenths)
+        place = tenth_of(number, float(asked[name]))  # type: ignore[arg-type]
+        found = [tenths[m].split()[place].split("/") for m in modalities if m in tenths]
+        here = [sum(int(one[k]) for one in found) for k in range(3)]
+        images, patients, unknown = min(images, here[0]), min(patients, here[1]), min(unknown, here[2])
+    return images, patients, unknown
+
+
+def matching(conditions: Conditions, asked: Mapping[str, Value]) -> list[int]:
+    """Which combinations of the training show all of some categories."""
+    names = [a.name for a in conditions.attributes if isinstance(a, Category)]
+    wanted = {names.index(name): set(labels_of(value)) for name, value in asked.items()}
+    return [
+        number
+        for number, (values, _) in enumerate(conditions.combinations)
+        if all(values[i] is not None and labels <= set(labels_of(values[i])) for i, labels in wanted.items())
+    ]
+
+
+def _what_there_is(conditions: Conditions, asked: Mapping[str, Value]) -> str:
+    """For each attribute that is asked for, what it is in the images that show the rest."""
+    names = [a.name for a in conditions.attributes if isinstance(a, Category)]
+    categories = [name for name in names if name in asked]
+    sentences = []
+    for name in categories if len(asked) > 1 else []:
+        rest = {other: asked[other] for other in categories if other != name}
+        found: Counter[str] = Counter()
+        for i in matching(conditions, rest):
+            values, images = conditions.combinations[i]
+            found[str(values[names.index(name)] or "not given")] += images
+        there = ", ".join(f"{value} ({images} images)" for value, images in found.most_common())
+        given = " and ".join(f"{other} {value}" for other, value in rest.items())
+        sentences.append(f"{f'With {given}, {name}' if rest else name}: {there or 'no training image either'}.")
+    for name in asked.keys() - set(categories):
+        given = [m for m, tenths in conditions.tenths.get(name, {}).items() if tenths != " ".join(["0/0/0"] * 10)]
+        sentences.append(f"{name} is given in {' and '.join(given)}." if given else "")
+    return " ".join(filter(None, sentences))
+
+
+# phonybrains/model/drawing.py
+# What each image of a run is to show: as asked, and the rest drawn as in training.
+
+
+def drawn(
+    conditions: Conditions, indices: Sequence[int], where: Mapping[str, Value], seed: int
+) -> list[dict[str, Value]]:
+    """All that the images with these indices show: what is asked for, the rest drawn as in training.
+
+    Raises ConfigError for what the model does not know, and where nobody can tell the modality.
+    """
+    asked = conditions.check(where)
+    rows = [conditions.draw(asked, np.random.default_rng([seed, i])) for i in indices]
+    known = next(a.offered for a in conditions.attributes if isinstance(a, Category) and a.name == "modality")
+    if len(known) == 1:
+        return [row | {"modality": known[0]} for row in rows]
+    if any(row["modality"] is None for row in rows):
+        why = " ".join(doubts(conditions, asked)) or "The prompt names no modality that the model knows."
+        raise ConfigError(
+            f"{why} So it is not known which modality the images have: add modality={known[0]}, or ask "
+            "for something else."
+        )
+    return rows
+
+
+# phonybrains/model/parts.py
+# What a model folder holds, in memory: networks, schema and numbers; what is done with them is elsewhere.
+
+
+@dataclass(frozen=True)
+class LatentScale:
+    """Mean and standard deviation of each latent channel over the whole corpus, for each modality."""
+
+    statistics: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+    def columns(self, modalities: Sequence[Value], like: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation for each image, (B, C, 1, 1)."""
+        chosen = [self.statistics.get(str(name)) or next(iter(self.statistics.values())) for name in modalities]
+        table = torch.tensor(chosen, dtype=like.dtype, device=like.device)
+        return table[:, 0, :, None, None], table[:, 1, :, None, None]
+
+    def standardise(self, latents: Tensor, modalities: Sequence[Value]) -> Tensor:
+        mean, deviation = self.columns(modalities, latents)
+        return (latents - mean) / deviation
+
+    def restore(self, latents: Tensor, modalities: Sequence[Value]) -> Tensor:
+        mean, deviation = self.columns(modalities, latents)
+        return latents * deviation + mean
+
+
+@dataclass
+class ModelParts:
+    """Autoencoder, denoiser, conditions, latent scale and diffusion chain.
+
+    few_step: the denoiser tuned for sampling in up to FEW steps, if the model has one; steps: taken if none are asked.
+    units: slope, intercept and unit of generated pixels, for each modality whose training images agree on them.
+    card: free for facts about the model.
+    """
+
+    autoencoder: AutoencoderDC
+    denoiser: Denoiser
+    conditions: Conditions
+    scale: LatentScale
+    chain: Chain = CHAINS["flow"]
+    size: int = 256
+    few_step: Denoiser | None = None
+    steps: int = 16
+    units: Mapping[str, tuple[float, float, str]] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+# phonybrains/model/sampling.py
+# How to sample: the settings, checked without torch, and the names of what can be chosen.
+
+
+Precision = Literal["auto", "bf16", "fp32"]
 
 
 SHORTCUT = "shortcut"
 
 
-Walk = Callable[[Predict, Tensor, Sequence[float], Process, Rng], Iterator[Tensor]]
+SAMPLER_NAMES = ("heun", "adams", "ddim", "ddpm", "euler", SHORTCUT)
+"""What `diffusion/sampler.py` has, by name."""
 
 
-SAMPLERS: dict[str, Walk] = {
-    "heun": lambda predict, x, times, process, rng: heun(predict, x, times, process),
-    "adams": lambda predict, x, times, process, rng: adams(predict, x, times, process),
-    "ddim": sample,
-    "ddpm": partial(sample, fresh=ancestral),
-}
+FEW = 4
+"""Up to so many steps, a model with few-step weights uses them."""
 
 
-SAMPLERS["euler"] = SAMPLERS[SHORTCUT] = SAMPLERS["ddim"]  # for the Flow, DDIM is Euler's method
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
+
+    precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 5 gray levels apart.
+    """
+
+    seed: int = 0
+    steps: int | None = None
+    guidance: float = 1.0
+    sampler: str = ""
+    batch_size: int = 16
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what no model can do."""
+        check_integer("seed", self.seed, 0, 2**63 - 1)
+        check_integer("batch_size", self.batch_size, 1)
+        if self.steps is not None:
+            check_integer("steps", self.steps, 1)
+        if not isinstance(self.guidance, (int, float)) or not 0 <= self.guidance < math.inf:
+            raise ConfigError(f"guidance {self.guidance}: it is a number from 0 on, 1 for the plain model.")
 
 
-def sampler_named(name: str) -> Walk:
-    """The sampler of this name. Raises ConfigError listing the known names."""
-    if name not in SAMPLERS:
-        raise ConfigError(f"sampler '{name}' is not known. Known: {', '.join(SAMPLERS)}.")
-    return SAMPLERS[name]
+def check_integer(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
+    """Raise ConfigError unless a setting is a whole number in these bounds."""
+    if not isinstance(value, Integral) or not least <= int(value) <= most:
+        raise ConfigError(f"{name} {value}: it is a whole number from {least} to {most}.")
+
+
+def check_sampler(name: str) -> None:
+    """Raise ConfigError, listing the known names, for a sampler that is none of them; empty is the best one."""
+    if name and name not in SAMPLER_NAMES:
+        raise ConfigError(f"sampler '{name}' is not known. Known: {', '.join(SAMPLER_NAMES)}.")
+
+
+# phonybrains/model/precision.py
+# The arithmetic of decoding: bf16 where the machine has it in hardware, float32 elsewhere.
+
+
+def check_precision(name: str) -> str:
+    """The name of a precision. Raises ConfigError listing the names."""
+    if name not in get_args(Precision):
+        raise ConfigError(f"precision '{name}' is not known. Known: {', '.join(get_args(Precision))}.")
+    return name
+
+
+def settle_precision(name: str, device: torch.device) -> str:
+    """bf16 or fp32; «auto» is the faster one on this device. Raises ConfigError listing the names."""
+    return name if check_precision(name) != "auto" else "bf16" if has_bf16(device) else "fp32"
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bf16 numbers in hardware; emulated, they are slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def computing_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Meanwhile, this thread's matrix products and convolutions use this precision; sums and norms stay in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 # phonybrains/model/workers.py
@@ -878,57 +963,6 @@ DECODED_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
-class LatentScale:
-    """Mean and standard deviation of each latent channel over the whole corpus, for each modality."""
-
-    statistics: Mapping[str, tuple[Sequence[float], Sequence[float]]]
-
-    def columns(self, modalities: Sequence[Value], like: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation for each image, (B, C, 1, 1)."""
-        chosen = [self.statistics.get(str(name)) or next(iter(self.statistics.values())) for name in modalities]
-        table = torch.tensor(chosen, dtype=like.dtype, device=like.device)
-        return table[:, 0, :, None, None], table[:, 1, :, None, None]
-
-    def standardise(self, latents: Tensor, modalities: Sequence[Value]) -> Tensor:
-        mean, deviation = self.columns(modalities, latents)
-        return (latents - mean) / deviation
-
-    def restore(self, latents: Tensor, modalities: Sequence[Value]) -> Tensor:
-        mean, deviation = self.columns(modalities, latents)
-        return latents * deviation + mean
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
-
-    precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 5 gray levels apart.
-    """
-
-    seed: int = 0
-    steps: int | None = None
-    guidance: float = 1.0
-    sampler: str = ""
-    batch_size: int = 16
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError for what no model can do."""
-        check_integer("seed", self.seed, 0, 2**63 - 1)
-        check_integer("batch_size", self.batch_size, 1)
-        if self.steps is not None:
-            check_integer("steps", self.steps, 1)
-        if not isinstance(self.guidance, (int, float)) or not 0 <= self.guidance < math.inf:
-            raise ConfigError(f"guidance {self.guidance}: it is a number from 0 on, 1 for the plain model.")
-
-
-def check_integer(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
-    """Raise ConfigError unless a setting is a whole number in these bounds."""
-    if not isinstance(value, Integral) or not least <= int(value) <= most:
-        raise ConfigError(f"{name} {value}: it is a whole number from {least} to {most}.")
-
-
-@dataclass(frozen=True)
 class Generated:
     """Synthetic images (n, H, W) uint8 and what each was asked to show."""
 
@@ -936,25 +970,10 @@ class Generated:
     conditions: list[dict[str, Value]]
 
 
-@dataclass
-class LatentDiffusion:
-    """Autoencoder, denoiser, conditions, latent scale and diffusion chain.
+class LatentDiffusion(ModelParts):
+    """A model that can be asked for images: its parts, joined."""
 
-    few_step: the denoiser tuned for sampling in up to FEW steps, if the model has one; steps: taken if none are asked.
-    units: slope, intercept and unit of generated pixels, for each modality whose training images agree on them.
-    card: free for facts about the model.
-    """
-
-    autoencoder: AutoencoderDC
-    denoiser: Denoiser
-    conditions: Conditions
-    scale: LatentScale
-    chain: Chain = CHAINS["flow"]
-    size: int = 256
-    few_step: Denoiser | None = None
-    steps: int = 16
-    units: Mapping[str, tuple[float, float, str]] = field(default_factory=dict)
-    card: dict[str, Any] = field(default_factory=dict)
+    own_guidance = Sampling.guidance
 
     def to(self, device: str) -> LatentDiffusion:
         """Move the networks to a device, in the memory format that convolutions are fastest in."""
@@ -1041,14 +1060,15 @@ class LatentDiffusion:
         else:
             predict = guide(self.predict, condition, null, sampling.guidance)
         yield x
-        yield from sampler_named(sampling.sampler)(predict, x, self.chain.times(steps), self.chain.process, rngs)
+        walk = SAMPLERS[sampling.sampler]
+        yield from walk(predict, x, self.chain.times(steps), self.chain.process, rngs)
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
         steps = self.steps if sampling.steps is None else sampling.steps
         few = self.few_step is not None and steps <= FEW
         sampler = sampling.sampler or (SHORTCUT if few else self.chain.sampler)
-        sampler_named(sampler)
+        check_sampler(sampler)
         if sampler == SHORTCUT and self.few_step is None:
             raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
         if sampler == SHORTCUT and sampling.guidance != 1:

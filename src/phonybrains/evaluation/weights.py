@@ -14,9 +14,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from ...errors import ModelError
-from ...model.hub_cache import fetched
-from ...record import sha256_file
+from ..errors import ModelError
+from ..model.hub_cache import fetched
+from ..record import sha256_file
 
 HUB = re.compile(r"hf://(?P<repository>[^/@#]+/[^/@#]+)/(?P<file>[^@#]+)(@(?P<revision>[^#]+))?$")
 HASH = re.compile(r"[0-9a-f]{64}$")
