@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from filelock import FileLock
 from safetensors.torch import load_file
 
@@ -45,6 +45,7 @@ from phonybrains.training.perceptual import PerceptualDistance
 from .arms import ARMS, EIGHTH, Arm, CoarseDiffusion, autoencoder_for, denoiser_for, gflop
 from .comparison import distances, fidelity
 from .networks import Cache, conditions_of, decoded, encoded
+from .options import measurement
 from .report import say
 from .study import Settings, Study
 from .timing import machine, table
@@ -207,7 +208,7 @@ def configure(options: Options) -> TrainConfig:
     return config
 
 
-app = App(name="ablation.py", help=__doc__, help_format="plaintext", result_action="return_value")
+app = measurement(__name__, __doc__)
 
 
 @app.default
@@ -238,7 +239,3 @@ def main(model: str, /, *, options: Options) -> None:
     heads = list(dict.fromkeys(key for row in rows for key in row))
     print(f"\n{machine()}; validation split")
     print(table(heads, [[row.get(key, "") for key in heads] for row in rows]))
-
-
-if __name__ == "__main__":
-    app()

@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from cyclopts import App
 from numpy.typing import NDArray
 
 from phonybrains.evaluation.memorisation import nearness, spread
@@ -24,6 +23,8 @@ from phonybrains.evaluation.memorisation.closeness import Closeness
 from phonybrains.evaluation.memorisation.search import ByRegistration
 from phonybrains.imageset import ImageSet, Row
 from phonybrains.statistics.proportions import clopper_pearson
+
+from .options import measurement
 
 MADE = 40
 PEOPLE = (1, 2, 3, 5, 10, 20)
@@ -84,7 +85,11 @@ def show(what: str, draw: Callable[[int], tuple[str, str]], sets: int) -> None:
         print(f"{what}: {name}: {text}", flush=True)
 
 
-def measure(corpus: Path, /, *, sets: int = 100, permutations: int = 199, modality: str = "") -> None:
+app = measurement(__name__, __doc__)
+
+
+@app.default
+def main(corpus: Path, /, *, sets: int = 100, permutations: int = 199, modality: str = "") -> None:
     """Measure level and power.
 
     Args:
@@ -119,7 +124,3 @@ def measure(corpus: Path, /, *, sets: int = 100, permutations: int = 199, modali
                 return words(close, rows, rng.choice(own, MADE), everybody, "value=x", k, i)
 
             show(f"{name}, {k} training people again and again", repeating, sets)
-
-
-if __name__ == "__main__":
-    App(default_command=measure)()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from scipy.stats import binomtest
 
 from phonybrains.held_out import held_out
@@ -22,9 +22,10 @@ from phonybrains.imageset import ImageSet
 from phonybrains.reporting.sheets import contact_sheet
 
 from .nearest import SearchedImages
+from .options import measurement
 from .study import read
 
-app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+app = measurement(__name__, __doc__)
 
 
 @app.default
@@ -64,7 +65,3 @@ def main(
             labels += [f"{modality} {found.correlation[i]:.3f}", "training"]
     contact_sheet(shown, out, columns=8, labels=labels)
     out.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    app()

@@ -10,7 +10,6 @@ With --simulate, generators of known slope are simulated instead: does the inter
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -31,6 +30,7 @@ from phonybrains.training.config import load_train_config
 from phonybrains.training.stage import train
 
 from .amplification import Dose, dose_response, simulated_doses
+from .options import measurement
 
 SIZE, STEPS = 64, 8
 
@@ -87,7 +87,7 @@ def doses_of(out: Path, doses: Sequence[float], n: int, preset: str, loops: int 
     return found
 
 
-def simulate(times: int, slopes: Sequence[float], doses: Sequence[float], n: int) -> dict[str, Any]:
+def simulated(times: int, slopes: Sequence[float], doses: Sequence[float], n: int) -> dict[str, Any]:
     """How often the interval holds a known slope, and how often a slope of 1 is called amplification or loss."""
     results = {}
     for slope in slopes:
@@ -105,29 +105,39 @@ def simulate(times: int, slopes: Sequence[float], doses: Sequence[float], n: int
     return results
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--doses", type=float, nargs="+", default=[0.5, 0.3, 0.1])
-    parser.add_argument("--n", type=int, default=400)
-    parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--loops", type=int, help="steps of both trainings; the preset's if not given")
-    parser.add_argument("--simulate", type=int, default=0, metavar="TIMES")
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    if given.simulate:
-        result: dict[str, Any] = simulate(given.simulate, (0.7, 1.0, 1.5), given.doses, given.n)
+app = measurement(__name__, __doc__)
+
+
+@app.default
+def main(
+    *,
+    out: Path,
+    doses: tuple[float, ...] = (0.5, 0.3, 0.1),
+    n: int = 400,
+    preset: str = "tiny",
+    loops: int | None = None,
+    simulate: int = 0,
+) -> None:
+    """Measure the slope.
+
+    Args:
+        out: Folder for everything.
+        doses: Shares of lesions in training.
+        n: Images generated of each dose.
+        preset: Of the trainings.
+        loops: Steps of both trainings; the preset's if not given.
+        simulate: Instead, simulate so many sets of generators.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if simulate:
+        result: dict[str, Any] = simulated(simulate, (0.7, 1.0, 1.5), doses, n)
     else:
-        with FileLock(given.out / "lock"):  # what lies there may be filled by another process, which is waited for
-            found = doses_of(given.out, given.doses, given.n, given.preset, given.loops)
+        with FileLock(out / "lock"):  # what lies there may be filled by another process, which is waited for
+            found = doses_of(out, doses, n, preset, loops)
         try:
             result = asdict(dose_response(found, np.random.default_rng(0)))
         except ValueError as error:  # the counts are worth keeping
             result = {"no slope": str(error), "shares": [[dose.training, float(dose.votes.mean())] for dose in found]}
     text = json.dumps(result, indent=1)
-    (given.out / "dose-response.json").write_text(text + "\n", encoding="utf-8")
+    (out / "dose-response.json").write_text(text + "\n", encoding="utf-8")
     print(text)
-
-
-if __name__ == "__main__":
-    main()

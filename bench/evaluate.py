@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from cyclopts import App
 from numpy.typing import NDArray
 
 from phonybrains.evaluation.config import EvaluateConfig
@@ -32,6 +31,7 @@ from phonybrains.evaluation.quality.part import quality
 from phonybrains.imageset import ImageSet
 
 from . import fidelity
+from .options import measurement
 from .timing import in_turns
 
 Array = NDArray[Any]
@@ -126,7 +126,7 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+app = measurement(__name__, __doc__)
 
 
 @app.default
@@ -157,7 +157,3 @@ def main(
         large(large_n, width)
     else:
         compare(n, width, rounds)
-
-
-if __name__ == "__main__":
-    app()

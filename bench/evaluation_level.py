@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -33,6 +33,8 @@ from phonybrains.evaluation.quality.against import (
 from phonybrains.evaluation.quality.nulls import p_of, real_against_real
 from phonybrains.evaluation.score import Score
 from phonybrains.statistics.proportions import clopper_pearson
+
+from .options import measurement
 
 LEVEL = 0.05
 Array = NDArray[Any]
@@ -78,7 +80,7 @@ def _p(score: Score) -> float:
     return 1.0 if score.p is None else score.p
 
 
-app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+app = measurement(__name__, __doc__)
 
 
 @app.default
@@ -122,7 +124,3 @@ def main(
     if out:
         out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return {name: count / tried[name] for name, count in rejected.items()}
-
-
-if __name__ == "__main__":
-    app()

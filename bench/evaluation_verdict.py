@@ -13,7 +13,6 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-from cyclopts import App
 from rich.progress import track
 
 from phonybrains.evaluation.quality import c2st
@@ -23,9 +22,10 @@ from phonybrains.evaluation.report.verdict import scores_text
 from phonybrains.evaluation.score import Score
 
 from .evaluation_level import simulated
+from .options import measurement
 
 WORDS = ("apart", "better", "as real", "not shown")
-app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+app = measurement(__name__, __doc__)
 
 
 def scores_of(n: int, shift: float, rng: np.random.Generator, width: int, draws: int) -> list[Score]:
@@ -68,7 +68,3 @@ def main(
                 told += "a classifier tells them" in scores_text(scores, ["MR"])
             shares = " | ".join(f"{words[word] / words.total():.1%}" for word in WORDS)
             print(f"| {n} | {shift} | {words.total()} | {shares} | {told / sets:.0%} |", flush=True)
-
-
-if __name__ == "__main__":
-    app()

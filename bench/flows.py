@@ -11,7 +11,6 @@ run under the Python that runs this script, with one thread, in a folder of thei
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import json
@@ -27,10 +26,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
+
+from .options import measurement
 
 LEARNT = "(model|pu..ed|heads|samples|few-step|heun|dd.m|epidural|foreign|evaluation|audit|cascade|lora|imagined|old)"
 CODE = "code bundled from the package: what counts are the images it makes"
@@ -263,20 +265,35 @@ def report(before: Mapping[str, Any], after: Mapping[str, Any], names: list[str]
     return not lines
 
 
-def main() -> None:
+app = measurement(__name__, __doc__)
+
+
+@app.default
+def main(
+    *sides: Annotated[Path, Parameter(name="CHECKOUT|MANIFEST")],
+    data: Path = Path("../shared/data"),
+    out: Path = Path("out/flows"),
+    only: tuple[str, ...] = (),
+    slow: bool = False,
+    shown: int = 5,
+) -> None:
+    """Run the flows.
+
+    Args:
+        sides: One is run, two are compared.
+        data: Folder of real scans.
+        out: Folder of what is made.
+        only: These flows, and what they build on.
+        slow: Run demo as well: 95 images, two minutes.
+        shown: Differences printed for each file.
+    """
     flows = read_flows(Path(__file__).with_suffix(".sh"))
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sides", type=Path, nargs="+", metavar="CHECKOUT|MANIFEST", help="one is run, two are compared")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of real scans")
-    parser.add_argument("--out", type=Path, default=Path("out/flows"), help="folder of what is made")
-    parser.add_argument("--only", nargs="+", choices=flows, metavar="FLOW", help="these, and what they build on")
-    parser.add_argument("--slow", action="store_true", help="demo as well: 95 images, two minutes")
-    parser.add_argument("--shown", type=int, default=5, help="differences printed for each file")
-    options = parser.parse_args()
-    wanted = options.only or [name for name in flows if options.slow or name != "demo"]
+    if not sides or not flows.keys() >= set(only):
+        sys.exit(f"Give a checkout or a manifest, and of the flows some of {', '.join(flows)}.")
+    wanted = only or [name for name in flows if slow or name != "demo"]
     names = [name for name in flows if name in ("inputs", *wanted)]
-    out, old, manifests = options.out.resolve(), None, []
-    for side, label in zip(options.sides, ("before", "after"), strict=False):
+    out, old, manifests = out.resolve(), None, []
+    for side, label in zip(sides, ("before", "after"), strict=False):
         if side.is_file():
             manifests.append(json.loads(side.read_text("utf-8")))
             old = side.resolve().with_suffix("") / "work"
@@ -284,13 +301,9 @@ def main() -> None:
         folder = out / label / "work"  # of one name for both, as some messages have it
         shutil.rmtree(folder, ignore_errors=True)
         chosen = {name: flows[name] for name in names}
-        found = run_flows(chosen, side.resolve(), folder, options.data.resolve(), old or folder)
+        found = run_flows(chosen, side.resolve(), folder, data.resolve(), old or folder)
         manifests.append(manifest(side.resolve(), folder, found))
         old = folder
         (out / f"{label}.json").write_text(json.dumps(manifests[-1], indent=1), encoding="utf-8")
     if len(manifests) == 2:
-        sys.exit(not report(manifests[0], manifests[1], names, options.shown))
-
-
-if __name__ == "__main__":
-    main()
+        sys.exit(not report(manifests[0], manifests[1], names, shown))

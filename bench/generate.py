@@ -9,25 +9,66 @@ python -m bench generate --torchrun          one process against two
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Annotated, Literal
 
+from cyclopts import Parameter
+
+from .options import measurement
 from .peers import Size, System, monai, monai_is_missing, ours, stable_diffusion
 from .timing import Usage, cores, figure, in_turns, machine, own_peak_mib, run, table, use_threads
 
-SYSTEMS = ("ours", "monai-ddpm", "monai-ddim", "sd")
+SystemName = Literal["ours", "monai-ddpm", "monai-ddim", "sd"]
 PHONYBRAINS = (sys.executable, "-m", "phonybrains")
-SMOKE = {"images": 2, "steps": [1, 2], "timed_steps": 1, "rounds": 1, "toy": True}
 
 
-def main(words: Sequence[str] | None = None) -> None:
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """What is measured, and how."""
+
+    model: str = "heads"
+    """A model folder, or the name of a shipped model."""
+    steps: tuple[int, ...] = (2, 16)
+    """Step settings of ours."""
+    images: int = 95
+    """Images of ours in each round, and of the commands."""
+    peer_batch: int = 1
+    """Images that the peers make at a time (1, as in their scripts)."""
+    timed_steps: int = 20
+    """Steps of the peers that are timed and scaled to all."""
+    rounds: int = 3
+    """How often everything is measured; the median counts."""
+    threads: int = 0
+    """Threads of all systems (0: as the machine has cores)."""
+    systems: tuple[SystemName, ...] = ("ours", "monai-ddpm", "monai-ddim", "sd")
+    isolate: bool = False
+    """Peak memory of each system in a process of its own."""
+    whole: bool = False
+    """Time whole commands in fresh processes."""
+    scale: tuple[int, ...] = ()
+    """Time and memory for these numbers of images."""
+    torchrun: bool = False
+    """One process against two that share the work."""
+    toy: Annotated[bool, Parameter(show=False)] = False
+    smoke: bool = False
+    """Tiny networks and numbers: whether it runs, not how fast."""
+
+
+app = measurement(__name__, __doc__)
+
+
+@app.default
+def main(options: Options = Options()) -> None:
     """Run what the command line asks for, and print tables."""
-    options = _parse(words)
+    if options.smoke:
+        options = replace(options, images=2, steps=(1, 2), timed_steps=1, rounds=1, toy=True)
     use_threads(options.threads)
     parts = {"isolate": isolate, "whole": whole, "scale": scale, "torchrun": torchrun}
     asked = [part for name, part in parts.items() if getattr(options, name)]
@@ -35,30 +76,7 @@ def main(words: Sequence[str] | None = None) -> None:
         part(options)
 
 
-def _parse(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--model", default="heads", help="a model folder, or the name of a shipped model")
-    add("--steps", type=int, nargs="+", default=[2, 16], help="step settings of ours")
-    add("--images", type=int, default=95, help="images of ours in each round, and of the commands")
-    add("--peer-batch", type=int, default=1, help="images that the peers make at a time (1, as in their scripts)")
-    add("--timed-steps", type=int, default=20, help="steps of the peers that are timed and scaled to all")
-    add("--rounds", type=int, default=3, help="how often everything is measured; the median counts")
-    add("--threads", type=int, default=0, help="threads of all systems (0: as the machine has cores)")
-    add("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
-    add("--isolate", action="store_true", help="peak memory of each system in a process of its own")
-    add("--whole", action="store_true", help="time whole commands in fresh processes")
-    add("--scale", type=int, nargs="+", default=[], metavar="N", help="time and memory for these numbers of images")
-    add("--torchrun", action="store_true", help="one process against two that share the work")
-    add("--toy", action="store_true", help=argparse.SUPPRESS)
-    add("--smoke", action="store_true", help="tiny networks and numbers: whether it runs, not how fast")
-    options = parser.parse_args(words)
-    if options.smoke:
-        vars(options).update(SMOKE)
-    return options
-
-
-def compare(options: argparse.Namespace) -> None:
+def compare(options: Options) -> None:
     """All systems in turns: median seconds per image, peak memory of the process after each, ratios to ours."""
     systems = list(_systems(options))
     peaks: dict[int, float] = {}
@@ -105,7 +123,7 @@ def compare(options: argparse.Namespace) -> None:
     )
 
 
-def _systems(options: argparse.Namespace) -> Iterator[System]:
+def _systems(options: Options) -> Iterator[System]:
     """What is asked for, ours first, since the peak memory of a process only rises; what is not installed is named."""
     size = Size(options.images, options.peer_batch, options.timed_steps, options.toy)
     if "ours" in options.systems:
@@ -119,7 +137,7 @@ def _systems(options: argparse.Namespace) -> Iterator[System]:
         yield stable_diffusion(size)
 
 
-def isolate(options: argparse.Namespace) -> None:
+def isolate(options: Options) -> None:
     """The peak memory of each system in a process of its own, and what importing PyTorch and diffusers takes of it."""
     base = run([sys.executable, "-c", "import torch, diffusers.models.unets.unet_2d"])
     rows: list[list[object]] = [["imports alone", base.peak_mib, "", ""]]
@@ -128,34 +146,16 @@ def isolate(options: argparse.Namespace) -> None:
         if name.startswith("monai") and monai_is_missing():
             rows.append([name, "skipped: monai is not installed", "", ""])
             continue
-        command = [
-            sys.executable,
-            "-m",
-            "bench",
-            "generate",
-            "--systems",
-            name,
-            "--rounds",
-            1,
-            "--model",
-            options.model,
-            "--images",
-            options.images,
-            "--peer-batch",
-            options.peer_batch,
-            "--timed-steps",
-            2,
-            "--steps",
-            options.steps[0],
-            *(["--toy"] if options.toy else []),
-        ]
-        peak = run([str(word) for word in command]).peak_mib
+        given = f"--rounds 1 --images {options.images} --peer-batch {options.peer_batch} --timed-steps 2"
+        given += f" --steps {options.steps[0]}" + " --toy" * options.toy
+        alone = (sys.executable, "-m", "bench", "generate", "--systems", name, "--model", options.model)
+        peak = run([*alone, *given.split()]).peak_mib
         reference = peak if name == "ours" else reference
         rows.append([name, peak, peak - base.peak_mib, peak / reference if reference else ""])
     print(table(["system, alone in its process", "peak MiB", "above imports", "ratio to ours"], rows))
 
 
-def whole(options: argparse.Namespace) -> None:
+def whole(options: Options) -> None:
     """Wall and CPU seconds and peak memory of whole commands in fresh processes, in turns."""
     generate = [*PHONYBRAINS, "generate", options.model, "-n", options.images]
     commands = {
@@ -174,24 +174,13 @@ def whole(options: argparse.Namespace) -> None:
     _print_usage("command, in a fresh process", list(commands), columns, options.images)
 
 
-def scale(options: argparse.Namespace) -> None:
+def scale(options: Options) -> None:
     """Seconds per image and peak memory of the command line for growing numbers of images, one run each."""
     rows: list[list[object]] = []
     for count in options.scale:
         with tempfile.TemporaryDirectory() as folder:
-            used = run(
-                [
-                    *PHONYBRAINS,
-                    "generate",
-                    options.model,
-                    "-n",
-                    str(count),
-                    "--out",
-                    Path(folder) / "out",
-                    "--steps",
-                    str(options.steps[0]),
-                ]
-            )
+            out = Path(folder) / "out"
+            used = run([*PHONYBRAINS, *_generating(options, count, out)])
         rows.append([count, used.wall_s, used.cpu_s, used.wall_s / count, used.peak_mib])
         print(f"{count} images: {used.wall_s:.1f} s", file=sys.stderr, flush=True)
     for row, before in zip(rows[1:], rows, strict=False):
@@ -200,7 +189,11 @@ def scale(options: argparse.Namespace) -> None:
     print(table(["images", "wall s", "CPU s", "s/image", "peak MiB", "s for each more"], rows))
 
 
-def torchrun(options: argparse.Namespace) -> None:
+def _generating(options: Options, images: int, out: Path) -> list[str | Path]:
+    return ["generate", options.model, "-n", str(images), "--steps", str(options.steps[0]), "--out", out]
+
+
+def torchrun(options: Options) -> None:
     """One process with all threads against two with half of them each: time, and whether the images are the same."""
     threads = options.threads or cores()
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "phonybrains"]
@@ -213,20 +206,8 @@ def torchrun(options: argparse.Namespace) -> None:
         def once(place: int, number: int) -> Usage:
             command, each = list(ways.values())[place]
             out = Path(folder) / f"{place}-{number}"
-            return run(
-                [
-                    *command,
-                    "generate",
-                    options.model,
-                    "-n",
-                    str(options.images),
-                    "--out",
-                    out,
-                    "--steps",
-                    str(options.steps[0]),
-                ],
-                {"OMP_NUM_THREADS": str(each)},
-            )
+            words = [*command, *_generating(options, options.images, out)]
+            return run(words, {"OMP_NUM_THREADS": str(each)})
 
         columns = in_turns([lambda number, place=i: once(place, number) for i in range(2)], options.rounds)
         difference, same = largest_difference(Path(folder) / "0-0", Path(folder) / "1-0")
@@ -260,7 +241,3 @@ def _print_usage(title: str, names: Sequence[str], columns: Sequence[Sequence[Us
     ]
     print(f"\n{cores()} cores, load average {os.getloadavg()[0]:.1f}; medians of {len(columns[0])} rounds in turns")
     print(table([title, "wall s", "CPU s", "peak MiB (largest process)", "s/image", "ratio to the first"], rows))
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,6 @@ charges stay within the budget; every image that was sent whole is on the disk; 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import multiprocessing
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .faulty_service import INPUT, KEY, OUTPUT, PRICE, Service, serving
+from .options import measurement
 
 
 def settings(service: Service, n: int, **given: Any) -> dict[str, Any]:
@@ -176,21 +176,23 @@ def attack(folder: Path, requests: int, seed: int) -> Tally:
     return tally
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+app = measurement(__name__, __doc__)
+
+
+@app.default
+def main(*, requests: int = 10_000, seed: int = 0) -> None:
+    """Run campaigns.
+
+    Args:
+        requests: Orders of all campaigns together.
+        seed: Start of the random numbers.
+    """
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        tally = attack(Path(folder), options.requests, options.seed)
+        tally = attack(Path(folder), requests, seed)
     print(
         f"{tally.orders} orders in {tally.runs} runs ({tally.killed} killed) of {tally.campaigns} commands, "
         f"{time.monotonic() - start:.0f} s: {tally.images} images kept, {tally.unread} answers not readable; "
         f"charged {tally.charged:.2f}, booked {tally.booked:.2f}; no promise broken."
     )
     print(", ".join(f"{name} {count}" for name, count in tally.faults.most_common()))
-
-
-if __name__ == "__main__":
-    main()

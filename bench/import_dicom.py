@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cyclopts import App
 from pydicom import dcmread, uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
@@ -29,9 +28,10 @@ from phonybrains.importing.dicom import volume as dicom_volume
 from phonybrains.importing.dicom.reader import read_dicom
 from phonybrains.importing.slices import Slice
 
+from .options import measurement
 from .timing import cores, in_turns, table
 
-app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+app = measurement(__name__, __doc__)
 SIDE = 128
 
 
@@ -182,7 +182,3 @@ def main(*, frames: int = 400, files: int = 10, repeats: int = 3) -> None:
     print(f"{frames} frames of {SIDE}×{SIDE}, {cores()} cores, {repeats} repeats in turns")
     header = ("kind", "files", "slices", "CPU s", "slices/s", "pydicom's", "times pydicom's CPU", "loads per file")
     print(table(header, rows))
-
-
-if __name__ == "__main__":
-    app()

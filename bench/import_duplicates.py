@@ -20,13 +20,15 @@ import time
 from typing import Annotated
 
 import numpy as np
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from numpy.typing import NDArray
 from PIL import Image
 
 from phonybrains.importing.duplicates import THRESHOLD, WORST, find_near_duplicates
 
-app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+from .options import measurement
+
+app = measurement(__name__, __doc__)
 
 
 def thumbnails(n: int, alike: bool) -> NDArray[np.uint8]:
@@ -93,7 +95,3 @@ def main(*, slices: Annotated[list[int] | None, Parameter(consume_multiple=True)
 def once(who: str, n: int, kind: str, /) -> None:
     """One figure, for the table."""
     print(json.dumps(measure(who, n, kind == "alike")))
-
-
-if __name__ == "__main__":
-    app()

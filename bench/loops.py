@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 import time
 from collections.abc import Iterator
@@ -31,6 +30,8 @@ from phonybrains.training.config import TrainConfig, load_train_config
 from phonybrains.training.corpus import Corpus, check_corpus
 from phonybrains.training.denoiser import DenoiserTask
 from phonybrains.training.latents import Latents, encode_latents, load_latents
+
+from .train import Options
 
 MATMUL_SIDE = {"cpu": 2048, "cuda": 8192}
 
@@ -61,7 +62,7 @@ class Setup:
         return self.config.model_copy(update={"precision": precision})
 
 
-def prepare(options: argparse.Namespace, work: Path) -> Setup:
+def prepare(options: Options, work: Path) -> Setup:
     """Make or open the corpus, build the networks of a preset, and encode the corpus."""
     config = load_train_config(
         options.preset, denoiser={"variants": 2, "loop": {"batch_size": options.batch_size}}, compile=options.compile
@@ -112,7 +113,7 @@ class Timed:
         return self.task.loss(network, rng, share)
 
 
-def ours(setup: Setup, options: argparse.Namespace, folder: Path) -> float:
+def ours(setup: Setup, options: Options, folder: Path) -> float:
     """Samples per second of our loop as it runs in `phonybrains train`, without validations and checkpoints."""
     config = setup.configured("auto")
     folder.mkdir()
@@ -128,7 +129,7 @@ def ours(setup: Setup, options: argparse.Namespace, folder: Path) -> float:
     raise SystemExit("--warmup and --steps together must be fewer than the preset's steps")
 
 
-def plain(setup: Setup, options: argparse.Namespace, cached: bool) -> float:
+def plain(setup: Setup, options: Options, cached: bool) -> float:
     """Samples per second of a loop after huggingface/diffusers' examples, on the same network and objective.
 
     As in examples/unconditional_image_generation/train_unconditional.py: a DataLoader, accelerate, AdamW as it comes,

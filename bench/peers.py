@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,7 +43,7 @@ class System:
         return self.measure(number)
 
 
-def ours(model: str, steps: list[int], size: Size) -> list[System]:
+def ours(model: str, steps: Sequence[int], size: Size) -> list[System]:
     """A model of this package at several numbers of steps, from seeds to uint8 images in memory."""
     loaded: dict[str, Any] = {}
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
@@ -37,11 +37,12 @@ from phonybrains.evaluation.memorisation.unseen import unseen_by
 from phonybrains.held_out import held_out
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
 
+from .options import measurement
 from .study import read
 
 Array = NDArray[Any]
 Edit = Callable[[Array, Generator, Array], Array]
-app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+app = measurement(__name__, __doc__)
 
 
 def moved(image: Array, degrees: float = 0, scale: float = 1, down: float = 0, right: float = 0) -> Array:
@@ -241,7 +242,3 @@ def _power(
             failed += audit_p(mixed, calibrate(scores[one], np.array(people)[one].tolist(), seed=seed)) < LEVEL
         result[kind] = failed / draws
     return result
-
-
-if __name__ == "__main__":
-    app()

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from filelock import FileLock
 
 from phonybrains.errors import ConfigError, PhonyBrainsError
@@ -33,6 +33,7 @@ from phonybrains.record import Record, as_input, fingerprint, is_published, publ
 
 from .comparison import Figures
 from .networks import Cache, conditions_of
+from .options import measurement
 from .report import draw_pairs, print_report, say
 from .study import Images, Settings, Study, learn_attributes, read
 
@@ -197,7 +198,7 @@ def _plain(options: Options) -> dict[str, Any]:
     return {name: value.name if isinstance(value, Path) else value for name, value in asdict(options).items()}
 
 
-app = App(name="quality.py", help=__doc__, help_format="plaintext", result_action="return_value")
+app = measurement(__name__, __doc__)
 
 
 @app.default
@@ -214,7 +215,3 @@ def main(model: str, /, *, options: Options) -> None:
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print_report(result)
     say(f"all figures: {options.out}")
-
-
-if __name__ == "__main__":
-    app()

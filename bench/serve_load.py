@@ -10,7 +10,6 @@ thread and in batches of four as the server's, and compared to the bit.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
 import io
@@ -20,10 +19,11 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from cyclopts import Parameter
 from numpy.typing import NDArray
 from openai import AsyncOpenAI
 from PIL import Image
@@ -32,6 +32,23 @@ from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.serving.batcher import LANES_CPU
 from phonybrains.serving.prompt import understand
 from phonybrains.serving.vocabulary import Vocabulary
+
+from .options import measurement
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """What is asked of the server."""
+
+    model: str = "heads"
+    clients: int = 20
+    requests: int = 3
+    """Of each client."""
+    images: int = 1
+    """Of each request."""
+    steps: int = 0
+    """The model's own if 0."""
 
 
 @dataclass
@@ -48,7 +65,7 @@ def pixels(b64: str) -> NDArray[np.uint8]:
         return np.asarray(image)
 
 
-async def client(base: str, number: int, prompts: list[str], arguments: argparse.Namespace, result: Result) -> None:
+async def client(base: str, number: int, prompts: list[str], arguments: Options, result: Result) -> None:
     """One client: asks, waits, asks again."""
     async with AsyncOpenAI(base_url=base, api_key="none", timeout=1800, max_retries=0) as own:
         for turn in range(arguments.requests):
@@ -67,13 +84,13 @@ async def client(base: str, number: int, prompts: list[str], arguments: argparse
             result.images[prompt, seed] = np.stack([pixels(item.b64_json or "") for item in answer.data])
 
 
-async def drive(base: str, prompts: list[str], arguments: argparse.Namespace) -> tuple[Result, float]:
+async def drive(base: str, prompts: list[str], arguments: Options) -> tuple[Result, float]:
     result, start = Result(), time.perf_counter()
     await asyncio.gather(*(client(base, number, prompts, arguments, result) for number in range(arguments.clients)))
     return result, time.perf_counter() - start
 
 
-def wrong_images(model: LatentDiffusion, result: Result, arguments: argparse.Namespace) -> int:
+def wrong_images(model: LatentDiffusion, result: Result, arguments: Options) -> int:
     """How many images are not, to the bit, those of the same seed and conditions made alone."""
     vocabulary, wrong = Vocabulary(model.conditions), 0
     whole = -(-arguments.images // LANES_CPU) * LANES_CPU
@@ -98,16 +115,14 @@ def start_server(name: str) -> tuple[subprocess.Popen[str], str]:
     raise SystemExit("the server did not start")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="heads")
-    parser.add_argument("--clients", type=int, default=20)
-    parser.add_argument("--requests", type=int, default=3, help="requests of each client")
-    parser.add_argument("--images", type=int, default=1, help="images of each request")
-    parser.add_argument("--steps", type=int, default=None, help="the model's own if not given")
-    arguments = parser.parse_args()
+app = measurement(__name__, __doc__)
+
+
+@app.default
+def main(arguments: Options = Options()) -> None:
+    """Ask, and check the answers."""
     model = LatentDiffusion.load(arguments.model)
-    arguments.steps = arguments.steps or model.steps
+    arguments = replace(arguments, steps=arguments.steps or model.steps)
     prompts = [f"{values[0]} of the head" for values, _ in model.conditions.combinations if values[0] is not None]
     server, base = start_server(arguments.model)
     try:
@@ -120,7 +135,7 @@ def main() -> None:
     report(result, seconds, cpu.ru_utime + cpu.ru_stime, wrong_images(model, result, arguments), arguments)
 
 
-def report(result: Result, seconds: float, cpu: float, wrong: int, arguments: argparse.Namespace) -> None:
+def report(result: Result, seconds: float, cpu: float, wrong: int, arguments: Options) -> None:
     asked = arguments.clients * arguments.requests
     images = sum(map(len, result.images.values()))
     times = sorted(result.seconds)
@@ -132,7 +147,3 @@ def report(result: Result, seconds: float, cpu: float, wrong: int, arguments: ar
     print(f"time of an answer: p50 {p50:.2f} s, p95 {p95:.2f} s, longest {times[-1]:.2f} s")
     print(f"refused {len(result.refused)}, lost {asked - len(times) - len(result.refused)}, wrong {wrong}")
     print(f"the server used {cpu:.1f} s of a processor, {cpu / images:.3f} s an image, its start among them")
-
-
-if __name__ == "__main__":
-    main()

@@ -9,7 +9,6 @@ only error left is that of counting studies: ± 1.4 points (two standard errors)
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 import sys
@@ -17,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
@@ -29,6 +29,8 @@ from phonybrains.readerstudy.simulate import Skill, answer_evidence, half_width
 from phonybrains.statistics.mrmc import Contrast
 from phonybrains.statistics.multireader import areas, in_general, shares, these_readers
 from phonybrains.statistics.proportions import clopper_pearson, wilson
+
+from .options import measurement
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float, float, float]  # value, low, high, truth
@@ -76,7 +78,8 @@ def prevalent(shared: float = 0.8, unclear: float = 0.0) -> Skill:
     return Skill(0.5, 0.0, criterion=1.3, shared=shared, unclear=unclear, retest=0.0)
 
 
-PARTS: dict[str, tuple[Setting, ...]] = {}
+PartName = Literal["patients", "drop-outs", "unclear", "agreement", "independent"]
+PARTS: dict[PartName, tuple[Setting, ...]] = {}
 PARTS["patients"] = (
     *(Setting(r, 40, Skill(d, shared=0.5), images=4) for r in (1, 2, 5) for d in (0.0, 1.0)),
     *(Setting(r, 40, Skill(1.0, criterion=-0.8, shared=0.5), images=4) for r in (1, 2, 5)),
@@ -269,21 +272,26 @@ COLUMNS = (
 )
 
 
-def main() -> None:
-    """Simulate the studies of every setting and write how often each interval covers."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
-    given = parser.parse_args()
-    with given.out.open("w", encoding="utf-8", newline="") as file:
+app = measurement(__name__, __doc__)
+
+
+@app.default
+def main(*, studies: int = 1000, seed: int = 0, out: Path, parts: tuple[PartName, ...] = tuple(PARTS)) -> None:
+    """Simulate the studies of every setting and write how often each interval covers.
+
+    Args:
+        studies: Of each setting.
+        seed: Start of the random numbers.
+        out: CSV file.
+        parts: Which settings.
+    """
+    with out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for part in given.parts:
+        for part in parts:
             for number, setting in enumerate(PARTS[part]):
-                rng = np.random.default_rng([given.seed, list(PARTS).index(part), number])
-                for row in measure(setting, given.studies, rng):
+                rng = np.random.default_rng([seed, list(PARTS).index(part), number])
+                for row in measure(setting, studies, rng):
                     writer.writerow([part, *row])
                 file.flush()
                 print(f"{part}: {number + 1} of {len(PARTS[part])} settings", file=sys.stderr)
@@ -305,7 +313,3 @@ def measure(setting: Setting, studies: int, rng: np.random.Generator) -> Iterato
         kind = (setting.readers, setting.cases, setting.images, setting.drop_outs)
         kind = (*kind, skill.d_prime, skill.criterion, skill.unclear, skill.shared, skill.spread)
         yield [name, *kind, len(rows), *(round(float(figure), 4) for figure in measured)]
-
-
-if __name__ == "__main__":
-    main()

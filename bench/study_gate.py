@@ -10,13 +10,13 @@ planted one shows each trace of bench/study_traces.py on its phony side.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from phonybrains.imageset import ImageSet
@@ -26,22 +26,35 @@ from phonybrains.readerstudy.design.leakage import LEVEL, encoding_tables
 from phonybrains.readerstudy.design.leakage_comparison import FeatureTable, adjusted_p
 from phonybrains.readerstudy.study import Case
 
+from .options import measurement
 from .study_traces import TRACES, Pixels
 
 SIDE, SHUFFLES, KEPT = 20, 499, 40
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", nargs="?", type=Path)
-    parser.add_argument("--phantoms", action="store_true")
-    parser.add_argument("--modality", default="MR")
-    parser.add_argument("--split", default="any")
-    parser.add_argument("--images", type=int, default=160)
-    parser.add_argument("--innocent", type=int, default=300)
-    parser.add_argument("--planted", type=int, default=20)
-    given = parser.parse_args()
-    images, patients = read(given)
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """Which images, and how many studies."""
+
+    phantoms: bool = False
+    """Draw phantoms in place of a corpus."""
+    modality: str = "MR"
+    split: str = "any"
+    images: int = 160
+    innocent: int = 300
+    """Studies with nothing to find."""
+    planted: int = 20
+    """Studies with each trace."""
+
+
+app = measurement(__name__, __doc__)
+
+
+@app.default
+def main(corpus: Path | None = None, /, *, given: Options = Options()) -> None:
+    """Judge studies."""
+    images, patients = read(corpus, given)
     innocent = table_of(images, patients, given.modality)
     print(
         f"{given.modality}: {len(images)} images of {len(set(patients))} patients, {len(innocent.names)} features",
@@ -82,10 +95,10 @@ def report(name: str, plain: FeatureTable, images: Sequence[Pixels], patients: S
     print(f"{name}: {found} of {studies} found; it changes {touched} of {n} images", flush=True)
 
 
-def read(given: argparse.Namespace) -> tuple[list[Pixels], list[str]]:
+def read(corpus: Path | None, given: Options) -> tuple[list[Pixels], list[str]]:
     """Images and patients: one of each patient first, then a second, up to the number asked for."""
     with tempfile.TemporaryDirectory() as folder:
-        source = given.corpus or make_phantoms(2 * given.images, Path(folder) / "set", seed=3, slices_per_patient=1)
+        source = corpus or make_phantoms(2 * given.images, Path(folder) / "set", seed=3, slices_per_patient=1)
         found = ImageSet.open(source)
         rows = found.rows
         order = [
@@ -142,7 +155,3 @@ def is_refused(table: FeatureTable, sides: tuple[NDArray[np.int64], NDArray[np.i
     names = np.unique(table.units[chosen], return_inverse=True)[1]
     drawn = replace(table, values=table.values[:, chosen], phony=phony, units=names, crops=table.crops[chosen])
     return min(p for *_, p in adjusted_p([drawn], np.random.default_rng(seed), SHUFFLES)) <= LEVEL
-
-
-if __name__ == "__main__":
-    main()

@@ -12,13 +12,13 @@ reports: `findings.registered.run_test`, with fewer draws of the randomisation.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ from phonybrains.readerstudy.findings.registered import population_of, run_test
 from phonybrains.readerstudy.simulate import Skill, answer_evidence, half_width
 from phonybrains.readerstudy.study import CALLS
 
+from .options import measurement
 from .study_coverage import draw_evidence, scores_of
 
 Floats = NDArray[np.float64]
@@ -170,20 +171,24 @@ def measure_power(plan: tuple[int, int, int, float], primary: str, studies: int,
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("level", "power"))
-    parser.add_argument("--studies", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    if given.what == "level":
-        rows = (measure_level(cell, given.studies, given.seed) for cell in cells())
+app = measurement(__name__, __doc__)
+
+
+@app.default
+def main(what: Literal["level", "power"], /, *, studies: int = 1000, seed: int = 0, out: Path) -> None:
+    """Simulate studies of every kind and write a row for each.
+
+    Args:
+        what: Guessers, or studies as they are planned.
+        studies: Of each kind.
+        seed: Start of the random numbers.
+        out: CSV file.
+    """
+    if what == "level":
+        rows = (measure_level(cell, studies, seed) for cell in cells())
     else:
-        rows = (
-            measure_power(plan, primary, given.studies, given.seed) for plan in PLANS for primary in (AUC, BALANCED)
-        )
-    with given.out.open("w", encoding="utf-8", newline="") as file:
+        rows = (measure_power(plan, primary, studies, seed) for plan in PLANS for primary in (AUC, BALANCED))
+    with out.open("w", encoding="utf-8", newline="") as file:
         writer = None
         for row in rows:
             writer = writer or csv.DictWriter(file, list(row))
@@ -192,7 +197,3 @@ def main() -> None:
             writer.writerow(row)
             file.flush()
             print(row, flush=True)
-
-
-if __name__ == "__main__":
-    main()

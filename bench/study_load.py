@@ -10,7 +10,6 @@ The time of an answer runs from the first byte sent to the last byte received; t
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import random
@@ -25,7 +24,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cyclopts import Parameter
+
+from .options import measurement
+
 SERVER = "import sys; from pathlib import Path; from phonybrains.readerstudy.web.serve import serve_study; serve_study(Path(sys.argv[1]), port=0, database=sys.argv[2] or None)"  # noqa: E501
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """Who reads what, and how fast."""
+
+    readers: int = 100
+    answers: int = 20
+    """Of each reader."""
+    think: float = 2.0
+    """Mean seconds between seeing an image and answering."""
+    size: int = 256
+    """Side of an image in pixels."""
+    database: str = ""
+    """PostgreSQL instead of SQLite."""
 
 
 @dataclass
@@ -116,7 +135,7 @@ async def read(connection: Connection, answers: int, think: float, rng: random.R
         state = json.loads(body)["next_state"]
 
 
-async def drive(links: list[str], arguments: argparse.Namespace) -> tuple[Result, float]:
+async def drive(links: list[str], arguments: Options) -> tuple[Result, float]:
     result, (host, port) = Result(), re.findall(r"//([\d.]+):(\d+)/", links[0])[0]
     paths = [re.sub(r"^http://[^/]+", "", link) for link in links]
     connections = [await join(host, int(port), path) for path in paths]
@@ -142,14 +161,12 @@ def make_study(folder: Path, readers: int, size: int) -> Path:
     return design_study([synthetic], real, folder / "study", config, show=False)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--readers", type=int, default=100)
-    parser.add_argument("--answers", type=int, default=20, help="answers of each reader")
-    parser.add_argument("--think", type=float, default=2.0, help="mean seconds between seeing an image and answering")
-    parser.add_argument("--size", type=int, default=256, help="side of an image in pixels")
-    parser.add_argument("--database", default="", help="PostgreSQL instead of SQLite")
-    arguments = parser.parse_args()
+app = measurement(__name__, __doc__)
+
+
+@app.default
+def main(arguments: Options = Options()) -> None:
+    """Read, and count the answers."""
     with tempfile.TemporaryDirectory() as folder:
         study = make_study(Path(folder), arguments.readers, arguments.size)
         command = [sys.executable, "-c", SERVER, str(study), arguments.database]
@@ -170,7 +187,7 @@ def main() -> None:
         print(f"the server used {(cpu.ru_utime + cpu.ru_stime):.1f} s of a processor, its start among them")
 
 
-def report(study: Path, result: Result, seconds: float, arguments: argparse.Namespace) -> None:
+def report(study: Path, result: Result, seconds: float, arguments: Options) -> None:
     from sqlalchemy import select
 
     from phonybrains.readerstudy.store import open_store
@@ -191,7 +208,3 @@ def report(study: Path, result: Result, seconds: float, arguments: argparse.Name
         f"refused {len(result.refused)}, lost {len(result.acknowledged - set(stored))}, "
         f"double {len(stored) - len(set(stored))}, stored {len(stored)}; the audit log verifies"
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -6,49 +6,66 @@ python -m bench train --corpus corpus/ --preset gpu --batch-size 256 --compile
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
+from cyclopts import Parameter
+
+from .options import measurement
 from .timing import in_turns, machine, table, use_threads
 
-SMOKE = {"preset": "tiny", "size": 64, "phantoms": 20, "batch_size": 4, "warmup": 1, "steps": 2, "rounds": 1}
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """What is trained, and what is timed."""
+
+    corpus: Path | None = None
+    """An image set (phantoms, made for the occasion, where it is not given)."""
+    phantoms: int = 64
+    """How many phantoms."""
+    size: int = 256
+    """Side of the phantoms."""
+    preset: str = "cpu"
+    """Whose networks and settings: tiny, cpu or gpu."""
+    batch_size: int = 16
+    warmup: int = 2
+    """Steps before the clock starts."""
+    steps: int = 10
+    """Steps that are timed."""
+    rounds: int = 3
+    """How often everything is measured; the median counts."""
+    threads: int = 0
+    """Threads (0: as the machine has cores)."""
+    plain_precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the plain loop (fp32, as its default)."""
+    workers: int = 0
+    """Processes that read images for the plain loop (0, as its default)."""
+    compile: bool = False
+    """torch.compile in our loop."""
+    smoke: bool = False
+    """Tiny networks and numbers: whether it runs, not how fast."""
 
 
-def main(words: Sequence[str] | None = None) -> None:
+app = measurement(__name__, __doc__)
+
+
+@app.default
+def main(options: Options = Options()) -> None:
     """Measure in turns and print samples/s, FLOP/s, their share of what a matrix product reaches, and ratios."""
-    options = _parse(words)
+    if options.smoke:
+        options = replace(options, preset="tiny", size=64, phantoms=20, batch_size=4, warmup=1, steps=2, rounds=1)
     use_threads(options.threads)
     with tempfile.TemporaryDirectory() as work:
         _measure(options, Path(work))
 
 
-def _parse(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--corpus", type=Path, help="an image set (phantoms, made for the occasion, where it is not given)")
-    add("--phantoms", type=int, default=64, help="how many phantoms")
-    add("--size", type=int, default=256, help="side of the phantoms")
-    add("--preset", default="cpu", help="whose networks and settings: tiny, cpu or gpu")
-    add("--batch-size", type=int, default=16)
-    add("--warmup", type=int, default=2, help="steps before the clock starts")
-    add("--steps", type=int, default=10, help="steps that are timed")
-    add("--rounds", type=int, default=3, help="how often everything is measured; the median counts")
-    add("--threads", type=int, default=0, help="threads (0: as the machine has cores)")
-    add("--plain-precision", choices=("fp32", "bf16"), default="fp32", help="of the plain loop (fp32, as its default)")
-    add("--workers", type=int, default=0, help="processes that read images for the plain loop (0, as its default)")
-    add("--compile", action="store_true", help="torch.compile in our loop")
-    add("--smoke", action="store_true", help="tiny networks and numbers: whether it runs, not how fast")
-    options = parser.parse_args(words)
-    if options.smoke:
-        vars(options).update(SMOKE)
-    return options
-
-
-def _measure(options: argparse.Namespace, work: Path) -> None:
+def _measure(options: Options, work: Path) -> None:
     from . import loops
 
     setup = loops.prepare(options, work)
@@ -94,7 +111,3 @@ def _measure(options: argparse.Namespace, work: Path) -> None:
         + ", ".join(f"{results[name]:.3g} TFLOP/s {name.split()[1]}" for name in results if name.startswith("matmul"))
     )
     print(table(["loop", "precision", "samples/s", "range", "GFLOP/s", "of matmul", "ours is faster by"], rows))
-
-
-if __name__ == "__main__":
-    main()

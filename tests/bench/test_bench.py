@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 import sys
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import generate, loops, peers, timing, train
+from bench.__main__ import titles
 from phonybrains.imageset import read_metadata, read_png, write_metadata, write_png
 
 
@@ -24,9 +26,19 @@ def rows(text: str) -> dict[str, list[str]]:
     return {f"{row[0]}, {row[1]}": row for row in cells}
 
 
+@pytest.mark.parametrize("name", titles())
+def test_every_measurement_tells_its_options(name: str, capsys: pytest.CaptureFixture[str]):
+    """--help has the command, what is measured, and at least one option."""
+    importlib.import_module(f"bench.{name}").app(["--help"])
+    text = capsys.readouterr().out
+    assert f"Usage: python -m bench {name}" in text
+    assert titles()[name][:50] in text
+    assert "--" in text.replace("--help", "").replace("--version", "")
+
+
 def test_generation_is_compared_with_the_peers(capsys: pytest.CaptureFixture[str]):
     """The table has our model once for each number of steps, each peer with its own steps, and ratios to ours."""
-    generate.main(["--smoke"])
+    generate.app(["--smoke"])
     text = capsys.readouterr().out
     table = rows(text)
     assert table["phonybrains heads, 1"][-2:] == ["1×", table["phonybrains heads, 1"][-1]]
@@ -44,7 +56,7 @@ def test_generation_is_compared_with_the_peers(capsys: pytest.CaptureFixture[str
 def test_a_peer_that_is_not_installed_is_left_out(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     """Without MONAI the rest is measured, and the reason is printed."""
     monkeypatch.setattr(generate, "monai_is_missing", lambda: True)
-    generate.main(["--smoke", "--systems", "ours", "monai-ddpm"])
+    generate.app(["--smoke", "--systems", "ours", "monai-ddpm"])
     text = capsys.readouterr().out
     assert "monai-ddpm: skipped, monai is not installed" in text
     assert [name for name in rows(text) if name.startswith("MONAI")] == []
@@ -67,7 +79,7 @@ def test_few_timed_steps_are_scaled_to_all(monkeypatch: pytest.MonkeyPatch):
 
 def test_training_is_compared_with_a_plain_loop(capsys: pytest.CaptureFixture[str]):
     """The table has our loop and the plain one, with images encoded each step and with latents; ratios are of rates."""
-    train.main(["--smoke"])
+    train.app(["--smoke"])
     table = rows(capsys.readouterr().out)
     names = ["phonybrains' loop", "plain loop, images encoded in each step", "plain loop, latents cached"]
     lines = [next(row for key, row in table.items() if key.startswith(name)) for name in names]

@@ -147,7 +147,8 @@ def difference(first: Figures, second: Figures) -> Figures:
     common = tuple(a - b for a, b in zip(first.parts[1:], second.parts[1:], strict=True))
 
     def cautious(level: float) -> Interval:
-        return square_and_add(*(side.cautious(level).about(side.mean, side.n) for side in (first, second)))
+        one, other = (side.cautious(level).about(side.mean, side.n) for side in (first, second))
+        return square_and_add(one, other)
 
     values = first.values - second.values
     return Figures(values, weights / weights.sum(), own + common, first.seen | second.seen, "plain", cautious)

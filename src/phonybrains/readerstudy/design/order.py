@@ -46,8 +46,8 @@ def presentations(study: Study, reader: str) -> list[Presentation]:
     shown: list[Shown]
     if config.block is None:
         shown = [(case, "test") for case in tests]
-        shown += [(case, "filler") for case in draw_fillers(study.of_role("filler"), rng)]
-        shown = _shuffled(shown, rng)
+        fillers: list[Shown] = [(case, "filler") for case in draw_fillers(study.of_role("filler"), rng)]
+        shown = _shuffled([*shown, *fillers], rng)
     else:
         shown = [(case, "test") for block in draw_blocks(tests, stratum, config.block, rng) for case in block]
     _spread_checks(shown, _shuffled(study.of_role("check"), rng), rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from importlib import resources
 
@@ -196,5 +197,4 @@ def files() -> list[Block]:
 def read_table(name: str) -> list[dict[str, str]]:
     """A table that comes with the report."""
     source = resources.files("phonybrains") / "readerstudy" / "report" / name
-    with source.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return list(csv.DictReader(io.StringIO(source.read_text(encoding="utf-8"))))
