@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from phonybrains.cli import app as cli
 from phonybrains.errors import ConfigError, ServiceError
 from phonybrains.remote.config import ImagineConfig, Price
 from phonybrains.remote.fetching import cost_of
@@ -22,6 +21,7 @@ from phonybrains.workflows.imagine import imagine
 from tests.support import fault_server
 from tests.support.fault_server import FaultServer
 from tests.support.imagining import asking, run
+from tests.support.in_turn import called
 
 PRICES = {"dear": {"image": 0.25}}
 TOKENS = {"dear": {"image": 0.25, "input_tokens": 5.0, "output_tokens": 30.0}}
@@ -176,33 +176,26 @@ def test_an_answer_that_was_kept_before_the_crash_costs_what_it_cost(tmp_path):
     assert (again.images, again.unknown, again.cost) == (1, 0, 0.1)
 
 
-def main(monkeypatch: pytest.MonkeyPatch, terminal: int, *words: object) -> int:
-    """The exit code of the command line, whose standard input is a terminal or a file."""
-    with os.fdopen(terminal) as stdin, monkeypatch.context() as patch:
-        patch.setattr(sys, "stdin", stdin)
-        patch.setattr(sys, "argv", ["phonybrains", "imagine", "--preset", "paper", "-n", "2", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-    return int(end.value.code or 0)
-
-
 @pytest.mark.parametrize(("typed", "images"), [(b"y\n", 2), (b"n\n", 0)])
-def test_at_a_terminal_the_command_asks(tmp_path, server, monkeypatch, capsys, typed: bytes, images: int):
+def test_at_a_terminal_the_command_asks(tmp_path, server, capsys, typed: bytes, images: int):
     """With a terminal the question is shown, y asks the service, n asks for nothing and exits with 1."""
     settings = tmp_path / "service.toml"
     settings.write_text(f'model = "dear"\nbase_url = "{server.address}"\n[prices.dear]\nimage = 0.25\n')
     keyboard, terminal = pty.openpty()
     os.write(keyboard, typed)
-    code = main(monkeypatch, terminal, "--out", tmp_path / "out", "--config", settings)
+    command = ("imagine", "--preset", "paper", "-n", "2", "--out", tmp_path / "out", "--config", settings)
+    with os.fdopen(terminal) as stdin:
+        code = called(*command, stdin=stdin)
     assert "at most 2 × 0.25 = 0.50 USD. Ask for them?" in capsys.readouterr().err.replace("\n", " ")
     assert len(server.asked) == images
     assert code == (0 if images else 1)
 
 
-def test_without_a_terminal_the_command_asks_for_nothing(tmp_path, server, monkeypatch, capsys):
+def test_without_a_terminal_the_command_asks_for_nothing(tmp_path, server, capsys):
     """Where nobody can say yes: exit code 1, no request, and the limits that would help are named."""
-    nobody = os.open(os.devnull, os.O_RDONLY)
-    assert main(monkeypatch, nobody, "--out", tmp_path / "out", "--base-url", server.address) == 1
+    command = ("imagine", "--preset", "paper", "-n", "2", "--out", tmp_path / "out", "--base-url", server.address)
+    with Path(os.devnull).open() as nobody:
+        assert called(*command, stdin=nobody) == 1
     assert "Set a limit with --budget or --max-images" in capsys.readouterr().err
     assert server.asked == []
 

@@ -1,4 +1,4 @@
-"""Command lines that are given one after the other to one process, which imports what they need only once."""
+"""Command lines without a process each: in this one, or one after the other in another, which imports only once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+from phonybrains.cli import app
 
 TURNS = """
 import importlib, json, sys
@@ -29,3 +34,14 @@ def in_turn(
     program = [sys.executable, "-c", TURNS, module, texts]
     done = subprocess.run(program, capture_output=True, text=True, errors="replace", cwd=folder, env=environment)
     return [int(code) for code in re.findall(r"(?m)^ended with (\d+)$", done.stdout)], done
+
+
+def called(*words: object, folder: Path | None = None, stdin: TextIO | None = None) -> int:
+    """The exit code of `phonybrains` with these words, in this process, with another current folder and input."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["phonybrains", *map(str, words)])
+        patch.chdir(folder or Path.cwd())
+        patch.setattr(sys, "stdin", stdin or sys.stdin)
+        with pytest.raises(SystemExit) as end:
+            app.main()
+    return int(end.value.code or 0)
