@@ -9,11 +9,12 @@ as in 45 CFR 164.514(b)(2)(i)(C).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from pydicom.dataset import Dataset
 
 from ...imageset import Attribute
+from ..vocabulary import vocabulary
 from .header import echo_time, lookup, number, terms
 
 MANUFACTURERS = {
@@ -25,24 +26,9 @@ MANUFACTURERS = {
     r"FUJI": "Fujifilm",
     r"UIH|UNITED IMAGING": "UIH",
 }
-BODY_PARTS = {
-    "HEAD",
-    "BRAIN",
-    "SKULL",
-    "NECK",
-    "HEADNECK",
-    "FACE",
-    "ORBIT",
-    "SINUS",
-    "IAC",
-    "PITUITARY",
-    "CSPINE",
-    "SPINE",
-    "CHEST",
-    "ABDOMEN",
-    "PELVIS",
-    "WHOLEBODY",
-}
+BODY_PARTS = vocabulary(
+    "HEAD BRAIN SKULL NECK HEADNECK FACE ORBIT SINUS IAC PITUITARY CSPINE SPINE CHEST ABDOMEN PELVIS WHOLEBODY"
+)
 SEQUENCES = ("SE", "IR", "GR", "EP", "RM")  # PS3.3 C.8.3.1.1.1
 DAYS = {"D": 1.0, "W": 7.0, "M": 30.4375, "Y": 365.25}
 LIMITS = {
@@ -78,7 +64,7 @@ def _between(value: float | None, low: float, high: float) -> float | None:
     return round(value, 3) if value is not None and low <= value <= high else None
 
 
-def _known(sources: Sequence[Dataset], keyword: str, known: set[str]) -> str | None:
+def _known(sources: Sequence[Dataset], keyword: str, known: Set[str]) -> str | None:
     found = terms(sources, keyword)
     return found[0] if len(found) == 1 and found[0] in known else None
 

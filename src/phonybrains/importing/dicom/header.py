@@ -19,6 +19,7 @@ from typing import Any, cast
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from ..vocabulary import vocabulary
 from .geometry import Orientation, is_orientation
 
 FRAME_TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence")
@@ -40,46 +41,15 @@ MACROS = {
 }
 """The functional group macros that an element may stand in, where it is one of a frame's."""
 
-SCANNED: list[str] = [
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "FrameOfReferenceUID",
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "Modality",
-    "ImageType",
-    "ScanOptions",
-    "ComplexImageComponent",
-    "VolumeBasedCalculationTechnique",
-    "SyntheticData",
-    "BurnedInAnnotation",
-    "SeriesDescription",
-    "ProtocolName",
-    "InstanceNumber",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "SliceLocation",
-    "PixelSpacing",
-    "ImagerPixelSpacing",
-    "PixelAspectRatio",
-    "SpacingBetweenSlices",
-    "EchoTime",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-    "00430010",
-    "0043102F",
-]
-"""The only elements read in the first pass over the files; the last two are GE's, see `dicom_content`."""
-
-
+SCANNED = vocabulary(
+    "SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID PatientID PatientName "
+    "PatientBirthDate Modality ImageType ScanOptions ComplexImageComponent VolumeBasedCalculationTechnique "
+    "SyntheticData BurnedInAnnotation SeriesDescription ProtocolName InstanceNumber Rows Columns NumberOfFrames "
+    "SamplesPerPixel PhotometricInterpretation ImagePositionPatient ImageOrientationPatient SliceLocation PixelSpacing "
+    "ImagerPixelSpacing PixelAspectRatio SpacingBetweenSlices EchoTime SharedFunctionalGroupsSequence "
+    "PerFrameFunctionalGroupsSequence 00430010 0043102F"
+)
+"""The only elements read in the first pass over the files; the last two are GE's, see content.py."""
 MOST_FRAMES = 100_000
 NOBODY = re.compile(
     r"|[\W_]+|(anon(ym(ous|i[sz]ed?|e|isiert)?)?|de-?identified|unknown|none|null|n/?a|removed|deleted|undefined)[\W_]*"
@@ -112,7 +82,7 @@ class Frame:
 
     tile: where it lies in a mosaic of many, row and column of its first pixel; None for a picture of its own.
     patient: PatientID, "" where it is missing or stands for nobody; person: what else tells whose it is, the surest
-    first, for `dicom_patients`. spacing_mm: distance of rows and of columns; square: whether these are only assumed.
+    first, for patients.py. spacing_mm: distance of rows and of columns; square: whether these are only assumed.
     orientation, position: as in DICOM, in mm; None where missing. location: SliceLocation in mm, or for plain
     multi-frame images the frame's number times the distance of slices; number: InstanceNumber, the last resort.
     inverted: low values are shown white (MONOCHROME1). echo_ms parts the echoes of one MR series.

@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 from pydicom import dcmread
@@ -18,7 +19,7 @@ from pydicom.dataset import Dataset
 
 from ...errors import SourceError
 from ..config import ImportConfig
-from ..slices import Notice, Slice
+from ..slices import Notice, Slice, name_below
 from .content import why_no_anatomy
 from .geometry import Orientation, same_orientation
 from .grid import GRIDS, taken_apart
@@ -26,6 +27,10 @@ from .header import SCANNED, Frame, frames_of, functional_groups, quiet, terms, 
 from .patients import with_patients
 from .selection import modality_of, why_left_out
 from .volume import read_volume
+
+NO_PLACE = (
+    "it does not say where it lies (no ImagePositionPatient with an orientation, no SliceLocation, no InstanceNumber)"
+)
 
 
 def read_dicom(root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
@@ -45,15 +50,10 @@ def read_dicom(root: Path, files: Sequence[Path], config: ImportConfig) -> Itera
         yield from notices
     for path in paths:
         found, reasons = _scan(path, config)
-        yield from (Notice(_name(root, path), "skipped", reason) for reason in reasons)
+        yield from (Notice(name_below(root, path), "skipped", reason) for reason in reasons)
         frames += found
     for volume in _volumes(with_patients(frames)):
-        yield from read_volume(root.name, lambda path: _name(root, path), _series(volume[0]), volume, config)
-
-
-def _name(root: Path, path: Path) -> str:
-    """The name of a file in the import report."""
-    return f"{root.name}/{path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name}"
+        yield from read_volume(root, _series(volume[0]), volume, config)
 
 
 def _listed_files(root: Path, directory: Path) -> tuple[list[Path], list[Notice]]:
@@ -62,9 +62,8 @@ def _listed_files(root: Path, directory: Path) -> tuple[list[Path], list[Notice]
         with quiet():
             names = [record.get("ReferencedFileID") for record in dcmread(directory).DirectoryRecordSequence]
     except Exception:  # pydicom fails in many ways on damaged files
-        return [], [
-            Notice(_name(root, directory), "skipped", "a DICOMDIR that cannot be read; the files beside it are")
-        ]
+        reason = "a DICOMDIR that cannot be read; the files beside it are"
+        return [], [Notice(name_below(root, directory), "skipped", reason)]
     folder = directory.parent
     parts = [[name] if isinstance(name, str) else [str(part) for part in name] for name in names if name]
     spellings = [(folder.joinpath(*part), folder.joinpath(*map(str.lower, part))) for part in parts]
@@ -72,7 +71,7 @@ def _listed_files(root: Path, directory: Path) -> tuple[list[Path], list[Notice]
     inside = [path for path in found if path.resolve().is_relative_to(folder.resolve())]
     missing = sum(not any(path in inside for path in pair) for pair in spellings)
     reason = f"{missing} of the {len(parts)} files it lists are not in its folder"
-    return inside, [Notice(_name(root, directory), "warning", reason)] if missing else []
+    return inside, [Notice(name_below(root, directory), "warning", reason)] if missing else []
 
 
 def _scan(path: Path, config: ImportConfig) -> tuple[list[Frame], list[str]]:
@@ -108,10 +107,7 @@ def _frames(header: Dataset, path: Path) -> tuple[list[Frame], list[str]]:
         elif frame.placed_by:
             kept.append(frame)
         else:
-            left_out[
-                "it does not say where it lies (no ImagePositionPatient with an orientation, no SliceLocation, "
-                "no InstanceNumber)"
-            ] += 1
+            left_out[NO_PLACE] += 1
     part = [f"{n} of its {len(groups)} frames: " if n < len(groups) else "" for n in left_out.values()]
     return kept, [f"{of}{reason}" for of, reason in zip(part, left_out, strict=True)]
 
@@ -132,16 +128,8 @@ def _volumes(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
 
 
 def _series_facts(frame: Frame) -> tuple[object, ...]:
-    return (
-        frame.series_uid,
-        frame.patient,
-        frame.modality,
-        frame.shape,
-        frame.echo_ms,
-        frame.inverted,
-        frame.synthetic,
-        frame.placed_by,
-    )
+    names = "series_uid patient modality shape echo_ms inverted synthetic placed_by"
+    return attrgetter(*names.split())(frame)
 
 
 def _series(frame: Frame) -> str:

@@ -1,6 +1,6 @@
 """Which DICOM objects are slices to train on, and why the others are not.
 
-What a file as a whole tells; what each of its frames shows, `dicom_content` decides.
+What a file as a whole tells; what each of its frames shows, content.py decides.
 A reason never quotes the header: its texts can identify a patient. Terms: PS3.6 Annex A.
 """
 

@@ -11,7 +11,8 @@ from ..config import ImportConfig
 from ..reader import Reader
 from ..slices import Notice, Slice
 from .magic import GZIP, family, unpacked
-from .naming import stem
+from .metaimage import read_header
+from .naming import sidecar_of
 
 
 class Volumes(Reader):
@@ -39,8 +40,6 @@ class Volumes(Reader):
                     case ".hdr":
                         found |= {path.with_suffix(end) for end in (".img", ".IMG", ".mat")}
                     case ".mhd":
-                        from .metaimage import read_header
-
                         found |= {path.parent / name for name in read_header(path)[2]}
                     case ".nhdr":
                         from .nrrd import data_file
@@ -50,8 +49,3 @@ class Volumes(Reader):
 
     def sidecars(self, files: Iterable[Path]) -> set[Path]:
         return {sidecar_of(path) for path in files}
-
-
-def sidecar_of(path: Path) -> Path:
-    """Where the BIDS sidecar of a volume would lie: the same name, .json."""
-    return path.with_name(f"{stem(path.name)}.json")

@@ -7,6 +7,7 @@ FreeSurfer's `mri` folder; the names that dcm2niix gives; the public sets named 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from ..vocabulary import vocabulary
 
@@ -55,6 +56,11 @@ def words(text: str) -> list[str]:
 def stem(name: str) -> str:
     """A path or name without the extension of a volume."""
     return EXTENSION.sub("", name)
+
+
+def sidecar_of(path: Path) -> Path:
+    """Where the BIDS sidecar of a volume would lie: the same name, .json."""
+    return path.with_name(f"{stem(path.name)}.json")
 
 
 def modality_by_words(name: str) -> str:
