@@ -52,8 +52,7 @@ class Fault:
 
 NO_EVENT = 2**62
 BEFORE_ALL = LogEntry(0, "", "", None, "{}", "", START)
-_columns = t.audit.c.id, t.audit.c.at, t.audit.c.event, t.audit.c.reader, t.audit.c.details, t.audit.c.previous
-_select = select(*_columns, t.audit.c.hash)
+_select = select(*(t.audit.c[name] for name in LogEntry.__slots__))
 _newest = _select.order_by(t.audit.c.id.desc()).limit(1)
 
 
@@ -97,11 +96,8 @@ def chain_fault(log: Iterable[LogEntry], key: bytes, last: LogEntry = BEFORE_ALL
         own_key = key if entry.event == KEYED else own_key
         own = entry.id, entry.at, entry.event, entry.reader, entry.details, entry.previous
         if entry.previous != last.hash or not hmac.compare_digest(str(entry.hash), _digest(own_key, own)):
-            return Fault(
-                entry.id,
-                f"{entry}: its {'HMAC' if own_key else 'hash'} does not fit: it was changed, put in "
-                "or moved outside phonybrains.",
-            )
+            wrong = f"{entry}: its {'HMAC' if own_key else 'hash'} does not fit"
+            return Fault(entry.id, f"{wrong}: it was changed, put in or moved outside phonybrains.")
         last = entry
     return None
 

@@ -30,10 +30,9 @@ def find_log(study: Study, engine: Engine, url: URL) -> Log | None:
     told = _told(keyed) if keyed else {}
     protocol = told["protocol"] if told else entered and entered.protocol_hash
     if protocol not in (None, study.hash):
-        name = f"'{entered.name}'" if entered else "none"
+        other = f"another study ('{entered.name}')" if entered else "another study (none)"
         raise StudyError(
-            f"{shown(url)}: holds the answers of another study ({name}), or of another "
-            "version of this one. Give another --database."
+            f"{shown(url)}: holds the answers of {other}, or of another version of this one. Give another --database."
         )
     if not told:
         return None

@@ -12,10 +12,6 @@ NOTED = timedelta(seconds=1)
 REFUSED = timedelta(minutes=1)
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 def as_text(time: datetime) -> str:
     """UTC, ISO 8601 with milliseconds: `2026-01-31T12:00:00.000+00:00`."""
     return time.astimezone(UTC).isoformat(timespec="milliseconds")
@@ -38,7 +34,7 @@ class Stamp:
 class Clock:
     """Stamps that do not go below the last one; `read` is the machine's clock."""
 
-    def __init__(self, read: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, read: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._read = read
         self._seen = read()
 

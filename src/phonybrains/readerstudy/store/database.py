@@ -17,6 +17,7 @@ from ...errors import StudyError
 NETWORK_DISKS = {"nfs", "nfs3", "nfs4", "cifs", "smbfs", "smb2", "smb3", "afs", "ceph", "glusterfs", "lustre", "9p"}
 NETWORK_FUSE = ("fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.davfs", "fuse.ceph")
 BUSY_MS = 10_000
+GIVE = "Give sqlite:///FILE or postgresql://USER@HOST/NAME."
 SECRET = re.compile(r"(?:(?<=://)|^)[^/@]*@|(?<=password=)[^&]*", re.IGNORECASE)
 
 
@@ -36,17 +37,13 @@ def parse_url(text: str) -> URL:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
-        raise StudyError(
-            f"{shown(text)}: not a database. Give sqlite:///FILE or postgresql://USER@HOST/NAME."
-        ) from None
+        raise StudyError(f"{shown(text)}: not a database. {GIVE}") from None
     if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         if importlib.util.find_spec("psycopg") is None:
             raise StudyError("PostgreSQL needs a driver: pip install 'phonybrains[postgresql]'.")
         return url.set(drivername="postgresql+psycopg")
     if url.drivername != "sqlite" or not _is_file(url):
-        raise StudyError(
-            f"{shown(url)}: not a database answers can be kept in. Give sqlite:///FILE or postgresql://USER@HOST/NAME."
-        )
+        raise StudyError(f"{shown(url)}: not a database answers can be kept in. {GIVE}")
     return url
 
 

@@ -28,24 +28,17 @@ from .failures import FULL
 
 KEY_NAME = "log.key"
 HEAD = re.compile(r"(\d{1,18}):([0-9a-f]{16,64})")
+RESTORE = "Restore it from your backup."
 _TITLE = "phonybrains log of "
 
 
 def load_key(folder: Path) -> bytes:
     """The key of a study's logs. Raises StudyError if it is missing, not a key, or open to others."""
     path = folder / KEY_NAME
-    try:
-        text, mode = path.read_text(encoding="ascii").strip(), path.stat().st_mode
-    except FileNotFoundError:
-        raise StudyError(
-            f"{path} is missing: without the key of the log its answers cannot be verified, nor taken. "
-            "Restore it from your backup."
-        ) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not the key of a log"
-        raise StudyError(f"{path}: cannot be read ({reason}). Restore it from your backup.") from None
+    text = _read(path, "key", "without the key of the log its answers cannot be verified, nor taken").strip()
+    mode = path.stat().st_mode
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise StudyError(f"{path}: is not the key of a log. Restore it from your backup.")
+        raise StudyError(f"{path}: is not the key of a log. {RESTORE}")
     if mode & 0o077:
         raise StudyError(f"{path} is open to other users (mode {mode & 0o777:04o}). Run: chmod 600 {path}")
     return bytes.fromhex(text)
@@ -89,18 +82,11 @@ class Heads:
     @classmethod
     def read(cls, path: Path) -> Heads:
         """Raises StudyError if the file is missing or is none; a last line that was torn by a crash does not count."""
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-        except FileNotFoundError:
-            raise StudyError(
-                f"{path} is missing: it says how far the log had come. Restore it from your backup."
-            ) from None
-        except (OSError, ValueError) as error:
-            raise StudyError(f"{path}: cannot be read ({error}). Restore it from your backup.") from None
+        lines = _read(path, "heads", "it says how far the log had come").split("\n")[:-1]
         found = [HEAD.fullmatch(line) for line in lines[1:]]
         bad = next((number for number, match in enumerate(found, start=2) if not match), None)
         if bad or not lines or not lines[0].startswith(_TITLE):
-            raise StudyError(f"{path}, line {bad or 1}: was changed outside phonybrains. Restore it from your backup.")
+            raise StudyError(f"{path}, line {bad or 1}: was changed outside phonybrains. {RESTORE}")
         return cls(path, lines[0].removeprefix(_TITLE), [(int(match[1]), match[2]) for match in found if match])
 
     def __post_init__(self) -> None:
@@ -159,12 +145,21 @@ def head_faults(log: Sequence[LogEntry], heads: Sequence[tuple[int, str]], whose
     return found
 
 
+def _read(path: Path, what: str, why: str) -> str:
+    """The text of a file. Raises StudyError if it is missing, with what it is good for, or cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise StudyError(f"{path} is missing: {why}. {RESTORE}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"not the {what} of a log"
+        raise StudyError(f"{path}: cannot be read ({reason}). {RESTORE}") from None
+
+
 def _new_file(path: Path, text: str) -> None:
     """Write a file for its owner alone, so that it survives a crash."""
     try:
         write_whole(path, text.encode(), mode=0o600)
     except OSError as error:
-        raise StudyError(
-            f"{path}: cannot be written ({error.strerror}). The key of the log and its heads are kept "
-            "beside the protocol."
-        ) from None
+        kept = "The key of the log and its heads are kept beside the protocol."
+        raise StudyError(f"{path}: cannot be written ({error.strerror}). {kept}") from None

@@ -30,10 +30,8 @@ def revision_of(engine: Engine) -> str | None:
         if VERSION_TABLE in names:
             return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one()
     if names:
-        raise StudyError(
-            f"{shown(engine.url)}: holds other tables ({', '.join(names[:3])}). Give an empty "
-            "database, or a study's own."
-        )
+        other = f"holds other tables ({', '.join(names[:3])})"
+        raise StudyError(f"{shown(engine.url)}: {other}. Give an empty database, or a study's own.")
     return None
 
 
@@ -44,10 +42,8 @@ def migrate(engine: Engine, url: URL, clock: Clock) -> str | None:
     """
     known, found = known_revisions(), revision_of(engine)
     if found is not None and found not in known:
-        raise StudyError(
-            f"{shown(url)}: was written by a newer phonybrains (revision {found}; this one "
-            f"knows {known[-1]}). Install that version; nothing was changed."
-        )
+        newer = f"was written by a newer phonybrains (revision {found}; this one knows {known[-1]})"
+        raise StudyError(f"{shown(url)}: {newer}. Install that version; nothing was changed.")
     if found is not None:
         with engine.connect() as connection:
             clock.check_start(audit.newest(connection).at)

@@ -97,17 +97,13 @@ def _check_source(writing: Writing, source: Source) -> None:
     simulated = audit.first(writing.connection, "simulated") is not None
     if source != "simulated":
         if simulated:
-            raise ConflictError(
-                "The readers here are simulated, and that is for good: no others can be added. Serve "
-                "the study with another --database."
-            )
+            mixed = "The readers here are simulated, and that is for good: no others can be added."
+            raise ConflictError(f"{mixed} Serve the study with another --database.")
         return
     others = writing.connection.scalars(select(t.reader.c.name).where(t.reader.c.source != "simulated")).all()
     if others:
-        raise ConflictError(
-            f"This study has readers who are not simulated ({', '.join(others[:3])}): rehearse on a "
-            "database of its own, --database sqlite:///FILE."
-        )
+        mixed = f"This study has readers who are not simulated ({', '.join(others[:3])})"
+        raise ConflictError(f"{mixed}: rehearse on a database of its own, --database sqlite:///FILE.")
     if not simulated:
         writing.note("simulated")
 
@@ -125,9 +121,8 @@ def new_link(writing: Writing, name: str, days: int) -> str:
     """A new invitation for a reader who has not finished; older ones end. Returns its token."""
     row = find(writing.connection, name)
     if row.finished_at or row.revoked_at or row.source != "invited":
-        raise ConflictError(
-            f"'{name}' has finished, was withdrawn or does not read here: there is nothing to invite to."
-        )
+        ended = "has finished, was withdrawn or does not read here: there is nothing to invite to"
+        raise ConflictError(f"'{name}' {ended}.")
     return access.invite(writing, row.id, name, days)
 
 

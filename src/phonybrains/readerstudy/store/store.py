@@ -187,10 +187,6 @@ class Store:
     # the study as a whole
 
     @property
-    def paused(self) -> bool:
-        return bool(self.read(lambda connection: connection.execute(select(t.study.c.paused)).scalar_one()))
-
-    @property
     def closed_at(self) -> str | None:
         return self.read(lambda connection: connection.execute(select(t.study.c.closed_at)).scalar_one())
 
