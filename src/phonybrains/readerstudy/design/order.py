@@ -46,7 +46,7 @@ def presentations(study: Study, reader: str) -> list[Presentation]:
     shown: list[Shown]
     if config.block is None:
         shown = [(case, "test") for case in tests]
-        shown += [(case, "filler") for case in draw_fillers(study.of_role("filler"), rng)]
+        shown.extend((case, "filler") for case in draw_fillers(study.of_role("filler"), rng))
         shown = _shuffled(shown, rng)
     else:
         shown = [(case, "test") for block in draw_blocks(tests, stratum, config.block, rng) for case in block]
