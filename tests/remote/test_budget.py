@@ -7,6 +7,7 @@ import os
 import pty
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...record import Record
+from ...reporting import closing
 from ...reporting.blocks import Block, Bullets, Heading, Paragraph, Table
-from ...reporting.origin import chain_of, refusals
 from ..config import EvaluateConfig, Part
 from ..findings import Findings
 from ..inputs.sets import Sides
@@ -61,15 +61,7 @@ def _settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, 
 def origin(record: Record) -> list[Block]:
     """The chain of records, from this evaluation back to the sources."""
     top = {"stage": record.stage, "config": {}, "seed": record.seed, "inputs": record.inputs}
-    caption = (
-        "The chain of records from this evaluation back to its sources; an indented step is an input of the one above."
-    )
-    columns = ("Step", "name", "SHA-256", "what determined it")
-    return [
-        Heading("Where the images come from"),
-        Table(columns, tuple(chain_of(top)), caption, (1.4, 1.4, 1.2, 4.2), (0, 1, 2, 3)),
-        *refusals(top),
-    ]
+    return [Heading("Where the images come from"), *closing.origin_table(top, "this evaluation")]
 
 
 def limits(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
@@ -99,24 +91,14 @@ def limits(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
 
 def published() -> list[Block]:
     """Figures of others to stand beside these."""
-    caption = "Designs differ; the figures show orders of magnitude and no ranking."
-    return [
-        Heading("Published figures to compare with"),
-        Table(("Study", "result"), PUBLISHED, caption, (2, 2.4), (0, 1)),
-    ]
+    return closing.published(("Study", "result"), PUBLISHED, (2, 2.4))
 
 
 def files() -> list[Block]:
     """What lies beside the report."""
-    return [
-        Heading("Files"),
-        Bullets(
-            (
-                "report.html and report.pdf: this report.",
-                "scores.json and scores.csv: every score with interval, n, null, extractor and hash.",
-                "figures/: every figure as SVG and PNG.",
-                "findings/: what each part found, with the arrays that were drawn.",
-                "record.json: what this evaluation was made from, with which versions.",
-            )
-        ),
-    ]
+    return closing.files(
+        "scores.json and scores.csv: every score with interval, n, null, extractor and hash.",
+        closing.FIGURES,
+        "findings/: what each part found, with the arrays that were drawn.",
+        "record.json: what this evaluation was made from, with which versions.",
+    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator
 from importlib import resources
 
 from ...record import read_record
+from ...reporting import closing
 from ...reporting.blocks import Block, Bullets, Heading, Note, Paragraph, Table
-from ...reporting.origin import chain_of, refusals
 from ...reporting.wording import NONE, count_of
 from ..findings.analysis import Analysis
 from ..findings.reads import find
@@ -26,56 +27,39 @@ def checks(analysis: Analysis) -> list[Block]:
     if not found:
         return [*blocks, Paragraph("The study had no attention checks, or none was answered; nobody was left out.")]
     rows = tuple((f.reader, as_share(f), str(f.n), "left out" if f.note else "kept") for f in found)
-    return [
-        *blocks,
-        Paragraph(
-            "A check is a real image cut into tiles and shuffled; it is passed unless it is called real. Registered: "
-            f"a reader who passes fewer than {plan.checks_passed:.0%} is left out of the main analysis."
-        ),
-        Table(("Reader", "checks passed", "checks", "main analysis"), rows, "", (1, 2, 0.6, 1), (0, 3)),
-    ]
+    words = (
+        "A check is a real image cut into tiles and shuffled; it is passed unless it is called real. Registered: a "
+        f"reader who passes fewer than {plan.checks_passed:.0%} is left out of the main analysis."
+    )
+    columns = ("Reader", "checks passed", "checks", "main analysis")
+    return [*blocks, Paragraph(words), Table(columns, rows, "", (1, 2, 0.6, 1), (0, 3))]
 
 
 def flow(analysis: Analysis) -> list[Block]:
     """Cases and readers from the plan to the analysis."""
     roles = analysis.study.of_role
     tests = roles("test")
-    arms: dict[str, list[int]] = {}
     modalities = sorted({case.modality for case in tests}, reverse=True)
-    for case in tests:
-        arms.setdefault(case.arm, [0] * len(modalities))[modalities.index(case.modality)] += 1
-    rows = tuple((arm, *map(str, counts), str(sum(counts))) for arm, counts in sorted(arms.items()))
+    counts = Counter((case.arm, case.modality) for case in tests)
+    arms = []
+    for arm in sorted({case.arm for case in tests}):
+        own = [counts[arm, modality] for modality in modalities]
+        arms.append((arm, *map(str, own), str(sum(own))))
     readers = []
-    for participant in analysis.participants:
-        parts = [
-            f"{participant.answered.get(kind, 0)} / {participant.planned[kind]}"
-            if participant.planned.get(kind)
-            else str(participant.answered.get(kind, 0) or NONE)
-            for kind in KINDS
-        ]
-        fate = (
-            "left out"
-            if participant.excluded
-            else "in the analysis"
-            if participant.answered.get("test")
-            else "no answers"
-        )
-        readers.append((participant.reader, participant.source, participant.state or NONE, *parts, fate))
+    for one in analysis.participants:
+        parts = []
+        for kind in KINDS:
+            given, planned = one.answered.get(kind, 0), one.planned.get(kind)
+            parts.append(f"{given} / {planned}" if planned else str(given or NONE))
+        fate = "left out" if one.excluded else "in the analysis" if one.answered.get("test") else "no answers"
+        readers.append((one.reader, one.source, one.state or NONE, *parts, fate))
+    training, checks = count_of(len(roles("training")), "training case"), len(roles("check"))
+    caption = f"Test cases; besides, {training} and {count_of(checks, 'attention check')}."
+    columns, widths = ("Reader", "came by", "state", *KINDS, "fate"), (1.3, 1, 0.9, 0.9, 0.9, 0.8, 0.8, 1.2)
     return [
         Heading("Who was shown what"),
-        Table(
-            ("Arm", *modalities, "all"),
-            rows,
-            f"Test cases; besides, {count_of(len(roles('training')), 'training case')} and "
-            f"{count_of(len(roles('check')), 'attention check')}.",
-        ),
-        Table(
-            ("Reader", "came by", "state", *KINDS, "fate"),
-            tuple(readers),
-            "Answered / planned presentations.",
-            (1.3, 1, 0.9, 0.9, 0.9, 0.8, 0.8, 1.2),
-            (0, 1, 2, 7),
-        ),
+        Table(("Arm", *modalities, "all"), tuple(arms), caption),
+        Table(columns, tuple(readers), "Answered / planned presentations.", widths, (0, 1, 2, 7)),
     ]
 
 
@@ -106,22 +90,11 @@ def plan(analysis: Analysis) -> list[Block]:
 def origin(analysis: Analysis) -> list[Block]:
     """How the images were made, and the limits of the study."""
     record = read_record(analysis.study.folder)
-    rows = tuple(chain_of(record))
     blocks: list[Block] = [Heading("How the images were made, and limits")]
-    if rows:
-        blocks.append(
-            Table(
-                ("Step", "name", "SHA-256", "what determined it"),
-                rows,
-                "The chain of records from the study back to its sources; an indented step is an input of the one "
-                "above.",
-                (1.4, 1.4, 1.2, 4.2),
-                (0, 1, 2, 3),
-            )
-        )
+    if record:
+        blocks += closing.origin_table(record, "the study")
     else:
         blocks.append(Paragraph("The study has no record of how its images came to be."))
-    blocks += refusals(record)
     history = analysis.study.config.same_history
     if history:
         blocks.append(Paragraph(f"Real and synthetic images went through the same last steps: {', '.join(history)}."))
@@ -140,10 +113,8 @@ def _limits(analysis: Analysis) -> Iterator[str]:
         yield "No real images: a reader who calls everything real cannot be told from one whom all images fool."
     unclear = sum(read.call == "unclear" for read in analysis.main)
     if unclear:
-        yield (
-            f"{unclear} of {len(analysis.main)} answers are unclear; the three treatments of them are given beside one "
-            "another."
-        )
+        given = "the three treatments of them are given beside one another"
+        yield f"{unclear} of {len(analysis.main)} answers are unclear; {given}."
     yield "Single images were judged on a screen of unknown quality, without the other slices and without the patient."
     yield (
         "Readers knew that some images are synthetic. In daily work nobody expects that, and more would pass for real."
@@ -156,42 +127,20 @@ def published(analysis: Analysis) -> list[Block]:
     rows = [(row["study"], row["images"], row["readers"], row["result"]) for row in read_table("published.csv")]
     own = find(analysis.findings, "called real", unclear="not real")
     if own is not None:
-        images = len({read.case.case_id for read in analysis.main})
-        rows.append(
-            (
-                "This study",
-                f"{images} images",
-                count_of(len(analysis.readers), "reader"),
-                f"{as_share(own)} of the phony images called real",
-            )
-        )
-    return [
-        Heading("Published figures to compare with"),
-        Table(
-            ("Study", "images", "readers", "result"),
-            tuple(rows),
-            "Designs differ; the figures show orders of magnitude and no ranking.",
-            (2, 2, 1.4, 3),
-            (0, 1, 2, 3),
-        ),
-    ]
+        images, readers = len({read.case.case_id for read in analysis.main}), count_of(len(analysis.readers), "reader")
+        rows.append(("This study", f"{images} images", readers, f"{as_share(own)} of the phony images called real"))
+    return closing.published(("Study", "images", "readers", "result"), rows, (2, 2, 1.4, 3))
 
 
 def files() -> list[Block]:
     """What lies beside the report."""
-    return [
-        Heading("Files"),
-        Bullets(
-            (
-                "report.html and report.pdf: this report.",
-                "results.json and results.csv: every figure with value, interval, n and method.",
-                "answers.csv: every answer beside the truth; readers.csv; cases.csv: what was said of each case.",
-                "dictionary.csv: what each column of each table means.",
-                "figures/: every figure as SVG and PNG.",
-                "record.json: what this report was made from, with which versions.",
-            )
-        ),
-    ]
+    return closing.files(
+        "results.json and results.csv: every figure with value, interval, n and method.",
+        "answers.csv: every answer beside the truth; readers.csv; cases.csv: what was said of each case.",
+        "dictionary.csv: what each column of each table means.",
+        closing.FIGURES,
+        "record.json: what this report was made from, with which versions.",
+    )
 
 
 def read_table(name: str) -> list[dict[str, str]]:

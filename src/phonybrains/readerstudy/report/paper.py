@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 
-from ...reporting.blocks import Block, Gallery, Heading, Paragraph, Table
+import numpy as np
+
+from ...reporting.blocks import Block, Gallery, Heading, Paragraph, Picture, Table
+from ...reporting.pictures import picture
 from ...reporting.wording import listed
 from ..findings.analysis import Analysis
-from ..findings.figures import CaseAnswers, pick_notes, unanimous
+from ..findings.figures import CaseAnswers, pick_notes, to_grey, unanimous
 from ..findings.reads import modalities_of, readers_of
-from ..study import CALLS
+from ..study import CALLS, Case
 from . import plots
-from .images import picture_of
 
 SAMPLES = 10
 
@@ -30,16 +33,19 @@ def _samples(analysis: Analysis, modality: str) -> list[Block]:
     if not phony:
         return []
     figure = {"MR": " (the paper's Fig. 2)", "CT": " (the paper's Fig. 3)"}.get(modality, "")
-    caption = (
-        f"{modality}: {len(phony)} of the synthetic images that were shown, with how many readers called each real, "
-        f"phony and unclear{figure}."
-    )
+    said = f"with how many readers called each real, phony and unclear{figure}"
+    caption = f"{modality}: {len(phony)} of the synthetic images that were shown, {said}."
     return [_gallery(analysis, f"samples_{modality.lower()}", phony, caption)]
 
 
 def _gallery(analysis: Analysis, name: str, cases: list[CaseAnswers], caption: str) -> Gallery:
-    pictures = tuple(picture_of(analysis.study, one.case.case_id) for one in cases)
+    pictures = tuple(_picture(analysis, one.case) for one in cases)
     return Gallery(name, pictures, tuple(map(_label, cases)), caption)
+
+
+def _picture(analysis: Analysis, case: Case) -> Picture:
+    grey = np.rint(to_grey(analysis.study, case.case_id) * 255)
+    return picture(grey, f"{case.modality} image {case.case_id}")
 
 
 def _label(one: CaseAnswers) -> str:
@@ -49,45 +55,27 @@ def _label(one: CaseAnswers) -> str:
 
 def _counts(analysis: Analysis) -> list[Block]:
     blocks: list[Block] = [Heading("Counts of real, phony and unclear", 3)]
-    table = [
-        (reader, modality, truth, *(str(c) for c in calls), str(sum(calls)))
-        for (truth, modality, reader), calls in call_counts(analysis).items()
-    ]
+    found = call_counts(analysis)
     for truth in ("phony", "real"):
         counts: dict[str, dict[str, dict[str, int]]] = {}
-        for (kind, modality, reader), calls in call_counts(analysis).items():
+        for (kind, modality, reader), calls in found.items():
             if kind == truth:
                 counts.setdefault(modality, {})[reader] = dict(zip(CALLS, calls, strict=True))
         if counts:
-            caption = f"How many of the {truth} images each reader called real, phony and unclear" + (
-                " (the paper's Fig. 5)." if truth == "phony" else "."
-            )
+            figure = " (the paper's Fig. 5)" if truth == "phony" else ""
+            caption = f"How many of the {truth} images each reader called real, phony and unclear{figure}."
             blocks.append(plots.plot_calls(counts, truth, caption))
-    return [
-        *blocks,
-        Table(
-            ("Reader", "Modality", "Truth", "called real", "called phony", "called unclear", "images"),
-            tuple(table),
-            "The same as numbers.",
-            text_columns=(0, 1, 2),
-        ),
-    ]
+    rows = [(reader, modality, truth, *map(str, [*n, sum(n)])) for (truth, modality, reader), n in found.items()]
+    columns = ("Reader", "Modality", "Truth", "called real", "called phony", "called unclear", "images")
+    return [*blocks, Table(columns, tuple(rows), "The same as numbers.", text_columns=(0, 1, 2))]
 
 
-def call_counts(analysis: Analysis) -> dict[tuple[str, str, str], tuple[int, int, int]]:
+def call_counts(analysis: Analysis) -> dict[tuple[str, str, str], tuple[int, ...]]:
     """(truth, modality, reader) → counts of real, phony, unclear."""
     counts = Counter((read.case.truth, read.case.modality, read.reader, read.call) for read in analysis.main)
-    return {
-        (truth, modality, reader): (
-            counts[truth, modality, reader, "real"],
-            counts[truth, modality, reader, "phony"],
-            counts[truth, modality, reader, "unclear"],
-        )
-        for truth in ("phony", "real")
-        for modality in modalities_of(analysis.main)
-        for reader in analysis.readers
-        if any(counts[truth, modality, reader, call] for call in CALLS)
-    }
+    cells = product(("phony", "real"), modalities_of(analysis.main), analysis.readers)
+    found = {cell: tuple(counts[*cell, call] for call in CALLS) for cell in cells}
+    return {cell: calls for cell, calls in found.items() if any(calls)}
 
 
 def _unanimous(analysis: Analysis) -> list[Block]:
@@ -110,17 +98,14 @@ def _unanimous(analysis: Analysis) -> list[Block]:
 
 
 def _notes(analysis: Analysis) -> list[Block]:
-    chosen = pick_notes(analysis.cases)
+    heading, chosen = Heading("Notes on single images", 3), pick_notes(analysis.cases)
     if not chosen:
-        return [Heading("Notes on single images", 3), Paragraph("No reader described an image.")]
+        return [heading, Paragraph("No reader described an image.")]
     rows = []
     for one in chosen:
         notes = "\n".join(f"{answer.reader} ({answer.call}): {answer.description.strip()}" for answer in one.described)
-        rows.append((picture_of(analysis.study, one.case.case_id), f"{one.case.modality}, {one.case.truth}", notes))
-    caption = (
-        f"Sample notes (the paper's Table I). All {sum(len(o.described) for o in analysis.cases)} are in answers.csv."
-    )
-    return [
-        Heading("Notes on single images", 3),
-        Table(("Image", "What it is", "What readers wrote"), tuple(rows), caption, (1.1, 0.9, 4.5), (0, 1, 2)),
-    ]
+        rows.append((_picture(analysis, one.case), f"{one.case.modality}, {one.case.truth}", notes))
+    described = sum(len(one.described) for one in analysis.cases)
+    caption = f"Sample notes (the paper's Table I). All {described} are in answers.csv."
+    columns = ("Image", "What it is", "What readers wrote")
+    return [heading, Table(columns, tuple(rows), caption, (1.1, 0.9, 4.5), (0, 1, 2))]

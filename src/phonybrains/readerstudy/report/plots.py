@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ...reporting.blocks import Figure
-from ...reporting.drawing import DASHES, MARKERS, WIDTH, colour_of, draw
+from ...reporting.drawing import DASHES, MARKERS, WIDTH, colour_of, draw, in_percent, legend_beside, list_rows, shade
 from ..findings.bias import ConfidenceBin
 from ..findings.figures import Heat
 from ..findings.over_time import Window
@@ -32,15 +32,11 @@ def plot_calls(counts: Mapping[str, Mapping[str, Mapping[str, int]]], truth: str
         for axes, (modality, readers) in zip(panels[0], counts.items(), strict=True):
             names, width = list(readers), 0.27
             for k, (call, colour) in enumerate(CALL_COLOURS.items()):
-                heights = [readers[name][call] for name in names]
-                bars = axes.bar(
-                    np.arange(len(names)) + (k - 1) * width, heights, width * 0.95, color=colour, label=call
-                )
-                axes.bar_label(bars, fontsize=8, padding=1)
+                places, heights = np.arange(len(names)) + (k - 1) * width, [readers[name][call] for name in names]
+                axes.bar_label(axes.bar(places, heights, width * 0.95, color=colour, label=call), fontsize=8, padding=1)
             crowded = len(names) * max(map(len, names)) * len(counts) > 60
-            axes.set_xticks(
-                range(len(names)), names, rotation=35 if crowded else 0, ha="right" if crowded else "center"
-            )
+            turned = {"rotation": 35, "ha": "right"} if crowded else {}
+            axes.set_xticks(range(len(names)), names, **turned)
             shown = max(sum(calls.values()) for calls in readers.values())
             axes.set_title(f"{modality}, n = {shown} {truth} images")
             axes.set_ylim(0, 1.15 * highest)
@@ -52,13 +48,9 @@ def plot_calls(counts: Mapping[str, Mapping[str, Mapping[str, int]]], truth: str
 
 
 def plot_forest(
-    name: str,
-    groups: Mapping[str, Sequence[tuple[str, Finding]]],
-    caption: str,
-    chance: float | None = 0.5,
-    zone: float = 0.0,
+    name: str, groups: Mapping[str, Sequence[tuple[str, Finding]]], caption: str, chance: float | None
 ) -> Figure:
-    """Shares with their intervals, one row each, a panel for each quantity; a line, and a zone, at chance."""
+    """Shares with their intervals, one row each, a panel for each quantity; a line at chance."""
     labels = list(dict.fromkeys(label for items in groups.values() for label, _ in items))
 
     def paint(panels: NDArray[Any]) -> None:
@@ -74,18 +66,16 @@ def plot_forest(
                 axes.annotate(text, (1.01, y), xycoords=place, va="center", fontsize=6.5, color="#444")
             if chance is not None:
                 axes.axvline(100 * chance, color="#666", lw=0.9, ls=":")
-                if zone:
-                    axes.axvspan(100 * (chance - zone), 100 * (chance + zone), color="#009E73", alpha=0.12, lw=0)
-            axes.set(xlim=(0, 100), ylim=(len(labels) - 0.4, -0.6), title=title)
-            axes.set_yticks(range(len(labels)), labels)
+            axes.set(xlim=(0, 100), title=title)
+            list_rows(axes, labels)
             axes.grid(axis="x", color="#e5e5e5", lw=0.6)
             axes.set_axisbelow(True)
-            axes.xaxis.set_major_formatter(PercentFormatter(decimals=0))
+            in_percent(axes.xaxis)
 
     return draw(name, caption, 0.95 + 0.24 * len(labels), paint, ncols=len(groups), squeeze=False, sharey=True)
 
 
-def plot_roc(curves: Sequence[Curve], caption: str, name: str = "roc") -> Figure:
+def plot_roc(curves: Sequence[Curve], caption: str) -> Figure:
     """The ROC of each reader, with the area and its interval in the legend."""
 
     def paint(axes: Axes) -> None:
@@ -97,23 +87,18 @@ def plot_roc(curves: Sequence[Curve], caption: str, name: str = "roc") -> Figure
             axes.plot(curve.false_positive, curve.true_positive, DASHES[k % 4], color=colour_of(k), lw=1.8, label=label)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
         axes.set(xlabel="real images called phony (1 - specificity)", ylabel="phony images called phony (sensitivity)")
-        axes.legend(title="reader: area under the curve", loc="upper left", bbox_to_anchor=(1.02, 1))
+        legend_beside(axes, title="reader: area under the curve")
 
-    return draw(name, caption, 3.8, paint)
+    return draw("roc", caption, 3.8, paint)
 
 
 def plot_agreement(readers: Sequence[str], shares: NDArray[np.float64], caption: str) -> Figure:
     """The share of equal calls of each two readers."""
 
     def paint(axes: Axes) -> None:
-        axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-        for i, j in np.ndindex(*shares.shape):
-            if np.isfinite(shares[i, j]):
-                ink = "white" if shares[i, j] > 0.6 else "black"
-                axes.text(j, i, f"{100 * shares[i, j]:.0f} %", ha="center", va="center", color=ink, fontsize=8)
+        shade(axes, shares, [[f"{100 * share:.0f} %" for share in row] for row in shares])
         axes.set_xticks(range(len(readers)), readers, rotation=35, ha="right")
         axes.set_yticks(range(len(readers)), readers)
-        axes.spines[:].set_visible(False)
 
     side = min(5.5, 1.8 + 0.55 * len(readers))
     return draw("agreement", caption, side, paint, width=side + 0.8)
@@ -135,29 +120,19 @@ def plot_confusion(
             axes.set_axis_off()
         for axes, (title, table) in zip(flat, tables.items(), strict=False):
             shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-            axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
-            for i, j in np.ndindex(*table.shape):
-                ink = "white" if shares[i, j] > 0.6 else "black"
-                axes.text(
-                    j, i, f"{table[i, j]}\n{100 * shares[i, j]:.0f} %", ha="center", va="center", color=ink, fontsize=8
-                )
+            texts = [
+                [f"{n}\n{100 * s:.0f} %" for n, s in zip(*pair, strict=True)]
+                for pair in zip(table, shares, strict=True)
+            ]
+            shade(axes, shares, texts, aspect="auto")
             axes.set_xticks(range(len(columns)), columns)
             axes.set_yticks(range(len(rows)), [f"{row}\nn={n}" for row, n in zip(rows, table.sum(axis=1), strict=True)])
             axes.set(title=title, xlabel=axis[0], ylabel=axis[1])
-            axes.spines[:].set_visible(False)
 
     across = min(3, len(tables))
     down = -(-len(tables) // across)
-    return draw(
-        name,
-        caption,
-        0.5 + (0.75 + 0.5 * len(rows)) * down,
-        paint,
-        width=min(WIDTH, 0.4 + 2.4 * across),
-        nrows=down,
-        ncols=across,
-        squeeze=False,
-    )
+    height, width = 0.5 + (0.75 + 0.5 * len(rows)) * down, min(WIDTH, 0.4 + 2.4 * across)
+    return draw(name, caption, height, paint, width, nrows=down, ncols=across, squeeze=False)
 
 
 def plot_calibration(bins: Mapping[str, Sequence[ConfidenceBin]], caption: str) -> Figure:
@@ -168,24 +143,14 @@ def plot_calibration(bins: Mapping[str, Sequence[ConfidenceBin]], caption: str) 
         for k, (reader, own) in enumerate(bins.items()):
             shift = 0.8 * (k - (len(bins) - 1) / 2)
             x = [one.mean_confidence + shift for one in own]
-            y, low, high = (
-                np.array([100 * (getattr(one.share_right, part) or 0) for one in own])
-                for part in ("value", "low", "high")
-            )
-            axes.errorbar(
-                x,
-                y,
-                [y - low, high - y],
-                color=colour_of(k),
-                marker=MARKERS[k % 7],
-                ms=5,
-                lw=1.3,
-                capsize=2,
-                label=f"{reader}, n={sum(one.share_right.n for one in own)}",
-            )
+            figures = [(one.share_right.value, one.share_right.low, one.share_right.high) for one in own]
+            y, low, high = 100 * np.array([[figure or 0 for figure in three] for three in figures]).T
+            label = f"{reader}, n={sum(one.share_right.n for one in own)}"
+            style = {"color": colour_of(k), "marker": MARKERS[k % 7], "ms": 5, "lw": 1.3, "capsize": 2, "label": label}
+            axes.errorbar(x, y, [y - low, high - y], **style)
         axes.set(xlim=(-3, 103), ylim=(-3, 103), xlabel="confidence given", ylabel="calls that were right")
-        axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
-        axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+        in_percent(axes.yaxis)
+        legend_beside(axes)
 
     return draw("confidence", caption, 3.4, paint)
 
@@ -204,23 +169,17 @@ def plot_course(windows: Mapping[str, Sequence[Window]], caption: str, right: st
             for k, (reader, own) in enumerate(windows.items()):
                 points = [(one.middle, value(one)) for one in own if value(one) is not None]
                 if points:
-                    axes.plot(
-                        *zip(*points, strict=True),
-                        color=colour_of(k),
-                        marker=MARKERS[k % 7],
-                        ms=4,
-                        ls=DASHES[k % 4],
-                        lw=1.5,
-                        label=f"{reader}, n={sum(one.n for one in own)}",
-                    )
+                    label = f"{reader}, n={sum(one.n for one in own)}"
+                    style = {"color": colour_of(k), "marker": MARKERS[k % 7], "ms": 4, "ls": DASHES[k % 4], "lw": 1.5}
+                    axes.plot(*zip(*points, strict=True), label=label, **style)
             axes.set(xlabel="position in the reading", ylabel=label)
             if key == "right":
                 axes.set_ylim(-3, 103)
-                axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
+                in_percent(axes.yaxis)
                 axes.axhline(50, color="#999", lw=0.9, ls=":")
             else:
                 axes.set_ylim(0)
-        axes_row[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+        legend_beside(axes_row[0][-1])
 
     return draw("course", caption, 2.9, paint, ncols=len(panels), squeeze=False)
 
@@ -233,9 +192,8 @@ def plot_marks(maps: Sequence[Heat], caption: str) -> Figure:
         for axes, heat in zip(panels[0], maps, strict=True):
             axes.imshow(heat.mean, cmap="gray", vmin=0, vmax=1)
             axes.imshow(colours.to_rgba(heat.density, alpha=np.clip(heat.density * 1.4, 0, 0.75)))
-            axes.set_title(
-                f"{heat.modality}: {heat.marks} marks,\n{heat.images} images, {heat.readers} readers", fontsize=9
-            )
+            title = f"{heat.modality}: {heat.marks} marks,\n{heat.images} images, {heat.readers} readers"
+            axes.set_title(title, fontsize=9)
             axes.set_axis_off()
         panels[0][-1].figure.colorbar(colours, ax=list(panels[0]), shrink=0.8, label="marks per area, most = 1")
 
@@ -258,7 +216,7 @@ def plot_machine(
             axes.plot([low, high], [y, y], color=colour, lw=2, solid_capstyle="butt")
             axes.plot(value, y, marker, color=colour, ms=6)
         axes.axvline(0.5, color="#666", lw=0.9, ls=":")
-        axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="area under the ROC curve")
-        axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+        axes.set(xlim=(0, 1), xlabel="area under the ROC curve")
+        list_rows(axes, [row[0] for row in rows])
 
     return draw("machine", caption, 0.8 + 0.26 * len(rows), paint)
