@@ -19,12 +19,15 @@ from .timing import in_turns, table
 PHONYBRAINS = (sys.executable, "-m", "phonybrains")
 UNTIL_ASKED = """
 import os
-from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.startup import lean_diffusers
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+with lean_diffusers():
+    from phonybrains.model.latent_diffusion import LatentDiffusion
 LatentDiffusion.paint = lambda *_, **__: os._exit(0)
 from phonybrains.cli.app import main
 main()
 """
-"""Ends where the first image is asked for."""
+"""The command line with its own settings and imports; it ends where the first image is asked for."""
 
 app = measurement(__name__, __doc__)
 

@@ -36,8 +36,11 @@ def lean_diffusers() -> Iterator[None]:
     """Import diffusers meanwhile without SciPy, the compiler of torch, PEFT, Transformers and Accelerate.
 
     diffusers does without where they are not installed, but for one decorator that only the compiler heeds; PEFT and
-    Transformers, where they are, do not load without the compiler.
+    Transformers, where they are, do not load without the compiler. Nor does it read what every installed distribution
+    holds, for the sake of the few whose packages have other names.
     """
+    import importlib.metadata
+
     import torch
 
     def unchanged(function: Callable[..., Any] | None = None, **_: Any) -> Callable[..., Any]:
@@ -46,6 +49,7 @@ def lean_diffusers() -> Iterator[None]:
     hidden = [name for name in HIDDEN if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
     disable, torch.compiler.disable = torch.compiler.disable, unchanged  # type: ignore[assignment]
+    names, importlib.metadata.packages_distributions = importlib.metadata.packages_distributions, dict
     try:
         for name in EAGER:
             if name not in sys.modules and (spec := find_spec(name)):
@@ -54,6 +58,7 @@ def lean_diffusers() -> Iterator[None]:
         yield
     finally:
         torch.compiler.disable = disable
+        importlib.metadata.packages_distributions = names
         for name in hidden:
             del sys.modules[name]
 
