@@ -26,6 +26,7 @@ from phonybrains.diffusion.process import (
     q_sample,
 )
 from phonybrains.diffusion.sampler import (
+    SAMPLERS,
     FreshNoise,
     adams,
     ancestral,
@@ -39,6 +40,7 @@ from phonybrains.diffusion.sampler import (
     schedule_times,
     step,
 )
+from phonybrains.model.sampling import SAMPLER_NAMES
 from tests.support.mixture import GAUSSIAN, TWO_PEAKS, Mixture, last, normal_quantiles
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
@@ -162,6 +164,22 @@ def test_a_step_of_heun_takes_each_image_from_its_own_time_to_its_own(process: P
 
 
 # --- A walk ----------------------------------------------------------------------------------------------------------
+
+
+def test_samplers_are_named_where_settings_are_checked() -> None:
+    """What is asked for by name is checked without torch, so the names stand there too."""
+    assert set(SAMPLER_NAMES) == set(SAMPLERS)
+
+
+@processes
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_yields_each_step_and_ends_in_what_is_predicted(name: str, process: Process) -> None:
+    """One x for each step; the last is the image that the network sees everywhere; the start is not overwritten."""
+    start, image = images(), torch.linspace(-1, 1, images().numel(), dtype=torch.float64).reshape(images().shape)
+    walked = list(SAMPLERS[name](lambda x_t, t: image, start, times_of(process, 4), process, seeded()))
+    assert len(walked) == 4
+    assert_close(walked[-1], image, **EXACT)
+    assert_close(start, images(), rtol=0, atol=0)
 
 
 @processes

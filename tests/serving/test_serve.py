@@ -15,8 +15,8 @@ import pytest
 
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet
+from phonybrains.model.description import read_description
 from phonybrains.model.latent_diffusion import LatentDiffusion
-from phonybrains.record import sha256_file
 from phonybrains.serving.answer_cache import AnswerCache
 from tests.serving.conftest import Generated
 from tests.support.served_model import ServedModel, stacked, texts_of
@@ -52,7 +52,7 @@ def test_every_png_says_that_it_is_synthetic(model_server: ServedModel, tiny_mod
     texts = texts_of(model_server.get(url.removeprefix(model_server.base)))
     facts = texts["phonybrains"]
     assert (facts["synthetic"], facts["digitalSourceType"]) == (True, "trainedAlgorithmicMedia")
-    assert (facts["generator"], facts["model_sha256"]) == (tiny_model.name, sha256_file(tiny_model / "model.json"))
+    assert (facts["generator"], facts["model_sha256"]) == (tiny_model.name, read_description(tiny_model)["identity"])
     assert (facts["seed"], facts["index"], facts["steps"]) == (4, 1, 2)
     assert facts["conditions"]["modality"] == "MR"
     assert "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia" in texts["XML:com.adobe.xmp"]
