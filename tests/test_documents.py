@@ -88,7 +88,7 @@ def test_how_a_set_was_split_is_told_of_any_record(tmp_path: Path) -> None:
 
 
 def edited(model: Path, folder: Path, name: str, keys: tuple[Any, ...], value: Any) -> Path:
-    """A copy of a model with one value of one of its files changed, the hash of that file adjusted, without identity."""
+    """A copy of a model with a value of one of its files changed, the hash of that file adjusted, without identity."""
     copy = Path(shutil.copytree(model, folder / "model"))
     content = json.loads((copy / name).read_text(encoding="utf-8"))
     place = content
