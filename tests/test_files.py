@@ -71,7 +71,10 @@ def test_what_another_process_is_making_is_left_alone(tmp_path: Path, settings: 
 
 
 def test_all_is_synced_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Each file and folder of a draft is synced, after its last change, before the rename, and the parent after it."""
+    """Each file and folder of a draft is synced, after its last change, before the rename, and the parent after it.
+
+    So are the folders above that were made for it: `--out a/b/c` is found after a power cut.
+    """
     told: list[str] = []
     sync, rename = os.fsync, Path.rename
 
@@ -85,14 +88,14 @@ def test_all_is_synced_before_it_has_its_name(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Path, "rename", renamed)
-    out = tmp_path / "out"
+    out = tmp_path / "a" / "b" / "out"
     with publish(out, RECORD) as draft:
         (draft / "images").mkdir()
         (draft / "images" / "a.png").write_bytes(b"a")
     place = told.index(f"rename to {out}")
     synced = {Path(path) for path in told[:place]}
     assert {draft, draft / "images", draft / "images" / "a.png", draft / "record.json"} <= synced
-    assert told[place + 1 :] == [str(tmp_path)]
+    assert told[place + 1 :] == [str(folder) for folder in (out.parent, tmp_path / "a", tmp_path)]
 
 
 def test_syncing_passes_links_by(tmp_path: Path):
@@ -103,13 +106,20 @@ def test_syncing_passes_links_by(tmp_path: Path):
 
 
 def test_the_current_folder_and_links_can_be_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """`.` in an empty folder, a link to one and a link that leads nowhere yet are places to publish into."""
+    """`.` in an empty folder, a link to one and a link that leads nowhere yet are places to publish into.
+
+    The current folder is filled and not replaced: a shell may stand in it.
+    """
     here = tmp_path / "here"
     here.mkdir()
+    before = here.stat().st_ino
     monkeypatch.chdir(here)
     with publish(Path("."), RECORD) as draft:
         assert draft.parent == tmp_path
-    assert (Path.cwd() / "record.json").is_file()
+        (draft / "images").mkdir()
+    assert here.stat().st_ino == before
+    assert sorted(os.listdir(here)) == ["images", "record.json"]
+    assert os.listdir(tmp_path) == ["here"]
     for name, exists in (("full", True), ("dangling", False)):
         if exists:
             (tmp_path / f"{name} place").mkdir()
@@ -118,19 +128,6 @@ def test_the_current_folder_and_links_can_be_published(tmp_path: Path, monkeypat
             pass
         assert (tmp_path / name).is_symlink()
         assert (tmp_path / f"{name} place" / "record.json").is_file()
-
-
-def test_a_shell_keeps_its_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Publishing into the current folder fills that very folder, where a shell may stand, and does not replace it."""
-    here = tmp_path / "here"
-    here.mkdir()
-    before = here.stat().st_ino
-    monkeypatch.chdir(here)
-    with publish(Path("."), RECORD) as draft:
-        (draft / "images").mkdir()
-    assert here.stat().st_ino == before
-    assert sorted(os.listdir(here)) == ["images", "record.json"]
-    assert os.listdir(tmp_path) == ["here"]
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -174,18 +171,3 @@ def test_what_a_killed_write_has_left_is_not_published(tmp_path: Path):
         pass
     assert os.listdir(tmp_path / "out") == ["record.json"]
     assert sorted(os.listdir(tmp_path)) == [".out.v2.import.csv.4711.partial", "out"]
-
-
-def test_new_folders_above_are_synced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """`--out a/b/c` is found after a power cut: the names of the folders that were made for it are on the disk."""
-    told: list[str] = []
-    sync = os.fsync
-
-    def fsync(handle: int) -> None:
-        told.append(os.readlink(f"/proc/self/fd/{handle}"))
-        sync(handle)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    with publish(tmp_path / "a" / "b" / "c", RECORD):
-        pass
-    assert told[-3:] == [str(tmp_path / "a" / "b"), str(tmp_path / "a"), str(tmp_path)]

@@ -18,6 +18,7 @@ from phonybrains.errors import OutputError
 from phonybrains.files import is_being_written, only_writer
 from phonybrains.record import Record, draft_folder, publish
 from tests.support.in_turn import called
+from tests.support.tiny_training import quick_settings
 
 WAIT_S = 300
 AT_WORK = "another phonybrains is at work here. Wait for it, or choose another --out."
@@ -42,26 +43,31 @@ def paused_at_work(folder: Path, *words: str) -> subprocess.Popen[str]:
     pytest.fail(f"no draft was seen: {process.communicate()[0]}")
 
 
-def words_of(name: str, corpus: Path, model: Path) -> tuple[list[str], list[str]]:
-    """A command that takes a while, and what gives it other settings."""
-    return {
-        "phantom": (["phantom", "-n", "60", "--out", "out"], ["--seed", "1"]),
-        "import": (["import", str(corpus), "--out", "out", "--key-file", "key"], ["--seed", "1"]),
-        "generate": (["generate", str(model), "-n", "64", "--steps", "8", "--out", "out"], ["--seed", "1"]),
-        "train": (["train", str(corpus), "--preset", "tiny", "--out", "out"], ["--seed", "1"]),
-    }[name]
+COMMANDS = {
+    "phantom": "phantom -n 60 --out out",
+    "import": "import {corpus} --out out --key-file key",
+    "generate": "generate {model} -n 24 --steps 2 --out out",
+    "train": "train {corpus} --preset tiny --config {quick} --out out",
+}
+"""Commands that take a while."""
 
 
-@pytest.mark.parametrize("name", ["phantom", "import", "generate", "train"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_second_says_so_and_the_first_finishes(
-    tmp_path: Path, phantom_corpus: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str], name: str
+    tmp_path: Path,
+    phantom_corpus: Path,
+    tiny_model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
 ):
     """With the same or other settings the second ends with 1 and a line, touches nothing, and the first goes on."""
-    words, other = words_of(name, phantom_corpus, tiny_model)
+    quick = quick_settings(tmp_path_factory.mktemp("settings"))
+    words = COMMANDS[name].format(corpus=phantom_corpus, model=tiny_model, quick=quick).split()
     first = paused_at_work(tmp_path, *words)
     try:
         before = {path for path in tmp_path.rglob("*") if path.name != "key"}
-        for settings in ([], other):
+        for settings in ([], ["--seed", "1"]):
             assert called(*words, *settings, folder=tmp_path) == 1
             assert capsys.readouterr().err.splitlines()[-1] == f"phonybrains: out: {AT_WORK}"
             assert {path for path in tmp_path.rglob("*") if path.name != "key"} == before

@@ -19,36 +19,24 @@ from phonybrains.training.config import load_train_config
 from phonybrains.training.stage import train
 from phonybrains.workflows.cascade import _check_whole
 
+IMAGE = "images/000001.png"
 QUICK: dict[str, Any] = {"steps": 2, "seed": 5, "batch_size": 4, "show": False}
 
 
-def lose_an_image(folder: Path) -> None:
-    (folder / "images" / "000001.png").unlink()
-
-
-def change_an_image(folder: Path) -> None:
-    shutil.copyfile(folder / "images" / "000002.png", folder / "images" / "000001.png")
-
-
-def empty_an_image(folder: Path) -> None:
-    (folder / "images" / "000001.png").write_bytes(b"")
-
-
-def lose_the_table(folder: Path) -> None:
-    (folder / "metadata.csv").unlink()
-
-
-def empty_the_table(folder: Path) -> None:
+def keep_lines(folder: Path, kept: slice) -> None:
     table = folder / "metadata.csv"
-    table.write_text(table.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    table.write_text("".join(table.read_text(encoding="utf-8").splitlines(keepends=True)[kept]), encoding="utf-8")
 
 
-def lose_a_row(folder: Path) -> None:
-    table = folder / "metadata.csv"
-    table.write_text("".join(table.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8")
-
-
-DAMAGES = [lose_an_image, change_an_image, empty_an_image, lose_the_table, empty_the_table, lose_a_row]
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "an image lost": lambda folder: (folder / IMAGE).unlink(),
+    "an image changed": lambda folder: shutil.copyfile(folder / "images" / "000002.png", folder / IMAGE),
+    "an image emptied": lambda folder: (folder / IMAGE).write_bytes(b""),
+    "the table lost": lambda folder: (folder / "metadata.csv").unlink(),
+    "the table emptied": lambda folder: keep_lines(folder, slice(1)),
+    "a row lost": lambda folder: keep_lines(folder, slice(-1)),
+}
+damages = pytest.mark.parametrize("damage", DAMAGES)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -62,21 +50,21 @@ def ten(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate(tiny_model, tmp_path_factory.mktemp("ten") / "set", 10, **QUICK)
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@damages
 def test_a_generated_set_is_made_whole_again(
-    tiny_model: Path, ten: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], damage: Callable[[Path], None]
+    tiny_model: Path, ten: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], damage: str
 ) -> None:
     """The same command brings back every byte, and says that something was lost; what is whole is left alone."""
     out = Path(shutil.copytree(ten, tmp_path / "set"))
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
     generate(tiny_model, out, 10, **QUICK)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == before
-    damage(out)
+    DAMAGES[damage](out)
     generate(tiny_model, out, 10, **QUICK)
     assert files(out) == files(ten)
     assert len(ImageSet.open(out)) == 10
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
-    assert damage is lose_a_row or "no longer whole" in capfd.readouterr().err
+    assert damage == "a row lost" or "no longer whole" in capfd.readouterr().err
 
 
 def test_a_stopped_set_has_the_bits_of_an_undisturbed_one(tiny_model: Path, ten: Path, tmp_path: Path) -> None:
@@ -88,12 +76,12 @@ def test_a_stopped_set_has_the_bits_of_an_undisturbed_one(tiny_model: Path, ten:
     assert files(draft) == files(ten)
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_phantoms_that_lost_something_are_named(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+@damages
+def test_phantoms_that_lost_something_are_named(tmp_path: Path, damage: str) -> None:
     """A set that is less than it was is not «finished»."""
     out = make_phantoms(4, tmp_path / "set", size=32)
     make_phantoms(4, out, size=32)
-    damage(out)
+    DAMAGES[damage](out)
     with pytest.raises(OutputError, match=r"no longer whole.*Remove it"):
         make_phantoms(4, out, size=32)
 

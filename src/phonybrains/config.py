@@ -43,10 +43,8 @@ def load_config(kind: type[C], *paths: Path | None, **given: Any) -> C:
     for table in kind.free_tables:
         for key in _keys_below(values.get(table)):
             if key in kind.model_fields:
-                raise ConfigError(
-                    f"{where}: {key} stands in the table [{table}], where it is no setting. Write it "
-                    "above the first line in brackets."
-                )
+                how = "Write it above the first line in brackets."
+                raise ConfigError(f"{where}: {key} stands in the table [{table}], where it is no setting. {how}")
     try:
         return kind.model_validate(values)
     except ValidationError as error:

@@ -72,12 +72,9 @@ def _check_others(out: Path, target: Path, draft: Path) -> None:
     for path in _beside(target, r"[^.]+\.csv\.\d+"):
         path.unlink()  # the half of a report that a stopped run was writing
     for path in _others(target, draft):
-        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        print(
-            f"{path}: left by a stopped run with other settings ({size / 1e6:.1f} MB). Remove it, if that run is "
-            "not to go on.",
-            file=sys.stderr,
-        )
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 1e6
+        what = f"left by a stopped run with other settings ({size:.1f} MB)"
+        print(f"{path}: {what}. Remove it, if that run is not to go on.", file=sys.stderr)
 
 
 def _others(target: Path, draft: Path) -> list[Path]:
@@ -113,15 +110,12 @@ def _empty(folder: Path) -> None:
 def _explain(error: OSError, out: Path, draft: Path, keep: bool) -> None:
     """Raise OutputError for what a person can mend: a full disk, no permission, a folder that appeared meanwhile."""
     kept = "What is done is kept" if keep else "Nothing was left"
+    path = Path(str(error.filename or draft))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise OutputError(f"{out}: the disk is full. {kept}: free some space, give the command again.") from error
-    if error.errno in (errno.EACCES, errno.EROFS) and _concerns(error, draft):
+    if draft not in (path, *path.parents) and path not in draft.parents:
+        return  # it is about an input
+    if error.errno in (errno.EACCES, errno.EROFS):
         raise OutputError(f"{out}: the folder cannot be written ({error.strerror}). Choose another --out.") from error
-    if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) and _concerns(error, draft):
+    if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
         raise OutputError(f"{out}: somebody else has written here meanwhile. {kept}: choose another --out.") from error
-
-
-def _concerns(error: OSError, draft: Path) -> bool:
-    """Whether an error is about the draft, something in it or a folder around it, and not about an input."""
-    path = Path(str(error.filename or draft))
-    return draft in (path, *path.parents) or path in draft.parents

@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "ConfigError",
-    "ImageSetError",
-    "ModelError",
-    "OutputError",
-    "PhonyBrainsError",
-    "ServiceError",
-    "SourceError",
-    "StudyError",
-    "TrainingError",
-]
-
 
 class PhonyBrainsError(Exception):
     """Base of every error this package raises on purpose; its text is one line for the person at the keyboard."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -143,12 +143,9 @@ def fingerprint(folder: Path) -> str:
 
 def _stated_identity(path: Path) -> str:
     """The identity that a model.json states; empty where it states none, as did those of before."""
-    if path.name != "model.json":
-        return ""
-    try:
-        return str(json.loads(path.read_bytes()).get("identity", ""))
-    except (ValueError, AttributeError):
-        return ""
+    with suppress(ValueError, AttributeError):
+        return str(json.loads(path.read_bytes()).get("identity", "")) if path.name == "model.json" else ""
+    return ""
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -196,10 +193,8 @@ def is_published(out: Path, record: Record, whole: Callable[[Path], object] | No
         try:
             _ = whole and whole(out)
         except PhonyBrainsError as error:
-            what = str(error).partition(". ")[0].rstrip(".")
-            raise OutputError(
-                f"{out} was finished, but is no longer whole: {what}. Remove it, and give the command again."
-            ) from None
+            lost = f"{out} was finished, but is no longer whole: {str(error).partition('. ')[0].rstrip('.')}"
+            raise OutputError(f"{lost}. Remove it, and give the command again.") from None
         return True
     raise OutputError(
         f"{out} already exists and was not made by this command with these settings. "

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,56 +13,44 @@ import pytest
 from PIL import Image
 
 import phonybrains as pb
-from phonybrains.cli import app as cli
 from phonybrains.importing import ImportConfig
 from phonybrains.record import read_record
 from phonybrains.training.config import load_train_config
+from tests.support.in_turn import called
+from tests.support.tiny_training import LEARNT, ON, quick_settings
 
 Run = Callable[..., tuple[int, str, str]]
-HEAVY = ("torch", "diffusers", "accelerate", "pydicom", "nibabel", "highdicom", "numpy", "PIL", "pydantic", "requests")
+HEAVY = {"torch", "diffusers", "accelerate", "pydicom", "nibabel", "highdicom", "numpy", "PIL", "pydantic", "requests"}
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Give a command line; returns the exit code, and what went to the standard output and error."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def give(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["phonybrains", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        printed = capsys.readouterr()
-        code = end.value.code
-        return (code if isinstance(code, int) else int(code is not None)), printed.out, printed.err
-
-    yield give
-    signal.signal(signal.SIGTERM, before)
-
-
-def loaded(statement: str) -> list[str]:
-    """Which heavy packages a fresh Python has loaded after a statement."""
-    program = f"import sys\n{statement}\nprint(*[m for m in {HEAVY} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1].split()
+    return lambda *words: (called(*words), *capsys.readouterr())
 
 
 # --- Quick to start --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "import phonybrains",
-        "import phonybrains.cli.app",
-        "from phonybrains.cli.app import app; app(['--help'])",
-        "from phonybrains.cli.app import app; app(['generate', '--help'])",
-        "from phonybrains.cli.app import app; app(['--version'])",
-    ],
-)
-def test_nothing_heavy_is_loaded_to_answer_a_question(statement: str):
+QUESTIONS = f"""
+import sys
+import phonybrains
+from phonybrains.cli.app import main
+
+for words in ((), ("--help",), ("generate", "--help"), ("--version",)):
+    sys.argv = ["phonybrains", *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, end.code
+    assert not {HEAVY} & {{*sys.modules}}, words
+"""
+
+
+def test_nothing_heavy_is_loaded_to_answer_a_question():
     """The package, the command line, its help and its version do without torch, numpy and the readers of files."""
-    assert loaded(statement) == []
+    done = subprocess.run([sys.executable, "-c", QUESTIONS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_public_name_is_there():
@@ -85,22 +72,8 @@ def test_help_lists_the_commands_in_the_order_of_the_work(run: Run, words: tuple
     """Without a command the answer is the help."""
     code, out, _ = run(*words)
     commands = [line.split()[1] for line in out.splitlines() if line.startswith("│") and line[2] not in " -"]
-    order = [
-        "import",
-        "fetch",
-        "phantom",
-        "train",
-        "finetune",
-        "generate",
-        "imagine",
-        "evaluate",
-        "serve",
-        "study",
-        "audit",
-        "model",
-        "demo",
-    ]
-    assert (code, commands) == (0, order)
+    order = "import fetch phantom train finetune generate imagine evaluate serve study audit model demo"
+    assert (code, commands) == (0, order.split())
 
 
 # --- The whole path --------------------------------------------------------------------------------------------------
@@ -111,21 +84,13 @@ def test_the_whole_path_on_the_command_line(run: Run, tmp_path: Path):
     phantoms, corpus, model, samples = (tmp_path / name for name in ("phantoms", "corpus", "model", "samples"))
     assert run("phantom", "--n", 80, "--size", 64, "--out", phantoms)[0] == 0
     assert run("import", phantoms, "--size", 64, "--out", corpus)[0] == 0
-    assert (
-        run("train", corpus, "--preset", "tiny", "--conditions", "plane", "sex", "--min-patients", 0, "--out", model)[0]
-        == 0
-    )
+    words = ("train", corpus, "--preset", "tiny", "--config", quick_settings(tmp_path), "--min-patients", 0)
+    assert run(*words, "--conditions", "plane", "sex", "--out", model)[0] == 0
 
     code, out, _ = run("model", "info", model)
     assert code == 0
-    for expected in (
-        "model: 64×64 images",
-        "modality: CT, MR",
-        "plane: axial, coronal, sagittal",
-        "sex: F, M",
-        "phantom",
-    ):
-        assert expected in out
+    for said in ("model: 64×64 images", "modality: CT, MR", "plane: axial, coronal, sagittal", "sex: F, M", "phantom"):
+        assert said in out
 
     words = ("generate", model, "-n", 6, "--where", "modality=MR", "plane=coronal", "--steps", 5, "--guidance", 2)
     code, out, err = run(*words, "--seed", 7, "--batch-size", 4, "--grid", tmp_path / "grid.png", "--out", samples)
@@ -141,7 +106,8 @@ def test_the_whole_path_on_the_command_line(run: Run, tmp_path: Path):
 
 def test_the_same_path_in_python(phantom_corpus: Path, tmp_path: Path):
     """Each command is a function of the package."""
-    out = pb.train(phantom_corpus, tmp_path / "model", preset="tiny", conditions=("plane",), show=False)
+    quick = dict.fromkeys(LEARNT, ON)
+    out = pb.train(phantom_corpus, tmp_path / "model", preset="tiny", conditions=("plane",), show=False, **quick)
     model = pb.LatentDiffusion.load(out)
     made = model.generate(n=3, where={"modality": "CT"}, seed=7, steps=2)
     assert made.images.shape == (3, 64, 64)
@@ -303,10 +269,8 @@ def test_ctrl_c_exits_with_130(
 def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
     """What nobody foresaw is not dressed up as the user's error."""
     monkeypatch.setattr("phonybrains.phantom.corpus.make_phantoms", stop_with(RuntimeError("shapes differ")))
-    monkeypatch.setattr(sys, "argv", ["phonybrains", "phantom", "--n", "1", "--out", "x"])
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(RuntimeError, match="shapes differ"):
-        cli.main()
+        called("phantom", "--n", 1, "--out", "x")
 
 
 def stop_with(error: BaseException) -> Callable[..., None]:

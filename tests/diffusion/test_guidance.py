@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.testing import assert_close
 
 from phonybrains.diffusion.guidance import guide
 from phonybrains.diffusion.objective import Objective, PredictNoise, PredictV, PredictVelocity
 from phonybrains.diffusion.process import Flow, Process, linear_schedule
+from tests.support.mixture import seeded
 
+few = settings(max_examples=25)
 CONDITION = torch.tensor([[1.0, 0.5], [-0.4, 2.0], [0.3, 0.3]], dtype=torch.float64)
 NULL = torch.tensor([[0.1, -0.2], [0.0, 0.0], [-1.0, 0.7]], dtype=torch.float64)
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
@@ -25,29 +27,30 @@ def denoise(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
     return torch.tanh(x_t * column + condition[:, :1].reshape(-1, 1, 1, 1)) * (1 + t.double().reshape(-1, 1, 1, 1))
 
 
-def images(seed: int = 0) -> Tensor:
-    return torch.randn(3, 2, 4, 4, generator=Generator().manual_seed(seed), dtype=torch.float64)
+X = torch.randn(3, 2, 4, 4, generator=seeded(), dtype=torch.float64)
+T = torch.tensor([1, 4, 9])
 
 
-X, T = images(), torch.tensor([1, 4, 9])
+@pytest.mark.parametrize(
+    ("scale", "expected", "rows"), [(0, NULL, 6), (1, CONDITION, 3)], ids=["unconditional", "conditional"]
+)
+def test_scales_0_and_1_are_the_models_themselves(scale: float, expected: Tensor, rows: int) -> None:
+    """At 0 the condition has no say; at 1, the default, the network sees each image once, and answers as it does.
 
-
-def test_scale_1_is_the_conditional_model_at_half_the_cost() -> None:
-    """At scale 1 the network sees each image once, with its condition, and its answer is not touched."""
+    Else it sees both halves in one call, so that guidance costs one larger batch a step.
+    """
     calls = []
 
     def counted(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        calls.append(len(x_t))
+        calls.append((len(x_t), len(t), len(condition)))
         return denoise(x_t, t, condition)
 
-    assert torch.equal(guide(counted, CONDITION, NULL, 1)(X, T), denoise(X, T, CONDITION))
-    assert torch.equal(guide(counted, CONDITION, NULL)(X, T), denoise(X, T, CONDITION))
-    assert calls == [3, 3]
-
-
-def test_scale_0_is_the_unconditional_model() -> None:
-    """At scale 0 the condition has no say."""
-    assert_close(guide(denoise, CONDITION, NULL, 0)(X, T), denoise(X, T, NULL), **EXACT)
+    found = guide(counted, CONDITION, NULL, scale)(X, T)
+    assert calls == [(rows, rows, rows)]
+    assert_close(found, denoise(X, T, expected), **EXACT)
+    if scale == 1:
+        assert torch.equal(found, denoise(X, T, CONDITION))
+        assert torch.equal(found, guide(denoise, CONDITION, NULL)(X, T))
 
 
 def test_guidance_is_continuous_at_scale_1() -> None:
@@ -55,6 +58,7 @@ def test_guidance_is_continuous_at_scale_1() -> None:
     assert_close(guide(denoise, CONDITION, NULL, 1 + 1e-9)(X, T), denoise(X, T, CONDITION), rtol=0, atol=1e-7)
 
 
+@few
 @given(scales)
 def test_guidance_is_linear_in_scale(scale: float) -> None:
     """x̂(∅) + scale · (x̂(c) - x̂(∅)), each image with its own time and its own two conditions."""
@@ -63,20 +67,9 @@ def test_guidance_is_linear_in_scale(scale: float) -> None:
     assert_close(guided, (1 - scale) * without + scale * conditional, **EXACT)
 
 
-def test_guidance_evaluates_both_in_one_call() -> None:
-    """One call of the network with both halves, so that guidance costs one larger batch a step."""
-    calls = []
-
-    def counted(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        calls.append((len(x_t), len(t), len(condition)))
-        return denoise(x_t, t, condition)
-
-    guide(counted, CONDITION, NULL, 3)(X, T)
-    assert calls == [(6, 6, 6)]
-
-
 @pytest.mark.parametrize("objective", [PredictNoise(), PredictV(), PredictVelocity()], ids=repr)
 @pytest.mark.parametrize("process", [linear_schedule(10), Flow()], ids=["schedule", "flow"])
+@few
 @given(scale=scales)
 def test_guiding_x0_is_guiding_the_networks_output(objective: Objective, process: Process, scale: float) -> None:
     """Guiding ε, v or the velocity and reading it as x_0 equals reading each as x_0 and guiding those."""

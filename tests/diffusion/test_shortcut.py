@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.testing import assert_close
 
 from phonybrains.diffusion.process import Flow
 from phonybrains.diffusion.sampler import flow_times, sample
 from phonybrains.diffusion.shortcut import jump_times, jumps, path_points, pseudo_huber
+from tests.support.mixture import last, seeded
 
 SIGMA = 0.5
 FLOW = Flow()
@@ -26,17 +27,14 @@ def mean(x_t: Tensor, t: Tensor) -> Tensor:
 
 
 def noise(n: int = 6, seed: int = 0) -> Tensor:
-    return torch.randn(n, 1, 2, 2, generator=Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(n, 1, 2, 2, generator=seeded(seed), dtype=torch.float64)
 
 
 def test_each_count_of_steps_gives_jumps_that_join_noise_to_image() -> None:
+    """With a shift of 3 too: the middle of two steps is then where three quarters are noise."""
     t, r = jump_times([1, 2, 4])
     assert t.tolist() == [1, 1, 0.5, 1, 0.75, 0.5, 0.25]
     assert r.tolist() == [0, 0.5, 0, 0.75, 0.5, 0.25, 0]
-
-
-def test_shifted_jumps_join_too() -> None:
-    """With a shift of 3, the middle of two steps is where three quarters are noise."""
     t, r = jump_times([1, 2], shift=3.0)
     assert t.tolist() == pytest.approx([1, 1, 0.75])
     assert r.tolist() == pytest.approx([0, 0.75, 0])
@@ -90,12 +88,10 @@ def test_learnt_jumps_sample_in_few_steps_what_the_teacher_does_in_many() -> Non
     keys = [(round(a * 12), round((a - b) * 12)) for a, b in zip(t.tolist(), r.tolist(), strict=True)]
     gains = torch.zeros(len(keys), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([gains], lr=0.02)
-    rng = Generator().manual_seed(1)
+    x_t, velocity = jumps(path_points(mean, noise(32, seed=1), flow_times(12)), flow_times(12), t, r)
     for _ in range(400):
-        points = path_points(mean, torch.randn(4, 1, 2, 2, generator=rng, dtype=torch.float64), flow_times(12))
-        x_t, velocity = jumps(points, flow_times(12), t, r)
         optimizer.zero_grad()
-        pseudo_huber(gains.repeat(4)[:, None, None, None] * x_t, velocity).mean().backward()
+        pseudo_huber(gains.repeat(32)[:, None, None, None] * x_t, velocity).mean().backward()
         optimizer.step()
     end = path_points(mean, noise(), flow_times(12))[-1]
     for count in counts:
@@ -103,7 +99,6 @@ def test_learnt_jumps_sample_in_few_steps_what_the_teacher_does_in_many() -> Non
         def student(x_t: Tensor, t: Tensor, length: float = 1 / count) -> Tensor:
             return x_t - t[0] * gains[keys.index((round(t[0].item() * 12), round(length * 12)))] * x_t
 
-        *_, few = sample(student, noise(), flow_times(count), FLOW, rng)
-        *_, euler = sample(mean, noise(), flow_times(count), FLOW, rng)
+        few, euler = (last(sample(one, noise(), flow_times(count), FLOW, seeded())) for one in (student, mean))
         assert_close(few, end, rtol=0, atol=0.02)
         assert (euler - end).abs().max() > 0.15

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from phonybrains.diffusion.process import Predict, Process
 
@@ -48,6 +48,10 @@ GAUSSIAN = Mixture((1.0,), (0.5,), (0.5,))
 
 TWO_PEAKS = Mixture((0.3, 0.7), (-1.0, 0.6), (0.15, 0.2))
 """Two peaks with nothing between them: a draw belongs to the left one when it lies below -0.35."""
+
+
+def seeded(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
 
 
 def ks_distance(cdf_of_sorted: Tensor) -> float:

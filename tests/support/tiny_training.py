@@ -21,13 +21,21 @@ NAMES = ("plane", "hemorrhage", "age_years")
 LOOP = {"steps": 2, "batch_size": 4, "warmup": 1, "validate_every": 2, "checkpoint_every": 2}
 ON = {"loop": LOOP}
 OFF = {"loop": LOOP | {"steps": 0}}
+LEARNT = ("autoencoder", "denoiser", "few_step")
 PARTS = ("autoencoder", "unet", "condition_embedding")
 FEW_STEP_PARTS = ("few_step_unet", "few_step_condition_embedding")
 
 
+def quick_settings(folder: Path) -> Path:
+    """A file for --config with which the preset takes two steps of each part."""
+    lines = [f"{part}.loop = {{ steps = 2, validate_every = 2, checkpoint_every = 2 }}" for part in LEARNT]
+    (folder / "quick.toml").write_text("\n".join(lines), encoding="utf-8")
+    return folder / "quick.toml"
+
+
 def micro(**values: Any) -> TrainConfig:
     """The tiny preset with two steps of autoencoder, denoiser and few-step weights each."""
-    parts = {part: ON | values.pop(part, {}) for part in ("autoencoder", "denoiser", "few_step")}
+    parts = {part: ON | values.pop(part, {}) for part in LEARNT}
     return load_train_config("tiny", **{"precision": "fp32"} | parts | values)
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import csv
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,46 +16,41 @@ from scipy.ndimage import gaussian_filter
 from phonybrains.errors import ConfigError
 from phonybrains.evaluation.score import Score
 from phonybrains.imageset import ImageSet, write_metadata, write_png
+from phonybrains.optimising.checkpoint import TrainState
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.workflows.cascade import cascade
 from phonybrains.workflows.drift import Yardstick
 
 LOOP = {"steps": 6, "warmup": 1, "validate_every": 3, "checkpoint_every": 3}
 QUICK: dict[str, Any] = {"autoencoder": {"loop": LOOP}, "denoiser": {"loop": LOOP}}
-SCRIPT = """
-import sys
-from phonybrains.workflows.cascade import cascade
-cascade(sys.argv[1], sys.argv[2], 2, steps=2, conditions=("plane",), show=False, **{settings!r})
-"""
 
 
-def table_of(out: Path) -> list[dict[str, str]]:
-    with (out / "drift.csv").open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def test_a_stopped_cascade_goes_on_to_the_same_end(
+    phantom_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Stopped while the second generation learns, then called again: tables and images of a run without a stop."""
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    run = partial(cascade, phantom_corpus, generations=2, steps=2, conditions=("plane",), show=False, **QUICK)
+    save = TrainState.save
 
+    def stop_in_the_second(state: TrainState, path: Path) -> None:
+        save(state, path)
+        if "generation-2" in str(path):
+            raise KeyboardInterrupt
 
-def test_a_stopped_cascade_goes_on_to_the_same_end(phantom_corpus: Path, tmp_path: Path):
-    """Killed while the second generation is in work, then called again: tables and images of a run without a stop."""
-    whole = cascade(phantom_corpus, tmp_path / "whole", 2, steps=2, conditions=("plane",), show=False, **QUICK)
-    stopped = tmp_path / "stopped"
-    command = [sys.executable, "-c", SCRIPT.format(settings=QUICK), str(phantom_corpus), str(stopped)]
-    process = subprocess.Popen(command)
-    deadline = time.monotonic() + 100
-    while process.poll() is None and time.monotonic() < deadline:
-        if list(tmp_path.glob(".stopped.*/generation-1/corpus/metadata.csv")):
-            process.send_signal(signal.SIGKILL)
-            break
-        time.sleep(0.01)
-    process.wait()
+    monkeypatch.setattr(TrainState, "save", stop_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run(out=stopped)
+    monkeypatch.undo()
     assert not stopped.exists()
     assert list(tmp_path.glob(".stopped.*/generation-1/samples/metadata.csv"))
-    cascade(phantom_corpus, stopped, 2, steps=2, conditions=("plane",), show=False, **QUICK)
-    assert (stopped / "drift.csv").read_bytes() == (whole / "drift.csv").read_bytes()
-    for number in (1, 2):
-        metadata = f"generation-{number}/samples/metadata.csv"
-        assert (stopped / metadata).read_bytes() == (whole / metadata).read_bytes()
+    assert list(tmp_path.glob(".stopped.*/generation-2/.model.*"))
+    for out in (stopped, whole):
+        run(out=out)
+    for name in ("drift.csv", "generation-1/samples/metadata.csv", "generation-2/samples/metadata.csv"):
+        assert (stopped / name).read_bytes() == (whole / name).read_bytes()
 
-    rows = table_of(whole)
+    rows = list(csv.DictReader((whole / "drift.csv").read_text(encoding="utf-8").splitlines()))
     assert {row["generation"] for row in rows} == {"0", "1", "2"}
     assert {row["modality"] for row in rows} == {"MR", "CT"}
     assert {"share_asked", "kid", "diversity", "ms_ssim_diversity", "noise_tissue"} <= {row["name"] for row in rows}
@@ -91,11 +83,9 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
 def changed(heads: ImageSet, out: Path, keep: Any, change: Any) -> ImageSet:
     """A generation with a planted drift: some of the images, each of them changed."""
     (out / "images").mkdir(parents=True)
-    rows = []
-    for i, row in enumerate(heads.rows):
-        if keep(i, row):
-            rows.append(replace(row, sha256=write_png(out / row.file_name, change(heads.pixels(i)))))
-    write_metadata(out, rows)
+    kept = [(i, row) for i, row in enumerate(heads.rows) if keep(i, row)]
+    digests = [write_png(out / row.file_name, change(heads.pixels(i))) for i, row in kept]
+    write_metadata(out, [replace(row, sha256=digest) for (_, row), digest in zip(kept, digests, strict=True)])
     return ImageSet.open(out)
 
 

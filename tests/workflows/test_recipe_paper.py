@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-from pathlib import Path
 
 from phonybrains.imageset import ImageSet
 from phonybrains.record import read_record
+from tests.support.forking import forking
 from tests.support.places import ROOT
 
 RECIPES = ROOT / "recipes"
@@ -17,14 +15,10 @@ RECIPES = ROOT / "recipes"
 
 def test_both_experiments_end_in_a_report(tmp_path):
     """One command: 20 MR and 20 CT of the service and of the model, searched for copies, read by two, reported."""
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "OMP_NUM_THREADS": "1",
-    }
-    environment.pop("OPENAI_API_KEY", None)
-    run = subprocess.run(
-        ["bash", RECIPES / "paper-small.sh", tmp_path], env=environment, capture_output=True, text=True
-    )
+    with forking(tmp_path / "bin") as environment:
+        environment.pop("OPENAI_API_KEY", None)
+        command = ["bash", RECIPES / "paper-small.sh", tmp_path]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
     for name in ("imagined", "samples"):
         images = ImageSet.open(tmp_path / name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from ..networks.conditions import Category, Conditions, Number, Value, labels_of, tenth_of
+from ..networks.conditions import Category, Conditions, Number, Value, plural, tenth_of
 
 FEWEST = 5
 """Fewer patients than this are too few, whatever was asked of training."""
@@ -19,75 +19,62 @@ def doubts(conditions: Conditions, where: Mapping[str, Value]) -> list[str]:
     asked = {a.name: where[a.name] for a in conditions.attributes if where.get(a.name) is not None}
     if not asked:
         return []
-    said = ", ".join(
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in asked.items()
-    )
+    said = ", ".join(f"{name} {f'{value:g}' if isinstance(value, float) else value}" for name, value in asked.items())
     images, patients, unknown = _backing(conditions, asked)
+    least = max(FEWEST, conditions.min_patients)
     if not images:
         there = _what_there_is(conditions, asked)
-        return [f"NO TRAINING IMAGE is {said}: the images will show something else. {there}".rstrip()]
-    least = max(FEWEST, conditions.min_patients)
-    if patients is None:
-        return [
+        doubt = f"NO TRAINING IMAGE is {said}: the images will show something else. {there}".rstrip()
+    elif patients is None:
+        doubt = (
             f"The model does not know how many patients stand behind {said}: it was made before they were counted. "
             "Where they are few, its images redraw them."
-        ]
-    people = "1 patient" if patients == 1 else f"{patients} patients"
-    if patients + unknown < least:
-        most = "" if not unknown else f", {unknown} of them of unknown patients"
-        return [
+        )
+    elif patients + unknown < least:
+        people = plural(patients, "patient")
+        most = f", {unknown} of them of unknown patients" if unknown else ""
+        doubt = (
             f"Too few: only {images} training images of {people} are {said}{most}. With fewer than {least} "
             "patients, the images will redraw them."
-        ]
-    if patients < least:
-        return [
+        )
+    elif patients < least:
+        doubt = (
             f"Whom {unknown} of {images} training images that are {said} show is not known: where that is few "
             "patients, the images will redraw them."
-        ]
-    return []
+        )
+    else:
+        return []
+    return [doubt]
 
 
 def _backing(conditions: Conditions, asked: Mapping[str, Value]) -> tuple[int, int | None, int]:
     """Training images, patients (None: not counted), images of unknown patients; with numbers, at most so many."""
-    numbers = {a.name: a for a in conditions.attributes if isinstance(a, Number) and a.name in asked}
-    fits = matching(conditions, {name: value for name, value in asked.items() if name not in numbers})
+    fits = conditions.matching(asked)
     images = sum(conditions.combinations[i][1] for i in fits)
     if not conditions.patients:
         return images, None, 0
     patients = len(frozenset[int]().union(*(conditions.patients[i][0] for i in fits)))
-    unknown = sum(conditions.patients[i][1] for i in fits)
-    for name, number in numbers.items():
-        tenths = conditions.tenths[name]
-        modalities = [str(asked["modality"])] if "modality" in asked else list(tenths)
-        place = tenth_of(number, float(asked[name]))  # type: ignore[arg-type]
-        found = [tenths[m].split()[place].split("/") for m in modalities if m in tenths]
-        here = [sum(int(one[k]) for one in found) for k in range(3)]
-        images, patients, unknown = min(images, here[0]), min(patients, here[1]), min(unknown, here[2])
+    found = [[images, patients, sum(conditions.patients[i][1] for i in fits)]]
+    for number in conditions.attributes:
+        if isinstance(number, Number) and number.name in asked:
+            tenths = conditions.tenths[number.name]
+            place = tenth_of(number, float(asked[number.name]))  # type: ignore[arg-type]
+            parts = [part.split()[place].split("/") for m, part in tenths.items() if asked.get("modality", m) == m]
+            found.append([sum(map(int, column)) for column in zip("000", *parts, strict=True)])
+    images, patients, unknown = (min(column) for column in zip(*found, strict=True))
     return images, patients, unknown
-
-
-def matching(conditions: Conditions, asked: Mapping[str, Value]) -> list[int]:
-    """Which combinations of the training show all of some categories."""
-    names = [a.name for a in conditions.attributes if isinstance(a, Category)]
-    wanted = {names.index(name): set(labels_of(value)) for name, value in asked.items()}
-    return [
-        number
-        for number, (values, _) in enumerate(conditions.combinations)
-        if all(values[i] is not None and labels <= set(labels_of(values[i])) for i, labels in wanted.items())
-    ]
 
 
 def _what_there_is(conditions: Conditions, asked: Mapping[str, Value]) -> str:
     """For each attribute that is asked for, what it is in the images that show the rest."""
-    names = [a.name for a in conditions.attributes if isinstance(a, Category)]
-    categories = [name for name in names if name in asked]
+    categories = [name for name in conditions.categories if name in asked]
     sentences = []
     for name in categories if len(asked) > 1 else []:
         rest = {other: asked[other] for other in categories if other != name}
         found: Counter[str] = Counter()
-        for i in matching(conditions, rest):
+        for i in conditions.matching(rest):
             values, images = conditions.combinations[i]
-            found[str(values[names.index(name)] or "not given")] += images
+            found[str(values[conditions.categories.index(name)] or "not given")] += images
         there = ", ".join(f"{value} ({images} images)" for value, images in found.most_common())
         given = " and ".join(f"{other} {value}" for other, value in rest.items())
         sentences.append(f"{f'With {given}, {name}' if rest else name}: {there or 'no training image either'}.")
@@ -109,25 +96,22 @@ def rule_in_words(conditions: Conditions) -> str:
         rule += "asked for a value of few patients, the model can redraw them."
     else:
         rule = f"Values that fewer than {conditions.min_patients} patients of a modality have are no conditions."
-    lost = [f"{images} {modality}" for modality, images in unknown.items() if images]
-    if not lost:
-        return rule
-    return f"{rule} Whom {' and '.join(lost)} images show is not known: their values were not counted, and are kept."
+    if lost := " and ".join(f"{images} {modality}" for modality, images in unknown.items() if images):
+        rule += f" Whom {lost} images show is not known: their values were not counted, and are kept."
+    return rule
 
 
 def counts_in_words(conditions: Conditions) -> list[str]:
     """For each label of each category, by modality: how many training images and patients have it."""
-    names = [a.name for a in conditions.attributes if isinstance(a, Category)]
     lines = []
     for attribute in conditions.attributes if conditions.patients else ():
         for label in attribute.offered if isinstance(attribute, Category) else ():
             parts = []
             for modality in dict.fromkeys(str(values[0]) for values, _ in conditions.combinations):
-                asked = {names[0]: modality, attribute.name: label}
-                images, patients, unknown = _backing(conditions, asked)
-                if images and (attribute.name != names[0] or modality == label):
+                images, patients, unknown = _backing(conditions, {"modality": modality, attribute.name: label})
+                if images and (attribute.name != "modality" or modality == label):
                     people = "an unknown number of" if unknown == images else f"{patients}{' or more' * bool(unknown)}"
-                    where = f"{modality} " if attribute.name != names[0] else ""
+                    where = f"{modality} " * (attribute.name != "modality")
                     parts.append(f"{where}{images} images of {people} patients")
             lines.append(f"{attribute.name} {label}: {', '.join(parts)}")
     return lines

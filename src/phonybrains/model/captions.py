@@ -9,7 +9,7 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from ..networks.conditions import Category, Conditions, Value, labels_of
+from ..networks.conditions import Category, Conditions, Value, labels_of, value_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,22 +39,21 @@ class Captions:
 
     def __post_init__(self) -> None:
         try:
-            names, _ = self.names, self.write({})
+            names, _ = _names(self.template), self.write({})
         except ValueError as error:
             raise ConfigError(f"caption: '{self.template}' is not a template ({error}).") from None
         if not names or not all(name.isidentifier() for name in names):
-            raise ConfigError(
-                f"caption: '{self.template}' names no attributes. Write them as {{plane}} or {{modality}}."
-            )
+            how = "Write them as {plane} or {modality}."
+            raise ConfigError(f"caption: '{self.template}' names no attributes. {how}")
 
     @property
     def names(self) -> tuple[str, ...]:
         """The attributes in the template."""
-        return tuple(dict.fromkeys(name for _, name, _, _ in Formatter().parse(self.template) if name is not None))
+        return tuple(_names(self.template))
 
     def only(self, known: set[str]) -> Captions:
         """The captions without the clauses that name none but attributes not known."""
-        kept = [c for c in _clauses(self.template) if not (names := _names(c)) or names & known]
+        kept = [c for c in _clauses(self.template) if not (names := _names(c)) or known & {*names}]
         return Captions(",".join(kept), self.words)
 
     def write(self, row: Any) -> str:
@@ -84,17 +83,15 @@ class Captions:
         return sorted(set(found))
 
     def _fill(self, clause: str, row: Any) -> str:
-        parts, names, said = [], 0, 0
+        text, said = "", []
         for literal, name, form, _ in Formatter().parse(clause):
-            parts.append(literal)
             if name is not None:
-                text = self._say(name, _get(row, name), form or "")
-                parts.append(text)
-                names, said = names + 1, said + bool(text)
-        return " ".join("".join(parts).split()) if said or not names else ""
+                said.append(self._say(name, value_in(row, name), form or ""))
+            text += literal + (said[-1] if name is not None else "")
+        return " ".join(text.split()) if any(said) or not said else ""
 
     def _say(self, name: str, value: Value, form: str) -> str:
-        if value is None or value == "":
+        if value is None:
             return ""
         if isinstance(value, (int, float)) and name not in self.words:
             return format(value, form or "g")
@@ -132,9 +129,6 @@ def _clauses(template: str) -> list[str]:
     return re.split(r",(?![^{}]*\})", template)
 
 
-def _names(clause: str) -> set[str]:
-    return {name for _, name, _, _ in Formatter().parse(clause) if name is not None}
-
-
-def _get(row: Any, name: str) -> Value:
-    return row.get(name) if isinstance(row, Mapping) else row[name]
+def _names(text: str) -> dict[str, None]:
+    """The attributes in a template or a clause, in their order."""
+    return {name: None for _, name, _, _ in Formatter().parse(text) if name is not None}

@@ -82,12 +82,12 @@ def identity_of(content: Mapping[str, Any]) -> str:
 
 def parts_of(content: Mapping[str, Any]) -> tuple[str, ...]:
     """The parts that are weights, configuration or conditions."""
-    return (*PARTS, *(FEW_STEP_PARTS if has_few_step(content) else ()))
+    return PARTS + FEW_STEP_PARTS * has_few_step(content)
 
 
 def code_of(content: Mapping[str, Any]) -> tuple[str, ...]:
     """The parts that are generated for diffusers."""
-    return (*CODE, *(FEW_STEP_CODE if has_few_step(content) else ()))
+    return CODE + FEW_STEP_CODE * has_few_step(content)
 
 
 def has_few_step(content: Mapping[str, Any]) -> bool:
@@ -98,8 +98,8 @@ def has_few_step(content: Mapping[str, Any]) -> bool:
 def check_parts(folder: Path, content: Mapping[str, Any], code: bool = True) -> None:
     """Raise ModelError for a part of a model folder that is missing or is not the one of model.json."""
     for part in (*parts_of(content), *(code_of(content) if code else ())):
-        is_of_first_models = part in code_of(content) and part not in content["sha256"]
-        if not (is_of_first_models and not (folder / part).exists()):  # which had no code
+        listed = part in content["sha256"] or part not in code_of(content)
+        if listed or (folder / part).exists():  # the first models had no code
             check_part(folder / part, content["sha256"].get(part), DESCRIPTION, AGAIN)
 
 
@@ -111,5 +111,5 @@ def check_model(folder: Path) -> None:
 def model_files(folder: Path) -> list[str]:
     """The files that a model is made of, its training's log apart. Raises ModelError if its description is none."""
     content = read_description(folder)
-    listed = [part for part in (*parts_of(content), *code_of(content)) if part in content["sha256"]]
+    listed = [part for part in parts_of(content) + code_of(content) if part in content["sha256"]]
     return [DESCRIPTION, *listed, *(name for name in (CARD, RECORD_NAME) if (folder / name).is_file())]

@@ -25,8 +25,6 @@ def drawn(
         return [row | {"modality": known[0]} for row in rows]
     if any(row["modality"] is None for row in rows):
         why = " ".join(doubts(conditions, asked)) or "The prompt names no modality that the model knows."
-        raise ConfigError(
-            f"{why} So it is not known which modality the images have: add modality={known[0]}, or ask "
-            "for something else."
-        )
+        how = f"add modality={known[0]}, or ask for something else."
+        raise ConfigError(f"{why} So it is not known which modality the images have: {how}")
     return rows

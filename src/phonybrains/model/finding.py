@@ -20,10 +20,10 @@ def model_folder(name: str | Path) -> Path:
     """The folder of a model that ships with the package, by name, or the path. Raises ModelError if it is no model."""
     shipped = shipped_models()
     folder = shipped.get(str(name), Path(name))
-    if not (folder / DESCRIPTION).is_file():
-        known = ", ".join(shipped) or "none"
-        raise ModelError(f"{folder} is not a model folder: it has no model.json. Shipped models: {known}.")
-    return folder
+    if (folder / DESCRIPTION).is_file():
+        return folder
+    known = ", ".join(shipped) or "none"
+    raise ModelError(f"{folder} is not a model folder: it has no model.json. Shipped models: {known}.")
 
 
 def find_model(name: str | Path) -> Path:

@@ -70,13 +70,12 @@ class FineTuned:
 
         Looks for the base too, so that what is wrong with it shows before anything is written.
         """
-        steps = sampling.steps or self.facts.steps
         self.facts.check_sampler(sampling.sampler)
         precision = check_precision(sampling.precision)
         if precision == "auto":
             precision = "bf16" if self.device.type == "cuda" and has_bf16(self.device) else "fp32"
         _ = self.base
-        return replace(sampling, steps=steps, precision=precision)
+        return replace(sampling, steps=sampling.steps or self.facts.steps, precision=precision)
 
     def batches(self, n: int, sampling: Sampling) -> list[slice]:
         """How n images are parted, in order, into those that are drawn together."""
@@ -92,18 +91,11 @@ class FineTuned:
         """Yield the images with these indices one by one, (H, W) uint8, drawn in these batches, or `self.batches`."""
         sampling = self.settle(sampling)
         pipeline = self.pipeline(sampling) if indices else None
+        steps = sampling.steps or self.facts.steps
         for part in self.batches(len(indices), sampling) if batches is None else batches:
             rngs = [image_rng(sampling.seed, i) for i in indices[part]]
             prompts = [str(row[PROMPT]) for row in wanted[part]]
-            yield from draw(
-                pipeline,
-                rngs,
-                self.facts.size,
-                sampling.steps or self.facts.steps,
-                sampling.guidance,
-                self.size,
-                prompt=prompts,
-            )
+            yield from draw(pipeline, rngs, self.facts.size, steps, sampling.guidance, self.size, prompt=prompts)
 
     def pipeline(self, sampling: Sampling) -> Any:
         """The base with the LoRA on it, on the device. Raises ModelError if the base is not the one trained on."""
@@ -123,14 +115,10 @@ class FineTuned:
         facts = self.facts
         name = os.path.normpath(self.folder.resolve() / facts.base) if facts.local else facts.base
         if facts.local and not Path(name).is_dir():
-            raise ModelError(
-                f"{self.folder}: its base is to be in {name}, and is not. Put it there, or write where it "
-                f'is, as seen from {self.folder.name}, into "base" in {DESCRIPTION}.'
-            )
+            how = f'Put it there, or write where it is, as seen from {self.folder.name}, into "base" in {DESCRIPTION}.'
+            raise ModelError(f"{self.folder}: its base is to be in {name}, and is not. {how}")
         base = Base.find(name, facts.revision or None, facts.variant, facts.t5)
         if base.fingerprint() != facts.sha256:
-            raise ModelError(
-                f"{name} is not the base that {self.folder} was made from: its files have another "
-                "SHA-256. Get that one, or fine-tune again."
-            )
+            why = "its files have another SHA-256. Get that one, or fine-tune again."
+            raise ModelError(f"{name} is not the base that {self.folder} was made from: {why}")
         return base

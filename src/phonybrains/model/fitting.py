@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
@@ -34,7 +34,7 @@ def fit_conditions(
     shown = [tuple(_text(row[a.name]) for a in categories) for row in rows]
     ordered = tuple(sorted(Counter(shown).items(), key=lambda item: (-item[1], str(item[0]))))
     numbers = {name: i for i, name in enumerate(sorted({row.patient_id for row in rows} - {""}))}
-    who: dict[Any, list[str]] = {values: [] for values, _ in ordered}
+    who: defaultdict[Any, list[str]] = defaultdict(list)
     for values, row in zip(shown, rows, strict=True):
         who[values].append(row.patient_id)
     patients = tuple((frozenset(numbers[p] for p in who[v] if p), who[v].count("")) for v, _ in ordered)
@@ -46,10 +46,8 @@ def check_names(names: Iterable[str]) -> None:
     """Raise ConfigError for a condition that is called as a column which every set has or gets when it is made."""
     for name in names:
         if name != "modality" and is_own_column(name):
-            raise ConfigError(
-                f"no condition can be called '{name}': every image set has or gets a column of that name "
-                "for something else. Rename the column, or leave it out."
-            )
+            why = "every image set has or gets a column of that name for something else"
+            raise ConfigError(f"no condition can be called '{name}': {why}. Rename the column, or leave it out.")
 
 
 def check_numbers(images: ImageSet, names: Iterable[str]) -> None:
@@ -81,12 +79,12 @@ def is_number(values: Iterable[Value]) -> bool:
 
 
 def _fit(name: str, values: list[Value], rows: Sequence[Any], withdrawn: tuple[Withdrawn, ...]) -> Category | Number:
-    present = [value for value in values if value is not None and value != ""]
+    present = [value for value in values if value not in (None, "")]
     if not present and not withdrawn:
         known = sorted({key for row in rows for key in row.attributes})
         raise ConfigError(f"no image of the corpus has the attribute '{name}'.{near(name, known)}")
     if present and is_number(present):
-        numbers = [float(value) for value in present]
+        numbers = list(map(float, present))  # type: ignore[arg-type]
         return Number(name, min(numbers), max(numbers), withdrawn=withdrawn)
     labels = sorted({label for value in present for label in labels_of(value)})
     return Category(name, tuple(labels), withdrawn=withdrawn)

@@ -86,7 +86,7 @@ def write_model(model: ModelParts, folder: Path, dtype: torch.dtype = torch.floa
     scheduler_of(model).save_config(folder / "scheduler")
     (folder / "conditions.json").write_text(model.conditions.to_json() + "\n", encoding="utf-8")
     write_for_diffusers(model, folder)
-    parts = (*PARTS, *CODE, *((*FEW_STEP_PARTS, *FEW_STEP_CODE) if model.few_step else ()))
+    parts = PARTS + CODE + (FEW_STEP_PARTS + FEW_STEP_CODE if model.few_step else ())
     content = {
         "format_version": FORMAT_VERSION,
         "diffusion": model.chain.name,
@@ -151,16 +151,14 @@ def _read(folder: Path, content: Mapping[str, Any]) -> ModelParts:
 
 def _read_scale(statistics: dict[str, Any], channels: int) -> LatentScale:
     table = torch.tensor(list(statistics.values()), dtype=torch.float32)
-    if table.shape[1:] != (2, channels) or not bool(table.isfinite().all()) or not bool((table[:, 1] > 0).all()):
+    if table.shape[1:] != (2, channels) or not table.isfinite().all() or not (table[:, 1] > 0).all():
         raise ValueError(f"latent_scale in model.json is not a mean and a deviation for each of {channels} channels")
     return LatentScale(statistics)
 
 
 def _save_denoiser(denoiser: Denoiser, folder: Path, dtype: torch.dtype, prefix: str = "") -> None:
     _save_network(denoiser.unet, folder / f"{prefix}{UNET}", dtype)
-    path = folder / f"{prefix}{EMBEDDING}" / WEIGHTS_NAME
-    path.parent.mkdir(exist_ok=True)
-    _write_weights(path, denoiser.embed, dtype)
+    _write_weights(folder / f"{prefix}{EMBEDDING}" / WEIGHTS_NAME, denoiser.embed, dtype)
 
 
 def _load_denoiser(folder: Path, condition_width: int, extra_width: int, prefix: str = "") -> Denoiser:
@@ -171,12 +169,12 @@ def _load_denoiser(folder: Path, condition_width: int, extra_width: int, prefix:
 
 
 def _save_network(network: AutoencoderDC | UNet2DModel, folder: Path, dtype: torch.dtype) -> None:
-    folder.mkdir(exist_ok=True)
-    network.save_config(folder)
     _write_weights(folder / WEIGHTS_NAME, network, dtype)
+    network.save_config(folder)
 
 
 def _write_weights(path: Path, network: torch.nn.Module, dtype: torch.dtype) -> None:
+    path.parent.mkdir(exist_ok=True)
     write_tensors(path, {name: tensor.to(dtype) for name, tensor in network.state_dict().items()})
 
 
@@ -195,13 +193,8 @@ def _load_network(kind: Any, folder: Path) -> Any:
 
 def _check_shapes(network: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
     """Raise ValueError unless a network has these weights."""
-    wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    wrong = [
-        name
-        for name in wanted.keys() | weights.keys()
-        if name not in wanted or name not in weights or wanted[name] != weights[name].shape
-    ]
-    if wrong:
+    wanted, found = ({name: t.shape for name, t in of.items()} for of in (network.state_dict(), weights))
+    if wrong := dict(wanted.items() ^ found.items()):
         raise ValueError(f"{min(wrong)} has another shape, or is in one of them alone")
 
 

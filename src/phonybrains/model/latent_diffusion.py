@@ -157,10 +157,8 @@ class LatentDiffusion(ModelParts):
         if sampler == SHORTCUT and self.few_step is None:
             raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
         if sampler == SHORTCUT and sampling.guidance != 1:
-            raise ConfigError(
-                f"guidance {sampling.guidance:g}: few-step weights have theirs built in. "
-                f"Give more than {FEW} steps, or another sampler."
-            )
+            why = "few-step weights have theirs built in"
+            raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Give more than {FEW} steps, or another sampler.")
         precision = settle_precision(sampling.precision, self.device)
         return replace(sampling, steps=steps, sampler=sampler, precision=precision)
 

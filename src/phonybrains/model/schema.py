@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, NotRequired
+from typing import Annotated, NotRequired, Required
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from ..documents import read_json
 from ..errors import ModelError
-from ..networks.conditions import Category, Conditions, Number
+from ..networks.conditions import Conditions
 
 Finite = int | Annotated[float, Field(allow_inf_nan=False)]
 Times = Annotated[int, Field(ge=1)]
@@ -19,16 +19,16 @@ Count = Annotated[int, Field(ge=0)]
 Tenths = Annotated[str, Field(pattern=r"^\d+/\d+/\d+( \d+/\d+/\d+){9}$")]
 
 
-class Attribute(TypedDict):
+class Attribute(TypedDict, total=False):
     """A category, which has labels, or a number, which has a range."""
 
-    name: str
-    labels: NotRequired[list[str]]
-    low: NotRequired[Finite]
-    high: NotRequired[Finite]
-    seen: NotRequired[tuple[Finite, Finite] | None]
-    closed: NotRequired[list[str]]
-    withdrawn: NotRequired[list[tuple[str, str, Count, Count]]]
+    name: Required[str]
+    labels: list[str]
+    low: Finite
+    high: Finite
+    seen: tuple[Finite, Finite] | None
+    closed: list[str]
+    withdrawn: list[tuple[str, str, Count, Count]]
 
 
 class Schema(TypedDict):
@@ -54,9 +54,9 @@ def read_conditions(path: Path, remedy: str) -> Conditions:
 
 def _check(conditions: Conditions) -> None:
     """Raise ValueError where a part speaks of more or fewer attributes or combinations than there are."""
-    categories = [a for a in conditions.attributes if isinstance(a, Category)]
+    categories = conditions.categories
     names = [a.name for a in conditions.attributes]
-    if names[:1] != ["modality"] or categories[:1] != list(conditions.attributes[:1]):
+    if not names[:1] == categories[:1] == ["modality"]:
         raise ValueError("the first attribute is not the modality")
     if len(set(names)) < len(names):
         raise ValueError("two attributes have one name")
@@ -64,6 +64,6 @@ def _check(conditions: Conditions) -> None:
         raise ValueError(f"a combination has not {len(categories)} values, one for each category")
     if conditions.patients and len(conditions.patients) != len(conditions.combinations):
         raise ValueError("there are not as many lists of patients as combinations")
-    numbers = [a.name for a in conditions.attributes if isinstance(a, Number)]
-    if conditions.patients and set(numbers) - set(conditions.tenths):
-        raise ValueError(f"tenths of {min(set(numbers) - set(conditions.tenths))} are missing")
+    untold = {*names} - {*categories} - {*conditions.tenths}
+    if conditions.patients and untold:
+        raise ValueError(f"tenths of {min(untold)} are missing")

@@ -35,7 +35,7 @@ def read_sealed(
         )
     read_json(path, kind, remedy, ModelError)
     content = read_json(path, dict[str, Any], remedy, ModelError)
-    if not is_sound(content, path.name, parts, free):
+    if content[parts].get(path.name) not in (None, _digest(content, path.name, parts, free)):  # the first had none
         raise ModelError(f"{path} is damaged: it is not what its own SHA-256 says. {remedy}")
     return content
 
@@ -51,11 +51,6 @@ def check_part(path: Path, digest: object, description: str, remedy: str) -> Non
 def sealed(content: Mapping[str, Any], name: str, parts: str = "sha256", free: Collection[str] = ()) -> dict[str, Any]:
     """A description with its own digest; name: of its file; parts: where digests are; free: what people may change."""
     return {**content, parts: {**content[parts], name: _digest(content, name, parts, free)}}
-
-
-def is_sound(content: Mapping[str, Any], name: str, parts: str = "sha256", free: Collection[str] = ()) -> bool:
-    """Whether a description is as it was sealed, or was made before there were seals."""
-    return content[parts].get(name) in (None, _digest(content, name, parts, free))
 
 
 def _digest(content: Mapping[str, Any], name: str, parts: str, free: Collection[str]) -> str:

@@ -109,10 +109,8 @@ def _check_card(folder: Path) -> None:
     text = model_card(folder)
     block = text.removeprefix("---\n").partition("\n---\n")[0] if text.startswith("---\n") else ""
     if not re.search(r"^license: *\S", block, re.MULTILINE):
-        raise ModelError(
-            f"{folder / CARD} names no licence: add a line such as 'license: cc-by-4.0' to the block "
-            "between --- at its top."
-        )
+        how = "add a line such as 'license: cc-by-4.0' to the block between --- at its top."
+        raise ModelError(f"{folder / CARD} names no licence: {how}")
     if NO_SOURCES in text:
         raise ModelError(f"{folder / CARD} names no sources of the training data: add them in place of that sentence.")
 
@@ -123,7 +121,5 @@ def _explained(repo: str, kind: type[ModelError | OutputError]) -> Iterator[None
     try:
         yield
     except (HTTPError, OSError, ValueError) as error:
-        raise kind(
-            f"{repo}: {brief(error).rstrip('.')}. Check the name, the connection and the login, 'hf auth login' "
-            "or HF_TOKEN. A folder is written with ./ in front."
-        ) from None
+        how = "Check the name, the connection and the login, 'hf auth login' or HF_TOKEN."
+        raise kind(f"{repo}: {brief(error).rstrip('.')}. {how} A folder is written with ./ in front.") from None

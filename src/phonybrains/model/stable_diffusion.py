@@ -9,7 +9,7 @@ import hashlib
 import importlib.util
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -109,10 +109,9 @@ class Base:
                     **more,
                 )
         except (OSError, ValueError, RuntimeError, TypeError) as error:
-            raise ModelError(
-                f"{self.name}: the checkpoint cannot be loaded ({brief(error).rstrip('.')}). Download it "
-                "again; it must be in diffusers' format, with safetensors."
-            ) from None
+            how = "Download it again; it must be in diffusers' format, with safetensors."
+            reason = brief(error).rstrip(".")
+            raise ModelError(f"{self.name}: the checkpoint cannot be loaded ({reason}). {how}") from None
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
@@ -145,23 +144,19 @@ def _no_bars() -> Iterator[None]:
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers
 
-    for logging in (of_diffusers, of_transformers):
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
+    with ExitStack() as stack:
         for logging in (of_diffusers, of_transformers):
-            logging.enable_progress_bar()
+            logging.disable_progress_bar()
+            stack.callback(logging.enable_progress_bar)
+        yield
 
 
 def require_extra() -> None:
     """Raise ConfigError unless the extra `finetune` is installed."""
     missing = [name for name in ("peft", "transformers") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(
-            f"Stable Diffusion needs {' and '.join(missing)}, which is not installed: "
-            "pip install 'phonybrains[finetune]'."
-        )
+        how = "pip install 'phonybrains[finetune]'."
+        raise ConfigError(f"Stable Diffusion needs {' and '.join(missing)}, which is not installed: {how}")
 
 
 def backbone(pipeline: Any) -> tuple[str, Any]:
@@ -178,17 +173,14 @@ def native_size(pipeline: Any) -> int:
 @torch.no_grad()
 def encode_texts(pipeline: Any, texts: Sequence[str]) -> dict[str, Tensor]:
     """What a pipeline takes instead of texts: prompt_embeds, negative_prompt_embeds (of no words), pooled if it is."""
-    single = pipeline.__class__.__name__ == "StableDiffusionPipeline"
-    more = {} if not hasattr(pipeline, "text_encoder_3") else {"prompt_2": None, "prompt_3": None}
-    found = pipeline.encode_prompt(
-        prompt=list(texts),
-        device=pipeline.text_encoder.device,
-        num_images_per_prompt=1,
-        do_classifier_free_guidance=True,
-        **more,
-    )
-    names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
-    return dict(zip(names[: 2 if single else 4], found, strict=True))
+    names = ["prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"]
+    if pipeline.__class__.__name__ == "StableDiffusionPipeline":
+        del names[2:]
+    options: dict[str, Any] = {"num_images_per_prompt": 1, "do_classifier_free_guidance": True}
+    if hasattr(pipeline, "text_encoder_3"):
+        options |= {"prompt_2": None, "prompt_3": None}
+    found = pipeline.encode_prompt(prompt=list(texts), device=pipeline.text_encoder.device, **options)
+    return dict(zip(names, found, strict=True))
 
 
 @torch.no_grad()
@@ -221,10 +213,9 @@ def _kind(folder: Path, name: str) -> str:
     try:
         kind = str(read_json(folder / INDEX, dict[str, Any], "")["_class_name"])
     except (PhonyBrainsError, KeyError):
-        raise ConfigError(
-            f"{name} is not a checkpoint in diffusers' format: it has no readable {INDEX}. Turn a single "
-            "file into such a folder with diffusers' from_single_file and save_pretrained."
-        ) from None
+        how = "Turn a single file into such a folder with diffusers' from_single_file and save_pretrained."
+        why = f"is not a checkpoint in diffusers' format: it has no readable {INDEX}"
+        raise ConfigError(f"{name} {why}. {how}") from None
     if kind not in FAMILIES:
         raise ConfigError(f"{name} is a {kind}. Known: {', '.join(FAMILIES)}.")
     return kind
@@ -263,17 +254,18 @@ def _reason(error: BaseException, name: str, revision: str | None) -> str:
     chain = [error]
     while cause := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(cause)
-    kinds = [
+    log_in = "with 'hf auth login', or set HF_TOKEN."
+    kinds: list[tuple[Any, str]] = [
         (
             errors.GatedRepoError,
-            f"its licence must be accepted first: open https://huggingface.co/{name}, agree to it "
-            "with your account, then log in on this machine with 'hf auth login', or set HF_TOKEN.",
+            f"its licence must be accepted first: open https://huggingface.co/{name}, agree to it with your account, "
+            f"then log in on this machine {log_in}",
         ),
         (errors.RevisionNotFoundError, f"the Hub has no revision '{revision}' of it."),
         (
             errors.RepositoryNotFoundError,
-            "there is no such folder here, and the Hub has no such repository, or shows "
-            "it only to its members: check the name, and log in with 'hf auth login', or set HF_TOKEN.",
+            "there is no such folder here, and the Hub has no such repository, or shows it only to its members: check "
+            f"the name, and log in {log_in}",
         ),
         (errors.HFValidationError, "this is neither a folder here nor the name of a repository, USER/NAME."),
         (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,23 +49,22 @@ def _fine_tuned(folder: Path) -> str:
 
 def _rest(conditions: Conditions, card: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
     """What can be asked for, figures and sources."""
-    lines = ["", "Ask for it with --where name=value", *(f"  {a.name}: {in_words(a)}" for a in conditions.attributes)]
-    lines += [f"  {rule_in_words(conditions)}"]
-    if counts := counts_in_words(conditions):
-        lines += ["", "How many images and patients of the training stand behind it", *(f"  {line}" for line in counts)]
-    lines += ["", "Most frequent in training, as drawn when nothing is asked for", *_combinations(conditions)]
-    lines += ["", "Figures", *(f"  {key}: {value}" for key, value in card.items())]
-    lines += ["", "Made from"]
+    shown = conditions.combinations
+    frequent = [f"{' '.join(str(value) for value in values if value is not None)}: {n}" for values, n in shown]
+    if len(shown) > MOST_FREQUENT:
+        frequent[MOST_FREQUENT:] = [f"and {len(shown) - MOST_FREQUENT} more"]
+    made_from = []
     for source in record.get("sources", ()):
-        facts = (source.get(key) for key in ("licence", "attribution", "url"))
-        lines.append(
-            "; ".join(filter(None, (f"  {source.get('name', 'source')}: {next(facts) or 'no licence given'}", *facts)))
-        )
-    return lines
-
-
-def _combinations(conditions: Conditions) -> Iterator[str]:
-    for values, count in conditions.combinations[:MOST_FREQUENT]:
-        yield f"  {' '.join(str(value) for value in values if value is not None)}: {count}"
-    if len(conditions.combinations) > MOST_FREQUENT:
-        yield f"  and {len(conditions.combinations) - MOST_FREQUENT} more"
+        licence, *others = (source.get(key) for key in ("licence", "attribution", "url"))
+        facts = (f"{source.get('name', 'source')}: {licence or 'no licence given'}", *others)
+        made_from.append("; ".join(filter(None, facts)))
+    asked = [f"{a.name}: {in_words(a)}" for a in conditions.attributes]
+    counts = counts_in_words(conditions)
+    sections = {
+        "Ask for it with --where name=value": [*asked, rule_in_words(conditions)],
+        **({"How many images and patients of the training stand behind it": counts} if counts else {}),
+        "Most frequent in training, as drawn when nothing is asked for": frequent,
+        "Figures": [f"{key}: {value}" for key, value in card.items()],
+        "Made from": made_from,
+    }
+    return [line for title, told in sections.items() for line in ("", title, *(f"  {one}" for one in told))]

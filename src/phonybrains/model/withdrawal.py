@@ -8,7 +8,7 @@ patient of its own, so that only what certainly has too few is withdrawn.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import compress, groupby
@@ -99,15 +99,12 @@ Carriers = dict[str | float, tuple[int, set[str]]]
 
 
 def _carriers(train: Sequence[Row], name: str, number: bool) -> Carriers:
-    images: Counter[str | float] = Counter()
-    people: defaultdict[str | float, set[str]] = defaultdict(set)
+    people: defaultdict[str | float, list[str]] = defaultdict(list)
     for row in train:
-        if (value := row[name]) in (None, ""):
-            continue
-        for one in [float(value)] if number else labels_of(value):
-            images[one] += 1
-            people[one].add(row.patient_id or row.file_name)
-    return {value: (images[value], people[value]) for value in sorted(images)}
+        if (value := row[name]) not in (None, ""):
+            for one in [float(value)] if number else labels_of(value):
+                people[one].append(row.patient_id or row.file_name)
+    return {value: (len(people[value]), {*people[value]}) for value in sorted(people)}
 
 
 def _spans(carriers: Carriers, least: int) -> list[tuple[float, float]]:
@@ -135,16 +132,9 @@ def _withdrawn(
     gone = [v for v in carriers if v not in kept]
     numbers = [v for v in gone if isinstance(v, float) and not any(low <= v <= high for low, high in spans)]
     groups = [[v] for v in gone if isinstance(v, str)] + _runs(carriers, numbers)
-    return [
-        Withdrawn(
-            name,
-            modality,
-            _range(group),
-            sum(carriers[v][0] for v in group),
-            len(set().union(*(carriers[v][1] for v in group))),
-        )
-        for group in groups
-    ]
+    images = [sum(carriers[v][0] for v in group) for group in groups]
+    people = [set[str]().union(*(carriers[v][1] for v in group)) for group in groups]
+    return [Withdrawn(name, modality, _range(g), n, len(who)) for g, n, who in zip(groups, images, people, strict=True)]
 
 
 def _range(values: Sequence[str | float]) -> str:

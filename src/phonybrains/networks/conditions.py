@@ -33,8 +33,7 @@ class Withdrawn:
     patients: int
 
     def __str__(self) -> str:
-        images = "1 image" if self.images == 1 else f"{self.images} images"
-        return f"{self.value} ({self.modality}: {images} of {_people(self.patients)})"
+        return f"{self.value} ({self.modality}: {plural(self.images, 'image')} of {plural(self.patients, 'patient')})"
 
 
 @dataclass(frozen=True)
@@ -56,17 +55,18 @@ class Category:
         return tuple(label for label in self.labels if label not in self.closed)
 
     def columns(self, value: Value) -> list[float]:
-        chosen = set() if value is None else {label for label in labels_of(value) if label in self.offered}
+        chosen = set[str]() if value is None else {*labels_of(value)} & {*self.offered}
         return [float(label in chosen) for label in self.labels] + [float(not chosen)]
 
     def check(self, value: Value, modality: Value = None) -> Value:
         """The value as it is stored, or ConfigError naming the known labels, or why a label is withdrawn."""
-        labels = list(dict.fromkeys(self._spelt(label) for label in labels_of(value)))
+        known = (*self.labels, *(one.value for one in self.withdrawn))
+        labels = list(dict.fromkeys(as_spelt(label, known) for label in labels_of(value)))
         for label in labels or [""]:
             gone = [one for one in self.withdrawn if one.value == label and modality in (None, one.modality)]
             if gone and (modality is not None or label not in self.offered):
                 counts = " and ".join(f"{one.images} {one.modality}" for one in gone)
-                people = _people(sum(one.patients for one in gone))
+                people = plural(sum(one.patients for one in gone), "patient")
                 raise ConfigError(
                     f"{self.name} '{label}' is withdrawn: {counts} training images of {people} show it, so few that an "
                     f"image of it would redraw them.{near('', self.offered)}"
@@ -74,9 +74,6 @@ class Category:
             if label not in self.offered:
                 raise ConfigError(f"{self.name} '{label}' is not known to the model.{near(label, self.offered)}")
         return ";".join(labels)
-
-    def _spelt(self, label: str) -> str:
-        return as_spelt(label, (*self.labels, *(one.value for one in self.withdrawn)))
 
 
 @dataclass(frozen=True)
@@ -133,11 +130,16 @@ class Conditions:
     def width(self) -> int:
         return sum(a.width for a in self.attributes)
 
+    @property
+    def categories(self) -> list[str]:
+        """Their names, in the order of the values of a combination."""
+        return [a.name for a in self.attributes if isinstance(a, Category)]
+
     def encode(self, rows: Sequence[Any]) -> Tensor:
         """Turn rows, or mappings from name to value, into (N, width) float32."""
         import torch
 
-        table = [[c for a in self.attributes for c in a.columns(_get(row, a.name))] for row in rows]
+        table = [[c for a in self.attributes for c in a.columns(value_in(row, a.name))] for row in rows]
         return torch.tensor(table, dtype=torch.float32).reshape(len(rows), self.width)
 
     def null(self, n: int) -> Tensor:
@@ -168,15 +170,22 @@ class Conditions:
 
         Where no training image matches all that is asked, the rest stays missing.
         """
-        names = [a.name for a in self.attributes if isinstance(a, Category)]
-        fixed = {name: value for name, value in where.items() if name in names}
-        fits = [(c, n) for c, n in self.combinations if all(_matches(c[names.index(k)], v) for k, v in fixed.items())]
+        fits = [self.combinations[i] for i in self.matching(where)]
         drawn: dict[str, Value] = {}
         if fits:
             total = sum(n for _, n in fits)
             chosen = rng.choice(len(fits), p=[n / total for _, n in fits])
-            drawn = dict(zip(names, fits[chosen][0], strict=True))
+            drawn = dict(zip(self.categories, fits[chosen][0], strict=True))
         return {a.name: where.get(a.name, drawn.get(a.name)) for a in self.attributes}
+
+    def matching(self, asked: Mapping[str, Value]) -> list[int]:
+        """Which combinations of the training show all of the categories that are asked for."""
+        wanted = {i: {*labels_of(asked[name])} for i, name in enumerate(self.categories) if name in asked}
+        return [
+            number
+            for number, (values, _) in enumerate(self.combinations)
+            if all(values[i] is not None and labels <= {*labels_of(values[i])} for i, labels in wanted.items())
+        ]
 
     def to_json(self) -> str:
         """The schema as JSON text: `conditions.json` of a model folder."""
@@ -225,11 +234,13 @@ def _attribute_of(a: Mapping[str, Any]) -> Category | Number:
     return Number(name, a["low"], a["high"], seen, withdrawn)
 
 
-def _people(count: int) -> str:
-    return "1 patient" if count == 1 else f"{count} patients"
+def plural(number: int, what: str) -> str:
+    """A number of things in words: 1 patient, 2 patients."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _get(row: Any, name: str) -> Value:
+def value_in(row: Any, name: str) -> Value:
+    """The value of an attribute in a row, or in a mapping from name to value; None where it is empty."""
     value = row.get(name) if isinstance(row, Mapping) else row[name]
     return None if value == "" else value
 
@@ -245,10 +256,6 @@ def labels_of(value: Value) -> list[str]:
     """The labels in a category's value: «a;b» has two; in a column with words too, the number 1 is the label «1»."""
     text = f"{value:.15g}" if isinstance(value, float) else str(value)
     return [label for part in text.split(";") if (label := plain_name(part))]
-
-
-def _matches(value: Value, wanted: Value) -> bool:
-    return value is not None and set(labels_of(wanted)) <= set(labels_of(value))
 
 
 def near(wrong: str, known: Iterable[str]) -> str:

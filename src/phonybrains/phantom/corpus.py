@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,17 +98,11 @@ def draw_slice(
 
 
 def draw_phantom(
-    rng: np.random.Generator,
-    modality: str,
-    *,
-    plane: str = "axial",
-    size: int = 256,
-    noise: float = 1.0,
-    lesion: str | None = None,
+    rng: np.random.Generator, modality: str, *, plane: str = "axial", lesion: str | None = None, **how: Any
 ) -> tuple[NDArray[np.uint8], dict[str, Attribute]]:
     """Draw one slice of a new head; see `draw_patient` and `draw_slice`."""
     patient = draw_patient(rng, modality, lesion=lesion)
-    return draw_slice(rng, patient, plane, draw_level(rng, patient, plane), size=size, noise=noise)
+    return draw_slice(rng, patient, plane, draw_level(rng, patient, plane), **how)
 
 
 def make_phantoms(
@@ -126,28 +121,22 @@ def make_phantoms(
     5th patient and test with the 9th; in large sets they are a tenth each. synthetic False marks the phantoms as if
     they were scans: for rehearsals in which they play the patients.
     """
-    config = {
-        "n": n,
-        "size": size,
-        "slices_per_patient": slices_per_patient,
-        "modalities": modalities,
-        "synthetic": synthetic,
-    }
-    record = Record("phantom", config, seed, sources=[{"name": "phantom", "licence": "CC0-1.0", "attribution": "none"}])
+    drawn = {"size": size, "slices_per_patient": slices_per_patient, "modalities": modalities, "synthetic": synthetic}
+    sources = [{"name": "phantom", "licence": "CC0-1.0", "attribution": "none"}]
+    record = Record("phantom", {"n": n, **drawn}, seed, sources=sources)
     if is_published(Path(out), record, check_whole):
         return Path(out)
     with publish(Path(out), record) as draft:
         (draft / "images").mkdir()
-        rows = [_write_image(draft, i, seed, size, slices_per_patient, modalities, synthetic) for i in range(n)]
-        write_metadata(draft, rows)
+        write_metadata(draft, [_write_image(draft, i, seed, **drawn) for i in range(n)])
         record.results.update(images=n)
     return Path(out)
 
 
 def _write_image(
-    folder: Path, i: int, seed: int, size: int, per_patient: int, modalities: tuple[str, ...], synthetic: bool
+    folder: Path, i: int, seed: int, *, size: int, slices_per_patient: int, modalities: tuple[str, ...], synthetic: bool
 ) -> Row:
-    number = i // per_patient
+    number = i // slices_per_patient
     modality = modalities[number % len(modalities)]
     patient = draw_patient(np.random.default_rng([seed, 0, number]), modality)
     rng = np.random.default_rng([seed, 1, i])

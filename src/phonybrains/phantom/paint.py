@@ -44,10 +44,9 @@ class Cut:
         self,
         labels: Labels,
         table: tuple[Ellipsoid, ...],
-        *,
-        where: Mask | None = None,
+        where: Mask | bool = True,
         sides: bool = False,
-        grow: float = 1.0,
+        grow: float = 1,
     ) -> None:
         """Paint ellipsoids in their order, only `where`; with sides, on the left and on the right."""
         normal = {"sagittal": 0, "coronal": 1, "axial": 2}[self.plane]
@@ -58,8 +57,7 @@ class Cut:
                 away = level - (side if normal == 0 else 1) * centre[normal]
                 if abs(away) >= grow * radii[normal]:
                     continue  # the plane misses it
-                inside = self.inside(ellipsoid, side=side, grow=grow)
-                labels[inside if where is None else inside & where] = ellipsoid[0]
+                labels[self.inside(ellipsoid, side=side, grow=grow) & where] = ellipsoid[0]
 
 
 def cut_head(rng: np.random.Generator, scale: float, plane: str, level_mm: float, size: int, move: float) -> Cut:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..model.backing import matching
 from ..networks.conditions import Category, Conditions, Number, Value
 from .words import FILLERS, NEGATIONS, NOTHING, SAME_ATTRIBUTE, SAME_LABEL, UNITS, Phrase, phrase_of, plural, synonyms
 
@@ -86,5 +85,4 @@ class Vocabulary:
 
     def was_seen(self, where: Mapping[str, Value]) -> bool:
         """Whether an image of the training matches all categories that are asked for."""
-        names = [a.name for a in self.conditions.attributes if isinstance(a, Category)]
-        return bool(matching(self.conditions, {name: value for name, value in where.items() if name in names}))
+        return bool(self.conditions.matching(where))

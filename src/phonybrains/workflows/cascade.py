@@ -17,7 +17,7 @@ from ..evaluation.inputs.real import modalities_of
 from ..evaluation.score import Score
 from ..generating.stage import generate
 from ..held_out import held_out
-from ..imageset import FIXED_COLUMNS, ImageSet, Row, write_metadata
+from ..imageset import FIXED_COLUMNS, ImageSet, write_metadata
 from ..record import Record, as_input, check_files, hashes_of, is_published, publish
 from ..training.config import load_train_config
 from ..training.stage import train
@@ -53,39 +53,36 @@ def cascade(
         raise ConfigError(f"generations is {generations}: at least one is needed.")
     images = ImageSet.open(corpus)
     told = tuple(conditions) if conditions is not None else _with_labels(images)
-    plain = load_train_config(preset, seed=seed, conditions=told, **settings)
-    few = plain.few_step.model_copy(update={"loop": plain.few_step.loop.model_copy(update={"steps": 0})})
-    config = plain.model_copy(update={"few_step": few})
-    facts = config.model_dump(mode="json", exclude={"features", "start"})
-    record = Record(
-        "cascade",
-        {"generations": generations, "steps": steps, **facts},
-        seed,
-        [as_input(corpus)],
-        images.record.get("sources", ()),
-    )
+    config = load_train_config(preset, seed=seed, conditions=told, **settings)
+    config = _with(config, few_step=_with(config.few_step, loop=_with(config.few_step.loop, steps=0)))
+    facts = {"generations": generations, "steps": steps} | config.model_dump(mode="json", exclude={"features", "start"})
+    record = Record("cascade", facts, seed, [as_input(corpus)], images.record.get("sources", ()))
     if not is_published(out, record, _check_whole):
         with publish(out, record, resume=True) as draft:
             taught = corpus
-            for number in range(1, generations + 1):
-                folder = draft / f"generation-{number}"
+            folders = [draft / f"generation-{number}" for number in range(1, generations + 1)]
+            for number, folder in enumerate(folders):
                 if show:
-                    print(f"generation {number} of {generations}")
-                mine = config.model_copy(update={"seed": (seed + number - 1) % 2**32})
-                if number > 1:  # what a model was not told of, for it is of too few patients, its images do not have
-                    left = [n for n in told if any(row[n] not in (None, "") for row in ImageSet.open(taught).rows)]
-                    update = {"conditions": config.conditions.model_copy(update={"attributes": tuple(left)})}
-                    mine = mine.model_copy(update=update)
-                samples = _next_generation(taught, images, folder, mine, steps, show)
-                taught = _as_corpus(samples, images, folder / "corpus")
-            _measure(draft, images, told, generations, seed)
-            for number in range(1, generations + 1):
+                    print(f"generation {number + 1} of {generations}")
+                mine = _with(config, seed=(seed + number) % 2**32)
+                if number > 0:  # what a model was not told of, for it is of too few patients, its images do not have
+                    left = (n for n in told if any(row[n] not in (None, "") for row in ImageSet.open(taught).rows))
+                    mine = _with(mine, conditions=_with(config.conditions, attributes=tuple(left)))
+                _next_generation(taught, images, folder, mine, steps, show)
+                taught = _as_corpus(folder / "samples", images, folder / "corpus")
+            _measure(draft, images, told, folders, seed)
+            for folder in folders:
                 for part in ("model", "corpus"):
-                    shutil.rmtree(draft / f"generation-{number}" / part, ignore_errors=True)
+                    shutil.rmtree(folder / part, ignore_errors=True)
             record.results.update(files=hashes_of(draft))
     if show:
         print(f"{out / 'drift.png'}, {out / 'drift.csv'}: how images drift over {generations} generations")
     return out
+
+
+def _with(config: Any, **changes: Any) -> Any:
+    """A configuration with other values for some of its fields."""
+    return config.model_copy(update=changes)
 
 
 def _check_whole(out: Path) -> None:
@@ -97,24 +94,22 @@ def _check_whole(out: Path) -> None:
 
 def _with_labels(images: ImageSet) -> tuple[str, ...]:
     """The attributes whose values are words, few and not all the same."""
-    names = dict.fromkeys(name for row in images.rows for name in row.attributes)
-    found = []
-    for name in names:
-        values = {row[name] for row in images.rows if row.split == "train"} - {None, ""}
-        if name not in NOT_SHOWN and 1 < len(values) <= MOST_LABELS and all(isinstance(v, str) for v in values):
-            found.append(name)
-    return tuple(found)
+    names = dict.fromkeys(name for row in images.rows for name in row.attributes if name not in NOT_SHOWN)
+    found = {name: {row[name] for row in images.rows if row.split == "train"} - {None, ""} for name in names}
+    return tuple(
+        name
+        for name, values in found.items()
+        if 1 < len(values) <= MOST_LABELS and all(isinstance(value, str) for value in values)
+    )
 
 
-def _next_generation(taught: Path, corpus: ImageSet, folder: Path, config: Any, steps: int, show: bool) -> Path:
+def _next_generation(taught: Path, corpus: ImageSet, folder: Path, config: Any, steps: int, show: bool) -> None:
     """Train on a corpus and generate as many images as the first corpus has for training and validation."""
-    samples = folder / "samples"
-    n = sum(row.split in ("train", "validation") for row in corpus.rows)
-    model = folder / "model"
+    model, samples = folder / "model", folder / "samples"
     if not (samples / "metadata.csv").is_file():
+        n = sum(row.split in ("train", "validation") for row in corpus.rows)
         train(taught, model, config, show=show)
         generate(model, samples, n, seed=config.seed, steps=steps, precision="fp32", show=show)
-    return samples
 
 
 def _as_corpus(samples: Path, corpus: ImageSet, out: Path) -> Path:
@@ -126,22 +121,18 @@ def _as_corpus(samples: Path, corpus: ImageSet, out: Path) -> Path:
     if not is_published(out, record):
         with publish(out, record) as draft:
             shutil.copytree(samples / "images", draft / "images")
-            write_metadata(draft, [_as_taught(row, i in chosen) for i, row in enumerate(made.rows)])
+            shown = [{k: v for k, v in row.attributes.items() if k not in NOT_SHOWN} for row in made.rows]
+            splits = ["validation" if i in chosen else "train" for i in range(len(made))]
+            rows = zip(made.rows, splits, shown, strict=True)
+            write_metadata(draft, [replace(row, split=split, attributes=told) for row, split, told in rows])
     return out
 
 
-def _as_taught(row: Row, validates: bool) -> Row:
-    attributes = {name: value for name, value in row.attributes.items() if name not in NOT_SHOWN}
-    return replace(row, split="validation" if validates else "train", attributes=attributes)
-
-
-def _measure(draft: Path, images: ImageSet, told: Sequence[str], generations: int, seed: int) -> None:
+def _measure(draft: Path, images: ImageSet, told: Sequence[str], folders: Sequence[Path], seed: int) -> None:
     """Measure real held-out images as generation 0, and each generation; write table, plot and scores."""
     yardstick = Yardstick.of(images, [name for name in told if name not in FIXED_COLUMNS], seed)
     real = replace(images, rows=tuple(images.rows[i] for i in held_out(images.rows)) or images.rows)
-    found = {0: yardstick.scores(real)}
-    for number in range(1, generations + 1):
-        found[number] = yardstick.scores(ImageSet.open(draft / f"generation-{number}" / "samples"))
+    found = dict(enumerate(map(yardstick.scores, (real, *(ImageSet.open(folder / "samples") for folder in folders)))))
     with (draft / "drift.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -178,15 +169,9 @@ def draw_drift(found: dict[int, list[Score]], path: Path, modalities: Sequence[s
                             series.setdefault(score.group or score.name, []).append((number, score))
                 for i, (name, points) in enumerate(series.items()):
                     x, y = [number for number, _ in points], [score.value for _, score in points]
+                    low, high = np.array([[s.low, s.high] for _, s in points], float).T  # none becomes nan
                     axes.plot(x, y, "o-", color=colour_of(i), ms=3, lw=1, label=name)
-                    axes.fill_between(
-                        x,
-                        [_number(s.low) for _, s in points],
-                        [_number(s.high) for _, s in points],
-                        color=colour_of(i),
-                        alpha=0.12,
-                        lw=0,
-                    )
+                    axes.fill_between(x, low, high, color=colour_of(i), alpha=0.12, lw=0)
                 axes.set_title(f"{modality}: {title}")
                 axes.set_xlabel("generation (0: real)")
                 if title.startswith("KID"):
@@ -194,12 +179,6 @@ def draw_drift(found: dict[int, list[Score]], path: Path, modalities: Sequence[s
                 if len(series) > 1 or title == "noise":
                     axes.legend(fontsize=6)
 
-    figure = draw(
-        "drift", "", 2.6 * len(modalities), paint, width=19, nrows=len(modalities), ncols=len(panels), squeeze=False
-    )
-    path.write_bytes(figure.png)
+    grid = {"nrows": len(modalities), "ncols": len(panels), "squeeze": False}
+    path.write_bytes(draw("drift", "", 2.6 * len(modalities), paint, width=19, **grid).png)
     return path
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value

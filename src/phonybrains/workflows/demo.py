@@ -50,8 +50,9 @@ def demo(out: str | Path, *, show: bool = True) -> Path:
         "process.png": lambda path: _draw_process(LatentDiffusion.load(folder), config, path),
     }
     for figure, draw in figures.items():
-        if not _is_newer(out / figure, samples / RECORD_NAME):
-            draw(out / figure)
+        path, made = out / figure, (samples / RECORD_NAME).stat().st_mtime
+        if not path.is_file() or path.stat().st_mtime < made:
+            draw(path)
     if show:
         print(f"{samples}: {len(images)} synthetic images, metadata.csv, record.json")
         print(f"{out / 'mri.png'}, {out / 'ct.png'}: all of them at a glance")
@@ -81,17 +82,12 @@ def demo_study(out: str | Path) -> Path:
 
 
 def _shipped_model() -> tuple[str, Path]:
-    models = shipped_models()
-    if not models:
-        raise ModelError(
-            "no model comes with this copy of the package: src/phonybrains/models is empty. "
-            "Clone the repository again, or train one with 'phonybrains train'."
-        )
-    return next(iter(models.items()))
-
-
-def _is_newer(figure: Path, record: Path) -> bool:
-    return figure.is_file() and figure.stat().st_mtime >= record.stat().st_mtime
+    for model in shipped_models().items():
+        return model
+    raise ModelError(
+        "no model comes with this copy of the package: src/phonybrains/shipped is empty. "
+        "Clone the repository again, or train one with 'phonybrains train'."
+    )
 
 
 def _draw_process(model: LatentDiffusion, config: GenerateConfig, path: Path) -> Path:

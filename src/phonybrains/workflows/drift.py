@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -48,11 +49,8 @@ class Yardstick:
         for modality, part in modalities_of(images):
             if modality in self.real:
                 features = finite_features(part, self.extractor, None, silent)
-                scores = [
-                    *self._shares(part, features, self.real[modality]),
-                    *self._distances(part, features, self.real[modality]),
-                    *_noise(part),
-                ]
+                real = self.real[modality]
+                scores = chain(self._shares(part, features, real), self._distances(part, features, real), _noise(part))
                 found += [replace(score, modality=modality) for score in scores]
         return found
 
@@ -76,10 +74,9 @@ class Yardstick:
         if min(len(features), len(reference)) < 3:
             yield unavailable("kid", f"only {len(features)} images")
             return
-        value, error = kid(standardise(features, reference), standardise(reference, reference))
-        distance = _within(value, error, len(features))
-        yield Score.of("kid", distance, versus="train", extractor=self.extractor.identity)
-        yield _spread(standardise(features, reference), standardise(reference, reference))
+        made, taught = standardise(features, reference), standardise(reference, reference)
+        yield Score.of("kid", _within(*kid(made, taught), len(made)), versus="train", extractor=self.extractor.identity)
+        yield _spread(made, taught)
         yield _likeness(part, np.random.default_rng([self.seed, 13]))
 
 

@@ -26,11 +26,8 @@ def imagine(out: str | Path, config: ImagineConfig, *, confirm: Confirm | None =
     originals = originals_of(out)
     if out.is_dir() and any(out.iterdir()):
         if not is_of(read_record(out), config):
-            raise OutputError(
-                f"{out} already exists and was not made by this command with these settings. Choose "
-                "another --out, or remove it first: what was paid for stays in "
-                f"{originals.name}."
-            )
+            how = f"Choose another --out, or remove it first: what was paid for stays in {originals.name}."
+            raise OutputError(f"{out} already exists and was not made by this command with these settings. {how}")
         if show:
             print(f"{out} is finished already: {len(ImageSet.open(out))} images. Nothing to do.")
         return out
