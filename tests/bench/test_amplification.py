@@ -19,8 +19,8 @@ def fits(slope: float, times: int) -> list[DoseResponse]:
 
 @pytest.mark.parametrize("slope", [0.7, 1.0, 1.5])
 def test_known_slopes_are_found(slope: float):
-    """Over 60 simulations the interval holds the slope in at least nine of ten, and the median is near it."""
-    found = fits(slope, 60)
+    """Over 120 simulations the interval holds the slope in at least nine of ten, and the median is near it."""
+    found = fits(slope, 120)
     assert np.mean([fit.low <= slope <= fit.high for fit in found]) >= 0.9
     assert np.median([fit.slope for fit in found]) == pytest.approx(slope, abs=0.1)
 
