@@ -43,7 +43,7 @@ class Sample:
     def part(self, chosen: Sequence[int] | range) -> Sample:
         """The images with these numbers."""
         which = list(chosen)
-        rows, groups = ([each[i] for i in which] for each in (self.rows, self.groups))
+        rows, groups = [self.rows[i] for i in which], [self.groups[i] for i in which]
         return Sample(self.images[which], rows, groups, self.deep[which], self.plain[which])
 
     def rounds(self, n: int) -> list[Sample]:

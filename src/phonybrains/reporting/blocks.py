@@ -61,7 +61,8 @@ class Table:
 
 def columns_kept(table: Table, kept: Sequence[int]) -> Table:
     """The table with these of its columns alone."""
-    columns, widths = (tuple(each[i] for i in kept if each) for each in (table.columns, table.widths))
+    columns = tuple(table.columns[i] for i in kept)
+    widths = tuple(table.widths[i] for i in kept if table.widths)
     rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
     texts = tuple(place for place, i in enumerate(kept) if i in table.text_columns)
     return Table(columns, rows, table.caption, widths, texts)
