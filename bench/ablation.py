@@ -15,6 +15,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,9 +43,9 @@ from phonybrains.training.denoiser import DenoiserTask
 from phonybrains.training.latents import Latents, encode_latents, load_latents
 from phonybrains.training.perceptual import PerceptualDistance
 
-from .arms import ARMS, EIGHTH, Arm, CoarseDiffusion, autoencoder_for, denoiser_for, gflop
+from .arms import ARMS, EIGHTH, Arm, CoarseDiffusion, autoencoder_for, denoiser_for
 from .comparison import distances, fidelity
-from .networks import Cache, conditions_of, decoded, encoded
+from .networks import Cache, conditions_of, decoded, encoded, forward_flop
 from .options import measurement
 from .report import say
 from .study import Settings, Study
@@ -104,17 +105,18 @@ class Bench:
         torch.manual_seed(seed)
         corpus = self.corpus(arm)
         model, latents, facts = self._encoded(arm, corpus, seed)
-        channels, side = latents.values.shape[2], latents.values.shape[-1]
-        denoiser = denoiser_for(arm, channels, side, corpus.conditions.width)
+        shape, width = latents.values.shape[2:], corpus.conditions.width
+        denoiser = denoiser_for(arm, shape[0], shape[1], width)
         first = denoiser_for(ARMS[0], *self.model.latent_shape[:2], self.model.conditions.width)
-        costs = gflop(denoiser, channels, side)
-        seen = round(self.options.images * gflop(first, *self.model.latent_shape[:2]) / costs)
+        costs = forward_flop(denoiser, shape, width)
+        first_costs = forward_flop(first, self.model.latent_shape, self.model.conditions.width)
+        seen = round(self.options.images * first_costs / costs)
         chain, device = CHAINS[arm.diffusion], torch.device(self.options.device)
         task = DenoiserTask(denoiser.to(device), corpus, latents, chain, self.config.denoiser, device)
         model = replace(model, denoiser=denoiser, conditions=corpus.conditions, chain=chain, few_step=None)
         loop = self.config.denoiser.loop
         loop = loop.model_copy(update={"steps": seen // loop.batch_size, "averages": arm.averages})
-        facts |= {"arm": arm.name, "seed": seed, "images": seen // loop.batch_size * loop.batch_size, "gflop": costs}
+        facts |= {"arm": arm.name, "seed": seed, "images": loop.steps * loop.batch_size, "gflop": costs / 1e9}
         for average in self._trained(task, loop, seed, self.config.compile):
             with torch.no_grad():
                 loss = round(task.validate(denoiser.eval()), 4)
@@ -155,14 +157,8 @@ class Bench:
 
     def _trained(self, task: Task, loop: LoopConfig, seed: int, compile: bool) -> Iterator[float]:
         """Train to the end, the rate falling to zero, and put one average after another into the network."""
-        loop = loop.model_copy(
-            update={
-                "warmup": loop.steps // 16,
-                "cooldown": 0.5,
-                "checkpoint_every": 10**9,
-                "validate_every": loop.steps,
-            }
-        )
+        pace = {"warmup": loop.steps // 16, "cooldown": 0.5}
+        loop = loop.model_copy(update=pace | {"checkpoint_every": 10**9, "validate_every": loop.steps})
         with tempfile.TemporaryDirectory() as folder, accelerating(self.config, Path(folder)) as accelerator:
             for _ in fit(task, loop, seed, Path(folder), accelerator, compile):
                 pass
@@ -229,13 +225,13 @@ def main(model: str, /, *, options: Options) -> None:
     with FileLock(options.work / "pixels.lock"):
         bench.corpus(ARMS[0])
     rows: list[dict[str, Any]] = []
-    for seed in options.seeds:
-        for arm in [ARMS[i] for i in options.arms] or ARMS:
-            for found in bench.run(arm, seed):
-                rows.append(found)
-                say(json.dumps(found, ensure_ascii=False))
-                with (options.work / "results.jsonl").open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(found, ensure_ascii=False) + "\n")
+    for seed, arm in product(options.seeds, [ARMS[i] for i in options.arms] or ARMS):
+        for found in bench.run(arm, seed):
+            rows.append(found)
+            line = json.dumps(found, ensure_ascii=False)
+            say(line)
+            with (options.work / "results.jsonl").open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
     heads = list(dict.fromkeys(key for row in rows for key in row))
     print(f"\n{machine()}; validation split")
     print(table(heads, [[row.get(key, "") for key in heads] for row in rows]))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from phonybrains.evaluation.bias.composition import DRAWS, corrected, drawn_again
 from phonybrains.evaluation.inputs.labels import WORST_RATE, telling
@@ -57,16 +58,15 @@ def dose_response(doses: Sequence[Dose], rng: np.random.Generator) -> DoseRespon
     shares = np.array([_share(d.confusion.sum(axis=0)[None], d.votes.mean()[None])[0] for d in doses])
     sizes = np.array([len(dose.votes) for dose in doses])
     drawn = _drawn_shares(doses, rng)
-    if (np.ptp(np.quantile(drawn, [0.025, 0.975], axis=0), axis=0) < 1e-6).any():
+    limits = np.quantile(drawn, [0.025, 0.975], axis=0)
+    if (np.ptp(limits, axis=0) < 1e-6).any():
         raise ValueError("at some dose the classifier finds the label in none or in all images: no slope can be fitted")
     y, all_y = (_log_odds(each, 0.5 / (sizes + 1)) for each in (shares, drawn))
     weights = 1 / np.maximum(all_y.var(axis=0), 1e-6)
-    slope, intercept = _fit(x, y[None], weights)
-    slopes, _ = _fit(x, all_y, weights)
-    low, high = np.quantile(slopes, [0.025, 0.975])
-    limits = np.quantile(drawn, [0.025, 0.975], axis=0)
-    rows = tuple((float(p), float(q), float(a), float(b)) for p, q, a, b in zip(training, shares, *limits, strict=True))
-    return DoseResponse(float(slope[0]), float(low), float(high), float(intercept[0]), rows)
+    (slope, *slopes), (intercept, *_) = np.polyfit(x, np.vstack([y, all_y]).T, 1, w=np.sqrt(weights)).tolist()
+    low, high = np.quantile(slopes, [0.025, 0.975]).tolist()
+    rows = np.stack([training, shares, *limits], axis=1).tolist()
+    return DoseResponse(slope, low, high, intercept, tuple(map(tuple, rows)))
 
 
 def _drawn_shares(doses: Sequence[Dose], rng: np.random.Generator) -> Array:
@@ -85,16 +85,7 @@ def _share(tables: Array, called: Array) -> Array:
 
 
 def _log_odds(share: Array, edge: float | Array) -> Array:
-    inside = np.clip(share, edge, 1 - np.asarray(edge))
-    return np.log(inside / (1 - inside))
-
-
-def _fit(x: Array, y: Array, weights: Array) -> tuple[Array, Array]:
-    """Weighted least squares of each row of y (B, k) on x (k,): slopes and intercepts, (B,)."""
-    w = weights / weights.sum()
-    centre = (w * x).sum()
-    slope = (y * (w * (x - centre))).sum(axis=1) / (w * (x - centre) ** 2).sum()
-    return slope, (y * w).sum(axis=1) - slope * centre
+    return logit(np.clip(share, edge, 1 - np.asarray(edge)))
 
 
 def simulated_doses(
@@ -116,8 +107,7 @@ def simulated_doses(
         confusion[person, person % 2, rng.choice(2, p=called[person % 2])] = 1
     found = []
     for dose in doses:
-        odds = np.exp(slope * np.log(dose / (1 - dose)))
-        shown = rng.random(n) < odds / (1 + odds)
+        shown = rng.random(n) < expit(slope * logit(dose))
         votes = rng.random(n) < np.where(shown, sensitivity, 1 - specificity)
         found.append(Dose(dose, votes.astype(float), confusion))
     return found

@@ -9,7 +9,6 @@ import torch
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
-from torch.utils.flop_counter import FlopCounterMode
 
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.networks.autoencoder import build_autoencoder
@@ -47,12 +46,9 @@ class Arm:
         return self.latents[1] if self.latents else EIGHTH
 
 
+GUIDANCES = ((16, 1.0, ""), (16, 1.5, ""), (16, 2.0, ""), (16, 3.0, ""))
 ARMS = (
-    Arm(
-        "as shipped",
-        sampled=((16, 1.0, ""), (16, 1.5, ""), (16, 2.0, ""), (16, 3.0, "")),
-        averages=(0.0, 0.9, 0.99, 0.998),
-    ),
+    Arm("as shipped", sampled=GUIDANCES, averages=(0.0, 0.9, 0.99, 0.998)),
     Arm("the paper's DDPM, noise prediction", diffusion="ddpm", sampled=((16, 1.0, ""), (250, 1.0, "ddpm"))),
     Arm("without augmentation", augmented=False),
     Arm("without dropout", dropout=0.0),
@@ -100,18 +96,9 @@ def autoencoder_for(channels: int, factor: int) -> tuple[AutoencoderShape, Recon
     if factor == EIGHTH:
         return shape, Reconstruction(build_autoencoder(shape))
     widths, layers = (*shape.widths, shape.widths[-1]), (0, *[shape.layers] * 4)
-    return shape, Coarse(
-        AutoencoderDC(
-            in_channels=1,
-            latent_channels=channels,
-            encoder_block_out_channels=widths,
-            decoder_block_out_channels=widths,
-            encoder_layers_per_block=layers,
-            decoder_layers_per_block=layers,
-            encoder_qkv_multiscales=((),) * 5,
-            decoder_qkv_multiscales=((),) * 5,
-        )
-    )
+    each: dict[str, Any] = {"block_out_channels": widths, "layers_per_block": layers, "qkv_multiscales": ((),) * 5}
+    both = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in each.items()}
+    return shape, Coarse(AutoencoderDC(in_channels=1, latent_channels=channels, **both))
 
 
 def denoiser_for(arm: Arm, channels: int, side: int, condition_width: int) -> Denoiser:
@@ -121,13 +108,3 @@ def denoiser_for(arm: Arm, channels: int, side: int, condition_width: int) -> De
     embed = build_embedding(unet, condition_width, augment.WIDTH)
     denoiser = Denoiser(Patched(unet, arm.patch) if arm.patch > 1 else unet, embed)  # type: ignore[arg-type]
     return denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-@torch.no_grad()
-def gflop(denoiser: Denoiser, channels: int, side: int) -> float:
-    """What one evaluation of the denoiser for one image costs, in 10⁹ operations, a multiplication and a sum as two."""
-    device = next(denoiser.parameters()).device
-    x, condition = torch.zeros(1, channels, side, side, device=device), torch.zeros(1, denoiser.condition_width)
-    with FlopCounterMode(display=False) as counter:
-        denoiser(x, torch.zeros(1, device=device), condition.to(device))
-    return counter.get_total_flops() / 1e9

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from phonybrains.evaluation.features.spectrum import spectrum_ratio, worst_db
 from phonybrains.evaluation.inputs.patients import deal
+from phonybrains.evaluation.memorisation.registration import Matches
 from phonybrains.evaluation.quality.c2st import logistic
 from phonybrains.evaluation.quality.c2st import two_sample as told_apart
 from phonybrains.evaluation.quality.distances import frechet_of, kid
@@ -20,7 +21,6 @@ from phonybrains.statistics.estimate import Estimate
 from phonybrains.statistics.proportions import clopper_pearson
 
 from . import grey
-from .nearest import Nearest
 
 Array = NDArray[Any]
 Figures = dict[str, Any]
@@ -43,13 +43,8 @@ class Sample:
     def part(self, chosen: Sequence[int] | range) -> Sample:
         """The images with these numbers."""
         which = list(chosen)
-        return Sample(
-            self.images[which],
-            [self.rows[i] for i in which],
-            [self.groups[i] for i in which],
-            self.deep[which],
-            self.plain[which],
-        )
+        rows, groups = [self.rows[i] for i in which], [self.groups[i] for i in which]
+        return Sample(self.images[which], rows, groups, self.deep[which], self.plain[which])
 
     def rounds(self, n: int) -> list[Sample]:
         """A sample of several images for each of n rows, in parts of one image for each; the whole if it is none."""
@@ -123,14 +118,10 @@ def _told_apart(real: Array, made: Array, folds_real: Array, folds_made: Array) 
     """Cross-validated accuracy and AUC with intervals that take predictions for independent."""
     found = told_apart(real, made, folds_real, folds_made)
     accuracy = clopper_pearson(round(found.share * found.n), found.n)
-    return {
-        "n": found.n,
-        "folds": found.folds,
-        "accuracy": found.share,
-        "accuracy_interval": _interval(accuracy),
-        "auc": found.auc.value,
-        "auc_interval": _interval(found.auc),
-    }
+    shares = {"accuracy": found.share, "accuracy_interval": _interval(accuracy)}
+    return (
+        {"n": found.n, "folds": found.folds} | shares | {"auc": found.auc.value, "auc_interval": _interval(found.auc)}
+    )
 
 
 def _interval(estimate: Estimate) -> list[float]:
@@ -183,16 +174,16 @@ class Attribute:
         }
 
 
-def copies(found: Nearest, threshold: float) -> Figures:
+def copies(found: Matches, threshold: float) -> Figures:
     """Which images come closer to a training image than 99 % of unseen real images do."""
-    above = np.flatnonzero(found.correlation > threshold)
+    above = np.flatnonzero(found.score > threshold)
     return {
         "threshold": threshold,
         "above": len(above),
         "indices": above.tolist(),
-        "median": float(np.median(found.correlation)),
-        "highest": float(found.correlation.max()),
-        "correlation": found.correlation.tolist(),
+        "median": float(np.median(found.score)),
+        "highest": float(found.score.max()),
+        "score": found.score.tolist(),
         "training_index": found.index.tolist(),
     }
 

@@ -14,13 +14,16 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+
+from .timing import children_cpu_s
 
 TENSORBOARD = "training/tensorboard/"
 """TensorBoard's curves hold the time of each point, and a stopped run has one file more."""
@@ -53,33 +56,46 @@ class Command:
         return [str(inputs / word[1:]) if word.startswith("@") else word for word in self.words.split()]
 
 
-COMMANDS = {
-    command.name: command
-    for command in (
-        Command("phantom", "phantom -n 24 --size 64 --out OUT"),
-        Command("import", "import @sources --out OUT --modality MR --size 64 --key-file @key"),
-        Command("train", "train @corpus --out OUT --preset tiny --config @train.toml"),
-        Command("generate", "generate @model -n 24 --steps 3 --batch-size 4 --precision fp32 --out OUT"),
-        Command(
-            "evaluate", "evaluate @samples --against @corpus --out OUT --config @evaluate.toml --only quality bias"
-        ),
-    )
-}
-
-
 class Disturbed(Exception):
     """What a disturbance left is not what a calm run leaves."""
 
 
-MADE = (
-    ("corpus", "phantom -n 40 --size 32 --out corpus --as-scans", "train evaluate generate"),
-    ("model", "train @corpus --out model --preset tiny --config @train.toml", "generate evaluate"),
-    ("samples", "generate @model -n 8 --steps 2 --out samples", "evaluate"),
+COMMANDS = {
+    "phantom": Command("phantom", "phantom -n 24 --size 64 --out OUT"),
+    "import": Command("import", "import @sources --out OUT --modality MR --size 64 --key-file @key"),
+    "train": Command("train", "train @corpus --out OUT --preset tiny --config @train.toml"),
+    "generate": Command("generate", "generate @model -n 24 --steps 3 --batch-size 4 --precision fp32 --out OUT"),
+    "evaluate": Command(
+        "evaluate", "evaluate @samples --against @corpus --out OUT --config @evaluate.toml --only quality bias"
+    ),
+}
+INPUTS = (
+    Command("corpus", "phantom -n 40 --size 32 --out corpus --as-scans"),
+    Command("model", "train @corpus --out model --preset tiny --config @train.toml"),
+    Command("samples", "generate @model -n 8 --steps 2 --out samples"),
 )
-"""Inputs in the order in which they are made: name, how, and for which commands."""
+"""What is made for the commands to read, in this order."""
+MODULES = {
+    "phantom": "phantom.corpus",
+    "import": "importing",
+    "train": "training.stage",
+    "generate": "generating.stage finetuning.stage",
+    "evaluate": "evaluation.stage evaluation.memorisation.part evaluation.quality.part evaluation.quality.c2st "
+    "evaluation.report.build reporting.pages",
+}
+"""What a command imports, by its first word."""
 
 
-def make_inputs(folder: Path, commands: Sequence[str]) -> Path:
+def needed(names: Sequence[str]) -> list[Command]:
+    """The inputs of commands, and of those inputs."""
+    found: list[Command] = []
+    for made in reversed(INPUTS):
+        if any(f"@{made.name}" in other.words.split() for other in (*(COMMANDS[name] for name in names), *found)):
+            found.insert(0, made)
+    return found
+
+
+def make_inputs(folder: Path, names: Sequence[str]) -> Path:
     """What the commands read: sources, a corpus, a model, samples and settings."""
     import nibabel
     from PIL import Image
@@ -95,28 +111,16 @@ def make_inputs(folder: Path, commands: Sequence[str]) -> Path:
         Image.fromarray(rng.integers(0, 256, (80, 80), np.uint8)).save(sources / f"{number:03d}.png")
     volume = rng.integers(0, 2000, (64, 64, 20)).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([2.0, 2.0, 2.0, 1.0])), sources / "sub-1_T1w.nii.gz")
-    for out, words, for_these in MADE:
-        if not (folder / out).exists() and not set(commands).isdisjoint(for_these.split()):
-            run_to_end(Command(out, words), folder, folder)
+    for made in needed(names):
+        if not (folder / made.name).exists():
+            run_to_end(made, folder, folder)
     return folder
 
 
-MODULES = {
-    "phantom": "phantom.corpus",
-    "import": "importing",
-    "train": "training.stage",
-    "generate": "generating.stage finetuning.stage",
-    "evaluate": "evaluation.stage evaluation.memorisation.part evaluation.quality.part evaluation.quality.c2st "
-    "evaluation.report.build reporting.pages",
-}
-
-
-def warm_up(commands: Iterable[str]) -> None:
+def warm_up(names: Sequence[str]) -> None:
     """Import all that commands import, so that a forked process begins to work at once."""
-    needed = {one for name, _, users in MADE for one in (name,) if not set(commands).isdisjoint(users.split())}
-    makers = {"model": "train", "samples": "generate", "corpus": "phantom"}
-    for command in (*commands, *(makers[name] for name in needed)):
-        for module in MODULES[command].split():
+    for command in (*(COMMANDS[name] for name in names), *needed(names)):
+        for module in MODULES[command.words.split()[0]].split():
             import_module(f"phonybrains.{module}")
 
 
@@ -179,22 +183,20 @@ def run_to_end(command: Command, inputs: Path, folder: Path) -> float:
     return time.monotonic() - begun
 
 
-def stop(process: int, means: signal.Signals) -> int:
+def stop(process: int, means: signal.Signals) -> int | None:
     """Send a signal to a process and all it has started; its exit code."""
     os.killpg(process, means)
-    code = wait(process)
-    assert code is not None
-    return code
+    return wait(process)
 
 
 def state_of(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below a folder, drafts and hidden ones too; a record without the time it was written at."""
-    found: dict[str, str] = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and TENSORBOARD not in name and not name.startswith("lost+found"):
-            found[name] = hashlib.sha256(_timeless(path)).hexdigest()
-    return found
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        name: hashlib.sha256(_timeless(path)).hexdigest()
+        for name, path in paths.items()
+        if TENSORBOARD not in name and not name.startswith("lost+found")
+    }
 
 
 def _timeless(path: Path) -> bytes:
@@ -224,18 +226,17 @@ class Calm:
 def undisturbed(command: Command, inputs: Path, folder: Path) -> Calm:
     """Run a command in an empty folder."""
     place = Path(tempfile.mkdtemp(prefix=f"{command.name}-", dir=folder))
-    before = sum(os.times()[2:4])
+    before = children_cpu_s()
     seconds = run_to_end(command, inputs, place)
-    return Calm(state_of(place), seconds, sum(os.times()[2:4]) - before)
+    return Calm(state_of(place), seconds, children_cpu_s() - before)
 
 
 Trial = Callable[[Command, Calm, Path, np.random.Generator], str]
 
 
-Counts = dict[str, dict[str, int]]
-
-
-def rounds(names: Sequence[str], n: int, inputs: Path, folder: Path, seed: int, trial: Trial, minutes: float) -> Counts:
+def rounds(
+    names: Sequence[str], n: int, inputs: Path, folder: Path, seed: int, trial: Trial, minutes: float
+) -> dict[str, Counter[str]]:
     """Try n times or so many minutes, the commands in turns; how each ended.
 
     A failure names seed and number, and says so where a command that nobody disturbs gives other bytes too.
@@ -243,7 +244,7 @@ def rounds(names: Sequence[str], n: int, inputs: Path, folder: Path, seed: int, 
     end = time.monotonic() + 60 * minutes
     calm = {name: undisturbed(COMMANDS[name], inputs, folder) for name in dict.fromkeys(names)}
     print(", ".join(f"{name} {one.seconds:.2f} s" for name, one in calm.items()), flush=True)
-    counts: Counts = {name: {} for name in calm}
+    counts = {name: Counter[str]() for name in calm}
     for number in range(n):
         if time.monotonic() > end:
             break
@@ -257,5 +258,5 @@ def rounds(names: Sequence[str], n: int, inputs: Path, folder: Path, seed: int, 
             alone = undisturbed(COMMANDS[name], inputs, folder).state == calm[name].state
             why = "" if alone else "; undisturbed it gives other bytes too"
             print(f"{name}, trial {number} of seed {seed}: {error}{why}", flush=True)
-        counts[name][ended] = counts[name].get(ended, 0) + 1
+        counts[name][ended] += 1
     return counts

@@ -44,19 +44,9 @@ def corpus_of(out: Path, n: int, dose: float, seed: int) -> ImageSet:
         for i, bleeds in enumerate(order.tolist()):
             rng = np.random.default_rng([seed, 1, i])
             pixels, _ = draw_phantom(rng, "CT", size=SIZE, lesion="intraparenchymal" if bleeds else "none")
-            name = f"images/{i:06d}.png"
-            rows.append(
-                Row(
-                    name,
-                    write_png(out / name, pixels),
-                    "CT",
-                    f"head-{i}",
-                    "validation" if i % 10 == 9 else "train",
-                    True,
-                    "phantom",
-                    attributes={"lesion": str(int(bleeds))},
-                )
-            )
+            name, split = f"images/{i:06d}.png", "validation" if i % 10 == 9 else "train"
+            digest, attributes = write_png(out / name, pixels), {"lesion": str(int(bleeds))}
+            rows.append(Row(name, digest, "CT", f"head-{i}", split, True, "phantom", attributes=attributes))
         write_metadata(out, rows)
     return ImageSet.open(out)
 
@@ -91,12 +81,10 @@ def simulated(times: int, slopes: Sequence[float], doses: Sequence[float], n: in
     """How often the interval holds a known slope, and how often a slope of 1 is called amplification or loss."""
     results = {}
     for slope in slopes:
-        fits = [
-            dose_response(
-                simulated_doses(slope, doses, n, np.random.default_rng([i, 5])), np.random.default_rng([i, 6])
-            )
-            for i in range(times)
-        ]
+        fits = []
+        for i in range(times):
+            drawn = simulated_doses(slope, doses, n, np.random.default_rng([i, 5]))
+            fits.append(dose_response(drawn, np.random.default_rng([i, 6])))
         results[f"{slope:g}"] = {
             "mean slope": float(np.mean([fit.slope for fit in fits])),
             "interval holds it": float(np.mean([fit.low <= slope <= fit.high for fit in fits])),

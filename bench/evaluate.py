@@ -11,7 +11,6 @@ extra `bench` installs, and torch-fidelity; what is not installed is left out an
 from __future__ import annotations
 
 import importlib
-import resource
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from phonybrains.imageset import ImageSet
 
 from . import fidelity
 from .options import measurement
-from .timing import in_turns
+from .timing import in_turns, own_peak_mib, table
 
 Array = NDArray[Any]
 K = 5
@@ -80,13 +79,14 @@ def compare(n: int, width: int, rounds: int) -> None:
     x = rng.normal(size=(n, width)).astype(np.float32)
     y = rng.normal(0.1, 1.1, (n, width)).astype(np.float32)
     images = rng.integers(0, 256, (40, 256, 256)).astype(np.uint8)
-    print(f"\n2 × {n} vectors of {width} features, {torch.get_num_threads()} threads, {rounds} rounds")
-    print("| measure | peer | ours s | peer s | ratio | difference |\n|---|---|---|---|---|---|")
+    rows: list[list[object]] = []
     for contest in contests(x, y, images):
         found = in_turns([_timed(contest.ours), _timed(contest.theirs)], rounds)
         ours, theirs = (float(np.median([seconds for seconds, _ in side])) for side in found)
         apart = np.abs(np.subtract(found[0][0][1], found[1][0][1])).max()
-        print(f"| {contest.name} | {contest.peer} | {ours:.3f} | {theirs:.3f} | {theirs / ours:.1f} | {apart:.1e} |")
+        rows.append([contest.name, contest.peer, ours, theirs, theirs / ours, f"{apart:.1e}"])
+    print(f"\n2 × {n} vectors of {width} features, {torch.get_num_threads()} threads, {rounds} rounds")
+    print(table(["measure", "peer", "ours s", "peer s", "ratio", "difference"], rows))
 
 
 def _timed(work: Callable[[], Any]) -> Callable[[int], tuple[float, Any]]:
@@ -102,28 +102,20 @@ def large(n: int, width: int) -> None:
     """Print seconds and peak memory of the measures that are for any number of images."""
     rng = np.random.default_rng(0)
     x, y = (rng.standard_normal((n, width), np.float32) for _ in range(2))
-    print(f"\n2 × {n} vectors of {width} features\n| measure | s | value | peak MiB |\n|---|---|---|---|")
-    measures: list[tuple[str, Callable[[], float]]] = [
-        ("KID in blocks", lambda: kid_of_blocks(x, y)[0]),
-        ("FID", lambda: fid(x, y)),
-    ]
-    for name, work in measures:
+    rows: list[list[object]] = []
+    for name, work in (("KID in blocks", lambda: kid_of_blocks(x, y)[0]), ("FID", lambda: fid(x, y))):
         seconds, value = _timed(work)(0)
-        print(f"| {name} | {seconds:.1f} | {value:.3g} | {_peak_mib():.0f} |")
+        rows.append([name, seconds, float(value), own_peak_mib()])
+    print(f"\n2 × {n} vectors of {width} features")
+    print(table(["measure", "s", "value", "peak MiB"], rows))
 
 
 def whole(samples: Path, corpus: Path, features: Path | None) -> None:
     """Print seconds and peak memory of the quality part on two image sets."""
     made, real = ImageSet.open(samples), ImageSet.open(corpus)
     seconds, found = _timed(lambda: quality(made, real, EvaluateConfig(features=features)))(0)
-    print(
-        f"\nquality of {len(made)} images against {len(real)}: {seconds:.0f} s, {_peak_mib():.0f} MiB, "
-        f"{len(found.scores)} scores"
-    )
-
-
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"\nquality of {len(made)} images against {len(real)}: {seconds:.0f} s, {own_peak_mib():.0f} MiB, ", end="")
+    print(f"{len(found.scores)} scores")
 
 
 app = measurement(__name__, __doc__)

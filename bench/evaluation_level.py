@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -30,11 +29,13 @@ from phonybrains.evaluation.quality.against import (
     spectrum_score,
     two_sample_scores,
 )
+from phonybrains.evaluation.quality.distances import kid
 from phonybrains.evaluation.quality.nulls import p_of, real_against_real
 from phonybrains.evaluation.score import Score
 from phonybrains.statistics.proportions import clopper_pearson
 
 from .options import measurement
+from .timing import table
 
 LEVEL = 0.05
 Array = NDArray[Any]
@@ -70,8 +71,6 @@ def tests_of(x: Against, rng: np.random.Generator, permutations: int, with_auc: 
 
 
 def _without_permutation(x: Against) -> Score:
-    from phonybrains.evaluation.quality.distances import kid
-
     value = kid(x.made, x.real[x.held])[0]
     return Score("kid", value, p=p_of(value, [kid(x.real[a], x.real[b])[0] for a, b in x.draws]))
 
@@ -93,7 +92,6 @@ def main(
     permutations: int = 99,
     auc_every: int = 10,
     seed: int = 0,
-    show: Annotated[bool, Parameter(negative="--quiet")] = True,
     out: Path | None = None,
 ) -> dict[str, float]:
     """Count rejections.
@@ -106,21 +104,19 @@ def main(
         permutations: Of the kernel tests.
         auc_every: Once in so many sets the two-sample test's AUC, the slow one, is tested too.
         seed: Start of the random numbers.
-        show: Show progress.
         out: File for the table.
     """
     rejected: Counter[str] = Counter()
     tried: Counter[str] = Counter()
-    for i in track(range(sets), "perfect sets", disable=not show):
+    for i in track(range(sets), "perfect sets", transient=True):
         rng = np.random.default_rng([seed, i])
         for name, p in tests_of(simulated(rng, n, width, draws), rng, permutations, i % auc_every == 0):
             rejected[name] += p <= LEVEL + 1e-12
             tried[name] += 1
-    lines = ["| test | sets | rejects | 95 % interval |", "|---|---|---|---|"]
-    for name, count in rejected.items():
-        share = clopper_pearson(count, tried[name])
-        lines.append(f"| {name} | {share.n} | {share.value:.1%} | {share.low:.1%}-{share.high:.1%} |")
-    print("\n".join(lines))
+    shares = {name: clopper_pearson(count, tried[name]) for name, count in rejected.items()}
+    rows = [[name, x.n, f"{x.value:.1%}", f"{x.low:.1%}-{x.high:.1%}"] for name, x in shares.items()]
+    text = table(["test", "sets", "rejects", "95 % interval"], rows)
+    print(text)
     if out:
-        out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        out.write_text(text + "\n", encoding="utf-8")
     return {name: count / tried[name] for name, count in rejected.items()}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from rich.progress import track
@@ -23,6 +24,7 @@ from phonybrains.evaluation.score import Score
 
 from .evaluation_level import simulated
 from .options import measurement
+from .timing import table
 
 WORDS = ("apart", "better", "as real", "not shown")
 app = measurement(__name__, __doc__)
@@ -56,15 +58,14 @@ def main(
         draws: Real against real.
         seed: Start of the random numbers.
     """
-    print(f"| n | shift | scores | {' | '.join(WORDS)} | a classifier tells them |")
-    print("|---|---|---|---|---|---|---|---|")
-    for n in sizes:
-        for shift in shifts:
-            words: Counter[str] = Counter()
-            told = 0
-            for i in track(range(sets), f"n = {n}, shift {shift}", transient=True):
-                scores = scores_of(n, shift, np.random.default_rng([seed, n, i]), width, draws)
-                words.update(map(outcome_of, scores))
-                told += "a classifier tells them" in scores_text(scores, ["MR"])
-            shares = " | ".join(f"{words[word] / words.total():.1%}" for word in WORDS)
-            print(f"| {n} | {shift} | {words.total()} | {shares} | {told / sets:.0%} |", flush=True)
+    rows: list[list[object]] = []
+    for n, shift in product(sizes, shifts):
+        words: Counter[str] = Counter()
+        told = 0
+        for i in track(range(sets), f"n = {n}, shift {shift}", transient=True):
+            scores = scores_of(n, shift, np.random.default_rng([seed, n, i]), width, draws)
+            words.update(map(outcome_of, scores))
+            told += "a classifier tells them" in scores_text(scores, ["MR"])
+        shares = [f"{words[word] / words.total():.1%}" for word in WORDS]
+        rows.append([n, str(shift), words.total(), *shares, f"{told / sets:.0%}"])
+    print(table(["n", "shift", "scores", *WORDS, "a classifier tells them"], rows))

@@ -66,6 +66,13 @@ def picture(rng: random.Random) -> bytes:
     return buffer.getvalue()
 
 
+NONSENSE: list[Any] = [None, {}, "many", [1]]
+NONSENSE += [{"output_tokens": 0, "input_tokens": 0}, {"output_tokens": -5000, "input_tokens": 9}]
+NONSENSE += [{"output_tokens": count} for count in (1, 1e999, True)]
+NONSENSE += [{"output_tokens": 1000, "input_tokens": -(10**9)}]
+"""Usage that no price can be told from."""
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     order: tuple[int, int]
@@ -108,20 +115,7 @@ class Handler(BaseHTTPRequestHandler):
         if rng.random() < 0.4:
             self.cost = (made * OUTPUT + read * INPUT) / 1e6
             return {"output_tokens": made, "input_tokens": read}
-        return rng.choice(
-            [
-                None,
-                {},
-                {"output_tokens": 0, "input_tokens": 0},
-                {"output_tokens": 1},
-                "many",
-                [1],
-                {"output_tokens": -5000, "input_tokens": 9},
-                {"output_tokens": 1e999},
-                {"output_tokens": 1000, "input_tokens": -(10**9)},
-                {"output_tokens": True},
-            ]
-        )
+        return rng.choice(NONSENSE)
 
     def do_GET(self) -> None:
         self.close_connection = True
@@ -201,15 +195,8 @@ def cut(share: float) -> Fault:
     return act
 
 
-def refuses(handler: Handler, image: bytes, usage: Any) -> None:
-    """Refuse for nothing, as OpenAI does."""
-    handler.error(400, "moderation_blocked")
-    with handler.service.lock:
-        handler.service.sent[handler.order] = ""
-
-
-def refuses_for_money(code: str, **more: Any) -> Fault:
-    """Refuse, and charge, as Azure does."""
+def refuses(code: str, **more: Any) -> Fault:
+    """Refuse: for nothing, as OpenAI does, or for money, as Azure does."""
 
     def act(handler: Handler, image: bytes, usage: Any) -> None:
         handler.error(400, code, **more)
@@ -231,9 +218,9 @@ FAULTS: dict[str, tuple[float, Fault]] = {
     "429": (6, says(429, "rate_limit_exceeded")),
     "401": (0.3, says(401, "invalid_api_key")),
     "400": (0.3, says(400, "invalid_value")),
-    "refusal": (4, refuses),
-    "contentFilter": (2, refuses_for_money("contentFilter")),
-    "inner error": (2, refuses_for_money("content_policy_violation", inner_error={"code": "ResponsibleAI"})),
+    "refusal": (4, refuses("moderation_blocked")),
+    "contentFilter": (2, refuses("contentFilter")),
+    "inner error": (2, refuses("content_policy_violation", inner_error={"code": "ResponsibleAI"})),
     "data null": (2, holds_none({"data": None})),
     "data empty": (1, holds_none({"data": []})),
     "item null": (1, holds_none({"data": [{"b64_json": None}]})),

@@ -23,7 +23,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,22 +53,18 @@ HASH = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{12,16})\b")
 SHELL = 'phonybrains() { "$PYTHON" -m phonybrains "$@"; }\npython() { "$PYTHON" "$@"; }\n'
 
 
-@dataclass(frozen=True)
-class Flow:
-    """Steps of shell, and the folder they need: $DATA/name or $OLD/name."""
-
-    needs: str
-    steps: list[str]
+Flow = tuple[str, list[str]]
+"""The folder that it needs, $DATA/name or $OLD/name, and its steps of shell."""
 
 
 def read_flows(path: Path) -> dict[str, Flow]:
     """The flows of a script: a heading, "## name, if FOLDER", and steps, of a line and the indented lines below it."""
-    flows = {}
+    flows: dict[str, Flow] = {}
     for section in path.read_text(encoding="utf-8").split("\n## ")[1:]:
         heading, _, body = section.partition("\n")
         name, _, needs = heading.partition(", if ")
         steps = [re.sub(r"\n {4}", "\n", step) for step in re.split(r"\n(?! )", body) if step]
-        flows[name] = Flow(needs, steps)
+        flows[name] = needs, steps
     return flows
 
 
@@ -163,16 +158,15 @@ def run_flows(flows: Mapping[str, Flow], checkout: Path, folder: Path, data: Pat
     environment = {name: str(place) for name, place in places.items()}
     environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": "1"}
     environment |= {"COLUMNS": "100", "TERM": "dumb", "LANG": "C.UTF-8", "HF_HUB_OFFLINE": "1"}
-    found: dict[str, Any] = {}
-    seen = _stamps(folder)
-    for name, flow in flows.items():
-        root, _, below = flow.needs.partition("/")
+    found, seen = {}, _stamps(folder)
+    for name, (needs, steps) in flows.items():
+        root, _, below = needs.partition("/")
         if root and not (places[root] / below).exists():
             found[name] = {"skipped": f"there is no {below} in {root}"}
             continue
         print(f"{name} …", file=sys.stderr, flush=True)
         begin = time.monotonic()
-        printed = {step.partition("\n")[0]: _run(step, folder, environment) for step in flow.steps}
+        printed = {step.partition("\n")[0]: _run(step, folder, environment) for step in steps}
         stamps = _stamps(folder)
         written = [path for path, stamp in stamps.items() if seen.get(path) != stamp]
         found[name] = {"seconds": round(time.monotonic() - begin), "printed": printed, "written": written}
@@ -181,12 +175,12 @@ def run_flows(flows: Mapping[str, Flow], checkout: Path, folder: Path, data: Pat
 
 
 def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
-    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {
-        name: (path.stat().st_mtime_ns, path.stat().st_size)
-        for name, path in paths.items()
-        if not UNCOMPARED.fullmatch(name)
-    }
+    stamps = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not UNCOMPARED.fullmatch(name):
+            stamps[name] = path.stat().st_mtime_ns, path.stat().st_size
+    return stamps
 
 
 def _run(step: str, folder: Path, environment: Mapping[str, str]) -> str:

@@ -22,10 +22,9 @@ from cyclopts import Parameter
 
 from .options import measurement
 from .peers import Size, System, monai, monai_is_missing, ours, stable_diffusion
-from .timing import Usage, cores, figure, in_turns, machine, own_peak_mib, run, table, use_threads
+from .timing import PHONYBRAINS, Usage, cores, figure, in_turns, machine, own_peak_mib, run, table, use_threads
 
 SystemName = Literal["ours", "monai-ddpm", "monai-ddim", "sd"]
-PHONYBRAINS = (sys.executable, "-m", "phonybrains")
 
 
 @Parameter(name="*")
@@ -84,43 +83,21 @@ def compare(options: Options) -> None:
     def turn(place: int, number: int) -> float:
         seconds = systems[place](number)
         peaks.setdefault(place, own_peak_mib())
-        print(
-            f"round {number + 1}, {systems[place].name}, {systems[place].steps} steps: {seconds:.3g} s/image",
-            file=sys.stderr,
-            flush=True,
-        )
+        what = f"round {number + 1}, {systems[place].name}, {systems[place].steps} steps"
+        print(f"{what}: {seconds:.3g} s/image", file=sys.stderr, flush=True)
         return seconds
 
     rounds = in_turns([lambda number, place=i: turn(place, number) for i in range(len(systems))], options.rounds)
     seconds = [median(column) for column in rounds]
     references = [(system.steps, time) for system, time in zip(systems, seconds, strict=True) if system.ours]
-    rows = [
-        [
-            system.name,
-            system.steps,
-            system.timed,
-            time,
-            f"{min(column):.3g}–{max(column):.3g}",
-            peaks[i],
-            *(f"{figure(time / reference)}×" for _, reference in references),
-        ]
-        for i, (system, time, column) in enumerate(zip(systems, seconds, rounds, strict=True))
-    ]
+    rows: list[list[object]] = []
+    for i, (system, time, column) in enumerate(zip(systems, seconds, rounds, strict=True)):
+        spread = f"{min(column):.3g}–{max(column):.3g}"
+        ratios = [f"{figure(time / reference)}×" for _, reference in references]
+        rows.append([system.name, system.steps, system.timed, time, spread, peaks[i], *ratios])
     print(f"\n{machine()}; medians of {options.rounds} rounds in turns; fp32, 256×256 images")
-    print(
-        table(
-            [
-                "system",
-                "steps",
-                "timed",
-                "s/image",
-                "range",
-                "peak MiB so far",
-                *(f"ratio to ours, {count} steps" for count, _ in references),
-            ],
-            rows,
-        )
-    )
+    ratios = [f"ratio to ours, {count} steps" for count, _ in references]
+    print(table(["system", "steps", "timed", "s/image", "range", "peak MiB so far", *ratios], rows))
 
 
 def _systems(options: Options) -> Iterator[System]:
@@ -158,11 +135,8 @@ def isolate(options: Options) -> None:
 def whole(options: Options) -> None:
     """Wall and CPU seconds and peak memory of whole commands in fresh processes, in turns."""
     generate = [*PHONYBRAINS, "generate", options.model, "-n", options.images]
-    commands = {
-        f"generate {options.model} -n {options.images} --steps {steps}": [*generate, "--steps", steps]
-        for steps in options.steps
-    }
-    commands = {f"generate {options.model} -n {options.images}": generate} | commands
+    name = f"generate {options.model} -n {options.images}"
+    commands = {name: generate} | {f"{name} --steps {steps}": [*generate, "--steps", steps] for steps in options.steps}
     commands |= {"demo": [*PHONYBRAINS, "demo"], "--version": [*PHONYBRAINS, "--version"]}
 
     def once(words: Sequence[object], _: int) -> Usage:
@@ -228,16 +202,9 @@ def largest_difference(one: Path, other: Path) -> tuple[int, int]:
 
 def _print_usage(title: str, names: Sequence[str], columns: Sequence[Sequence[Usage]], images: int) -> None:
     medians = [Usage.median(column) for column in columns]
-    rows = [
-        [
-            name,
-            used.wall_s,
-            used.cpu_s,
-            used.peak_mib,
-            used.wall_s / images if name != "--version" else "",
-            used.wall_s / medians[0].wall_s,
-        ]
-        for name, used in zip(names, medians, strict=True)
-    ]
+    rows: list[list[object]] = []
+    for name, used in zip(names, medians, strict=True):
+        each = used.wall_s / images if name != "--version" else ""
+        rows.append([name, used.wall_s, used.cpu_s, used.peak_mib, each, used.wall_s / medians[0].wall_s])
     print(f"\n{cores()} cores, load average {os.getloadavg()[0]:.1f}; medians of {len(columns[0])} rounds in turns")
     print(table([title, "wall s", "CPU s", "peak MiB (largest process)", "s/image", "ratio to the first"], rows))

@@ -27,16 +27,8 @@ from .options import measurement
 
 def settings(service: Service, n: int, **given: Any) -> dict[str, Any]:
     price = {"image": PRICE, "input_tokens": INPUT, "output_tokens": OUTPUT}
-    return {
-        "n": n,
-        "base_url": service.address,
-        "model": "dear",
-        "prices": {"dear": price},
-        "send_seed": True,
-        "budget": service.budget,
-        "retries": 3,
-        **given,
-    }
+    asked = {"n": n, "base_url": service.address, "model": "dear", "prices": {"dear": price}}
+    return asked | {"send_seed": True, "budget": service.budget, "retries": 3} | given
 
 
 def work(folder: Path, run: int, given: dict[str, Any]) -> None:
@@ -143,9 +135,8 @@ def under_way(folder: Path, given: dict[str, Any]) -> set[int]:
     names = open_requests(folder)
     answers = folder / ".answers"
     kept = {path.stem for kind in ("body", "json") for path in answers.glob(f"*.{kind}")}
-    return {
-        task.parameters["seed"] for task in tasks_of(load_imagine_config("paper", **given)) if task.key in names - kept
-    }
+    tasks = tasks_of(load_imagine_config("paper", **given))
+    return {task.parameters["seed"] for task in tasks if task.key in names - kept}
 
 
 def check(folder: Path, service: Service, tally: Tally) -> None:

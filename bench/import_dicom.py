@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 from pydicom import dcmread, uid
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from phonybrains.importing.config import ImportConfig
 from phonybrains.importing.dicom import volume as dicom_volume
 from phonybrains.importing.dicom.reader import read_dicom
 from phonybrains.importing.slices import Slice
+from tests.support import dicom_files  # pyright: ignore[reportMissingImports]  # of the tests
 
 from .options import measurement
 from .timing import cores, in_turns, table
@@ -42,62 +43,26 @@ def item(**values: Any) -> Dataset:
     return dataset
 
 
-def image(pixels: Any, number: int, **elements: Any) -> Dataset:
-    """An MR image of (H, W) or (N, H, W) uint16."""
-    dataset = item(
-        SOPInstanceUID=uid.generate_uid(),
-        StudyInstanceUID="1.2.1",
-        SeriesInstanceUID="1.2.2",
-        Modality="MR",
-        PatientID="1",
-        ImageType=["ORIGINAL", "PRIMARY", "M"],
-        InstanceNumber=number,
-        Rows=pixels.shape[-2],
-        Columns=pixels.shape[-1],
-        SamplesPerPixel=1,
-        PhotometricInterpretation="MONOCHROME2",
-        BitsAllocated=16,
-        BitsStored=16,
-        HighBit=15,
-        PixelRepresentation=0,
-        PixelData=pixels.tobytes(),
-        **{"SOPClassUID": uid.MRImageStorage, **elements},
-    )
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-    return dataset
-
-
-PLACED: dict[str, Any] = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1], "SliceThickness": 3}
-
-
 def classic(pixels: Any, folder: Path, files: int) -> None:
     """One file a frame."""
     for number, frame in enumerate(pixels):
-        save(image(frame, number, ImagePositionPatient=[0, 0, 3.0 * number], **PLACED), folder / f"{number:05d}")
+        elements = {"InstanceNumber": number, "ImagePositionPatient": [0, 0, 3.0 * number], "SliceThickness": 3}
+        dicom_files.write(folder / f"{number:05d}", frame, "MR", **elements)
 
 
 def enhanced(pixels: Any, folder: Path, files: int, compress: bool = False) -> None:
     """`files` enhanced images, each with a frame at every place, and sequences of undefined length."""
     for number, frames in enumerate(np.array_split(pixels, files)):
-        dataset = image(frames, number, SOPClassUID=uid.EnhancedMRImageStorage, NumberOfFrames=len(frames))
-        plane = item(ImageOrientationPatient=PLACED["ImageOrientationPatient"])
-        measures = item(PixelSpacing=[1, 1], SliceThickness=3)
-        shared = item(PlaneOrientationSequence=Sequence([plane]), PixelMeasuresSequence=Sequence([measures]))
-        dataset.SharedFunctionalGroupsSequence = Sequence([shared])
+        places = [(0, 0, 3.0 * place) for place in range(len(frames))]
+        dataset = dicom_files.enhanced_mr(frames, places, [1.0] * len(frames))
+        dataset.InstanceNumber = number
         rest = [item(CodeValue=str(i), CodeMeaning="x" * 40, EffectiveEchoTime=2.3) for i in range(60)]
-        groups = [
-            item(
-                PlanePositionSequence=Sequence([item(ImagePositionPatient=[0, 0, 3.0 * place])]),
-                FrameContentSequence=Sequence(rest),
-            )
-            for place in range(len(frames))
-        ]
-        dataset.PerFrameFunctionalGroupsSequence = Sequence(groups)
+        for group in dataset.PerFrameFunctionalGroupsSequence:
+            group.FrameContentSequence = Sequence(rest)
         undefined_lengths(dataset)
         if compress:
             dataset.compress(uid.JPEGLSLossless, generate_instance_uid=False)
-        save(dataset, folder / f"{number:05d}")
+        dicom_files.save(dataset, folder / f"{number:05d}")
 
 
 def mosaic(pixels: Any, folder: Path, files: int) -> None:
@@ -106,16 +71,12 @@ def mosaic(pixels: Any, folder: Path, files: int) -> None:
         side = int(np.ceil(np.sqrt(len(slices))))
         whole = np.zeros((side, side, SIDE, SIDE), np.uint16)
         whole.reshape(-1, SIDE, SIDE)[: len(slices)] = slices
-        dataset = image(
-            whole.transpose(0, 2, 1, 3).reshape(side * SIDE, side * SIDE),
-            number,
-            ImagePositionPatient=[0, 0, 0],
-            SpacingBetweenSlices=3,
-            **PLACED,
-        )
-        dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]
+        elements = {"InstanceNumber": number, "SpacingBetweenSlices": 3, "SliceThickness": 3}
+        elements |= {"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}
+        tiles = whole.transpose(0, 2, 1, 3).reshape(side * SIDE, side * SIDE)
+        dataset = dicom_files.image(tiles, "MR", **elements)
         dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True).add_new(0x0A, "US", len(slices))
-        save(dataset, folder / f"{number:05d}")
+        dicom_files.save(dataset, folder / f"{number:05d}")
 
 
 def undefined_lengths(dataset: Dataset) -> None:
@@ -126,12 +87,6 @@ def undefined_lengths(dataset: Dataset) -> None:
             for part in element.value:
                 part.is_undefined_length_sequence_item = True
                 undefined_lengths(part)
-
-
-def save(dataset: Dataset, path: Path) -> None:
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.save_as(path, enforce_file_format=True)
 
 
 def ours(folder: Path) -> int:
@@ -170,13 +125,8 @@ def main(*, frames: int = 400, files: int = 10, repeats: int = 3) -> None:
         loads.clear()
         found, count = ours(folder), len(list(folder.iterdir()))
         per_file = len(loads) / count
-        mine, peer = (
-            min(each)
-            for each in in_turns(
-                [lambda _, folder=folder: seconds(ours, folder), lambda _, folder=folder: seconds(pydicoms, folder)],
-                repeats,
-            )
-        )
+        sides = [lambda _, read=read, folder=folder: seconds(read, folder) for read in (ours, pydicoms)]
+        mine, peer = map(min, in_turns(sides, repeats))
         rows.append([name, count, found, mine, found / mine, found / peer, mine / peer, per_file])
         shutil.rmtree(folder)
     print(f"{frames} frames of {SIDE}×{SIDE}, {cores()} cores, {repeats} repeats in turns")

@@ -17,16 +17,16 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import Annotated
+from itertools import product
 
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 from PIL import Image
 
 from phonybrains.importing.duplicates import THRESHOLD, WORST, find_near_duplicates
 
 from .options import measurement
+from .timing import table
 
 app = measurement(__name__, __doc__)
 
@@ -65,30 +65,23 @@ def measure(who: str, n: int, alike: bool) -> dict[str, object]:
 
 
 @app.default
-def main(*, slices: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None, repeats: int = 3) -> None:
+def main(*, slices: tuple[int, ...] = (2048, 4096, 8192, 16384), repeats: int = 3) -> None:
     """Print the table.
 
     Args:
         slices: Sizes of the sets.
         repeats: Processes for each figure.
     """
-    print("| slices | kind | who | seconds | MiB | pairs | across splits |")
-    print("|---|---|---|---|---|---|---|")
-    for n in slices or [2048, 4096, 8192, 16384]:
-        for kind in ("apart", "alike"):
-            told = set()
-            for who in ("ours", "plain"):
-                words = [sys.executable, "-m", "bench", "import_duplicates", "once", who, str(n), kind]
-                done = [subprocess.run(words, stdout=subprocess.PIPE, check=True) for _ in range(repeats)]
-                runs = [json.loads(process.stdout) for process in done]
-                seconds = sorted(run["seconds"] for run in runs)
-                pairs, across, _, _ = runs[0]["counts"]
-                told.add((pairs, across))
-                took = f"{statistics.median(seconds):.2f} ({seconds[0]:.2f}…{seconds[-1]:.2f})"
-                mib = max(run["kib"] for run in runs) // 1024
-                print(f"| {n} | {kind} | {who} | {took} | {mib} | {pairs} | {across} |")
-            if len(told) > 1:
-                print(f"  the two differ: {sorted(told)}")
+    rows: list[list[object]] = []
+    for n, kind, who in product(slices, ("apart", "alike"), ("ours", "plain")):
+        words = [sys.executable, "-m", "bench", "import_duplicates", "once", who, str(n), kind]
+        runs = [json.loads(subprocess.check_output(words)) for _ in range(repeats)]
+        seconds = sorted(run["seconds"] for run in runs)
+        took = f"{statistics.median(seconds):.2f} ({seconds[0]:.2f}…{seconds[-1]:.2f})"
+        rows.append([n, kind, who, took, max(run["kib"] for run in runs) // 1024, *runs[0]["counts"][:2]])
+        if who == "plain" and rows[-1][-2:] != rows[-2][-2:]:
+            print(f"{n} slices, {kind}: the two differ")
+    print(table(["slices", "kind", "who", "seconds", "MiB", "pairs", "across splits"], rows))
 
 
 @app.command

@@ -27,9 +27,7 @@ def killed(inputs: Path, means: signal.Signals) -> Trial:
             moment, ended = calm.work_s * rng.uniform(0, 1), None
             while ended is None and work_of(process) < moment:
                 ended = wait(process, 0.002)
-            if ended is not None:
-                break  # it was faster
-            code = stop(process, means)
+            code = stop(process, means) if ended is None else 0
             if code == 0:  # it had ended before the signal came
                 break
             if code not in ENDS[means]:

@@ -16,7 +16,6 @@ from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch import Generator, Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
-from torch.utils.flop_counter import FlopCounterMode
 
 from phonybrains.imageset import ImageSet, to_unit_range
 from phonybrains.model.chains import CHAINS
@@ -31,7 +30,7 @@ from phonybrains.training.corpus import Corpus, check_corpus
 from phonybrains.training.denoiser import DenoiserTask
 from phonybrains.training.latents import Latents, encode_latents, load_latents
 
-from .train import Options
+from .train_options import TrainOptions
 
 MATMUL_SIDE = {"cpu": 2048, "cuda": 8192}
 
@@ -62,7 +61,7 @@ class Setup:
         return self.config.model_copy(update={"precision": precision})
 
 
-def prepare(options: Options, work: Path) -> Setup:
+def prepare(options: TrainOptions, work: Path) -> Setup:
     """Make or open the corpus, build the networks of a preset, and encode the corpus."""
     config = load_train_config(
         options.preset, denoiser={"variants": 2, "loop": {"batch_size": options.batch_size}}, compile=options.compile
@@ -113,7 +112,7 @@ class Timed:
         return self.task.loss(network, rng, share)
 
 
-def ours(setup: Setup, options: Options, folder: Path) -> float:
+def ours(setup: Setup, options: TrainOptions, folder: Path) -> float:
     """Samples per second of our loop as it runs in `phonybrains train`, without validations and checkpoints."""
     config = setup.configured("auto")
     folder.mkdir()
@@ -129,7 +128,7 @@ def ours(setup: Setup, options: Options, folder: Path) -> float:
     raise SystemExit("--warmup and --steps together must be fewer than the preset's steps")
 
 
-def plain(setup: Setup, options: Options, cached: bool) -> float:
+def plain(setup: Setup, options: TrainOptions, cached: bool) -> float:
     """Samples per second of a loop after huggingface/diffusers' examples, on the same network and objective.
 
     As in examples/unconditional_image_generation/train_unconditional.py: a DataLoader, accelerate, AdamW as it comes,
@@ -140,9 +139,10 @@ def plain(setup: Setup, options: Options, cached: bool) -> float:
         network, encoder = _in_rows(setup.denoiser).train(), _in_rows(setup.autoencoder)
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
         schedule = get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=10_000)
-        loader = DataLoader(
-            _dataset(setup, cached), options.batch_size, shuffle=True, drop_last=True, num_workers=options.workers
-        )
+        rows = setup.corpus.train
+        latent = TensorDataset(setup.latents.values[0, rows], setup.corpus.encoded[rows])
+        data = latent if cached else _Images(setup)
+        loader = DataLoader(data, options.batch_size, shuffle=True, drop_last=True, num_workers=options.workers)
         network, optimizer, loader, schedule = accelerator.prepare(network, optimizer, loader, schedule)
         average = EMAModel(network.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
         begin = 0.0
@@ -187,23 +187,9 @@ class _Images(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(to_unit_range(self.images.pixels(row)))[None], self.encoded[row]
 
 
-def _dataset(setup: Setup, cached: bool) -> Dataset[Any]:
-    rows = setup.corpus.train
-    return TensorDataset(setup.latents.values[0, rows], setup.corpus.encoded[rows]) if cached else _Images(setup)
-
-
 def _endless(loader: Any) -> Iterator[Any]:
     while True:
         yield from loader
-
-
-def training_flop(setup: Setup) -> float:
-    """Operations of one sample's step: the denoiser's forward pass, counted, three times; nothing else is counted."""
-    x = torch.zeros(1, *setup.latents.values.shape[2:], device=setup.device)
-    condition = torch.zeros(1, setup.corpus.encoded.shape[1], device=setup.device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        setup.denoiser(x, torch.zeros(1, device=setup.device), condition)
-    return 3.0 * counter.get_total_flops()
 
 
 def matmul_peak(device: torch.device, precision: str) -> float:

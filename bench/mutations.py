@@ -8,89 +8,18 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-LENGTHS = (
-    b"\0",
-    b"\xff",
-    b"\x7f",
-    b"\x80",
-    b"\0\0",
-    b"\xff\xff",
-    b"\xff\x7f",
-    b"\0\x80",
-    b"\xff\xff\xff\xff",
-    b"\xff\xff\xff\x7f",
-    b"\0\0\0\x80",
-    b"\xff" * 8,
-    b"\xff" * 7 + b"\x7f",
-    b"\0" * 8,
+LENGTHS = tuple(
+    value.to_bytes(width, "little")
+    for width in (1, 2, 4, 8)
+    for value in (0, 2 ** (8 * width) - 1, 2 ** (8 * width - 1) - 1, 2 ** (8 * width - 1))
 )
-ODD: tuple[Any, ...] = (
-    None,
-    True,
-    False,
-    0,
-    -1,
-    1,
-    2**31,
-    2**63,
-    2**70,
-    -(2**70),
-    1e308,
-    -1e-308,
-    float("nan"),
-    float("inf"),
-    "",
-    " ",
-    "x" * 5000,
-    "\0",
-    "\ud800",
-    "é\u0301",
-    "../../etc/passwd",
-    "/",
-    "nan",
-    "1e999",
-    "true",
-    "[]",
-    "ſ",
-    [],
-    {},
-    [[]],
-    {"": {}},
-    [None],
-    [0] * 300,
-    {"a": [1, {"b": None}]},
-    ["x", 1, None],
-    [[1.0, 2.0]],
-)
-CELLS = (
-    "",
-    " ",
-    "nan",
-    "inf",
-    "-1",
-    "1e999",
-    "1_2",
-    "x" * 5000,
-    "\0",
-    "é",
-    "../../x.png",
-    "/etc/passwd",
-    "=1+1",
-    '"',
-    '"a""b"',
-    "a,b",
-    "a;b",
-    "a\tb",
-    "a\nb",
-    "\r",
-    "\ufeff",
-    "true",
-    "0x10",
-    "٣",
-    "images",
-    ".",
-    "C:\\x",
-)
+NUMBERS = (0, -1, 1, 2**31, 2**63, 2**70, -(2**70), 1e308, -1e-308, float("nan"), float("inf"))
+TEXTS = ("", " ", "x" * 5000, "\0", "\ud800", "é\u0301", "../../etc/passwd", "/", "nan", "1e999", "true", "[]", "ſ")
+NESTED = ([], {}, [[]], {"": {}}, [None], [0] * 300, {"a": [1, {"b": None}]}, ["x", 1, None], [[1.0, 2.0]])
+ODD: tuple[Any, ...] = (None, True, False, *NUMBERS, *TEXTS, *NESTED)
+ODD_CELLS = ("nan", "inf", "-1", "1e999", "1_2", "0x10", "٣", "true", "=1+1", "", " ", "x" * 5000, "\0", "é", "\ufeff")
+DELIMITERS = ('"', '"a""b"', "a,b", "a;b", "a\tb", "a\nb", "\r")
+CELLS = (*ODD_CELLS, *DELIMITERS, "../../x.png", "/etc/passwd", "images", ".", "C:\\x")
 Rng = random.Random
 
 
@@ -139,17 +68,8 @@ def _splice(rng: Rng, content: bytes, others: Sequence[bytes]) -> bytes:
     return content[: _place(rng, len(content))] + other[_place(rng, len(other)) :]
 
 
-CHANGES: tuple[Callable[[Rng, bytes, Sequence[bytes]], bytes], ...] = (
-    _bits,
-    _bits,
-    _length,
-    _length,
-    _cut,
-    _without,
-    _twice,
-    _noise,
-    _splice,
-)
+Mutate = Callable[[Rng, bytes, Sequence[bytes]], bytes]
+CHANGES: tuple[Mutate, ...] = (_bits, _bits, _length, _length, _cut, _without, _twice, _noise, _splice)
 
 
 def _place(rng: Rng, length: int) -> int:
@@ -157,10 +77,18 @@ def _place(rng: Rng, length: int) -> int:
     return rng.randrange(min(length, rng.choice((400, length))) or 1) if length else 0
 
 
-def mutate_document(rng: Rng, content: bytes, others: Sequence[bytes]) -> bytes:
-    """JSON with other types in place of values, keys gone, doubled or moved; one time in four, other bytes."""
-    if rng.random() < 0.25:
-        return mutate_bytes(rng, content, others)
+def _or_bytes(mutate: Callable[[Rng, bytes], bytes]) -> Mutate:
+    """A mutation that, one time in four, changes bytes instead."""
+
+    def either(rng: Rng, content: bytes, others: Sequence[bytes]) -> bytes:
+        return mutate_bytes(rng, content, others) if rng.random() < 0.25 else mutate(rng, content)
+
+    return either
+
+
+@_or_bytes
+def mutate_document(rng: Rng, content: bytes) -> bytes:
+    """JSON with other types in place of values, keys gone, doubled or moved."""
     document = json.loads(content)
     for _ in range(rng.choice((1, 1, 2, 5))):
         document = _changed(rng, document)
@@ -193,10 +121,9 @@ def _places(document: Any) -> Any:
             yield from _places(document[key])
 
 
-def mutate_table(rng: Rng, content: bytes, others: Sequence[bytes]) -> bytes:
-    """CSV with other cells, columns moved, doubled or gone, other delimiters and line ends; or other bytes."""
-    if rng.random() < 0.25:
-        return mutate_bytes(rng, content, others)
+@_or_bytes
+def mutate_table(rng: Rng, content: bytes) -> bytes:
+    """CSV with other cells, columns moved, doubled or gone, other delimiters and line ends."""
     rows = [line.split(",") for line in content.decode().splitlines()]
     for _ in range(rng.choice((1, 1, 2, 5))):
         row = rng.choice(rows) if rng.random() < 0.7 else rows[0]
@@ -219,10 +146,9 @@ def mutate_table(rng: Rng, content: bytes, others: Sequence[bytes]) -> bytes:
     return rng.choice((b"", b"", b"\xef\xbb\xbf", b"\xff\xfe")) + text.encode("utf-8", "surrogatepass")
 
 
-def mutate_settings(rng: Rng, content: bytes, others: Sequence[bytes]) -> bytes:
-    """TOML with other values, lines doubled, moved or gone; or other bytes."""
-    if rng.random() < 0.25:
-        return mutate_bytes(rng, content, others)
+@_or_bytes
+def mutate_settings(rng: Rng, content: bytes) -> bytes:
+    """TOML with other values, lines doubled, moved or gone."""
     lines = content.decode().splitlines()
     for _ in range(rng.choice((1, 1, 2, 5))):
         at, what = rng.randrange(len(lines)), rng.randrange(5)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from phonybrains.diffusion.objective import denoising_loss, draw_steps, draw_times
 from phonybrains.diffusion.process import Schedule, q_sample
@@ -84,3 +85,13 @@ def denoising_losses(
         found = denoising_loss(output, x_0, noise, t, objective, process)
         np.add.at(losses, rows.numpy(), found.cpu().numpy() / repeats)
     return losses
+
+
+@torch.no_grad()
+def forward_flop(denoiser: nn.Module, latent_shape: Sequence[int], condition_width: int) -> int:
+    """Operations of one evaluation of a denoiser for one image, a multiplication and a sum as two."""
+    device = next(denoiser.parameters()).device
+    x, time, condition = (torch.zeros(1, *shape, device=device) for shape in (latent_shape, (), (condition_width,)))
+    with FlopCounterMode(display=False) as counter:
+        denoiser(x, time, condition)
+    return counter.get_total_flops()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
 from cyclopts import App, Parameter
 
 
@@ -10,3 +14,22 @@ def measurement(name: str, doc: str | None) -> App:
     several = Parameter(consume_multiple=True)
     name = f"python -m bench {name.rpartition('.')[2]}"
     return App(name, help=doc, help_format="plaintext", result_action="return_value", default_parameter=several)
+
+
+def chosen(names: Collection[str], known: Collection[str], what: str) -> list[str]:
+    """These of the known names, or all if none are given; ends with what is wrong if one is not known."""
+    if unknown := sorted(set(names) - set(known)):
+        raise SystemExit(f"There is no {what} called {', '.join(unknown)}; there are {', '.join(known)}.")
+    return list(names or known)
+
+
+def write_rows(out: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows of the same columns as CSV, and print them, as they come."""
+    with out.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for row in rows:
+            if not file.tell():
+                writer.writerow(row)
+            writer.writerow(row.values())
+            file.flush()
+            print(row, flush=True)

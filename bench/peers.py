@@ -68,37 +68,11 @@ def ours(model: str, steps: Sequence[int], size: Size) -> list[System]:
 # Project-MONAI/model-zoo, models/brats_mri_axial_slices_generative_diffusion/configs/inference.json (DDIM, 50 steps);
 # the same networks in Project-MONAI/tutorials, generation/2d_ldm/config/config_train_16g.json, whose inference.py
 # samples with DDPM, 1000 steps. BraTS slices of 240², padded to 256²; latents of 64².
-MONAI_AUTOENCODER: Facts = {
-    "spatial_dims": 2,
-    "in_channels": 1,
-    "out_channels": 1,
-    "latent_channels": 1,
-    "channels": (64, 128, 256),
-    "num_res_blocks": 2,
-    "norm_num_groups": 32,
-    "norm_eps": 1e-6,
-    "attention_levels": (False, False, False),
-    "with_encoder_nonlocal_attn": True,
-    "with_decoder_nonlocal_attn": True,
-    "include_fc": False,
-}
-MONAI_UNET: Facts = {
-    "spatial_dims": 2,
-    "in_channels": 1,
-    "out_channels": 1,
-    "channels": (32, 64, 128, 256),
-    "attention_levels": (False, True, True, True),
-    "num_head_channels": (0, 32, 32, 32),
-    "num_res_blocks": 2,
-    "include_fc": False,
-    "use_combined_linear": False,
-}
-MONAI_NOISE: Facts = {
-    "num_train_timesteps": 1000,
-    "schedule": "scaled_linear_beta",
-    "beta_start": 0.0015,
-    "beta_end": 0.0195,
-}
+MONAI: Facts = {"spatial_dims": 2, "in_channels": 1, "out_channels": 1, "num_res_blocks": 2, "include_fc": False}
+MONAI_AUTOENCODER = MONAI | {"latent_channels": 1, "channels": (64, 128, 256), "attention_levels": (False,) * 3}
+MONAI_HEADS: Facts = {"attention_levels": (False, True, True, True), "num_head_channels": (0, 32, 32, 32)}
+MONAI_UNET = MONAI | MONAI_HEADS | {"channels": (32, 64, 128, 256)}
+MONAI_NOISE: Facts = {"schedule": "scaled_linear_beta", "beta_start": 0.0015, "beta_end": 0.0195}
 MONAI_TOY: Facts = {"channels": (32, 32), "attention_levels": (False, False)}
 MONAI_TOY_UNET: Facts = MONAI_TOY | {"num_head_channels": (0, 32)}
 
@@ -132,33 +106,11 @@ def monai(sampler: str, size: Size) -> System:
 
 # stable-diffusion-v1-5: unet/config.json, vae/config.json, scheduler/scheduler_config.json, as published; 860 M
 # parameters. 256² images are latents of 32². Its text encoder and safety checker are left out, which favours it.
-SD_UNET: Facts = {
-    "sample_size": 64,
-    "in_channels": 4,
-    "out_channels": 4,
-    "block_out_channels": (320, 640, 1280, 1280),
-    "layers_per_block": 2,
-    "cross_attention_dim": 768,
-    "attention_head_dim": 8,
-}
-SD_AUTOENCODER: Facts = {
-    "in_channels": 3,
-    "out_channels": 3,
-    "latent_channels": 4,
-    "sample_size": 512,
-    "layers_per_block": 2,
-    "block_out_channels": (128, 256, 512, 512),
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-}
-SD_NOISE: Facts = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "skip_prk_steps": True,
-    "steps_offset": 1,
-    "set_alpha_to_one": False,
-}
+SD_UNET: Facts = {"sample_size": 64, "cross_attention_dim": 768}  # the rest is diffusers' default
+SD_BLOCKS: Facts = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+SD_AUTOENCODER = SD_BLOCKS | {"sample_size": 512, "layers_per_block": 2, "block_out_channels": (128, 256, 512, 512)}
+SD_BETAS: Facts = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+SD_NOISE = SD_BETAS | {"skip_prk_steps": True, "steps_offset": 1}
 SD_TOY: Facts = {"block_out_channels": (32, 32, 32, 32)}
 SD_GUIDANCE, SD_TIMED_STEPS = 7.5, 4
 

@@ -152,11 +152,7 @@ def _of_modality(real: ImageSet, n: int, seed: int, features: Path | None) -> di
         images, chosen = plant(pixels, name, n, seed)
         match = _found(search, images)
         planted[name] = match.score
-        found[name] = {
-            "found": float((match.score > calibration.threshold).mean()),
-            "named rightly": float((match.index == chosen).mean()),
-            "median": float(np.median(match.score)),
-        }
+        found[name] = _counted(match, calibration.threshold, match.index == chosen)
     found["neighbouring slice"] = _neighbours(search, training, n, calibration.threshold, seed)
     return {
         "training": len(training),
@@ -176,10 +172,8 @@ def _found(search: Search, images: Array) -> Matches:
     """What a search finds for pixels (n, H, W)."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "images").mkdir()
-        rows = [
-            Row(f"images/{i}.png", write_png(Path(folder) / f"images/{i}.png", image), "MR")
-            for i, image in enumerate(images)
-        ]
+        names = [f"images/{i}.png" for i in range(len(images))]
+        rows = [Row(name, write_png(Path(folder) / name, x), "MR") for name, x in zip(names, images, strict=True)]
         write_metadata(Path(folder), rows)
         return search.found(ImageSet.open(folder), range(len(rows)))
 
@@ -187,23 +181,19 @@ def _found(search: Search, images: Array) -> Matches:
 def _neighbours(search: Search, training: ImageSet, n: int, threshold: float, seed: int) -> dict[str, float]:
     """Training slices searched for where they are not, but slices next to them are: of one person, one plane, nearest
     in the order of the corpus."""
-    order = {row.file_name: _place(row) for row in training.rows}
-    alike = sorted(range(len(training)), key=lambda i: (order[training.rows[i].file_name], i))
-    beside = [
-        i
-        for before, i in itertools.pairwise(alike)
-        if order[training.rows[before].file_name][:2] == order[training.rows[i].file_name][:2]
-    ]
+    places = [_place(row) for row in training.rows]
+    alike = sorted(range(len(training)), key=lambda i: (places[i], i))
+    beside = [i for before, i in itertools.pairwise(alike) if places[before][:2] == places[i][:2]]
     chosen = np.sort(np.random.default_rng([seed, 8]).choice(beside, min(n, len(beside)), replace=False))
     rest = np.setdiff1d(np.arange(len(training)), chosen)
     match = search.part(rest).found(training, chosen.tolist())
-    people = patients(training.rows)
-    right = [people[rest[k]] == people[i] for k, i in zip(match.index, chosen, strict=True)]
-    return {
-        "found": float((match.score > threshold).mean()),
-        "named rightly": float(np.mean(right)),
-        "median": float(np.median(match.score)),
-    }
+    people = np.array(patients(training.rows))
+    return _counted(match, threshold, people[rest[match.index]] == people[chosen])
+
+
+def _counted(match: Matches, threshold: float, right: Array) -> dict[str, float]:
+    found = {"found": (match.score > threshold).mean(), "named rightly": right.mean(), "median": np.median(match.score)}
+    return {name: float(value) for name, value in found.items()}
 
 
 def _place(row: Row) -> tuple[str, str, float]:

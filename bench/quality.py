@@ -13,7 +13,6 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -101,17 +100,17 @@ def paint(model: LatentDiffusion, real: Sequence[Row], steps: int, options: Opti
 def keep(answers: Answers, folder: Path, source: str, record: Record) -> None:
     """Write generated images as an image set, their rows as those of the real images they answer."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f"{folder.name}.lock"), ExitStack() as stack:
+    with FileLock(folder.parent / f"{folder.name}.lock"):
         if is_published(folder, record):  # by another process meanwhile
             return
-        draft = stack.enter_context(publish(folder, record))
-        (draft / "images").mkdir()
-        rows = []
-        for i, (pixels, row) in enumerate(zip(answers.images, answers.rows, strict=True)):
-            name = f"images/{i:06d}.png"
-            digest = write_png(draft / name, pixels)
-            rows.append(Row(name, digest, row.modality, synthetic=True, source=source, attributes=row.attributes))
-        write_metadata(draft, rows)
+        with publish(folder, record) as draft:
+            (draft / "images").mkdir()
+            rows = []
+            for i, (pixels, row) in enumerate(zip(answers.images, answers.rows, strict=True)):
+                name = f"images/{i:06d}.png"
+                digest = write_png(draft / name, pixels)
+                rows.append(Row(name, digest, row.modality, synthetic=True, source=source, attributes=row.attributes))
+            write_metadata(draft, rows)
 
 
 def measure(name: str, options: Options) -> dict[str, Any]:
@@ -121,10 +120,8 @@ def measure(name: str, options: Options) -> dict[str, Any]:
     model, corpus = LatentDiffusion.load(folder, device), ImageSet.open(options.corpus)
     if model.size != corpus.height:
         raise ConfigError(f"{options.corpus}: {corpus.height} pixels a side, but the model makes {model.size}.")
-    squeeze, settings = (
-        SqueezeNetFeatures(options.features, device),
-        Settings(options.split, options.seed, options.quick),
-    )
+    squeeze = SqueezeNetFeatures(options.features, device)
+    settings = Settings(options.split, options.seed, options.quick)
     say("features of the real images")
     modalities = sorted({row.modality for row in corpus.rows}, reverse=True)
     studies = [Study(modality, corpus, squeeze, Cache(options.cache), settings) for modality in modalities]
@@ -145,7 +142,7 @@ def measure(name: str, options: Options) -> dict[str, Any]:
             images = {study.modality: answers.of(study.modality)[0] for study in studies}
             draw_pairs(studies, images, found, options.pairs.with_stem(stem))
     return {
-        "options": _plain(options),
+        "options": {name: x.name if isinstance(x, Path) else x for name, x in asdict(options).items()},
         "versions": versions(),
         "model": _origin(folder),
         "corpus": _origin(options.corpus),
@@ -165,10 +162,8 @@ def _answers(
     real = corpus.where(split=options.split).rows
     inputs = [as_input(folder), as_input(options.corpus)]
     for steps in options.steps:
-        config = {"steps": steps} | {
-            name: getattr(options, name) for name in ("guidance", "sampler", "split", "per_image")
-        }
-        record = Record("bench", config, options.seed, inputs)
+        told = {name: getattr(options, name) for name in ("guidance", "sampler", "split", "per_image")}
+        record = Record("bench", {"steps": steps} | told, options.seed, inputs)
         kept = options.keep / f"steps-{steps}" if options.keep else None
         if kept and is_published(kept, record):
             yield steps, _ready(kept, corpus)
@@ -192,10 +187,6 @@ def _ready(folder: Path, corpus: ImageSet) -> Answers:
 def _origin(folder: Path) -> dict[str, Any]:
     identity = read_record(folder).get("identity")
     return {"name": folder.resolve().name, "sha256": fingerprint(folder), "identity": identity}
-
-
-def _plain(options: Options) -> dict[str, Any]:
-    return {name: value.name if isinstance(value, Path) else value for name, value in asdict(options).items()}
 
 
 app = measurement(__name__, __doc__)

@@ -6,17 +6,19 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from phonybrains.imageset import ImageSet
 
-from .mutations import Rng, mutate_bytes, mutate_document, mutate_settings, mutate_table
+from .mutations import Mutate, mutate_bytes, mutate_document, mutate_settings, mutate_table
 from .whole_files import dicom, nifti, pictures, volumes
 
-Mutate = Callable[[Rng, bytes, Sequence[bytes]], bytes]
+Give = Callable[[list[bytes], Path, Path], None]
+"""give(inputs, place, folder): read inputs in an empty place; folder has what `make` has left."""
 
 
 @dataclass
@@ -27,8 +29,7 @@ class Reader:
     together: int
     mutate: Mutate
     make: Callable[[Path], list[bytes]]
-    give: Callable[[list[bytes], Path, Path], None]
-    """give(inputs, place, folder): read inputs in an empty place; folder has what `make` has left."""
+    give: Give
     whole: list[bytes] = field(default_factory=list)
     folder: Path = Path()
 
@@ -42,11 +43,10 @@ class Reader:
             self.read([content], place)
 
     def read(self, inputs: list[bytes], place: Path) -> None:
-        """Read inputs in an empty place; raises what the reader raises."""
         self.give(inputs, place, self.folder)
 
 
-def _import(names: str) -> Callable[[list[bytes], Path, Path], None]:
+def _import(names: str) -> Give:
     """Import files as one source; what is published has to be whole, and no draft may stay."""
 
     def give(inputs: list[bytes], place: Path, _: Path) -> None:
@@ -137,15 +137,9 @@ def _model(part: str) -> Callable[[Path], list[bytes]]:
 
         corpus = make_phantoms(40, folder.parent / "corpus", size=32)
         loop = {"loop": {"steps": 0}}
-        config = load_train_config(
-            "tiny",
-            conditions=("plane", "age_years"),
-            min_patients=0,
-            precision="fp32",
-            autoencoder=loop,
-            denoiser=loop,
-            few_step=loop,
-        )
+        untrained = dict.fromkeys(("autoencoder", "denoiser", "few_step"), loop)
+        told: dict[str, Any] = {"conditions": ("plane", "age_years"), "min_patients": 0, "precision": "fp32"}
+        config = load_train_config("tiny", **told, **untrained)
         model = train(corpus, folder.parent / "model", config, show=False)
         shutil.copytree(model, folder / "model", dirs_exist_ok=True)
         return [(folder / "model" / part).read_bytes()]
@@ -153,7 +147,7 @@ def _model(part: str) -> Callable[[Path], list[bytes]]:
     return make
 
 
-def _load_model(part: str) -> Callable[[list[bytes], Path, Path], None]:
+def _load_model(part: str) -> Give:
     """Load a model with a broken part whose hash is right."""
 
     def give(inputs: list[bytes], place: Path, folder: Path) -> None:
@@ -190,28 +184,27 @@ def _without_seal(content: bytes) -> bytes:
 
 
 def _checkpoint(folder: Path) -> list[bytes]:
-    from phonybrains.optimising.checkpoint import TrainState
-
-    _state(TrainState).save(folder / "checkpoint.safetensors")
+    _state().save(folder / "checkpoint.safetensors")
     return [(folder / "checkpoint.safetensors").read_bytes()]
 
 
-def _state(kind: Any) -> Any:
+def _state() -> Any:
+    """The state of a training of one step."""
     import torch
+
+    from phonybrains.optimising.checkpoint import TrainState
 
     network = torch.nn.Linear(3, 2)
     optimizer = torch.optim.AdamW(network.parameters())
     network(torch.ones(1, 3)).sum().backward()
     optimizer.step()
-    return kind.start(network, optimizer, (0.9,))
+    return TrainState.start(network, optimizer, (0.9,))
 
 
 def _restore(inputs: list[bytes], place: Path, _: Path) -> None:
-    from phonybrains.optimising.checkpoint import TrainState
-
     for content in inputs:
         (place / "checkpoint.safetensors").write_bytes(content)
-        _state(TrainState).restore(place / "checkpoint.safetensors")
+        _state().restore(place / "checkpoint.safetensors")
 
 
 SETTINGS = {
@@ -233,7 +226,7 @@ SETTINGS = {
 }
 
 
-def _settings(name: str) -> Callable[[list[bytes], Path, Path], None]:
+def _settings(name: str) -> Give:
     """Read the settings of a stage."""
 
     def give(inputs: list[bytes], place: Path, _: Path) -> None:
@@ -245,22 +238,22 @@ def _settings(name: str) -> Callable[[list[bytes], Path, Path], None]:
         from phonybrains.remote.config import ImagineConfig
         from phonybrains.training.config import load_train_config
 
-        kinds: dict[str, Any] = {
-            "evaluate": EvaluateConfig,
-            "finetune": FinetuneConfig,
-            "import": ImportConfig,
-            "study": StudyConfig,
-            "imagine": ImagineConfig,
-        }
+        kinds: dict[str, Any] = {"evaluate": EvaluateConfig, "finetune": FinetuneConfig, "import": ImportConfig}
+        kinds |= {"study": StudyConfig, "imagine": ImagineConfig}
+        load = partial(load_config, kinds[name]) if name in kinds else partial(load_train_config, "tiny")
         path = place / "settings.toml"
         for content in inputs:
             path.write_bytes(content)
-            if name in kinds:
-                load_config(kinds[name], path)
-            else:
-                load_train_config("tiny", path)
+            load(path)
 
     return give
+
+
+TIFFS = pictures("TIFF", "L", "RGB", "F", compression="tiff_lzw")
+
+
+def _of_model(share: int, mutate: Mutate, part: str) -> Reader:
+    return Reader(share, 1, mutate, _model(part), _load_model(part))
 
 
 READERS: dict[str, Reader] = {
@@ -268,25 +261,17 @@ READERS: dict[str, Reader] = {
     "NIfTI": Reader(10, 20, mutate_bytes, nifti, _import("{:03d}.nii")),
     "NRRD, MetaImage, MGH": Reader(8, 20, mutate_bytes, volumes, _import("{:03d}.nrrd")),
     "PNG": Reader(10, 40, mutate_bytes, pictures("PNG", "L", "RGB", "P", "LA", optimize=True), _import("{:03d}.png")),
-    "TIFF": Reader(
-        10, 40, mutate_bytes, pictures("TIFF", "L", "RGB", "F", compression="tiff_lzw"), _import("{:03d}.tif")
-    ),
+    "TIFF": Reader(10, 40, mutate_bytes, TIFFS, _import("{:03d}.tif")),
     "CSV beside pictures": Reader(8, 20, mutate_table, _source_tables, _tables),
     "CSV of an image set": Reader(10, 1, mutate_table, _set, _own_table),
     "JSON record": Reader(8, 1, mutate_document, _records, _record),
-    "JSON model": Reader(4, 1, mutate_document, _model("model.json"), _load_model("model.json")),
-    "JSON conditions": Reader(3, 1, mutate_document, _model("conditions.json"), _load_model("conditions.json")),
-    "JSON network": Reader(2, 1, mutate_document, _model("unet/config.json"), _load_model("unet/config.json")),
+    "JSON model": _of_model(4, mutate_document, "model.json"),
+    "JSON conditions": _of_model(3, mutate_document, "conditions.json"),
+    "JSON network": _of_model(2, mutate_document, "unet/config.json"),
     **{
         f"TOML {name}": Reader(2, 1, mutate_settings, lambda _, whole=whole: [whole], _settings(name))
         for name, whole in SETTINGS.items()
     },
     "safetensors checkpoint": Reader(1, 1, mutate_bytes, _checkpoint, _restore),
-    "safetensors weights": Reader(
-        1,
-        1,
-        mutate_bytes,
-        _model("condition_embedding/diffusion_pytorch_model.safetensors"),
-        _load_model("condition_embedding/diffusion_pytorch_model.safetensors"),
-    ),
+    "safetensors weights": _of_model(1, mutate_bytes, "condition_embedding/diffusion_pytorch_model.safetensors"),
 }

@@ -17,21 +17,8 @@ from phonybrains.reporting.sheets import contact_sheet
 if TYPE_CHECKING:
     from .study import Study
 
-COLUMNS = (
-    "KID",
-    "/floor",
-    "/blur",
-    "FD",
-    "/floor",
-    "/blur",
-    "told\napart",
-    "AUC",
-    "modal-\nity",
-    "plane",
-    "copies",
-    "worst\ndB",
-    "s per\nimage",
-)
+DISTANCES = ("KID", "/floor", "/blur", "FD", "/floor", "/blur")
+COLUMNS = (*DISTANCES, "told\napart", "AUC", "modal-\nity", "plane", "copies", "worst\ndB", "s per\nimage")
 console = Console(width=None if sys.stdout.isatty() else 130)
 
 
@@ -72,17 +59,15 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _cells(figures: Mapping[str, Any], reference: Mapping[str, Any]) -> list[str]:
-    kid, fd, test, read = "kid", "fd_handcrafted", figures.get("two_sample", {}), figures.get("attributes", {})
-    ratios = {
-        (name, real): f"{figures[name] / reference[real][name]:.3g}" for name in (kid, fd) for real in ("floor", "blur")
-    }
+    test, read = figures.get("two_sample", {}), figures.get("attributes", {})
+    kid, fd = (
+        [f"{figures[name]:.3g}", *(f"{figures[name] / reference[real][name]:.3g}" for real in ("floor", "blur"))]
+        for name in ("kid", "fd_handcrafted")
+    )
+    kid[0] += f" ± {figures['kid_error']:.2g}"
     return [
-        f"{figures[kid]:.3g} ± {figures['kid_error']:.2g}",
-        ratios[kid, "floor"],
-        ratios[kid, "blur"],
-        f"{figures[fd]:.3g}",
-        ratios[fd, "floor"],
-        ratios[fd, "blur"],
+        *kid,
+        *fd,
         _number(test.get("accuracy")),
         _number(test.get("auc")),
         *(_number(read[name]["accuracy"] if name in read else None) for name in ("modality", "plane")),
@@ -103,7 +88,7 @@ def draw_pairs(
     pairs = []
     for study in studies:
         name, found = study.modality, figures[study.modality]["nearest"]
-        for i, (r, k) in enumerate(zip(found["correlation"], found["training_index"], strict=True)):
+        for i, (r, k) in enumerate(zip(found["score"], found["training_index"], strict=True)):
             labels = f"{name} {i} r {r:.3f}", f"train {study.train.rows[k].file_name[-10:-4]}"
             pairs.append((r - found["threshold"], (made[name][i], study.train.images[k]), labels))
     closest = sorted(pairs, key=lambda pair: -pair[0])[:count]

@@ -14,10 +14,6 @@ import asyncio
 import base64
 import io
 import re
-import resource
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, field, replace
 
@@ -34,6 +30,7 @@ from phonybrains.serving.prompt import understand
 from phonybrains.serving.vocabulary import Vocabulary
 
 from .options import measurement
+from .timing import PHONYBRAINS, answer_times, children_cpu_s, serving
 
 
 @Parameter(name="*")
@@ -73,9 +70,8 @@ async def client(base: str, number: int, prompts: list[str], arguments: Options,
             prompt = prompts[seed % len(prompts)]
             start = time.perf_counter()
             try:
-                answer = await own.images.generate(
-                    prompt=prompt, n=arguments.images, extra_body={"seed": seed, "steps": arguments.steps}
-                )
+                more = {"seed": seed, "steps": arguments.steps}
+                answer = await own.images.generate(prompt=prompt, n=arguments.images, extra_body=more)
             except Exception as error:
                 result.refused.append(str(error))
                 continue
@@ -101,20 +97,6 @@ def wrong_images(model: LatentDiffusion, result: Result, arguments: Options) -> 
     return wrong
 
 
-def start_server(name: str) -> tuple[subprocess.Popen[str], str]:
-    """Start it on a free port; the process and its address."""
-    command = [sys.executable, "-m", "phonybrains", "serve", name, "--port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert server.stdout
-    base = ""
-    for line in server.stdout:
-        if found := re.search(r"protocol:\s+(\S+)", line):
-            base = found[1]
-        if line.startswith("Serving"):
-            return server, base
-    raise SystemExit("the server did not start")
-
-
 app = measurement(__name__, __doc__)
 
 
@@ -124,26 +106,18 @@ def main(arguments: Options = Options()) -> None:
     model = LatentDiffusion.load(arguments.model)
     arguments = replace(arguments, steps=arguments.steps or model.steps)
     prompts = [f"{values[0]} of the head" for values, _ in model.conditions.combinations if values[0] is not None]
-    server, base = start_server(arguments.model)
-    try:
+    with serving([*PHONYBRAINS, "serve", arguments.model, "--port", "0"]) as said:
+        (base,) = re.findall(r"protocol:\s+(\S+)", "".join(said))
         result, seconds = asyncio.run(drive(base, prompts, arguments))
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait()
-    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = children_cpu_s()
     torch.set_num_threads(1)
-    report(result, seconds, cpu.ru_utime + cpu.ru_stime, wrong_images(model, result, arguments), arguments)
-
-
-def report(result: Result, seconds: float, cpu: float, wrong: int, arguments: Options) -> None:
+    wrong = wrong_images(model, result, arguments)
     asked = arguments.clients * arguments.requests
     images = sum(map(len, result.images.values()))
-    times = sorted(result.seconds)
-    p50, p95 = (times[min(len(times) - 1, int(share * len(times)))] for share in (0.5, 0.95))
     print(
         f"{arguments.clients} clients, {asked} requests for {arguments.images} image(s) of {arguments.steps} steps: "
         f"{images} images in {seconds:.1f} s, {images / seconds:.2f} images/s"
     )
-    print(f"time of an answer: p50 {p50:.2f} s, p95 {p95:.2f} s, longest {times[-1]:.2f} s")
-    print(f"refused {len(result.refused)}, lost {asked - len(times) - len(result.refused)}, wrong {wrong}")
+    print(answer_times(result.seconds))
+    print(f"refused {len(result.refused)}, lost {asked - len(result.seconds) - len(result.refused)}, wrong {wrong}")
     print(f"the server used {cpu:.1f} s of a processor, {cpu / images:.3f} s an image, its start among them")

@@ -5,7 +5,6 @@ python -m bench startup
 
 from __future__ import annotations
 
-import resource
 import signal
 import subprocess
 import sys
@@ -14,9 +13,8 @@ from pathlib import Path
 
 from .options import measurement
 from .study_load import SERVER, make_study
-from .timing import in_turns, table
+from .timing import PHONYBRAINS, children_cpu_s, in_turns, table
 
-PHONYBRAINS = (sys.executable, "-m", "phonybrains")
 UNTIL_ASKED = """
 import os
 from phonybrains.startup import lean_diffusers
@@ -58,12 +56,11 @@ def main(*, rounds: int = 5) -> None:
 
 def cpu_s(words: tuple[str, ...]) -> float:
     """CPU seconds of a command until it ends, or until it says that it serves."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = children_cpu_s()
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout
     for line in process.stdout:
         if line.startswith("Serving"):
             process.send_signal(signal.SIGINT)
     process.wait()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return children_cpu_s() - before

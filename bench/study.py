@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from phonybrains.errors import ConfigError
 from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.evaluation.features.handcrafted import PLAIN, handcrafted
 from phonybrains.evaluation.inputs.patients import patients
+from phonybrains.evaluation.inputs.thumbnails import thumbnails
+from phonybrains.evaluation.memorisation.registration import CopySearch, Matches
 from phonybrains.evaluation.quality.distances import standardise
 from phonybrains.held_out import HELD_OUT, held_out
 from phonybrains.imageset import ImageSet, Row
@@ -20,7 +24,6 @@ from phonybrains.model.latent_diffusion import LatentDiffusion
 
 from . import comparison, grey
 from .comparison import Attribute, Figures, Sample
-from .nearest import Nearest, SearchedImages
 from .networks import Cache, conditions_of, decoded, denoising_losses, encoded
 
 Images = NDArray[np.uint8]
@@ -47,7 +50,6 @@ class Study:
         train = read(real, _numbers(real, "train"))
         self.scale = cache.of("handcrafted-1", [train], plain_features)
         self.train, self.split = self._real(real, "train"), self._real(real, settings.split)
-        self.gallery: SearchedImages | None = None
 
     def _real(self, real: ImageSet, split: str) -> Sample:
         numbers, people = _numbers(real, split), patients(real.rows)
@@ -69,15 +71,18 @@ class Study:
         people = [self.split.groups[i % n] for i in range(len(rows))]
         return self.sample(images, rows, people if len(rows) % n == 0 else [f"alone {i}" for i in range(len(rows))])
 
-    def nearest(self, images: Images) -> Nearest:
-        self.gallery = self.gallery or SearchedImages(self.train.images)
-        return self.gallery.nearest(images)
+    @cached_property
+    def search(self) -> CopySearch:
+        return CopySearch(thumbnails(self.train.images))
+
+    def nearest(self, images: Images) -> Matches:
+        """The training image most like each."""
+        return self.search.nearest(thumbnails(images))
 
     def threshold(self) -> float:
-        """The correlation with a training image that 1 % of the split's images exceed."""
-        found = self.cache.of(
-            "nearest-1", [self.split.images, self.train.images], lambda images, _: self.nearest(images).correlation
-        )
+        """The score against a training image that 1 % of the split's images exceed."""
+        both = [self.split.images, self.train.images]
+        found = self.cache.of("registration-3", both, lambda images, _: self.nearest(images).score)
         return float(np.quantile(found, 0.99))
 
     def reference(self, attributes: Sequence[Attribute]) -> Figures:
@@ -116,11 +121,9 @@ class Study:
         """Every figure of generated images."""
         made, split = self.answers(images, rows), self.split
         found = comparison.distances(made, split) | {"n": len(made)}
+        for (short, name), against in product({"kid": "kid", "fd": "fd_handcrafted"}.items(), ("floor", "blur")):
+            found[f"{short}_over_{against}"] = found[name] / reference[against][name]
         found |= {
-            "kid_over_floor": found["kid"] / reference["floor"]["kid"],
-            "kid_over_blur": found["kid"] / reference["blur"]["kid"],
-            "fd_over_floor": found["fd_handcrafted"] / reference["floor"]["fd_handcrafted"],
-            "fd_over_blur": found["fd_handcrafted"] / reference["blur"]["fd_handcrafted"],
             "attributes": {a.name: a.accuracy(made) for a in attributes},
             "spectrum": comparison.spectrum(made, split),
             "level": grey.level(made.images),

@@ -9,14 +9,12 @@ only error left is that of counting studies: ± 1.4 points (two standard errors)
 
 from __future__ import annotations
 
-import csv
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
@@ -30,7 +28,7 @@ from phonybrains.statistics.mrmc import Contrast
 from phonybrains.statistics.multireader import areas, in_general, shares, these_readers
 from phonybrains.statistics.proportions import clopper_pearson, wilson
 
-from .options import measurement
+from .options import chosen, measurement, write_rows
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float, float, float]  # value, low, high, truth
@@ -78,8 +76,7 @@ def prevalent(shared: float = 0.8, unclear: float = 0.0) -> Skill:
     return Skill(0.5, 0.0, criterion=1.3, shared=shared, unclear=unclear, retest=0.0)
 
 
-PartName = Literal["patients", "drop-outs", "unclear", "agreement", "independent"]
-PARTS: dict[PartName, tuple[Setting, ...]] = {}
+PARTS: dict[str, tuple[Setting, ...]] = {}
 PARTS["patients"] = (
     *(Setting(r, 40, Skill(d, shared=0.5), images=4) for r in (1, 2, 5) for d in (0.0, 1.0)),
     *(Setting(r, 40, Skill(1.0, criterion=-0.8, shared=0.5), images=4) for r in (1, 2, 5)),
@@ -197,9 +194,8 @@ def simulate(setting: Setting, rng: np.random.Generator) -> Simulated:
     for row in answered[rng.random(setting.readers) < setting.drop_outs]:
         row[rng.permutation(len(truth))[rng.integers(1, len(truth)) :]] = False
     kept = np.where(answered, 1.0, np.nan)
-    return Simulated(
-        d_prime, calls.astype(float) * kept, scores_of(calls, confidences) * kept, truth, patients.astype(str)
-    )
+    scores = scores_of(calls, confidences) * kept
+    return Simulated(d_prime, calls.astype(float) * kept, scores, truth, patients.astype(str))
 
 
 def intervals(setting: Setting, rng: np.random.Generator) -> Iterator[tuple[str, Interval | None]]:
@@ -217,10 +213,8 @@ def intervals(setting: Setting, rng: np.random.Generator) -> Iterator[tuple[str,
     yield "sensitivity, readers in general", _limits(in_general(everyone), over_readers(population))
     one = said[0, ~np.isnan(said[0])]
     if len(one) and setting.images == 1:
-        for name, found in (
-            ("Wilson", wilson(int(one.sum()), len(one))),
-            ("exact", clopper_pearson(int(one.sum()), len(one))),
-        ):
+        for name, interval in (("Wilson", wilson), ("exact", clopper_pearson)):
+            found = interval(int(one.sum()), len(one))
             yield f"sensitivity, one reader, {name}", (found.value, found.low, found.high, own[0])
     groups: dict[str, list[bool]] = {}
     for patient, answers in zip(patients[truth], said.T, strict=True):
@@ -251,65 +245,47 @@ def _agreement(setting: Setting, study: Simulated, width: float) -> Iterator[tup
             yield finding.quantity, (finding.value, finding.low, finding.high, truth)
 
 
-COLUMNS = (
-    "part",
-    "interval",
-    "readers",
-    "cases of each truth",
-    "images of a patient",
-    "drop-outs",
-    "d'",
-    "criterion",
-    "unclear",
-    "shared",
-    "spread",
-    "studies",
-    "covered",
-    "standard error",
-    "truth below",
-    "truth above",
-    "mean width",
-)
-
-
 app = measurement(__name__, __doc__)
 
 
 @app.default
-def main(*, studies: int = 1000, seed: int = 0, out: Path, parts: tuple[PartName, ...] = tuple(PARTS)) -> None:
+def main(*, studies: int = 1000, seed: int = 0, out: Path, parts: tuple[str, ...] = ()) -> None:
     """Simulate the studies of every setting and write how often each interval covers.
 
     Args:
         studies: Of each setting.
         seed: Start of the random numbers.
         out: CSV file.
-        parts: Which settings.
+        parts: Which settings: patients, drop-outs, unclear, agreement, independent; all if none are given.
     """
-    with out.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for part in parts:
-            for number, setting in enumerate(PARTS[part]):
-                rng = np.random.default_rng([seed, list(PARTS).index(part), number])
-                for row in measure(setting, studies, rng):
-                    writer.writerow([part, *row])
-                file.flush()
-                print(f"{part}: {number + 1} of {len(PARTS[part])} settings", file=sys.stderr)
+    names = chosen(parts, PARTS, "part")
+    write_rows(out, (row for part in names for row in measured(part, studies, seed)))
 
 
-def measure(setting: Setting, studies: int, rng: np.random.Generator) -> Iterator[list[object]]:
-    """Coverage of every interval in one setting."""
-    found: dict[str, list[Interval]] = {}
-    for _ in range(studies):
-        for name, interval in intervals(setting, rng):
-            if interval is not None:
-                found.setdefault(name, []).append(interval)
-    skill = setting.skill
-    for name, rows in found.items():
-        _, low, high, truth = np.array(rows).T
-        covered = ((low <= truth) & (truth <= high)).mean()
-        error = (covered * (1 - covered) / len(rows)) ** 0.5
-        measured = (covered, error, (truth < low).mean(), (truth > high).mean(), (high - low).mean())
-        kind = (setting.readers, setting.cases, setting.images, setting.drop_outs)
-        kind = (*kind, skill.d_prime, skill.criterion, skill.unclear, skill.shared, skill.spread)
-        yield [name, *kind, len(rows), *(round(float(figure), 4) for figure in measured)]
+def measured(part: str, studies: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Coverage of every interval in each setting of a part."""
+    for number, setting in enumerate(PARTS[part]):
+        rng = np.random.default_rng([seed, list(PARTS).index(part), number])
+        found: dict[str, list[Interval]] = {}
+        for _ in range(studies):
+            for name, interval in intervals(setting, rng):
+                if interval is not None:
+                    found.setdefault(name, []).append(interval)
+        for name, rows in found.items():
+            yield {"part": part, "interval": name} | kind_of(setting) | coverage(np.array(rows))
+
+
+def kind_of(setting: Setting) -> dict[str, Any]:
+    kind = {"readers": setting.readers, "cases of each truth": setting.cases, "images of a patient": setting.images}
+    skill = {"drop-outs": setting.drop_outs, "d'": setting.skill.d_prime}
+    return kind | skill | {name: getattr(setting.skill, name) for name in ("criterion", "unclear", "shared", "spread")}
+
+
+def coverage(rows: Floats) -> dict[str, Any]:
+    """How often intervals, (studies, 4), hold their truth."""
+    _, low, high, truth = rows.T
+    covered = ((low <= truth) & (truth <= high)).mean()
+    figures = {"covered": covered, "standard error": (covered * (1 - covered) / len(rows)) ** 0.5}
+    figures |= {"truth below": (truth < low).mean(), "truth above": (truth > high).mean()}
+    figures |= {"mean width": (high - low).mean()}
+    return {"studies": len(rows)} | {name: round(float(figure), 4) for name, figure in figures.items()}

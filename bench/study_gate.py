@@ -11,6 +11,7 @@ planted one shows each trace of bench/study_traces.py on its phony side.
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,10 +57,8 @@ def main(corpus: Path | None = None, /, *, given: Options = Options()) -> None:
     """Judge studies."""
     images, patients = read(corpus, given)
     innocent = table_of(images, patients, given.modality)
-    print(
-        f"{given.modality}: {len(images)} images of {len(set(patients))} patients, {len(innocent.names)} features",
-        flush=True,
-    )
+    counts = f"{len(images)} images of {len(set(patients))} patients, {len(innocent.names)} features"
+    print(f"{given.modality}: {counts}", flush=True)
     refused = sum(is_refused(innocent, draw_sides(patients, seed), seed) for seed in range(given.innocent))
     print(f"innocent: {refused} of {given.innocent} refused", flush=True)
     for name in TRACES if given.planted else ():
@@ -79,13 +78,8 @@ def report(name: str, plain: FeatureTable, images: Sequence[Pixels], patients: S
     values = [table.values[[table.names.index(feature) for feature in names]][:, :n] for table in (traced, plain)]
     assert plain.crops is not None
     assert traced.crops is not None
-    both = replace(
-        plain,
-        names=names,
-        values=np.hstack(values),
-        units=np.tile(plain.units[:n], 2),
-        crops=np.concatenate([traced.crops, plain.crops[:n]]),
-    )
+    crops = np.concatenate([traced.crops, plain.crops[:n]])
+    both = replace(plain, names=names, values=np.hstack(values), units=np.tile(plain.units[:n], 2), crops=crops)
 
     def sides(seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         order = np.random.default_rng(seed).permutation(n)
@@ -100,42 +94,24 @@ def read(corpus: Path | None, given: Options) -> tuple[list[Pixels], list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         source = corpus or make_phantoms(2 * given.images, Path(folder) / "set", seed=3, slices_per_patient=1)
         found = ImageSet.open(source)
-        rows = found.rows
-        order = [
-            int(i)
-            for i in np.random.default_rng(0).permutation(len(rows))
-            if rows[i].modality == given.modality and given.split in ("any", rows[i].split)
-        ]
-        times: dict[str, int] = {}
+        rows, turns = found.rows, Counter[str]()
         turn: dict[int, int] = {}
-        for i in order:
-            turn[i] = times[rows[i].patient_id] = times.get(rows[i].patient_id, -1) + 1
-        chosen = sorted(order, key=lambda i: turn[i])[: given.images]
+        for i in np.random.default_rng(0).permutation(len(rows)).tolist():
+            if rows[i].modality == given.modality and given.split in ("any", rows[i].split):
+                turn[i] = turns[rows[i].patient_id]
+                turns[rows[i].patient_id] += 1
+        chosen = sorted(turn, key=turn.__getitem__)[: given.images]
         return [found.pixels(i).astype(np.int16) for i in chosen], [rows[i].patient_id for i in chosen]
 
 
 def table_of(images: Sequence[Pixels], patients: Sequence[str], modality: str) -> FeatureTable:
     """The features of images, as the gate measures them; truth is set later."""
     rng = np.random.default_rng(0)
-    cases = [
-        EncodedCase(
-            Case(
-                rng.bytes(8).hex(),
-                "",
-                "test",
-                "phony" if i else "real",
-                "model" if i else "real",
-                modality,
-                1,
-                0,
-                "a.u.",
-                "",
-                patient,
-            ),
-            image,
-        )
-        for i, (image, patient) in enumerate(zip(images, patients, strict=True))
-    ]
+    cases = []
+    for i, (image, patient) in enumerate(zip(images, patients, strict=True)):
+        truth, source = ("phony", "model") if i else ("real", "real")
+        case = Case(rng.bytes(8).hex(), "", "test", truth, source, modality, 1, 0, "a.u.", "", patient)
+        cases.append(EncodedCase(case, image))
     return replace(encoding_tables(cases)[0], units=np.unique(patients, return_inverse=True)[1])
 
 

@@ -12,7 +12,6 @@ reports: `findings.registered.run_test`, with fewer draws of the randomisation.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,20 +26,13 @@ from scipy.special import ndtri
 from phonybrains.readerstudy.config import PlanConfig, StudyConfig
 from phonybrains.readerstudy.design.plan import LEAST_READERS
 from phonybrains.readerstudy.design.power import Assumed, study_power
-from phonybrains.readerstudy.findings.primary import (
-    AUC,
-    BALANCED,
-    CALLED_REAL,
-    SAID_PHONY,
-    PrimaryTable,
-    figures_of,
-    infer,
-)
+from phonybrains.readerstudy.findings import primary as primaries
+from phonybrains.readerstudy.findings.primary import AUC, BALANCED, CALLED_REAL, PrimaryTable
 from phonybrains.readerstudy.findings.registered import population_of, run_test
 from phonybrains.readerstudy.simulate import Skill, answer_evidence, half_width
 from phonybrains.readerstudy.study import CALLS
 
-from .options import measurement
+from .options import measurement, write_rows
 from .study_coverage import draw_evidence, scores_of
 
 Floats = NDArray[np.float64]
@@ -76,12 +68,12 @@ def cells() -> Iterator[Cell]:
         else:
             primary = (AUC, BALANCED)[(READERS.index(readers) + CRITERIA.index(criterion) + UNCLEAR.index(unclear)) % 2]
             yield Cell(primary, mix, readers, criterion, unclear)
-    for readers, mix in product(READERS, ("80:40",)):
-        yield Cell(AUC, mix, readers, 1.5, 0.1, confidence=False)
-        yield Cell(BALANCED, mix, readers, 0.7, 0.1, shared=0.8)
+    for readers in READERS:
+        yield Cell(AUC, "80:40", readers, 1.5, 0.1, confidence=False)
+        yield Cell(BALANCED, "80:40", readers, 0.7, 0.1, shared=0.8)
         if readers >= LEAST_READERS:  # the readers who came differ from 0; readers in general do not
-            yield Cell(AUC, mix, readers, 0.7, 0.1, shared=0.8, spread=0.3)
-        yield Cell(BALANCED, mix, readers, 0.7, 0.1, shared=0.5, patients=4)
+            yield Cell(AUC, "80:40", readers, 0.7, 0.1, shared=0.8, spread=0.3)
+        yield Cell(BALANCED, "80:40", readers, 0.7, 0.1, shared=0.5, patients=4)
 
 
 def draw_table(cell: Cell, rng: np.random.Generator) -> PrimaryTable:
@@ -101,7 +93,7 @@ def draw_table(cell: Cell, rng: np.random.Generator) -> PrimaryTable:
 
 
 def as_table(primary: str, calls: NDArray, confidences: NDArray, truth: NDArray, patients: NDArray) -> PrimaryTable:
-    said = np.array([SAID_PHONY[call] for call in CALLS])[calls]
+    said = np.array([primaries.SAID_PHONY[call] for call in CALLS])[calls]
     values = {AUC: scores_of(calls, confidences), BALANCED: said, CALLED_REAL: 1 - said}[primary]
     names = tuple(f"R{i}" for i in range(len(values)))
     whole = None if primary == CALLED_REAL else truth
@@ -116,7 +108,7 @@ def measure_level(cell: Cell, studies: int, seed: int) -> dict[str, object]:
     found = told = 0
     for _ in range(studies):
         table = draw_table(cell, rng)
-        by_model = infer(table, plan.level, population == "readers in general")
+        by_model = primaries.infer(table, plan.level, population == "readers in general")
         if by_model is None or by_model.half.p_value >= 1 - plan.level:
             continue  # p is the larger of two, and this one is large already
         tested = run_test(table, plan, population, seed, DRAWS)
@@ -138,37 +130,24 @@ def measure_power(plan: tuple[int, int, int, float], primary: str, studies: int,
     truth = np.arange(phony + real) < phony
     config = PlanConfig.model_validate({"primary": primary, "hypothesis": "difference"})
     population, rng = population_of(names), np.random.default_rng([seed, readers, phony, real])
-    found, correlations = 0, []
+    found, correlations, general = 0, [], population == "readers in general"
     for _ in range(studies):
-        general = population == "readers in general"
-        true = np.clip(0.5 + effect + (SD * rng.standard_normal(readers) if general else 0), 0.02, 0.98)
-        if primary == AUC:
-            d_prime = math.sqrt(2) * ndtri(np.broadcast_to(true, readers))
-        else:
-            d_prime = 2 * ndtri(np.broadcast_to(true, readers))
+        true = np.clip(0.5 + effect + (SD * rng.standard_normal(readers) if general else np.zeros(readers)), 0.02, 0.98)
+        d_prime = (math.sqrt(2) if primary == AUC else 2) * ndtri(true)
         seen = draw_evidence(truth, d_prime, Skill(0.0, shared=SHARED, retest=0.0), rng)
         calls, confidences = answer_evidence(seen, Skill(), 0.0)
         table = as_table(primary, calls, confidences, truth, np.arange(phony + real))
-        covariance = figures_of(table).covariance
+        covariance = primaries.figures_of(table).covariance
         between = (covariance.sum() - covariance.trace()) / (readers * (readers - 1))
         correlations.append(between / (covariance.trace() / readers))
         tested = run_test(table, config, population, seed, DRAWS)
         found += tested is not None and tested.shown is True
-    assumed = Assumed(effect, float(np.mean(correlations)), SD if population == "readers in general" else 0.0)
+    assumed = Assumed(effect, float(np.mean(correlations)), SD if general else 0.0)
     counts = {"synthetic": {"MR": phony}, "real": {"MR": real}, "readers": names}
     planned = study_power(StudyConfig.model_validate(counts | {"plan": config.model_dump()}), assumed=assumed)
-    power = planned.in_general if population == "readers in general" else planned.these
-    return {
-        "primary": primary,
-        "readers": readers,
-        "phony": phony,
-        "real": real,
-        "effect": effect,
-        "population": population,
-        "planned": power,
-        "simulated": found / studies,
-        "studies": studies,
-    }
+    power = planned.in_general if general else planned.these
+    kind = {"primary": primary, "readers": readers, "phony": phony, "real": real, "effect": effect}
+    return kind | {"population": population, "planned": power, "simulated": found / studies, "studies": studies}
 
 
 app = measurement(__name__, __doc__)
@@ -188,12 +167,4 @@ def main(what: Literal["level", "power"], /, *, studies: int = 1000, seed: int =
         rows = (measure_level(cell, studies, seed) for cell in cells())
     else:
         rows = (measure_power(plan, primary, studies, seed) for plan in PLANS for primary in (AUC, BALANCED))
-    with out.open("w", encoding="utf-8", newline="") as file:
-        writer = None
-        for row in rows:
-            writer = writer or csv.DictWriter(file, list(row))
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)
-            file.flush()
-            print(row, flush=True)
+    write_rows(out, rows)

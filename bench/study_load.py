@@ -14,9 +14,6 @@ import asyncio
 import json
 import random
 import re
-import resource
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +24,7 @@ from typing import Any
 from cyclopts import Parameter
 
 from .options import measurement
+from .timing import answer_times, children_cpu_s, serving
 
 SERVER = "import sys; from pathlib import Path; from phonybrains.readerstudy.web.serve import serve_study; serve_study(Path(sys.argv[1]), port=0, database=sys.argv[2] or None)"  # noqa: E501
 
@@ -57,18 +55,10 @@ class Connection:
     cookie: str = ""
     csrf: str = ""
 
-    @classmethod
-    async def open(cls, host: str, port: int) -> Connection:
-        return cls(*await asyncio.open_connection(host, port), f"{host}:{port}")
-
     async def ask(self, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> tuple[int, bytes]:
         """Send a request; status and body of the response."""
-        head = [
-            f"{method} {path} HTTP/1.1",
-            f"Host: {self.host}",
-            f"Content-Length: {len(body)}",
-            f"Content-Type: {kind}",
-        ]
+        head = [f"{method} {path} HTTP/1.1", f"Host: {self.host}"]
+        head += [f"Content-Length: {len(body)}", f"Content-Type: {kind}"]
         head += [f"Cookie: {self.cookie}"] * bool(self.cookie) + [f"X-CSRF-Token: {self.csrf}"] * bool(self.csrf)
         self.writer.write("\r\n".join([*head, "", ""]).encode() + body)
         lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -90,7 +80,7 @@ class Result:
 
 async def join(host: str, port: int, path: str) -> Connection:
     """Redeem an invitation."""
-    connection = await Connection.open(host, port)
+    connection = Connection(*await asyncio.open_connection(host, port), f"{host}:{port}")
     _, page = await connection.ask("GET", path)
     csrf = re.search(rb'name="csrf" value="(\w+)"', page)
     assert csrf
@@ -115,14 +105,8 @@ async def read(connection: Connection, answers: int, think: float, rng: random.R
         path = f"/api/presentations/{state['current']['id']}"
         status, image = await connection.ask("GET", f"{path}/image")
         assert status == 200, image
-        said = {
-            "call": rng.choice(["real", "phony", "unclear"]),
-            "confidence": rng.randrange(101),
-            "marks": [],
-            "description": "looks smooth near the ventricles",
-            "seconds": think,
-            "revision": 1,
-        }
+        said = {"call": rng.choice(["real", "phony", "unclear"]), "confidence": rng.randrange(101), "marks": []}
+        said |= {"description": "looks smooth near the ventricles", "seconds": think, "revision": 1}
         await asyncio.sleep(rng.expovariate(1 / think) if think else 0)
         await connection.ask("PUT", f"{path}/draft", json.dumps(said).encode())
         start = time.perf_counter()
@@ -170,21 +154,11 @@ def main(arguments: Options = Options()) -> None:
     with tempfile.TemporaryDirectory() as folder:
         study = make_study(Path(folder), arguments.readers, arguments.size)
         command = [sys.executable, "-c", SERVER, str(study), arguments.database]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert server.stdout
-        try:
-            links = []
-            for line in server.stdout:
-                links += re.findall(r"http://\S+/join/\S+", line)
-                if line.startswith("Serving"):
-                    break
+        with serving(command) as said:
+            links = re.findall(r"http://\S+/join/\S+", "".join(said))
             result, seconds = asyncio.run(drive(links, arguments))
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait()
-        cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
         report(study, result, seconds, arguments)
-        print(f"the server used {(cpu.ru_utime + cpu.ru_stime):.1f} s of a processor, its start among them")
+        print(f"the server used {children_cpu_s():.1f} s of a processor, its start among them")
 
 
 def report(study: Path, result: Result, seconds: float, arguments: Options) -> None:
@@ -197,13 +171,12 @@ def report(study: Path, result: Result, seconds: float, arguments: Options) -> N
     with open_store(Study.open(study), arguments.database or None, read_only=True) as store:
         stored = store.read(lambda connection: list(connection.scalars(select(answer.c.presentation_id))))
         store.verify_audit()
-    times = sorted(result.seconds)
-    p50, p95, p99 = (1000 * times[min(len(times) - 1, int(share * len(times)))] for share in (0.5, 0.95, 0.99))
+    count = len(result.seconds)
     print(
         f"{arguments.readers} readers, mean think time {arguments.think} s, images {arguments.size}²: "
-        f"{len(times)} answers in {seconds:.1f} s ({len(times) / seconds:.0f}/s)"
+        f"{count} answers in {seconds:.1f} s ({count / seconds:.0f}/s)"
     )
-    print(f"time of an answer: p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms, longest {1000 * times[-1]:.1f} ms")
+    print(answer_times(result.seconds))
     print(
         f"refused {len(result.refused)}, lost {len(result.acknowledged - set(stored))}, "
         f"double {len(stored) - len(set(stored))}, stored {len(stored)}; the audit log verifies"

@@ -9,54 +9,21 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Literal
-
-from cyclopts import Parameter
 
 from .options import measurement
 from .timing import in_turns, machine, table, use_threads
+from .train_options import TrainOptions
 
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Options:
-    """What is trained, and what is timed."""
-
-    corpus: Path | None = None
-    """An image set (phantoms, made for the occasion, where it is not given)."""
-    phantoms: int = 64
-    """How many phantoms."""
-    size: int = 256
-    """Side of the phantoms."""
-    preset: str = "cpu"
-    """Whose networks and settings: tiny, cpu or gpu."""
-    batch_size: int = 16
-    warmup: int = 2
-    """Steps before the clock starts."""
-    steps: int = 10
-    """Steps that are timed."""
-    rounds: int = 3
-    """How often everything is measured; the median counts."""
-    threads: int = 0
-    """Threads (0: as the machine has cores)."""
-    plain_precision: Literal["fp32", "bf16"] = "fp32"
-    """Of the plain loop (fp32, as its default)."""
-    workers: int = 0
-    """Processes that read images for the plain loop (0, as its default)."""
-    compile: bool = False
-    """torch.compile in our loop."""
-    smoke: bool = False
-    """Tiny networks and numbers: whether it runs, not how fast."""
-
-
+HEADER = ("loop", "precision", "samples/s", "range", "GFLOP/s", "of matmul", "ours is faster by")
+DEFAULTS = TrainOptions()
 app = measurement(__name__, __doc__)
 
 
 @app.default
-def main(options: Options = Options()) -> None:
+def main(options: TrainOptions = DEFAULTS) -> None:
     """Measure in turns and print samples/s, FLOP/s, their share of what a matrix product reaches, and ratios."""
     if options.smoke:
         options = replace(options, preset="tiny", size=64, phantoms=20, batch_size=4, warmup=1, steps=2, rounds=1)
@@ -65,8 +32,9 @@ def main(options: Options = Options()) -> None:
         _measure(options, Path(work))
 
 
-def _measure(options: Options, work: Path) -> None:
+def _measure(options: TrainOptions, work: Path) -> None:
     from . import loops
+    from .networks import forward_flop
 
     setup = loops.prepare(options, work)
     ours, plain = setup.precision("auto"), setup.precision(options.plain_precision)
@@ -74,40 +42,32 @@ def _measure(options: Options, work: Path) -> None:
         "phonybrains' loop": (ours, lambda number: loops.ours(setup, options, work / f"ours-{number}")),
         "plain loop, images encoded in each step": (plain, lambda _: loops.plain(setup, options, cached=False)),
         "plain loop, latents cached": (plain, lambda _: loops.plain(setup, options, cached=True)),
-        **{
-            f"matmul {kind}": (kind, lambda _, k=kind: loops.matmul_peak(setup.device, k))
-            for kind in sorted({ours, plain})
-        },
     }
+    peaks = {
+        f"matmul {kind}": (kind, lambda _, k=kind: loops.matmul_peak(setup.device, k)) for kind in sorted({ours, plain})
+    }
+    everyone = contestants | peaks
 
     def turn(name: str, number: int) -> float:
-        value = contestants[name][1](number)
-        unit = "TFLOP/s" if name.startswith("matmul") else "samples/s"
+        value = everyone[name][1](number)
+        unit = "TFLOP/s" if name in peaks else "samples/s"
         print(f"round {number + 1}, {name}: {value:.3g} {unit}", file=sys.stderr, flush=True)
         return value
 
-    columns = in_turns([lambda number, n=name: turn(n, number) for name in contestants], options.rounds)
-    results = {name: median(column) for name, column in zip(contestants, columns, strict=True)}
-    spread = {name: f"{min(c):.3g}–{max(c):.3g}" for name, c in zip(contestants, columns, strict=True)}
-    flop = loops.training_flop(setup)
+    columns = in_turns([lambda number, n=name: turn(n, number) for name in everyone], options.rounds)
+    measured = dict(zip(everyone, columns, strict=True))
+    result = {name: median(column) for name, column in measured.items()}
+    flop = 3 * forward_flop(setup.denoiser, setup.latents.values.shape[2:], setup.corpus.encoded.shape[1])
     rows: list[list[object]] = []
-    for name, (kind, _) in list(contestants.items())[:3]:
-        rate, peak = results[name], results[f"matmul {kind}"]
-        rows.append(
-            [
-                name,
-                kind,
-                rate,
-                spread[name],
-                rate * flop / 1e9,
-                f"{rate * flop / 1e12 / peak:.1%}",
-                f"{results[next(iter(contestants))] / rate:.2f}×",
-            ]
-        )
+    for name, (kind, _) in contestants.items():
+        rate, reached = result[name], result[name] * flop / 1e12
+        spread = f"{min(measured[name]):.3g}–{max(measured[name]):.3g}"
+        share, ratio = reached / result[f"matmul {kind}"], result["phonybrains' loop"] / rate
+        rows.append([name, kind, rate, spread, 1000 * reached, f"{share:.1%}", f"{ratio:.2f}×"])
     print(f"\n{machine()}; {loops.device_name(setup.device)}; medians of {options.rounds} rounds in turns")
     print(
         f"{setup.parameters / 1e6:.2f} M parameters, {flop / 1e9:.3g} GFLOP a sample (forward × 3, denoiser alone), "
         f"batches of {options.batch_size}; matmul: "
-        + ", ".join(f"{results[name]:.3g} TFLOP/s {name.split()[1]}" for name in results if name.startswith("matmul"))
+        + ", ".join(f"{result[name]:.3g} TFLOP/s {kind}" for name, (kind, _) in peaks.items())
     )
-    print(table(["loop", "precision", "samples/s", "range", "GFLOP/s", "of matmul", "ours is faster by"], rows))
+    print(table(HEADER, rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,42 +34,35 @@ def dicom(folder: Path) -> list[bytes]:
 def nifti(folder: Path) -> list[bytes]:
     import nibabel
 
-    rng, found = np.random.default_rng(0), []
-    for number, (dtype, suffix) in enumerate(((np.int16, "nii"), (np.float32, "nii"), (np.uint8, "nii.gz"))):
-        volume = rng.integers(0, 200, (12, 12, 4)).astype(dtype)
-        path = folder / f"{number}.{suffix}"
-        nibabel.save(nibabel.Nifti1Image(volume, np.diag([1.0, 2.0, 3.0, 1.0])), path)
-        found.append(path.read_bytes())
-    return found
+    volume = np.random.default_rng(0).integers(0, 200, (12, 12, 4))
+    paths = {folder / "0.nii": np.int16, folder / "1.nii": np.float32, folder / "2.nii.gz": np.uint8}
+    for path, kind in paths.items():
+        nibabel.save(nibabel.Nifti1Image(volume.astype(kind), np.diag([1.0, 2.0, 3.0, 1.0])), path)
+    return [path.read_bytes() for path in paths]
 
 
 def volumes(folder: Path) -> list[bytes]:
     import nibabel
     import SimpleITK
 
-    rng, found = np.random.default_rng(0), []
-    volume: Any = rng.integers(0, 200, (12, 12, 4)).astype(np.int16)
-    for number, suffix in enumerate(("nrrd", "mha")):
-        for packed in (False, True):
-            path = folder / f"{number}.{suffix}"
-            SimpleITK.WriteImage(SimpleITK.GetImageFromArray(volume), path, useCompression=packed)
-            found.append(path.read_bytes())
-    nibabel.save(nibabel.MGHImage(volume, np.diag([1.0, 2.0, 3.0, 1.0])), folder / "a.mgh")
-    return [*found, (folder / "a.mgh").read_bytes()]
+    volume: Any = np.random.default_rng(0).integers(0, 200, (12, 12, 4)).astype(np.int16)
+    paths = [folder / name for name in ("0.nrrd", "1.nrrd", "0.mha", "1.mha", "a.mgh")]
+    for path in paths[:4]:
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(volume), path, useCompression=path.stem == "1")
+    nibabel.save(nibabel.MGHImage(volume, np.diag([1.0, 2.0, 3.0, 1.0])), paths[4])
+    return [path.read_bytes() for path in paths]
 
 
 def pictures(format: str, *modes: str, **options: Any) -> Callable[[Path], list[bytes]]:
     def make(folder: Path) -> list[bytes]:
         from PIL import Image
 
-        rng, found = np.random.default_rng(0), []
+        rng, buffers = np.random.default_rng(0), []
         pictures = [Image.fromarray(rng.integers(0, 256, (20, 20), np.uint8)).convert(mode) for mode in modes]
         pictures.append(Image.fromarray(rng.integers(0, 2**16, (20, 20), np.uint16)))
-        for picture in pictures:
-            for extra in (options, {}):
-                buffer = io.BytesIO()
-                picture.save(buffer, format, **extra)
-                found.append(buffer.getvalue())
-        return found
+        for picture, extra in product(pictures, (options, {})):
+            buffers.append(io.BytesIO())
+            picture.save(buffers[-1], format, **extra)
+        return [buffer.getvalue() for buffer in buffers]
 
     return make

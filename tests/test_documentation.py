@@ -153,20 +153,9 @@ def test_links_lead_somewhere(page: Path):
 
 def test_no_file_names_a_machine_or_a_registry():
     """What is tracked works anywhere: no path of one machine, no address of a package registry."""
-    forbidden = re.compile(
-        "|".join(
-            (
-                r"(?<![\w.])/" + "work/",
-                r"/opt/" + "wheels",
-                r"/opt/" + "pypi",
-                r"pypi" + r"\.org",
-                "pythonhosted" + r"\.org",
-                r"registry\.npm" + r"js",
-                r"download\.py" + r"torch",
-                r"deb\." + "debian",
-            )
-        )
-    )
+    places = (r"(?<![\w.])/" + "work/", r"/opt/" + "wheels", r"/opt/" + "pypi")
+    registries = (r"pypi" + r"\.org", "pythonhosted" + r"\.org", r"registry\.npm" + r"js", r"download\.py" + r"torch")
+    forbidden = re.compile("|".join((*places, *registries, r"deb\." + "debian")))
     found = []
     for path in tracked_files():
         try:

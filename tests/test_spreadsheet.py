@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,13 +33,12 @@ def _own_key(tmp_path, monkeypatch):
 
 
 def written(separator: str = ",", end: str = "\n", quoted: bool = False) -> str:
-    file = io.StringIO(newline="")
-    csv.writer(
-        file, delimiter=separator, lineterminator=end, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
-    ).writerows(TABLE)
+    file, quoting = io.StringIO(newline=""), csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+    csv.writer(file, delimiter=separator, lineterminator=end, quoting=quoting).writerows(TABLE)
     return file.getvalue()
 
 
+NUMBERED = [f"{number},{line}" for number, line in zip(("", 0, 1), written().splitlines(), strict=True)]
 SAVED: dict[str, bytes] = {
     "plain": written().encode(),
     "a mark in front": written().encode("utf-8-sig"),
@@ -57,9 +55,7 @@ SAVED: dict[str, bytes] = {
     "decimal commas": written(";").replace("54.5", "54,5").encode(),
     "empty cells to the right": written().replace("\n", ",,\n").encode(),
     "empty rows below": written(";").encode() + b";;;;\n;;;;\n\n",
-    "a column of numbers without a name": "\n".join(
-        f"{'' if n == 0 else n - 1},{line}" for n, line in enumerate(written().splitlines())
-    ).encode(),
+    "a column of numbers without a name": "\n".join(NUMBERED).encode(),
     "blanks after commas": written().replace(",", ", ").replace("one,  two", "one, two").encode(),
     "no new line at the end": written().strip().encode(),
 }
@@ -93,28 +89,20 @@ def test_pictures_get_their_patients_and_splits_however_the_table_was_saved(tmp_
     assert len(notes) == (name == "decimal commas")
 
 
-def moved(rows: list[list[str]]) -> list[list[str]]:
-    return [row[::-1] for row in rows]
-
-
-def as_saved(
-    change: Callable[[list[list[str]]], list[list[str]]], separator: str, encoding: str
-) -> Callable[[Path], None]:
-    def save_again(path: Path) -> None:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = change(list(csv.reader(file)))
-        with path.open("w", encoding=encoding, newline="") as file:
-            csv.writer(file, delimiter=separator, lineterminator="\r\n").writerows(rows)
-
-    return save_again
+def save_again(path: Path, order: int, separator: str, encoding: str) -> None:
+    """Save a table as a spreadsheet does; with order -1, its columns the other way round."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row[::order] for row in csv.reader(file)]
+    with path.open("w", encoding=encoding, newline="") as file:
+        csv.writer(file, delimiter=separator, lineterminator="\r\n").writerows(rows)
 
 
 OPENED = {
-    "a mark in front": as_saved(list, ",", "utf-8-sig"),
-    "columns moved": as_saved(moved, ",", "utf-8"),
-    "semicolons, a mark": as_saved(list, ";", "utf-8-sig"),
-    "tabs in UTF-16": as_saved(list, "\t", "utf-16"),
-    "semicolons, columns moved": as_saved(moved, ";", "utf-8"),
+    "a mark in front": (1, ",", "utf-8-sig"),
+    "columns moved": (-1, ",", "utf-8"),
+    "semicolons, a mark": (1, ";", "utf-8-sig"),
+    "tabs in UTF-16": (1, "\t", "utf-16"),
+    "semicolons, columns moved": (-1, ";", "utf-8"),
 }
 
 
@@ -126,7 +114,7 @@ def test_an_image_set_stays_one_when_a_spreadsheet_has_saved_its_table(tmp_path,
     given = MR.model_copy(update={"sources": {"in": Source(licence="CC BY 4.0")}})
     import_images([tmp_path / "in"], tmp_path / "set", given, progress=False)
     before = ImageSet.open(tmp_path / "set")
-    OPENED[name](tmp_path / "set" / METADATA_NAME)
+    save_again(tmp_path / "set" / METADATA_NAME, *OPENED[name])
     assert ImageSet.open(tmp_path / "set").rows == before.rows
     report = import_images([tmp_path / "set"], tmp_path / "again", MR, progress=False)
     again = ImageSet.open(tmp_path / "again")
@@ -147,13 +135,13 @@ def test_names_of_macos_are_those_of_the_table(tmp_path, forms):
     assert (report.results["skipped"], reasons(report, "warning").get(f"in/{on_disk}")) == (0, None)
 
 
+MISSING = r"in/metadata.csv: no row names any of the 1 pictures.*a\.png \(x\.png is miss"
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (
-            "file_name,patient_id\nx.png,7\n",
-            r"in/metadata.csv: no row names any of the 1 pictures.*a\.png \(x\.png is miss",
-        ),
+        ("file_name,patient_id\nx.png,7\n", MISSING),
         ("file_name,patient_id\n", "it has no rows"),
         ("file_name;patient_id\nimages/a.png;7\n", "no row names any"),
     ],
@@ -187,11 +175,8 @@ def test_numbers_with_points_and_commas_are_left_alone(tmp_path):
 def test_thousands_of_a_decimal_comma_are_understood(tmp_path):
     """-1.024,5 is -1024.5; a patient's id is never a number."""
     (tmp_path / "t.csv").write_text("file_name;a;patient_id\nx.png;-1.024,5;1,5\n")
-    assert read_sheet(tmp_path / "t.csv", "file_name").rows[2] == {
-        "file_name": "x.png",
-        "a": "-1024.5",
-        "patient_id": "1,5",
-    }
+    row = read_sheet(tmp_path / "t.csv", "file_name").rows[2]
+    assert row == {"file_name": "x.png", "a": "-1024.5", "patient_id": "1,5"}
 
 
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=12).map(str.strip)

@@ -12,10 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from torch import Tensor, nn
 
-from bench import generate, loops, peers, timing, train
+from bench import generate, networks, peers, timing, train
 from bench.__main__ import titles
 from phonybrains.imageset import read_metadata, read_png, write_metadata, write_png
 
@@ -89,17 +88,14 @@ def test_training_is_compared_with_a_plain_loop(capsys: pytest.CaptureFixture[st
         assert re.fullmatch(r"\d+\.\d%", row[5])
 
 
-def test_the_operations_of_a_training_step_are_three_forward_passes(tmp_path: Path):
-    """A denoiser that is one product of (1, 4) with (4, 5) has 2 · 4 · 5 operations forward, 120 in a step."""
+def test_the_operations_of_a_denoiser_are_counted():
+    """A denoiser that is one product of (1, 4) with (4, 5) has 2 · 4 · 5 operations."""
 
     class Product(nn.Linear):
         def forward(self, input: Tensor, *_: Tensor) -> Tensor:
             return super().forward(input.flatten(1))
 
-    latents = loops.Latents(torch.zeros(1, 3, 4, 1, 1), torch.zeros(1, 3, 6), None)
-    corpus = loops.Corpus(torch.zeros(0), None, torch.zeros(3, 2), (), torch.zeros(0), torch.zeros(0))
-    setup = loops.Setup(None, corpus, latents, None, Product(4, 5), None, torch.device("cpu"), tmp_path)
-    assert loops.training_flop(setup) == 3 * 2 * 4 * 5
+    assert networks.forward_flop(Product(4, 5), (4, 1, 1), 2) == 2 * 4 * 5
 
 
 def test_a_command_is_charged_for_its_memory_and_its_children():

@@ -15,7 +15,7 @@ def rows(text: str) -> dict[tuple[str, str], list[str]]:
 
 def test_every_test_is_tried_on_perfect_sets(capsys: pytest.CaptureFixture[str]):
     """Each test has a share of rejections and its interval; the slow one is tried less often."""
-    found = evaluation_level.main(sets=4, n=20, width=4, auc_every=2, show=False)
+    found = evaluation_level.main(sets=4, n=20, width=4, auc_every=2)
     table = rows(capsys.readouterr().out)
     assert {name for name, _ in table} - {"test"} == set(found)
     assert table["c2st_auc, real against real", "2"]

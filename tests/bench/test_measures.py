@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.random import Generator, default_rng
-from scipy.ndimage import affine_transform, gaussian_filter, shift
 
 from bench import comparison, grey
-from bench.nearest import Pose, SearchedImages, prepared, reduced
 from bench.networks import Cache
 from phonybrains.evaluation.inputs.patients import deal, patients
 from phonybrains.imageset import Row
@@ -58,62 +56,6 @@ def test_fidelity_of_known_errors(rng: Generator):
     assert grey.ssim(image, image)[0] == pytest.approx(1)
     dark, light = (np.full((1, 32, 32), value, np.uint8) for value in (50, 60))
     assert grey.ssim(dark, light)[0] == pytest.approx((6000 + 6.5025) / (6100 + 6.5025))
-
-
-def textures(rng: Generator, n: int, side: int) -> np.ndarray:
-    """Smooth random images, each unlike the others, over a bright disc that all have."""
-    y, x = np.mgrid[:side, :side] / side - 0.5
-    disc = 90.0 * (np.hypot(x, y) < 0.35)
-    noise = np.stack([gaussian_filter(image, side / 20) for image in rng.normal(size=(n, side, side))])
-    return (disc + 70 + 60 * noise / noise.std()).clip(0, 255).astype(np.uint8)
-
-
-def moved(image: np.ndarray, degrees: float = 0, scale: float = 1, down: float = 0, right: float = 0) -> np.ndarray:
-    """An image turned, scaled and shifted about its middle, by scipy."""
-    angle, middle = math.radians(degrees), (np.array(image.shape) - 1) / 2
-    matrix = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]) / scale
-    offset = middle - matrix @ (middle + np.array([down, right]))
-    return affine_transform(image.astype(float), matrix, offset, order=1, mode="nearest").astype(np.uint8)
-
-
-def test_nearest_finds_planted_copies(rng: Generator):
-    """Equal: exactly 1. Mirrored, turned, scaled, shifted, on the grid and off it, all at once: at least 0.95."""
-    stock = textures(rng, 40, 128)
-    gallery = SearchedImages(stock)
-    exact = gallery.nearest(stock[3:4])
-    assert exact.correlation[0] == pytest.approx(1, abs=1e-5)
-    assert exact.poses[0] == Pose()
-    queries = np.stack(
-        [
-            stock[5][:, ::-1],
-            moved(stock[6], degrees=8),
-            moved(stock[7], degrees=-5.5),
-            moved(stock[8], scale=1.05),
-            moved(stock[9], scale=0.97),
-            shift(stock[10], (4, -4), mode="nearest"),
-            moved(stock[11], down=3, right=1),
-            moved(stock[12][:, ::-1], degrees=6, scale=1.03, down=-3, right=4),
-        ]
-    )
-    found = gallery.nearest(np.ascontiguousarray(queries))
-    assert found.index.tolist() == [5, 6, 7, 8, 9, 10, 11, 12]
-    assert found.correlation.min() > 0.95
-    assert found.correlation.max() < 1 + 1e-5
-
-
-def test_strangers_are_no_copies(rng: Generator):
-    """Images of the same kind but not in the gallery stay far below a copy."""
-    stock = textures(rng, 44, 64)
-    assert SearchedImages(stock[4:]).nearest(stock[:4]).correlation.max() < 0.8
-
-
-def test_reduction_averages_over_areas(rng: Generator):
-    """Without a move, a 256² image becomes the mean of each 4×4 square, a 64² image itself."""
-    image = rng.integers(0, 256, (1, 256, 256)).astype(np.uint8)
-    squares = image.reshape(64, 4, 64, 4).mean(axis=(1, 3)) / 255
-    np.testing.assert_allclose(reduced(prepared(image), [Pose()])[0].numpy(), squares, atol=1e-5)
-    small = image[:, :64, :64]
-    np.testing.assert_allclose(reduced(prepared(small), [Pose()])[0].numpy(), small[0] / 255, atol=1e-5)
 
 
 def test_the_cache_knows_its_images(tmp_path: Path):

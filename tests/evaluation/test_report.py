@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from pypdf import PdfReader
 
 from phonybrains.evaluation.config import EvaluateConfig, Part
 from phonybrains.evaluation.findings import Facts, Findings
 from phonybrains.evaluation.inputs.sets import Sides
 from phonybrains.evaluation.report.build import build_report
+from phonybrains.evaluation.report.closing import limits
 from phonybrains.evaluation.report.embed import embed
 from phonybrains.evaluation.report.figures import Looks
 from phonybrains.evaluation.report.names import with_interval
@@ -26,10 +24,11 @@ from phonybrains.evaluation.report.verdict import distance, status_of, verdict_t
 from phonybrains.evaluation.score import Null, Score, unavailable
 from phonybrains.imageset import ImageSet, write_metadata, write_png
 from phonybrains.record import Record
-from phonybrains.reporting.blocks import Block, Bullets, Gallery, Note, Table
+from phonybrains.reporting.blocks import Block, Gallery, Note, Table
 from phonybrains.reporting.pages import write_pages
 from tests.support.evaluation_files import EXTRACTOR, made_up, opened
-from tests.support.study_browser import CHROMIUM, chromium
+from tests.support.report_files import check_nothing_from_elsewhere, check_sections, html_of, rows_of
+from tests.support.study_browser import chromium
 
 CONFIG, RECORD = EvaluateConfig(), Record("evaluate", {}, 0)
 SECTIONS = (
@@ -69,36 +68,17 @@ def galleries(blocks: list[Block]) -> dict[str, Gallery]:
     return {block.name: block for block in blocks if isinstance(block, Gallery)}
 
 
-def test_every_section_is_in_both(report: Path):
-    """HTML and PDF hold all sections, in the order a reviewer reads them."""
-    html = (report / "report.html").read_text(encoding="utf-8")
-    pdf = " ".join(page.extract_text() for page in PdfReader(report / "report.pdf").pages)
-    assert re.findall(r"<h2 [^>]*>(.*?)</h2>", html) == list(SECTIONS)
-    assert [section for section in SECTIONS if section not in re.sub(r"\s+", " ", pdf)] == []
-
-
-def test_the_page_needs_nothing_from_elsewhere(report: Path):
-    """No script, no link to another host, no picture from elsewhere."""
-    html = (report / "report.html").read_text(encoding="utf-8")
-    assert "<script" not in html
-    assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]*)"', html))
-    assert all(link.startswith("#") for link in re.findall(r'<a href="([^"]*)"', html))
+def test_the_report_is_whole_and_needs_nothing_from_elsewhere(report: Path):
+    """HTML and PDF hold all sections, in the order a reviewer reads them; no script, link or picture from outside."""
+    check_sections(report, SECTIONS)
+    check_nothing_from_elsewhere(report)
 
 
 def test_every_figure_is_drawn(report: Path, blocks: list[Block]):
     """Each figure of the issue is there: side by side, neighbours, map, spectra, prevalence, telling images."""
-    assert {path.stem for path in (report / "figures").iterdir()} == {
-        "beside_null_mr",
-        "beside_null_ct",
-        "map",
-        "spectra",
-        "prevalence",
-        "similarity",
-        "composition",
-        "amplification",
-        "confusion",
-        "delta_auc",
-    }
+    quality = {"beside_null_mr", "beside_null_ct", "map", "spectra", "prevalence"}
+    others = {"similarity", "composition", "amplification", "confusion", "delta_auc"}
+    assert {path.stem for path in (report / "figures").iterdir()} == quality | others
     shown = galleries(blocks)
     assert set(shown) == {"side_by_side_mr", "side_by_side_ct", "telling_mr", "telling_ct", "pairs"}
     assert shown["side_by_side_mr"].labels[0].startswith("real")
@@ -132,7 +112,7 @@ def test_the_verdict_says_what_is_wrong_with_the_images_not_what_nobody_asked_fo
     assert verdict_text(sides, {"quality": Findings([missing])}).endswith("not measured (no weights were given).")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: Debian's chromium package")
+@pytest.mark.needs("chromium")
 def test_the_page_can_be_read_on_a_phone(report: Path):
     """At 390 pixels the page does not move sideways, no word in a table is broken, and figures keep their size."""
     broken = """[...document.querySelectorAll("td, th")].filter(cell => {
@@ -165,38 +145,19 @@ def test_the_loss_of_members_is_no_part_of_the_verdict(sides: Sides):
     """However well the loss tells training images, verdict and status stay, and the limits say so."""
     found = made_up(sides)
     told = Score("member_loss_auc", 0.99, 0.98, 1.0, 12, Null(0.5, 0.5, 0.5), modality="MR")
-    more: dict[Part, Findings] = {
-        **found,
-        "memorisation": replace(found["memorisation"], scores=[*found["memorisation"].scores, told]),
-    }
+    audit = found["memorisation"]
+    more: dict[Part, Findings] = {**found, "memorisation": replace(audit, scores=[*audit.scores, told])}
     assert verdict_text(sides, more) == verdict_text(sides, found)
     assert status_of(more) == status_of(found)
-    said = [
-        [
-            item
-            for block in build_report(sides, CONFIG, one, RECORD)
-            if isinstance(block, Bullets)
-            for item in block.items
-            if "loss tells training images from held-out ones is no part" in item
-        ]
-        for one in (found, more)
-    ]
-    assert [len(items) for items in said] == [0, 1]
+    said = [str(limits(sides, one)).count("held-out ones is no part of the verdict") for one in (found, more)]
+    assert said == [0, 1]
 
 
 def test_every_score_stands_beside_its_null_with_n_and_extractor(blocks: list[Block]):
     """The table of quality has value, interval, n, null, p and extractor; one that could not be had says why."""
     tables = [block for block in blocks if isinstance(block, Table) and "real against real" in block.columns]
-    row = tables[0].rows[0]
-    assert row[:2] == ("KID", "MR")
-    assert row[2:7] == (
-        "0.002 (−0.010\u00a0to\u00a00.011)",
-        "12",
-        "0.001 (−0.010\u00a0to\u00a00.012)",
-        "not shown",
-        "0.40",
-    )
-    assert row[7] == "fd_handcrafted; test"
+    value, null = "0.002 (−0.010\u00a0to\u00a00.011)", "0.001 (−0.010\u00a0to\u00a00.012)"
+    assert tables[0].rows[0] == ("KID", "MR", value, "12", null, "not shown", "0.40", "fd_handcrafted; test")
     assert f"Features: {EXTRACTOR}." in str(blocks)
     assert "FID: no weights were given." in str(blocks)
 
@@ -224,21 +185,18 @@ def test_texts_stay_texts(sides: Sides, tmp_path: Path):
     )
     found: dict[Part, Findings] = {"quality": note, "bias": note}
     write_pages(tmp_path, ATTACK, ATTACK, build_report(sides, CONFIG, found, RECORD), ATTACK)
-    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    html = html_of(tmp_path)
     assert "<script" not in html
     assert "onerror=alert(1)>" not in html
     write_scores(tmp_path / "scores.csv", found)
-    with (tmp_path / "scores.csv").open(encoding="utf-8", newline="") as file:
-        assert [row["versus"] for row in csv.DictReader(file)][1] == "'=1+1"
+    assert rows_of(tmp_path / "scores.csv")[1]["versus"] == "'=1+1"
 
 
 def test_csv_and_json_hold_every_score(sides: Sides, tmp_path: Path):
     """Each score is one entry and one row, with its null and what was said of it."""
     found = made_up(sides)
     write_scores(tmp_path / "scores.csv", found)
-    with (tmp_path / "scores.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    entries = scores_of(found)
+    rows, entries = rows_of(tmp_path / "scores.csv"), scores_of(found)
     assert [row["name"] for row in rows] == [entry["name"] for entry in entries]
     assert len(rows) == sum(len(findings.scores) for findings in found.values())
     first = rows[1]

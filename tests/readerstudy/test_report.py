@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
+import shutil
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pypdf import PdfReader
 
 from phonybrains.errors import OutputError, StudyError
 from phonybrains.readerstudy.analyse import analyse_study, write_report
@@ -22,7 +22,15 @@ from phonybrains.readerstudy.report.closing import read_table
 from phonybrains.readerstudy.report.opening import verdict_text
 from phonybrains.readerstudy.simulate import Skill, simulate_answers, simulate_study
 from phonybrains.readerstudy.study import Answer, Study
-from phonybrains.reporting.blocks import Table
+from phonybrains.reporting.blocks import Block, Table
+from tests.support.report_files import (
+    check_nothing_from_elsewhere,
+    check_sections,
+    html_of,
+    leave_figures_blank,
+    pdf_of,
+    rows_of,
+)
 from tests.support.study_files import make_study
 
 SECTIONS = (
@@ -51,6 +59,9 @@ SECTIONS = (
     "Published figures to compare with",
     "Files",
 )
+SHARES = {"calls_phony", "calls_real", "performance", "called_real", "roc"}
+FIGURES = SHARES | {"agreement", "confusion", "confidence", "course", "marks"}
+ENDS = ("svg", "png")
 ANSWERS = ("yes", "no", "not applicable", "in part", "for the author to state")
 ATTACK = '<script>alert("x")</script><img src=x onerror=alert(1)> & <b>bold</b>'
 
@@ -68,58 +79,32 @@ def report(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return analyse_study(study, tmp_path_factory.mktemp("report") / "out", show=False)
 
 
-def text_of_pdf(path: Path) -> str:
-    return re.sub(r"\s+", " ", " ".join(page.extract_text() for page in PdfReader(path).pages))
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+@pytest.fixture
+def blank(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_figures_blank(monkeypatch)
 
 
 def test_every_section_is_in_both(report: Path):
     """HTML and PDF hold all sections, in the order a reviewer reads them, and say that readers are simulated."""
-    html, pdf = (report / "report.html").read_text(encoding="utf-8"), text_of_pdf(report / "report.pdf")
-    headings = re.findall(r"<h2 [^>]*>(.*?)</h2>", html)
-    assert [heading.replace("&#x27;", "'") for heading in headings] == list(SECTIONS)
-    places = [pdf.find(section) for section in SECTIONS]
-    assert min(places) >= 0
-    assert "SIMULATED READERS" in html
-    assert "SIMULATED READERS" in pdf
+    check_sections(report, SECTIONS)
+    assert "SIMULATED READERS" in html_of(report)
+    assert "SIMULATED READERS" in pdf_of(report)
 
 
 def test_the_page_needs_nothing_from_elsewhere(report: Path):
     """No script, no link to another host, no external picture: images are data, figures labelled inline SVG."""
-    html = (report / "report.html").read_text(encoding="utf-8")
-    assert "<script" not in html
-    assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]*)"', html))
-    assert all(link.startswith("#") for link in re.findall(r'<a href="([^"]*)"', html))
-    assert html.count('<svg role="img" aria-label="') == len(list((report / "figures").glob("*.svg")))
+    check_nothing_from_elsewhere(report)
+    assert html_of(report).count('<svg role="img" aria-label="') == len(list((report / "figures").glob("*.svg")))
 
 
 def test_every_figure_is_there_as_svg_and_png_and_says_n(report: Path):
     """Each figure is in figures/ in both forms, and its caption or its labels say n."""
     names = {path.stem for path in (report / "figures").iterdir()}
-    assert names >= {
-        "calls_phony",
-        "calls_real",
-        "performance",
-        "called_real",
-        "roc",
-        "agreement",
-        "confusion",
-        "confidence",
-        "course",
-        "marks",
-    }
-    for name in names:
-        assert (report / "figures" / f"{name}.svg").is_file()
-        assert (report / "figures" / f"{name}.png").is_file()
-    html = (report / "report.html").read_text(encoding="utf-8")
-    captions = re.findall(r"</svg>\s*</div><figcaption>(.*?)</figcaption>", html)
+    assert names >= FIGURES
+    assert {path.name for path in (report / "figures").iterdir()} == {f"{n}.{end}" for n in names for end in ENDS}
+    captions = re.findall(r"</svg>\s*</div><figcaption>(.*?)</figcaption>", html_of(report))
     assert len(captions) == len(names)
-    for caption in captions:
-        assert re.search(r"\bn\b|counts|How many|Marks", caption), caption
+    assert [caption for caption in captions if not re.search(r"\bn\b|counts|How many|Marks", caption)] == []
 
 
 def test_json_and_csv_say_the_same(report: Path):
@@ -137,10 +122,8 @@ def test_json_and_csv_say_the_same(report: Path):
     assert len(answers) == 3 * 34
     main = [row for row in answers if row["in_main_analysis"] == "yes" and row["truth"] == "phony"]
     share = sum(row["call"] == "real" for row in main) / len(main)
-    called = next(
-        f for f in found["findings"] if f["quantity"] == "called real" and f["reader"] == f["modality"] == "all"
-    )
-    assert called["value"] == pytest.approx(share)
+    called = [f["value"] for f in found["findings"] if f["quantity"] == "called real" and f["reader"] == "all"]
+    assert called[0] == pytest.approx(share)
     assert f"{100 * share:.1f}" in found["exploratory"]
 
 
@@ -163,71 +146,67 @@ def test_equal_inputs_give_equal_bytes(study: Path, report: Path, tmp_path: Path
         analyse_study(study, again, show=False)
 
 
+@pytest.mark.usefixtures("blank")
 def test_what_a_reader_types_stays_text(study: Path, tmp_path: Path):
     """Markup in a description is escaped in HTML and PDF, and a formula is disarmed in the CSV."""
     opened = Study.open(study)
     answers = simulate_answers(opened, ["A", "B"], Skill(), 0)
     answers = [replace(answer, description=ATTACK if answer.reader == "A" else "=1+1") for answer in answers]
     out = write_report(analyse_answers(opened, answers), tmp_path / "out", show=False)
-    html = (out / "report.html").read_text(encoding="utf-8")
+    html = html_of(out)
     assert "<script" not in html
     assert "<img src=x" not in html
     assert "&lt;script&gt;alert(" in html
-    assert '<script>alert("x")</script>' in text_of_pdf(out / "report.pdf")
+    assert '<script>alert("x")</script>' in pdf_of(out)
     assert {row["description"] for row in rows_of(out / "answers.csv") if row["reader"] == "B"} == {"'=1+1"}
 
 
-def _one(answers: Sequence[Answer]) -> list[Answer]:
-    return [answer for answer in answers if answer.reader == "A"]
+def by(answers: Sequence[Answer], reader: str) -> list[Answer]:
+    return [answer for answer in answers if answer.reader == reader]
 
 
-def _three_answers(answers: Sequence[Answer]) -> list[Answer]:
-    few = [answer for answer in answers if answer.kind == "test" and answer.reader == "B"][:3]
-    return [*_one(answers), *few]
+def answers_of_tests(answers: Sequence[Answer]) -> list[Answer]:
+    return [answer for answer in answers if answer.kind == "test"]
 
 
-def _bare(answers: Sequence[Answer]) -> list[Answer]:
-    return [replace(a, confidence=None, marks=(), description="", seconds=None) for a in answers]
+NOTHING_ELSE = {"confidence": None, "marks": (), "description": "", "seconds": None}
+PARTIAL = {
+    "one reader": lambda answers: by(answers, "A"),
+    "three answers of the second": lambda answers: [*by(answers, "A"), *answers_of_tests(by(answers, "B"))[:3]],
+    "calls alone": lambda answers: [replace(answer, **NOTHING_ELSE) for answer in answers],
+    "one call for all": lambda answers: [replace(answer, call="phony", confidence=50) for answer in answers],
+    "one answer in all": lambda answers: answers_of_tests(answers)[:1],
+}
 
 
-def _constant(answers: Sequence[Answer]) -> list[Answer]:
-    return [replace(answer, call="phony", confidence=50) for answer in answers]
-
-
-def _single(answers: Sequence[Answer]) -> list[Answer]:
-    return [answer for answer in answers if answer.kind == "test"][:1]
-
-
-@pytest.mark.parametrize("change", [_one, _three_answers, _bare, _constant, _single])
-def test_partial_answers_give_a_report_all_the_same(study: Path, tmp_path: Path, change):
-    """One reader, three answers, nothing but calls, one call for all, one answer in all: no crash, a report."""
+@pytest.mark.parametrize("kind", PARTIAL)
+def test_partial_answers_give_a_report_all_the_same(
+    study: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    """No crash, a report; of one answer its figures are rendered, else they are painted alone."""
+    if kind != "one answer in all":
+        leave_figures_blank(monkeypatch)
     opened = Study.open(study)
-    answers = change(simulate_answers(opened, ["A", "B"], Skill(), 0))
-    out = write_report(analyse_answers(opened, answers), tmp_path / "out", show=False)
-    text = text_of_pdf(out / "report.pdf")
+    answers = PARTIAL[kind](simulate_answers(opened, ["A", "B"], Skill(), 0))
+    text = pdf_of(write_report(analyse_answers(opened, answers), tmp_path / "out", show=False))
     assert "Verdict" in text
     assert "no claim about readers in general is made" in text
 
 
+@pytest.mark.usefixtures("blank")
 def test_one_modality_gives_a_report(study: Path, tmp_path: Path):
     """Where only CT was read, no MR is spoken of in the counts."""
     opened = Study.open(study)
-    answers = [
-        answer
-        for answer in simulate_answers(opened, ["A", "B"], Skill(), 0)
-        if opened.cases[answer.case_id].modality == "CT"
-    ]
+    answers = simulate_answers(opened, ["A", "B"], Skill(), 0)
+    answers = [answer for answer in answers if opened.cases[answer.case_id].modality == "CT"]
     out = write_report(analyse_answers(opened, answers), tmp_path / "out", show=False)
-    found = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    assert "12 CT" in found["verdict"]
-    assert "MR" not in found["verdict"]
+    verdict = json.loads((out / "results.json").read_text(encoding="utf-8"))["verdict"]
+    assert "12 CT" in verdict
+    assert "MR" not in verdict
 
 
 def test_a_changed_database_is_refused(study: Path, tmp_path: Path):
     """An answer changed outside phonybrains is found before anything is written."""
-    import shutil
-    import sqlite3
-
     copy = tmp_path / "study"
     shutil.copytree(study, copy)
     with sqlite3.connect(copy / "study.db") as connection:
@@ -243,7 +222,7 @@ def test_a_changed_database_is_refused(study: Path, tmp_path: Path):
 
 def test_the_registered_result_comes_first_and_alone(report: Path):
     """Before 'Exploratory' there is one figure, the primary one, and no word on any other."""
-    text = text_of_pdf(report / "report.pdf")
+    text = pdf_of(report)
     opening = text[: text.index("Exploratory Nothing from here on was registered as a test")]
     assert "AUC" in opening
     assert not re.search("sensitivity|specificity|κ|called real|trend", opening)
@@ -252,43 +231,39 @@ def test_the_registered_result_comes_first_and_alone(report: Path):
     assert found["registered"]["population"] == "these readers"
 
 
-def test_each_claim_names_one_population(study: Path, tmp_path: Path):
+@pytest.mark.usefixtures("blank")
+def test_each_claim_names_one_population(study: Path):
     """No sentence or cell speaks both of these readers and of readers in general; none of the latter from two."""
     opened = Study.open(study)
     for names in (("A", "B"), ("A", "B", "C", "D")):
-        analysis = analyse_answers(opened, simulate_answers(opened, names, Skill(), 0))
-        texts = [text for block in build_report(analysis) for text in texts_of(block)]
-        sentences = [sentence for text in texts for sentence in re.split(r"(?<=[.:;]) ", text)]
-        for sentence in sentences:
+        texts = said(build_report(analyse_answers(opened, simulate_answers(opened, names, Skill(), 0))))
+        for sentence in [sentence for text in texts for sentence in re.split(r"(?<=[.:;]) ", text)]:
             both = "these readers" in sentence.lower() and "readers in general" in sentence.lower()
             assert not both, sentence
             if len(names) == 2 and "in general" in sentence:
                 assert re.search("[Nn]o claim", sentence), sentence
 
 
-def texts_of(block: object) -> list[str]:
-    """All text of a block."""
-    texts: list[str] = []
-    for name in ("text", "caption"):
-        texts += [getattr(block, name)] if getattr(block, name, "") else []
-    texts += list(getattr(block, "items", ()))
-    texts += [cell for row in getattr(block, "rows", ()) for cell in row if isinstance(cell, str)]
-    return texts
+def said(blocks: Sequence[Block]) -> list[str]:
+    """All texts of blocks."""
+    texts: list[object] = []
+    for block in blocks:
+        texts += [getattr(block, name, "") for name in ("text", "caption")]
+        texts += [*getattr(block, "items", ()), *(cell for row in getattr(block, "rows", ()) for cell in row)]
+    return [text for text in texts if isinstance(text, str)]
 
 
-def test_answers_from_elsewhere_are_not_called_frozen_or_prospective(study: Path, tmp_path: Path):
+@pytest.mark.usefixtures("blank")
+def test_answers_from_elsewhere_are_not_called_frozen_or_prospective(study: Path):
     """Of imported answers the report says where they come from, and claims neither order, blinding nor time."""
     opened = Study.open(study)
     answers = [replace(a, answered_at="") for a in simulate_answers(opened, ["A", "B"], Skill(), 0)]
     analysis = analyse_answers(opened, answers, sources={"A": "imported", "B": "imported"})
-    texts = [text for block in build_report(analysis) for text in texts_of(block)]
+    texts = said(build_report(analysis))
     assert any("The answers of A and B were collected elsewhere and imported" in text for text in texts)
     assert not any("before the first answer," in text or "frozen before the first answer" in text for text in texts)
-    rows = {
-        row["topic"]: facts(analysis)[row["here"][1:]][0]
-        for row in read_table("checklist.csv")
-        if row["here"].startswith("=")
-    }
+    known, items = facts(analysis), [row for row in read_table("checklist.csv") if row["here"].startswith("=")]
+    rows = {row["topic"]: known[row["here"][1:]][0] for row in items}
     for topic in ("prospective or retrospective", "readers did not know the truth", "whether ratings were independent"):
         assert rows[topic] == "for the author to state", topic
 
@@ -298,12 +273,9 @@ def test_the_checklist_is_filled_from_the_study(study: Path):
     opened = Study.open(study)
     answers = simulate_answers(opened, ["A", "B"], Skill(), 0)
     whole = facts(analyse_answers(opened, answers))
-    bare = facts(
-        analyse_answers(opened, [replace(a, marks=()) for a in answers if a.kind == "test" and a.reader == "A"])
-    )
-    assert (whole["variability"][0], bare["variability"][0]) == ("yes", "no")
-    assert (whole["several readers"][0], bare["several readers"][0]) == ("yes", "not applicable")
-    assert (whole["marks"][0], bare["marks"][0]) == ("in part", "no")
+    bare = facts(analyse_answers(opened, [replace(answer, marks=()) for answer in answers_of_tests(by(answers, "A"))]))
+    changed = {"variability": ("yes", "no"), "several readers": ("yes", "not applicable"), "marks": ("in part", "no")}
+    assert {name: (whole[name][0], bare[name][0]) for name in changed} == changed
     assert whole["held out"][0] == "no"  # the small study takes controls from any split
     assert "34 presentations" not in whole["missing data"][1]
     phony = [answer for answer in answers if opened.cases[answer.case_id].truth == "phony"]
@@ -312,6 +284,7 @@ def test_the_checklist_is_filled_from_the_study(study: Path):
     assert synthetic["accuracy"][0] == "in part"
 
 
+@pytest.mark.usefixtures("blank")
 def test_an_all_phony_report_has_no_word_on_skill(study: Path):
     """Where only phony images were answered, no block says that readers told, found or recognised anything."""
     opened = Study.open(study)
@@ -324,9 +297,9 @@ def test_an_all_phony_report_has_no_word_on_skill(study: Path):
     assert "called phony images real less often than half" in verdict_text(analysis)
     elsewhere = ("Guideline", "Study")  # the guidelines' own words, and other studies
     blocks = build_report(analysis)
-    kept = [block for block in blocks if not isinstance(block, Table) or block.columns[0] not in elsewhere]
-    for text in [text for block in kept for text in texts_of(block)]:
-        assert not re.search(r"better than chance|told phony|sensitivit|right answer|found out", text), text
+    texts = said([block for block in blocks if not isinstance(block, Table) or block.columns[0] not in elsewhere])
+    skill = re.compile(r"better than chance|told phony|sensitivit|right answer|found out")
+    assert [text for text in texts if skill.search(text)] == []
 
 
 def test_the_checklist_points_to_sections_that_exist():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,6 +57,15 @@ class Table:
     caption: str = ""
     widths: tuple[float, ...] = ()
     text_columns: tuple[int, ...] = (0,)
+
+
+def columns_kept(table: Table, kept: Sequence[int]) -> Table:
+    """The table with these of its columns alone."""
+    columns = tuple(table.columns[i] for i in kept)
+    widths = tuple(table.widths[i] for i in kept if table.widths)
+    rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
+    texts = tuple(place for place, i in enumerate(kept) if i in table.text_columns)
+    return Table(columns, rows, table.caption, widths, texts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.resources import files
@@ -13,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from .blocks import Block, Bullets, Cell, Figure, Gallery, Heading, Note, Paragraph, Picture, Table
+from .blocks import Block, Bullets, Cell, Figure, Gallery, Heading, Note, Paragraph, Picture, Table, columns_kept
 from .wording import NONE, count_of
 
 if TYPE_CHECKING:
@@ -61,13 +62,16 @@ def render_pdf(title: str, subtitle: str, blocks: Sequence[Block], footer: str, 
     return pdf
 
 
+def _noto() -> list[Any]:
+    return [str(files(name)) for name in ("manimgx_fonts", "manimgx_fonts_cjk")]
+
+
 @cache
 def fonts() -> Fonts:
     """The fonts of the packages (Noto and Noto CJK, OFL; DejaVu), and behind them the system's."""
     import typst
 
-    own = [str(files(name)) for name in ("manimgx_fonts", "manimgx_fonts_cjk")]
-    return typst.Fonts(True, False, [*own, str(files("matplotlib") / "mpl-data" / "fonts" / "ttf")])
+    return typst.Fonts(True, False, [*_noto(), str(files("matplotlib") / "mpl-data" / "fonts" / "ttf")])
 
 
 @cache
@@ -75,8 +79,7 @@ def families() -> list[str]:
     """Names of the packages' font families, in the order in which a letter is looked for."""
     import typst
 
-    own = [str(files(name)) for name in ("manimgx_fonts", "manimgx_fonts_cjk")]
-    noto = typst.Fonts(False, False, own).families()
+    noto = typst.Fonts(False, False, _noto()).families()
     return [*FIRST_FONTS, *(name for name in noto if name not in FIRST_FONTS)]
 
 
@@ -106,13 +109,7 @@ def filled(table: Table) -> Table:
         notes.append(f"Without a value, and left out: {count_of(len(table.rows) - len(rows), 'row')}.")
     if gone:
         notes.append(f"Empty in every row, and left out: {', '.join(gone)}.")
-    return Table(
-        tuple(table.columns[i] for i in kept),
-        tuple(tuple(row[i] for i in kept) for row in rows),
-        " ".join(filter(None, notes)),
-        tuple(table.widths[i] for i in kept if table.widths),
-        tuple(k for k, i in enumerate(kept) if i in table.text_columns),
-    )
+    return columns_kept(replace(table, rows=tuple(rows), caption=" ".join(filter(None, notes))), kept)
 
 
 def _said(cell: Cell) -> bool:

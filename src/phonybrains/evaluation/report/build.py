@@ -15,11 +15,9 @@ from .figures import Looks
 
 def title_of(sides: Sides) -> tuple[str, str]:
     """Title and subtitle of the report."""
-    made, real = sides.samples.folder.resolve().name, sides.corpus.folder.resolve().name
-    return (
-        f"Evaluation of {made}",
-        f"{len(sides.samples)} synthetic images against the {sides.held_out} split of {real}",
-    )
+    made, real = (images.folder.resolve().name for images in (sides.samples, sides.corpus))
+    count = len(sides.samples)
+    return f"Evaluation of {made}", f"{count} synthetic images against the {sides.held_out} split of {real}"
 
 
 def build_report(sides: Sides, config: EvaluateConfig, found: Mapping[Part, Findings], record: Record) -> list[Block]:
@@ -38,6 +36,5 @@ def build_report(sides: Sides, config: EvaluateConfig, found: Mapping[Part, Find
         *closing.methods(sides, config),
         *closing.origin(record),
         *closing.limits(sides, found),
-        *closing.published(),
-        *closing.files(),
+        *closing.others(),
     ]

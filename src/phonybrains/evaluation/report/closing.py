@@ -24,27 +24,19 @@ PUBLISHED = (
 
 def methods(sides: Sides, config: EvaluateConfig) -> list[Block]:
     """How it was measured, for the methods section of a paper."""
-    return [
-        Heading("How it was measured"),
-        Paragraph(
-            f"Synthetic images were compared with the {sides.held_out} split of the corpus, which the model has "
-            "not seen, each modality for itself; copies were searched for in its train split. A score is shown "
-            "beside its null: what real images score against other real images at the same n, a patient never "
-            "being on both sides. A score is apart where it lies beyond the range of 95 of 100 such draws, its "
-            "interval excludes their middle and p is below 0.05; as real where its interval, and the spread "
-            "of such draws around it, lie within the margin stated beside it and p is not below 0.05; and not "
-            "shown else: too few images or patients to say either. What a row lacks is not asked for. "
-            "Columns that say where a slice or a lesion lies make no groups; asked and found are compared. "
-            "Where a measure's weights are missing it is listed as not available; nothing is put in its place."
-        ),
-        Table(
-            ("Setting", "value"),
-            tuple(_settings(config.model_dump(mode="json"))),
-            "Every setting of this run.",
-            (1.5, 3),
-            (0, 1),
-        ),
-    ]
+    words = (
+        f"Synthetic images were compared with the {sides.held_out} split of the corpus, which the model has not seen, "
+        "each modality for itself; copies were searched for in its train split. A score is shown beside its null: what "
+        "real images score against other real images at the same n, a patient never being on both sides. A score is "
+        "apart where it lies beyond the range of 95 of 100 such draws, its interval excludes their middle and p is "
+        "below 0.05; as real where its interval, and the spread of such draws around it, lie within the margin stated "
+        "beside it and p is not below 0.05; and not shown else: too few images or patients to say either. What a row "
+        "lacks is not asked for. Columns that say where a slice or a lesion lies make no groups; asked and found are "
+        "compared. Where a measure's weights are missing it is listed as not available; nothing is put in its place."
+    )
+    settings = tuple(_settings(config.model_dump(mode="json")))
+    table = Table(("Setting", "value"), settings, "Every setting of this run.", (1.5, 3), (0, 1))
+    return [Heading("How it was measured"), Paragraph(words), table]
 
 
 def _settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -89,16 +81,14 @@ def limits(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
     return [Heading("Limits"), Bullets(tuple(said))]
 
 
-def published() -> list[Block]:
-    """Figures of others to stand beside these."""
-    return closing.published(("Study", "result"), PUBLISHED, (2, 2.4))
-
-
-def files() -> list[Block]:
-    """What lies beside the report."""
-    return closing.files(
-        "scores.json and scores.csv: every score with interval, n, null, extractor and hash.",
-        closing.FIGURES,
-        "findings/: what each part found, with the arrays that were drawn.",
-        "record.json: what this evaluation was made from, with which versions.",
-    )
+def others() -> list[Block]:
+    """Figures of others to stand beside these, and what lies beside the report."""
+    return [
+        *closing.published(("Study", "result"), PUBLISHED, (2, 2.4)),
+        *closing.files(
+            "scores.json and scores.csv: every score with interval, n, null, extractor and hash.",
+            closing.FIGURES,
+            "findings/: what each part found, with the arrays that were drawn.",
+            "record.json: what this evaluation was made from, with which versions.",
+        ),
+    ]

@@ -23,9 +23,7 @@ class Looks:
     def __init__(self, samples: ImageSet, corpus: ImageSet, modality: str) -> None:
         self.modality = modality
         self.sets = {"synthetic": samples.where(modality=modality), "real": corpus.where(modality=modality)}
-        self.places = {
-            kind: {row.file_name: i for i, row in enumerate(images.rows)} for kind, images in self.sets.items()
-        }
+        self.places = {kind: {row.file_name: i for i, row in enumerate(x.rows)} for kind, x in self.sets.items()}
         self.black, self.white = self._window()
 
     def _window(self) -> tuple[float, float]:

@@ -52,29 +52,21 @@ def _questions(found: Mapping[Part, Findings]) -> Table:
         shown = [str(counts[outcome]) if any(map(outcome_of, scores)) else NONE for outcome in ANSWERS]
         rows.append((question, part, answer, f"{measured} of {len(scores)}", *shown))
     caption = "Scores by what they say, those of single attributes too. By chance, 1 of 20 is apart where nothing is."
-    return Table(
-        ("Question", "part", "state", "scores had", *ANSWERS),
-        tuple(rows),
-        caption,
-        (1.4, 1.2, 1.2, 0.8, 0.6, 0.6, 0.7),
-        (0, 1, 2),
-    )
+    columns = ("Question", "part", "state", "scores had", *ANSWERS)
+    return Table(columns, tuple(rows), caption, (1.4, 1.2, 1.2, 0.8, 0.6, 0.6, 0.7), (0, 1, 2))
 
 
 def side_by_side(sides: Sides, looks: Mapping[str, Looks], config: EvaluateConfig) -> list[Block]:
     """Random real images above random synthetic ones, drawn by the seed and not chosen."""
     blocks: list[Block] = [Heading("Real and synthetic side by side")]
     for modality in sides.modalities:
-        look, shown = looks[modality], []
+        look, shown, n = looks[modality], [], {}
         for kind, images in (("real", sides.real), ("synthetic", sides.samples)):
             names = [row.file_name for row in images.rows if row.modality == modality]
             rng = np.random.default_rng([config.seed, len(modality)])
             drawn = [names[i] for i in rng.permutation(len(names))[:SHOWN].tolist()]
             shown += [(look.of(kind, name), f"{kind} {short(name)}") for name in drawn]
-        n = {
-            kind: len(images.where(modality=modality))
-            for kind, images in (("real", sides.real), ("synthetic", sides.samples))
-        }
+            n[kind] = len(names)
         caption = (
             f"{modality}: of {count_of(n['real'], f'real {sides.held_out} image')} and {n['synthetic']} "
             f"synthetic, {SHOWN} each at random, not chosen."

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from ...reporting.blocks import Figure
-from ...reporting.drawing import COLOURS, WIDTH, draw
+from ...reporting.drawing import COLOURS, WIDTH, draw, in_percent, list_rows
 from ..findings import Confusion
 from ..score import Score
 from .names import figure, images_of, named
@@ -19,7 +18,7 @@ from .outcomes import outcome_of
 from .verdict import distance
 
 REAL, SYNTHETIC, BAND = COLOURS[0], COLOURS[1], "#e3e8ef"
-SETTINGS = {"real": (REAL, "o", "real"), "synthetic": (SYNTHETIC, "D", "synthetic")}
+SETTINGS = {"real": (REAL, "o"), "synthetic": (SYNTHETIC, "D")}
 FARTHEST = 1000.0
 
 
@@ -36,24 +35,14 @@ def plot_beside_null(modality: str, scores: Sequence[Score], caption: str) -> Fi
             colour = SYNTHETIC if outcome_of(score) == "apart" else REAL
             axes.plot([0, apart], [y, y], color=colour, lw=1.4, zorder=2)
             axes.plot(apart, y, "o" if colour == REAL else "D", color=colour, ms=5.5, zorder=3)
-            axes.annotate(
-                figure(score.value),
-                (apart, y),
-                (7 if apart >= 0 else -7, 0),
-                textcoords="offset points",
-                va="center",
-                ha="left" if apart >= 0 else "right",
-                fontsize=8,
-            )
+            offset, side = (7, "left") if apart >= 0 else (-7, "right")
+            style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "ha": side, "fontsize": 8}
+            axes.annotate(figure(score.value), (apart, y), (offset, 0), **style)
         axes.set_xscale("symlog", linthresh=2, linscale=1)
-        axes.set(
-            xlim=(-2.5 * left, 2.5 * right),
-            ylim=(len(rows) - 0.4, -0.6),
-            xlabel="distance from real against real (1 = the edge of its 95 % range)",
-        )
+        axes.set(xlim=(-2.5 * left, 2.5 * right))
+        axes.set(xlabel="distance from real against real (1 = the edge of its 95 % range)", title=modality)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.set_yticks(range(len(rows)), [named(score) for score, _ in rows])
-        axes.set_title(modality)
+        list_rows(axes, [named(score) for score, _ in rows])
 
     return draw(f"beside_null_{modality.lower()}", caption, 1.0 + 0.18 * len(rows), paint)
 
@@ -64,17 +53,9 @@ def plot_map(maps: Mapping[str, Mapping[str, NDArray[Any]]], method: str, captio
     def paint(panels: NDArray[Any]) -> None:
         for axes, (modality, sides) in zip(panels[0], maps.items(), strict=True):
             for kind, points in sides.items():
-                colour, marker, label = SETTINGS[kind]
-                axes.scatter(
-                    points[:, 0],
-                    points[:, 1],
-                    s=13,
-                    color=colour,
-                    marker=marker,
-                    alpha=0.65,
-                    lw=0,
-                    label=f"{label}, n={len(points)}",
-                )
+                colour, marker = SETTINGS[kind]
+                style: dict[str, Any] = {"s": 13, "color": colour, "marker": marker, "alpha": 0.65, "lw": 0}
+                axes.scatter(points[:, 0], points[:, 1], label=f"{kind}, n={len(points)}", **style)
             axes.set(xticks=[], yticks=[], title=modality, xlabel=f"{method} 1", ylabel=f"{method} 2")
             axes.set_aspect("equal", adjustable="datalim")
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
@@ -94,14 +75,8 @@ def plot_spectra(spectra: Mapping[str, Mapping[str, NDArray[Any]]], caption: str
             above.set(title=modality, ylabel="power, dB")
             above.legend(loc="upper right")
             if "real_low" in one:
-                below.fill_between(
-                    frequency,
-                    one["real_low"] - real,
-                    one["real_high"] - real,
-                    color=BAND,
-                    lw=0,
-                    label="real against real, 95 %",
-                )
+                low, high = one["real_low"] - real, one["real_high"] - real
+                below.fill_between(frequency, low, high, color=BAND, lw=0, label="real against real, 95 %")
             below.axhline(0, color=REAL, lw=1)
             below.plot(frequency, one["synthetic"] - real, color=SYNTHETIC, lw=1.5, ls="--", label="synthetic")
             below.set(xlabel="spatial frequency, cycles per pixel", ylabel="minus real, dB")
@@ -119,18 +94,12 @@ def plot_prevalence(name: str, scores: Sequence[Score], beside: str, caption: st
             sides = {"real": score.null, "synthetic": score}
             for shift, (kind, one) in zip((-0.19, 0.19), sides.items(), strict=True):
                 if one is not None and one.value is not None:
-                    axes.barh(
-                        y + shift,
-                        100 * one.value,
-                        0.36,
-                        color=SETTINGS[kind][0],
-                        alpha=0.85,
-                        label=(beside if kind == "real" else kind) if y == 0 else None,
-                    )
+                    label = (beside if kind == "real" else kind) if y == 0 else None
+                    axes.barh(y + shift, 100 * one.value, 0.36, color=SETTINGS[kind][0], alpha=0.85, label=label)
                     if one.low is not None and one.high is not None and one.high > one.low:
                         axes.plot([100 * one.low, 100 * one.high], [y + shift] * 2, color="#222", lw=1)
         axes.set(xlim=(0, 103), ylim=(len(scores) - 0.5, -0.6), xlabel="share of images")
-        axes.xaxis.set_major_formatter(PercentFormatter(decimals=0))
+        in_percent(axes.xaxis)
         axes.set_yticks(range(len(scores)), labels)
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
 
@@ -148,15 +117,13 @@ def plot_similarity(
             bins = list(np.linspace(values.min(), max(values.max(), values.min() + 1e-3), 31))
             for kind, own in sides.items():
                 colour, name = (REAL, "held-out real") if kind == "held_out" else (SYNTHETIC, "synthetic")
-                weights = np.full(len(own), 100 / max(len(own), 1))
-                axes.hist(own, bins, weights=weights, histtype="stepfilled", color=colour, alpha=0.3)
-                axes.hist(
-                    own, bins, weights=weights, histtype="step", color=colour, lw=1.4, label=f"{name}, n={len(own)}"
-                )
+                bars: dict[str, Any] = {"weights": np.full(len(own), 100 / max(len(own), 1)), "color": colour}
+                axes.hist(own, bins, histtype="stepfilled", alpha=0.3, **bars)
+                axes.hist(own, bins, histtype="step", lw=1.4, label=f"{name}, n={len(own)}", **bars)
             if modality in thresholds:
                 axes.axvline(thresholds[modality], color="#222", lw=1, ls=":", label="threshold")
             axes.set(title=modality, xlabel="likeness to the nearest training image", ylabel="share of images")
-            axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
+            in_percent(axes.yaxis)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 
     return draw("similarity", caption, 3.2, paint, width=_wide(len(found)), ncols=len(found), squeeze=False)
@@ -175,8 +142,8 @@ def plot_intervals(
             if score.low is not None and score.high is not None:
                 axes.plot([score.low, score.high], [y, y], color=REAL, lw=1.8, solid_capstyle="butt")
             axes.plot(score.value, y, "o", color=REAL, ms=5.5)
-        axes.set(ylim=(len(scores) - 0.4, -0.6), xlabel=axis)
-        axes.set_yticks(range(len(scores)), list(labels))
+        axes.set(xlabel=axis)
+        list_rows(axes, labels)
 
     return draw(name, caption, 0.9 + 0.26 * len(scores), paint)
 
@@ -191,15 +158,8 @@ def plot_confusion(tables: Mapping[str, Confusion], caption: str) -> Figure:
                 shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
                 axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
                 for (y, x), count in np.ndenumerate(counts):
-                    axes.text(
-                        x,
-                        y,
-                        f"{count:.0f}",
-                        ha="center",
-                        va="center",
-                        fontsize=7,
-                        color="white" if shares[y, x] > 0.6 else "#222",
-                    )
+                    ink = "white" if shares[y, x] > 0.6 else "#222"
+                    axes.text(x, y, f"{count:.0f}", ha="center", va="center", fontsize=7, color=ink)
                 ticks = range(len(table.labels))
                 axes.set(xlabel="found", ylabel="asked" if kind == "synthetic" else "true", title=f"{title}, {kind}")
                 axes.set_xticks(ticks, table.labels, rotation=30, ha="right", fontsize=7)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ...reporting.blocks import Block, Heading, Note, Paragraph, Table
@@ -29,49 +28,43 @@ def quality(findings: Findings, looks: Mapping[str, Looks], seed: int) -> list[B
     """Distances beside their nulls, the map, the spectra, what gives itself away, prevalence, all scores."""
     blocks: list[Block] = [Heading("Quality: is it good?")]
     for modality in looks:
-        beside = [
-            score
-            for score in findings.scores
-            if score.modality == modality and not score.group and distance(score) is not None
-        ]
+        own = [score for score in findings.scores if score.modality == modality and not score.group]
+        beside = [score for score in own if distance(score) is not None]
         if beside:
             caption = (
-                f"{modality}: each score as its distance from what real images score against real ones at the "
-                "same n. In the band: no farther than real images are from one another. Beside each point, "
-                "the score."
+                f"{modality}: each score as its distance from what real images score against real ones at the same n. "
+                "In the band: no farther than real images are from one another. Beside each point, the score."
             )
             blocks.append(plots.plot_beside_null(modality, beside, caption))
-    blocks += [*_map(findings, seed), *_spectra(findings), *_telling(findings, looks)]
     return [
         *blocks,
+        *_map(findings, seed),
+        *_spectra(findings),
+        *_telling(findings, looks),
         *_prevalence(findings.scores, "prevalence", "Prevalence, as the metadata say", "real"),
         *score_tables(findings, ("prevalence",)),
     ]
 
 
 def _map(findings: Findings, seed: int) -> list[Block]:
-    features = _by_modality(findings, "map")
     maps, method = {}, ""
-    for modality, sides in features.items():
+    for modality, sides in _by_modality(findings, "map").items():
         if set(sides) >= {"real", "synthetic"} and min(map(len, sides.values())):
             method, maps[modality] = embed({kind: sides[kind] for kind in ("real", "synthetic")}, seed)
     if not maps:
         return []
     made_by = ", ".join(sorted({one.extractor for one in (findings.facts.map or {}).values()}))
     caption = (
-        f"Features{f' of {made_by}' if made_by else ''} laid out in two dimensions ({method}): images that are "
-        "alike lie close. Where the two colours part, synthetic images differ from real ones; where real "
-        "images have no synthetic ones near, something is missing. Only nearness means anything."
+        f"Features{f' of {made_by}' if made_by else ''} laid out in two dimensions ({method}): images that are alike "
+        "lie close. Where the two colours part, synthetic images differ from real ones; where real images have no "
+        "synthetic ones near, something is missing. Only nearness means anything."
     )
     return [Heading("A map of the images", 3), plots.plot_map(maps, method, caption)]
 
 
 def _spectra(findings: Findings) -> list[Block]:
-    spectra = {
-        modality: one
-        for modality, one in _by_modality(findings, "spectrum").items()
-        if {"frequency", "real", "synthetic"} <= set(one)
-    }
+    found = _by_modality(findings, "spectrum")
+    spectra = {modality: one for modality, one in found.items() if {"frequency", "real", "synthetic"} <= set(one)}
     if not spectra:
         return []
     caption = (
@@ -85,13 +78,10 @@ def _telling(findings: Findings, looks: Mapping[str, Looks]) -> list[Block]:
     blocks: list[Block] = []
     for modality, images in (findings.facts.telling or {}).items():
         if modality in looks and images:
-            shown = [
-                (
-                    looks[modality].of("synthetic", one.file_name),
-                    f"{short(one.file_name)}: {100 * one.probability:.0f} % synthetic",
-                )
-                for one in images[:TELLING]
-            ]
+            shown = []
+            for one in images[:TELLING]:
+                label = f"{short(one.file_name)}: {100 * one.probability:.0f} % synthetic"
+                shown.append((looks[modality].of("synthetic", one.file_name), label))
             caption = (
                 f"{modality}: the synthetic images of which the classifier, trained on others, is surest. Look "
                 "here first for what goes wrong."
@@ -104,7 +94,8 @@ def _prevalence(scores: Sequence[Score], name: str, title: str, beside: str) -> 
     bars = [score for score in scores if score.name == "prevalence" and score.value is not None]
     if not bars:
         return []
-    shown = _farthest(bars, [_gap(score) for score in bars])
+    gaps = [abs((score.value or 0.0) - score.null.value) if score.null else 0.0 for score in bars]
+    shown = _farthest(bars, gaps)
     caption = f"Shares of images, synthetic beside {beside}, with 95 % intervals."
     if len(bars) > len(shown):
         caption += f" Of {len(bars)}, the {len(shown)} that differ most; all are in scores.csv."
@@ -117,26 +108,21 @@ def _farthest(scores: Sequence[Score], gaps: Sequence[float]) -> list[Score]:
     return [scores[i] for i in chosen]
 
 
-def _gap(score: Score) -> float:
-    return abs((score.value or 0.0) - score.null.value) if score.null else 0.0
-
-
 def memorisation(findings: Findings, looks: Mapping[str, Looks]) -> list[Block]:
     """Likeness to training images beside that of held-out images, and the pairs for a human to judge."""
     blocks: list[Block] = [Heading("Memorisation: is it new?"), *_said(findings)]
-    similarity = {
-        modality: {kind: np.asarray(values) for kind, values in one.items() if len(values)}
-        for modality, one in _by_modality(findings, "similarity").items()
-    }
+    found = _by_modality(findings, "similarity")
+    similarity = {modality: {kind: x for kind, x in one.items() if len(x)} for modality, one in found.items()}
+    similarity = {modality: one for modality, one in similarity.items() if one}
     pairs = findings.facts.pairs or ()
-    if any(similarity.values()):
+    if similarity:
         thresholds = {pair.panel: pair.threshold for pair in pairs}
         caption = (
             "Likeness of each image to its nearest training image, after registration. Real patients that the "
             "model never saw show what chance gives; copies lie to the right of the threshold, which 1 % of "
             "them pass."
         )
-        blocks.append(plots.plot_similarity({k: v for k, v in similarity.items() if v}, thresholds, caption))
+        blocks.append(plots.plot_similarity(similarity, thresholds, caption))
     blocks += _pairs(pairs, looks, findings.facts.pairs_shown or 0)
     return [*blocks, *_by_patient(findings.facts.signs or ()), *score_tables(findings, ("effective_patients",))]
 
@@ -146,51 +132,29 @@ def _by_patient(signs: Sequence[Sign]) -> list[Block]:
     spread = [sign for sign in signs if isinstance(sign, PatientsSign)]
     if not spread:
         return []
-    rows = [
-        (
-            sign.modality,
-            sign.group.replace("=", " = ", 1) or "all",
-            str(sign.n),
-            str(sign.training_patients),
-            f"{sign.share:.2f}",
-            f"{sign.effective:.1f}",
-            f"{sign.expected:.1f} (at least {sign.least:.1f})",
-            as_p(sign.p),
-            sign.word,
-        )
-        for sign in spread
-    ]
+    rows = []
+    for sign in spread:
+        asked, counts = sign.group.replace("=", " = ", 1) or "all", (str(sign.n), str(sign.training_patients))
+        unseen = f"{sign.expected:.1f} (at least {sign.least:.1f})"
+        shares = (f"{sign.share:.2f}", f"{sign.effective:.1f}", unseen)
+        rows.append((sign.modality, asked, *counts, *shares, as_p(sign.p), sign.word))
     caption = (
         "Each image lies nearest to one training patient, after registration and in features; the narrower of "
         "the two is shown. Patients in effect: 1 over the sum of squared shares. Beside it, what as many images "
         "of unseen people give. p pays for all rows of a modality and for both searches. Look: more than chance "
         "allows. Failed: and fewer than 4 patients in effect, as where one takes half."
     )
-    columns = (
-        "images",
-        "asked for",
-        "n",
-        "training patients",
-        "largest share",
-        "patients in effect",
-        "unseen people",
-        "p",
-        "verdict",
-    )
-    return [
-        Heading("By patient and by what was asked", 3),
-        Table(columns, tuple(rows), caption, text_columns=(0, 1, 8)),
-    ]
+    patients = ("training patients", "largest share", "patients in effect", "unseen people")
+    table = Table(("images", "asked for", "n", *patients, "p", "verdict"), tuple(rows), caption, (), (0, 1, 8))
+    return [Heading("By patient and by what was asked", 3), table]
 
 
 def _in_turn(pairs: Sequence[Pair]) -> list[Pair]:
     """The most suspicious pair of each modality and search, then the second of each, and so on."""
-    seen: Counter[str] = Counter()
-    ranked = []
+    panels: dict[str, list[Pair]] = {}
     for pair in pairs:
-        ranked.append((seen[pair.panel], pair))
-        seen[pair.panel] += 1
-    return [pair for _, pair in sorted(ranked, key=lambda one: one[0])]
+        panels.setdefault(pair.panel, []).append(pair)
+    return [pair for row in zip_longest(*panels.values()) for pair in row if pair is not None]
 
 
 def _pairs(pairs: Sequence[Pair], looks: Mapping[str, Looks], most: int) -> list[Block]:
@@ -200,13 +164,9 @@ def _pairs(pairs: Sequence[Pair], looks: Mapping[str, Looks], most: int) -> list
         if pair.modality in looks:
             look, mark = looks[pair.modality], " FLAGGED" if pair.flagged else ""
             who = f", patient {pair.patient}" if pair.patient else ""
-            shown += [
-                (
-                    look.of("synthetic", pair.synthetic),
-                    f"synthetic {short(pair.synthetic)}: likeness {pair.similarity:.3f}{mark}",
-                ),
-                (look.of("real", pair.training), f"training {short(pair.training)}{who}"),
-            ]
+            label = f"synthetic {short(pair.synthetic)}: likeness {pair.similarity:.3f}{mark}"
+            shown.append((look.of("synthetic", pair.synthetic), label))
+            shown.append((look.of("real", pair.training), f"training {short(pair.training)}{who}"))
     flagged = sum(pair.flagged for pair in pairs)
     undrawn = sum(pair.flagged for pair in pairs[most:])
     caption = (
@@ -214,15 +174,11 @@ def _pairs(pairs: Sequence[Pair], looks: Mapping[str, Looks], most: int) -> list
         "flagged. A person has to look: the same head, the same lesion, the same slice?"
     )
     caption += f" {count_of(undrawn, 'flagged pair')} not drawn: all are in pairs.csv." if undrawn else ""
-    blocks: list[Block] = [*gallery("pairs", shown, caption, 6)]
-    if blocks:
-        blocks.insert(0, Heading("Nearest training images", 3))
-        if flagged:
-            blocks.insert(
-                1,
-                Note(f"{count_of(flagged, 'pair')} to be judged by a person before anything is published.", "warning"),
-            )
-    return blocks
+    drawn = gallery("pairs", shown, caption, 6)
+    if not drawn:
+        return []
+    judge = f"{count_of(flagged, 'pair')} to be judged by a person before anything is published."
+    return [Heading("Nearest training images", 3), *([Note(judge, "warning")] if flagged else []), *drawn]
 
 
 def bias(findings: Findings) -> list[Block]:

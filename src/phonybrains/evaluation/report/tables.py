@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...reporting.blocks import Block, Bullets, Heading, Table
+from ...reporting.blocks import Block, Bullets, Heading, Table, columns_kept
 from ...reporting.tables import finite, write_table
 from ...reporting.wording import NONE, as_p
 from ..config import Part
@@ -17,40 +18,24 @@ from ..score import Score
 from .names import figure, images_of, made_with, null_words, with_interval
 from .outcomes import margin_of, outcome_of
 
-COLUMNS = (
-    "part",
-    "name",
-    "modality",
-    "group",
-    "value",
-    "low",
-    "high",
-    "n",
-    "null_value",
-    "null_low",
-    "null_high",
-    "null_draws",
-    "margin",
-    "judged",
-    "p",
-    "versus",
-    "extractor",
-    "note",
-)
-PAIR_COLUMNS = (
-    "modality",
-    "synthetic",
-    "training",
-    "patient",
-    "similarity",
-    "threshold",
-    "flagged",
-    "same_file",
-    "correlation",
-    "panel",
-    "judgement",
-)
+WHICH = ("part", "name", "modality", "group")
+NULL = ("null_value", "null_low", "null_high", "null_draws")
+COLUMNS = (*WHICH, "value", "low", "high", "n", *NULL, "margin", "judged", "p", "versus", "extractor", "note")
+PAIR = ("modality", "synthetic", "training", "patient", "similarity", "threshold", "flagged", "same_file")
+PAIR_COLUMNS = (*PAIR, "correlation", "panel", "judgement")
 """`judgement` is empty: for the person who looks."""
+SHOWN = {
+    "Score": 1.6,
+    "images": 1.0,
+    "value (95 % interval)": 1.8,
+    "n": 0.5,
+    "real against real": 1.8,
+    "margin": 0.7,
+    "judged": 0.8,
+    "p": 0.75,
+    "features; against": 1.5,
+}
+"""The columns of a table of scores, with their widths."""
 MOST_ROWS, MOST_MISSING = 40, 15
 BESIDE = (
     "Beside each score, what real images score against real ones at the same n: median and the range of 95 of "
@@ -106,58 +91,23 @@ def score_tables(findings: Findings, leave_out: Sequence[str] = ()) -> list[Bloc
 def score_table(scores: Sequence[Score], caption: str) -> Table:
     """One row for each score; columns that would be empty are left out, and so are notes that `_explained` gives."""
     own = _notes_of_rows(scores)
-    rows = [
-        (
-            measure_of(s.name).title,
-            images_of(s),
-            with_interval(s.value, s.low, s.high),
-            str(s.n or NONE),
-            null_words(s.null),
-            _margin(s),
-            outcome_of(s),
-            as_p(s.p),
-            _made_with(s, own),
-        )
-        for s in scores
-    ]
-    columns = (
-        "Score",
-        "images",
-        "value (95 % interval)",
-        "n",
-        "real against real",
-        "margin",
-        "judged",
-        "p",
-        "features; against",
+    rows = []
+    for s in scores:
+        measured = (with_interval(s.value, s.low, s.high), str(s.n or NONE), null_words(s.null))
+        margin, note = margin_of(s) if outcome_of(s) else None, s.note if s.name in own else ""
+        judged = (NONE if margin is None else f"±{figure(margin)}", outcome_of(s), as_p(s.p))
+        rest = "; ".join(filter(None, (made_with(s), s.versus, note)))
+        rows.append((measure_of(s.name).title, images_of(s), *measured, *judged, rest))
+    table = Table(tuple(SHOWN), tuple(rows), caption, tuple(SHOWN.values()), (0, 1, 6, 8))
+    return columns_kept(
+        table, [i for i in range(len(SHOWN)) if i in (0, 2) or any(row[i] not in ("", NONE) for row in rows)]
     )
-    widths = (1.6, 1.0, 1.8, 0.5, 1.8, 0.7, 0.8, 0.75, 1.5)
-    kept = [i for i in range(len(columns)) if i in (0, 2) or any(row[i] not in ("", NONE) for row in rows)]
-    return Table(
-        tuple(columns[i] for i in kept),
-        tuple(tuple(row[i] for i in kept) for row in rows),
-        caption,
-        tuple(widths[i] for i in kept),
-        tuple(k for k, i in enumerate(kept) if i in (0, 1, 6, 8)),
-    )
-
-
-def _margin(score: Score) -> str:
-    margin = margin_of(score) if outcome_of(score) else None
-    return NONE if margin is None else f"±{figure(margin)}"
 
 
 def _notes_of_rows(scores: Sequence[Score]) -> set[str]:
     """The names of scores whose notes differ from row to row, and so stand there."""
-    notes: dict[str, set[str]] = {}
-    for score in scores:
-        notes.setdefault(score.name, set()).add(score.note)
-    return {name for name, own in notes.items() if len(own) > 1}
-
-
-def _made_with(score: Score, own_notes: set[str]) -> str:
-    note = score.note if score.name in own_notes else ""
-    return "; ".join(part for part in (made_with(score), score.versus, note) if part)
+    notes = Counter(name for name, _ in {(score.name, score.note) for score in scores})
+    return {name for name, count in notes.items() if count > 1}
 
 
 def _explained(scores: Sequence[Score]) -> Iterator[str]:

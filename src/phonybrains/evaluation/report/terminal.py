@@ -32,16 +32,8 @@ def print_scores(scores: Sequence[tuple[str, Score]], warnings: Sequence[str], v
         said = outcome_of(score)
         tail = f"[{COLOURS[said]}]{said}[/]" if said else ""
         value = with_interval(score.value, score.low, score.high) if score.value is not None else "not available"
-        table.add_row(
-            part if part != last else "",
-            named(score),
-            images_of(score),
-            value,
-            str(score.n or NONE),
-            null_words(score.null),
-            as_p(score.p),
-            tail,
-        )
+        figures = (value, str(score.n or NONE), null_words(score.null), as_p(score.p))
+        table.add_row(part if part != last else "", named(score), images_of(score), *figures, tail)
         last = part
     console.print(table)
     for note in dict.fromkeys(score.note for _, score in shown if score.value is None and score.note):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...reporting.blocks import Block
+from ...reporting.blocks import Block, Heading, Paragraph
 from ..findings.analysis import Analysis
 from . import checklist, closing, habits, opening, paper, results
 
@@ -27,7 +27,8 @@ def build_report(analysis: Analysis) -> list[Block]:
         *habits.course(analysis),
         *habits.marks(analysis),
         *results.machine(analysis),
-        *closing.conduct(),
+        Heading("Conduct of the study"),
+        Paragraph("How the study was planned and carried out."),
         *closing.checks(analysis),
         *closing.flow(analysis),
         *closing.plan(analysis),

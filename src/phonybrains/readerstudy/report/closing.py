@@ -63,11 +63,6 @@ def flow(analysis: Analysis) -> list[Block]:
     ]
 
 
-def conduct() -> list[Block]:
-    """Where the part on the conduct of the study begins."""
-    return [Heading("Conduct of the study"), Paragraph("How the study was planned and carried out.")]
-
-
 def plan(analysis: Analysis) -> list[Block]:
     """The plan as it was registered."""
     protocol = analysis.study.protocol

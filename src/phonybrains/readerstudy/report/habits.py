@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
@@ -16,64 +17,44 @@ from . import plots
 from .wording import as_number, as_rounded, as_share
 
 MOST_PAIRED = 4
+KAPPA = ("Cohen's κ", "Fleiss' κ")
 
 
 def agreement(analysis: Analysis) -> list[Block]:
     """Agreement among readers."""
-    blocks: list[Block] = [Heading("Agreement among readers")]
-    names = ("agreement", "Cohen's κ", "Fleiss' κ", "Gwet's AC1", "Krippendorff's α")
-    found = [f for f in analysis.findings if f.quantity in names]
+    heading, readers = Heading("Agreement among readers"), analysis.readers
+    found = [f for f in analysis.findings if f.quantity in ("agreement", *KAPPA, "Gwet's AC1", "Krippendorff's α")]
     if not found:
-        return [*blocks, Paragraph("One reader: there is nobody to agree with.")]
-    blocks.append(
-        Paragraph(
-            "Real, phony and unclear are three categories here. κ and α take out the agreement that "
-            "chance would give, and sink where nearly all calls are alike; AC1 does so less. κ is Cohen's of "
-            "two readers, Fleiss' of more."
-        )
+        return [heading, Paragraph("One reader: there is nobody to agree with.")]
+    explained = (
+        "Real, phony and unclear are three categories here. κ and α take out the agreement that chance would give, and "
+        "sink where nearly all calls are alike; AC1 does so less. κ is Cohen's of two readers, Fleiss' of more."
     )
-    shown = [f for f in found if f.reader == ALL or (f.modality == ALL and len(analysis.readers) <= MOST_PAIRED)]
-    blocks.append(_agreement_table(shown, "Agreement with intervals; n is images."))
-    blocks += [Note(f"{f.quantity}, {f.modality}: {f.note}") for f in shown if f.value is None]
-    if len(analysis.readers) > 2:
-        shares = np.full((len(analysis.readers),) * 2, np.nan)
-        for i, one in enumerate(analysis.readers):
-            for j, other in enumerate(analysis.readers):
-                pair = find(found, "agreement", reader=f"{one} and {other}")
-                if pair and pair.value is not None:
-                    shares[i, j] = shares[j, i] = pair.value
+    shown = [f for f in found if f.reader == ALL or (f.modality == ALL and len(readers) <= MOST_PAIRED)]
+    table = _agreement_table(shown, "Agreement with intervals; n is images.")
+    notes = [Note(f"{f.quantity}, {f.modality}: {f.note}") for f in shown if f.value is None]
+    figures = [_pair_figure(analysis)] if len(readers) == 2 else []
+    if len(readers) > 2:
+        shares = np.full((len(readers),) * 2, np.nan)
+        for (i, one), (j, other) in product(enumerate(readers), repeat=2):
+            pair = find(found, "agreement", reader=f"{one} and {other}")
+            if pair and pair.value is not None:
+                shares[i, j] = shares[j, i] = pair.value
         images = len({read.case.case_id for read in analysis.main})
-        blocks.append(
-            plots.plot_agreement(
-                analysis.readers, shares, f"Equal calls of each two readers; n = {images} images at most."
-            )
-        )
-    elif len(analysis.readers) == 2:
-        blocks.append(_pair_figure(analysis))
-    return blocks
+        caption = f"Equal calls of each two readers; n = {images} images at most."
+        figures = [plots.plot_agreement(readers, shares, caption)]
+    return [heading, Paragraph(explained), table, *notes, *figures]
 
 
 def _pair_figure(analysis: Analysis) -> Figure:
     first, second = analysis.readers
-    tables = {}
-    for modality in modalities_of(analysis.main):
-        table = np.zeros((3, 3), dtype=np.int64)
-        for one in analysis.cases:
-            said = {answer.reader: answer.call for answer in one.answers}
-            if one.case.modality == modality and len(said) == 2:
-                table[CALLS.index(said[first]), CALLS.index(said[second])] += 1
-        tables[modality] = table
-    return plots.plot_confusion(
-        tables,
-        CALLS,
-        CALLS,
-        f"Calls of {first} (rows) and {second} (columns); n is images.",
-        "agreement",
-        (second, first),
-    )
-
-
-KAPPA = ("Cohen's κ", "Fleiss' κ")
+    tables = {modality: np.zeros((3, 3), dtype=np.int64) for modality in modalities_of(analysis.main)}
+    for one in analysis.cases:
+        said = {answer.reader: answer.call for answer in one.answers}
+        if len(said) == 2:
+            tables[one.case.modality][CALLS.index(said[first]), CALLS.index(said[second])] += 1
+    caption = f"Calls of {first} (rows) and {second} (columns); n is images."
+    return plots.plot_confusion(tables, CALLS, caption, "agreement", (second, first))
 
 
 def _agreement_table(found: Sequence[Finding], caption: str) -> Table:
@@ -95,22 +76,17 @@ def _agreement_table(found: Sequence[Finding], caption: str) -> Table:
 
 def repeats(analysis: Analysis) -> list[Block]:
     """Cases shown twice."""
+    heading = Heading("The same image twice")
     found = [f for f in analysis.findings if f.quantity.startswith("repeats: ")]
-    blocks: list[Block] = [Heading("The same image twice")]
     if not found:
-        return [
-            *blocks,
-            Paragraph("No image was answered twice by the same reader: how steady each reader is cannot be told."),
-        ]
-    return [
-        *blocks,
-        Paragraph("Each reader's second answer beside the first; readers were not told that images repeat."),
-        _agreement_table(
-            found,
-            "Agreement of each reader with himself or herself; change of score is the mean "
-            "absolute change on the scale of 0 to 200.",
-        ),
-    ]
+        nothing = "No image was answered twice by the same reader: how steady each reader is cannot be told."
+        return [heading, Paragraph(nothing)]
+    words = "Each reader's second answer beside the first; readers were not told that images repeat."
+    caption = (
+        "Agreement of each reader with himself or herself; change of score is the mean absolute change on the scale of "
+        "0 to 200."
+    )
+    return [heading, Paragraph(words), _agreement_table(found, caption)]
 
 
 def bias(analysis: Analysis) -> list[Block]:
@@ -118,39 +94,26 @@ def bias(analysis: Analysis) -> list[Block]:
     found = analysis.all_of("d'")
     if not found:
         return []
-    rows = tuple(
-        (
-            f.reader,
-            f.modality,
-            as_number(f),
-            as_number(find(analysis.findings, "criterion c", reader=f.reader, modality=f.modality)),
-            str(f.n),
-        )
-        for f in found
+    rows = []
+    for f in found:
+        criterion = find(analysis.findings, "criterion c", reader=f.reader, modality=f.modality)
+        rows.append((f.reader, f.modality, as_number(f), as_number(criterion), str(f.n)))
+    words = (
+        "d' is how far apart real and phony look to a reader, whatever he or she leans to: 0 is not at all. The "
+        "criterion c is the leaning: below 0 towards saying phony, above 0 towards saying real."
     )
-    return [
-        Heading("Leaning towards phony"),
-        Paragraph(
-            "d' is how far apart real and phony look to a reader, whatever he or she leans to: 0 is not at all. "
-            "The criterion c is the leaning: below 0 towards saying phony, above 0 towards saying real."
-        ),
-        Table(
-            ("Reader", "Modality", "d'", "criterion c", "n"),
-            rows,
-            "Signal detection, with intervals.",
-            (1, 1, 2, 2, 0.6),
-            (0, 1),
-        ),
-    ]
+    columns, caption = ("Reader", "Modality", "d'", "criterion c", "n"), "Signal detection, with intervals."
+    table = Table(columns, tuple(rows), caption, (1, 1, 2, 2, 0.6), (0, 1))
+    return [Heading("Leaning towards phony"), Paragraph(words), table]
 
 
 def confidence(analysis: Analysis) -> list[Block]:
     """Confidence and how often it was justified."""
-    blocks: list[Block] = [Heading("Confidence")]
+    heading = Heading("Confidence")
     if not analysis.controls:
-        return [*blocks, Paragraph("Without real images nothing can be said on whether confidence is justified.")]
+        return [heading, Paragraph("Without real images nothing can be said on whether confidence is justified.")]
     if not analysis.bins:
-        return [*blocks, Paragraph("No confidence was given.")]
+        return [heading, Paragraph("No confidence was given.")]
     ranges = [f"{low}-{high}" for low, high in CONFIDENCE_BINS]
     rows = []
     for reader, bins in analysis.bins.items():
@@ -158,20 +121,14 @@ def confidence(analysis: Analysis) -> list[Block]:
         over = find(analysis.findings, "overconfidence", reader=reader)
         points = f"{100 * (over.value or 0):+.0f} points" if over else NONE
         rows.append((reader, *(shares.get(name, NONE) for name in ranges), points))
-    return [
-        *blocks,
-        plots.plot_calibration(
-            analysis.bins,
-            "Share of right calls against the confidence given; unclear makes no claim and is left out; n is answers.",
-        ),
-        Table(
-            ("Reader", *(f"{name} [n]" for name in ranges), "surer than right"),
-            tuple(rows),
-            "Share of right calls by confidence (intervals are in results.csv); the last column is the mean "
-            "confidence less the share right.",
-            (1, *[1.6] * len(ranges), 0.9),
-        ),
-    ]
+    drawn = "Share of right calls against the confidence given; unclear makes no claim and is left out; n is answers."
+    columns = ("Reader", *(f"{name} [n]" for name in ranges), "surer than right")
+    caption = (
+        "Share of right calls by confidence (intervals are in results.csv); the last column is the mean confidence "
+        "less the share right."
+    )
+    table = Table(columns, tuple(rows), caption, (1, *[1.6] * len(ranges), 0.9))
+    return [heading, plots.plot_calibration(analysis.bins, drawn), table]
 
 
 def course(analysis: Analysis) -> list[Block]:
@@ -179,44 +136,25 @@ def course(analysis: Analysis) -> list[Block]:
     rows = []
     for reader in analysis.readers:
         slope = find(analysis.findings, "trend", reader=reader)
-        seconds = find(analysis.findings, "seconds per case", reader=reader)
-        rows.append(
-            (
-                reader,
-                as_number(slope),
-                as_p(slope.p if slope else None),
-                str(slope.n) if slope else NONE,
-                as_number(seconds, 1),
-                slope.note if slope else "",
-            )
-        )
-    right = "right" if analysis.controls else "phony"
-    slope = (
-        "Change of the log odds of a right answer per ten presentations: above 0 learning, below 0 tiring"
-        if analysis.controls
-        else "Change of the log odds of the answer phony per ten presentations"
-    )
+        seconds = as_number(find(analysis.findings, "seconds per case", reader=reader), 1)
+        p, n, note = (as_p(slope.p), str(slope.n), slope.note) if slope else (NONE, NONE, "")
+        rows.append((reader, as_number(slope), p, n, seconds, note))
+    if analysis.controls:
+        title, right = "Learning, tiring and time", "right"
+        slope = "Change of the log odds of a right answer per ten presentations: above 0 learning, below 0 tiring"
+    else:
+        title, right = "Change and time", "phony"
+        slope = "Change of the log odds of the answer phony per ten presentations"
     columns = ("Reader", "trend per 10 cases", "p, corrected", "n", "seconds (quartiles)", "note")
-    return [
-        Heading("Learning, tiring and time" if analysis.controls else "Change and time"),
-        plots.plot_course(
-            analysis.windows,
-            f"Share of {right} answers, and seconds per case, over the reading; n is answers, repeats included.",
-            right,
-        ),
-        Table(columns, tuple(rows), f"{slope}.", (1, 1.8, 0.9, 0.5, 1.8, 2.4), (0, 5)),
-    ]
+    drawn = f"Share of {right} answers, and seconds per case, over the reading; n is answers, repeats included."
+    table = Table(columns, tuple(rows), f"{slope}.", (1, 1.8, 0.9, 0.5, 1.8, 2.4), (0, 5))
+    return [Heading(title), plots.plot_course(analysis.windows, drawn, right), table]
 
 
 def marks(analysis: Analysis) -> list[Block]:
     """Where readers pointed."""
-    blocks: list[Block] = [Heading("Where readers pointed")]
+    heading = Heading("Where readers pointed")
     if not analysis.maps:
-        return [*blocks, Paragraph("Nobody marked a spot.")]
-    return [
-        *blocks,
-        plots.plot_marks(
-            analysis.maps,
-            "Marks on phony images over the mean of all phony images of that modality, smoothed; brighter is more.",
-        ),
-    ]
+        return [heading, Paragraph("Nobody marked a spot.")]
+    caption = "Marks on phony images over the mean of all phony images of that modality, smoothed; brighter is more."
+    return [heading, plots.plot_marks(analysis.maps, caption)]

@@ -22,19 +22,17 @@ def verdict(analysis: Analysis) -> list[Block]:
         blocks.append(Note("SIMULATED READERS. These answers were drawn by a computer, not given by people.", "banner"))
     blocks.append(Heading("Verdict"))
     if analysis.nobody_kept:
-        blocks.append(
-            Note(
-                "Every reader failed the attention checks. By the registered plan there is no main analysis; "
-                "all are kept in the exploratory part, so that there is something to see.",
-                "warning",
-            )
-        )
+        blocks.append(Note(NOBODY_KEPT, "warning"))
     blocks += [Paragraph(verdict_text(analysis)), Paragraph(analysis.origin)]
     if not analysis.controls:
         blocks.append(Note(NO_CONTROLS, "warning"))
     return blocks
 
 
+NOBODY_KEPT = (
+    "Every reader failed the attention checks. By the registered plan there is no main analysis; all are kept in the "
+    "exploratory part, so that there is something to see."
+)
 NO_CONTROLS = (
     "All images were synthetic. How often they pass for real is all that can be told: a reader who says real of "
     "everything looks the same here as images that fool everybody. Specificity, accuracy and the ROC curve are "
@@ -49,11 +47,8 @@ def verdict_text(analysis: Analysis) -> str:
     by_modality = Counter(case.modality for case in cases)
     shown = listed([f"{by_modality[modality]} {modality}" for modality in modalities_of(main)])
     real = sum(case.truth == "real" for case in cases)
-    what = (
-        f"{len(cases) - real} phony and {real} real, of {count_of(analysis.patients, 'patient')}"
-        if real
-        else "all phony"
-    )
+    mixed = f"{len(cases) - real} phony and {real} real, of {count_of(analysis.patients, 'patient')}"
+    what = mixed if real else "all phony"
     parts = [
         f"{count_of(len(analysis.readers), 'reader')} judged {count_of(len(cases), 'image')} ({shown}; {what}), "
         f"{count_of(len(main), 'answer')} in all."
@@ -62,12 +57,8 @@ def verdict_text(analysis: Analysis) -> str:
         parts.append(figure_words(registered.test, analysis))
     parts.append(summary(registered))
     count = len(analysis.departures)
-    parts.append(
-        f"{count_of(count, 'departure')} from the plan {'is' if count == 1 else 'are'} listed below."
-        if count
-        else "Nothing departed from the plan."
-    )
-    return " ".join(parts)
+    departed = f"{count_of(count, 'departure')} from the plan {'is' if count == 1 else 'are'} listed below."
+    return " ".join([*parts, departed if count else "Nothing departed from the plan."])
 
 
 def figure_words(tested: Tested, analysis: Analysis) -> str:
@@ -96,59 +87,42 @@ def registered_test(analysis: Analysis) -> list[Block]:
         "difference": "a difference from one half",
         "equivalence": f"equivalence with one half to within ± {plan.margin:g}",
     }[plan.hypothesis]
-    blocks: list[Block] = [
-        Heading("The registered test"),
-        Paragraph(
-            f"Registered was the {FIGURES[plan.primary]} for {registered.population}, {aim}, at a level of "
-            f"{100 * plan.level:g} %. Planned were {count_of(len(config.readers), 'reader')}."
-        ),
-    ]
-    rows = [
-        ("as registered", registered.test),
-        ("with those whom the plan leaves out", registered.with_left_out),
-        ("not registered: those who remain", registered.instead),
-    ]
-    table = tuple(_test_row(label, tested, plan.primary) for label, tested in rows if tested is not None)
+    words = (
+        f"Registered was the {FIGURES[plan.primary]} for {registered.population}, {aim}, at a level of "
+        f"{100 * plan.level:g} %. Planned were {count_of(len(config.readers), 'reader')}."
+    )
+    blocks: list[Block] = [Heading("The registered test"), Paragraph(words)]
+    tests = {
+        "as registered": registered.test,
+        "with those whom the plan leaves out": registered.with_left_out,
+        "not registered: those who remain": registered.instead,
+    }
+    rows = tuple(_test_row(label, tested, plan.primary) for label, tested in tests.items() if tested is not None)
     if registered.test is None:
         blocks.append(Note(summary(registered), "warning"))
-    if table:
-        blocks.append(
-            Table(
-                ("Analysis", "readers", "figure", "images", "p", "result", "method"),
-                table,
-                "The primary figure, with its interval.",
-                (1.2, 1.1, 1.7, 0.8, 0.8, 2.5, 2),
-                (0, 1, 5, 6),
-            )
-        )
+    if rows:
+        columns = ("Analysis", "readers", "figure", "images", "p", "result", "method")
+        widths = (1.2, 1.1, 1.7, 0.8, 0.8, 2.5, 2)
+        blocks.append(Table(columns, rows, "The primary figure, with its interval.", widths, (0, 1, 5, 6)))
     if registered.instead is not None:
-        blocks.append(
-            Note(
-                "What stands under 'not registered' is a departure from the plan, and no result of the test "
-                "that was registered.",
-                "warning",
-            )
-        )
+        blocks.append(Note(NOT_REGISTERED, "warning"))
     if registered.left_out:
         blocks.append(Paragraph(f"Left out by the rules of the plan: {listed(registered.left_out)}."))
     elif registered.test is not None:
-        blocks.append(
-            Paragraph("The plan leaves out none of these readers, so that with and without them is the same.")
-        )
+        same = "The plan leaves out none of these readers, so that with and without them is the same."
+        blocks.append(Paragraph(same))
     return blocks
 
 
+NOT_REGISTERED = (
+    "What stands under 'not registered' is a departure from the plan, and no result of the test that was registered."
+)
+
+
 def _test_row(label: str, tested: Tested, primary: str) -> tuple[str, ...]:
-    figure = as_number(tested.primary, 3) if primary == "auc" else as_share(tested.primary)
-    return (
-        label,
-        f"{listed(tested.readers)} ({tested.population})",
-        figure,
-        str(tested.primary.n),
-        as_p(tested.p),
-        tested.sentence,
-        tested.primary.method,
-    )
+    found, who = tested.primary, f"{listed(tested.readers)} ({tested.population})"
+    figure = as_number(found, 3) if primary == "auc" else as_share(found)
+    return label, who, figure, str(found.n), as_p(tested.p), tested.sentence, found.method
 
 
 def departures(analysis: Analysis) -> list[Block]:
@@ -160,17 +134,12 @@ def departures(analysis: Analysis) -> list[Block]:
 def exploratory(analysis: Analysis) -> list[Block]:
     """Where the exploratory part begins, and what its figures come to."""
     tested = sum(finding.p is not None for finding in analysis.findings)
-    family = (
-        f" Their p, {tested} in all, are corrected together (Holm): read one below 0.05 as a hint." if tested else ""
+    family = f" Their p, {tested} in all, are corrected together (Holm): read one below 0.05 as a hint."
+    words = (
+        f"Nothing from here on was registered as a test.{family if tested else ''} Intervals are not corrected; each "
+        "holds for itself, for these readers unless it says otherwise."
     )
-    return [
-        Heading("Exploratory"),
-        Paragraph(
-            f"Nothing from here on was registered as a test.{family} Intervals are not corrected; each holds for "
-            "itself, for these readers unless it says otherwise."
-        ),
-        Paragraph(exploratory_text(analysis)),
-    ]
+    return [Heading("Exploratory"), Paragraph(words), Paragraph(exploratory_text(analysis))]
 
 
 def exploratory_text(analysis: Analysis) -> str:
@@ -194,21 +163,13 @@ def exploratory_text(analysis: Analysis) -> str:
         for quantity in (FIXED, RANDOM):
             area = find(findings, quantity)
             if area is not None:
-                parts.append(
-                    f"The area under the ROC curve for {quantity.removeprefix('AUC, ')} is {as_number(area)}, "
-                    f"n = {area.n} images."
-                )
-    parts.append(_agreement_words(analysis))
+                whose = quantity.removeprefix("AUC, ")
+                parts.append(f"The area under the ROC curve for {whose} is {as_number(area)}, n = {area.n} images.")
+    kappas = (find(findings, name) for name in ("Cohen's κ", "Fleiss' κ"))
+    for kappa in [kappa for kappa in kappas if kappa is not None and kappa.value is not None][:1]:
+        parts.append(f"The readers agreed with κ = {as_number(kappa)} (n = {kappa.n} images).")
     level = analysis.study.config.plan.level
-    return " ".join([part for part in parts if part] + [f"Figures in brackets are {100 * level:g} % intervals."])
-
-
-def _agreement_words(analysis: Analysis) -> str:
-    for name in ("Cohen's κ", "Fleiss' κ"):
-        kappa = find(analysis.findings, name)
-        if kappa is not None and kappa.value is not None:
-            return f"The readers agreed with {name.split()[-1]} = {as_number(kappa)} (n = {kappa.n} images)."
-    return ""
+    return " ".join([*parts, f"Figures in brackets are {100 * level:g} % intervals."])
 
 
 def called_real(analysis: Analysis) -> list[Block]:
@@ -216,19 +177,12 @@ def called_real(analysis: Analysis) -> list[Block]:
     found = [f for f in analysis.all_of("called real") if f.unclear == "not real" and f.arm == ALL]
     rows = tuple((f.reader, f.modality, as_share(f), str(f.n)) for f in found)
     items = [(f"{f.reader} {f.modality}" if f.modality != ALL else f.reader, f) for f in found]
+    share = "Share of phony images called real"
+    said = f"{share}; unclear counts as not real. It says nothing on whether a reader can tell."
     caption = (
-        "Share of phony images called real, with intervals; n is answers. The dotted line is one half, which a "
-        "reader who leans to neither side gives."
+        f"{share}, with intervals; n is answers. The dotted line is one half, which a reader who leans to neither side "
+        "gives."
     )
-    return [
-        Heading("Phony images called real"),
-        Table(
-            ("Reader", "Modality", "called real", "n"),
-            rows,
-            "Share of phony images called real; unclear counts as not "
-            "real. It says nothing on whether a reader can tell.",
-            (1, 1, 2, 0.6),
-            (0, 1),
-        ),
-        plots.plot_forest("called_real", {"phony images called real": items}, caption, 0.5),
-    ]
+    table = Table(("Reader", "Modality", "called real", "n"), rows, said, (1, 1, 2, 0.6), (0, 1))
+    forest = plots.plot_forest("called_real", {"phony images called real": items}, caption, 0.5)
+    return [Heading("Phony images called real"), table, forest]

@@ -19,6 +19,7 @@ from ..findings.figures import Heat
 from ..findings.over_time import Window
 from ..findings.reads import Finding
 from ..findings.roc import Curve
+from ..study import CALLS
 
 CALL_COLOURS = {"real": "#0072B2", "phony": "#D55E00", "unclear": "#999999"}  # Okabe and Ito
 
@@ -107,12 +108,11 @@ def plot_agreement(readers: Sequence[str], shares: NDArray[np.float64], caption:
 def plot_confusion(
     tables: Mapping[str, NDArray[np.int64]],
     rows: Sequence[str],
-    columns: Sequence[str],
     caption: str,
     name: str = "confusion",
     axis: tuple[str, str] = ("called", "truth"),
 ) -> Figure:
-    """Counts of what was said against what was true, a panel for each reader, shaded by the share of the row."""
+    """Counts of calls against what was true, or said, a panel for each table, shaded by the share of the row."""
 
     def paint(panels: NDArray[Any]) -> None:
         flat = panels.ravel()
@@ -120,12 +120,9 @@ def plot_confusion(
             axes.set_axis_off()
         for axes, (title, table) in zip(flat, tables.items(), strict=False):
             shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-            texts = [
-                [f"{n}\n{100 * s:.0f} %" for n, s in zip(*pair, strict=True)]
-                for pair in zip(table, shares, strict=True)
-            ]
+            texts = np.vectorize("{}\n{:.0f} %".format)(table, 100 * shares)
             shade(axes, shares, texts, aspect="auto")
-            axes.set_xticks(range(len(columns)), columns)
+            axes.set_xticks(range(len(CALLS)), CALLS)
             axes.set_yticks(range(len(rows)), [f"{row}\nn={n}" for row, n in zip(rows, table.sum(axis=1), strict=True)])
             axes.set(title=title, xlabel=axis[0], ylabel=axis[1])
 
@@ -204,19 +201,16 @@ def plot_machine(
     features: Mapping[str, Sequence[float]], readers: Sequence[tuple[str, Finding]], caption: str
 ) -> Figure:
     """The area under the curve of single image statistics (value, low, high) beside the readers'."""
-    rows: list[tuple[str, tuple[float, ...], str, str]] = [
-        (name, tuple(values), CALL_COLOURS["unclear"], "s") for name, values in features.items()
-    ]
-    for name, finding in readers:
-        values = tuple(value or 0.0 for value in (finding.value, finding.low, finding.high))
-        rows.append((f"reader {name}", values, colour_of(0), "o"))
+    own = {f"reader {name}": (f.value or 0.0, f.low or 0.0, f.high or 0.0) for name, f in readers}
+    rows = [*features.items(), *own.items()]
 
     def paint(axes: Axes) -> None:
-        for y, (_, (value, low, high), colour, marker) in enumerate(rows):
+        for y, (_, (value, low, high)) in enumerate(rows):
+            colour, marker = (CALL_COLOURS["unclear"], "s") if y < len(features) else (colour_of(0), "o")
             axes.plot([low, high], [y, y], color=colour, lw=2, solid_capstyle="butt")
             axes.plot(value, y, marker, color=colour, ms=6)
         axes.axvline(0.5, color="#666", lw=0.9, ls=":")
         axes.set(xlim=(0, 1), xlabel="area under the ROC curve")
-        list_rows(axes, [row[0] for row in rows])
+        list_rows(axes, [label for label, _ in rows])
 
     return draw("machine", caption, 0.8 + 0.26 * len(rows), paint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
 
 import numpy as np
 
@@ -27,27 +27,23 @@ def performance(analysis: Analysis) -> list[Block]:
     """Sensitivity, specificity, accuracy; per reader, modality and arm; with `unclear` treated in three ways."""
     if not analysis.controls:
         return []
-    registered, shown = analysis.study.config.plan.unclear, SHARES
-    blocks: list[Block] = [Heading("Accuracy, sensitivity and specificity")]
-    blocks.append(
-        Paragraph(
-            "Phony is the positive class: sensitivity is the share of phony images called phony, specificity the share "
-            "of real images not called phony. Intervals of single readers are Wilson's; the exact ones "
-            "(Clopper-Pearson), which are wider, are in results.csv. Of all readers together the interval keeps the "
-            "answers to one image together, since some images are harder than others; it is of these readers."
-        )
+    registered = analysis.study.config.plan.unclear
+    explained = (
+        "Phony is the positive class: sensitivity is the share of phony images called phony, specificity the share of "
+        "real images not called phony. Intervals of single readers are Wilson's; the exact ones (Clopper-Pearson), "
+        "which are wider, are in results.csv. Of all readers together the interval keeps the answers to one image "
+        "together, since some images are harder than others; it is of these readers."
     )
-    groups = {}
-    for name in shown:
-        items = [(_label(f), f) for f in analysis.all_of(name) if f.unclear == registered and f.arm == ALL]
-        if items:
-            groups[name] = items
-    caption = f"{', '.join(groups)} in %, with intervals; n is answers; {TREATMENT_WORDS[registered]}."
+    blocks: list[Block] = [Heading("Accuracy, sensitivity and specificity"), Paragraph(explained)]
+    found = [f for f in analysis.findings if f.unclear == registered and f.arm == ALL]
+    groups = {name: [(_label(f), f) for f in found if f.quantity == name] for name in SHARES}
+    groups = {name: items for name, items in groups.items() if items}
     if groups:
+        caption = f"{', '.join(groups)} in %, with intervals; n is answers; {TREATMENT_WORDS[registered]}."
         blocks.append(plots.plot_forest("performance", groups, caption.capitalize(), None))
     for treatment in (registered, *(t for t in TREATMENTS if t != registered)):
         extra = " (as the plan has it)" if treatment == registered else ""
-        blocks.append(_share_table(analysis, shown, treatment, f"{TREATMENT_WORDS[treatment].capitalize()}{extra}."))
+        blocks.append(_share_table(analysis, treatment, f"{TREATMENT_WORDS[treatment].capitalize()}{extra}."))
     general = [f for f in analysis.findings if f.quantity.endswith("readers in general") and "AUC" not in f.quantity]
     if general:
         rows = tuple((f.quantity.split(",")[0], as_share(f), str(f.n), f.method) for f in general)
@@ -55,12 +51,8 @@ def performance(analysis: Analysis) -> list[Block]:
         columns = ("Figure", "readers in general", "images", "method")
         blocks.append(Table(columns, rows, caption, (1.2, 2, 0.6, 3), (0, 3)))
     for again in analysis.all_of("right, mixed logistic"):
-        blocks.append(
-            Paragraph(
-                f"A second look, by mixed logistic regression: a typical reader is right on a typical image "
-                f"in {as_share(again)} (n = {again.n} answers, unclear left out). {again.note}"
-            )
-        )
+        words = "A second look, by mixed logistic regression: a typical reader is right on a typical image in"
+        blocks.append(Paragraph(f"{words} {as_share(again)} (n = {again.n} answers, unclear left out). {again.note}"))
     return [*blocks, _confusion(analysis)]
 
 
@@ -69,100 +61,69 @@ def _label(finding: Finding) -> str:
     return " ".join(parts + ([finding.modality] if finding.modality != ALL else []))
 
 
-def _share_table(analysis: Analysis, shown: Sequence[str], treatment: str, caption: str) -> Table:
+def _share_table(analysis: Analysis, treatment: str, caption: str) -> Table:
     cells = list(dict.fromkeys((f.reader, f.modality, f.arm) for f in analysis.all_of("sensitivity")))
     if treatment != analysis.study.config.plan.unclear:
         cells = [cell for cell in cells if cell[1:] == (ALL, ALL)]  # the rest is in results.csv
     several = len({arm for _, _, arm in cells}) > 1
     rows = []
     for reader, modality, arm in cells:
-        found = [
-            find(analysis.findings, name, reader=reader, modality=modality, arm=arm, unclear=treatment)
-            for name in shown
-        ]
-        rows.append((reader, modality, *([arm] if several else []), *(as_share(f, with_n=True) for f in found)))
-    columns = ("Reader", "Modality", *(["Arm"] if several else []), *(f"{name} [n]" for name in shown))
-    texts = tuple(range(len(columns) - len(shown)))
-    return Table(columns, tuple(rows), caption, (1.1, 0.8, *([1.0] if several else []), *[2.1] * len(shown)), texts)
+        which = {"reader": reader, "modality": modality, "arm": arm, "unclear": treatment}
+        shares = [as_share(find(analysis.findings, name, **which), with_n=True) for name in SHARES]
+        rows.append((reader, modality, *([arm] if several else []), *shares))
+    columns = ("Reader", "Modality", *(["Arm"] if several else []), *(f"{name} [n]" for name in SHARES))
+    texts = tuple(range(len(columns) - len(SHARES)))
+    return Table(columns, tuple(rows), caption, (1.1, 0.8, *([1.0] if several else []), *[2.1] * len(SHARES)), texts)
 
 
 def _confusion(analysis: Analysis) -> Figure:
-    tables = {}
-    for reader in analysis.readers:
-        own = [read for read in analysis.main if read.reader == reader]
-        tables[reader] = np.array(
-            [
-                [sum(r.case.truth == truth and r.call == call for r in own) for call in CALLS]
-                for truth in ("real", "phony")
-            ]
-        )
-    return plots.plot_confusion(
-        tables,
-        ("real", "phony"),
-        CALLS,
-        "What was said against what was true: counts, and the share of the row; n is images.",
-    )
+    counts = Counter((read.reader, read.case.truth, read.call) for read in analysis.main)
+    tables = {
+        reader: np.array([[counts[reader, truth, call] for call in CALLS] for truth in ("real", "phony")])
+        for reader in analysis.readers
+    }
+    caption = "What was said against what was true: counts, and the share of the row; n is images."
+    return plots.plot_confusion(tables, ("real", "phony"), caption)
 
 
 def each(analysis: Analysis) -> list[Block]:
     """Each reader against one half, unclear counting one half."""
-    found = [f for f in analysis.findings if f.quantity.endswith(", one reader")]
-    if not found:
+    rows = []
+    for f in analysis.findings:
+        name = f.quantity.removesuffix(", one reader")
+        if name != f.quantity:
+            figure = as_number(f, 3) if name.startswith("AUC") else as_share(f)
+            rows.append((f.reader, name, figure, str(f.n), as_p(f.p)))
+    if not rows:
         return []
-    rows = tuple(
-        (
-            f.reader,
-            f.quantity.removesuffix(", one reader"),
-            as_number(f, 3) if f.quantity.startswith("AUC") else as_share(f),
-            str(f.n),
-            as_p(f.p),
-        )
-        for f in found
-    )
-    return [
-        Heading("Each reader against one half"),
-        Table(
-            ("Reader", "figure", "with interval", "images", "p, corrected"),
-            rows,
-            "Unclear counts one half; p as in the registered test, then corrected with all others of this part.",
-            (1.2, 1.4, 2, 0.8, 1),
-            (0, 1),
-        ),
-    ]
+    columns = ("Reader", "figure", "with interval", "images", "p, corrected")
+    caption = "Unclear counts one half; p as in the registered test, then corrected with all others of this part."
+    table = Table(columns, tuple(rows), caption, (1.2, 1.4, 2, 0.8, 1), (0, 1))
+    return [Heading("Each reader against one half"), table]
 
 
 def roc(analysis: Analysis) -> list[Block]:
     """ROC per reader, and the area under it over readers."""
     if not analysis.controls:
         return []
-    blocks: list[Block] = [Heading("ROC")]
-    blocks.append(
-        Paragraph(
-            "The score of an answer is 100 + confidence for phony, 100 for unclear, 100 - confidence for real (50 "
-            "where no confidence was given). The area under the curve is the chance that a phony image gets a higher "
-            "score than a real one; 0.5 is guessing."
-        )
+    explained = (
+        "The score of an answer is 100 + confidence for phony, 100 for unclear, 100 - confidence for real (50 where no "
+        "confidence was given). The area under the curve is the chance that a phony image gets a higher score than a "
+        "real one; 0.5 is guessing."
     )
+    blocks: list[Block] = [Heading("ROC"), Paragraph(explained)]
     if analysis.curves:
         blocks.append(plots.plot_roc(analysis.curves, "ROC of each reader; n is images."))
     areas = [f for f in analysis.findings if f.quantity.startswith("AUC")]
     if not areas:
         return [*blocks, Note("No reader answered both real and phony images.", "warning")]
-    rows = tuple(
-        (
-            f.reader if f.quantity == "AUC" else f.quantity.split(", ")[-1],
-            f.modality,
-            f.arm,
-            as_number(f, 3),
-            str(f.n),
-            as_p(f.p),
-            f.method,
-        )
-        for f in areas
-    )
+    rows = []
+    for f in areas:
+        who = f.reader if f.quantity == "AUC" else f.quantity.split(", ")[-1]
+        rows.append((who, f.modality, f.arm, as_number(f, 3), str(f.n), as_p(f.p), f.method))
     caption = "Areas with intervals; p is against 0.5, corrected with all others of this part."
     columns = ("Reader", "Modality", "Arm", "AUC", "images", "p, corrected", "method")
-    blocks.append(Table(columns, rows, caption, (1.4, 0.9, 0.9, 1.9, 0.9, 0.9, 2.8), (0, 1, 2, 6)))
+    blocks.append(Table(columns, tuple(rows), caption, (1.4, 0.9, 0.9, 1.9, 0.9, 0.9, 2.8), (0, 1, 2, 6)))
     if len(analysis.readers) < 3:
         blocks.append(Note("Fewer than three readers: no claim about readers in general is made."))
     return blocks
@@ -173,42 +134,38 @@ def arms(analysis: Analysis) -> list[Block]:
     compared = [f for f in analysis.findings if f.quantity.startswith("difference of")]
     if not compared:
         return []
-    rows = tuple(
-        (f.quantity.removeprefix("difference of "), f.arm, as_number(f, 3), str(f.n), as_p(f.p), f.note)
-        for f in compared
-    )
+    rows = []
+    for f in compared:
+        name = f.quantity.removeprefix("difference of ")
+        rows.append((name, f.arm, as_number(f, 3), str(f.n), as_p(f.p), f.note))
     said = "found out" if analysis.controls else "called phony"
     columns = ("Figure", "Arms", "difference", "images", "p, corrected", "note")
     return [
         Heading("The synthetic arms compared"),
         Paragraph(f"The same readers saw all arms. Above 0: the first arm was {said} more often."),
-        Table(columns, rows, "Differences with intervals.", (1, 2, 2, 0.7, 0.9, 2.4), (0, 1, 5)),
+        Table(columns, tuple(rows), "Differences with intervals.", (1, 2, 2, 0.7, 0.9, 2.4), (0, 1, 5)),
     ]
 
 
 def machine(analysis: Analysis) -> list[Block]:
     """Single image statistics as the machine's benchmark."""
     features = machine_features(analysis.study.protocol.get("leakage") or {})
-    blocks: list[Block] = [Heading("The machine's benchmark")]
+    heading = Heading("The machine's benchmark")
     if not features:
-        return [*blocks, Paragraph("The protocol has no image statistics to compare with (they need real images).")]
+        return [heading, Paragraph("The protocol has no image statistics to compare with (they need real images).")]
     readers = [(f.reader, f) for f in analysis.all_of("AUC") if f.modality == ALL and f.arm == ALL]
     best = dict(sorted(features.items(), key=lambda item: -item[1][0])[:MOST_FEATURES])
     images = len({read.case.case_id for read in analysis.main})
-    return [
-        *blocks,
-        Paragraph(
-            "How well one simple statistic of the pixels, such as noise or contrast, tells phony from real, beside the "
-            "readers. Where the machine does better, the images differ in something that the eye does not use."
-        ),
-        plots.plot_machine(
-            best,
-            readers,
-            f"Area under the ROC curve: the {len(best)} image statistics of {len(features)} that tell most (the best "
-            f"of many look better than they are), measured before the study, and the readers; n = {images} images, of "
-            "which each statistic saw one modality. All are in protocol.json.",
-        ),
-    ]
+    words = (
+        "How well one simple statistic of the pixels, such as noise or contrast, tells phony from real, beside the "
+        "readers. Where the machine does better, the images differ in something that the eye does not use."
+    )
+    caption = (
+        f"Area under the ROC curve: the {len(best)} image statistics of {len(features)} that tell most (the best of "
+        f"many look better than they are), measured before the study, and the readers; n = {images} images, of which "
+        "each statistic saw one modality. All are in protocol.json."
+    )
+    return [heading, Paragraph(words), plots.plot_machine(best, readers, caption)]
 
 
 def machine_features(leakage: object) -> dict[str, tuple[float, float, float]]:
