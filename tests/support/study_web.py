@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import re
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.testclient import TestClient
+import httpx2
 
 from phonybrains.readerstudy.store import Store, open_store
 from phonybrains.readerstudy.study import Study
@@ -18,10 +19,30 @@ from phonybrains.readerstudy.web.app import make_app
 from phonybrains.readerstudy.web.context import StudyContext
 
 BASE = "http://testserver"
+LOOP = asyncio.new_event_loop()
 
 
-class Browser(TestClient):
+class Here(httpx2.BaseTransport):
+    """The application in this thread, all on one event loop: Starlette's client starts a thread for each request."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = httpx2.ASGITransport(app)
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        return LOOP.run_until_complete(self._ask(request))
+
+    async def _ask(self, request: httpx2.Request) -> httpx2.Response:
+        whole = httpx2.ByteStream(request.read())
+        asked = httpx2.Request(request.method, request.url, headers=request.headers, stream=whole)
+        said = await self._app.handle_async_request(asked)
+        return httpx2.Response(said.status_code, headers=said.headers, content=await said.aread())
+
+
+class Browser(httpx2.Client):
     """A browser with cookies of its own, which follows no redirect."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(transport=Here(app), base_url=BASE)
 
     def code(self, path: str, **options: Any) -> int:
         """The status of a page."""
@@ -46,7 +67,7 @@ class Served:
     app: Any
 
     def browser(self) -> Browser:
-        return Browser(self.app, base_url=BASE, follow_redirects=False)
+        return Browser(self.app)
 
     def reader(self, name: str = "reader 1") -> Script:
         """Add a reader and redeem their invitation."""
@@ -85,7 +106,7 @@ def csrf_in(page: str) -> str:
     return found[1] or found[2]
 
 
-def cells_of(page: TestClient, name: str) -> list[list[str]]:
+def cells_of(page: Browser, name: str) -> list[list[str]]:
     """The rows of an export; who reads it line by line finds as many."""
     text = page.get(f"/investigator/{name}").content.decode()
     rows = list(csv.reader(io.StringIO(text, newline="")))
