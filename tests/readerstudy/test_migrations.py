@@ -15,7 +15,8 @@ from sqlalchemy import Engine, text
 
 from phonybrains.errors import StudyError
 from phonybrains.readerstudy.design.order import presentations
-from phonybrains.readerstudy.store import Clock, audit, open_store
+from phonybrains.readerstudy.store import audit, open_store
+from phonybrains.readerstudy.store.clock import Clock
 from phonybrains.readerstudy.store.database import connect, parse_url
 from phonybrains.readerstudy.store.migrate import MIGRATIONS, known_revisions, upgrade
 from phonybrains.readerstudy.store.tables import metadata

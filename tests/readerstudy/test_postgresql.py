@@ -16,8 +16,9 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 
 from phonybrains.errors import StudyError
-from phonybrains.readerstudy.store import BusyError, LostError, Store, open_store
+from phonybrains.readerstudy.store import Store, open_store
 from phonybrains.readerstudy.store.database import connect, parse_url
+from phonybrains.readerstudy.store.errors import BusyError, LostError
 from phonybrains.readerstudy.study import Study
 from tests.readerstudy import test_store
 from tests.readerstudy.test_migrations import write_first_version

@@ -14,8 +14,10 @@ from sqlalchemy import text
 
 from phonybrains.errors import StudyError
 from phonybrains.readerstudy.design.order import presentations
-from phonybrains.readerstudy.store import Clock, ConflictError, DiskFullError, Store, UnknownError, open_store
+from phonybrains.readerstudy.store import Store, open_store
+from phonybrains.readerstudy.store.clock import Clock
 from phonybrains.readerstudy.store.database import connect_frozen, filesystem_of, parse_url, refuse_network_disk
+from phonybrains.readerstudy.store.errors import ConflictError, DiskFullError, UnknownError
 from phonybrains.readerstudy.study import Answer, Mark, Study
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)

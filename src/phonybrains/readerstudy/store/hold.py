@@ -121,17 +121,17 @@ class ServerLock:
 
 
 def _content(path: Path) -> tuple[int, int]:
-    found = _stat(path)
-    return (found.st_size, found.st_mtime_ns) if found else (-1, -1)
+    return _told(path, "st_size", "st_mtime_ns")
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    found = _stat(path)
-    return (found.st_dev, found.st_ino) if found else (-1, -1)
+    return _told(path, "st_dev", "st_ino")
 
 
-def _stat(path: Path) -> os.stat_result | None:
+def _told(path: Path, one: str, other: str) -> tuple[int, int]:
+    """Two facts of a file's status; -1 where it is not there."""
     try:
-        return path.stat()
+        found = path.stat()
     except OSError:
-        return None
+        return (-1, -1)
+    return getattr(found, one), getattr(found, other)

@@ -15,7 +15,7 @@ from ..names import clean_name, name_key
 from ..study import Answer, Presentation
 from . import access, audit
 from . import tables as t
-from .answering import Said, Showing, check_answers, insert, standing
+from .answering import Said, Showing, check_answers, insert, place_of, standing
 from .errors import ConflictError, UnknownError
 from .writer import Writing
 
@@ -190,12 +190,12 @@ def _open_showing(connection: Connection, number: int, answer: Answer) -> Showin
         .where(t.presentation.c.reader_id == number, t.presentation.c.position == answer.position)
     )
     row = connection.execute(query).first()
-    where = f"answer of {answer.reader}, position {answer.position}"
+    where = place_of(answer)
     if row is None:
         raise UnknownError(f"{where}: this reader has no such position.")
     if (row.case_id, row.kind) != (answer.case_id, answer.kind):
-        wrong = f"is of {answer.kind} {answer.case_id}, but {row.kind} {row.case_id} is shown there"
-        raise ConflictError(f"{where}: {wrong}.")
+        shown = f"but {row.kind} {row.case_id} is shown there"
+        raise ConflictError(f"{where}: is of {answer.kind} {answer.case_id}, {shown}.")
     if row.call is not None:
         raise ConflictError(f"{where}: was given before; an answer is final.")
     return Showing(row.id, answer.position, row.case_id, row.kind, None)

@@ -15,11 +15,12 @@ from starlette.responses import HTMLResponse
 
 from ...web.limits import peer_of
 from ...web.pages import make_pages
-from ..store import BusyError, DiskFullError, NoSessionError, Store, UnknownError, access
+from ..store import Store, access
 from ..store import tables as t
 from ..store.access import Visitor
 from ..store.answering import Showing, standing
 from ..store.clock import later
+from ..store.errors import BusyError, DiskFullError, NoSessionError, UnknownError
 from ..store.writer import Writing
 from ..study import Study
 from .address import Address
