@@ -19,6 +19,8 @@ from . import tables as t
 
 START = "0" * 64
 KEYED = "log keyed"
+SHOWN = "id", "position", "case_id", "kind"
+"""What an event that adds a reader tells of each presentation."""
 
 
 @dataclass(frozen=True, slots=True)

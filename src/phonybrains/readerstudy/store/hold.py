@@ -71,10 +71,8 @@ class Hold:
 
     def lose(self, reason: str) -> None:
         """Take no answers any more. Raises LostError."""
-        self._lost = (
-            f"{reason} while the study was open: no answer is taken any more. Stop phonybrains, put things back as "
-            "they were, and start it again."
-        )
+        what_to_do = "Stop phonybrains, put things back as they were, and start it again."
+        self._lost = f"{reason} while the study was open: no answer is taken any more. {what_to_do}"
         print(f"phonybrains: {self._lost}", file=sys.stderr, flush=True)
         raise LostError(self._lost)
 
