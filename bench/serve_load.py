@@ -91,7 +91,7 @@ def wrong_images(model: LatentDiffusion, result: Result, arguments: Options) -> 
     vocabulary, wrong = Vocabulary(model.conditions), 0
     whole = -(-arguments.images // LANES_CPU) * LANES_CPU
     for (prompt, seed), images in result.images.items():
-        where = understand(prompt, vocabulary).where
+        where = understand(prompt, vocabulary)[0]
         made = model.generate(whole, where, seed=seed, steps=arguments.steps, batch_size=LANES_CPU).images
         wrong += int((made[: arguments.images] != images).any(axis=(1, 2)).sum())
     return wrong

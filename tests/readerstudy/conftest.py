@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from phonybrains.readerstudy.store import open_store
 from phonybrains.readerstudy.study import Study
 from tests.conftest import one_at_a_time
 from tests.support.study_files import make_study
-from tests.support.study_web import Served, served
+from tests.support.study_web import Script, Served, served
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +35,29 @@ def study(small_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     return Study.open(shutil.copytree(small_study, tmp_path_factory.mktemp("study") / "study"))
 
 
+@pytest.fixture(scope="session")
+def begun_study(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The small study with a database of its own, in which nobody reads. Do not change it, copy it."""
+    folder = tmp_path_factory.mktemp("begun") / "study"
+    shutil.copytree(study.folder, folder, ignore=shutil.ignore_patterns("*.db*", "log*"))
+    begun = replace(study, folder=folder)
+    open_store(begun).close()
+    return begun
+
+
 @pytest.fixture
-def site(study: Study, tmp_path: Path) -> Iterator[Served]:
+def site(begun_study: Study, tmp_path: Path) -> Iterator[Served]:
     """The small study being served, without answers."""
-    with served(study, f"sqlite:///{tmp_path / 'answers.db'}") as running:
+    folder = shutil.copytree(begun_study.folder, tmp_path / "study")
+    with served(replace(begun_study, folder=folder)) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def refusing(begun_study: Study, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Script]:
+    """A reader who has answered nothing, for what is refused and changes nothing."""
+    folder = shutil.copytree(begun_study.folder, tmp_path_factory.mktemp("refusing") / "study")
+    with served(replace(begun_study, folder=folder)) as running:
+        yield running.reader()
+        assert running.store.answers() == []
+        running.store.verify_audit()

@@ -81,7 +81,7 @@ def new_page(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
 
 def join(page: Any, link: str) -> None:
     page.goto(link)
-    page.get_by_role("button", name="Start").click()
+    click(page, "Start")
     ready(page)
 
 
@@ -91,6 +91,21 @@ def ready(page: Any, number: int | None = None) -> None:
     page.locator("#count", has_text=re.compile(rf"^Image {wanted} of")).wait_for()
     wait_until(page, "document.querySelector('#answer:not([hidden])')?.inert === false")
     painted(page)
+
+
+def press(page: Any, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def click(page: Any, button: str | re.Pattern[str]) -> None:
+    page.get_by_role("button", name=button).click()
+
+
+def middle(page: Any) -> tuple[float, float]:
+    """The middle of the image, in pixels of the page."""
+    box = page.locator("#image").bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
 def painted(page: Any) -> None:
@@ -120,11 +135,30 @@ def picture_after(page: Any, before: str) -> str:
 
 def practise(page: Any) -> None:
     """Answer the practice image, and go on to the first image of the study."""
-    page.keyboard.press("a")
-    page.keyboard.press("Enter")
+    press(page, "a", "Enter")
     page.locator("#feedback").wait_for()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     ready(page, 2)
+
+
+@pytest.fixture
+def page(link: str, new_page: Any) -> Any:
+    """A reader before the practice image."""
+    page = new_page()
+    join(page, link)
+    return page
+
+
+@pytest.fixture
+def reading(page: Any) -> Any:
+    """A reader before the first image of the study."""
+    practise(page)
+    return page
+
+
+def calls(served: StudyProcess) -> list[tuple[str, str]]:
+    """What the reader said of the images after the practice image: call and description."""
+    return [(a.call, a.description) for a in answers(served)][1:]
 
 
 def answers(served: StudyProcess, reader: str = "") -> list[Any]:
@@ -133,8 +167,19 @@ def answers(served: StudyProcess, reader: str = "") -> list[Any]:
         return [answer for answer in store.answers() if answer.reader == (reader or BEGUN[-1])]
 
 
-def wait_for_saved(page: Any) -> None:
-    page.locator("#saved", has_text="Saved").wait_for()
+def window(context: Any, served: StudyProcess, number: int) -> Any:
+    """Another window of a reader's browser, in which the reading goes on at an image."""
+    other = context.new_page()
+    other.set_default_timeout(1000 * PATIENCE)
+    other.goto(f"{served.base}/read")
+    ready(other, number)
+    return other
+
+
+def write(page: Any, text: str) -> None:
+    """Write into the description by keyboard."""
+    press(page, "w")
+    page.keyboard.type(text)
 
 
 def test_forty_images_by_keyboard_alone(browser: Any, new_page: Any, tmp_path: Path):
@@ -151,30 +196,28 @@ def test_forty_images_by_keyboard_alone(browser: Any, new_page: Any, tmp_path: P
         page = new_page()
         page.goto(served.url("reader 1"))
         while page.evaluate("document.activeElement.tagName") != "BUTTON":
-            page.keyboard.press("Tab")
-        page.keyboard.press("Enter")
+            press(page, "Tab")
+        press(page, "Enter")
         said = []
         for number in range(1, 43):
             ready(page, number)
             assert page.locator("#practice").is_visible() == (number <= 2)
             call = ("real", "unclear", "phony")[number % 3]
-            page.keyboard.press("asd"[number % 3])
+            press(page, "asd"[number % 3])
             confidence = number % 6 * 20 or None
             if confidence:
-                page.keyboard.press(f"Shift+Digit{number % 6}")
+                press(page, f"Shift+Digit{number % 6}")
             text = "smooth cortex, no vessels" if number % 10 == 0 else ""
             if text:
-                page.keyboard.press("w")
-                page.keyboard.type(text)
-                page.keyboard.press("Escape")
-            page.keyboard.press("Enter")
+                write(page, text)
+                press(page, "Escape")
+            press(page, "Enter")
             said.append((call, confidence, text))
             if number <= 2:
                 page.locator("#truth", has_text=re.compile("^This image is (real|phony).$")).wait_for()
-                page.keyboard.press("Enter")
+                press(page, "Enter")
         page.locator("#complete").wait_for()
-        page.keyboard.press("Tab")
-        page.keyboard.press("Enter")
+        press(page, "Tab", "Enter")
         page.wait_for_url("**/finished")
         assert [(a.call, a.confidence, a.description) for a in answers(served, "reader 1")] == said
         page.goto(served.base + "/read")
@@ -192,8 +235,7 @@ def test_window_and_zoom_change_what_is_seen_and_not_the_file(served: StudyProce
     start = picture(page)
     wait_until(page, lambda: len(images) == 3)
     page.on("request", lambda request: requests.append(request.url))
-    box = page.locator("#image").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    x, y = middle(page)
 
     def drag(dx: float, dy: float, button: str = "left") -> None:
         with handled(page):
@@ -206,19 +248,19 @@ def test_window_and_zoom_change_what_is_seen_and_not_the_file(served: StudyProce
     for act in (
         lambda: drag(80, 0),
         lambda: drag(0, 60),
-        lambda: page.keyboard.press("i"),
+        lambda: press(page, "i"),
         lambda: (page.mouse.move(x + 50, y), page.mouse.wheel(0, -200)),
-        lambda: page.keyboard.press("+"),
+        lambda: press(page, "+"),
         lambda: drag(40, 20, "right"),
-        lambda: page.keyboard.press("Shift+ArrowLeft"),
-        lambda: page.keyboard.press("ArrowUp"),
-        lambda: page.get_by_role("button", name="Fit").click(),
-        lambda: page.get_by_role("button", name="Invert").click(),
+        lambda: press(page, "Shift+ArrowLeft"),
+        lambda: press(page, "ArrowUp"),
+        lambda: click(page, "Fit"),
+        lambda: click(page, "Invert"),
     ):
         act()
         seen.append(picture_after(page, seen[-1]))
     assert len(set(seen)) == len(seen)
-    page.keyboard.press("Space")
+    press(page, "Space")
     assert picture(page) == start
     with handled(page):
         page.mouse.click(x, y)
@@ -229,25 +271,18 @@ def test_window_and_zoom_change_what_is_seen_and_not_the_file(served: StudyProce
     assert all(hashlib.sha256(image).hexdigest() in files for image in images)
 
 
-def test_marks_are_set_by_mouse_and_by_keyboard_and_taken_away(served: StudyProcess, link: str, new_page: Any):
+def test_marks_are_set_by_mouse_and_by_keyboard_and_taken_away(served: StudyProcess, reading: Any):
     """In mark mode a click sets a mark and a click on it removes it; arrows and Enter do the same."""
-    page = new_page()
-    join(page, link)
-    practise(page)
-    box = page.locator("#image").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.click(x, y)
-    page.get_by_role("button", name="Mark").click()
-    page.mouse.click(x - 150, y)
-    page.mouse.click(x + 100, y)
-    page.mouse.click(x + 102, y)
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Enter")
-    page.keyboard.press("m")
-    page.keyboard.press("d")
-    page.keyboard.press("Enter")
-    ready(page, 3)
+    x, y = middle(reading)
+    reading.mouse.click(x, y)
+    click(reading, "Mark")
+    reading.mouse.click(x - 150, y)
+    reading.mouse.click(x + 100, y)
+    reading.mouse.click(x + 102, y)
+    press(reading, "ArrowDown", "Enter", "m", "d", "Enter")
+    ready(reading, 3)
     marks = answers(served)[1].marks
+    box = reading.locator("#image").bounding_box()
     side = min(box["width"], box["height"])
     assert [(m.x, m.y) for m in marks] == [
         pytest.approx((0.5 - 150 / side, 0.5), abs=0.005),
@@ -255,53 +290,40 @@ def test_marks_are_set_by_mouse_and_by_keyboard_and_taken_away(served: StudyProc
     ]
 
 
-def test_reading_goes_on_in_another_browser(served: StudyProcess, link: str, new_page: Any):
+def test_reading_goes_on_in_another_browser(served: StudyProcess, link: str, reading: Any, new_page: Any):
     """What was entered is there after the browser was closed, on another device too, where the first is signed out."""
-    first = new_page()
-    join(first, link)
-    practise(first)
-    first.keyboard.press("d")
-    first.keyboard.press("Shift+Digit4")
+    first = reading
+    press(first, "d", "Shift+Digit4")
     first.get_by_label("What do you see?").fill("no falx")
-    wait_for_saved(first)
+    first.locator("#saved", has_text="Saved").wait_for()
     second = new_page()
     join(second, link)
     ready(second, 2)
     assert second.get_by_role("radio", name="Phony").is_checked()
     assert second.locator("#sure").text_content() == "80"
     assert second.get_by_label("What do you see?").input_value() == "no falx"
-    first.keyboard.press("Enter")
+    press(first, "Enter")
     first.get_by_role("heading", name="You are signed out.").wait_for()
     second.locator("#next").click()
     ready(second, 3)
     assert [(a.call, a.confidence, a.description) for a in answers(served)][1:] == [("phony", 80, "no falx")]
 
 
-def test_the_slower_of_two_windows_is_told(served: StudyProcess, link: str, new_page: Any):
+def test_the_slower_of_two_windows_is_told(served: StudyProcess, reading: Any, new_page: Any):
     """Two windows on one image: the slower one says so, shows what was typed there, and goes on from where all is."""
-    first = new_page()
-    join(first, link)
-    practise(first)
-    second = first.context.new_page()
-    second.set_default_timeout(1000 * PATIENCE)
-    second.goto(f"{served.base}/read")
-    ready(second, 2)
-    first.keyboard.press("d")
-    first.keyboard.press("Enter")
+    first, second = reading, window(reading.context, served, 2)
+    press(first, "d", "Enter")
     ready(first, 3)
     second.get_by_label("What do you see?").fill("typed too late")
     second.locator("#problem", has_text="answered in another window").wait_for()
     ready(second, 3)
     assert "“typed too late”" in str(second.locator("#problem").text_content())
-    first.keyboard.press("d")
-    first.keyboard.press("Enter")
+    press(first, "d", "Enter")
     ready(first, 4)
-    second.keyboard.press("a")
-    second.keyboard.press("Enter")
+    press(second, "a", "Enter")
     ready(second, 4)
     assert "answered in another window" in str(second.locator("#problem").text_content())
-    second.keyboard.press("s")
-    second.keyboard.press("Enter")
+    press(second, "s", "Enter")
     ready(second, 5)
     assert [a.call for a in answers(served)][1:] == ["phony", "phony", "unclear"]
 
@@ -312,7 +334,7 @@ def test_logging_out_loses_nothing(served: StudyProcess, link: str, new_page: An
     join(page, link)
     practise(page)
     page.get_by_label("What do you see?").fill("just before")
-    page.get_by_role("button", name="Log out").click()
+    click(page, "Log out")
     page.get_by_role("heading", name="You are logged out").wait_for()
     page.goto(f"{served.base}/read")
     page.get_by_role("heading", name="Please open your link").wait_for()
@@ -322,114 +344,93 @@ def test_logging_out_loses_nothing(served: StudyProcess, link: str, new_page: An
     assert len(answers(served)) == 1
 
 
-def test_typing_triggers_no_keys(served: StudyProcess, link: str, new_page: Any):
+def test_typing_triggers_no_keys(page: Any):
     """Letters and digits typed into the description are text; keys can be turned off altogether."""
-    page = new_page()
-    join(page, link)
     before = picture(page)
     text = "a sad mid=12345 + -\ni"
     page.locator("#description").click()
     page.keyboard.type(text)
-    page.keyboard.press("Shift+Digit3")
+    press(page, "Shift+Digit3")
     assert page.locator("#description").input_value() == text + "#"
     assert page.locator("input[name=call]:checked").count() == 0
     assert page.locator("#sure").text_content().startswith("not given")
     assert picture(page) == before
-    page.keyboard.press("Escape")
-    page.keyboard.press("Enter")
+    press(page, "Escape", "Enter")
     assert page.get_by_role("alert").text_content() == "Please say first: real, unclear or phony."
-    page.get_by_role("button", name="Help").click()
+    click(page, "Help")
     page.get_by_label("Use single keys").uncheck()
-    page.get_by_role("button", name="Close").click()
-    page.keyboard.press("d")
+    click(page, "Close")
+    press(page, "d")
     assert page.locator("input[name=call]:checked").count() == 0
 
 
-def test_a_killed_server_loses_no_answer(served: StudyProcess, link: str, new_page: Any):
+def test_a_killed_server_loses_no_answer(served: StudyProcess, reading: Any):
     """The server dies while a reader answers: the page says so calmly, and sends the answer when it is back."""
-    page = new_page()
-    join(page, link)
-    practise(page)
     served.stop(signal.SIGKILL)
-    page.keyboard.press("s")
-    page.keyboard.press("w")
-    page.keyboard.type("half a midbrain")
-    page.locator("#trouble", has_text="cannot be reached").wait_for()
-    page.keyboard.press("Escape")
-    page.keyboard.press("Enter")
+    press(reading, "s")
+    write(reading, "half a midbrain")
+    reading.locator("#trouble", has_text="cannot be reached").wait_for()
+    press(reading, "Escape", "Enter")
     served.start()
-    page.locator("#retry", has_text="Try now").dispatch_event("click")  # the page may have tried by itself
-    ready(page, 3)
-    assert not page.locator("#trouble").is_visible()
-    assert [(a.call, a.description) for a in answers(served)][1:] == [("unclear", "half a midbrain")]
+    reading.locator("#retry", has_text="Try now").dispatch_event("click")  # the page may have tried by itself
+    ready(reading, 3)
+    assert not reading.locator("#trouble").is_visible()
+    assert calls(served) == [("unclear", "half a midbrain")]
 
 
-def test_a_tab_closed_without_a_connection_loses_no_answer(served: StudyProcess, link: str, new_page: Any):
+def test_a_tab_closed_without_a_connection_loses_no_answer(served: StudyProcess, reading: Any, new_page: Any):
     """What was typed and sent off without a connection is sent when the page is opened again."""
-    page = new_page()
-    join(page, link)
-    practise(page)
-    context = page.context
+    context = reading.context
     context.set_offline(True)
-    page.keyboard.press("d")
-    page.keyboard.press("w")
-    page.keyboard.type("typed in a tunnel")
-    page.locator("#trouble").wait_for()
-    page.close()
+    press(reading, "d")
+    write(reading, "typed in a tunnel")
+    reading.locator("#trouble").wait_for()
+    reading.close()
     context.set_offline(False)
-    again = context.new_page()
-    again.goto(served.base + "/read")
-    ready(again, 2)
+    again = window(context, served, 2)
     assert again.locator("#description").input_value() == "typed in a tunnel"
-    wait_for_saved(again)
+    again.locator("#saved", has_text="Saved").wait_for()
     context.set_offline(True)
-    again.keyboard.press("Enter")
+    press(again, "Enter")
     again.locator("#trouble").wait_for()
     again.close()
     context.set_offline(False)
-    last = context.new_page()
-    last.goto(served.base + "/read")
-    ready(last, 3)
-    assert [(a.call, a.description) for a in answers(served)][1:] == [("phony", "typed in a tunnel")]
+    window(context, served, 3)
+    assert calls(served) == [("phony", "typed in a tunnel")]
 
 
-def test_a_full_disk_is_said_and_survived(served: StudyProcess, link: str, new_page: Any):
+def test_a_full_disk_is_said_and_survived(served: StudyProcess, reading: Any):
     """Where the server cannot write (507), the reader is told so, and the answer goes through later."""
-    page = new_page()
-    join(page, link)
-    practise(page)
-    page.route("**/answer", lambda route: route.fulfill(status=507, json={"error": "the server's disk is full"}))
-    page.keyboard.press("d")
-    page.keyboard.press("Enter")
-    page.locator("#trouble", has_text="The server's disk is full. What you entered is kept").wait_for()
-    page.unroute("**/answer")
-    page.locator("#retry").dispatch_event("click")  # the page may have tried by itself
-    ready(page, 3)
+    reading.route("**/answer", lambda route: route.fulfill(status=507, json={"error": "the server's disk is full"}))
+    press(reading, "d", "Enter")
+    reading.locator("#trouble", has_text="The server's disk is full. What you entered is kept").wait_for()
+    reading.unroute("**/answer")
+    reading.locator("#retry").dispatch_event("click")  # the page may have tried by itself
+    ready(reading, 3)
     assert len(answers(served)) == 2
 
 
-def test_the_investigator_sees_progress_pauses_and_revokes(served: StudyProcess, link: str, new_page: Any):
+def test_the_investigator_sees_progress_pauses_and_revokes(served: StudyProcess, reading: Any, new_page: Any):
     """Progress, a pause and a revocation on the investigator's page are what the reader meets."""
-    page, board = new_page(), new_page()
-    join(page, link)
-    practise(page)
+    page, board = reading, new_page()
     board.goto(served.url("investigator"))
     if "/investigator/" in board.url:
         board.get_by_role("button").first.click()
     name = re.compile(rf"^{BEGUN[-1]}\b")
     assert "1 of 25" in board.get_by_role("row", name=name).text_content()
     assert faults(board) == []
-    board.get_by_role("button", name=re.compile("^Pause")).click()
-    board.get_by_role("button", name=re.compile("^(Resume|Go on)")).wait_for()
-    page.keyboard.press("d")
-    page.get_by_role("heading", name="The study is paused.").wait_for()
-    board.get_by_role("button", name=re.compile("^(Resume|Go on)")).click()
-    page.get_by_role("heading", name="The study is paused.").wait_for(state="hidden")
+    click(board, re.compile("^Pause"))
+    resume, paused = re.compile("^(Resume|Go on)"), page.get_by_role("heading", name="The study is paused.")
+    board.get_by_role("button", name=resume).wait_for()
+    press(page, "d")
+    paused.wait_for()
+    click(board, resume)
+    paused.wait_for(state="hidden")
     mine = board.locator(".row", has=board.locator("strong", has_text=re.compile(f"^{BEGUN[-1]}$")))
     mine.get_by_role("checkbox").check()
-    mine.get_by_role("button", name="Withdraw").click()
+    click(mine, "Withdraw")
     board.get_by_role("row", name=name).filter(has_text="withdrawn").wait_for()
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     page.get_by_role("heading", name="This reading is closed.").wait_for()
     assert len(answers(served)) == 1
 
@@ -521,19 +522,18 @@ def test_pages_are_accessible(served: StudyProcess, link: str, new_page: Any, sc
     page = new_page(color_scheme=scheme)
     page.goto(link)
     found = {"join": faults(page), "join, focus": focus_faults(page)[1]}
-    page.get_by_role("button", name="Start").click()
+    click(page, "Start")
     ready(page)
-    page.keyboard.press("d")
-    page.keyboard.press("Shift+Digit2")
-    page.get_by_role("button", name="Mark").click()
+    press(page, "d", "Shift+Digit2")
+    click(page, "Mark")
     found["reading"] = faults(page)
     met, found["reading, focus"] = focus_faults(page)
     assert any("#image" in name for name in met)
     assert any("#confidence" in name for name in met)
     assert any("#next" in name for name in met)
-    page.keyboard.press("?")
+    press(page, "?")
     found["help"] = faults(page)
-    page.keyboard.press("Escape")
+    press(page, "Escape")
     page.locator("#help").wait_for(state="hidden")
     page.locator("#next").click()
     page.locator("#feedback").wait_for()
@@ -587,31 +587,27 @@ def raw(page: Any, link: str) -> Any:
     return np.frombuffer(got[0], np.int16).reshape(-1, width)
 
 
-def test_window_and_level_are_numbers_that_can_be_written(link: str, new_page: Any):
+def test_window_and_level_are_numbers_that_can_be_written(page: Any):
     """The numbers follow a drag, what is written changes the image, keys are off meanwhile, and Escape leaves."""
-    page = new_page()
-    join(page, link)
     width, level, start = page.locator("#window-width"), page.locator("#window-level"), picture(page)
     before = int(width.input_value())
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowDown")
+    press(page, "ArrowRight", "ArrowDown")
     wait_until(page, lambda: int(width.input_value()) > before)
-    page.keyboard.press("Space")
+    press(page, "Space")
     wait_until(page, lambda: picture(page) == start)
     width.fill("40")
     level.fill("120")
-    page.keyboard.press("d")
-    page.keyboard.press("1")
+    press(page, "d", "1")
     assert page.locator(".calls input:checked").count() == 0
     level.fill("120")
-    page.keyboard.press("Tab")
+    press(page, "Tab")
     low, high = 100.0, 140.0
     shown = drawn(page)
     assert {0, 255} <= set(np.unique(shown).tolist())
     level.focus()
-    page.keyboard.press("Escape")
+    press(page, "Escape")
     assert page.evaluate("document.activeElement.id") == "stage"
-    page.keyboard.press("d")
+    press(page, "d")
     assert page.locator(".calls input:checked").get_attribute("value") == "phony"
     assert (int(width.input_value()), int(level.input_value())) == (high - low, (high + low) / 2)
 
@@ -629,25 +625,21 @@ def test_the_value_under_the_pointer_is_that_of_the_pixel(link: str, new_page: A
         wait_until(page, lambda wanted=wanted: page.locator("#probe").text_content() == wanted)
     page.mouse.move(box["x"] + box["width"] + 40, box["y"] + 40)
     wait_until(page, lambda: page.locator("#probe").text_content() == "")
-    page.keyboard.press("m")
-    page.keyboard.press("ArrowRight")
+    press(page, "m", "ArrowRight")
     wait_until(page, lambda: "grey" in page.locator("#probe").text_content())
 
 
-def test_hounsfield_units_are_told_where_all_images_have_them(link: str, new_page: Any):
+def test_hounsfield_units_are_told_where_all_images_have_them(page: Any):
     """A CT in HU: the probe says HU, the numbers are those of the window's name, and the brain window is 80 and 40."""
-    page = new_page()
-    join(page, link)
     for number in range(2, 12):
         if page.locator("#presets button").count() > 1:
             break
-        page.keyboard.press("s")
-        page.keyboard.press("Enter")
+        press(page, "s", "Enter")
         if number == 2:
             page.locator("#go-on").click()
         ready(page, number)
     box = page.locator("#image").bounding_box()
-    page.keyboard.press("1")
+    press(page, "1")
     wait_until(page, lambda: page.locator("#window-width").input_value() == "80")
     assert page.locator("#window-level").input_value() == "40"
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -661,48 +653,40 @@ def test_one_to_one_shows_pixels_as_they_are(link: str, new_page: Any):
     pixels = raw(page, link)
     for name, value in (("#window-width", "255"), ("#window-level", "127")):
         page.locator(name).fill(value)
-        page.keyboard.press("Tab")
-    page.get_by_role("button", name="1:1").click()
+        press(page, "Tab")
+    click(page, "1:1")
     shown, (rows, columns) = drawn(page), pixels.shape
     top, left = (shown.shape[0] - rows) // 2, (shown.shape[1] - columns) // 2
     inside = [shown[top + i : top + i + rows, left + j : left + j + columns] for i in (0, 1) for j in (0, 1)]
     assert min(int(np.abs(one - pixels.clip(0, 255)).max()) for one in inside) <= 1
-    page.keyboard.press("=")
+    press(page, "=")
     smooth = len(np.unique(drawn(page)))
-    page.keyboard.press("n")
+    press(page, "n")
     page.locator("#pixels[aria-pressed=true]").wait_for()
     plain = set(np.unique(drawn(page)).tolist())
     assert len(plain) < smooth
     assert plain <= {*inside[0].ravel().tolist(), *np.unique(np.concatenate([one.ravel() for one in inside])).tolist()}
 
 
-def test_the_last_call_or_mark_is_taken_back_until_the_answer_is_sent(served: StudyProcess, link: str, new_page: Any):
+def test_the_last_call_or_mark_is_taken_back_until_the_answer_is_sent(served: StudyProcess, reading: Any):
     """Undo by key and button: mark, call, first call; what is written stays, and an answer that was sent is final."""
-    page = new_page()
-    join(page, link)
-    practise(page)
-    box = page.locator("#image").bounding_box()
-    page.locator("#description").fill("a note")
-    page.keyboard.press("Escape")
-    page.keyboard.press("a")
-    page.keyboard.press("d")
-    page.keyboard.press("m")
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    marked = picture(page)
-    page.keyboard.press("z")
-    assert picture_after(page, marked) != marked
-    chosen = page.locator(".calls input:checked")
+    reading.locator("#description").fill("a note")
+    press(reading, "Escape", "a", "d", "m")
+    reading.mouse.click(*middle(reading))
+    marked = picture(reading)
+    press(reading, "z")
+    assert picture_after(reading, marked) != marked
+    chosen = reading.locator(".calls input:checked")
     assert chosen.get_attribute("value") == "phony"
-    page.get_by_role("button", name="Undo").click()
+    click(reading, "Undo")
     assert chosen.get_attribute("value") == "real"
-    page.keyboard.press("z")
+    press(reading, "z")
     assert chosen.count() == 0
-    page.keyboard.press("z")
-    assert page.locator("#description").input_value() == "a note"
-    page.keyboard.press("s")
-    page.keyboard.press("Enter")
-    ready(page, 3)
-    page.keyboard.press("z")
+    press(reading, "z")
+    assert reading.locator("#description").input_value() == "a note"
+    press(reading, "s", "Enter")
+    ready(reading, 3)
+    press(reading, "z")
     assert chosen.count() == 0
     given = answers(served)[1]
     assert (given.call, given.marks, given.description) == ("unclear", (), "a note")
@@ -712,8 +696,7 @@ def test_forced_colours_show_the_call(link: str, new_page: Any):
     """In the colours of the reader's system the chosen call, a pressed button and the bar differ from the others."""
     page = new_page(forced_colors="active")
     join(page, link)
-    page.keyboard.press("d")
-    page.keyboard.press("i")
+    press(page, "d", "i")
     page.locator("#invert[aria-pressed=true]").wait_for()
     look = """(name) => {
         const style = getComputedStyle(document.querySelector(name));

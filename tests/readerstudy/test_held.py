@@ -13,7 +13,8 @@ from phonybrains.errors import ConfigError, PhonyBrainsError, StudyError
 from phonybrains.readerstudy.analyse import analyse_study
 from phonybrains.readerstudy.import_answers import import_answers
 from phonybrains.readerstudy.simulate import simulate_study
-from phonybrains.readerstudy.store import ConflictError, LostError, audit, open_store
+from phonybrains.readerstudy.store import audit, open_store
+from phonybrains.readerstudy.store.errors import ConflictError, LostError
 from phonybrains.readerstudy.store.keys import Heads
 from phonybrains.readerstudy.study import Study
 from tests.readerstudy.test_store import answers_of

@@ -15,7 +15,8 @@ from sqlalchemy import Engine, text
 
 from phonybrains.errors import StudyError
 from phonybrains.readerstudy.design.order import presentations
-from phonybrains.readerstudy.store import Clock, audit, open_store
+from phonybrains.readerstudy.store import audit, open_store
+from phonybrains.readerstudy.store.clock import Clock
 from phonybrains.readerstudy.store.database import connect, parse_url
 from phonybrains.readerstudy.store.migrate import MIGRATIONS, known_revisions, upgrade
 from phonybrains.readerstudy.store.tables import metadata
@@ -23,6 +24,7 @@ from phonybrains.readerstudy.study import Study
 from tests.support.study_tampering import attack, query
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+AT_NOON = Clock(lambda: NOON)
 BACKUP = "answers.db.2026-01-31T12-00-00.0001.backup"
 
 
@@ -70,27 +72,31 @@ def test_migrations_lead_to_the_tables_the_code_uses(tmp_path: Path):
 
 
 def test_an_older_database_is_copied_and_brought_up_to_date(study: Study, old: Path):
-    """The answers are there with what is new, the log goes on from the old one, and the copy is as it was before."""
-    with open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON)) as store:
+    """The answers are there with what is new, the log goes on from the old one, and the copy is as it was before.
+
+    Two events without a key: `verify` and the report say so, and what they tell is what the tables hold.
+    """
+    with open_store(study, f"sqlite:///{old}", clock=AT_NOON) as store:
         assert [(a.reader, a.call, a.description) for a in store.answers()] == [("reader 1", "real", "old")]
         assert [(r.name, r.source) for r in store.readers()] == [("reader 1", "invited")]
         events = ["reader added", "answer", "log keyed", "carried over", "migrated"]
         assert [entry.event for entry in store.audit()] == events
-        store.verify_audit()
-        assert store.notices == [
-            "The database was of an older version (0001) and was brought up to date; a copy of it lies beside it."
-        ]
-    assert sorted(p.name for p in old.parent.glob("*.backup")) == [BACKUP]
+        found = store.verify()
+        assert (found.faults, found.replay.unkeyed) == ((), 2)
+        unkeyed = "Events 1 to 2 of the log were written before it had a key"
+        assert store.departures()[0].text.startswith(unkeyed)
+        brought = "The database was of an older version (0001) and was brought up to date; a copy of it lies beside it."
+        assert store.notices == [brought]
     assert query(old.with_name(BACKUP), "SELECT version_num FROM phonybrains_version") == [("0001",)]
     assert query(old.with_name(BACKUP), "SELECT description FROM answer") == [("old",)]
-    with open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON)) as store:
+    with open_store(study, f"sqlite:///{old}", clock=AT_NOON) as store:
         assert store.notices == []
-    assert len(list(old.parent.glob("*.backup"))) == 1
+    assert [path.name for path in old.parent.glob("*.backup")] == [BACKUP]
 
 
 def test_reading_an_older_database_migrates_it_too(study: Study, old: Path):
     """The analysis of answers of an older version needs no server in between."""
-    with open_store(study, f"sqlite:///{old}", read_only=True, clock=Clock(lambda: NOON)) as store:
+    with open_store(study, f"sqlite:///{old}", read_only=True, clock=AT_NOON) as store:
         assert len(store.answers()) == 1
     assert old.with_name(BACKUP).exists()
 
@@ -111,7 +117,7 @@ def test_a_migration_that_fails_leaves_the_old_database(study: Study, old: Path)
     """If the last step fails, the steps before it are undone as well, and the message names the file."""
     attack(old, "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT 1; END")
     with pytest.raises(StudyError, match=r"answers\.db: .*audit_no_delete"):
-        open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON))
+        open_store(study, f"sqlite:///{old}", clock=AT_NOON)
     assert query(old, "SELECT version_num FROM phonybrains_version") == [("0001",)]
     assert "source" not in [row[1] for row in query(old, "PRAGMA table_info(reader)")]
     assert old.with_name(BACKUP).exists()
@@ -121,7 +127,7 @@ def test_without_a_backup_nothing_is_migrated(study: Study, old: Path):
     """If the copy cannot be made, the database stays as it was."""
     old.with_name(BACKUP).mkdir()
     with pytest.raises(StudyError, match="the backup failed"):
-        open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON))
+        open_store(study, f"sqlite:///{old}", clock=AT_NOON)
     assert query(old, "SELECT version_num FROM phonybrains_version") == [("0001",)]
 
 
@@ -152,15 +158,6 @@ def test_revisions_are_in_order():
     assert known_revisions() == [step.revision for step in steps] == ["0001", "0002", "0003", "0004"]
 
 
-def test_the_old_part_of_a_log_is_verified_and_told_to_be_unkeyed(study: Study, old: Path):
-    """Two events without a key: `verify` and the report say so, and what they tell is what the tables hold."""
-    with open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON)) as store:
-        found = store.verify()
-        assert (found.faults, found.replay.unkeyed) == ((), 2)
-        texts = [departure.text for departure in store.departures()]
-    assert texts[0].startswith("Events 1 to 2 of the log were written before it had a key")
-
-
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
@@ -178,7 +175,7 @@ def test_changes_before_and_after_the_log_got_its_key_are_named(
 ):
     """What the old events tell binds the old rows; what they do not tell is bound from the moment of the key on."""
     attack(old, *filter(None, [before]))
-    open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON)).close()
+    open_store(study, f"sqlite:///{old}", clock=AT_NOON).close()
     attack(old, *filter(None, [after]))
     with open_store(study, f"sqlite:///{old}", read_only=True) as store, pytest.raises(StudyError, match=message):
         store.verify_audit()
@@ -186,7 +183,7 @@ def test_changes_before_and_after_the_log_got_its_key_are_named(
 
 def test_an_old_part_chained_anew_does_not_fit_the_key(study: Study, old: Path):
     """After the log has its key, its unkeyed events cannot be forged either: the first keyed one covers them."""
-    open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON)).close()
+    open_store(study, f"sqlite:///{old}", clock=AT_NOON).close()
     with open_store(study, f"sqlite:///{old}", read_only=True) as store:
         first, second = store.audit()[:2]
     told = json.loads(second.details) | {"call": "phony"}
@@ -202,4 +199,4 @@ def test_a_last_entry_without_a_time_is_an_error_in_one_line(study: Study, old: 
     """A time that was changed into none stops the start with a sentence."""
     attack(old, f"UPDATE audit SET at = '{at}' WHERE id = 2")
     with pytest.raises(StudyError, match=rf"last entry is of '{at}', which is no time"):
-        open_store(study, f"sqlite:///{old}", clock=Clock(lambda: NOON))
+        open_store(study, f"sqlite:///{old}", clock=AT_NOON)

@@ -12,7 +12,7 @@ from phonybrains.errors import ConfigError, StudyError
 from phonybrains.readerstudy.config import load_study_config
 from phonybrains.readerstudy.study import Study
 from tests.support.study_files import make_study
-from tests.support.study_web import BASE, Script, Served, cells_of, csrf_in, served
+from tests.support.study_web import BASE, Served, cells_of, csrf_in, served
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_people_may_be_called_what_they_are_called(desk: Served, name: str):
     assert added.status_code == 200
     assert html.escape(name, quote=True).replace("&#x27;", "&#39;") in added.text
     token = added.text.split(f"{BASE}/join/")[1].split("<")[0]
-    reader = Script.join(desk.browser(), token)
+    reader = desk.join(token)
     assert reader.answer(reader.current()).status_code == 200
     assert cells_of(page, "answers.csv")[1][0] == name
     assert name in [row[3] for row in cells_of(page, "audit.csv")]

@@ -9,14 +9,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
 from phonybrains.errors import StudyError
-from phonybrains.readerstudy.store import BusyError, LostError, Store, open_store
+from phonybrains.readerstudy.store import Store, open_store
 from phonybrains.readerstudy.store.database import connect, parse_url
+from phonybrains.readerstudy.store.errors import BusyError, LostError
 from phonybrains.readerstudy.study import Study
 from tests.readerstudy import test_store
 from tests.readerstudy.test_migrations import write_first_version
@@ -48,17 +50,26 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def database(server: str) -> str:
     """The URL of a new, empty database."""
-    name, engine = next(names), create_engine(parse_url(f"{server}/postgres"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    name = next(names)
+    with behind(f"{server}/postgres") as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
     return f"{server}/{name}"
 
 
 @pytest.fixture
 def store(study: Study, database: str) -> Iterator[Store]:
     with open_store(study, database) as opened:
+        opened.add_reader("reader 1")
         yield opened
+
+
+@contextmanager
+def behind(url: str) -> Iterator[Connection]:
+    """A connection of somebody else's, each statement of which counts at once."""
+    engine = create_engine(parse_url(url), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
 
 
 def test_a_second_server_is_refused(study: Study, database: str, tmp_path: Path):
@@ -77,21 +88,23 @@ def test_a_second_server_is_refused(study: Study, database: str, tmp_path: Path)
         first.verify_audit()
 
 
+OPEN = """
+import sys, time
+from phonybrains.errors import StudyError
+from phonybrains.readerstudy.study import Study
+from phonybrains.readerstudy.store import open_store
+try:
+    with open_store(Study.open(sys.argv[1]), sys.argv[2]) as store:
+        store.note('here')
+        time.sleep(5)
+except StudyError as error:
+    sys.exit(str(error))
+"""
+
+
 def test_those_that_start_at_once_make_one_database(study: Study, database: str):
     """Three processes that open an empty database at once make its tables once: one works, the others are refused."""
-    code = (
-        "import sys, time\n"
-        "from phonybrains.errors import StudyError\n"
-        "from phonybrains.readerstudy.study import Study\n"
-        "from phonybrains.readerstudy.store import open_store\n"
-        "try:\n"
-        "    with open_store(Study.open(sys.argv[1]), sys.argv[2]) as store:\n"
-        "        store.note('here')\n"
-        "        time.sleep(5)\n"
-        "except StudyError as error:\n"
-        "    sys.exit(str(error))"
-    )
-    command = [sys.executable, "-c", code, str(study.folder), database]
+    command = [sys.executable, "-c", OPEN, str(study.folder), database]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     errors = [process.communicate(timeout=60)[1] for process in processes]
     assert all(error == "" or "in use by another phonybrains" in error for error in errors), errors
@@ -100,57 +113,43 @@ def test_those_that_start_at_once_make_one_database(study: Study, database: str)
         store.verify_audit()
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "DROP SCHEMA public CASCADE",
-        "DROP TABLE audit",
-        "ALTER TABLE audit RENAME TO x",
-        "DELETE FROM audit WHERE id > 2",
-    ],
-)
+GONE = ("DROP SCHEMA public CASCADE", "DROP TABLE audit", "ALTER TABLE audit RENAME TO x", "DELETE FROM audit")
+
+
+@pytest.mark.parametrize("statement", [*GONE, f"{GONE[-1]} WHERE id > 2"])
 def test_a_database_taken_away_takes_no_answers(store: Store, study: Study, database: str, statement: str):
     """Dropped, renamed or cut off under a running server: nothing is acknowledged any more."""
-    store.add_reader("reader 1")
     first, second, *_ = answers_of(study, "reader 1")
     store.record(first)
-    engine = create_engine(parse_url(database))
-    with engine.begin() as connection:
+    with behind(database) as connection:
         connection.execute(text("ALTER TABLE audit DISABLE TRIGGER ALL"))
         connection.execute(text(statement))
-    engine.dispose()
     for _ in range(2):
         with pytest.raises(LostError):
             store.record(second)
 
 
-def test_a_server_that_lost_its_lock_to_another_takes_no_answers(study: Study, database: str, server: str):
+def test_a_server_that_lost_its_lock_to_another_takes_no_answers(study: Study, database: str):
     """If the connection with the lock is ended and another takes the lock meanwhile, nothing is acknowledged."""
     with open_store(study, database) as store:
         store.add_reader("reader 1")
-        other = create_engine(parse_url(database), isolation_level="AUTOCOMMIT")
-        with other.connect() as connection:
+        with behind(database) as connection:
             connection.execute(text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
-            name = f"phonybrains {study.hash}"
             taken = text("SELECT pg_advisory_lock(hashtextextended(:name, 0))")
-            connection.execute(taken, {"name": name})
+            connection.execute(taken, {"name": f"phonybrains {study.hash}"})
             for _ in range(2):
                 with pytest.raises(BusyError):
                     store.record(answers_of(study, "reader 1")[0])
-        other.dispose()
         store.record(answers_of(study, "reader 1")[0])
         store.verify_audit()
 
 
 def test_a_change_behind_the_stores_back_is_named(store: Store, study: Study, database: str):
     """An answer changed with the guards taken away is found."""
-    store.add_reader("reader 1")
     store.record(*answers_of(study, "reader 1")[:3])
-    engine = create_engine(parse_url(database))
-    with engine.begin() as connection:
+    with behind(database) as connection:
         connection.execute(text("ALTER TABLE answer DISABLE TRIGGER ALL"))
         connection.execute(text("UPDATE answer SET call = 'real' WHERE description = 'note 2'"))
-    engine.dispose()
     with pytest.raises(StudyError, match=r"answer, reader 1.*position 2 .*call is 'real'"):
         store.verify_audit()
 
@@ -170,14 +169,11 @@ def test_an_older_database_is_brought_up_to_date(study: Study, database: str):
 
 def test_a_lost_server_is_busy_and_comes_back(store: Store, study: Study, server: str):
     """If PostgreSQL ends all connections, the next answer is taken on a new one, and none is lost."""
-    store.add_reader("reader 1")
     first, second, *_ = answers_of(study, "reader 1")
     store.record(first)
-    admin = create_engine(parse_url(f"{server}/postgres"), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
+    with behind(f"{server}/postgres") as connection:
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'study%'"
         connection.execute(text(others))
-    admin.dispose()
     try:
         store.record(second)
     except BusyError:

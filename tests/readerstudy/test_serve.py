@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
@@ -9,6 +10,7 @@ import resource
 import signal
 import socket
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,27 +42,24 @@ def test_it_serves_without_what_is_slow_to_import_and_stops_cleanly(study_folder
         store.verify_audit()
 
 
-def links_in(said: list[str]) -> dict[str, str]:
-    """The path of the link of each reader."""
-    found = (re.search(r"(reader \d): http://[^/]+(/join/\S+)", line) for line in said)
-    return {match[1]: match[2] for match in found if match}
+def port_in(said: list[str]) -> int:
+    return int(re.findall(r":(\d+)\. Stop with", said[-1])[0])
 
 
 def test_links_are_shown_once_and_made_new_when_asked(study_folder: Path):
     """The first start shows all links, the next the investigator's; --new-links makes new ones, and old ones end."""
-    first: dict[str, str] = {}
+    links: dict[str, str] = {}
     for new_links, expected in ((False, 2), (False, 0), (True, 2)):
         with in_thread(serve_study, study_folder, new_links=new_links) as said:
-            port, found = int(re.findall(r":(\d+)\. Stop with", said[-1])[0]), links_in(said)
+            found = dict(re.findall(r"(reader \d): http://[^/]+(/join/\S+)", "\n".join(said)))
             assert len(found) == expected
             assert sum("/investigator/" in line for line in said) == 1
-            first = first or found
-            if not new_links:
-                assert HttpReader(port, first["reader 1"]).state()["total"] == 34  # links of the first start hold
-            else:
-                assert HttpReader(port, found["reader 1"]).state()["total"] == 34
+            links = links or found
+            holds = found if new_links else links  # those of the first start, until new ones are made
+            assert HttpReader(port_in(said), holds["reader 1"]).state()["total"] == 34
+            if new_links:
                 with pytest.raises(AssertionError):
-                    HttpReader(port, first["reader 1"])
+                    HttpReader(port_in(said), links["reader 1"])
 
 
 def test_a_second_server_and_a_taken_port_are_refused(study_folder: Path):
@@ -68,7 +67,7 @@ def test_a_second_server_and_a_taken_port_are_refused(study_folder: Path):
     with in_thread(serve_study, study_folder) as said:
         with pytest.raises(StudyError, match=r"study\.db is in use by another phonybrains.*Stop that one first\.$"):
             serve_study(study_folder, port=0)
-        port = int(re.findall(r":(\d+)\. Stop with", said[-1])[0])
+        port = port_in(said)
         taken = rf"^port {port} of 127\.0\.0\.1 is in use\. Give another --port, or stop what uses it\.$"
         with pytest.raises(ConfigError, match=taken):
             serve_study(study_folder, port=port)
@@ -76,10 +75,9 @@ def test_a_second_server_and_a_taken_port_are_refused(study_folder: Path):
 
 def test_hosts_that_cannot_be_are_named():
     """A host that is none, and an address of another machine, are refused by name."""
-    with pytest.raises(ConfigError, match=r"host 'no\.such\.host\.invalid'"):
-        listen("no.such.host.invalid", 0)
-    with pytest.raises(ConfigError, match=r"port 0 of 192\.0\.2\.1"):
-        listen("192.0.2.1", 0)
+    for host, named in (("no.such.host.invalid", "host 'no.such.host.invalid'"), ("192.0.2.1", "port 0 of 192.0.2.1")):
+        with pytest.raises(ConfigError, match=re.escape(named)):
+            listen(host, 0)
 
 
 def test_an_open_door_without_https_is_warned_of(study_folder: Path):
@@ -92,11 +90,11 @@ def test_an_open_door_without_https_is_warned_of(study_folder: Path):
         assert [sum(f"  reader {n}: {start}" in line for line in said) for n in (1, 2)] == [1, 1]
 
 
-def test_no_acknowledged_answer_is_lost_when_the_server_is_killed_fifty_times(study_folder: Path):
-    """kill -9 while answering, fifty times: each acknowledged answer is there, once, and the log verifies."""
+def test_no_acknowledged_answer_is_lost_when_the_server_is_killed_twenty_times(study_folder: Path):
+    """kill -9 while answering, twenty times: each acknowledged answer is there, once, and the log verifies."""
     port, rng = free_port(), random.Random(0)
     with open_store(Study.open(study_folder)) as store:
-        paths = [f"/join/{store.add_reader(f'reader {number}')}" for number in range(1, 121)]
+        paths = [f"/join/{store.add_reader(f'reader {number}')}" for number in range(1, 61)]
     readers = [ReadingThread(port, paths[n::4]) for n in range(4)]
     nursery, taken = Nursery(study_folder, port), list[int]()
 
@@ -104,16 +102,15 @@ def test_no_acknowledged_answer_is_lost_when_the_server_is_killed_fifty_times(st
         return {shown: note for reader in readers for shown, note in list(reader.acknowledged.items())}
 
     def serve_until_answers_come() -> int:
-        before, server, deadline = len(acknowledged()), nursery.start(), time.monotonic() + PATIENCE
-        while len(acknowledged()) == before and time.monotonic() < deadline:
-            time.sleep(0.002)
-        time.sleep(rng.random() * 0.1)
+        before, server = len(acknowledged()), nursery.start()
+        until(lambda: len(acknowledged()) > before)
+        time.sleep(rng.random() * 0.03)
         taken.append(len(acknowledged()) - before)
         return server
 
     for reader in readers:
         reader.start()
-    for _ in range(50):
+    for _ in range(20):
         os.kill(serve_until_answers_come(), signal.SIGKILL)
     last = serve_until_answers_come()
     for reader in readers:
@@ -138,9 +135,9 @@ def test_a_full_disk_is_told_and_overcome(study_folder: Path):
     A limit on the size of files stands for the full disk: the kernel refuses the write, as it does for a quota.
     """
     with serving(study_folder) as server:
-        reader, pid = server.reader(), server.process.pid
+        reader, limit = server.reader(), partial(resource.prlimit, server.process.pid, resource.RLIMIT_FSIZE)
         size = (study_folder / "study.db-wal").stat().st_size
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size + 60_000, resource.RLIM_INFINITY))
+        limit((size + 60_000, resource.RLIM_INFINITY))
         taken, status, long_text = -1, 200, "ä" * 1990
         while status == 200:
             shown = reader.state()["current"]["id"]
@@ -151,7 +148,7 @@ def test_a_full_disk_is_told_and_overcome(study_folder: Path):
         assert reader.answer(shown, description=long_text)[0] == 507
         assert reader.state()["current"]["id"] == shown
         assert reader.ask("GET", f"/api/presentations/{shown}/image")[0] == 200
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        limit((resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         status, body = reader.answer(shown, description=long_text)
         assert status == 200
         assert body["next_state"]["done"] == taken + 1
@@ -207,16 +204,12 @@ def test_no_request_however_written_is_a_fault(study_folder: Path):
     """Headers, paths and methods as attackers write them get a 4xx or a page, never a 5xx, and no traceback."""
     server = StudyProcess(study_folder, {"public_url": "https://study.example/sub/path"}).start()
     token = server.links["reader 1"].rpartition("/")[2].encode()
-    statuses = {}
-    for name in NAMES:
-        for value in HOSTILE:
-            for line in (b"GET /sub/path/read", b"POST /sub/path/join/" + token, b"PUT /api/presentations/x/draft"):
-                host = b"" if name == b"Host" else b"Host: study.example\r\n"
-                request = b"%s HTTP/1.1\r\n%s%s: %s\r\n\r\n" % (line, host, name, value)
-                statuses[line[:4], name, value] = status(server.port, request)
-    for path in PATHS:
-        for method in METHODS:
-            request = b"%s %s HTTP/1.1\r\nHost: study.example\r\nConnection: close\r\n\r\n" % (method, path)
-            statuses[method, path] = status(server.port, request)
-    assert {key: found for key, found in statuses.items() if not 200 <= found < 500} == {}
+    lines = b"GET /sub/path/read", b"POST /sub/path/join/" + token, b"PUT /api/presentations/x/draft"
+    requests = []
+    for (i, name), (j, value) in itertools.product(enumerate(NAMES), enumerate(HOSTILE)):
+        host = b"" if name == b"Host" else b"Host: study.example\r\n"
+        requests.append(b"%s HTTP/1.1\r\n%s%s: %s\r\n\r\n" % (lines[(i + j) % 3], host, name, value))
+    for path, method in itertools.product(PATHS, METHODS):
+        requests.append(b"%s %s HTTP/1.1\r\nHost: study.example\r\nConnection: close\r\n\r\n" % (method, path))
+    assert [request for request in requests if not 200 <= status(server.port, request) < 500] == []
     assert "Traceback" not in server.stop()

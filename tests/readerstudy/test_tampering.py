@@ -10,7 +10,6 @@ import json
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -91,39 +90,33 @@ def test_an_untouched_study_verifies(folder: Path, capsys: pytest.CaptureFixture
         assert all(columns - {"id", "seen_at"} <= row.values.keys() for row in rows.values()), table
 
 
-def test_two_answers_exchanged_are_named(folder: Path, capsys: pytest.CaptureFixture[str]):
-    """Two readers' whole answers, put in each other's place, are found although each is one that was given."""
+def exchanged(table: str, key: str, one: object, two: object) -> list[str]:
+    """What puts two rows of a table in each other's place."""
+    moves = ((-1, one), (one, two), (two, -1))
+    return [f"UPDATE {table} SET {key} = '{new}' WHERE {key} = '{old}'" for new, old in moves]
+
+
+def test_rows_exchanged_are_named(folder: Path, capsys: pytest.CaptureFixture[str]):
+    """Two readers' whole answers, or two events, in each other's place are found, though each is one that was given."""
     one, two = query(folder, "SELECT id FROM presentation WHERE position = 4 AND reader_id < 3 ORDER BY reader_id")
-    move = "UPDATE answer SET presentation_id = '{}' WHERE presentation_id = '{}'"
-    attack(folder, *(move.format(*pair) for pair in (("x", one[0]), (one[0], two[0]), (two[0], "x"))))
+    attack(folder, *exchanged("answer", "presentation_id", one[0], two[0]))
     expect(folder, capsys, "answer, reader 1.*position 4.*answered_at")
-
-
-def test_two_events_exchanged_are_named(folder: Path, capsys: pytest.CaptureFixture[str]):
-    """Two events in each other's place are found, although each is one that was written."""
-    attack(folder, *(f"UPDATE audit SET id = {new} WHERE id = {old}" for new, old in ((999, 20), (20, 21), (21, 999))))
+    attack(folder, *exchanged("audit", "id", 20, 21))
     expect(folder, capsys, "event 20 .*HMAC does not fit")
 
 
-ONE_MORE_REAL = (
-    "UPDATE answer SET call = 'real' WHERE presentation_id = "
-    "(SELECT id FROM presentation WHERE reader_id = 1 AND position = 1)"
-)
-
-
-def rechain(folder: Path, change: Callable[[dict], None], key: bytes) -> None:
-    """Forge the log: change an answer's event, and give all after it new hashes, as someone with that key would."""
+def rechain(folder: Path, key: bytes) -> None:
+    """Forge an answer: change its event and row, and give all events new hashes, as someone with that key would."""
     with open_store(Study.open(folder), read_only=True) as store:
         log, last = store.audit(), audit.BEFORE_ALL
-    forged, rows = False, []
+    forged = next(entry for entry in log if (entry.event, entry.reader) == ("answer", "reader 1"))
+    rows = []
     for entry in log:
-        details = json.loads(entry.details)
-        if entry.event == "answer" and entry.reader == "reader 1" and not forged:
-            change(details)
-            forged = True
+        details = json.loads(entry.details) | ({"call": "real"} if entry is forged else {})
         last = audit.entry_after(last, entry.at, entry.event, entry.reader, details, key)
         rows.append((last.details, last.previous, last.hash, last.id))
-    attack(folder)
+    first = "(SELECT id FROM presentation WHERE reader_id = 1 AND position = 1)"
+    attack(folder, f"UPDATE answer SET call = 'real' WHERE presentation_id = {first}")
     with sqlite3.connect(folder / "study.db") as connection:
         connection.executemany("UPDATE audit SET details = ?, previous = ?, hash = ? WHERE id = ?", rows)
     connection.close()
@@ -132,8 +125,7 @@ def rechain(folder: Path, change: Callable[[dict], None], key: bytes) -> None:
 @pytest.mark.parametrize("key", [b"", b"x" * 32])
 def test_a_log_chained_anew_without_the_key_is_named(folder: Path, capsys: pytest.CaptureFixture[str], key: bytes):
     """Hashes worked out anew, without a key as older versions did, or with another: the first event does not fit."""
-    rechain(folder, lambda details: details.update(call="real"), key)
-    attack(folder, ONE_MORE_REAL)
+    rechain(folder, key)
     expect(folder, capsys, "event 1 .*HMAC does not fit")
 
 
@@ -142,8 +134,7 @@ def test_a_log_forged_with_the_key_shows_by_the_heads_and_by_receipts(folder: Pa
     with open_store(Study.open(folder), read_only=True) as store:
         receipts = [entry.head for entry in store.audit() if entry.event == "finished"]
     assert [verify_study(folder, head=receipt) for receipt in receipts] == [0, 0]
-    rechain(folder, lambda details: details.update(call="real"), bytes.fromhex((folder / "log.key").read_text()))
-    attack(folder, ONE_MORE_REAL)
+    rechain(folder, bytes.fromhex((folder / "log.key").read_text()))
     expect(folder, capsys, r"answer, reader 1.*another one than log-\w+\.head knows")
     heads = next(folder.glob("log-*.head"))
     heads.write_text(heads.read_text().split("\n")[0] + "\n")
@@ -176,28 +167,24 @@ def test_an_older_copy_is_named_and_not_written_to(folder: Path, tmp_path: Path,
         open_store(Study.open(folder))
 
 
-def test_a_lost_database_is_not_begun_anew(folder: Path, capsys: pytest.CaptureFixture[str]):
-    """Without the database neither a server begins a new one in silence, nor does an analysis say there was none."""
-    (folder / "study.db").unlink()
+@pytest.mark.parametrize("of_another_run", [False, True], ids=["lost", "another run's"])
+def test_a_lost_database_is_not_begun_anew(folder: Path, tmp_path: Path, of_another_run: bool):
+    """Without the database, or with that of another log under the same key, nothing is begun anew, nor read."""
+    other = tmp_path / "other.db"
+    if of_another_run:
+        with open_store(Study.open(folder), f"sqlite:///{other}") as store:
+            store.add_reader("reader 1")
+        shutil.copy(other, folder / "study.db")
+    else:
+        (folder / "study.db").unlink()
     for read_only in (False, True):
         with pytest.raises(StudyError, match=r"its log of \d+ events is gone"):
             open_store(Study.open(folder), read_only=read_only)
 
 
-def test_the_database_of_another_run_is_not_taken_for_this_one(folder: Path, tmp_path: Path):
-    """Another log of the same study under the same key, put in the place of this one, is refused."""
-    other = f"sqlite:///{tmp_path / 'other.db'}"
-    with open_store(Study.open(folder), other) as store:
-        store.add_reader("reader 1")
-    shutil.copy(tmp_path / "other.db", folder / "study.db")
-    for read_only in (False, True):
-        with pytest.raises(StudyError, match=r"its log of \d+ events is gone"):
-            open_store(Study.open(folder), read_only=read_only)
-
-
-def change_protocol(folder: Path, rehash: bool) -> None:
+def change_protocol(folder: Path, field: str) -> None:
     protocol = json.loads((folder / "protocol.json").read_text())
-    protocol["created" if not rehash else "name"] = "2020-01-01T00:00:00+00:00"
+    protocol[field] = "2020-01-01T00:00:00+00:00"
     protocol["hash"] = protocol_hash(protocol)
     (folder / "protocol.json").write_text(json.dumps(protocol))
 
@@ -215,8 +202,8 @@ FILES = {
     "key a folder": (lambda f: ((f / "log.key").unlink(), (f / "log.key").mkdir()), r"log\.key: cannot be read"),
     "heads removed": (lambda f: next(f.glob("log-*.head")).unlink(), r"log-\w+\.head is missing"),
     "heads overwritten": (lambda f: next(f.glob("log-*.head")).write_text("x\n"), r"\.head, line 1: was changed"),
-    "protocol's date": (lambda f: change_protocol(f, False), r"event 1: tells another protocol\.json"),
-    "protocol frozen anew": (lambda f: change_protocol(f, True), "holds the answers of another study"),
+    "protocol's date": (lambda f: change_protocol(f, "created"), r"event 1: tells another protocol\.json"),
+    "protocol frozen anew": (lambda f: change_protocol(f, "name"), "holds the answers of another study"),
     "cases": (edit_cases, r"cases\.csv was changed after"),
     "image": (lambda f: next(f.glob("images/*")).write_bytes(b"\0" * 8192), "was changed after"),
 }
@@ -250,11 +237,8 @@ def test_a_crash_between_commit_and_head_is_no_tampering(folder: Path):
 def test_the_key_is_nowhere_but_in_its_file(folder: Path):
     """The key is in no other file of the study: not in the database, the heads or the protocol."""
     text = (folder / "log.key").read_text().strip()
-    for path in folder.rglob("*"):
-        if path.is_file() and path.name != "log.key":
-            content = path.read_bytes()
-            assert text.encode() not in content.lower()
-            assert bytes.fromhex(text) not in content
+    others = [path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "log.key"]
+    assert not any(text.encode() in content.lower() or bytes.fromhex(text) in content for content in others)
 
 
 def test_files_are_for_their_owner_alone(folder: Path):

@@ -39,18 +39,26 @@ def orders(model: LatentDiffusion, seed: int, n: int, **how: Any) -> list[Order]
     return [Order(seed, i, row, sampling) for i, row in enumerate(model.ask(range(n), {}, seed))]
 
 
+def watch_steps(model: LatentDiffusion, patch: pytest.MonkeyPatch) -> list[int]:
+    """A list that grows with each step that the model makes: of how many steps in all."""
+    walked: list[int] = []
+    walk = model.walk_with
+
+    def counted(rngs: Any, wanted: Any, sampling: Sampling) -> Any:
+        for latents in walk(rngs, wanted, sampling):
+            walked.append(sampling.steps or 0)
+            yield latents
+
+    patch.setattr(model, "walk_with", counted)
+    return walked
+
+
 def test_images_do_not_depend_on_what_they_are_painted_with(
     model: LatentDiffusion, generated: Generated, batches: list
 ):
     """Requests of many sizes, seeds and samplings at once: each gets, to the bit, what `generate` makes."""
-    asked = [
-        (7, 1, {}),
-        (8, 5, {}),
-        (9, 3, {"steps": 6}),
-        (7, 2, {}),
-        (10, 1, {"steps": 6, "guidance": 2.0}),
-        (11, 4, {}),
-    ]
+    six = {"steps": 6}
+    asked = [(7, 1, {}), (8, 5, {}), (9, 3, six), (7, 2, {}), (10, 1, six | {"guidance": 2.0}), (11, 4, {})]
 
     async def all_at_once() -> list[list[np.ndarray]]:
         batcher = Batcher(model)
@@ -113,23 +121,20 @@ def test_a_full_queue_refuses_and_says_when_to_ask_again(model: LatentDiffusion,
         assert (np.stack(results[seed]) == generated(seed, 3, steps=model.steps)).all()
 
 
-@pytest.mark.parametrize(
-    ("n", "how", "work"),
-    [
-        (9, {"steps": 2}, 9),
+def test_more_work_than_the_budget_is_refused(model: LatentDiffusion):
+    """Images × steps count, twice with guidance or Heun's method: over the budget it is a 413 that names the limit."""
+    batcher, guided = Batcher(replace(model, steps=2), budget=8), {"guidance": 2.0, "sampler": "adams"}
+    for n, how, work in (
+        (9, {}, 9),
         (1, {"steps": 18}, 9),
         (4, {"steps": 6}, 12),
-        (5, {"steps": 2, "guidance": 2.0, "sampler": "adams"}, 10),
-        (5, {"steps": 2, "sampler": "heun"}, 10),
-    ],
-)
-def test_more_work_than_the_budget_is_refused(model: LatentDiffusion, n: int, how: dict, work: float):
-    """Images × steps count, twice with guidance or Heun's method: over the budget it is a 413 that names the limit."""
-    batcher = Batcher(replace(model, steps=2), budget=8)
-    with pytest.raises(Refusal, match=rf"{n} images of .* steps .* work of {work} images .* that of 8\.") as caught:
-        asyncio.run(batcher.generate(orders(model, 1, n, **how)))
-    assert caught.value.status == 413
-    assert len(asyncio.run(Batcher(replace(model, steps=2), budget=8).generate(orders(model, 1, 8)))) == 8
+        (5, guided, 10),
+        (5, {"sampler": "heun"}, 10),
+    ):
+        with pytest.raises(Refusal, match=rf"{n} images of .* steps .* work of {work} images .* that of 8\.") as caught:
+            asyncio.run(batcher.generate(orders(model, 1, n, **how)))
+        assert caught.value.status == 413
+    assert len(asyncio.run(batcher.generate(orders(model, 1, 8)))) == 8
 
 
 @pytest.mark.parametrize("clients", [("a", "a", "a"), ("a", "b", "c"), ("a", "a", "b")])
@@ -139,37 +144,31 @@ def test_two_greedy_requests_keep_nobody_waiting(
     """While two requests of many steps are painted, one of few steps is done after its own steps and two of theirs
     a step, whoever asks; all images are those of `generate`."""
     monkeypatch.setattr(batch_module, "SLICE_SECONDS", 0.0)
-    made: list[int] = []
-    walk = model.walk_with
-
-    def counted(rngs: Any, wanted: Any, sampling: Sampling) -> Any:
-        for latents in walk(rngs, wanted, sampling):
-            made.append(sampling.steps or 0)
-            yield latents
-
-    monkeypatch.setattr(model, "walk_with", counted)
+    asked = {1: (5, 15), 2: (5, 16), 3: (2, 4)}  # images and steps by seed; the first two need two batches
 
     async def all_three() -> tuple[list[int], list[list[np.ndarray]]]:
         batcher = Batcher(model, budget=1e6, most_waiting=1e6)
-        greedy = [
-            asyncio.ensure_future(batcher.generate(orders(model, seed, 8, steps=30 + seed), client=client))
-            for seed, client in zip((1, 2), clients, strict=False)
-        ]
-        while len(made) < 10:
+
+        def ask(seed: int, client: str) -> asyncio.Future[list[np.ndarray]]:
+            n, steps = asked[seed]
+            return asyncio.ensure_future(batcher.generate(orders(model, seed, n, steps=steps), client=client))
+
+        greedy = [ask(1, clients[0]), ask(2, clients[1])]
+        while len(walked) < 6:
             await asyncio.sleep(0.001)
-        before = len(made)
-        small = await batcher.generate(orders(model, 3, 2, steps=6), client=clients[2])
-        between = made[before:]
+        before = len(walked)
+        small = await ask(3, clients[2])
+        between = walked[before:]
         assert not any(task.done() for task in greedy)
         return between, [*(await asyncio.gather(*greedy)), small]
 
-    between, (first, second, small) = asyncio.run(all_three())
-    assert between.count(6) == 7
-    assert len(between) - 7 <= 2 * 7 + 2
-    monkeypatch.setattr(model, "walk_with", walk)
-    assert (np.stack(small) == generated(3, 2, steps=6)).all()
-    for seed, images in ((1, first), (2, second)):
-        assert (np.stack(images) == generated(seed, 8, steps=30 + seed)).all()
+    with monkeypatch.context() as patch:
+        walked = watch_steps(model, patch)
+        between, images = asyncio.run(all_three())
+    assert between.count(4) == 5
+    assert len(between) - 5 <= 2 * 5 + 2
+    for (seed, (n, steps)), made in zip(asked.items(), images, strict=True):
+        assert (np.stack(made) == generated(seed, n, steps=steps)).all()
 
 
 def test_one_client_cannot_fill_the_queue(model: LatentDiffusion):
@@ -192,31 +191,23 @@ def test_one_client_cannot_fill_the_queue(model: LatentDiffusion):
 
 def test_who_goes_away_frees_the_work(model: LatentDiffusion, batches: list):
     """What is cancelled while it waits is never begun; what is under way for nobody is broken off between steps."""
-    steps = 0
-    walk = model.walk_with
-
-    def counted(*arguments: Any) -> Any:
-        nonlocal steps
-        for latents in walk(*arguments):
-            steps += 1
-            yield latents
 
     async def leave() -> int:
         batcher = Batcher(model)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(model, "walk_with", counted)
+            walked = watch_steps(model, patch)
             begun = asyncio.ensure_future(batcher.generate(orders(model, 1, 4, steps=400)))
-            while not steps:
+            while not walked:
                 await asyncio.sleep(0.01)
             waiting = asyncio.ensure_future(batcher.generate(orders(model, 2, 8)))
             await asyncio.sleep(0)
             assert batcher.waiting == 8
-            begun.cancel()
-            waiting.cancel()
+            for task in (begun, waiting):
+                task.cancel()
             await asyncio.gather(begun, waiting, return_exceptions=True)
             assert batcher.waiting == 0
             await batcher.generate(orders(model, 3, 1))
-        return steps
+        return len(walked)
 
     assert asyncio.run(leave()) < 200
     assert {seed for batch in batches for seed, _ in batch} == {1, 3}

@@ -87,8 +87,7 @@ OTHER = Conditions(
 )
 def test_a_prompt_is_read(prompt: str, where: dict[str, Any], unknown: list[str]):
     """Synonyms, spellings, plurals, numbers; what no condition says is reported as it stands, denials never turned."""
-    found = understand(prompt, HEAD_WORDS)
-    assert (found.where, found.unknown) == (where, unknown)
+    assert understand(prompt, HEAD_WORDS) == (where, unknown)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +104,7 @@ def test_a_prompt_is_read(prompt: str, where: dict[str, Any], unknown: list[str]
 )
 def test_words_are_those_of_the_model(prompt: str, where: dict[str, Any], unknown: list[str]):
     """Another model's labels and numbers; a label of two attributes, or one that is a number, needs its attribute."""
-    found = understand(prompt, Vocabulary(OTHER))
-    assert (found.where, found.unknown) == (where, unknown)
+    assert understand(prompt, Vocabulary(OTHER)) == (where, unknown)
 
 
 @pytest.mark.parametrize(
@@ -132,17 +130,15 @@ def test_conditions_in_words_are_read_back(seed: int, numbers: tuple[int, float]
     """`in_words` writes a prompt that asks for the same conditions, all of it understood."""
     where = {"slice": float(numbers[0]), "lesion_x": round(numbers[1], 6)} if numbered else {}
     drawn = {k: v for k, v in HEADS.draw(where, np.random.default_rng(seed)).items() if v is not None}
-    found = understand(in_words(drawn), HEAD_WORDS)
-    assert found.where == drawn
-    assert found.unknown == []
+    assert understand(in_words(drawn), HEAD_WORDS) == (drawn, [])
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_read(prompt: str):
     """No text breaks the reader, and what it asks for is always what the model knows."""
     try:
-        found = understand(prompt, HEAD_WORDS)
+        where, unknown = understand(prompt, HEAD_WORDS)
     except Refusal:
         return
-    assert set(found.where) <= {a.name for a in HEADS.attributes}
-    assert all(phrase in prompt for phrase in found.unknown)
+    assert set(where) <= {a.name for a in HEADS.attributes}
+    assert all(phrase in prompt for phrase in unknown)

@@ -60,8 +60,8 @@ def test_every_png_says_that_it_is_synthetic(model_server: ServedModel, tiny_mod
 
 
 def test_twenty_clients_at_once_get_their_own_images(model_server: ServedModel, generated: Generated):
-    """Twenty clients ask three times each, with seeds, sizes and samplings of their own: none is lost or wrong."""
-    asks = [(seed, 1 + seed % 3, ("CT", "MR")[seed % 2], 2 + seed % 2) for seed in range(60)]
+    """Twenty clients ask twice each, with seeds, sizes and samplings of their own: none is lost or wrong."""
+    asks = [(seed, 1 + seed % 3, ("CT", "MR")[seed % 2], 1 + seed % 2) for seed in range(40)]
 
     def client(number: int) -> list[np.ndarray]:
         images = model_server.client().images
@@ -72,7 +72,7 @@ def test_twenty_clients_at_once_get_their_own_images(model_server: ServedModel, 
 
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(client, range(20)))
-    assert sum(map(len, answers)) == 60
+    assert sum(map(len, answers)) == 40
     for number, own in enumerate(answers):
         for (seed, n, what, steps), images in zip(asks[number::20], own, strict=True):
             assert (images == generated(seed, n, what, steps=steps)).all(), (seed, n)
@@ -130,18 +130,17 @@ def test_wrong_doors_are_closed(model_server: ServedModel):
         model_server.client().images.generate(prompt="CT MRI")
     with pytest.raises(openai.NotFoundError, match="does not exist here"):
         model_server.client().models.retrieve("gpt-image-1")
-    assert model_server.ask({}, "/v1/chat/completions")[0] == 404
-    assert model_server.ask({}, "/v1/models")[0] == 405
-    assert model_server.ask({"prompt": "CT"}, Content_Type="text/plain")[0] == 415
-    assert model_server.ask({"prompt": "CT"}, Origin="https://evil.example")[0] == 403
-    assert model_server.ask({"prompt": "CT"}, Sec_Fetch_Site="cross-site")[0] == 403
-    assert model_server.ask({"prompt": "CT"}, Host="evil.example")[0] == 403
-    assert model_server.ask({"prompt": "CT"}, Host="a b")[0] == 400
-    assert (
-        [m.id for m in model_server.client().models.list()]
-        == [model_server.client().models.retrieve("tiny").id]
-        == ["tiny"]
-    )
+    assert [model_server.ask({}, f"/v1/{path}")[0] for path in ("chat/completions", "models")] == [404, 405]
+    for name, value, status in (
+        ("Content_Type", "text/plain", 415),
+        ("Origin", "https://evil.example", 403),
+        ("Sec_Fetch_Site", "cross-site", 403),
+        ("Host", "evil.example", 403),
+        ("Host", "a b", 400),
+    ):
+        assert model_server.ask({"prompt": "CT"}, **{name: value})[0] == status
+    models = model_server.client().models
+    assert [model.id for model in (*models.list(), models.retrieve("tiny"))] == ["tiny", "tiny"]
 
 
 def test_a_client_that_hangs_up_frees_its_work(model_server: ServedModel):

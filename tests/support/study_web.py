@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import re
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.testclient import TestClient
+import httpx2
 
 from phonybrains.readerstudy.store import Store, open_store
 from phonybrains.readerstudy.study import Study
@@ -18,6 +19,43 @@ from phonybrains.readerstudy.web.app import make_app
 from phonybrains.readerstudy.web.context import StudyContext
 
 BASE = "http://testserver"
+LOOP = asyncio.new_event_loop()
+
+
+class Here(httpx2.BaseTransport):
+    """The application in this thread, all on one event loop: Starlette's client starts a thread for each request."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = httpx2.ASGITransport(app)
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        return LOOP.run_until_complete(self._ask(request))
+
+    async def _ask(self, request: httpx2.Request) -> httpx2.Response:
+        whole = httpx2.ByteStream(request.read())
+        asked = httpx2.Request(request.method, request.url, headers=request.headers, stream=whole)
+        said = await self._app.handle_async_request(asked)
+        return httpx2.Response(said.status_code, headers=said.headers, content=await said.aread())
+
+
+class Browser(httpx2.Client):
+    """A browser with cookies of its own, which follows no redirect."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(transport=Here(app), base_url=BASE)
+
+    def code(self, path: str, **options: Any) -> int:
+        """The status of a page."""
+        return self.get(path, **options).status_code
+
+    def join(self, link: str) -> int:
+        """Open an invitation and press its button: the status."""
+        return self.post(link, data={"csrf": csrf_in(self.get(link).text)}).status_code
+
+    def do(self, action: str, headers: dict[str, str] | None = None, **form: str) -> Any:
+        """Send a form of the investigator's page, with the page's token unless another is given."""
+        form = form if "csrf" in form else form | {"csrf": csrf_in(self.get("/investigator").text)}
+        return self.post(f"/investigator/{action}", data=form, headers=headers)
 
 
 @dataclass
@@ -28,27 +66,35 @@ class Served:
     store: Store
     app: Any
 
-    def browser(self) -> TestClient:
-        """A browser of its own, with its own cookies."""
-        return TestClient(self.app, base_url=BASE, follow_redirects=False, raise_server_exceptions=True)
+    def browser(self) -> Browser:
+        return Browser(self.app)
 
     def reader(self, name: str = "reader 1") -> Script:
         """Add a reader and redeem their invitation."""
-        return Script.join(self.browser(), self.store.add_reader(name))
+        return self.join(self.store.add_reader(name))
+
+    def join(self, token: str, browser: Browser | None = None) -> Script:
+        """Redeem an invitation."""
+        browser = browser or self.browser()
+        assert browser.join(f"/join/{token}") == 303
+        return Script(browser, token)
 
     def cookie(self, kind: str) -> str:
         """The name of the cookie of a `reader` or an `investigator` of this study."""
         return StudyContext(self.study, self.store).cookies.name(kind)
 
-    def investigator(self) -> TestClient:
+    def investigator(self) -> Browser:
         """A browser on the investigator's page."""
-        browser, path = self.browser(), f"/investigator/{self.store.investigator_link()}"
-        assert browser.post(path, data={"csrf": csrf_in(browser.get(path).text)}).status_code == 303
+        browser = self.browser()
+        assert browser.join(f"/investigator/{self.store.investigator_link()}") == 303
         return browser
+
+    def events(self) -> list[str]:
+        return [entry.event for entry in self.store.audit()]
 
 
 @contextmanager
-def served(study: Study, database: str) -> Iterator[Served]:
+def served(study: Study, database: str | None = None) -> Iterator[Served]:
     with open_store(study, database) as store:
         yield Served(study, store, make_app(study, store))
 
@@ -60,7 +106,7 @@ def csrf_in(page: str) -> str:
     return found[1] or found[2]
 
 
-def cells_of(page: TestClient, name: str) -> list[list[str]]:
+def cells_of(page: Browser, name: str) -> list[list[str]]:
     """The rows of an export; who reads it line by line finds as many."""
     text = page.get(f"/investigator/{name}").content.decode()
     rows = list(csv.reader(io.StringIO(text, newline="")))
@@ -71,16 +117,9 @@ def cells_of(page: TestClient, name: str) -> list[list[str]]:
 class Script:
     """A reader who has redeemed their invitation."""
 
-    def __init__(self, browser: TestClient) -> None:
-        self.browser = browser
+    def __init__(self, browser: Browser, token: str = "") -> None:
+        self.browser, self.token = browser, token
         self.csrf = csrf_in(browser.get("/read").text)
-
-    @classmethod
-    def join(cls, browser: TestClient, token: str) -> Script:
-        page = browser.get(f"/join/{token}")
-        assert page.status_code == 200, page.text
-        assert browser.post(f"/join/{token}", data={"csrf": csrf_in(page.text)}).status_code == 303
-        return cls(browser)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -100,10 +139,10 @@ class Script:
     def draft(self, shown: str, **said: Any):
         return self.browser.put(f"/api/presentations/{shown}/draft", json=said, headers=self.headers)
 
-    def answer(self, shown: str, call: str = "phony", **said: Any):
-        return self.browser.post(
-            f"/api/presentations/{shown}/answer", json={"call": call, **said}, headers=self.headers
-        )
+    def answer(self, shown: str = "", call: str = "phony", **said: Any):
+        """Answer a presentation, by default the current one."""
+        path = f"/api/presentations/{shown or self.current()}/answer"
+        return self.browser.post(path, json={"call": call, **said}, headers=self.headers)
 
     def finish(self):
         return self.browser.post("/api/finish", json={}, headers=self.headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 
 import pytest
@@ -24,6 +25,11 @@ HALVES = pytest.mark.parametrize("half", [b"", b"G", HALF_HEADER, HALF_BODY], id
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse("hello")(scope, receive, send)
+
+
+def close(connections: list[socket.socket]) -> None:
+    for connection in connections:
+        connection.close()
 
 
 def drip_until_closed(connection) -> None:
@@ -97,8 +103,7 @@ def test_a_flood_of_one_client_displaces_itself(half: bytes):
         assert status(port, WHOLE) == 200
         until(lambda: sum(not is_closed(c) for c in flood) <= 4)
         assert is_closed(flood[0])
-        for connection in flood:
-            connection.close()
+        close(flood)
 
 
 @HALVES
@@ -111,8 +116,7 @@ def test_a_flood_through_a_proxy_is_bounded_in_all(half: bytes):
         flood = [begin(port, half) for _ in range(40)]
         assert status(port, WHOLE) == 200
         until(lambda: sum(not is_closed(c) for c in [*few, *flood]) <= 8)
-        for connection in [*few, *flood]:
-            connection.close()
+        close([*few, *flood])
 
 
 def test_work_under_way_is_never_displaced():
@@ -131,8 +135,7 @@ def test_work_under_way_is_never_displaced():
         assert status(port, WHOLE) == 200
         begun[0].call_soon_threadsafe(go_on.set)
         assert b"200 OK" in response(working)
-        for connection in flood:
-            connection.close()
+        close(flood)
 
 
 def test_a_flood_of_bad_requests_writes_little(caplog: pytest.LogCaptureFixture):

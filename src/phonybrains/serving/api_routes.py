@@ -15,7 +15,7 @@ from .answer_cache import KeptAnswer
 from .context import ModelContext
 from .prompt import in_words
 from .refusal import no_model
-from .request import Commission
+from .request import Commission, commission
 
 
 def api_routes(context: ModelContext) -> APIRouter:
@@ -24,7 +24,7 @@ def api_routes(context: ModelContext) -> APIRouter:
 
     @router.post("/v1/images/generations")
     async def generate(request: Request) -> JSONResponse:
-        asked = context.commission(await context.read(request))
+        asked = commission(await context.read(request), context.model, context.vocabulary, context.name)
         key, kept = await context.fill(request, asked)
         return JSONResponse(answer(context, asked, kept, key, str(request.base_url).rstrip("/")))
 
@@ -61,7 +61,7 @@ def answer(context: ModelContext, asked: Commission, kept: KeptAnswer, key: str,
             image = {"b64_json": base64.b64encode(png).decode()}
         return image | {"revised_prompt": in_words(wanted), "index": index, "conditions": dict(wanted)}
 
-    how = asked.sampling
+    size, how = context.model.size, asked.orders[0].settings
     return {
         "created": int(time.time()),
         "data": [item(index, png) for index, png in enumerate(kept.pngs)],
@@ -72,10 +72,8 @@ def answer(context: ModelContext, asked: Commission, kept: KeptAnswer, key: str,
         "unknown_words": asked.unknown_words,
         "notes": asked.notes,
         "seed": asked.seed,
-        "steps": how.steps,
-        "guidance": how.guidance,
-        "sampler": how.sampler,
-        "size": context.size,
+        **{name: how[name] for name in ("steps", "guidance", "sampler")},
+        "size": f"{size}x{size}",
         "output_format": "png",
     }
 
@@ -93,7 +91,7 @@ def describe(context: ModelContext) -> dict[str, Any]:
         "object": "model",
         "created": context.created,
         "owned_by": "phonybrains",
-        "size": context.size,
+        "size": f"{context.model.size}x{context.model.size}",
         "steps": context.model.steps,
         "attributes": attributes,
         "sha256": context.origin.model_sha256,

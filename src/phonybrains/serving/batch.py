@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,11 @@ class Order:
     sampling: Sampling
     """What the images of one batch have in common."""
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The sampling as answers, images and records tell it."""
+        return {name: getattr(self.sampling, name) for name in ("steps", "guidance", "sampler", "precision")}
+
 
 @dataclass(eq=False)
 class Queued:
@@ -51,6 +57,10 @@ class Queued:
     begun: int = 0
     images: dict[int, Image] = field(default_factory=dict)
     gone: bool = False
+
+    @property
+    def work_left(self) -> float:
+        return self.work - self.served
 
     @property
     def left(self) -> int:
@@ -107,8 +117,7 @@ def make_batch(model: LatentDiffusion, places: Sequence[Place], lanes: int) -> I
     padded = orders + [orders[-1]] * (lanes - len(orders))
     sampling, wanted = orders[0].sampling, [order.wanted for order in padded]
     frames = places[0][0].frames
-    film = []
-    latents = None
+    film, latents = [], None
     for latents in model.walk_with([image_rng(order.seed, order.index) for order in padded], wanted, sampling):
         if all(queued.gone for queued, _ in places):
             return

@@ -116,24 +116,18 @@ class Batcher:
             raise _stopping()
         if work > self.budget:
             size, steps = self.model.size, orders[0].sampling.steps
-            raise Refusal(
-                413,
-                f"This asks for {len(orders)} images of {steps} steps and {size}×{size} pixels, the work of {work:g} "
-                f"images at {self.model.steps} steps; a request may ask for that of {self.budget:g}. "
-                "Ask for fewer images or steps.",
-                code="work_limit_exceeded",
-            )
-        in_all = sum(queued.work - queued.served for queued in self._queue)
-        own = sum(queued.work - queued.served for queued in self._queue if queued.client == client)
+            asked = f"This asks for {len(orders)} images of {steps} steps and {size}×{size} pixels"
+            worth = f"the work of {work:g} images at {self.model.steps} steps"
+            limit = f"a request may ask for that of {self.budget:g}. Ask for fewer images or steps."
+            raise Refusal(413, f"{asked}, {worth}; {limit}", code="work_limit_exceeded")
+        in_all = sum(queued.work_left for queued in self._queue)
+        own = sum(queued.work_left for queued in self._queue if queued.client == client)
         share = 1.0 if work <= SMALL * self.budget else SHARE
         if self._queue and (in_all + work > self.most_waiting or own + work > share * self.most_waiting):
             seconds = max(1, min(60, math.ceil(in_all * self.seconds / self.workers)))
-            raise Refusal(
-                429,
-                f"The work of {in_all:.0f} images waits already, that of {own:.0f} for you. Ask again in {seconds} s.",
-                code="rate_limit_exceeded",
-                headers={"Retry-After": str(seconds)},
-            )
+            crowd = f"The work of {in_all:.0f} images waits already, that of {own:.0f} for you."
+            headers = {"Retry-After": str(seconds)}
+            raise Refusal(429, f"{crowd} Ask again in {seconds} s.", code="rate_limit_exceeded", headers=headers)
 
     @property
     def _can_begin(self) -> bool:
@@ -155,7 +149,7 @@ class Batcher:
 
     def _turn(self, queued: Queued) -> tuple[float, float]:
         """Whose turn it is: the client who was served least, and of its requests the one with least left to do."""
-        return self._turns.get(queued.client, self._now), queued.work - queued.served
+        return self._turns.get(queued.client, self._now), queued.work_left
 
     def _next_batch(self) -> Batch:
         """The batch whose turn it is: a paused one, or a new one, filled up with images that are made alike."""

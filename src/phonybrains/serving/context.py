@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from .batch import Image, Order
 from .batcher import Batcher
 from .picture import Origin
 from .refusal import Refusal
-from .request import Commission, ImageRequest, commission, parse_request
+from .request import Commission, ImageRequest, parse_request
 from .vocabulary import Vocabulary
 
 T = TypeVar("T")
@@ -50,11 +51,6 @@ class ModelContext:
     def name(self) -> str:
         return self.origin.generator
 
-    @property
-    def size(self) -> str:
-        """Width and height of the images, as OpenAI writes them."""
-        return f"{self.model.size}x{self.model.size}"
-
     async def read(self, request: Request) -> ImageRequest:
         """The body of a request. Raises Refusal for one that is no JSON, or not what this server takes."""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -65,10 +61,6 @@ class ModelContext:
         except (ValueError, RecursionError) as error:
             raise Refusal(400, f"The body is not valid JSON ({error}).", code="invalid_json") from None
         return parse_request(content)
-
-    def commission(self, asked: ImageRequest) -> Commission:
-        """What a request asks of this model."""
-        return commission(asked, self.model, self.vocabulary, self.name)
 
     async def fill(self, request: Request, asked: Commission) -> tuple[str, KeptAnswer]:
         """Make what is asked for, and keep it: its key, and the images."""
@@ -88,12 +80,9 @@ class ModelContext:
         """An answer that is still kept. Raises Refusal (404) where it is not, or has no such image."""
         kept = self.answers.get(key)
         if kept is None:
-            raise Refusal(
-                404,
-                f"This is no longer here, or never was: answers are kept for {self.answers.seconds / 60:g} minutes. "
-                "Ask again: the same request gives the same images.",
-                code="expired",
-            )
+            kept_for = f"answers are kept for {self.answers.seconds / 60:g} minutes"
+            again = "Ask again: the same request gives the same images."
+            raise Refusal(404, f"This is no longer here, or never was: {kept_for}. {again}", code="expired")
         if not 0 <= index < len(kept.pngs):
             raise Refusal(404, f"This answer has {len(kept.pngs)} images, from 0 on.")
         return kept
@@ -123,6 +112,6 @@ def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON. Raises ValueError for a name that it has twice, of which one would be lost."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is given twice")
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"{twice} is given twice")
     return found

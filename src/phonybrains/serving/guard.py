@@ -20,6 +20,13 @@ POLICY = (
     "connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 )
 
+NOT_LOCAL = (
+    "This server answers to localhost and 127.0.0.1. A proxy in front has to set such a host, or the server a --token."
+)
+NO_TOKEN = (
+    "This server asks for its token: send it as 'Authorization: Bearer TOKEN', or give it to the client as its API key."
+)
+
 
 @dataclass(frozen=True)
 class ModelGuard(Guard):
@@ -38,22 +45,13 @@ class ModelGuard(Guard):
 
     def admit(self, headers: Headers, scope: Scope) -> None:
         if self.local and not is_local(parse_host(headers["host"])[0]):
-            raise HTTPException(
-                403,
-                "This server answers to localhost and 127.0.0.1. A proxy in front has to set such "
-                "a host, or the server a --token.",
-            )
+            raise HTTPException(403, NOT_LOCAL)
         if scope["method"] == "POST" and not is_own(headers):
             raise HTTPException(403, "This request comes from another site.")  # it could keep this machine busy unseen
         if self.token and scope["path"].startswith(("/v1/", "/playground/")):
             kind, _, given = headers.get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.token.encode()):
-                raise HTTPException(
-                    401,
-                    "This server asks for its token: send it as 'Authorization: Bearer TOKEN', or "
-                    "give it to the client as its API key.",
-                    {"WWW-Authenticate": "Bearer"},
-                )
+                raise HTTPException(401, NO_TOKEN, {"WWW-Authenticate": "Bearer"})
 
     def refuse(self, error: HTTPException) -> Response:
         code = "invalid_api_key" if error.status_code == 401 else None

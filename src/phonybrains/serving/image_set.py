@@ -35,13 +35,8 @@ def zip_image_set(kept: KeptAnswer, model: LatentDiffusion, folder: Path) -> byt
 
 
 def _row(order: Order, file_name: str, digest: str, model: LatentDiffusion, name: str) -> Row:
-    attributes: dict[str, Attribute] = {
-        "generator": name,
-        "seed": order.seed,
-        "index": order.index,
-        "steps": order.sampling.steps,
-        "guidance": order.sampling.guidance,
-    }
+    attributes: dict[str, Attribute] = {"generator": name, "seed": order.seed, "index": order.index}
+    attributes |= {setting: order.settings[setting] for setting in ("steps", "guidance")}
     for attribute, value in order.wanted.items():
         if attribute != "modality":
             attributes[f"condition_{attribute}" if attribute in FIXED_COLUMNS else attribute] = value
@@ -54,15 +49,8 @@ def _row(order: Order, file_name: str, digest: str, model: LatentDiffusion, name
 def _record(kept: KeptAnswer, folder: Path) -> Record:
     """The record of `phonybrains generate` for the same images, and how they were asked for in fact."""
     asked, origin = kept.commission, as_input(folder)
-    how = asked.sampling
-    config = {
-        "requests": [{"n": len(asked.orders), "where": dict(asked.where)}],
-        "seed": asked.seed,
-        "steps": how.steps,
-        "guidance": how.guidance,
-        "sampler": how.sampler,
-        "precision": how.precision,
-    }
+    requests = [{"n": len(asked.orders), "where": dict(asked.where)}]
+    config = {"requests": requests, "seed": asked.seed, **asked.orders[0].settings}
     results = {"images": len(asked.orders), "served": True, "prompt": asked.request.prompt}
     return Record("generate", config, asked.seed, [origin], origin["record"].get("sources", ()), results)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -88,11 +89,9 @@ def draw_film(frames: list[Image], order: Order) -> Image:
 
 def _step(low: float, high: float) -> float:
     """Whole numbers where there are many of them, else a hundredth of the range or less."""
-    if high - low >= 10:
-        return 1
-    return 0.01 if high - low > 0.1 else 0.001
+    return 1 if high - low >= 10 else 0.01 if high - low > 0.1 else 0.001
 
 
 def _attachment(name: str) -> dict[str, str]:
-    plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in name)
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
     return {"Content-Disposition": f'attachment; filename="{plain}"'}

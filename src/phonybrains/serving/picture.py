@@ -39,7 +39,6 @@ class Origin:
 
     def facts(self, order: Order) -> dict[str, Any]:
         """All that determines an image, and that it is synthetic."""
-        how = order.sampling
         return {
             "synthetic": True,
             "digitalSourceType": SOURCE_TYPE,
@@ -48,10 +47,7 @@ class Origin:
             "seed": order.seed,
             "index": order.index,
             "conditions": dict(order.wanted),
-            "steps": how.steps,
-            "guidance": how.guidance,
-            "sampler": how.sampler,
-            "precision": how.precision,
+            **order.settings,
             "software": SOFTWARE,
         }
 

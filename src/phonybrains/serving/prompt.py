@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from ..networks.conditions import Value, labels_of
 from .refusal import Refusal, invalid
 from .vocabulary import Meaning, Vocabulary
-from .words import BEFORE_A_NUMBER, FILLERS, Token, tokens_of
+from .words import BEFORE_A_NUMBER, FILLERS, tokens_of
 
 OR = ("or", "nor")
 
@@ -30,25 +30,21 @@ class PromptReader:
 
     text: str
     vocabulary: Vocabulary
-    tokens: list[Token] = field(default_factory=list)
-    labels: defaultdict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
-    """The labels of each attribute, in the order of the prompt."""
-    numbers: dict[str, float] = field(default_factory=dict)
-    unknown: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.tokens = tokens_of(self.text)
+        self.labels: defaultdict[str, dict[str, None]] = defaultdict(dict)  # in the order of the prompt
+        self.numbers: dict[str, float] = {}
+        self.unknown: set[int] = set()
 
     def parts(self) -> list[Part]:
         """The prompt cut into the longest phrases that mean something."""
         found, at = [], 0
-        while at < len(self.tokens):
-            for length in range(min(self.vocabulary.longest, len(self.tokens) - at), 0, -1):
-                phrase = tuple(token.word for token in self.tokens[at : at + length])
-                if meaning := self.vocabulary.meanings.get(phrase):
-                    break
-            else:
-                meaning, length = Meaning("unknown"), 1
+        words = tuple(token.word for token in self.tokens)
+        while at < len(words):
+            lengths = range(min(self.vocabulary.longest, len(words) - at), 0, -1)
+            length = next((n for n in lengths if words[at : at + n] in self.vocabulary.meanings), 1)
+            meaning = self.vocabulary.meanings.get(words[at : at + length], Meaning("unknown"))
             found.append(Part(meaning, at, at + length - 1))
             at += length
         return found
@@ -141,14 +137,11 @@ class PromptReader:
     def _nothing(self, part: Part) -> None:
         """«normal»: nothing where the model can say so, and where that goes with the rest of the prompt."""
         so_far: dict[str, Value] = {name: ";".join(labels) for name, labels in self.labels.items()}
-        fits = [
-            (name, label)
-            for name, label in self.vocabulary.nothing.items()
-            if name not in so_far and self.vocabulary.was_seen(so_far | {name: label})
-        ]
+        more = {name: label for name, label in self.vocabulary.nothing.items() if name not in so_far}
+        fits = {name: label for name, label in more.items() if self.vocabulary.was_seen(so_far | {name: label})}
         if not fits:
             self._report(part)
-        for name, label in fits:
+        for name, label in fits.items():
             self.labels[name][label] = None
 
     def _set(self, name: str, value: float) -> None:
@@ -192,16 +185,11 @@ class PromptReader:
         return list(dict.fromkeys(self.text[start:end] for start, end in spans))
 
 
-@dataclass(frozen=True)
-class Understood:
-    """What a prompt asks for, and the words in it that mean nothing to the model."""
+def understand(prompt: str, vocabulary: Vocabulary) -> tuple[dict[str, Value], list[str]]:
+    """What a prompt asks for, and the words in it that mean nothing to the model.
 
-    where: dict[str, Value]
-    unknown: list[str]
-
-
-def understand(prompt: str, vocabulary: Vocabulary) -> Understood:
-    """Read a prompt. Raises Refusal for one that contradicts itself; values out of range are left to `check`."""
+    Raises Refusal for one that contradicts itself; values out of range are left to `check`.
+    """
     reader = PromptReader(prompt, vocabulary)
     reader.read()
     for name, labels in reader.labels.items():
@@ -210,7 +198,7 @@ def understand(prompt: str, vocabulary: Vocabulary) -> Understood:
             raise _contradiction(f"{name} {', '.join(most)} and {last}; no image has both")
     found = {name: ";".join(labels) for name, labels in reader.labels.items()} | reader.numbers
     names = [attribute.name for attribute in vocabulary.conditions.attributes]
-    return Understood({name: found[name] for name in names if name in found}, reader.unknown_phrases())
+    return {name: found[name] for name in names if name in found}, reader.unknown_phrases()
 
 
 def in_words(conditions: Mapping[str, Value]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from starlette.responses import JSONResponse
 
@@ -15,26 +16,24 @@ TYPES = {
 }
 
 
+@dataclass(eq=False)
 class Refusal(Exception):
     """A request that cannot be met: status, a sentence for the person, the parameter it is about, a code."""
 
-    def __init__(
-        self,
-        status: int,
-        sentence: str,
-        *,
-        param: str | None = None,
-        code: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(sentence)
-        self.status, self.param, self.code, self.headers = status, param, code, dict(headers or {})
+    status: int
+    sentence: str
+    param: str | None = None
+    code: str | None = None
+    headers: Mapping[str, str] | None = None
+
+    def __str__(self) -> str:
+        return self.sentence
 
     def response(self) -> JSONResponse:
         """{"error": {"message", "type", "param", "code"}}, as OpenAI's clients read it."""
         kind = TYPES.get(self.status, "invalid_request_error")
         error = {"message": str(self), "type": kind, "param": self.param, "code": self.code}
-        return JSONResponse({"error": error}, self.status, self.headers)
+        return JSONResponse({"error": error}, self.status, self.headers and dict(self.headers))
 
 
 def invalid(param: str, sentence: str, code: str = "invalid_value") -> Refusal:

@@ -57,7 +57,6 @@ class Commission:
 
     request: ImageRequest
     seed: int
-    sampling: Sampling
     where: Mapping[str, Value]
     orders: tuple[Order, ...]
     unknown_words: list[str]
@@ -85,8 +84,8 @@ def commission(request: ImageRequest, model: LatentDiffusion, vocabulary: Vocabu
     own = f"{model.size}x{model.size}"
     if request.size not in (None, "auto", own):
         raise invalid("size", f"size '{request.size}': {name} paints {own}. Leave size out, or give {own}.")
-    understood = understand(request.prompt, vocabulary)
-    where = _merge(understood.where, request, model)
+    understood, unknown = understand(request.prompt, vocabulary)
+    where = _merge(understood, request, model)
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     guidance = 1.0 if request.guidance is None else request.guidance
     try:
@@ -96,8 +95,10 @@ def commission(request: ImageRequest, model: LatentDiffusion, vocabulary: Vocabu
         param = next((key for key in ("sampler", "guidance", "steps") if str(error).startswith(key)), None)
         raise Refusal(400, str(error), param=param, code="invalid_value") from None
     orders = tuple(Order(seed, index, row, sampling) for index, row in enumerate(wanted))
-    notes = _notes(request, where, vocabulary)
-    return Commission(request, seed, sampling, where, orders, understood.unknown, notes)
+    notes = doubts(vocabulary.conditions, where)
+    if ignored := [name for name in IGNORED if getattr(request, name) is not None]:
+        notes.append(f"Without effect here: {', '.join(ignored)}.")
+    return Commission(request, seed, where, orders, unknown, notes)
 
 
 def _merge(understood: Mapping[str, Value], request: ImageRequest, model: LatentDiffusion) -> dict[str, Value]:
@@ -117,13 +118,6 @@ def _checked(param: str, where: Mapping[str, Any], model: LatentDiffusion) -> di
         return model.conditions.check(where)
     except ConfigError as error:
         raise invalid(param, str(error)) from None
-
-
-def _notes(request: ImageRequest, where: Mapping[str, Value], vocabulary: Vocabulary) -> list[str]:
-    notes = doubts(vocabulary.conditions, where)
-    if ignored := [name for name in IGNORED if getattr(request, name) is not None]:
-        notes.append(f"Without effect here: {', '.join(ignored)}.")
-    return notes
 
 
 def _explained(error: ValidationError, content: Mapping[str, Any]) -> Refusal:

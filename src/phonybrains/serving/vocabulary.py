@@ -71,12 +71,11 @@ class Vocabulary:
 
     def _learn_number(self, attribute: Number, numbers: dict[Phrase, set[str]], units: dict[str, set[str]]) -> None:
         words = phrase_of(attribute.name)
-        unit = next((name for name, forms in UNITS.items() if words[-1] in forms), None)
-        stems = [words, *([words[:-1]] if unit and len(words) > 1 else [])]
-        for stem in stems:
+        forms = next((forms for forms in UNITS if words[-1] in forms), ())
+        for stem in {words, words[:-1]} if forms and len(words) > 1 else {words}:
             for same in synonyms(stem, SAME_ATTRIBUTE):
                 numbers[same].add(attribute.name)
-        for word in UNITS.get(unit or "", ()):
+        for word in forms:
             units[word].add(attribute.name)
 
     def go_together(self, name: str, labels: Iterable[str]) -> bool:

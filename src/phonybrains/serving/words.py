@@ -43,16 +43,11 @@ NEGATIONS = (
     *("free of", "negative for", "absence of", "instead of", "rather than"),
     *("no evidence of", "no sign of", "no signs of", "without evidence of", "without signs of"),
 )
-UNITS = {
-    "years": ("years", "year", "yr", "yrs", "y"),
-    "months": ("months", "month"),
-    "weeks": ("weeks", "week"),
-    "days": ("days", "day"),
-    "mm": ("mm", "millimeters", "millimetres"),
-    "cm": ("cm", "centimeters", "centimetres"),
-    "ml": ("ml", "milliliters", "millilitres"),
-    "percent": ("percent",),
-}
+UNITS = (
+    *(("years", "year", "yr", "yrs", "y"), ("months", "month"), ("weeks", "week"), ("days", "day"), ("percent",)),
+    *((short, f"{long}meters", f"{long}metres") for short, long in (("mm", "milli"), ("cm", "centi"))),
+    ("ml", "milliliters", "millilitres"),
+)
 SPELLINGS = (("haem", "hem"), ("tumour", "tumor"), ("oedema", "edema"))
 TOKEN = re.compile(r"(?<![\w.])-\d+(?:\.\d+)?|\d+(?:\.\d+)?|[^\W\d_]+")
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, select, update
 
 from . import tables as t
 from .clock import later
@@ -37,17 +39,6 @@ class Visitor:
     seen_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A browser that is signed in; no reader: the investigator's."""
-
-    id: int
-    reader: str | None
-    begun_at: str
-    seen_at: str
-    device: str
-
-
 def digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -56,20 +47,24 @@ def invite(writing: Writing, reader_id: int | None, reader: str | None, days: in
     """Make an invitation; the older ones of the same reader, or of the investigator, end. Returns its token."""
     _revoke_invitations(writing, reader_id)
     token = secrets.token_urlsafe(32)
-    hashed, ends = digest(token), later(writing.now, days=days)
-    writing.insert(t.invitation, token_sha256=hashed, reader_id=reader_id, made_at=writing.now, expires_at=ends)
-    writing.note("link made", reader, days=days, token=hashed)
+    own = {"token_sha256": digest(token), "reader_id": reader_id, "expires_at": later(writing.now, days=days)}
+    writing.insert(t.invitation, **own, made_at=writing.now)
+    writing.note("link made", reader, days=days, token=own["token_sha256"])
     return token
 
 
-_invitation = (
-    select(
-        *(t.invitation.c[name] for name in ("reader_id", "expires_at", "revoked_at")),
-        *(t.reader.c.name, t.reader.c.finished_at, t.study.c.closed_at),
+def _of_token(table: Table, names: Sequence[str]) -> Select:
+    """The row of an invitation or a session by its token, with its reader, if it has one, and the study."""
+    others = t.reader.c.name, t.reader.c.finished_at, t.study.c.paused, t.study.c.closed_at
+    return (
+        select(*(table.c[name] for name in names), t.reader.c.revoked_at.label("withdrawn_at"), *others)
+        .select_from(table.join(t.study, t.study.c.id == 1).outerjoin(t.reader))
+        .where(table.c.token_sha256 == bindparam("token"))
     )
-    .select_from(t.invitation.join(t.study, t.study.c.id == 1).outerjoin(t.reader))
-    .where(t.invitation.c.token_sha256 == bindparam("token"))
-)
+
+
+_invitation = _of_token(t.invitation, ("reader_id", "expires_at", "revoked_at"))
+_session = _of_token(t.web_session, ("id", "reader_id", "expires_at", "ended_at", "seen_at"))
 
 
 def check_invitation(
@@ -104,11 +99,10 @@ def redeem(writing: Writing, token: str, *, investigator: bool, device: str = "u
     kept = writing.connection.scalars(newest.limit(MOST_SESSIONS[investigator] - 1)).all()
     ended = _end(writing, t.web_session.c.token_sha256 == digest(before)) + _end(writing, mine, number.not_in(kept))
     session = secrets.token_urlsafe(32)
-    hashed, ends = digest(session), later(writing.now, days=SESSION_DAYS)
-    own = {"token_sha256": hashed, "reader_id": reader_id, "expires_at": ends, "device": device}
-    writing.insert(t.web_session, **own, begun_at=writing.now, seen_at=writing.now)
-    told = {"token": hashed, "expires_at": ends, "ended": ended, "device": device}
-    writing.note("session begun", reader, investigator=investigator, **told)
+    hashed, told = digest(session), {"expires_at": later(writing.now, days=SESSION_DAYS), "device": device}
+    own = {"token_sha256": hashed, "reader_id": reader_id, "begun_at": writing.now, "seen_at": writing.now}
+    writing.insert(t.web_session, **own, **told)
+    writing.note("session begun", reader, investigator=investigator, token=hashed, ended=ended, **told)
     return session
 
 
@@ -126,27 +120,19 @@ def touch(writing: Writing, session_id: int) -> None:
     writing.connection.execute(mine.values(seen_at=writing.now))
 
 
-def sessions(connection: Connection, now: str) -> list[Session]:
-    """The sessions that are open, the latest used first."""
+def sessions(connection: Connection, now: str) -> Sequence[Row[Any]]:
+    """The sessions that are open, the latest used first: of which reader (none: the investigator), since when, on what.
+
+    Rows of id, reader, begun_at, seen_at, device.
+    """
     own = t.web_session.c
     query = (
-        select(own.id, t.reader.c.name, own.begun_at, own.seen_at, own.device)
+        select(own.id, t.reader.c.name.label("reader"), own.begun_at, own.seen_at, own.device)
         .select_from(t.web_session.outerjoin(t.reader))
         .where(own.ended_at.is_(None), own.expires_at > now, own.seen_at > later(now, minutes=-IDLE_MINUTES))
         .order_by(own.seen_at.desc(), own.id)
     )
-    return [Session(*row) for row in connection.execute(query)]
-
-
-_session = (
-    select(
-        *(t.web_session.c[name] for name in ("id", "reader_id", "expires_at", "ended_at", "seen_at")),
-        *(t.reader.c[name] for name in ("name", "finished_at", "revoked_at")),
-        *(t.study.c.paused, t.study.c.closed_at),
-    )
-    .select_from(t.web_session.join(t.study, t.study.c.id == 1).outerjoin(t.reader))
-    .where(t.web_session.c.token_sha256 == bindparam("token"))
-)
+    return connection.execute(query).all()
 
 
 def visitor(connection: Connection, session: str, now: str, *, investigator: bool) -> Visitor:
@@ -154,7 +140,7 @@ def visitor(connection: Connection, session: str, now: str, *, investigator: boo
     row = connection.execute(_session, {"token": digest(session)}).first()
     if row is None or (row.reader_id is None) != investigator:
         raise NoSessionError("This page needs your personal link: open it again.")
-    if row.revoked_at is not None:
+    if row.withdrawn_at is not None:
         raise EndedError("Your invitation was withdrawn. Please ask the person who invited you.")
     if row.ended_at is not None:
         raise NoSessionError("You logged out here, or the study is open on another device. Open your link again.")
@@ -162,8 +148,8 @@ def visitor(connection: Connection, session: str, now: str, *, investigator: boo
         raise NoSessionError("This browser was signed in too long ago: open your personal link again.")
     if row.seen_at <= later(now, minutes=-IDLE_MINUTES):
         raise NoSessionError(f"Nothing was done here for {IDLE_MINUTES} minutes: open your personal link again.")
-    finished, closed = row.finished_at is not None, row.closed_at is not None
-    return Visitor(row.reader_id or 0, row.name or "", finished, bool(row.paused), closed, row.id, row.seen_at)
+    how = {"finished": bool(row.finished_at), "paused": bool(row.paused), "closed": bool(row.closed_at)}
+    return Visitor(row.reader_id or 0, row.name or "", session_id=row.id, seen_at=row.seen_at, **how)
 
 
 def shut_out(writing: Writing, reader_id: int) -> list[str]:

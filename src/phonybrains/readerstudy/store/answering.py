@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -54,6 +53,8 @@ class Standing:
 
 
 SAID = "call", "confidence", "description", "marks", "seconds"
+NOT_NOW = "It is not this image's turn, or it was answered already."
+NO_IMAGE = "There is no such image."
 _waiting = (
     select(
         *(t.presentation.c[name] for name in ("id", "position", "case_id", "kind")),
@@ -74,8 +75,7 @@ _given = (
 
 def waiting(connection: Connection, reader_id: int) -> tuple[Showing | None, Showing | None]:
     """The presentation that is shown now and the one after it, without an answer yet."""
-    rows = connection.execute(_waiting, {"reader_id": reader_id})
-    current, following, *_ = *map(_showing, rows), None, None
+    current, following, *_ = *map(_showing, connection.execute(_waiting, {"reader_id": reader_id})), None, None
     return current, following
 
 
@@ -102,7 +102,7 @@ def shown(connection: Connection, who: Visitor, presentation_id: str) -> Showing
     for showing in waiting(connection, who.reader_id):
         if showing is not None and showing.id == presentation_id:
             return showing
-    raise UnknownError("There is no such image.")
+    raise UnknownError(NO_IMAGE)
 
 
 def check_open(who: Visitor) -> None:
@@ -147,13 +147,10 @@ def give_answer(writing: Writing, who: Visitor, presentation_id: str, said: Said
 def insert(writing: Writing, reader: str, showing: Showing, said: Said, answered_at: str) -> None:
     """Write an answer and its row of the audit log; the draft goes."""
     values = _values(said) | {"answered_at": answered_at}
-    writing.insert(t.answer, **values, presentation_id=showing.id)
+    writing.insert(t.answer, presentation_id=showing.id, **values)
     if showing.draft is not None:
         writing.connection.execute(delete(t.draft).where(t.draft.c.presentation_id == showing.id))
     writing.note("answer", reader, position=showing.position, case_id=showing.case_id, **values)
-
-
-NOT_NOW = "It is not this image's turn, or it was answered already."
 
 
 def _current(connection: Connection, who: Visitor, presentation_id: str) -> Showing | None:
@@ -167,7 +164,7 @@ def _given_row(connection: Connection, who: Visitor, presentation_id: str) -> Ro
     """A presentation and its answer, if there is one. Raises UnknownError if it is none of the reader's."""
     row = connection.execute(_given, {"id": presentation_id, "reader_id": who.reader_id}).first()
     if row is None:
-        raise UnknownError("There is no such image.")
+        raise UnknownError(NO_IMAGE)
     return row
 
 
@@ -180,14 +177,21 @@ def _values(said: Said) -> dict[str, Any]:
 def check_answers(answers: Iterable[Answer]) -> None:
     """Raises StudyError naming the reader and the position of an answer that cannot be one."""
     for a in answers:
-        where = f"answer of {a.reader}, position {a.position}"
+        wrong = ""
         if a.call not in CALLS:
-            raise StudyError(f"{where}: '{a.call}' is none of {', '.join(CALLS)}.")
-        if a.confidence is not None and not 0 <= a.confidence <= 100:
-            raise StudyError(f"{where}: confidence {a.confidence} is not within 0…100.")
-        if len(a.description) > DESCRIPTION_LIMIT or "\0" in a.description:
-            raise StudyError(f"{where}: the description is longer than {DESCRIPTION_LIMIT} characters, or not text.")
-        if len(a.marks) > MARKS_LIMIT or not all(0 <= v <= 1 for mark in a.marks for v in (mark.x, mark.y)):
-            raise StudyError(f"{where}: more than {MARKS_LIMIT} marks, or one outside the image.")
-        if a.seconds is not None and not (math.isfinite(a.seconds) and 0 <= a.seconds <= SECONDS_LIMIT):
-            raise StudyError(f"{where}: {a.seconds} seconds cannot be.")
+            wrong = f"'{a.call}' is none of {', '.join(CALLS)}."
+        elif a.confidence is not None and not 0 <= a.confidence <= 100:
+            wrong = f"confidence {a.confidence} is not within 0…100."
+        elif len(a.description) > DESCRIPTION_LIMIT or "\0" in a.description:
+            wrong = f"the description is longer than {DESCRIPTION_LIMIT} characters, or not text."
+        elif len(a.marks) > MARKS_LIMIT or not all(0 <= v <= 1 for mark in a.marks for v in (mark.x, mark.y)):
+            wrong = f"more than {MARKS_LIMIT} marks, or one outside the image."
+        elif a.seconds is not None and not 0 <= a.seconds <= SECONDS_LIMIT:
+            wrong = f"{a.seconds} seconds cannot be."
+        if wrong:
+            raise StudyError(f"{place_of(a)}: {wrong}")
+
+
+def place_of(answer: Answer) -> str:
+    """What an answer is called in messages."""
+    return f"answer of {answer.reader}, position {answer.position}"

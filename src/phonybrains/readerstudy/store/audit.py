@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -19,6 +19,8 @@ from . import tables as t
 
 START = "0" * 64
 KEYED = "log keyed"
+SHOWN = "id", "position", "case_id", "kind"
+"""What an event that adds a reader tells of each presentation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,8 @@ def chain_fault(log: Iterable[LogEntry], key: bytes, last: LogEntry = BEFORE_ALL
         if entry.id != last.id + 1:
             return Fault(last.id + 1, f"event {last.id + 1} is missing: it was removed outside phonybrains.")
         own_key = key if entry.event == KEYED else own_key
-        own = entry.id, entry.at, entry.event, entry.reader, entry.details, entry.previous
-        if entry.previous != last.hash or not hmac.compare_digest(str(entry.hash), _digest(own_key, own)):
+        digest = _digest(own_key, astuple(entry)[:-1])
+        if entry.previous != last.hash or not hmac.compare_digest(str(entry.hash), digest):
             wrong = f"{entry}: its {'HMAC' if own_key else 'hash'} does not fit"
             return Fault(entry.id, f"{wrong}: it was changed, put in or moved outside phonybrains.")
         last = entry

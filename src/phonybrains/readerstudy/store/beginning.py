@@ -15,7 +15,7 @@ from . import audit
 from . import tables as t
 from .clock import Clock
 from .database import shown, sqlite_path
-from .keys import KEY_NAME, Heads, Log, fingerprint, head_faults, heads_of, load_key, make_key
+from .keys import KEY_NAME, RESTORE, Heads, Log, fingerprint, head_faults, heads_of, load_key, make_key
 from .writer import Writing
 
 
@@ -31,18 +31,15 @@ def find_log(study: Study, engine: Engine, url: URL) -> Log | None:
     protocol = told["protocol"] if told else entered and entered.protocol_hash
     if protocol not in (None, study.hash):
         other = f"another study ('{entered.name}')" if entered else "another study (none)"
-        raise StudyError(
-            f"{shown(url)}: holds the answers of {other}, or of another version of this one. Give another --database."
-        )
+        either = f"{other}, or of another version of this one"
+        raise StudyError(f"{shown(url)}: holds the answers of {either}. Give another --database.")
     if not told:
         return None
     check_not_lost(study, url, but=told["log"])
     key = load_key(study.folder)
     if fingerprint(key) != told["key"]:
-        raise StudyError(
-            f"{study.folder / KEY_NAME}: is another key than the log of {shown(url)} was begun with. "
-            "Restore it from your backup."
-        )
+        other = f"is another key than the log of {shown(url)} was begun with"
+        raise StudyError(f"{study.folder / KEY_NAME}: {other}. {RESTORE}")
     return Log(key, Heads.read(study.folder / f"log-{told['log']}.head"))
 
 
@@ -50,10 +47,9 @@ def check_not_lost(study: Study, url: URL, but: str = "") -> None:
     """Raises StudyError if the study kept the heads of another log for this database than the one it holds."""
     for heads in heads_of(study.folder, _location(study, url)):
         if heads.path.name != f"log-{but}.head":
-            raise StudyError(
-                f"{shown(url)}: its log of {heads.last} events is gone (see {heads.path}). Restore the "
-                "database from your backup, or give another --database."
-            )
+            gone = f"its log of {heads.last} events is gone (see {heads.path})"
+            restore = "Restore the database from your backup, or give another --database."
+            raise StudyError(f"{shown(url)}: {gone}. {restore}")
 
 
 def begin_log(study: Study, engine: Engine, url: URL, clock: Clock) -> Log:
@@ -65,11 +61,11 @@ def begin_log(study: Study, engine: Engine, url: URL, clock: Clock) -> Log:
         last = audit.newest(connection)
         writing = Writing(connection, clock.stamp(last.at).text, last, key)
         if connection.execute(select(t.study.c.id)).first() is None:
-            row = {"id": 1, "protocol_hash": study.hash, "name": study.config.name, "created_at": writing.now}
-            connection.execute(t.study.insert(), row | {"paused": False})
-        told = {"log": name, "key": fingerprint(key), "protocol": study.hash}
-        told["file"] = sha256_file(study.folder / PROTOCOL_NAME)
-        writing.note(audit.KEYED, None, **told, rows=_rows_of(connection, None))
+            row = {"protocol_hash": study.hash, "name": study.config.name, "created_at": writing.now}
+            writing.insert(t.study, id=1, paused=False, **row)
+        file = sha256_file(study.folder / PROTOCOL_NAME)
+        told = {"log": name, "key": fingerprint(key), "protocol": study.hash, "file": file}
+        writing.note(audit.KEYED, **told, rows=_rows_of(connection, None))
         for number, reader in connection.execute(select(t.reader.c.id, t.reader.c.name).order_by(t.reader.c.id)).all():
             writing.note("carried over", reader, rows=_rows_of(connection, number))
     log.heads.append(writing.last)

@@ -47,15 +47,12 @@ class Clock:
         try:
             ahead = newest and datetime.fromisoformat(newest) - now > REFUSED
         except (TypeError, ValueError):
-            raise StudyError(
-                f"the study's last entry is of '{newest!s:.40}', which is no time: it was changed outside "
-                "phonybrains. Restore the database from your backup."
-            ) from None
+            no_time = f"the study's last entry is of '{newest!s:.40}', which is no time"
+            restore = "Restore the database from your backup."
+            raise StudyError(f"{no_time}: it was changed outside phonybrains. {restore}") from None
         if ahead:
-            raise StudyError(
-                f"this machine's clock says {as_text(now)}, but the study's last entry is of {newest}. "
-                "Set the clock right, then start again; nothing was changed."
-            )
+            clocks = f"this machine's clock says {as_text(now)}, but the study's last entry is of {newest}"
+            raise StudyError(f"{clocks}. Set the clock right, then start again; nothing was changed.")
 
     def stamp(self, last: str) -> Stamp:
         """The time of a transaction after the one at `last`."""

@@ -94,10 +94,8 @@ def refuse_network_disk(path: Path, mounts: Iterable[str] | None = None) -> None
     """Raises StudyError if a file lies on a network disk, where SQLite's locks do not hold; Linux only."""
     kind = filesystem_of(path.resolve(), _mounts() if mounts is None else mounts)
     if kind in NETWORK_DISKS or kind.startswith(NETWORK_FUSE):
-        raise StudyError(
-            f"{path} lies on a network disk ({kind}), where SQLite can lose answers. Give --database "
-            "sqlite:///FILE on a local disk, or a PostgreSQL database."
-        )
+        give = "Give --database sqlite:///FILE on a local disk, or a PostgreSQL database."
+        raise StudyError(f"{path} lies on a network disk ({kind}), where SQLite can lose answers. {give}")
 
 
 def filesystem_of(path: Path, mounts: Iterable[str]) -> str:

@@ -71,10 +71,8 @@ class Hold:
 
     def lose(self, reason: str) -> None:
         """Take no answers any more. Raises LostError."""
-        self._lost = (
-            f"{reason} while the study was open: no answer is taken any more. Stop phonybrains, put things back as "
-            "they were, and start it again."
-        )
+        what_to_do = "Stop phonybrains, put things back as they were, and start it again."
+        self._lost = f"{reason} while the study was open: no answer is taken any more. {what_to_do}"
         print(f"phonybrains: {self._lost}", file=sys.stderr, flush=True)
         raise LostError(self._lost)
 
@@ -121,17 +119,17 @@ class ServerLock:
 
 
 def _content(path: Path) -> tuple[int, int]:
-    found = _stat(path)
-    return (found.st_size, found.st_mtime_ns) if found else (-1, -1)
+    return _told(path, "st_size", "st_mtime_ns")
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    found = _stat(path)
-    return (found.st_dev, found.st_ino) if found else (-1, -1)
+    return _told(path, "st_dev", "st_ino")
 
 
-def _stat(path: Path) -> os.stat_result | None:
+def _told(path: Path, one: str, other: str) -> tuple[int, int]:
+    """Two facts of a file's status; -1 where it is not there."""
     try:
-        return path.stat()
+        found = path.stat()
     except OSError:
-        return None
+        return (-1, -1)
+    return getattr(found, one), getattr(found, other)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from ..names import clean_name, name_key
 from ..study import Answer, Presentation
 from . import access, audit
 from . import tables as t
-from .answering import Said, Showing, check_answers, insert, standing
+from .answering import Said, Showing, check_answers, insert, place_of, standing
 from .errors import ConflictError, UnknownError
 from .writer import Writing
 
@@ -84,10 +84,10 @@ def add(writing: Writing, name: str, source: Source, order: Sequence[Presentatio
     _check_source(writing, source)
     values = {"name": name, "added_at": writing.now, "source": source}
     number = writing.connection.execute(t.reader.insert().returning(t.reader.c.id), values).scalar_one()
-    rows = [{"id": secrets.token_hex(16), "reader_id": number, **asdict(shown)} for shown in order]
-    if rows:
+    shown = [(secrets.token_hex(16), one.position, one.case_id, one.kind) for one in order]
+    if shown:
+        rows = [dict(zip(audit.SHOWN, row, strict=True), reader_id=number) for row in shown]
         writing.connection.execute(t.presentation.insert(), rows)
-    shown = [[row[name] for name in ("id", "position", "case_id", "kind")] for row in rows]
     writing.note("reader added", name, number=number, source=source, planned=planned, presentations=shown)
     return number
 
@@ -174,9 +174,9 @@ def import_readers(writing: Writing, answers: Sequence[Answer], source: Source, 
     answers = [replace(answer, reader=checked_name(answer.reader)) for answer in answers]
     for name in dict.fromkeys(answer.reader for answer in answers):
         own = sorted((a for a in answers if a.reader == name), key=lambda a: a.position)
-        twice = next((a.position for a, b in pairwise(own) if a.position == b.position), None)
-        if twice is not None:
-            raise ConflictError(f"answer of {name}, position {twice}: is there twice.")
+        for one, other in pairwise(own):
+            if one.position == other.position:
+                raise ConflictError(f"{place_of(one)}: is there twice.")
         order = [Presentation(a.position, a.case_id, a.kind) for a in own]
         add(writing, name, source, order, planned=name in planned)
         record(writing, own)
@@ -184,18 +184,15 @@ def import_readers(writing: Writing, answers: Sequence[Answer], source: Source, 
 
 
 def _open_showing(connection: Connection, number: int, answer: Answer) -> Showing:
-    query = (
-        select(t.presentation.c.id, t.presentation.c.case_id, t.presentation.c.kind, t.answer.c.call)
-        .select_from(t.presentation.outerjoin(t.answer))
-        .where(t.presentation.c.reader_id == number, t.presentation.c.position == answer.position)
-    )
-    row = connection.execute(query).first()
-    where = f"answer of {answer.reader}, position {answer.position}"
+    own = t.presentation.c
+    query = select(own.id, own.case_id, own.kind, t.answer.c.call).select_from(t.presentation.outerjoin(t.answer))
+    row = connection.execute(query.where(own.reader_id == number, own.position == answer.position)).first()
+    where = place_of(answer)
     if row is None:
         raise UnknownError(f"{where}: this reader has no such position.")
     if (row.case_id, row.kind) != (answer.case_id, answer.kind):
-        wrong = f"is of {answer.kind} {answer.case_id}, but {row.kind} {row.case_id} is shown there"
-        raise ConflictError(f"{where}: {wrong}.")
+        shown = f"but {row.kind} {row.case_id} is shown there"
+        raise ConflictError(f"{where}: is of {answer.kind} {answer.case_id}, {shown}.")
     if row.call is not None:
         raise ConflictError(f"{where}: was given before; an answer is final.")
     return Showing(row.id, answer.position, row.case_id, row.kind, None)

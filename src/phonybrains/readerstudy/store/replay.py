@@ -7,6 +7,7 @@ versions did not write into it was carried over, row by row, when the log got it
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from ..study import Answer, Mark
-from .audit import KEYED, Fault, LogEntry, entries
+from .audit import KEYED, SHOWN, Fault, LogEntry, entries
 from .clock import later
 from .departures import Departure, Look, departures
 from .readers import Reader, state_of
@@ -28,7 +29,6 @@ KEYS = {
     "web_session": "token_sha256",
 }
 """The tables a log tells of, and what a row goes by."""
-SHOWN = "id", "position", "case_id", "kind"
 
 
 @dataclass(slots=True)
@@ -166,26 +166,23 @@ class Replay:
 
     def answers(self, kinds: Iterable[str] | None = None) -> list[Answer]:
         """The final answers, by reader and position; `kinds` keeps some of training, test, repeat and check."""
-        wanted, found = None if kinds is None else set(kinds), []
-        for row in self.rows["answer"].values():
-            said, shown = row.values, self.rows["presentation"][row.values["presentation_id"]].values
-            reader = self.rows["reader"][shown["reader_id"]].values
+        wanted, found = None if kinds is None else set(kinds), {}
+        for key, row in self.rows["answer"].items():
+            shown = self.rows["presentation"][key].values
             if wanted is None or shown["kind"] in wanted:
-                names = "call", "confidence", "description", "seconds", "answered_at"
-                values: dict[str, Any] = {name: said[name] for name in names}
-                values["marks"] = tuple(Mark(x, y) for x, y in json.loads(said["marks"]))
-                answer = Answer(reader["name"], shown["position"], shown["kind"], shown["case_id"], **values)
-                found.append((reader["id"], answer))
-        return [answer for _, answer in sorted(found, key=lambda pair: (pair[0], pair[1].position))]
+                said: dict[str, Any] = {name: value for name, value in row.values.items() if name != "presentation_id"}
+                said["marks"] = tuple(Mark(x, y) for x, y in json.loads(said["marks"]))
+                place = {name: shown[name] for name in ("position", "kind", "case_id")}
+                reader = self.rows["reader"][shown["reader_id"]].values
+                found[reader["id"], shown["position"]] = Answer(reader["name"], **place, **said)
+        return [answer for _, answer in sorted(found.items())]
 
     def readers(self) -> list[Reader]:
         """The readers, in the order in which they were added."""
-        times: dict[int, list[str]] = {number: [] for number in self.rows["reader"]}
-        totals = dict.fromkeys(times, 0)
-        for row in self.rows["presentation"].values():
-            totals[row.values["reader_id"]] += 1
+        shown = {key: row.values["reader_id"] for key, row in self.rows["presentation"].items()}
+        totals, times = Counter(shown.values()), defaultdict[int, list[str]](list)
         for key, row in self.rows["answer"].items():
-            times[self.rows["presentation"][key].values["reader_id"]].append(row.values["answered_at"])
+            times[shown[key]].append(row.values["answered_at"])
         begun = {row.values["reader_id"] for row in self.rows["web_session"].values()}
         found = []
         for number, row in sorted(self.rows["reader"].items()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,9 +16,10 @@ from ..design.order import presentations
 from ..study import Answer, Study
 from . import access, audit, readers
 from . import tables as t
+from .answering import place_of
 from .clock import Clock
 from .departures import Departure
-from .failures import as_study_error
+from .failures import as_study_errors
 from .hold import Hold
 from .keys import Log
 from .readers import Reader, Source
@@ -31,7 +32,7 @@ CHECKPOINT = 500
 """After how many events SQLite moves its -wal into the database."""
 
 
-class Store:
+class Store(AbstractContextManager["Store"]):
     """Readers, answers and the audit log of one study. Get one from `open_store`; it is a context manager.
 
     All changes are made by one thread, and a call that makes one returns when it is on the disk.
@@ -49,18 +50,13 @@ class Store:
             self._keep_sqlite_files(str(engine.url.database))
         self.writer = Writer(self._begin) if hold is not None else None
 
-    def __enter__(self) -> Store:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Finish what waits to be written, and let go of the database."""
-        if self.writer is not None:
-            self.writer.close()
-        if self._keeper is not None:
-            self._keeper.close()
+        for open_one in filter(None, (self.writer, self._keeper)):
+            open_one.close()
         self._hold.close_server()
         self._engine.dispose()
         self._hold.close()
@@ -89,12 +85,10 @@ class Store:
 
     def read(self, query: Callable[[Connection], T]) -> T:
         """Run a query on one snapshot of the database."""
-        try:
+        with as_study_errors():
             self._hold.check()
             with self._engine.connect() as connection, connection.begin():
                 return query(connection)
-        except Exception as error:
-            raise as_study_error(error) from error
 
     def write(self, job: Callable[[Writing], T]) -> T:
         """Run a change; it is on the disk when this returns."""
@@ -175,8 +169,7 @@ class Store:
         """Add readers who answered elsewhere with their answers, all or none; their positions are those given."""
         for answer in answers:
             if answer.case_id not in self.study.cases:
-                where = f"answer of {answer.reader}, position {answer.position}"
-                raise StudyError(f"{where}: there is no case '{answer.case_id}' in this study.")
+                raise StudyError(f"{place_of(answer)}: there is no case '{answer.case_id}' in this study.")
         planned = self.study.config.readers
         self.write(partial(readers.import_readers, answers=answers, source=source, planned=planned))
 
@@ -231,11 +224,8 @@ class Store:
 
     def look(self, answers: int) -> None:
         """Leave in the log that the answers were analysed; a server may be running."""
-        try:
-            with self._begin() as writing:
-                writing.note("looked at", answers=answers)
-        except Exception as error:
-            raise as_study_error(error) from error
+        with as_study_errors(), self._begin() as writing:
+            writing.note("looked at", answers=answers)
 
     def departures(self) -> list[Departure]:
         """What went otherwise than planned."""

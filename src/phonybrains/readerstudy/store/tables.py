@@ -18,45 +18,46 @@ metadata = MetaData(
 Time, Digest = String(32), String(64)
 Name = String(40).with_variant(String(80), "postgresql")  # SQLite holds text of any length
 
-study = Table(
+
+def _table(name: str, *columns: Column) -> Table:
+    """A table whose rows have a number."""
+    return Table(name, metadata, Column("id", Integer, primary_key=True), *columns)
+
+
+def _secrets(name: str, since: str, until: str, *more: Column) -> Table:
+    """A table of tokens, as hashes."""
+    return _table(
+        name,
+        Column("token_sha256", Digest, nullable=False, unique=True),
+        Column("reader_id", ForeignKey("reader.id"), index=True),  # none: the investigator's
+        Column(since, Time, nullable=False),
+        Column("expires_at", Time, nullable=False),
+        Column(until, Time),
+        *more,
+    )
+
+
+study = _table(  # one row, number 1; PostgreSQL locks it for every change
     "study",
-    metadata,
-    Column("id", Integer, primary_key=True),  # always 1; PostgreSQL locks this row for every change
     Column("protocol_hash", Digest, nullable=False),
     Column("name", String(100), nullable=False),
     Column("created_at", Time, nullable=False),
     Column("paused", Boolean, nullable=False),
     Column("closed_at", Time),
 )
-reader = Table(
+reader = _table(
     "reader",
-    metadata,
-    Column("id", Integer, primary_key=True),
     Column("name", Name, nullable=False, unique=True),
     Column("added_at", Time, nullable=False),
     Column("finished_at", Time),
     Column("revoked_at", Time),
     Column("source", String(16), nullable=False, server_default="invited"),
 )
-invitation = Table(
-    "invitation",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("token_sha256", Digest, nullable=False, unique=True),
-    Column("reader_id", ForeignKey("reader.id"), index=True),  # none: the investigator's
-    Column("made_at", Time, nullable=False),
-    Column("expires_at", Time, nullable=False),
-    Column("revoked_at", Time),
-)
-web_session = Table(
+invitation = _secrets("invitation", "made_at", "revoked_at")
+web_session = _secrets(
     "web_session",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("token_sha256", Digest, nullable=False, unique=True),
-    Column("reader_id", ForeignKey("reader.id"), index=True),  # none: the investigator's
-    Column("begun_at", Time, nullable=False),
-    Column("expires_at", Time, nullable=False),
-    Column("ended_at", Time),
+    "begun_at",
+    "ended_at",
     Column("seen_at", Time, nullable=False, server_default=""),
     Column("device", String(40), nullable=False, server_default="unknown"),
 )

@@ -81,9 +81,8 @@ def _table_faults(connection: Connection, replay: Replay) -> list[Fault]:
 
 
 def _row_faults(log: Sequence[LogEntry], place: str, row: LoggedRow, actual: Mapping[str, Any] | None) -> list[Fault]:
-    if actual is None:
-        wrong = [(row.event, "is gone")]
-    else:
+    wrong = [(row.event, "is gone")]
+    if actual is not None:
         wrong = [
             (row.changes.get(column, row.event), f"{column} is {actual[column]!r}, in the log {value!r}")
             for column, value in row.values.items()

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table
@@ -40,7 +40,7 @@ class Writing:
     def note(self, event: str, reader: str | None = None, **details: Any) -> None:
         """Append to the audit log."""
         self.last = entry_after(self.last, self.now, event, reader, details, self.key)
-        self.insert(tables.audit, **{name: getattr(self.last, name) for name in LogEntry.__slots__})
+        self.insert(tables.audit, **asdict(self.last))
 
 
 Job = Callable[[Writing], Any]

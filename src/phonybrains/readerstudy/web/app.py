@@ -10,17 +10,7 @@ from starlette.types import ASGIApp
 
 from ...errors import StudyError
 from ...web.pages import plain_app
-from ..store import (
-    BusyError,
-    ConflictError,
-    DiskFullError,
-    EndedError,
-    LostError,
-    NoSessionError,
-    PausedError,
-    Store,
-    UnknownError,
-)
+from ..store import Store
 from ..study import Study
 from .address import Address
 from .context import HERE, StudyContext
@@ -28,17 +18,6 @@ from .guard import StudyGuard
 from .investigator_routes import investigator_routes
 from .reader_routes import reader_routes
 
-STATUS: dict[type[StudyError], int] = {
-    StudyError: 400,
-    LostError: 500,
-    NoSessionError: 401,
-    UnknownError: 404,
-    ConflictError: 409,
-    EndedError: 410,
-    PausedError: 423,
-    BusyError: 503,
-    DiskFullError: 507,
-}
 KEPT = "your answer is kept in this browser and sent again."
 SENTENCES = {
     500: "The server has lost its database and takes no answers. What you entered is kept in this browser. "
@@ -48,12 +27,9 @@ SENTENCES = {
 }
 """What a reader is told instead of the error."""
 RETRY_AFTER = {503: "2", 507: "10"}
-TITLES = {
-    400: "That is not possible",
+TITLES = dict.fromkeys((400, 403, 409), "That is not possible") | {
     401: "Please open your link",
-    403: "That is not possible",
     404: "Nothing is here",
-    409: "That is not possible",
     410: "This is over",
     423: "The study is paused",
     429: "Please wait",
@@ -75,7 +51,7 @@ def make_app(study: Study, store: Store, *, https: bool = False, address: Addres
         return page
 
     def of_study(request: Request, error: StudyError) -> Response:
-        status = next(STATUS[kind] for kind in type(error).mro() if kind in STATUS)
+        status = getattr(error, "status", 400)
         headers = {"Retry-After": RETRY_AFTER[status]} if status in RETRY_AFTER else None
         return refuse(request, status, SENTENCES.get(status, str(error)), headers)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,11 +16,12 @@ from starlette.responses import HTMLResponse
 
 from ...web.limits import peer_of
 from ...web.pages import make_pages
-from ..store import BusyError, DiskFullError, NoSessionError, Store, UnknownError, access
+from ..store import Store, access
 from ..store import tables as t
 from ..store.access import Visitor
 from ..store.answering import Showing, standing
 from ..store.clock import later
+from ..store.errors import BusyError, DiskFullError, NoSessionError, UnknownError
 from ..store.writer import Writing
 from ..study import Study
 from .address import Address
@@ -93,18 +95,14 @@ class StudyContext:
         """Where a reader is, as the viewer needs it; nothing in it tells what an image is."""
         now = standing(connection, who.reader_id)
         word = "finished" if who.finished else "paused" if who.paused else "reading"
-        state: dict[str, Any] = {"state": word, "done": now.done, "total": now.total, "current": None, "next": None}
-        if word == "reading" and now.current is not None:
-            state["current"] = self._current(now.current)
-            state["next"] = now.next.id if now.next else None
-        return state
+        current, following = (now.current, now.next) if word == "reading" else (None, None)
+        shown = {"current": current and self._current(current), "next": following and following.id}
+        return {"state": word, "done": now.done, "total": now.total, **shown}
 
     def _current(self, showing: Showing) -> dict[str, Any]:
-        names = "call", "confidence", "description", "marks", "seconds", "revision"
-        draft = showing.draft
         return {
             "id": showing.id,
             "kind": "training" if showing.kind == "training" else "study",
             "presets": self._windows[self.study.cases[showing.case_id].modality],
-            "draft": None if draft is None else {name: getattr(draft, name) for name in names},
+            "draft": showing.draft and asdict(showing.draft),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import astuple
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -20,16 +21,9 @@ WITHHELD = "withheld until the study is closed"
 
 def overview(connection: Connection) -> dict[str, Any]:
     """How the study stands, for its page."""
-    study = connection.execute(select(t.study.c.paused, t.study.c.closed_at, t.study.c.created_at)).one()
-    last = audit.newest(connection)
-    return {
-        "readers": readers.list_readers(connection),
-        "paused": bool(study.paused),
-        "closed_at": study.closed_at,
-        "created_at": study.created_at,
-        "audit_entries": last.id,
-        "audit_hash": last.hash,
-    }
+    study = connection.execute(select(t.study.c.paused, t.study.c.closed_at)).one()
+    last, listed = audit.newest(connection), readers.list_readers(connection)
+    return {"readers": listed, **study._mapping, "audit_entries": last.id, "audit_head": last.head}
 
 
 def answers_csv(connection: Connection) -> str:
@@ -42,8 +36,7 @@ def answers_csv(connection: Connection) -> str:
 def audit_csv(connection: Connection) -> str:
     """The audit log, formulas escaped."""
     file = io.StringIO(newline="")
-    names = audit.LogEntry.__slots__
-    write_rows(file, [names, *([getattr(entry, name) for name in names] for entry in audit.entries(connection))])
+    write_rows(file, [audit.LogEntry.__slots__, *map(astuple, audit.entries(connection))])
     return file.getvalue()
 
 

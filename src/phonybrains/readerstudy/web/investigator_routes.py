@@ -17,6 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from ..store import access, readers
 from ..store.errors import EndedError, UnknownError
+from ..store.writer import Writing
 from . import exports
 from .context import StudyContext
 from .security import check_csrf, check_origin, csrf_token
@@ -27,13 +28,31 @@ KIND = "investigator"
 
 def investigator_routes(context: StudyContext) -> APIRouter:
     """The routes of the investigator."""
-    router = APIRouter(prefix="/investigator")
-    _add_exports(router, context)
+    router, store = APIRouter(prefix="/investigator"), context.store
+    protocol = partial(exports.protocol_json, study=context.study)
+    _add_export(router, context, "answers.csv", "text/csv; charset=utf-8", exports.answers_csv)
+    _add_export(router, context, "audit.csv", "text/csv; charset=utf-8", exports.audit_csv)
+    _add_export(router, context, "protocol.json", "application/json", protocol)
     _add_page(router, context)
-    _add_readers(router, context)
-    _add_study(router, context)
+    _add_links(router, context)
+    _add_change(router, context, "/readers/revoke", lambda form: store.revoke(str(form.get("name", ""))), final=True)
+    _add_change(router, context, "/pause", lambda _: store.pause())
+    _add_change(router, context, "/resume", lambda _: store.pause(False))
+    _add_change(router, context, "/close", lambda _: store.close_study(), final=True)
+    _add_change(router, context, "/sessions/end", lambda form: store.write(_ending(str(form.get("id", "")))))
     add_session_routes(router, context, KIND, links="", home="/investigator")
     return router
+
+
+def _add_export(
+    router: APIRouter, context: StudyContext, name: str, kind: str, content: Callable[[Connection], str]
+) -> None:
+    @router.get(f"/{name}")
+    async def export(request: Request) -> Response:
+        await context.visitor(request, context.cookies.session(request, KIND), investigator=True)
+        await run_in_threadpool(context.store.note, "exported", file=name)
+        disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(await context.read(content), media_type=kind, headers=disposition)
 
 
 def _add_page(router: APIRouter, context: StudyContext) -> None:
@@ -43,16 +62,10 @@ def _add_page(router: APIRouter, context: StudyContext) -> None:
         await context.visitor(request, context.cookies.session(request, KIND), investigator=True, used=used)
         return await _page(request, context)
 
-    @router.post("/sessions/end")
-    async def end_session(request: Request) -> Response:
-        given = str((await _form(request, context)).get("id", ""))
-        if not re.fullmatch(r"[0-9]{1,9}", given):
-            raise UnknownError("There is no such session.")
-        await context.write(lambda writing: access.end_session(writing, int(given)))
-        return _home(context)
 
+def _add_links(router: APIRouter, context: StudyContext) -> None:
+    """What shows a reader's new link, once."""
 
-def _add_readers(router: APIRouter, context: StudyContext) -> None:
     async def show_link(request: Request, name: str, make: Callable[[str], str]) -> Response:
         link = context.link(request, f"/join/{await run_in_threadpool(make, name)}")
         return await _page(request, context, link=link, link_of=name)
@@ -72,52 +85,22 @@ def _add_readers(router: APIRouter, context: StudyContext) -> None:
             return await _page(request, context, asking=name)
         return await show_link(request, name, context.store.new_link)
 
-    @router.post("/readers/revoke")
-    async def revoke(request: Request) -> Response:
-        form = await _form(request, context, confirmed=True)
-        await run_in_threadpool(context.store.revoke, str(form.get("name", "")))
-        return _home(context)
+
+def _add_change(
+    router: APIRouter, context: StudyContext, path: str, change: Callable[[FormData], None], *, final: bool = False
+) -> None:
+    """A change after which the page is shown again; `final`: it needs a tick in the box beside the button."""
+
+    @router.post(path)
+    async def act(request: Request) -> Response:
+        await run_in_threadpool(change, await _form(request, context, confirmed=final))
+        return RedirectResponse(f"{context.root}/investigator", 303)
 
 
-def _add_study(router: APIRouter, context: StudyContext) -> None:
-    @router.post("/pause")
-    async def pause(request: Request) -> Response:
-        await _form(request, context)
-        await run_in_threadpool(context.store.pause)
-        return _home(context)
-
-    @router.post("/resume")
-    async def resume(request: Request) -> Response:
-        await _form(request, context)
-        await run_in_threadpool(context.store.pause, False)
-        return _home(context)
-
-    @router.post("/close")
-    async def close(request: Request) -> Response:
-        await _form(request, context, confirmed=True)
-        await run_in_threadpool(context.store.close_study)
-        return _home(context)
-
-
-def _add_exports(router: APIRouter, context: StudyContext) -> None:
-    async def export(request: Request, name: str, kind: str, content: Callable[[Connection], str]) -> Response:
-        await context.visitor(request, context.cookies.session(request, KIND), investigator=True)
-        await run_in_threadpool(context.store.note, "exported", file=name)
-        disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(await context.read(content), media_type=kind, headers=disposition)
-
-    @router.get("/answers.csv")
-    async def answers(request: Request) -> Response:
-        return await export(request, "answers.csv", "text/csv; charset=utf-8", exports.answers_csv)
-
-    @router.get("/audit.csv")
-    async def audit(request: Request) -> Response:
-        return await export(request, "audit.csv", "text/csv; charset=utf-8", exports.audit_csv)
-
-    @router.get("/protocol.json")
-    async def protocol(request: Request) -> Response:
-        content = partial(exports.protocol_json, study=context.study)
-        return await export(request, "protocol.json", "application/json", content)
+def _ending(number: str) -> Callable[[Writing], None]:
+    if not re.fullmatch(r"[0-9]{1,9}", number):
+        raise UnknownError("There is no such session.")
+    return partial(access.end_session, session_id=int(number))
 
 
 async def _form(
@@ -139,10 +122,7 @@ async def _form(
 async def _page(request: Request, context: StudyContext, **values: Any) -> Response:
     session, now = context.cookies.session(request, KIND), context.store.clock.now()
     who = await context.visitor(request, session, investigator=True, used=False)
-    shown: dict[str, Any] = {
-        "link": None,
-        "link_of": None,
-        "asking": None,
+    shown = dict.fromkeys(("link", "link_of", "asking")) | {
         "csrf": csrf_token(session),
         "own_session": who.session_id,
         "protocol_hash": context.study.hash,
@@ -150,7 +130,3 @@ async def _page(request: Request, context: StudyContext, **values: Any) -> Respo
     }
     overview = await context.read(exports.overview)
     return context.page(request, "investigator.html", **shown | overview | values)
-
-
-def _home(context: StudyContext) -> Response:
-    return RedirectResponse(f"{context.root}/investigator", 303)

@@ -25,26 +25,21 @@ ID = re.compile(r"[0-9a-f]{32}")
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class Typed(BaseModel):
-    """What was typed beside the call."""
+class DraftBody(BaseModel, frozen=True):
+    """What was said so far."""
 
+    call: Literal["real", "phony", "unclear"] | None = None
     confidence: Annotated[int, Field(ge=0, le=100, strict=True)] | None = None
     description: Annotated[str, Field(max_length=DESCRIPTION_LIMIT, pattern=r"^[^\x00]*$")] = ""
     marks: Annotated[list[tuple[Fraction, Fraction]], Field(max_length=MARKS_LIMIT)] = []
     seconds: Annotated[float, Field(ge=0, le=SECONDS_LIMIT, allow_inf_nan=False)] | None = None
     revision: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
-    def with_call(self, call: str | None) -> Said:
-        return Said(call, self.confidence, self.description, tuple(self.marks), self.seconds, self.revision)
+    def said(self) -> Said:
+        return Said(**dict(self) | {"marks": tuple(self.marks)})
 
 
-class DraftBody(Typed):
-    """What was said so far."""
-
-    call: Literal["real", "phony", "unclear"] | None = None
-
-
-class AnswerBody(Typed):
+class AnswerBody(DraftBody):
     """A final answer."""
 
     call: Literal["real", "phony", "unclear"]
@@ -111,9 +106,8 @@ def _add_answering(router: APIRouter, context: StudyContext) -> None:
         session, shown = await _change_session(request, context), _checked_id(presentation_id)
 
         def save(writing: Writing) -> None:
-            answering.save_draft(
-                writing, _visitor(writing.connection, context, session), shown, body.with_call(body.call)
-            )
+            who = _visitor(writing.connection, context, session)
+            answering.save_draft(writing, who, shown, body.said())
 
         await context.write(save)
         return Response(status_code=204)
@@ -124,7 +118,7 @@ def _add_answering(router: APIRouter, context: StudyContext) -> None:
 
         def record(writing: Writing) -> dict[str, Any]:
             who = _visitor(writing.connection, context, session)
-            case_id, kind = answering.give_answer(writing, who, shown, body.with_call(body.call))
+            case_id, kind = answering.give_answer(writing, who, shown, body.said())
             feedback = {"truth": context.study.cases[case_id].truth} if kind == "training" else None
             return {"next_state": context.state(writing.connection, who), "feedback": feedback}
 

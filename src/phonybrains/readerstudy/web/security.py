@@ -98,24 +98,11 @@ class Cookies:
         )
 
 
-SYSTEMS = {
-    "iPhone": "iPhone",
-    "iPad": "iPad",
-    "Android": "Android",
-    "Windows": "Windows",
-    "CrOS": "ChromeOS",
-    "Mac OS X": "macOS",
-    "Linux": "Linux",
-}
-BROWSERS = {
-    "Edg": "Edge",
-    "OPR/": "Opera",
-    "Firefox/": "Firefox",
-    "FxiOS/": "Firefox",
-    "CriOS/": "Chrome",
-    "Chrom": "Chrome",
-    "Safari/": "Safari",
-}
+SAY_SO = ("iPhone", "iPad", "Android", "Windows")
+SYSTEMS = {name: name for name in SAY_SO} | {"CrOS": "ChromeOS", "Mac OS X": "macOS", "Linux": "Linux"}
+FIREFOX, CHROME = dict.fromkeys(("Firefox/", "FxiOS/"), "Firefox"), dict.fromkeys(("CriOS/", "Chrom"), "Chrome")
+BROWSERS = {"Edg": "Edge", "OPR/": "Opera"} | FIREFOX | CHROME | {"Safari/": "Safari"}
+"""What tells a browser or a system, the first that is found: others' signs stand in it too."""
 
 
 def device_of(request: Request) -> str:

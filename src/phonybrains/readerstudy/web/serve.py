@@ -74,16 +74,12 @@ def _links(store: Store, base: str, new_links: bool) -> list[str]:
         return made
 
     made = [] if store.closed_at is not None else store.write(make)
-    lines = [
-        "Investigator (new at each start, do not pass it on):",
-        f"  {base}/investigator/{store.investigator_link()}",
-    ]
+    told = ["Readers: their links hold; make a new one on the investigator's page, or all with --new-links."]
     if made:
-        lines.append(f"Readers (one link each, valid for {days} days, shown only now):")
-        lines += [f"  {name}: {base}/join/{token}" for name, token in made]
-    else:
-        lines.append("Readers: their links hold; make a new one on the investigator's page, or all with --new-links.")
-    return lines
+        told = [f"Readers (one link each, valid for {days} days, shown only now):"]
+        told += [f"  {name}: {base}/join/{token}" for name, token in made]
+    own = f"  {base}/investigator/{store.investigator_link()}"
+    return ["Investigator (new at each start, do not pass it on):", own, *told]
 
 
 def _warnings(store: Store, host: str, https: bool) -> list[str]:
@@ -93,10 +89,8 @@ def _warnings(store: Store, host: str, https: bool) -> list[str]:
     except StudyError as error:
         lines.append(f"WARNING: {error}")
     if not https and not is_local(host):
-        lines.append(
-            f"WARNING: {host} can be reached from other machines, without encryption. Put a proxy with HTTPS "
-            "in front, and say --https."
-        )
+        reached = f"{host} can be reached from other machines, without encryption"
+        lines.append(f"WARNING: {reached}. Put a proxy with HTTPS in front, and say --https.")
     if store.closed_at is not None:
         lines.append(f"This study was closed at {store.closed_at}: no answers are taken any more.")
     return lines
