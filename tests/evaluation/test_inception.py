@@ -17,7 +17,7 @@ from bench import fidelity
 from phonybrains.config import load_config
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.features.extractors import extractors_of
-from phonybrains.evaluation.quality.part import quality
+from phonybrains.evaluation.quality.audit import quality_audit
 from phonybrains.imageset import ImageSet
 from tests.support.evaluation_files import make_sides
 from tests.support.file_server import FileServer, own_cache, serving_files
@@ -144,7 +144,7 @@ def test_the_rest_goes_on_without_inception(content: bytes, server: FileServer, 
     """A download that breaks off: FID and its KID have no value and say why, all that needs no weights has one."""
     server.files[PUBLISHED] = content
     made, real = make_sides(tmp_path, corpus=240)
-    found = quality(ImageSet.open(made).where(modality="MR"), ImageSet.open(real), settings(broken_off(server)))
+    found = quality_audit(ImageSet.open(made).where(modality="MR"), ImageSet.open(real), settings(broken_off(server)))
     of_inception = [score for score in found.scores if score.extractor == NAME]
     assert [score.name for score in of_inception] == ["fid", "kid"]
     assert all(score.value is None and "could not be downloaded" in score.note for score in of_inception)

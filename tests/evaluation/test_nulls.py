@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.random import Generator, default_rng
 
-from phonybrains.evaluation.quality.against import Against, frechet_score, kernel_scores, neighbour_scores
 from phonybrains.evaluation.quality.nulls import deal_like, null_of, p_of, real_against_real
+from phonybrains.evaluation.quality.scores import Against, frechet_score, kernel_scores, neighbour_scores
 from phonybrains.evaluation.report.outcomes import outcome_of
 from phonybrains.evaluation.score import Null
 

@@ -19,6 +19,7 @@ from phonybrains.evaluation.utility.auc_gain import (
     people_weights,
     weighted_auc,
 )
+from phonybrains.evaluation.utility.audit import NORMAL, gains, run_arms, utility_audit
 from phonybrains.evaluation.utility.classifier import (
     ARMS,
     AUGMENTED,
@@ -31,7 +32,6 @@ from phonybrains.evaluation.utility.classifier import (
     pool,
     share_of_people,
 )
-from phonybrains.evaluation.utility.part import NORMAL, gains, run_arms, utility_audit
 from phonybrains.imageset import ImageSet, Row
 from phonybrains.phantom.corpus import draw_phantom, make_phantoms
 

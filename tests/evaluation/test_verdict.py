@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 from phonybrains.documents import as_kind
 from phonybrains.evaluation.config import EvaluateConfig, QualityConfig
 from phonybrains.evaluation.measures import MEASURES
-from phonybrains.evaluation.quality.part import quality
+from phonybrains.evaluation.quality.audit import quality_audit
 from phonybrains.evaluation.report.build import build_report
 from phonybrains.evaluation.report.names import named
 from phonybrains.evaluation.report.outcomes import margin_of, outcome_of
@@ -206,7 +206,7 @@ def pictures(folder: Path, kind: str, n: int) -> ImageSet:
 def test_noise_is_told(corpus: ImageSet, tmp_path: Path, kind: str, n: int):
     """Ten are enough: most scores are apart, none is as real, and the verdict says that a classifier tells them."""
     config = EvaluateConfig(quality=QualityConfig(permutations=99), attributes=())
-    scores = quality(pictures(tmp_path, kind, n), corpus, config).scores
+    scores = quality_audit(pictures(tmp_path, kind, n), corpus, config).scores
     counts = Counter(map(outcome_of, scores))
     assert counts["as real"] == 0
     assert counts["apart"] >= 8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,14 @@ def patients(rows: Sequence[Row]) -> list[str]:
         run, length = (run + 1, 1) if fresh else (run, length + 1)
         people.append(row.patient_id or f"run {run}")
     return people
+
+
+def some_people(people: Sequence[str], among: Iterable[int], most: int, rng: np.random.Generator) -> list[int]:
+    """At most so many of these numbers of images, in order: whole people at random, the last one cut short."""
+    numbers = list(among)
+    names = rng.permutation(sorted({people[i] for i in numbers})).tolist()
+    place = {name: k for k, name in enumerate(names)}
+    return sorted(sorted(numbers, key=lambda i: (place[people[i]], i))[:most])
 
 
 def deal(groups: Sequence[str], folds: int, rng: np.random.Generator) -> NDArray[Any]:

@@ -29,13 +29,16 @@ DETAIL: Look = (0.5, 1.5, 0.05)
 
 def thumbnails(images: NDArray[Any]) -> Tensor:
     """Images (n, H, W) of uint8 or uint16 as (n, 1, SIDE, SIDE) in 0…1, averaged over areas."""
-    grey = torch.from_numpy(images.astype(np.float32))[:, None] / float(np.iinfo(images.dtype).max)
-    return F.interpolate(grey, (SIDE, SIDE), mode="area")
+    return F.interpolate(_grey(images), (SIDE, SIDE), mode="area")
+
+
+def _grey(images: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(images.astype(np.float32))[:, None] / float(np.iinfo(images.dtype).max)
 
 
 def close_ups(images: NDArray[Any]) -> Tensor:
     """Thumbnails of what images (n, H, W) show, however large it is drawn, with a tenth of its side around it."""
-    grey = torch.from_numpy(images.astype(np.float32))[:, None] / float(np.iinfo(images.dtype).max)
+    grey = _grey(images)
     (left, right), (top, bottom) = contents(F.interpolate(grey, (2 * SIDE, 2 * SIDE), mode="area"))
     half = 0.55 * torch.maximum(right - left, bottom - top)
     affine = torch.zeros(len(grey), 2, 3)

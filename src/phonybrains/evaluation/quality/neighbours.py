@@ -46,12 +46,8 @@ def neighbourhoods(made: Array, real: Array, k: int = 5) -> Neighbourhoods:
         inside[rows] = (apart <= around_real).sum(axis=1)
         recalled |= (apart <= around_made[rows, None]).any(axis=0)
         nearest = np.minimum(nearest, apart.min(axis=0))
-    return Neighbourhoods(
-        float((inside > 0).mean()),
-        float(recalled.mean()),
-        float(inside.mean() / k),
-        float((nearest <= around_real).mean()),
-    )
+    shares = (inside > 0).mean(), recalled.mean(), inside.mean() / k, (nearest <= around_real).mean()
+    return Neighbourhoods(*map(float, shares))
 
 
 def share_inside(made: Array, real: Array, k: int = 5) -> float:
