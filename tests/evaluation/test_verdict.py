@@ -32,6 +32,7 @@ from phonybrains.importing import ImportConfig, import_images
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.record import Record
 from phonybrains.reporting.pages import write_pages
+from tests.conftest import one_at_a_time
 from tests.support.evaluation_files import made_up, opened
 
 CLASSIFIERS = [name for name in MEASURES if name.startswith("c2st")]
@@ -182,9 +183,10 @@ def _own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
-    folder = tmp_path_factory.mktemp("verdict") / "corpus"
-    return ImageSet.open(make_phantoms(400, folder, seed=1, size=64, slices_per_patient=2, synthetic=False))
+def corpus(shared_folder: Path) -> ImageSet:
+    kind = {"size": 64, "slices_per_patient": 2, "synthetic": False, "modalities": ("MR",)}
+    with one_at_a_time(shared_folder, "verdict-corpus") as folder:
+        return ImageSet.open(make_phantoms(200, folder, seed=1, **kind))
 
 
 def pictures(folder: Path, kind: str, n: int) -> ImageSet:
@@ -201,6 +203,7 @@ def pictures(folder: Path, kind: str, n: int) -> ImageSet:
     return ImageSet.open(folder / "set")
 
 
+@pytest.mark.usefixtures("few_trees")
 @pytest.mark.parametrize("kind", ["blobs", "noise"])
 @pytest.mark.parametrize("n", [10, 30])
 def test_noise_is_told(corpus: ImageSet, tmp_path: Path, kind: str, n: int):

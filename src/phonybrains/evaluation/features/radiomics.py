@@ -11,30 +11,11 @@ from numpy.typing import NDArray
 from ...errors import ModelError
 
 Array = NDArray[Any]
-TEXTURE = [
-    "Autocorrelation",
-    "JointAverage",
-    "ClusterProminence",
-    "ClusterShade",
-    "ClusterTendency",
-    "Contrast",
-    "Correlation",
-    "DifferenceAverage",
-    "DifferenceEntropy",
-    "DifferenceVariance",
-    "JointEnergy",
-    "JointEntropy",
-    "Imc1",
-    "Imc2",
-    "Idm",
-    "Idmn",
-    "Id",
-    "Idn",
-    "InverseVariance",
-    "MaximumProbability",
-    "SumEntropy",
-    "SumSquares",
-]
+TEXTURE = """
+    Autocorrelation JointAverage ClusterProminence ClusterShade ClusterTendency Contrast Correlation DifferenceAverage
+    DifferenceEntropy DifferenceVariance JointEnergy JointEntropy Imc1 Imc2 Idm Idmn Id Idn InverseVariance
+    MaximumProbability SumEntropy SumSquares
+""".split()  # noqa: SIM905
 SETTINGS = {
     "imageType": {"Original": {}, "LoG": {"sigma": [2.0, 3.0, 4.0, 5.0]}, "Wavelet": {}},
     "featureClass": {"firstorder": None, "glcm": TEXTURE, "glrlm": None, "glszm": None, "ngtdm": None},
