@@ -55,10 +55,13 @@ def test_spectrum_falls_as_the_blur_says(rng: Generator):
     np.testing.assert_allclose(ratio_db(radial_power(2 * noise), power), 20 * math.log10(2), atol=1e-3)
 
 
-def test_a_wave_lies_in_its_band():
-    """A sine of 0.3 cycles a pixel is 60 % of Nyquist: band 12 of 20."""
+def test_bands_of_frequency():
+    """A sine of 0.3 cycles a pixel is 60 % of Nyquist: band 12 of 20. The worst deviation is of the first 16 bands; the
+    bands' middles are in cycles a pixel."""
     wave = np.tile(128 + 100 * np.sin(2 * np.pi * 0.3 * np.arange(128)), (128, 1))
     assert set(np.argsort(radial_power(wave[None])[0])[-2:]) <= {11, 12}
+    assert worst_db(np.array([0.0] * 15 + [-3.0] + [9.0] * 4)) == 3
+    assert frequencies()[[0, -1]] == pytest.approx([0.0125, 0.4875])
 
 
 def test_handcrafted_features_see_what_changes(rng: Generator):
@@ -73,12 +76,6 @@ def test_handcrafted_features_see_what_changes(rng: Generator):
     assert moved[:, 36:100].max() < 0.02
     level = grey.level(np.full((1, 8, 8), 30, np.uint8))
     assert level == {"mean": 30, "deviation_of_means": 0, "deviation": 0, "above": 1}
-
-
-def test_deviations_count_up_to_four_fifths_of_nyquist():
-    """The worst of the first 16 of 20 bands; the bands' middles are in cycles a pixel."""
-    assert worst_db(np.array([0.0] * 15 + [-3.0] + [9.0] * 4)) == 3
-    assert frequencies()[[0, -1]] == pytest.approx([0.0125, 0.4875])
 
 
 def test_noise_is_measured_through_the_picture(rng: Generator):

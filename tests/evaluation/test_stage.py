@@ -182,22 +182,22 @@ def test_what_is_odd_about_the_sets_is_said(folders: tuple[Path, Path], tmp_path
     )
 
 
-def test_repeats_are_said(folders: tuple[Path, Path], tmp_path: Path):
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(3, "3 of the 24 synthetic images repeat another"), (23, "All 24 synthetic images are one and the same")],
+)
+def test_repeats_are_said(folders: tuple[Path, Path], tmp_path: Path, count: int, said: str):
     """One image in the place of others: how many repeat another; in the place of all: that they are one."""
-    rows = read_metadata(folders[0] / "metadata.csv")
-    for count, said in (
-        (3, f"3 of the {len(rows)} synthetic images repeat another"),
-        (len(rows) - 1, f"All {len(rows)} synthetic images are one and the same"),
-    ):
-        out, repeated = tmp_path / str(count), {row.file_name for row in rows[1 : count + 1]}
-        changed(
-            folders[0],
-            out,
-            lambda row, again=repeated: replace(row, sha256=rows[0].sha256) if row.file_name in again else row,
-        )
-        for name in repeated:
-            shutil.copy(folders[0] / rows[0].file_name, out / name)
-        assert any(warning.startswith(said) for warning in open_sides(out, folders[1], CONFIG).warnings)
+    first, *others = read_metadata(folders[0] / "metadata.csv")
+    repeated = {row.file_name for row in others[:count]}
+    again = changed(
+        folders[0],
+        tmp_path / "again",
+        lambda row: replace(row, sha256=first.sha256) if row.file_name in repeated else row,
+    )
+    for name in repeated:
+        shutil.copy(folders[0] / first.file_name, again / name)
+    assert any(warning.startswith(said) for warning in open_sides(again, folders[1], CONFIG).warnings)
 
 
 def test_an_attribute_that_is_missing_is_said_and_the_rest_goes_on(folders: tuple[Path, Path]):

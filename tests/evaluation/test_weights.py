@@ -43,13 +43,12 @@ def settings(weights: str) -> EvaluateConfig:
 
 def test_weights_come_from_an_address_once_and_are_used(server: FileServer, cache: Path):
     """DINOv2's features of a downloaded file, its hash in their name; the second time nobody is asked."""
-    address, asked = server.address, server.asked
-    config = settings(f"{address}/tiny.safetensors#sha256={SHA256}")
+    config = settings(server.weights(SHA256, "tiny.safetensors"))
     (_, network) = extractors_of(config).found
     assert network.identity == f"dinov2 sha256:{SHA256[:12]}"
     assert np.isfinite(network(np.full((2, 32, 32), 90, np.uint8))).all()
     assert [extractor.name for extractor in extractors_of(config).found] == ["handcrafted", "dinov2"]
-    assert asked == ["/tiny.safetensors"]
+    assert server.asked == ["/tiny.safetensors"]
     assert [path.read_bytes() for path in cache.rglob("*tiny.safetensors")] == [CONTENT]
 
 

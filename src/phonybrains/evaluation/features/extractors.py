@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from ...errors import ModelError
 from ...record import sha256_file
+from ..arrays import Array
 from ..config import EvaluateConfig
 from ..weights import weights_file
 from .handcrafted import NAMES, handcrafted
@@ -26,7 +27,6 @@ from .radiomics import Radiomics
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Array = NDArray[Any]
 Images = NDArray[np.uint8]
 BATCH = 4
 """Images at a time: few, so that on a CPU memory is reused and not fetched anew."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from .spectrum import BANDS, FAINT, noise, quarters, radial_power
 
-Array = NDArray[Any]
 NAMES = (
     *(f"histogram {i}" for i in range(16)),
     *(f"spectrum {i}" for i in range(20)),

@@ -7,17 +7,16 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...files import write_whole
 from ...imageset import ImageSet
+from ..arrays import Array
 from ..score import Progress, silent
 from .extractors import Extractor
 
-Array = NDArray[Any]
 SHARD, CHUNK = 1024, 64
 """Images in a file of features, and images in memory at a time."""
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.fft import fftfreq, rfft2, rfftfreq
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ..arrays import Array
+
 BANDS = 20
 """Bands of spatial frequency, of equal width up to the Nyquist frequency."""
 FAINT = 1e-3

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...imageset import Attribute, Row
+from ..arrays import Array
 from .patients import deal
 
-Array = NDArray[Any]
 FOLDS = 5
 CUTS = ("low", "middle", "high")
 MOST_LABELS = 12

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...imageset import Row
+from ..arrays import Array
 
 RUN_LENGTH = 30
 """At most so many neighbouring images count as one patient where patients are unknown."""
@@ -34,7 +33,7 @@ def some_people(people: Sequence[str], among: Iterable[int], most: int, rng: np.
     return sorted(sorted(numbers, key=lambda i: (place[people[i]], i))[:most])
 
 
-def deal(groups: Sequence[str], folds: int, rng: np.random.Generator) -> NDArray[Any]:
+def deal(groups: Sequence[str], folds: int, rng: np.random.Generator) -> Array:
     """The fold of each image, (n,): groups stay whole, each goes to the fold that is smallest so far, large ones first.
 
     There are fewer folds than asked for where there are fewer groups.

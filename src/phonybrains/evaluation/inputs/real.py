@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...held_out import held_out, split_to_compare
 from ...imageset import ImageSet, Row
+from ..arrays import Array
 from ..config import EvaluateConfig
 from ..features.extractors import Extractor, extractors_of
 from ..features.shards import features_of
@@ -22,7 +21,6 @@ from .labels import WORST_RATE, LabelClassifier, Scale, telling
 from .patients import patients, some_people
 from .sets import attributes_of, part_of
 
-Array = NDArray[Any]
 MOST = 4000
 """At most so many real images of a modality are read, whole people at random."""
 

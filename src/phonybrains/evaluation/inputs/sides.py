@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...held_out import HELD_OUT, held_out, split_to_compare
 from ...imageset import ImageSet
 from ...reporting.wording import count_of
+from ..arrays import Array
 from ..config import EvaluateConfig
 from ..score import Score, unavailable
 from .patients import patients, some_people
 from .sets import attributes_of, grouping, part_of
 
-Array = NDArray[Any]
 FEWEST, MOST = 10, 1000
 """Images a side below which nothing is said, and above which a random part is compared: a kernel of all must fit."""
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...imageset import ImageSet
 from ...statistics.proportions import clopper_pearson
+from ..arrays import Array
 from ..config import EvaluateConfig
 from ..features.extractors import Extractor, extractors_of
 from ..features.handcrafted import noise_of, power_of
@@ -38,7 +38,6 @@ from .scores import (
     two_sample_scores,
 )
 
-Array = NDArray[Any]
 SHOWN, TELLING = 300, 24
 FRECHET = {"handcrafted": "fd_handcrafted", "inception-v3-compat": "fid", "radiomics": "frd"}
 MISSING = {"inception-v3-compat": ("fid", "kid"), "squeezenet1_1": ("kid",), "dinov2": ("kid",), "radiomics": ("frd",)}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
@@ -18,8 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from ...statistics.estimate import Estimate
 from ...statistics.multireader import areas, these_readers
 from ...statistics.proportions import binomial_test, clopper_pearson
+from ..arrays import Array
 
-Array = NDArray[Any]
 Learner = Callable[[], Any]
 
 

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from ...imageset import ImageSet
 from ...statistics.estimate import t_estimate, t_p_value
+from ..arrays import Array
 from ..features.shards import pixels_of
 from ..features.spectrum import quarters
 from ..inputs.sides import Side
 from ..score import Null, Score, unavailable
 
-Array = NDArray[Any]
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 SIGMA, TAPS = 1.5, 11  # pixels
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2

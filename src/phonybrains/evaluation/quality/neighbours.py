@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from .distances import squared_distances
 
-Array = NDArray[Any]
 ROWS = 1024
 """Rows of a matrix of distances at a time."""
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..measures import Better
 from ..score import Null
-
-Array = NDArray[Any]
 
 
 def real_against_real(

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..features.spectrum import ratio_db, worst_db
 from ..inputs.patients import deal
 from ..score import Null, Score
@@ -18,7 +18,6 @@ from .distances import fid, frd, frechet_of, gaussian, median_distance, mmd_of, 
 from .neighbours import expected_coverage, neighbourhoods
 from .nulls import Better, deal_like, null_of, p_of
 
-Array = NDArray[Any]
 Pairs = Sequence[tuple[Array, Array]]
 FOLDS, SHARED_DRAWS = 5, 20
 """Folds of the two-sample test, and draws of its null: it is the slow one."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...statistics.estimate import Estimate
+from ..arrays import Array
 
-Array = NDArray[Any]
 BINS = 10
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...imageset import ImageSet
 from ...statistics.estimate import holm
+from ..arrays import Array
 from ..config import EvaluateConfig, UtilityConfig
 from ..features.shards import CHUNK, pixels_of
 from ..findings import Facts, Findings
@@ -33,7 +33,6 @@ from .classifier import (
     share_of_people,
 )
 
-Array = NDArray[Any]
 FEWEST = 10
 GROUP = 20
 """Test images that a group needs, to be looked at alone."""

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
-Array = NDArray[Any]
+from ..arrays import Array
+
 REAL, SYNTHETIC = "real", "synthetic only"
 MIXED = {"real + synthetic 1:1": 1, "real + synthetic 1:2": 2}
 AUGMENTED, OVERSAMPLED = "real + classical augmentation", "real, oversampled"
