@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phonybrains.evaluation.features.spectrum import spectrum_ratio, worst_db
+from phonybrains.evaluation.features.spectrum import radial_power, ratio_db, worst_db
 from phonybrains.evaluation.inputs.patients import deal
 from phonybrains.evaluation.memorisation.registration import Matches
 from phonybrains.evaluation.quality.c2st import logistic
@@ -190,7 +190,7 @@ def copies(found: Matches, threshold: float) -> Figures:
 
 def spectrum(sample: Sample, split: Sample) -> Figures:
     """Power over that of the split in dB, by band, and the largest deviation up to 80 % of the Nyquist frequency."""
-    ratio = spectrum_ratio(sample.images, split.images)
+    ratio = ratio_db(radial_power(sample.images), radial_power(split.images))
     return {"db": ratio.tolist(), "worst_db": worst_db(ratio)}
 
 

@@ -21,8 +21,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from phonybrains.evaluation.features.extractors import Handcrafted
-from phonybrains.evaluation.features.reading import features_of
-from phonybrains.evaluation.inputs.labels import Reader
+from phonybrains.evaluation.features.shards import features_of
+from phonybrains.evaluation.inputs.labels import LabelClassifier
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
 from phonybrains.phantom.corpus import draw_phantom
@@ -51,11 +51,11 @@ def corpus_of(out: Path, n: int, dose: float, seed: int) -> ImageSet:
     return ImageSet.open(out)
 
 
-def reader_of(folder: Path) -> Reader:
+def reader_of(folder: Path) -> LabelClassifier:
     """A classifier of lesions, from phantoms half of which have one, that no model sees."""
     images = corpus_of(folder, 500, 0.5, 999)
     truth = np.array([int(float(row["lesion"])) for row in images.rows])
-    return Reader.learn(features(images), truth, [row.patient_id for row in images.rows])
+    return LabelClassifier.learn(features(images), truth, [row.patient_id for row in images.rows])
 
 
 def features(images: ImageSet) -> NDArray[Any]:

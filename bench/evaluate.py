@@ -23,10 +23,10 @@ import torch
 from numpy.typing import NDArray
 
 from phonybrains.evaluation.config import EvaluateConfig
+from phonybrains.evaluation.quality.audit import quality_audit
 from phonybrains.evaluation.quality.distances import fid, kid, kid_of_blocks
 from phonybrains.evaluation.quality.diversity import ms_ssim
 from phonybrains.evaluation.quality.neighbours import neighbourhoods
-from phonybrains.evaluation.quality.part import quality
 from phonybrains.imageset import ImageSet
 
 from . import fidelity
@@ -113,7 +113,7 @@ def large(n: int, width: int) -> None:
 def whole(samples: Path, corpus: Path, features: Path | None) -> None:
     """Print seconds and peak memory of the quality part on two image sets."""
     made, real = ImageSet.open(samples), ImageSet.open(corpus)
-    seconds, found = _timed(lambda: quality(made, real, EvaluateConfig(features=features)))(0)
+    seconds, found = _timed(lambda: quality_audit(made, real, EvaluateConfig(features=features)))(0)
     print(f"\nquality of {len(made)} images against {len(real)}: {seconds:.0f} s, {own_peak_mib():.0f} MiB, ", end="")
     print(f"{len(found.scores)} scores")
 

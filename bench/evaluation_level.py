@@ -20,7 +20,9 @@ from rich.progress import track
 
 from phonybrains.evaluation.features.spectrum import BANDS
 from phonybrains.evaluation.quality import c2st
-from phonybrains.evaluation.quality.against import (
+from phonybrains.evaluation.quality.distances import kid
+from phonybrains.evaluation.quality.nulls import p_of, real_against_real
+from phonybrains.evaluation.quality.scores import (
     Against,
     frechet_score,
     kernel_scores,
@@ -29,8 +31,6 @@ from phonybrains.evaluation.quality.against import (
     spectrum_score,
     two_sample_scores,
 )
-from phonybrains.evaluation.quality.distances import kid
-from phonybrains.evaluation.quality.nulls import p_of, real_against_real
 from phonybrains.evaluation.score import Score
 from phonybrains.statistics.proportions import clopper_pearson
 

@@ -34,11 +34,11 @@ def test_a_classifier_tells_sets_apart_only_if_they_differ(rng: Generator):
 
 
 def test_equals_are_rejected_about_as_often_as_stated(rng: Generator):
-    """At the level 5 % about 4 % of 400 pairs of equals (n = 95, d = 64) are told apart: the test is exact, so less."""
+    """At the level 5 % about 4 % of 400 pairs of equals (n = 95, d = 16) are told apart: the test is exact, so less."""
     rejected = 0
     for _ in range(400):
-        x, y = rng.normal(size=(2, 95, 64))
-        folds = rng.permutation(95) % 5
+        x, y = rng.normal(size=(2, 95, 16))
+        folds = rng.permutation(95) % 2
         rejected += two_sample(x, y, folds, deal_like(folds, 95, rng)).p <= 0.05
     assert 0.012 < rejected / 400 < 0.068
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.random import Generator
 
 from phonybrains.evaluation.bias.composition import asked_shares, corrected, found_shares
-from phonybrains.evaluation.inputs.labels import Reader, Scale, telling
+from phonybrains.evaluation.inputs.labels import LabelClassifier, Scale, telling
 from phonybrains.imageset import Row
 
 TRAINING = ["none"] * 70 + ["lesion"] * 30
@@ -126,9 +126,9 @@ def test_labels_are_read_from_people_it_has_not_seen(rng: Generator):
     groups = [f"p{i}" for i in range(people) for _ in range(each)]
     truth = np.repeat(rng.permutation(np.arange(people) % 2), each)
     mark = np.repeat(rng.normal(size=(people, 30)), each, axis=0) + 0.01 * rng.normal(size=(len(truth), 30))
-    leaky = Reader.learn(mark, truth, groups)
+    leaky = LabelClassifier.learn(mark, truth, groups)
     assert 0.2 < (leaky.found == truth).mean() < 0.75
-    told = Reader.learn(np.column_stack([mark[:, :5], 5 * truth + rng.normal(size=len(truth))]), truth, groups)
+    told = LabelClassifier.learn(np.column_stack([mark[:, :5], 5 * truth + rng.normal(size=len(truth))]), truth, groups)
     assert (told.found == truth).mean() > 0.9
     assert told.confusion.shape == (people, 2, 2)
     assert told.confusion.sum() == len(truth)
@@ -156,6 +156,6 @@ def test_numbers_become_thirds_and_words_stay():
 def test_one_person_or_one_label_is_refused(rng: Generator):
     """A classifier without people to test on is refused with a reason."""
     with pytest.raises(ValueError, match="fewer than two people"):
-        Reader.learn(rng.normal(size=(10, 3)), np.arange(10) % 2, ["a"] * 10)
+        LabelClassifier.learn(rng.normal(size=(10, 3)), np.arange(10) % 2, ["a"] * 10)
     with pytest.raises(ValueError, match="so few people"):
-        Reader.learn(rng.normal(size=(12, 3)), np.repeat([0, 1], [9, 3]), list("aaabbbcccddd"))
+        LabelClassifier.learn(rng.normal(size=(12, 3)), np.repeat([0, 1], [9, 3]), list("aaabbbcccddd"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 
 from bench import fidelity
 from phonybrains.evaluation.quality.distances import (
+    Kernel,
     fid,
     frechet,
     frechet_of,
@@ -50,12 +52,22 @@ def test_kid_of_four_points_by_hand():
     assert value == pytest.approx(297.5)
 
 
-def test_kid_by_the_formula_with_the_kernel_of_scikit_learn(rng: Generator):
-    """The unbiased MMD² with an independent kernel, for sets of unequal size."""
+@pytest.mark.parametrize(
+    ("kernel", "theirs"),
+    [
+        (polynomial, partial(polynomial_kernel, degree=3, gamma=1 / 5, coef0=1)),
+        (gaussian(1.7), partial(rbf_kernel, gamma=1 / (2 * 1.7**2))),
+    ],
+    ids=["polynomial", "Gaussian"],
+)
+def test_mmd_by_the_formula_with_the_kernels_of_scikit_learn(rng: Generator, kernel: Kernel, theirs: Kernel):
+    """The unbiased MMD² with an independent kernel, for sets of unequal size; with the polynomial one it is KID."""
     x, y = rng.normal(size=(17, 5)), rng.normal(0.3, 2, size=(11, 5))
-    k = [polynomial_kernel(a, b, degree=3, gamma=1 / 5, coef0=1) for a, b in ((x, x), (y, y), (x, y))]
-    expected = (k[0].sum() - k[0].trace()) / (17 * 16) + (k[1].sum() - k[1].trace()) / (11 * 10) - 2 * k[2].mean()
-    assert kid(x, y)[0] == pytest.approx(expected)
+    within_x, within_y, between = theirs(x, x), theirs(y, y), theirs(x, y)
+    expected = (within_x.sum() - within_x.trace()) / (17 * 16) + (within_y.sum() - within_y.trace()) / (11 * 10)
+    expected -= 2 * between.mean()
+    assert mmd_test(x, y, kernel, 9)[0] == pytest.approx(expected)
+    assert kernel is not polynomial or kid(x, y)[0] == pytest.approx(expected)
 
 
 def test_kid_of_shifted_gaussians(rng: Generator):
@@ -153,15 +165,6 @@ def test_kid_of_blocks_is_kid_on_average(rng: Generator):
     assert 0 < error < 0.01
     assert value == pytest.approx(0.202850, abs=3 * error)
     assert kid_of_blocks(x[:150], y[:100], 200) == kid(x[:150], y[:100])
-
-
-def test_mmd_by_the_formula_with_the_kernel_of_scikit_learn(rng: Generator):
-    """The unbiased MMD² of a Gaussian kernel, sets of unequal size; with the polynomial kernel it is KID."""
-    x, y = rng.normal(size=(17, 5)), rng.normal(0.3, 2, size=(11, 5))
-    k = [rbf_kernel(a, b, gamma=1 / (2 * 1.7**2)) for a, b in ((x, x), (y, y), (x, y))]
-    expected = (k[0].sum() - 17) / (17 * 16) + (k[1].sum() - 11) / (11 * 10) - 2 * k[2].mean()
-    assert mmd_test(x, y, gaussian(1.7), 9)[0] == pytest.approx(expected)
-    assert mmd_test(x, y, polynomial, 9)[0] == pytest.approx(kid(x, y)[0])
 
 
 def test_permutations_reject_at_their_level_and_see_a_shift(rng: Generator):

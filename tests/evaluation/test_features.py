@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -26,8 +27,8 @@ from phonybrains.evaluation.features.extractors import (
     extractors_of,
 )
 from phonybrains.evaluation.features.handcrafted import NAMES, PLAIN, handcrafted
-from phonybrains.evaluation.features.spectrum import frequencies, noise, radial_power, spectrum_ratio, worst_db
-from phonybrains.networks.squeezenet import SqueezeNet
+from phonybrains.evaluation.features.spectrum import frequencies, noise, radial_power, ratio_db, worst_db
+from tests.support.feature_weights import INCEPTION, dinov2_weights, inception_weights, squeezenet_file
 
 
 @pytest.fixture
@@ -49,14 +50,18 @@ def test_spectrum_falls_as_the_blur_says(rng: Generator):
     blurred = np.stack([ifft2(fourier_gaussian(fft2(image), 0.8)).real for image in noise])
     omega = np.pi * (np.arange(20) + 0.5) / 20
     expected = 10 * np.log10(np.exp(-((0.8 * omega) ** 2)))
-    np.testing.assert_allclose(spectrum_ratio(blurred, noise), expected, atol=0.3)
-    np.testing.assert_allclose(spectrum_ratio(2 * noise, noise), 20 * math.log10(2), atol=1e-3)
+    power = radial_power(noise)
+    np.testing.assert_allclose(ratio_db(radial_power(blurred), power), expected, atol=0.3)
+    np.testing.assert_allclose(ratio_db(radial_power(2 * noise), power), 20 * math.log10(2), atol=1e-3)
 
 
-def test_a_wave_lies_in_its_band():
-    """A sine of 0.3 cycles a pixel is 60 % of Nyquist: band 12 of 20."""
+def test_bands_of_frequency():
+    """A sine of 0.3 cycles a pixel is 60 % of Nyquist: band 12 of 20. The worst deviation is of the first 16 bands; the
+    bands' middles are in cycles a pixel."""
     wave = np.tile(128 + 100 * np.sin(2 * np.pi * 0.3 * np.arange(128)), (128, 1))
     assert set(np.argsort(radial_power(wave[None])[0])[-2:]) <= {11, 12}
+    assert worst_db(np.array([0.0] * 15 + [-3.0] + [9.0] * 4)) == 3
+    assert frequencies()[[0, -1]] == pytest.approx([0.0125, 0.4875])
 
 
 def test_handcrafted_features_see_what_changes(rng: Generator):
@@ -69,18 +74,8 @@ def test_handcrafted_features_see_what_changes(rng: Generator):
     moved = np.abs(plain - blurred)
     assert moved[:, 26:36].min() > 0.3
     assert moved[:, 36:100].max() < 0.02
-    assert grey.level(np.full((1, 8, 8), 30, np.uint8)) == {
-        "mean": 30,
-        "deviation_of_means": 0,
-        "deviation": 0,
-        "above": 1,
-    }
-
-
-def test_deviations_count_up_to_four_fifths_of_nyquist():
-    """The worst of the first 16 of 20 bands; the bands' middles are in cycles a pixel."""
-    assert worst_db(np.array([0.0] * 15 + [-3.0] + [9.0] * 4)) == 3
-    assert frequencies()[[0, -1]] == pytest.approx([0.0125, 0.4875])
+    level = grey.level(np.full((1, 8, 8), 30, np.uint8))
+    assert level == {"mean": 30, "deviation_of_means": 0, "deviation": 0, "above": 1}
 
 
 def test_noise_is_measured_through_the_picture(rng: Generator):
@@ -119,16 +114,8 @@ def test_images_that_show_nothing_have_finite_features():
 
 
 @pytest.fixture
-def squeezenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file with the names and shapes of SqueezeNet's features, and random numbers."""
-    found: dict[str, torch.Tensor] = {}
-    with monkeypatch.context() as patch:
-        patch.setattr(SqueezeNet, "load_state_dict", lambda self, _: found.update(self.state_dict()))
-        save_file({}, tmp_path / "none.safetensors")
-        SqueezeNet(tmp_path / "none.safetensors")
-    torch.manual_seed(0)
-    save_file({name: torch.randn_like(value) * 0.05 for name, value in found.items()}, tmp_path / "s.safetensors")
-    return tmp_path / "s.safetensors"
+def squeezenet(tmp_path: Path) -> Path:
+    return squeezenet_file(tmp_path)
 
 
 def test_squeezenet_does_not_depend_on_the_batch(squeezenet: Path, rng: Generator):
@@ -137,35 +124,7 @@ def test_squeezenet_does_not_depend_on_the_batch(squeezenet: Path, rng: Generato
     found = extract(images)
     assert (found.shape, found.dtype) == ((6, 512), np.float32)
     np.testing.assert_allclose(extract(images[4:5]), found[4:5], rtol=1e-4, atol=1e-5)
-    import hashlib
-
     assert extract.identity == f"squeezenet1_1 sha256:{hashlib.sha256(squeezenet.read_bytes()).hexdigest()[:12]}"
-
-
-def dinov2_weights(width: int = 64, depth: int = 2, grid: int = 37) -> dict[str, torch.Tensor]:
-    """Random weights with the names of DINOv2's, tiny."""
-    torch.manual_seed(0)
-    shapes = {
-        "cls_token": (1, 1, width),
-        "mask_token": (1, width),
-        "pos_embed": (1, 1 + grid * grid, width),
-        "patch_embed.proj.weight": (width, 3, 14, 14),
-        "patch_embed.proj.bias": (width,),
-        "norm.weight": (width,),
-        "norm.bias": (width,),
-    }
-    for i in range(depth):
-        linear = {
-            "attn.qkv": (3 * width, width),
-            "attn.proj": (width, width),
-            "mlp.fc1": (4 * width, width),
-            "mlp.fc2": (width, 4 * width),
-        }
-        for name, shape in linear.items():
-            shapes |= {f"blocks.{i}.{name}.weight": shape, f"blocks.{i}.{name}.bias": shape[:1]}
-        for name in ("norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias", "ls1.gamma", "ls2.gamma"):
-            shapes[f"blocks.{i}.{name}"] = (width,)
-    return {name: torch.randn(shape) * 0.2 for name, shape in shapes.items()}
 
 
 def test_dinov2_equals_that_of_timm(rng: Generator):
@@ -202,31 +161,15 @@ def test_dinov2_from_a_file(tmp_path: Path, rng: Generator, suffix: str):
     np.testing.assert_allclose(found, Dinov2(dinov2_weights())(resized).detach().numpy(), atol=1e-4)
 
 
-@pytest.fixture
-def inception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Random weights of torch-fidelity's Inception, a file as its publisher's is."""
-    if fidelity.is_missing():
-        pytest.skip("torch-fidelity is not installed")
-    module = fidelity.metric("feature_extractor_inceptionv3").FeatureExtractorInceptionV3
-    found: dict[str, torch.Tensor] = {}
-    torch.save({}, tmp_path / "none.pth")
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "load_state_dict", lambda self, _: found.update(self.state_dict()))
-        module("inception-v3-compat", ["2048"], str(tmp_path / "none.pth"))
-    torch.manual_seed(0)
-    torch.save(found, tmp_path / "inception.pth")
-    return tmp_path / "inception.pth"
-
-
-def test_inception_is_that_of_torch_fidelity(inception: Path, rng: Generator):
+def test_inception_is_that_of_torch_fidelity(tmp_path: Path, rng: Generator):
     """Grey images as three equal colours, features as its own extractor gives them."""
+    torch.save(inception_weights(), tmp_path / "inception.pth")
     images = textures(rng, 2, 64)
-    extract = InceptionFeatures(inception)
+    found = InceptionFeatures(tmp_path / "inception.pth")(images)
     module = fidelity.metric("feature_extractor_inceptionv3").FeatureExtractorInceptionV3
-    theirs = module("inception-v3-compat", ["2048"], str(inception))
-    colours = torch.from_numpy(np.repeat(images[:, None], 3, axis=1))
-    found = extract(images)
+    theirs = module(INCEPTION, ["2048"], str(tmp_path / "inception.pth"))
     assert found.shape == (2, 2048)
+    colours = torch.from_numpy(np.repeat(images[:, None], 3, axis=1))
     np.testing.assert_allclose(found, theirs(colours)[0].numpy(), rtol=1e-5, atol=1e-6)
 
 

@@ -13,16 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench import fidelity
 from phonybrains.config import load_config
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.features.extractors import extractors_of
-from phonybrains.evaluation.quality.part import quality
+from phonybrains.evaluation.quality.audit import quality_audit
 from phonybrains.imageset import ImageSet
 from tests.support.evaluation_files import make_sides
+from tests.support.feature_weights import INCEPTION, inception_weights
 from tests.support.file_server import FileServer, own_cache, serving_files
 
-NAME = "inception-v3-compat"
 PUBLISHED = "weights-inception-2015-12-05-6726825d.pth"
 
 
@@ -37,35 +36,24 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return own_cache(tmp_path, monkeypatch)
 
 
-@pytest.fixture
-def content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+@pytest.fixture(scope="module")
+def content() -> bytes:
     """Every tensor of torch-fidelity's Inception by name and shape, each of one number, so that the file is small.
 
     A filter of them averages, and a normalisation changes nothing.
     """
-    if fidelity.is_missing():
-        pytest.skip("torch-fidelity is not installed")
-    module = fidelity.metric("feature_extractor_inceptionv3").FeatureExtractorInceptionV3
-    found: dict[str, Tensor] = {}
-    torch.save({}, tmp_path / "none.pth")
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "load_state_dict", lambda self, _: found.update(self.state_dict()))
-        module(NAME, ["2048"], str(tmp_path / "none.pth"))
+
+    def of_one_number(value: Tensor) -> Tensor:
+        number = 1 / value[0].numel() if value.ndim == 4 else 1
+        return torch.tensor(number, dtype=value.dtype).expand(value.shape)
+
     buffer = io.BytesIO()
-    torch.save(
-        {
-            name: (torch.ones((), dtype=value.dtype) / (value[0].numel() if value.ndim == 4 else 1))
-            .to(value.dtype)
-            .expand(value.shape)
-            for name, value in found.items()
-        },
-        buffer,
-    )
+    torch.save({name: of_one_number(value) for name, value in inception_weights().items()}, buffer)
     return buffer.getvalue()
 
 
 def settings(weights: str) -> EvaluateConfig:
-    return load_config(EvaluateConfig, quality={"inception": weights})
+    return load_config(EvaluateConfig, quality={"inception": weights, "permutations": 9, "null_draws": 2})
 
 
 def test_inception_comes_from_an_address_once(content: bytes, server: FileServer, cache: Path):
@@ -75,7 +63,7 @@ def test_inception_comes_from_an_address_once(content: bytes, server: FileServer
     server.files[PUBLISHED] = content
     config = settings(server.weights(sha256, PUBLISHED))
     _, network = extractors_of(config).found
-    assert network.identity == f"{NAME} sha256:{sha256[:12]}"
+    assert network.identity == f"{INCEPTION} sha256:{sha256[:12]}"
     dark, bright = network(np.stack([np.full((32, 32), 30, np.uint8), np.full((32, 32), 220, np.uint8)]))
     assert dark.shape == (2048,)
     assert (dark < bright).all()
@@ -83,7 +71,7 @@ def test_inception_comes_from_an_address_once(content: bytes, server: FileServer
     assert server.asked == [f"/{PUBLISHED}"]
     (kept,) = cache.rglob(f"*{PUBLISHED}")
     kept.write_bytes(content[:-1])
-    assert [extractor.name for extractor in extractors_of(config).found] == ["handcrafted", NAME]
+    assert [extractor.name for extractor in extractors_of(config).found] == ["handcrafted", INCEPTION]
     assert len(server.asked) == 2
     assert kept.read_bytes() == content
 
@@ -95,26 +83,31 @@ def nobody(server: FileServer) -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}/{PUBLISHED}#sha256={'0' * 64}"
 
 
+def address_of(server: FileServer) -> str:
+    """The file's address with its own hash."""
+    return server.weights(hashlib.sha256(server.files[PUBLISHED]).hexdigest(), PUBLISHED)
+
+
 def broken_off(server: FileServer) -> str:
     server.breaks_after = 1000
-    return server.weights(hashlib.sha256(server.files[PUBLISHED]).hexdigest(), PUBLISHED)
+    return address_of(server)
 
 
 def cut_short(server: FileServer) -> str:
     """A file that lacks its end, though the server says that this is all."""
-    sha256 = hashlib.sha256(server.files[PUBLISHED]).hexdigest()
+    address = address_of(server)
     server.files[PUBLISHED] = server.files[PUBLISHED][:1000]
-    return server.weights(sha256, PUBLISHED)
+    return address
 
 
 def a_page(server: FileServer) -> str:
     """A page in the place of the file, whose own hash was given."""
     server.files[PUBLISHED] = b"<html>Sign in to continue</html>"
-    return server.weights(hashlib.sha256(server.files[PUBLISHED]).hexdigest(), PUBLISHED)
+    return address_of(server)
 
 
 @pytest.mark.parametrize(
-    ("address_of", "reasons"),
+    ("weights_of", "reasons"),
     [
         (lambda server: server.weights("1" * 64, PUBLISHED), ["another SHA-256 than 111111111111"]),
         (lambda server: f"{server.address}/{PUBLISHED}", ["needs the SHA-256"]),
@@ -127,12 +120,12 @@ def a_page(server: FileServer) -> str:
     ids=["another hash", "no hash", "not there", "broken off", "cut short", "a page", "nobody answers"],
 )
 def test_what_goes_wrong_is_said_in_a_line(
-    content: bytes, server: FileServer, cache: Path, address_of: Callable[[FileServer], str], reasons: list[str]
+    content: bytes, server: FileServer, cache: Path, weights_of: Callable[[FileServer], str], reasons: list[str]
 ):
     """Why, with the address, on one line; a file that is not the one meant does not stay in the cache."""
     server.files[PUBLISHED] = content
-    weights = address_of(server)
-    missing = extractors_of(settings(weights)).missing[NAME]
+    weights = weights_of(server)
+    missing = extractors_of(settings(weights)).missing[INCEPTION]
     for reason in reasons:
         assert reason in missing
     assert PUBLISHED in missing or "gone.pth" in missing
@@ -144,8 +137,8 @@ def test_the_rest_goes_on_without_inception(content: bytes, server: FileServer, 
     """A download that breaks off: FID and its KID have no value and say why, all that needs no weights has one."""
     server.files[PUBLISHED] = content
     made, real = make_sides(tmp_path, corpus=240)
-    found = quality(ImageSet.open(made).where(modality="MR"), ImageSet.open(real), settings(broken_off(server)))
-    of_inception = [score for score in found.scores if score.extractor == NAME]
+    found = quality_audit(ImageSet.open(made).where(modality="MR"), ImageSet.open(real), settings(broken_off(server)))
+    of_inception = [score for score in found.scores if score.extractor == INCEPTION]
     assert [score.name for score in of_inception] == ["fid", "kid"]
     assert all(score.value is None and "could not be downloaded" in score.note for score in of_inception)
     measured = {score.name for score in found.scores if score.value is not None and score.modality == "MR"}

@@ -14,12 +14,13 @@ from scipy.ndimage import gaussian_filter
 
 from phonybrains.evaluation.config import EvaluateConfig, QualityConfig
 from phonybrains.evaluation.features.radiomics import Radiomics
+from phonybrains.evaluation.quality.audit import quality_audit
 from phonybrains.evaluation.quality.distances import frd
-from phonybrains.evaluation.quality.part import quality
 from phonybrains.evaluation.score import Score
 from phonybrains.imageset import ImageSet
 from tests.support.evaluation_files import make_sides
 
+pytestmark = pytest.mark.usefixtures("few_trees")
 ASKED = EvaluateConfig(quality=QualityConfig(permutations=9, null_draws=4, frd=True))
 
 
@@ -54,10 +55,9 @@ def test_it_is_the_formula(rng: Generator):
 def of_radiomics(folder: Path) -> tuple[list[Score], list[Score]]:
     """The scores of a set of MR phantoms that radiomics gives, and the others."""
     made, real = make_sides(folder, corpus=240)
-    scores = quality(ImageSet.open(made).where(modality="MR"), ImageSet.open(real), ASKED).scores
-    return [score for score in scores if score.extractor.startswith("radiomics")], [
-        score for score in scores if not score.extractor.startswith("radiomics")
-    ]
+    scores = quality_audit(ImageSet.open(made).where(modality="MR"), ImageSet.open(real), ASKED).scores
+    named = [[score for score in scores if score.extractor.startswith("radiomics") is of_it] for of_it in (True, False)]
+    return named[0], named[1]
 
 
 def test_without_pyradiomics_it_is_said_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

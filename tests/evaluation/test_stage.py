@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phonybrains.cli import parser as cli
 from phonybrains.config import load_config
 from phonybrains.errors import ConfigError, ImageSetError, OutputError
 from phonybrains.evaluation.config import PARTS, EvaluateConfig, Part
@@ -26,6 +25,7 @@ from phonybrains.imageset import ImageSet, Row, read_metadata, write_metadata
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.record import read_record
 from tests.support.evaluation_files import make_sides
+from tests.support.in_turn import called
 
 CONFIG = EvaluateConfig()
 
@@ -119,8 +119,9 @@ def test_what_is_measured_is_not_measured_again(sides: Sides, tmp_path: Path):
     assert first["quality"].facts == again["quality"].facts == Facts(sentence="kid is there.")
 
 
-def test_the_same_command_again_changes_nothing(folders: tuple[Path, Path], tmp_path: Path):
-    """A finished evaluation stays as it is, byte for byte; another one does not overwrite it."""
+def test_the_same_command_again_changes_nothing_and_the_record_leads_back(folders: tuple[Path, Path], tmp_path: Path):
+    """A finished evaluation stays as it is, byte for byte; another one does not overwrite it. Its record names both
+    sets with their own records, the settings, and what was found."""
     out = evaluate(*folders, tmp_path / "out", only=["utility"], show=False)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert {"report.html", "report.pdf", "scores.json", "scores.csv", "record.json"} <= {path.name for path in before}
@@ -129,16 +130,13 @@ def test_the_same_command_again_changes_nothing(folders: tuple[Path, Path], tmp_
     with pytest.raises(OutputError, match="already exists"):
         evaluate(*folders, tmp_path / "out", only=["bias"], show=False)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_the_record_leads_back_to_both_sets(folders: tuple[Path, Path], tmp_path: Path):
-    """The record names both sets with their own records, the settings, and what was found."""
-    record = read_record(evaluate(*folders, tmp_path / "out", only=["utility"], show=False))
+    record, scores = read_record(out), json.loads((out / "scores.json").read_text(encoding="utf-8"))
     assert record["stage"] == "evaluate"
-    assert [item["name"] for item in record["inputs"]] == ["samples", "corpus"]
-    assert [item["record"]["stage"] for item in record["inputs"]] == ["phantom", "phantom"]
+    assert [(item["name"], item["record"]["stage"]) for item in record["inputs"]] == [
+        ("samples", "phantom"),
+        ("corpus", "phantom"),
+    ]
     assert record["config"]["parts"] == ["utility"]
-    scores = json.loads((tmp_path / "out" / "scores.json").read_text(encoding="utf-8"))
     assert record["results"]["verdict"] == scores["verdict"]
     assert record["results"]["status"] == scores["status"] == "not audited"
 
@@ -184,33 +182,33 @@ def test_what_is_odd_about_the_sets_is_said(folders: tuple[Path, Path], tmp_path
     )
 
 
-def test_repeats_are_said(folders: tuple[Path, Path], tmp_path: Path):
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(3, "3 of the 24 synthetic images repeat another"), (23, "All 24 synthetic images are one and the same")],
+)
+def test_repeats_are_said(folders: tuple[Path, Path], tmp_path: Path, count: int, said: str):
     """One image in the place of others: how many repeat another; in the place of all: that they are one."""
-    rows = read_metadata(folders[0] / "metadata.csv")
-    for count, said in (
-        (3, f"3 of the {len(rows)} synthetic images repeat another"),
-        (len(rows) - 1, f"All {len(rows)} synthetic images are one and the same"),
-    ):
-        out, repeated = tmp_path / str(count), {row.file_name for row in rows[1 : count + 1]}
-        changed(
-            folders[0],
-            out,
-            lambda row, again=repeated: replace(row, sha256=rows[0].sha256) if row.file_name in again else row,
-        )
-        for name in repeated:
-            shutil.copy(folders[0] / rows[0].file_name, out / name)
-        assert any(warning.startswith(said) for warning in open_sides(out, folders[1], CONFIG).warnings)
+    first, *others = read_metadata(folders[0] / "metadata.csv")
+    repeated = {row.file_name for row in others[:count]}
+    again = changed(
+        folders[0],
+        tmp_path / "again",
+        lambda row: replace(row, sha256=first.sha256) if row.file_name in repeated else row,
+    )
+    for name in repeated:
+        shutil.copy(folders[0] / first.file_name, again / name)
+    assert any(warning.startswith(said) for warning in open_sides(again, folders[1], CONFIG).warnings)
 
 
 def test_an_attribute_that_is_missing_is_said_and_the_rest_goes_on(folders: tuple[Path, Path]):
     """A wanted column that one side lacks is a warning with what there is; the others are kept."""
     config = EvaluateConfig(attributes=("plane", "shoe_size"))
     sides = open_sides(*folders, config)
-    assert any("'shoe_size' is not in both sets" in warning and "plane" in warning for warning in sides.warnings)
-    assert shared_attributes(sides.samples, sides.corpus, config.attributes) == ["plane"]
-    found = shared_attributes(sides.samples, sides.corpus)
-    assert "plane" in found
-    assert not {"seed", "index", "generator"} & set(found)
+    (said,) = (warning for warning in sides.warnings if "is not in both sets" in warning)
+    assert said.startswith("The attribute 'shoe_size'")
+    assert "plane" in said
+    found = set(shared_attributes(sides.samples.rows, sides.corpus.rows))
+    assert found & {"plane", "seed", "index", "generator"} == {"plane"}
 
 
 def test_the_command_line_says_what_is_measured(
@@ -218,25 +216,9 @@ def test_the_command_line_says_what_is_measured(
 ):
     """Options win over the file, parts are named in a row or with commas, and the command ends with the verdict."""
     (tmp_path / "settings.toml").write_text('seed = 3\n[utility]\nattribute = "plane"\nseeds = 2\n', encoding="utf-8")
-    out = tmp_path / "out"
-    cli.app(
-        [
-            "evaluate",
-            str(folders[0]),
-            "--against",
-            str(folders[1]),
-            "--out",
-            str(out),
-            "--only",
-            "utility",
-            "--config",
-            str(tmp_path / "settings.toml"),
-            "--seed",
-            "7",
-            "--held-out",
-            "validation",
-        ]
-    )
+    out, settings = tmp_path / "out", ("--config", tmp_path / "settings.toml", "--seed", 7, "--held-out", "validation")
+    words = ("evaluate", folders[0], "--against", folders[1], "--out", out, "--only", "utility", *settings)
+    assert called(*words) == 0
     config = read_record(out)["config"]
     assert (config["seed"], config["held_out"], config["parts"]) == (7, "validation", ["utility"])
     assert (config["utility"]["attribute"], config["utility"]["seeds"]) == ("plane", 2)
@@ -268,43 +250,42 @@ def test_stolen_images_fail_the_audit_wherever_one_looks(folders: tuple[Path, Pa
     assert all(f"synthetic stolen-{i}: likeness 1.000 FLAGGED" in page for i in range(3))
 
 
-def test_a_killed_evaluation_goes_on_and_ends_as_if_nothing_had_been(tmp_path: Path):
+KILLED = """
+import os, signal, sys
+from phonybrains.cli import app
+from phonybrains.evaluation.features import shards
+
+def and_die(*words, **named):
+    write_whole(*words, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+write_whole, shards.write_whole, shards.SHARD = shards.write_whole, and_die, 32
+app.main()
+"""
+
+
+def test_a_killed_evaluation_goes_on_and_ends_as_if_nothing_had_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Killed outright while it reads features, the same command finishes: no kept file of features changes, and scores
     are those of a run that nobody stopped."""
-    made = make_phantoms(2600, tmp_path / "samples", seed=2, size=32, modalities=("CT",))
-    real = make_phantoms(200, tmp_path / "corpus", seed=1, size=32, modalities=("CT",), synthetic=False)
-    settings = tmp_path / "settings.toml"
+    monkeypatch.setattr("phonybrains.evaluation.features.shards.SHARD", 32)
+    made = make_phantoms(80, tmp_path / "samples", seed=2, size=32, modalities=("CT",))
+    real = make_phantoms(120, tmp_path / "corpus", seed=1, size=32, modalities=("CT",), synthetic=False)
+    settings, out = tmp_path / "settings.toml", tmp_path / "out"
     settings.write_text("attributes = []\n[quality]\nnull_draws = 4\npermutations = 20\n")
-    command = [
-        sys.executable,
-        "-m",
-        "phonybrains",
-        "evaluate",
-        str(made),
-        "--against",
-        str(real),
-        "--only",
-        "quality",
-        "--config",
-        str(settings),
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not list(tmp_path.glob(".out.*/features/*.npy")):
-            time.sleep(0.01)
-        process.kill()
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob(".out.*/features/*.npy")}
-    assert 1 <= len(kept) < 4
+    words = ["evaluate", made, "--against", real, "--only", "quality", "--config", settings, "--out", out]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *map(str, words)], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    (kept,) = tmp_path.glob(".out.*/features/*.npy")
+    written = kept.stat().st_mtime_ns
     seen: dict[Path, int] = {}
     config = load_config(EvaluateConfig, settings)
     whole = evaluate(made, real, tmp_path / "whole", config, only=["quality"], show=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "phonybrains.evaluation.stage.shutil.rmtree",
-            lambda folder, **_: seen.update({path: path.stat().st_mtime_ns for path in Path(folder).glob("*.npy")}),
-        )
-        out = evaluate(made, real, tmp_path / "out", config, only=["quality"], show=False)
-    assert {path: seen[path] for path in kept} == kept
-    assert len(seen) == 4
+
+    def look(folder: Path, **_: object) -> None:
+        seen.update({path: path.stat().st_mtime_ns for path in Path(folder).glob("*.npy")})
+
+    monkeypatch.setattr("phonybrains.evaluation.stage.shutil.rmtree", look)
+    evaluate(made, real, out, config, only=["quality"], show=False)
+    assert seen[kept] == written
+    assert len(seen) > 5
     assert (out / "scores.csv").read_bytes() == (whole / "scores.csv").read_bytes()

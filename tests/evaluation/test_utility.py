@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from phonybrains.evaluation.utility.auc_gain import (
     people_weights,
     weighted_auc,
 )
+from phonybrains.evaluation.utility.audit import NORMAL, gains, run_arms, utility_audit
 from phonybrains.evaluation.utility.classifier import (
     ARMS,
     AUGMENTED,
@@ -31,9 +33,9 @@ from phonybrains.evaluation.utility.classifier import (
     pool,
     share_of_people,
 )
-from phonybrains.evaluation.utility.part import NORMAL, gains, run_arms, utility_audit
 from phonybrains.imageset import ImageSet, Row
 from phonybrains.phantom.corpus import draw_phantom, make_phantoms
+from tests.conftest import one_at_a_time
 
 WIDE = 12
 
@@ -78,8 +80,8 @@ def test_without_signal_every_arm_is_at_chance(rng: Generator):
 def test_good_synthetic_images_help_where_real_ones_are_few(rng: Generator):
     """With 10 % of the real images, 1:2 more from the same source raise the AUC; with all, the gain is smaller."""
     task, truth, people = task_of(rng, 0.9)
-    settings = UtilityConfig(seeds=5, bootstraps=400)
-    _, deltas, p = gains(run_arms(task, (0.1, 1.0), 5), truth, people, settings)
+    settings = UtilityConfig(seeds=3, bootstraps=400)
+    _, deltas, p = gains(run_arms(task, (0.1, 1.0), 3), truth, people, settings)
     few, many = deltas["real + synthetic 1:2", 0.1], deltas["real + synthetic 1:2", 1.0]
     assert few.estimate(1).low > 0
     assert p["real + synthetic 1:2", 0.1] <= 0.05
@@ -167,25 +169,26 @@ def test_augmented_copies_are_heads_still(rng: Generator):
 
 
 @pytest.fixture(scope="module")
-def heads(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageSet, ImageSet]:
+def heads(shared_folder: Path) -> tuple[ImageSet, ImageSet]:
     """A corpus of 240 CT phantoms, and 120 of other heads as its synthetic images."""
-    folder = tmp_path_factory.mktemp("heads")
-    made = [
-        make_phantoms(n, folder / name, seed=seed, size=64, slices_per_patient=1, modalities=("CT",))
-        for n, name, seed in ((240, "corpus", 0), (120, "made", 5))
-    ]
-    return ImageSet.open(made[0]), ImageSet.open(made[1])
+    with one_at_a_time(shared_folder, "utility-heads") as folder:
+        corpus, made = (
+            make_phantoms(n, folder / str(n), seed=seed, size=64, slices_per_patient=1, modalities=("CT",))
+            for n, seed in ((240, 0), (120, 5))
+        )
+    return ImageSet.open(corpus), ImageSet.open(made)
 
 
-def audit(samples: ImageSet, corpus: ImageSet, attribute: str) -> Findings:
+def audit(samples: ImageSet, corpus: ImageSet, attribute: str, folder: Path | None = None) -> Findings:
     settings = UtilityConfig(attribute=attribute, seeds=2, real_shares=(0.25, 1.0), bootstraps=100)
-    return utility_audit(samples, corpus, EvaluateConfig(utility=settings))
+    return utility_audit(samples, corpus, EvaluateConfig(utility=settings), folder=folder)
 
 
-def test_the_part_as_a_whole(heads: tuple[ImageSet, ImageSet]):
-    """Every arm has AUC, Brier score and calibration error, all but the real ones a difference with p; notes tell."""
+def test_the_part_as_a_whole(heads: tuple[ImageSet, ImageSet], tmp_path: Path):
+    """Every arm has AUC, Brier score and calibration error, all but the real ones a difference with p; notes tell.
+    With kept features the same comes out again."""
     corpus, made = heads
-    found = audit(made, corpus, "hemorrhage")
+    found = audit(made, corpus, "hemorrhage", tmp_path)
     groups = {score.group for score in found.scores if score.name == "auc"}
     assert len(groups) == 2 * 5 + 1
     for name in ("brier", "ece"):
@@ -199,7 +202,7 @@ def test_the_part_as_a_whole(heads: tuple[ImageSet, ImageSet]):
     assert full.value > 0.75
     assert any("only 120 synthetic images" in score.note for score in found.scores)
     assert "is shown to have raised a classifier's AUC in" in found.facts.sentence
-    assert found.scores == audit(made, corpus, "hemorrhage").scores
+    assert found.scores == audit(made, corpus, "hemorrhage", tmp_path).scores
 
 
 def test_bad_input_says_why(heads: tuple[ImageSet, ImageSet]):

@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 from phonybrains.documents import as_kind
 from phonybrains.evaluation.config import EvaluateConfig, QualityConfig
 from phonybrains.evaluation.measures import MEASURES
-from phonybrains.evaluation.quality.part import quality
+from phonybrains.evaluation.quality.audit import quality_audit
 from phonybrains.evaluation.report.build import build_report
 from phonybrains.evaluation.report.names import named
 from phonybrains.evaluation.report.outcomes import margin_of, outcome_of
@@ -32,6 +32,7 @@ from phonybrains.importing import ImportConfig, import_images
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.record import Record
 from phonybrains.reporting.pages import write_pages
+from tests.conftest import one_at_a_time
 from tests.support.evaluation_files import made_up, opened
 
 CLASSIFIERS = [name for name in MEASURES if name.startswith("c2st")]
@@ -182,9 +183,10 @@ def _own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
-    folder = tmp_path_factory.mktemp("verdict") / "corpus"
-    return ImageSet.open(make_phantoms(400, folder, seed=1, size=64, slices_per_patient=2, synthetic=False))
+def corpus(shared_folder: Path) -> ImageSet:
+    kind = {"size": 64, "slices_per_patient": 2, "synthetic": False, "modalities": ("MR",)}
+    with one_at_a_time(shared_folder, "verdict-corpus") as folder:
+        return ImageSet.open(make_phantoms(200, folder, seed=1, **kind))
 
 
 def pictures(folder: Path, kind: str, n: int) -> ImageSet:
@@ -201,12 +203,13 @@ def pictures(folder: Path, kind: str, n: int) -> ImageSet:
     return ImageSet.open(folder / "set")
 
 
+@pytest.mark.usefixtures("few_trees")
 @pytest.mark.parametrize("kind", ["blobs", "noise"])
 @pytest.mark.parametrize("n", [10, 30])
 def test_noise_is_told(corpus: ImageSet, tmp_path: Path, kind: str, n: int):
     """Ten are enough: most scores are apart, none is as real, and the verdict says that a classifier tells them."""
     config = EvaluateConfig(quality=QualityConfig(permutations=99), attributes=())
-    scores = quality(pictures(tmp_path, kind, n), corpus, config).scores
+    scores = quality_audit(pictures(tmp_path, kind, n), corpus, config).scores
     counts = Counter(map(outcome_of, scores))
     assert counts["as real"] == 0
     assert counts["apart"] >= 8

@@ -9,54 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import save
-from torch import Tensor
 
 from phonybrains.config import load_config
 from phonybrains.errors import ModelError
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.features.extractors import extractors_of
 from phonybrains.evaluation.weights import weights_file
+from tests.support.feature_weights import dinov2_weights
 from tests.support.file_server import FileServer, own_cache, serving_files
 from tests.support.hub_server import serving
 
-
-def tiny_dinov2() -> dict[str, Tensor]:
-    """Random weights of DINOv2's form, 64 wide and one block deep."""
-    rng, d = torch.Generator().manual_seed(0), 64
-    shapes = {
-        "cls_token": (1, 1, d),
-        "pos_embed": (1, 1 + 37 * 37, d),
-        "norm.weight": (d,),
-        "norm.bias": (d,),
-        "patch_embed.proj.weight": (d, 3, 14, 14),
-        "patch_embed.proj.bias": (d,),
-        "mask_token": (1, d),
-        **{
-            f"blocks.0.{name}": shape
-            for name, shape in {
-                "norm1.weight": (d,),
-                "norm1.bias": (d,),
-                "norm2.weight": (d,),
-                "norm2.bias": (d,),
-                "attn.qkv.weight": (3 * d, d),
-                "attn.qkv.bias": (3 * d,),
-                "attn.proj.weight": (d, d),
-                "attn.proj.bias": (d,),
-                "mlp.fc1.weight": (4 * d, d),
-                "mlp.fc1.bias": (4 * d,),
-                "mlp.fc2.weight": (d, 4 * d),
-                "mlp.fc2.bias": (d,),
-                "ls1.gamma": (d,),
-                "ls2.gamma": (d,),
-            }.items()
-        },
-    }
-    return {name: 0.1 * torch.randn(shape, generator=rng) for name, shape in shapes.items()}
-
-
-CONTENT = save(tiny_dinov2())
+CONTENT = save(dinov2_weights(depth=1))
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -79,13 +43,12 @@ def settings(weights: str) -> EvaluateConfig:
 
 def test_weights_come_from_an_address_once_and_are_used(server: FileServer, cache: Path):
     """DINOv2's features of a downloaded file, its hash in their name; the second time nobody is asked."""
-    address, asked = server.address, server.asked
-    config = settings(f"{address}/tiny.safetensors#sha256={SHA256}")
+    config = settings(server.weights(SHA256, "tiny.safetensors"))
     (_, network) = extractors_of(config).found
     assert network.identity == f"dinov2 sha256:{SHA256[:12]}"
     assert np.isfinite(network(np.full((2, 32, 32), 90, np.uint8))).all()
     assert [extractor.name for extractor in extractors_of(config).found] == ["handcrafted", "dinov2"]
-    assert asked == ["/tiny.safetensors"]
+    assert server.asked == ["/tiny.safetensors"]
     assert [path.read_bytes() for path in cache.rglob("*tiny.safetensors")] == [CONTENT]
 
 

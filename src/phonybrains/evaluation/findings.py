@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..documents import read_json
 from ..errors import OutputError
 from ..files import write_whole
 from ..reporting.tables import finite
+from .arrays import Array
 from .score import Score
 
 Word = Literal["passed", "look", "undecided", "failed"]
@@ -169,7 +169,7 @@ class Findings:
     """
 
     scores: Sequence[Score]
-    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    arrays: Mapping[str, Array] = field(default_factory=dict)
     facts: Facts = Facts()
 
     def save(self, folder: Path) -> None:

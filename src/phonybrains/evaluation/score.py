@@ -36,9 +36,9 @@ class Null:
         return cls(value, value, value)
 
     @classmethod
-    def of(cls, found: Estimate) -> Null:
+    def of(cls, found: Estimate, draws: int = 0) -> Null:
         """What real images score, with its interval."""
-        return cls(found.value, found.low, found.high)
+        return cls(found.value, found.low, found.high, draws)
 
 
 @dataclass(frozen=True, slots=True)

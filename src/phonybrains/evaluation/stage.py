@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, get_args
+from typing import Any
 from zipfile import BadZipFile
 
-from rich.progress import Progress as Bars
+from rich.progress import TaskID
 from typing_extensions import TypedDict
 
 from ..documents import read_json
 from ..errors import ConfigError, OutputError, PhonyBrainsError
+from ..imageset import ImageSet
 from ..progress import progress_bars
 from ..record import Record, as_input, check_files, hashes_of, is_published, publish
 from ..release_gate import write_audit
@@ -22,13 +25,13 @@ from .config import PARTS, EvaluateConfig, Part
 from .features.extractors import SqueezeNetFeatures
 from .findings import Findings, write_json
 from .inputs.sets import Sides, open_sides
-from .parts import Runner, runners_of
 from .score import Progress, Score, unavailable
 from .weights import weights_file
 
 FINDINGS, FEATURES = "findings", "features"
 SCORES_NAME = "scores.json"
 NOT_MEASURED = "not measured"
+Runner = Callable[[ImageSet, ImageSet, EvaluateConfig, Progress], Findings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,23 @@ def evaluate(
     _check_weights(config)
     if not is_published(out, record, check_files):
         with publish(out, record, resume=True) as draft:
-            runners = runners_of(draft / FEATURES)
-            found = run_parts(runners, parts, sides, config, draft / FINDINGS, show=show)
+            found = run_parts(_runners(draft / FEATURES), parts, sides, config, draft / FINDINGS, show=show)
             shutil.rmtree(draft / FEATURES, ignore_errors=True)
             _write(draft, sides, config, found, record)
     if show:
         _tell(out)
     return out
+
+
+def _runners(folder: Path) -> dict[Part, Runner]:
+    """The function of each part; `folder` is where features are kept while the evaluation is not finished."""
+    from .bias.part import bias_audit
+    from .memorisation.part import memorisation_audit
+    from .quality.audit import quality_audit
+    from .utility.audit import utility_audit
+
+    audits = quality_audit, memorisation_audit, bias_audit, utility_audit
+    return {part: partial(audit, folder=folder) for part, audit in zip(PARTS, audits, strict=True)}
 
 
 def _check_weights(config: EvaluateConfig) -> None:
@@ -105,40 +118,30 @@ def run_parts(
     found: dict[Part, Findings] = {}
     with progress_bars(show) as bars:
         for part in parts:
-            try:
+            with suppress(PhonyBrainsError, OSError, ValueError, KeyError, EOFError, BadZipFile):
                 found[part] = Findings.load(folder / part)
                 continue
-            except (PhonyBrainsError, OSError, ValueError, KeyError, EOFError, BadZipFile):
-                pass  # not there, or half written
             line, start = bars.add_task(part, total=None), perf_counter()
-            found[part] = _run(part, runners[part], sides, config, _shown(bars, line, part))
-            bars.update(line, description=f"{part}: {perf_counter() - start:.0f} s", total=1, completed=1)
-            if not any(score.name == NOT_MEASURED for score in found[part].scores):
+
+            def progress(what: str, done: int, total: int, part: Part = part, line: TaskID = line) -> None:
+                bars.update(line, description=f"{part}: {what}", completed=done, total=total)
+
+            try:
+                found[part] = runners[part](sides.samples, sides.corpus, config, progress)
+            except (PhonyBrainsError, ValueError, ArithmeticError) as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                found[part] = Findings([unavailable(NOT_MEASURED, f"{part} could not be measured: {reason}")])
+            else:
                 found[part].save(folder / part)
+            bars.update(line, description=f"{part}: {perf_counter() - start:.0f} s", total=1, completed=1)
     return found
-
-
-def _run(part: Part, runner: Runner, sides: Sides, config: EvaluateConfig, progress: Progress) -> Findings:
-    """A part's findings; bad input makes a score that says what is wrong."""
-    try:
-        return runner(sides.samples, sides.corpus, config, progress)
-    except (PhonyBrainsError, ValueError, ArithmeticError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return Findings([unavailable(NOT_MEASURED, f"{part} could not be measured: {reason}")])
-
-
-def _shown(bars: Bars, line: Any, part: Part) -> Progress:
-    def progress(what: str, done: int, total: int) -> None:
-        bars.update(line, description=f"{part}: {what}", completed=done, total=total)
-
-    return progress
 
 
 def _chosen(only: Sequence[str] | None) -> tuple[Part, ...]:
     """The parts asked for, in their usual order; all if none is named."""
-    unknown = [name for name in only or () if name not in get_args(Part)]
-    if unknown:
-        raise ConfigError(f"--only takes {', '.join(PARTS)}, not '{unknown[0]}'.")
+    for name in only or ():
+        if name not in PARTS:
+            raise ConfigError(f"--only takes {', '.join(PARTS)}, not '{name}'.")
     return tuple(part for part in PARTS if not only or part in only)
 
 
@@ -146,9 +149,8 @@ def _record(samples: Path, corpus: Path, config: EvaluateConfig, parts: Sequence
     """What determines the result; files that the settings name are inputs, known by their content."""
     settings, files = _plain(config.model_dump())
     inputs = [as_input(path) for path in (samples, corpus, *files)]
-    return Record(
-        "evaluate", {"parts": list(parts), **settings}, config.seed, inputs, inputs[1]["record"].get("sources", ())
-    )
+    sources = inputs[1]["record"].get("sources", ())
+    return Record("evaluate", {"parts": list(parts), **settings}, config.seed, inputs, sources)
 
 
 def _plain(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[Path]]:
@@ -176,23 +178,17 @@ def _write(draft: Path, sides: Sides, config: EvaluateConfig, found: Mapping[Par
     from .report.tables import scores_of, write_pairs, write_scores
     from .report.verdict import status_of, verdict_text
 
-    verdict = verdict_text(sides, found)
+    verdict, status = verdict_text(sides, found), status_of(found)
     title, subtitle = title_of(sides)
     footer = f"{title}; evaluation {record.identity[:16]}; phonybrains"
     write_pages(draft, title, subtitle, build_report(sides, config, found, record), footer)
     write_scores(draft / "scores.csv", found)
-    content = {
-        "verdict": verdict,
-        "status": status_of(found),
-        "warnings": list(sides.warnings),
-        "held_out": sides.held_out,
-        "scores": scores_of(found),
-    }
-    write_json(draft / SCORES_NAME, content)
+    said = {"verdict": verdict, "status": status, "warnings": list(sides.warnings), "held_out": sides.held_out}
+    write_json(draft / SCORES_NAME, {**said, "scores": scores_of(found)})
     if "memorisation" in found and (facts := found["memorisation"].facts).audit:
         write_pairs(draft / "pairs.csv", facts.pairs or ())
         write_audit(draft, sides.samples.folder, sides.corpus.folder, facts.to_json(), record.identity)
-    record.results.update(verdict=verdict, status=status_of(found), images=len(sides.samples), files=hashes_of(draft))
+    record.results.update(verdict=verdict, status=status, images=len(sides.samples), files=hashes_of(draft))
 
 
 def _tell(out: Path) -> None:

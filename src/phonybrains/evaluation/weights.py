@@ -43,7 +43,10 @@ def weights_file(weights: Path | str) -> Path:
     if given and not HASH.match(given):
         raise ModelError(f"{weights}: '{given}' is not a SHA-256, which has 64 of the digits 0-9 and a-f.")
     if address.startswith("hf://"):
-        return _checked(_of_hub(address), weights, given)
+        path = _of_hub(address)
+        if given and sha256_file(path) != given:
+            raise ModelError(f"{weights}: the Hub's file has another SHA-256. Name the revision that you mean, with @.")
+        return path
     if not given:
         raise ModelError(
             f"{address}: an address needs the SHA-256 of its file, #sha256=…, so that a score says what "
@@ -54,8 +57,14 @@ def weights_file(weights: Path | str) -> Path:
 
 def _of_server(address: str, sha256: str) -> Path:
     import pooch
-    from requests import RequestException
+    from requests import RequestException, exceptions
 
+    words = {
+        exceptions.ChunkedEncodingError: "the transfer broke off",
+        exceptions.Timeout: "no answer in time",
+        exceptions.SSLError: "the server's certificate is not accepted",
+        exceptions.ConnectionError: "there is no connection to its server",
+    }  # those of requests are for programmers
     pooch.get_logger().setLevel("WARNING")
     folder, name = pooch.os_cache("phonybrains") / "weights", address.rsplit("/", 1)[-1] or "weights"
     try:
@@ -63,23 +72,8 @@ def _of_server(address: str, sha256: str) -> Path:
     except ValueError:
         raise ModelError(f"{address}: what came has another SHA-256 than {sha256[:12]}…, so it was removed.") from None
     except (OSError, RequestException) as error:
-        raise ModelError(
-            f"{address} could not be downloaded ({_why(error)}). Without a connection, copy the file "
-            "here and name its path."
-        ) from None
-
-
-def _why(error: Exception) -> str:
-    """What went wrong on the way, in words; requests' own are for programmers."""
-    from requests import exceptions
-
-    known = {
-        exceptions.ChunkedEncodingError: "the transfer broke off",
-        exceptions.Timeout: "no answer in time",
-        exceptions.SSLError: "the server's certificate is not accepted",
-        exceptions.ConnectionError: "there is no connection to its server",
-    }
-    return next((words for kind, words in known.items() if isinstance(error, kind)), _brief(error))
+        reason = next((said for kind, said in words.items() if isinstance(error, kind)), str(error))
+        raise _not_downloaded(address, reason) from None
 
 
 def _of_hub(address: str) -> Path:
@@ -93,18 +87,11 @@ def _of_hub(address: str) -> Path:
         fetch = partial(hf_hub_download, found["repository"], found["file"], revision=found["revision"])
         return fetched(found["repository"], fetch)
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise ModelError(
-            f"{address} could not be downloaded ({_brief(error)}). Without a connection, copy the file "
-            "here and name its path."
-        ) from None
+        raise _not_downloaded(address, str(error)) from None
 
 
-def _checked(path: Path, weights: str, given: str) -> Path:
-    if given and sha256_file(path) != given:
-        raise ModelError(f"{weights}: the Hub's file has another SHA-256. Name the revision that you mean, with @.")
-    return path
-
-
-def _brief(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 160 else f"{text[:159]}…"
+def _not_downloaded(address: str, reason: str) -> ModelError:
+    text = " ".join(reason.split())
+    brief = text if len(text) <= 160 else f"{text[:159]}…"
+    remedy = "Without a connection, copy the file here and name its path."
+    return ModelError(f"{address} could not be downloaded ({brief}). {remedy}")

@@ -14,7 +14,7 @@ from ..evaluation.bias.composition import asked_shares, found_shares
 from ..evaluation.bias.noise import measure
 from ..evaluation.config import EvaluateConfig
 from ..evaluation.features.extractors import Extractor
-from ..evaluation.features.reading import pixels_of
+from ..evaluation.features.shards import pixels_of
 from ..evaluation.inputs.patients import patients
 from ..evaluation.inputs.real import Real, finite_features, modalities_of, reading_extractor
 from ..evaluation.quality.distances import kid, standardise

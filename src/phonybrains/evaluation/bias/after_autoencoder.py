@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imageset import to_unit_range
-from ..features.reading import pixels_of
+from ..features.shards import pixels_of
 from ..inputs.real import Compared, Real
 from ..inputs.sets import grouping
 from ..score import Null, Score, unavailable

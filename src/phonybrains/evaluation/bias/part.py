@@ -12,8 +12,8 @@ from ...imageset import ImageSet
 from ...statistics.estimate import holm
 from ..config import EvaluateConfig
 from ..findings import Confusion, Facts, Findings
-from ..inputs.real import Compared, modalities_of, part_of, reading_extractor
-from ..inputs.sets import grouping
+from ..inputs.real import Compared, modalities_of, reading_extractor
+from ..inputs.sets import grouping, part_of
 from ..score import Null, Progress, Score, silent, unavailable
 from .adherence_scores import adherence_scores
 from .after_autoencoder import autoencoder_scores

@@ -7,9 +7,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 
 from ...errors import ModelError
 from ...record import sha256_file
+from ..arrays import Array
 from ..config import EvaluateConfig
 from ..weights import weights_file
 from .handcrafted import NAMES, handcrafted
@@ -25,7 +27,6 @@ from .radiomics import Radiomics
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Array = NDArray[Any]
 Images = NDArray[np.uint8]
 BATCH = 4
 """Images at a time: few, so that on a CPU memory is reused and not fetched anew."""
@@ -60,23 +61,17 @@ class _Network:
     name: str
     width: int
 
-    def __init__(self, weights: Path, device: str) -> None:
+    def __init__(self, weights: Path, device: str = "cpu") -> None:
         self.device = device
-        self.sha256 = sha256_file(weights)
+        self.identity = f"{self.name} sha256:{sha256_file(weights)[:12]}"
 
-    @property
-    def identity(self) -> str:
-        return f"{self.name} sha256:{self.sha256[:12]}"
-
-    def __call__(self, images: Images, batch_size: int = BATCH) -> Array:
+    def __call__(self, images: Images) -> Array:
         import torch
 
+        starts = range(0, len(images), BATCH)
         with torch.inference_mode():
-            parts = [
-                torch.from_numpy(np.ascontiguousarray(images[i : i + batch_size]))
-                for i in range(0, len(images), batch_size)
-            ]
-            return torch.cat([self.features(part.to(self.device)).float().cpu() for part in parts]).numpy()
+            batches = (torch.from_numpy(np.ascontiguousarray(images[i : i + BATCH])) for i in starts)
+            return torch.cat([self.features(batch.to(self.device)).float().cpu() for batch in batches]).numpy()
 
     def features(self, images: Tensor) -> Tensor:
         """(B, H, W) uint8 to (B, width)."""
@@ -111,7 +106,9 @@ class InceptionFeatures(_Network):
 
     name, width = "inception-v3-compat", 2048
 
-    def __init__(self, weights: Path, device: str = "cpu") -> None:
+    def __init__(self, weights: Path) -> None:
+        import torch
+
         try:
             module = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
         except (ImportError, RuntimeError) as error:  # torchvision that does not fit torch is a RuntimeError
@@ -119,13 +116,11 @@ class InceptionFeatures(_Network):
                 f"Inception needs torch-fidelity and torchvision ({_line(error)}). "
                 "Install them with: pip install torch-fidelity"
             ) from None
-        try:
-            with _as_pth(weights) as path:
-                network = module.FeatureExtractorInceptionV3(self.name, ["2048"], str(path))
-        except (OSError, RuntimeError, ValueError, UnpicklingError, SafetensorError) as error:
-            raise ModelError(f"{weights}: not torch-fidelity's Inception ({_line(error)}).") from None
-        self.network = network.to(device)
-        super().__init__(weights, device)
+        with _refused(weights, "torch-fidelity's Inception"), tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "weights.pth"  # torch-fidelity loads whatever it is given: only tensors get there
+            torch.save(_tensors(weights), path)
+            self.network = module.FeatureExtractorInceptionV3(self.name, ["2048"], str(path))
+        super().__init__(weights)
 
     def features(self, images: Tensor) -> Tensor:
         return self.network(images[:, None].expand(-1, 3, -1, -1))[0]
@@ -140,15 +135,13 @@ class Dinov2Features(_Network):
 
     name = "dinov2"
 
-    def __init__(self, weights: Path, device: str = "cpu") -> None:
+    def __init__(self, weights: Path) -> None:
         from .dinov2 import Dinov2
 
-        try:
-            self.network = Dinov2(_tensors(weights)).to(device)
-        except (OSError, RuntimeError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
-            raise ModelError(f"{weights}: not DINOv2 ({_line(error)}).") from None
+        with _refused(weights, "DINOv2"):
+            self.network = Dinov2(_tensors(weights))
         self.width = self.network.width
-        super().__init__(weights, device)
+        super().__init__(weights)
 
     def features(self, images: Tensor) -> Tensor:
         return self.network(images.float()[:, None] / 255)
@@ -168,15 +161,12 @@ def _tensors(weights: Path) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _as_pth(weights: Path) -> Iterator[Path]:
-    """The file as torch-fidelity reads it, which loads whatever it is given: only tensors get there."""
-    import torch
-
-    tensors = _tensors(weights)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "weights.pth"
-        torch.save(tensors, path)
-        yield path
+def _refused(weights: Path, kind: str) -> Iterator[None]:
+    """What goes wrong with a file of weights as a ModelError that names it."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, KeyError, UnpicklingError, SafetensorError) as error:
+        raise ModelError(f"{weights}: not {kind} ({_line(error)}).") from None
 
 
 def _line(error: Exception) -> str:
@@ -193,27 +183,28 @@ class Extractors:
     missing: dict[str, str]
 
 
-def extractors_of(config: EvaluateConfig, device: str = "cpu") -> Extractors:
+def extractors_of(config: EvaluateConfig) -> Extractors:
     """Handcrafted features, each network whose weights are at hand or come, radiomics if asked for; the others with
     the reason."""
-    wanted: dict[str, tuple[Callable[[Path, str], Extractor], Path | str | None, str]] = {
+    networks: dict[str, tuple[Callable[[Path], Extractor], Path | str | None, str]] = {
         "squeezenet1_1": (SqueezeNetFeatures, config.features, "--features"),
         "inception-v3-compat": (InceptionFeatures, config.quality.inception, "quality.inception"),
         "dinov2": (Dinov2Features, config.quality.dinov2, "quality.dinov2"),
     }
+    makers: dict[str, Callable[[], Extractor]] = {name: partial(_network, *of) for name, of in networks.items()}
+    if config.quality.frd:
+        makers["radiomics"] = Radiomics
     found: list[Extractor] = [Handcrafted()]
     missing: dict[str, str] = {}
-    for name, (make, weights, setting) in wanted.items():
-        if weights is None:
-            missing[name] = f"no weights: name their file or address with {setting}"
-            continue
+    for name, make in makers.items():
         try:
-            found.append(make(weights_file(weights), device))
+            found.append(make())
         except ModelError as error:
             missing[name] = str(error)
-    if config.quality.frd:
-        try:
-            found.append(Radiomics())
-        except ModelError as error:
-            missing["radiomics"] = str(error)
     return Extractors(found, missing)
+
+
+def _network(make: Callable[[Path], Extractor], weights: Path | str | None, setting: str) -> Extractor:
+    if weights is None:
+        raise ModelError(f"no weights: name their file or address with {setting}")
+    return make(weights_file(weights))

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from .spectrum import BANDS, FAINT, noise, radial_power
+from ..arrays import Array
+from .spectrum import BANDS, FAINT, noise, quarters, radial_power
 
-Array = NDArray[Any]
 NAMES = (
     *(f"histogram {i}" for i in range(16)),
     *(f"spectrum {i}" for i in range(20)),
     *(f"layout {i // 8},{i % 8}" for i in range(64)),
-    "gradient mean",
-    "gradient deviation",
-    "gradient q90",
-    "gradient q99",
+    *(f"gradient {part}" for part in ("mean", "deviation", "q90", "q99")),
     "laplacian",
-    "unlike 1",
-    "unlike 2",
-    "unlike 4",
-    "glcm contrast",
-    "glcm homogeneity",
-    "glcm energy",
-    "glcm correlation",
-    "wavelet 1",
-    "wavelet 2",
-    "wavelet 3",
+    *(f"unlike {apart}" for apart in (1, 2, 4)),
+    *(f"glcm {part}" for part in ("contrast", "homogeneity", "energy", "correlation")),
+    *(f"wavelet {scale}" for scale in (1, 2, 3)),
     "noise",
 )
 PLAIN = 108
@@ -43,12 +30,9 @@ def handcrafted(images: Array) -> Array:
     detail in bels (3), noise in bels (1), (n, 116)."""
     shares = np.stack([np.bincount(image.ravel() >> 4, minlength=16) for image in images]) / images[0].size
     spectrum = np.log10(radial_power(images) + FAINT)
+    grey = images.astype(np.float32) / 255
     rest = np.array(
-        [
-            [*_texture(x), *_cooccurrence(image), *_wavelet(x)]
-            for image in images
-            for x in [image.astype(np.float32) / 255]
-        ]
+        [[*_texture(x), *_cooccurrence(image), *_wavelet(x)] for x, image in zip(grey, images, strict=True)]
     )
     grain = np.log10(noise(images) + LEAST_NOISE)[:, None]
     return np.concatenate([np.sqrt(shares), spectrum, _layout(images), rest, grain], axis=1)
@@ -98,20 +82,15 @@ def _cooccurrence(image: Array) -> list[float]:
     covariance = float(((i - mean) * (j - mean) * matrix).sum())
     correlation = covariance / variance if variance > 1e-12 else 1.0
     apart = (i - j) ** 2
-    return [
-        float((apart * matrix).sum()) / LEVELS,
-        float((matrix / (1 + apart)).sum()),
-        float(np.sqrt((matrix**2).sum())),
-        correlation,
-    ]
+    contrast, homogeneity = (apart * matrix).sum() / LEVELS, (matrix / (1 + apart)).sum()
+    return [float(contrast), float(homogeneity), float(np.sqrt((matrix**2).sum())), correlation]
 
 
 def _wavelet(image: Array) -> list[float]:
     """Mean power of a coefficient of the Haar wavelet's detail at three scales, in bels."""
     found = []
     for _ in range(3):
-        x = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
-        a, b, c, d = x[::2, ::2], x[::2, 1::2], x[1::2, ::2], x[1::2, 1::2]
+        a, b, c, d = quarters(image)
         detail = ((a - b + c - d) ** 2 + (a + b - c - d) ** 2 + (a - b - c + d) ** 2).mean() / 12
         found.append(float(np.log10(detail + 1e-6)))
         image = (a + b + c + d) / 2

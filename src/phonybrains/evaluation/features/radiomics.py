@@ -6,38 +6,18 @@ import importlib
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import ModelError
+from ..arrays import Array
 
-Array = NDArray[Any]
-TEXTURE = (
-    "Autocorrelation",
-    "JointAverage",
-    "ClusterProminence",
-    "ClusterShade",
-    "ClusterTendency",
-    "Contrast",
-    "Correlation",
-    "DifferenceAverage",
-    "DifferenceEntropy",
-    "DifferenceVariance",
-    "JointEnergy",
-    "JointEntropy",
-    "Imc1",
-    "Imc2",
-    "Idm",
-    "Idmn",
-    "Id",
-    "Idn",
-    "InverseVariance",
-    "MaximumProbability",
-    "SumEntropy",
-    "SumSquares",
-)
+TEXTURE = """
+    Autocorrelation JointAverage ClusterProminence ClusterShade ClusterTendency Contrast Correlation DifferenceAverage
+    DifferenceEntropy DifferenceVariance JointEnergy JointEntropy Imc1 Imc2 Idm Idmn Id Idn InverseVariance
+    MaximumProbability SumEntropy SumSquares
+""".split()  # noqa: SIM905
 SETTINGS = {
     "imageType": {"Original": {}, "LoG": {"sigma": [2.0, 3.0, 4.0, 5.0]}, "Wavelet": {}},
-    "featureClass": {"firstorder": None, "glcm": list(TEXTURE), "glrlm": None, "glszm": None, "ngtdm": None},
+    "featureClass": {"firstorder": None, "glcm": TEXTURE, "glrlm": None, "glszm": None, "ngtdm": None},
     "setting": {
         "normalize": True,
         "normalizeScale": 100,
@@ -91,9 +71,8 @@ class Radiomics:
         mask = np.ones((1, *image.shape), np.uint8)
         mask[0, 0, 0] = 0  # pyradiomics wants something outside
         sides = self.images.GetImageFromArray(image[None].astype(np.float32)), self.images.GetImageFromArray(mask)
-        return np.array(
-            [value for found in self.extractor.execute(*sides).values() if (value := _number(found)) is not None]
-        )
+        values = map(_number, self.extractor.execute(*sides).values())
+        return np.array([value for value in values if value is not None])
 
 
 def _number(found: Any) -> float | None:

@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.fft import fftfreq, rfft2, rfftfreq
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ..arrays import Array
+
 BANDS = 20
 """Bands of spatial frequency, of equal width up to the Nyquist frequency."""
 FAINT = 1e-3
 """Power below what rounding to 8 bits leaves; keeps the logarithm of none finite."""
 
 
-def radial_power(images: Array, bands: int = BANDS) -> Array:
-    """Mean power of each image in rings of spatial frequency up to the Nyquist frequency, (n, bands); no mean grey.
+def radial_power(images: Array) -> Array:
+    """Mean power of each image in rings of spatial frequency up to the Nyquist frequency, (n, BANDS); no mean grey.
 
     A Hann window keeps what is cut off at the border from leaking into the high frequencies.
     """
     height, width = images.shape[1:]
     window = np.outer(np.hanning(height + 1)[:-1], np.hanning(width + 1)[:-1]).astype(np.float32)
     radius = np.hypot(fftfreq(height)[:, None], rfftfreq(width)[None]) / 0.5
-    ring = np.minimum((radius * bands).astype(int), bands)
-    ring[0, 0] = bands
-    count = np.bincount(ring.ravel(), minlength=bands + 1)[:bands]
+    ring = np.minimum((radius * BANDS).astype(int), BANDS)
+    ring[0, 0] = BANDS
+    count = np.bincount(ring.ravel(), minlength=BANDS + 1)[:BANDS]
     rows = []
     for image in images:
         centred = image.astype(np.float32) - np.float32((image * window).sum() / window.sum())
         power = np.abs(rfft2(centred * window)) ** 2
-        rows.append(np.bincount(ring.ravel(), power.ravel(), bands + 1)[:bands] / np.maximum(count, 1))
+        rows.append(np.bincount(ring.ravel(), power.ravel(), BANDS + 1)[:BANDS] / np.maximum(count, 1))
     return np.array(rows)
 
 
-def frequencies(bands: int = BANDS) -> Array:
-    """The middle of each band in cycles a pixel, (bands,)."""
-    return (np.arange(bands) + 0.5) / bands * 0.5
-
-
-def spectrum_ratio(images: Array, reference: Array) -> Array:
-    """Mean radial power of images over that of the reference, in dB for each band."""
-    return ratio_db(radial_power(images), radial_power(reference))
+def frequencies() -> Array:
+    """The middle of each band in cycles a pixel, (BANDS,)."""
+    return (np.arange(BANDS) + 0.5) / BANDS * 0.5
 
 
 def ratio_db(power: Array, reference: Array) -> Array:
@@ -54,13 +47,18 @@ def worst_db(ratio: Array) -> float:
     return float(np.abs(ratio[: round(0.8 * len(ratio))]).max())
 
 
+def quarters(x: Array) -> tuple[Array, Array, Array, Array]:
+    """The pixels at each place of squares of 2×2, (…, H, W) to four (…, H/2, W/2); a last odd row or column is left."""
+    x = x[..., : x.shape[-2] // 2 * 2, : x.shape[-1] // 2 * 2]
+    return x[..., ::2, ::2], x[..., ::2, 1::2], x[..., 1::2, ::2], x[..., 1::2, 1::2]
+
+
 def noise(images: Array) -> Array:
     """Standard deviation of each image's noise in grey levels, (n,): the median of |d|/0.6745 over the finest diagonal
     detail d of the Haar wavelet, where the image shows something (not black).  [Donoho 1994, sec. 4.2]"""
     found = []
     for image in images:
-        x = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2].astype(np.float32)
-        a, b, c, d = x[::2, ::2], x[::2, 1::2], x[1::2, ::2], x[1::2, 1::2]
+        a, b, c, d = quarters(image.astype(np.float32))
         detail = np.abs(a - b - c + d)[(a + b + c + d) > 0] / 2
         found.append(float(np.median(detail)) / 0.6745 if detail.size else 0.0)
     return np.array(found)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...imageset import Attribute, Row
+from ..arrays import Array
 from .patients import deal
 
-Array = NDArray[Any]
 FOLDS = 5
 CUTS = ("low", "middle", "high")
 MOST_LABELS = 12
@@ -78,7 +77,7 @@ def text_of(value: Attribute) -> str:
 
 
 @dataclass(frozen=True)
-class Reader:
+class LabelClassifier:
     """One classifier for each fold of people, and what each says of the people that it did not learn from.
 
     `confusion`: (people, K, K), for each person how often the true label (row) was called so (column). `found`: (n,)
@@ -92,7 +91,7 @@ class Reader:
     confusion: Array
 
     @classmethod
-    def learn(cls, features: Array, truth: Array, groups: Sequence[str], seed: int = 0) -> Reader:
+    def learn(cls, features: Array, truth: Array, groups: Sequence[str], seed: int = 0) -> LabelClassifier:
         """Learn from real images, (n, d), with labels 0…K-1, (n,), cross-validated so that people stay whole.
 
         Raises ValueError with fewer than two people, or where a label is so rare that a fold would never meet it.
@@ -106,16 +105,14 @@ class Reader:
                 raise ValueError("a label is held by so few people that a classifier cannot be tested on others")
             classifiers.append(_classifier().fit(features[fit], truth[fit]))
             found[~fit] = classifiers[-1].predict(features[~fit])
-        people = {name: i for i, name in enumerate(dict.fromkeys(groups))}
-        confusion = np.zeros((len(people), count, count))
-        persons = np.array([people[group] for group in groups])
-        np.add.at(confusion, (persons, truth, found), 1)
+        place = {name: i for i, name in enumerate(dict.fromkeys(groups))}
+        confusion = np.zeros((len(place), count, count))
+        np.add.at(confusion, ([place[group] for group in groups], truth, found), 1)
         return cls(tuple(classifiers), folds, truth, found, confusion)
 
     def votes(self, features: Array) -> Array:
         """The share of the classifiers that give each label, (n, K), for images of nobody they learnt from."""
-        calls = np.stack([classifier.predict(features) for classifier in self.classifiers])
-        return (calls[..., None] == np.arange(self.confusion.shape[1])).mean(axis=0)
+        return (self._calls(features)[..., None] == np.arange(self.confusion.shape[1])).mean(axis=0)
 
     def calls(self, features: Array) -> Array:
         """One label for each image, (n,): what the classifiers together hold likeliest."""
@@ -126,8 +123,10 @@ class Reader:
 
         which: (n,) the places of these images among those it learnt from.
         """
-        calls = np.stack([classifier.predict(features) for classifier in self.classifiers])
-        return calls[self.folds[which], np.arange(len(features))]
+        return self._calls(features)[self.folds[which], np.arange(len(features))]
+
+    def _calls(self, features: Array) -> Array:
+        return np.stack([classifier.predict(features) for classifier in self.classifiers])
 
 
 def _even_folds(truth: Array, groups: Sequence[str], seed: int) -> Array:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...imageset import Row
+from ..arrays import Array
 
 RUN_LENGTH = 30
 """At most so many neighbouring images count as one patient where patients are unknown."""
@@ -26,7 +25,15 @@ def patients(rows: Sequence[Row]) -> list[str]:
     return people
 
 
-def deal(groups: Sequence[str], folds: int, rng: np.random.Generator) -> NDArray[Any]:
+def some_people(people: Sequence[str], among: Iterable[int], most: int, rng: np.random.Generator) -> list[int]:
+    """At most so many of these numbers of images, in order: whole people at random, the last one cut short."""
+    numbers = list(among)
+    names = rng.permutation(sorted({people[i] for i in numbers})).tolist()
+    place = {name: k for k, name in enumerate(names)}
+    return sorted(sorted(numbers, key=lambda i: (place[people[i]], i))[:most])
+
+
+def deal(groups: Sequence[str], folds: int, rng: np.random.Generator) -> Array:
     """The fold of each image, (n,): groups stay whole, each goes to the fold that is smallest so far, large ones first.
 
     There are fewer folds than asked for where there are fewer groups.

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...held_out import held_out, split_to_compare
 from ...imageset import ImageSet, Row
+from ..arrays import Array
 from ..config import EvaluateConfig
 from ..features.extractors import Extractor, extractors_of
-from ..features.reading import features_of
+from ..features.shards import features_of
 from ..score import Progress, silent
-from .labels import WORST_RATE, Reader, Scale, telling
-from .patients import patients
-from .sets import NOT_ATTRIBUTES
+from .labels import WORST_RATE, LabelClassifier, Scale, telling
+from .patients import patients, some_people
+from .sets import attributes_of, part_of
 
-Array = NDArray[Any]
 MOST = 4000
 """At most so many real images of a modality are read, whole people at random."""
 
@@ -62,9 +61,8 @@ class Real:
         images = corpus.where(modality=modality)
         people = patients(images.rows)
         if len(people) > MOST:
-            chosen = _whole_people(people, np.random.default_rng([seed, 7]))
-            images = part_of(images, chosen)
-            people = [people[i] for i in chosen]
+            chosen = some_people(people, range(len(people)), MOST, np.random.default_rng([seed, 7]))
+            images, people = part_of(images, chosen), [people[i] for i in chosen]
         return cls(images, people, finite_features(images, extractor, folder, progress), seed)
 
     @property
@@ -103,14 +101,11 @@ class Real:
         Labels that fewer than two people have are left out.
         """
         scale = Scale.of(attribute, self.rows)
-        coarser = "none" in scale.names and len(scale.names) > 2
-        try:
+        if "none" not in scale.names or len(scale.names) < 3:
+            return self._learn_labels(scale)
+        with suppress(ValueError):
             found = self._learn_labels(scale)
-        except ValueError:
-            if not coarser:
-                raise
-        else:
-            if not coarser or telling(found.reader.confusion) >= WORST_RATE:
+            if telling(found.reader.confusion) >= WORST_RATE:
                 return found
         return self._learn_labels(Scale(attribute, ("any", "none"), only_any=True))
 
@@ -124,7 +119,7 @@ class Real:
         scale = replace(scale, names=names)
         codes = scale.codes(self.rows)
         kept = np.flatnonzero(codes >= 0)
-        reader = Reader.learn(self.features[kept], codes[kept], [self.people[i] for i in kept], self.seed)
+        reader = LabelClassifier.learn(self.features[kept], codes[kept], [self.people[i] for i in kept], self.seed)
         training = scale.codes(self.training)
         counts = np.bincount(training[training >= 0], minlength=len(names))
         return Readable(scale, reader, kept, counts / max(counts.sum(), 1))
@@ -135,7 +130,7 @@ class Readable:
     """An attribute that can be read: its labels, its classifier, the images that taught it, the training shares."""
 
     scale: Scale
-    reader: Reader
+    reader: LabelClassifier
     kept: Array
     training: Array
 
@@ -167,51 +162,19 @@ class Compared:
         progress: Progress = silent,
     ) -> Compared:
         """Measure both sides."""
-        modality = made.rows[0].modality
-        real = Real.of(corpus, modality, extractor, config.seed, folder, progress)
+        real = Real.of(corpus, made.rows[0].modality, extractor, config.seed, folder, progress)
         versus = split_to_compare(real.rows, config.held_out)
         reference = held_out(real.rows, versus) if versus else real.taught
-        return cls(
-            made,
-            finite_features(made, extractor, folder, progress),
-            real,
-            reference,
-            versus or "train",
-            attributes_of(made, real.images, config),
-            extractor,
-            config,
-        )
+        features = finite_features(made, extractor, folder, progress)
+        attributes = attributes_of(made, real.images, config)
+        return cls(made, features, real, reference, versus or "train", attributes, extractor, config)
 
     def rng(self, purpose: int) -> np.random.Generator:
         """Random numbers of their own for each purpose, whatever else is measured."""
         return np.random.default_rng([self.config.seed, purpose])
 
 
-def part_of(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
-    """The images with these numbers, as a set."""
-    rows = tuple(images.rows[i] for i in numbers)
-    return ImageSet(images.folder, rows, images.height, images.width, images.bits, images.record)
-
-
-def attributes_of(images: ImageSet, others: ImageSet, config: EvaluateConfig) -> list[str]:
-    """The attributes to compare by: those the configuration names, else all that some image on each side has."""
-    columns = [
-        {name for row in side.rows for name, value in row.attributes.items() if value not in (None, "")}
-        for side in (images, others)
-    ]
-    if config.attributes is not None:
-        return list(config.attributes)
-    return [name for name in sorted(columns[0] & columns[1]) if name not in NOT_ATTRIBUTES]
-
-
 def modalities_of(images: ImageSet) -> Iterator[tuple[str, ImageSet]]:
     """Each modality of a set with its images, MR before CT."""
     for modality in sorted({row.modality for row in images.rows}, reverse=True):
         yield modality, images.where(modality=modality)
-
-
-def _whole_people(people: Sequence[str], rng: np.random.Generator) -> list[int]:
-    """Numbers of the images of random people, about MOST, in their order."""
-    order = {who: place for place, who in enumerate(rng.permutation(sorted(set(people))).tolist())}
-    ranked = sorted(range(len(people)), key=lambda i: (order[people[i]], i))
-    return sorted(ranked[:MOST])

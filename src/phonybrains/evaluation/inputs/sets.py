@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import ConfigError, ImageSetError
 from ...held_out import HELD_OUT, set_apart, split_to_compare
-from ...imageset import FIXED_COLUMNS, ImageSet, how_split
+from ...imageset import ImageSet, Row, how_split
 from ...record import UNSAFE
 from ...reporting.wording import count_of, listed
 from ..config import EvaluateConfig
@@ -57,34 +57,38 @@ def open_sides(samples: Path, corpus: Path, config: EvaluateConfig) -> Sides:
     made, opened = ImageSet.open(samples), ImageSet.open(corpus)
     real = set_apart(opened)
     splits = _splits(real, config)
-    warnings = [*_of_sizes(made, real), *_of_overlap(made, real), *_of_repeats(made), *_of_split(opened, real)]
-    known = {row.modality for row in real.rows}
-    common = {row.modality for row in made.rows} & known
+    warnings = [*_of_sizes(made, real), *_of_repeats(made, real), *_of_split(opened, real)]
+    here, there = ({row.modality for row in images.rows} for images in (made, real))
+    common = here & there
     if not common:
         raise ImageSetError(
-            f"{samples} and {corpus} have no modality in common: "
-            f"{listed(sorted({row.modality for row in made.rows}))} here, {listed(sorted(known))} "
-            "there. Compare with a corpus of the same modality."
+            f"{samples} and {corpus} have no modality in common: {listed(sorted(here))} here, "
+            f"{listed(sorted(there))} there. Compare with a corpus of the same modality."
         )
     for name, images in (("synthetic", made), ("real", real)):
         for modality, n in sorted(Counter(row.modality for row in images.rows).items()):
             if modality not in common:
                 warnings.append(f"{count_of(n, f'{name} {modality} image')} left out: the other set has no {modality}.")
-    mine = {modality: split for modality, split in splits.items() if modality in common}
-    sides = Sides(_only(made, common), _only(real, common), mine or splits, ())
+    made, real = (
+        part_of(images, (i for i, row in enumerate(images.rows) if row.modality in common)) for images in (made, real)
+    )
+    sides = Sides(made, real, {name: split for name, split in splits.items() if name in common} or splits, ())
     return replace(sides, warnings=(*warnings, *_of_numbers(sides), *_of_attributes(sides, config)))
 
 
-def shared_attributes(samples: ImageSet, corpus: ImageSet, wanted: Sequence[str] | None = None) -> list[str]:
-    """The attributes that say what an image shows and that both sides have; of those wanted, if any are named."""
-    columns = [
-        {name for row in images.rows for name, value in row.attributes.items() if value is not None}
-        for images in (samples, corpus)
-    ]
-    shared = columns[0] & columns[1]
-    if wanted is not None:
-        return [name for name in wanted if name in shared]
-    return [name for name in sorted(shared) if name not in (*FIXED_COLUMNS, *NOT_ATTRIBUTES)]
+def part_of(images: ImageSet, numbers: Iterable[int]) -> ImageSet:
+    """The images with these numbers, as a set."""
+    return replace(images, rows=tuple(images.rows[i] for i in numbers))
+
+
+def shared_attributes(made: Sequence[Row], real: Sequence[Row]) -> list[str]:
+    """The attributes that say what an image shows and that some image on each side has."""
+    return sorted((_said_of(made) & _said_of(real)) - set(NOT_ATTRIBUTES))
+
+
+def attributes_of(made: ImageSet, real: ImageSet, config: EvaluateConfig) -> list[str]:
+    """The attributes to compare by: those the configuration names, else all that both sides share."""
+    return shared_attributes(made.rows, real.rows) if config.attributes is None else list(config.attributes)
 
 
 def grouping(attributes: Sequence[str], config: EvaluateConfig) -> list[str]:
@@ -92,95 +96,80 @@ def grouping(attributes: Sequence[str], config: EvaluateConfig) -> list[str]:
     return [name for name in attributes if name not in PLACES or name in (config.attributes or ())]
 
 
-def _only(images: ImageSet, modalities: set[str]) -> ImageSet:
-    return replace(images, rows=tuple(row for row in images.rows if row.modality in modalities))
+def _said_of(rows: Sequence[Row]) -> set[str]:
+    return {name for row in rows for name, value in row.attributes.items() if value not in (None, "")}
 
 
 def _splits(real: ImageSet, config: EvaluateConfig) -> dict[str, str]:
     """The split that each modality is compared with, of those that hold somebody out."""
-    modalities = {row.modality for row in real.rows}
     found = {
         modality: split
-        for modality in sorted(modalities)
+        for modality in sorted({row.modality for row in real.rows})
         if (split := split_to_compare(real.where(modality=modality).rows, config.held_out))
     }
     if not found:
-        wanted = config.held_out or " or ".join(HELD_OUT)
         raise ConfigError(
-            f"{real.folder}: no image is in the split {wanted}, so that nothing real is "
-            "left to compare with that the model has not seen. Import it with a split."
+            f"{real.folder}: no image is in the split {config.held_out or ' or '.join(HELD_OUT)}, so that nothing real "
+            "is left to compare with that the model has not seen. Import it with a split."
         )
     return found
 
 
-def _of_split(opened: ImageSet, real: ImageSet) -> list[str]:
-    unsafe = {modality: method for modality, method in how_split(real).items() if UNSAFE in method}
+def _of_split(opened: ImageSet, real: ImageSet) -> Iterator[str]:
     seen = sum(before.split != after.split for before, after in zip(opened.rows, real.rows, strict=True))
-    left = (
-        f"{count_of(seen, 'image')} of the splits test and validation left out: train has the same patients or files."
-    )
-    return ([left] if seen else []) + [
-        f"The {modality} split of the corpus is {method}: people whom the model has learnt from may be among the "
-        "held-out ones, and figures flatter."
-        for modality, method in unsafe.items()
-    ]
+    if seen:
+        yield (
+            f"{count_of(seen, 'image')} of the splits test and validation left out: train has the same patients or "
+            "files."
+        )
+    for modality, method in how_split(real).items():
+        if UNSAFE in method:
+            yield (
+                f"The {modality} split of the corpus is {method}: people whom the model has learnt from may be among "
+                "the held-out ones, and figures flatter."
+            )
 
 
-def _of_sizes(made: ImageSet, real: ImageSet) -> list[str]:
+def _of_sizes(made: ImageSet, real: ImageSet) -> Iterator[str]:
     if (made.height, made.width) != (real.height, real.width):
-        return [
+        yield (
             f"The sets differ in size: synthetic {made.width}×{made.height}, real {real.width}×{real.height} "
             "pixels. Size and resampling alone can tell them apart; import both alike."
-        ]
-    if made.bits != real.bits:
-        return [f"The sets differ in depth: synthetic {made.bits} bits, real {real.bits} bits. Import both alike."]
-    return []
+        )
+    elif made.bits != real.bits:
+        yield f"The sets differ in depth: synthetic {made.bits} bits, real {real.bits} bits. Import both alike."
 
 
-def _of_overlap(made: ImageSet, real: ImageSet) -> list[str]:
-    known = {row.sha256 for row in real.rows}
+def _of_repeats(made: ImageSet, real: ImageSet) -> Iterator[str]:
+    n, known = len(made), {row.sha256 for row in real.rows}
     same = sum(row.sha256 in known for row in made.rows)
-    if not same:
-        return []
-    return [
-        f"{count_of(same, 'image')} of the {len(made)} synthetic ones {'is' if same == 1 else 'are'} in the "
-        "corpus too, byte for byte: these are copies, or the sets were mixed up."
-    ]
+    if same:
+        yield (
+            f"{count_of(same, 'image')} of the {n} synthetic ones {'is' if same == 1 else 'are'} in the "
+            "corpus too, byte for byte: these are copies, or the sets were mixed up."
+        )
+    different = len({row.sha256 for row in made.rows})
+    if different == 1 < n:
+        yield f"All {n} synthetic images are one and the same, byte for byte."
+    elif different < n:
+        yield f"{n - different} of the {n} synthetic images repeat another one of them, byte for byte."
 
 
-def _of_repeats(made: ImageSet) -> list[str]:
-    n, different = len(made), len({row.sha256 for row in made.rows})
-    if different == n:
-        return []
-    if different == 1:
-        return [f"All {n} synthetic images are one and the same, byte for byte."]
-    return [f"{n - different} of the {n} synthetic images repeat another one of them, byte for byte."]
-
-
-def _of_numbers(sides: Sides) -> list[str]:
-    warnings = []
+def _of_numbers(sides: Sides) -> Iterator[str]:
     for modality in sides.modalities:
-        counts = {
-            "synthetic": len(sides.samples.where(modality=modality)),
-            f"real {sides.splits.get(modality, sides.held_out)}": len(sides.real.where(modality=modality)),
-        }
-        warnings += [
-            f"Only {count_of(n, f'{side} {modality} image')}: what follows of {modality} says little."
-            for side, n in counts.items()
-            if n < FEW
-        ]
+        split = sides.splits.get(modality, sides.held_out)
+        for kind, images in (("synthetic", sides.samples), (f"real {split}", sides.real)):
+            n = len(images.where(modality=modality))
+            if n < FEW:
+                yield f"Only {count_of(n, f'{kind} {modality} image')}: what follows of {modality} says little."
     if all(row.synthetic for row in sides.corpus.rows):
-        warnings.append("Every image of the corpus is marked synthetic: no real image took part.")
-    return warnings
+        yield "Every image of the corpus is marked synthetic: no real image took part."
 
 
-def _of_attributes(sides: Sides, config: EvaluateConfig) -> list[str]:
+def _of_attributes(sides: Sides, config: EvaluateConfig) -> Iterator[str]:
     learnt = (name.strip() for name in config.utility.attribute.split(","))
-    wanted = [*(config.attributes or ()), *filter(None, learnt)]
-    shared = shared_attributes(sides.samples, sides.corpus, wanted)
-    both = listed(shared_attributes(sides.samples, sides.corpus) or ["none"])
-    return [
-        f"The attribute '{name}' is not in both sets, and is left out. Both have: {both}."
-        for name in dict.fromkeys(wanted)
-        if name not in shared
-    ]
+    made, real = sides.samples.rows, sides.corpus.rows
+    both = listed(shared_attributes(made, real) or ["none"])
+    for name in dict.fromkeys([*(config.attributes or ()), *filter(None, learnt)]):
+        if name not in _said_of(made) & _said_of(real):
+            yield f"The attribute '{name}' is not in both sets, and is left out. Both have: {both}."

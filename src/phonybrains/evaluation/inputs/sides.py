@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...held_out import HELD_OUT, held_out, split_to_compare
-from ...imageset import ImageSet, Row
+from ...imageset import ImageSet
 from ...reporting.wording import count_of
+from ..arrays import Array
 from ..config import EvaluateConfig
 from ..score import Score, unavailable
-from .patients import patients
-from .sets import NOT_ATTRIBUTES, grouping
+from .patients import patients, some_people
+from .sets import attributes_of, grouping, part_of
 
-Array = NDArray[Any]
 FEWEST, MOST = 10, 1000
 """Images a side below which nothing is said, and above which a random part is compared: a kernel of all must fit."""
 
@@ -37,6 +36,10 @@ class Side:
     measured: Array
     attributes: Sequence[str]
 
+    def made_names(self, numbers: Sequence[int] | Array) -> list[str]:
+        """The files of the measured made images with these numbers."""
+        return [self.made.rows[int(i)].file_name for i in self.measured[numbers]]
+
 
 def side_of(made: ImageSet, real: ImageSet, modality: str, config: EvaluateConfig) -> Side:
     """The two sides of a modality. Raises ValueError, with the reason, where there is too little to compare."""
@@ -49,79 +52,36 @@ def side_of(made: ImageSet, real: ImageSet, modality: str, config: EvaluateConfi
     held = held_out(real.rows, versus)
     for n, kind in ((len(made), "synthetic"), (len(held), f"real {versus}")):
         if n < FEWEST:
-            raise ValueError(
-                f"only {count_of(n, f'{kind} {modality} image')}: at least {FEWEST} are needed to say anything"
-            )
+            few = count_of(n, f"{kind} {modality} image")
+            raise ValueError(f"only {few}: at least {FEWEST} are needed to say anything")
     rng, theirs = np.random.default_rng(config.seed), {groups[i] for i in held}
     if len(held) > MOST:
-        held = sorted(_some_patients(groups, held, MOST, np.random.default_rng([config.seed, 3])))
+        held = some_people(groups, held, MOST, np.random.default_rng([config.seed, 3]))
     others = [i for i in range(len(groups)) if groups[i] not in theirs]
-    others = _some_patients(groups, others, max(MOST, 2 * len(held)), rng)
+    others = some_people(groups, others, max(MOST, 2 * len(held)), rng)
     if len(others) < FEWEST:
         raise ValueError(
             f"only {count_of(len(others), f'real {modality} image')} of other patients than those held "
             f"out: at least {FEWEST} are needed to compare real images with real ones"
         )
-    kept = sorted([*held, *others])
-    place = {i: k for k, i in enumerate(kept)}
+    kept = np.array(sorted([*held, *others]))
     measured = np.sort(rng.permutation(len(made))[: min(MOST, len(others))])
-    return Side(
-        modality,
-        versus,
-        made,
-        _part(real, kept),
-        [groups[i] for i in kept],
-        np.array([place[i] for i in held]),
-        measured,
-        _attributes(made.rows, real.rows, config),
-    )
+    people = [groups[i] for i in kept]
+    attributes = grouping(attributes_of(made, real, config), config)
+    return Side(modality, versus, made, part_of(real, kept), people, np.searchsorted(kept, held), measured, attributes)
 
 
 def without_copies(made: ImageSet, real: ImageSet) -> tuple[ImageSet, list[Score]]:
     """The made images that are not real ones byte for byte, and what was left out; and how many occur twice."""
-    known = {row.sha256 for row in real.rows}
+    known, n = {row.sha256 for row in real.rows}, len(made)
     where: dict[str, Any] = {"modality": made.rows[0].modality}
-    fresh = [i for i, row in enumerate(made.rows) if row.sha256 not in known]
+    fresh = part_of(made, (i for i, row in enumerate(made.rows) if row.sha256 not in known))
     notes = []
-    if len(fresh) < len(made):
-        notes.append(
-            unavailable(
-                "in_both_sets",
-                f"{len(made) - len(fresh)} of {len(made)} synthetic images are in the "
-                "corpus too, byte for byte; they were left out of every score",
-                **where,
-            )
-        )
-    repeated = len(fresh) - len({made.rows[i].sha256 for i in fresh})
+    if len(fresh) < n:
+        copied = f"{n - len(fresh)} of {n} synthetic images are in the corpus too, byte for byte"
+        notes.append(unavailable("in_both_sets", f"{copied}; they were left out of every score", **where))
+    repeated = len(fresh) - len({row.sha256 for row in fresh.rows})
     if repeated:
-        notes.append(
-            Score(
-                "repeated_images",
-                repeated / len(fresh),
-                n=len(fresh),
-                note="byte-equal to another image of the set",
-                **where,
-            )
-        )
-    return _part(made, fresh), notes
-
-
-def _some_patients(groups: Sequence[str], among: Sequence[int], most: int, rng: np.random.Generator) -> list[int]:
-    """At most so many of these numbers of images: whole patients at random, the last one cut short."""
-    names = rng.permutation(sorted({groups[i] for i in among})).tolist()
-    place = {name: k for k, name in enumerate(names)}
-    return sorted(among, key=lambda i: (place[groups[i]], i))[:most]
-
-
-def _attributes(made: Sequence[Row], real: Sequence[Row], config: EvaluateConfig) -> list[str]:
-    if config.attributes is not None:
-        return list(config.attributes)
-    columns = [
-        {name for row in rows for name, value in row.attributes.items() if value not in (None, "")}
-        for rows in (made, real)
-    ]
-    return grouping([name for name in sorted(columns[0] & columns[1]) if name not in NOT_ATTRIBUTES], config)
-
-
-def _part(images: ImageSet, numbers: Sequence[int]) -> ImageSet:
-    return replace(images, rows=tuple(images.rows[i] for i in numbers))
+        note = "byte-equal to another image of the set"
+        notes.append(Score("repeated_images", repeated / len(fresh), n=len(fresh), note=note, **where))
+    return fresh, notes

@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ...imageset import ImageSet
+from ..arrays import Array
 
 SIDE, COARSE = 64, 32
 CHUNK = 256
@@ -27,15 +26,18 @@ EDGES: Look = (0.7, 4.0, 0.02)
 DETAIL: Look = (0.5, 1.5, 0.05)
 
 
-def thumbnails(images: NDArray[Any]) -> Tensor:
+def thumbnails(images: Array) -> Tensor:
     """Images (n, H, W) of uint8 or uint16 as (n, 1, SIDE, SIDE) in 0…1, averaged over areas."""
-    grey = torch.from_numpy(images.astype(np.float32))[:, None] / float(np.iinfo(images.dtype).max)
-    return F.interpolate(grey, (SIDE, SIDE), mode="area")
+    return F.interpolate(_grey(images), (SIDE, SIDE), mode="area")
 
 
-def close_ups(images: NDArray[Any]) -> Tensor:
+def _grey(images: Array) -> Tensor:
+    return torch.from_numpy(images.astype(np.float32))[:, None] / float(np.iinfo(images.dtype).max)
+
+
+def close_ups(images: Array) -> Tensor:
     """Thumbnails of what images (n, H, W) show, however large it is drawn, with a tenth of its side around it."""
-    grey = torch.from_numpy(images.astype(np.float32))[:, None] / float(np.iinfo(images.dtype).max)
+    grey = _grey(images)
     (left, right), (top, bottom) = contents(F.interpolate(grey, (2 * SIDE, 2 * SIDE), mode="area"))
     half = 0.55 * torch.maximum(right - left, bottom - top)
     affine = torch.zeros(len(grey), 2, 3)
@@ -66,7 +68,7 @@ def is_small(x: Tensor) -> Tensor:
 
 
 def thumbnails_of(
-    images: ImageSet, numbers: Sequence[int] | None = None, make: Callable[[NDArray[Any]], Tensor] = thumbnails
+    images: ImageSet, numbers: Sequence[int] | None = None, make: Callable[[Array], Tensor] = thumbnails
 ) -> Tensor:
     """Thumbnails of a set's images, or of those with these numbers, read a few at a time."""
     which = list(range(len(images)) if numbers is None else numbers)

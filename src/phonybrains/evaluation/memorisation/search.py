@@ -17,7 +17,7 @@ from torch import Tensor
 from ...files import write_whole
 from ...imageset import ImageSet
 from ..features.extractors import Extractor, Images
-from ..features.reading import features_of
+from ..features.shards import features_of
 from ..inputs.thumbnails import close_ups, is_small, thumbnails_of
 from ..score import Progress, silent
 from .registration import CopySearch, Matches

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
@@ -18,8 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from ...statistics.estimate import Estimate
 from ...statistics.multireader import areas, these_readers
 from ...statistics.proportions import binomial_test, clopper_pearson
+from ..arrays import Array
 
-Array = NDArray[Any]
 Learner = Callable[[], Any]
 
 
@@ -84,26 +83,18 @@ def two_sample(
     held = np.isin(fold, names[: len(names) // 2])
     told = (_told(both, truth, held, learner) > 0.5) == truth[held]
     hits, tested = _balanced(told, truth[held])
+    accuracy, p = clopper_pearson(hits, tested), binomial_test(hits, tested, 0.5, "greater")
     right = (score > 0.5) == truth
     share = float((right[truth == 0].mean() + right[truth == 1].mean()) / 2)
-    return TwoSample(
-        len(both),
-        len(names),
-        _interval(score, truth, fold, patients),
-        share,
-        clopper_pearson(hits, tested),
-        binomial_test(hits, tested, 0.5, "greater"),
-        score[truth == 0],
-        score[truth == 1],
-    )
+    auc = _interval(score, truth, fold, patients)
+    return TwoSample(len(both), len(names), auc, share, accuracy, p, score[truth == 0], score[truth == 1])
 
 
-def _interval(score: Array, truth: Array, fold: Array, patients: Array | None, level: float = 0.95) -> Estimate:
+def _interval(score: Array, truth: Array, fold: Array, patients: Array | None) -> Estimate:
     """The cross-validated AUC on the logit scale, with a variance 1 + k/(k - 1) times that of independent answers."""
     made = int(truth.sum())
     owners = None if patients is None else [*(f"real {name}" for name in patients), *range(made)]
-    found = these_readers(areas(score[None], truth, owners), level)
-    alone = found.estimate
+    alone = these_readers(areas(score[None], truth, owners)).estimate
     if not alone.standard_error:
         return alone
     folds = len(np.unique(fold))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-Array = NDArray[Any]
+from ..arrays import Array
+
 STEPS, BATCH, RATE = 250, 48, 3e-3
 """Steps of learning, whatever the number of images: the time of a fit is bounded and the result is always the same."""
 SIDE, GRID = 64, 4

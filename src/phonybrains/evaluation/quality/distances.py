@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ..arrays import Array
+
 Kernel = Callable[[Array, Array], Array]
 BLOCK = 2000
 """Images at a time where a kernel of all would not fit: KID of more is a mean over blocks."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from ...imageset import ImageSet
-from ...statistics.estimate import t_p_value, t_quantile
-from ..features.reading import pixels_of
+from ...statistics.estimate import t_estimate, t_p_value
+from ..arrays import Array
+from ..features.shards import pixels_of
+from ..features.spectrum import quarters
 from ..inputs.sides import Side
 from ..score import Null, Score, unavailable
 
-Array = NDArray[Any]
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 SIGMA, TAPS = 1.5, 11  # pixels
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -38,7 +38,7 @@ def ms_ssim(x: Array, y: Array) -> Array:
         found *= np.maximum(structure, 0) ** weights[i]
         if i == scales - 1:
             found *= np.maximum(luminance, 0) ** weights[i]
-        x, y = _halved(x), _halved(y)
+        x, y = (np.mean(quarters(each), axis=0) for each in (x, y))
     return found
 
 
@@ -57,27 +57,17 @@ def _smooth(x: Array) -> Array:
     return gaussian_filter(x, (0, SIGMA, SIGMA), radius=(0, edge, edge))[:, edge:-edge, edge:-edge]
 
 
-def _halved(x: Array) -> Array:
-    """Means of 2×2 pixels; a rest of one row or column is left out."""
-    x = x[:, : x.shape[1] // 2 * 2, : x.shape[2] // 2 * 2]
-    return (x[:, ::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, ::2] + x[:, 1::2, 1::2]) / 4
-
-
 def random_pairs(groups: Sequence[str], most: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     """Random pairs of numbers, each number in one pair at most, of different groups: independent of each other."""
-    order = rng.permutation(len(groups)).tolist()
-    return list(_matched(order, groups))[:most]
-
-
-def _matched(order: Sequence[int], groups: Sequence[str]) -> Iterator[tuple[int, int]]:
-    waiting: list[int] = []
-    for i in order:
+    pairs, waiting = list[tuple[int, int]](), list[int]()
+    for i in rng.permutation(len(groups)).tolist():
         partner = next((k for k in waiting if groups[k] != groups[i]), None)
         if partner is None:
             waiting.append(i)
         else:
             waiting.remove(partner)
-            yield partner, i
+            pairs.append((partner, i))
+    return pairs[:most]
 
 
 def diversity_score(side: Side, seed: int, most: int = 100) -> Score:
@@ -92,22 +82,18 @@ def diversity_score(side: Side, seed: int, most: int = 100) -> Score:
     if min(len(made), len(real)) < 5:
         return unavailable("ms_ssim_diversity", "fewer than 5 pairs of images a side", **where)
     try:
-        x, y = (_likeness(images, pairs) for images, pairs in ((side.made, made), (side.real, real)))
+        x, y = _likeness(side.made, made), _likeness(side.real, real)
     except ValueError as error:
         return unavailable("ms_ssim_diversity", str(error), **where)
-    error, usual = float(x.std(ddof=1)) / np.sqrt(len(x)), float(y.std(ddof=1))
-    half, quantile = usual * np.sqrt(1 / len(x) + 1 / len(y)), t_quantile(0.95, len(y) - 1)
-    mean, middle = float(x.mean()), float(y.mean())
-    p = welch_p(x, y)
-    limits = [mean + sign * t_quantile(0.95, len(x) - 1) * error for sign in (-1, 1)]
-    null = Null(middle, middle - quantile * half, middle + quantile * half, len(y))
-    return Score("ms_ssim_diversity", mean, limits[0], limits[1], len(x), null, p, note=f"{len(x)} pairs", **where)
+    n, m, usual = len(x), len(y), float(y.std(ddof=1))
+    found = t_estimate(float(x.mean()), float(x.std(ddof=1)) / np.sqrt(n), n, df=n - 1)
+    null = Null.of(t_estimate(float(y.mean()), usual * np.sqrt(1 / n + 1 / m), m, df=m - 1), m)
+    return Score.of("ms_ssim_diversity", found, null=null, p=welch_p(x, y), note=f"{n} pairs", **where)
 
 
 def welch_p(x: Array, y: Array) -> float:
     """Two-sided p that two samples have one mean, by Welch's t-test; 0 or 1 where nothing varies.  [Welch 1947]"""
-    a, b = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
-    apart = float(x.mean() - y.mean())
+    a, b, apart = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y), float(x.mean() - y.mean())
     if a + b < 1e-18:
         return float(abs(apart) < 1e-9)
     df = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from .distances import squared_distances
 
-Array = NDArray[Any]
 ROWS = 1024
 """Rows of a matrix of distances at a time."""
 
@@ -46,12 +44,8 @@ def neighbourhoods(made: Array, real: Array, k: int = 5) -> Neighbourhoods:
         inside[rows] = (apart <= around_real).sum(axis=1)
         recalled |= (apart <= around_made[rows, None]).any(axis=0)
         nearest = np.minimum(nearest, apart.min(axis=0))
-    return Neighbourhoods(
-        float((inside > 0).mean()),
-        float(recalled.mean()),
-        float(inside.mean() / k),
-        float((nearest <= around_real).mean()),
-    )
+    shares = (inside > 0).mean(), recalled.mean(), inside.mean() / k, (nearest <= around_real).mean()
+    return Neighbourhoods(*map(float, shares))
 
 
 def share_inside(made: Array, real: Array, k: int = 5) -> float:

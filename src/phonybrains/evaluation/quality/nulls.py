@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
 from ..measures import Better
 from ..score import Null
-
-Array = NDArray[Any]
 
 
 def real_against_real(
@@ -32,14 +29,9 @@ def real_against_real(
         held, rest = (np.flatnonzero(side) for side in (np.isin(codes, taken), ~np.isin(codes, taken)))
         if len(rest) < 2 or len(held) < 2:
             raise ValueError(f"{len(names)} patients are too few to divide into {real} and {made} real images.")
-        yield np.sort(rng.permutation(rest)[:made]), _cut(held, codes, order, real)
-
-
-def _cut(held: Array, codes: Array, order: Array, n: int) -> Array:
-    """The first n of these images, in the order of their patients."""
-    place = np.empty(len(order), dtype=int)
-    place[order] = np.arange(len(order))
-    return np.sort(held[np.argsort(place[codes[held]], kind="stable")][:n])
+        place = np.argsort(order)  # of each patient: the last one taken is the one cut short
+        shown = held[np.argsort(place[codes[held]], kind="stable")][:real]
+        yield np.sort(rng.permutation(rest)[:made]), np.sort(shown)
 
 
 def deal_like(folds: Array, n: int, rng: np.random.Generator) -> Array:

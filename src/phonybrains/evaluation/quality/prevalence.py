@@ -22,29 +22,16 @@ def prevalence(made: Sequence[Row], real: Sequence[Row], scale: Scale, *, modali
     """
     where: dict[str, Any] = {"modality": modality, "versus": versus}
     attribute = scale.attribute
-    counts = [Counter(label for row in rows if (label := scale.label(row))) for rows in (made, real)]
-    n, m = (sum(side.values()) for side in counts)
+    counts = [Counter(label for label in scale.labels(rows) if label) for rows in (made, real)]
+    n, m = (side.total() for side in counts)
     if not n or not m:
         side = "made" if not n else "real"
         return [unavailable("prevalence", f"no {side} image has the attribute '{attribute}'", group=attribute, **where)]
+    where |= {"n": min(n, m), "note": "as the metadata say"}
     scores = []
     for label in scale.names:
         k, j = (side[label] for side in counts)
-        share, usual = clopper_pearson(k, n), clopper_pearson(j, m)
         p = float(fisher_exact([[k, n - k], [j, m - j]]).pvalue)  # pyright: ignore[reportAttributeAccessIssue]
-        null = Null(usual.value, usual.low, usual.high)
-        scores.append(
-            Score(
-                "prevalence",
-                share.value,
-                share.low,
-                share.high,
-                min(n, m),
-                null,
-                p,
-                group=f"{attribute}={label}",
-                note="as the metadata say",
-                **where,
-            )
-        )
+        group, null = f"{attribute}={label}", Null.of(clopper_pearson(j, m))
+        scores.append(Score.of("prevalence", clopper_pearson(k, n), null=null, p=p, group=group, **where))
     return scores

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...statistics.estimate import Estimate
+from ..arrays import Array
 
-Array = NDArray[Any]
 BINS = 10
 
 
@@ -34,11 +32,8 @@ def macro_auc(probabilities: Array, truth: Array, weights: Array) -> Array:
     """The mean over labels of one against the rest, (B,), of probabilities (n, K); with two labels, the AUC."""
     labels = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
     shown = [k for k in labels if 0 < (truth == k).sum() < len(truth)]
-    found = np.array([weighted_auc(probabilities[:, k], truth == k, weights) for k in shown])
-    if not shown:
-        return np.full(len(weights), np.nan)
-    known = np.isfinite(found).sum(axis=0)
-    total = np.nan_to_num(found).sum(axis=0)
+    found = np.array([weighted_auc(probabilities[:, k], truth == k, weights) for k in shown]).reshape(-1, len(weights))
+    known, total = np.isfinite(found).sum(axis=0), np.nan_to_num(found).sum(axis=0)
     return np.divide(total, known, out=np.full(len(weights), np.nan), where=known > 0)
 
 

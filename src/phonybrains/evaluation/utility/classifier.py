@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
-Array = NDArray[Any]
+from ..arrays import Array
+
 REAL, SYNTHETIC = "real", "synthetic only"
 MIXED = {"real + synthetic 1:1": 1, "real + synthetic 1:2": 2}
 AUGMENTED, OVERSAMPLED = "real + classical augmentation", "real, oversampled"
@@ -65,12 +66,11 @@ def share_of_people(data: ClassifierData, share: float, rng: np.random.Generator
     counts = {label: sum(len(by_person[who]) for who in queue) for label, queue in queues.items()}
     chosen: list[int] = []
     for label, queue in sorted(queues.items()):
-        taken = 0
+        taken: list[int] = []
         for who in queue:
-            if taken >= share * counts[label]:
-                break
-            chosen += by_person[who]
-            taken += len(by_person[who])
+            if len(taken) < share * counts[label]:
+                taken += by_person[who]
+        chosen += taken
     return np.sort(np.array(chosen, dtype=int))
 
 
@@ -108,8 +108,8 @@ def learn(x: Array, y: Array, labels: int, test: Array, seed: int) -> Array:
     x, test = (((side - mean) / spread).clip(-8, 8).astype(np.float32) for side in (x, test))
     rng = np.random.default_rng([seed, 71])
     turns = np.concatenate([rng.permutation(len(x)) for _ in range(-(-STEPS * BATCH // len(x)))])[: STEPS * BATCH]
-    model = MLPClassifier((WIDTH,), alpha=1e-2, learning_rate_init=3e-3, random_state=seed,
-                          batch_size=BATCH, shuffle=False, max_iter=1)  # pyright: ignore[reportArgumentType] # fmt: skip
+    schedule: dict[str, Any] = {"batch_size": BATCH, "shuffle": False, "max_iter": 1}
+    model = MLPClassifier((WIDTH,), alpha=1e-2, learning_rate_init=3e-3, random_state=seed, **schedule)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # one epoch is meant
         model.fit(x[turns], y[turns])

@@ -7,17 +7,16 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...files import write_whole
 from ...imageset import ImageSet
+from ..arrays import Array
 from ..score import Progress, silent
 from .extractors import Extractor
 
-Array = NDArray[Any]
 SHARD, CHUNK = 1024, 64
 """Images in a file of features, and images in memory at a time."""
 
@@ -43,17 +42,18 @@ def features_of(
     found, what = np.empty((len(numbers), extractor.width), np.float32), f"features {extractor.name}"
     for start in range(0, len(numbers), SHARD):
         shard = numbers[start : start + SHARD]
+        here = found[start : start + SHARD]
         path = folder / _name(images, shard, extractor) if folder else None
-        kept = _read(path, (len(shard), extractor.width)) if path else None
-        for first in range(0, len(shard) if kept is None else 0, CHUNK):
-            chunk = shard[first : first + CHUNK]
-            found[start + first : start + first + len(chunk)] = extractor(pixels_of(images, chunk))
-            progress(what, start + first + len(chunk), len(numbers))
-        if kept is not None:
-            found[start : start + len(shard)] = kept
+        if path and (kept := _read(path, here.shape)) is not None:
+            here[:] = kept
             progress(what, start + len(shard), len(numbers))
-        elif path:
-            _write(path, found[start : start + len(shard)])
+            continue
+        for first in range(0, len(shard), CHUNK):
+            chunk = shard[first : first + CHUNK]
+            here[first : first + CHUNK] = extractor(pixels_of(images, chunk))
+            progress(what, start + first + len(chunk), len(numbers))
+        if path:
+            _write(path, here)
     return found
 
 
@@ -64,7 +64,7 @@ def _name(images: ImageSet, shard: Sequence[int], extractor: Extractor) -> str:
     return f"{re.sub(r'[^a-z0-9]+', '-', extractor.name.lower())}-{digest.hexdigest()[:32]}.npy"
 
 
-def _read(path: Path, shape: tuple[int, int]) -> Array | None:
+def _read(path: Path, shape: tuple[int, ...]) -> Array | None:
     """A shard; None where there is none that is whole."""
     try:
         kept = np.load(path, allow_pickle=False)

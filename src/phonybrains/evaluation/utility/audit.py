@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...imageset import ImageSet
 from ...statistics.estimate import holm
+from ..arrays import Array
 from ..config import EvaluateConfig, UtilityConfig
-from ..features.reading import CHUNK, pixels_of
+from ..features.shards import CHUNK, pixels_of
 from ..findings import Facts, Findings
 from ..inputs.labels import Scale, text_of
 from ..inputs.real import Compared, modalities_of, reading_extractor
@@ -31,7 +33,6 @@ from .classifier import (
     share_of_people,
 )
 
-Array = NDArray[Any]
 FEWEST = 10
 GROUP = 20
 """Test images that a group needs, to be looked at alone."""
@@ -40,7 +41,7 @@ Key = tuple[str, float]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ArmResults:
     """Probabilities of the test images, (seeds, m, K), of each arm and share of real images; why others are missing."""
 
     found: dict[Key, Array]
@@ -49,27 +50,27 @@ class Outcome:
 
 def run_arms(
     data: ClassifierData, shares: Sequence[float], seeds: int, seed: int = 0, progress: Progress = silent
-) -> Outcome:
+) -> ArmResults:
     """Learn every arm at every share of real images with every seed; all arms of a seed have the same real images.
 
     Synthetic images alone need no real ones: they are learnt from once, under the share 0.
     """
+
+    def run(arm: str, share: float, seed: int) -> Array:
+        for_real, for_pool = (np.random.default_rng([seed, purpose, round(1000 * share)]) for purpose in (73, 79))
+        x, y = pool(data, arm, share_of_people(data, share, for_real), for_pool)
+        return learn(x, y, data.labels, data.test, seed)
+
     keys = [(arm, share) for share in shares for arm in ARMS if arm != SYNTHETIC] + [(SYNTHETIC, 0.0)]
     found: dict[Key, Array] = {}
     missing: dict[str, str] = {}
-    for done, (arm, share) in enumerate(keys):
+    for done, (arm, share) in enumerate(keys, 1):
         try:
-            found[arm, share] = np.stack([_run(data, arm, share, seed + 1000 * i) for i in range(seeds)])
+            found[arm, share] = np.stack([run(arm, share, seed + 1000 * i) for i in range(seeds)])
         except ValueError as error:
             missing[label_of(arm, share)] = str(error)
-        progress("classifiers", done + 1, len(keys))
-    return Outcome(found, missing)
-
-
-def _run(data: ClassifierData, arm: str, share: float, seed: int) -> Array:
-    real = share_of_people(data, share, np.random.default_rng([seed, 73, round(1000 * share)]))
-    x, y = pool(data, arm, real, np.random.default_rng([seed, 79, round(1000 * share)]))
-    return learn(x, y, data.labels, data.test, seed)
+        progress("classifiers", done, len(keys))
+    return ArmResults(found, missing)
 
 
 def label_of(arm: str, share: float) -> str:
@@ -78,7 +79,7 @@ def label_of(arm: str, share: float) -> str:
 
 
 def gains(
-    outcome: Outcome, truth: Array, people: Sequence[str], settings: UtilityConfig, seed: int = 0
+    outcome: ArmResults, truth: Array, people: Sequence[str], settings: UtilityConfig, seed: int = 0
 ) -> tuple[dict[Key, Drawn], dict[Key, Drawn], dict[Key, float]]:
     """AUC of each arm; its difference from real images alone at the same share; and p of this, Holm's correction made.
 
@@ -110,14 +111,14 @@ def utility_audit(
     if not names:
         note = "no attribute was named: choose what the classifier shall learn with --attribute"
         return Findings([unavailable("auc", note)], facts=Facts(sentence=""))
-    extractor = reading_extractor(config)
+    extractor, known = reading_extractor(config), {row.modality for row in corpus.rows}
     scores: list[Score] = []
     for modality, made in modalities_of(samples):
-        if all(row.modality != modality for row in corpus.rows):
+        if modality not in known:
             scores.append(unavailable("auc", "the corpus has no images of this modality", modality=modality))
             continue
         side = Compared.of(made, corpus, extractor, config, folder, progress)
-        augmented: list[Array] = []
+        augmented = functools.cache(partial(_augmented, side, progress))
         for name in names:
             try:
                 found = list(_of_attribute(side, name, augmented, progress))
@@ -127,29 +128,27 @@ def utility_audit(
     return Findings(scores, facts=Facts(sentence=sentence(scores)))
 
 
-def _of_attribute(side: Compared, name: str, augmented: list[Array], progress: Progress) -> Iterator[Score]:
-    scale = Scale.of(name, side.real.rows)
+def _of_attribute(side: Compared, name: str, augmented: Callable[[], Array], progress: Progress) -> Iterator[Score]:
+    real, settings = side.real, side.config.utility
+    scale = Scale.of(name, real.rows)
     if "none" in scale.names and len(scale.names) > 2:
         scale = Scale(name, ("none", "any"), only_any=True)
-    codes, asked = scale.codes(side.real.rows), scale.codes(side.made.rows)
-    train = [i for i in side.real.numbers("train") if codes[i] >= 0]
+    codes, asked = scale.codes(real.rows), scale.codes(side.made.rows)
+    train = [i for i in real.numbers("train") if codes[i] >= 0]
     held = [i for i in side.reference if codes[i] >= 0 and side.versus != "train"]
     told = np.flatnonzero(asked >= 0)
-    people = [side.real.people[i] for i in held]
+    learners, people = ([real.people[i] for i in numbers] for numbers in (train, held))
     _check(codes[train], codes[held], len(told), len(set(people)))
-    if not augmented:
-        augmented.append(_augmented(side, progress))
     data = ClassifierData(
-        side.real.features[train],
+        real.features[train],
         codes[train],
-        [side.real.people[i] for i in train],
-        augmented[0][train],
+        learners,
+        augmented()[train],
         side.features[told],
         asked[told],
-        side.real.features[held],
+        real.features[held],
         len(scale.names),
     )
-    settings = side.config.utility
     outcome = run_arms(data, settings.real_shares, settings.seeds, side.config.seed, progress)
     yield from arm_scores(outcome, codes[held], people, data, side, name)
     yield from worst_groups(outcome, codes[held], held, side, name)
@@ -176,7 +175,7 @@ def _augmented(side: Compared, progress: Progress) -> Array:
 
 
 def arm_scores(
-    outcome: Outcome, truth: Array, people: Sequence[str], data: ClassifierData, side: Compared, name: str
+    outcome: ArmResults, truth: Array, people: Sequence[str], data: ClassifierData, side: Compared, name: str
 ) -> Iterator[Score]:
     """AUC, its difference, Brier score and calibration error of each arm."""
     aucs, deltas, adjusted = gains(outcome, truth, people, side.config.utility, side.config.seed)
@@ -201,7 +200,7 @@ def arm_scores(
         yield Score("ece", float(np.mean([calibration_error(one, truth) for one in seeds])), n=n, **where)
 
 
-def worst_groups(outcome: Outcome, truth: Array, held: Sequence[int], side: Compared, name: str) -> Iterator[Score]:
+def worst_groups(outcome: ArmResults, truth: Array, held: Sequence[int], side: Compared, name: str) -> Iterator[Score]:
     """The lowest AUC of each arm over the groups that other attributes make of the test images."""
     groups, settings = _groups(truth, held, side, name), side.config.utility
     draws: dict[str, tuple[Array, Array]] = {}
@@ -223,9 +222,9 @@ def _groups(truth: Array, held: Sequence[int], side: Compared, name: str) -> dic
     groups = {}
     for attribute in side.attributes:
         values = [side.real.rows[i][attribute] for i in held]
-        known = {text_of(value) for value in values if value not in (None, "")} if attribute != name else set()
-        for label in sorted(known):
-            inside = np.array([value not in (None, "") and text_of(value) == label for value in values])
+        labels = np.array(["" if value is None else text_of(value) for value in values])
+        for label in sorted(set(labels.tolist()) - {""}) if attribute != name else ():
+            inside = labels == label
             if GROUP <= inside.sum() < len(held) and len(np.unique(truth[inside])) > 1:
                 groups[f"{attribute} = {label}"] = inside
     return groups
@@ -233,16 +232,17 @@ def _groups(truth: Array, held: Sequence[int], side: Compared, name: str) -> dic
 
 def sentence(scores: Sequence[Score]) -> str:
     """Whether adding synthetic images helped, in words."""
-    added = [s for s in scores if s.name == "delta_auc" and s.value is not None and "real + synthetic" in s.group]
+    deltas = [score for score in scores if score.name == "delta_auc" and score.value is not None]
+    added = [score for score in deltas if "real + synthetic" in score.group]
     if not added:
         return ""
-    shown = [s for s in added if s.p is not None and s.p < 0.05]
-    helped, harmed = (sum((s.value or 0) * sign > 0 for s in shown) for sign in (1, -1))
+    shown = [score.value or 0 for score in added if score.p is not None and score.p < 0.05]
+    helped, harmed = sum(value > 0 for value in shown), sum(value < 0 for value in shown)
     text = (
         f"Adding synthetic images to real ones is shown to have raised a classifier's AUC in {helped} of "
         f"{len(added)} comparisons and lowered it in {harmed} (5 % after Holm's correction)"
     )
-    alone = [s for s in scores if s.name == "delta_auc" and SYNTHETIC in s.group and s.value is not None]
-    if alone and all((s.value or 0) < 0 for s in alone):
+    alone = [score.value or 0 for score in deltas if SYNTHETIC in score.group]
+    if alone and max(alone) < 0:
         text += "; trained on synthetic images alone it does worse than on real ones, which is normal"
     return f"{text}."
