@@ -16,8 +16,7 @@ from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss_kap
 
 from phonybrains.statistics.agreement import cohen_kappa, fleiss_kappa, gwet_ac1
 from phonybrains.statistics.estimate import Estimate
-from phonybrains.statistics.ratings import confusion_table, rating_counts
-from phonybrains.statistics.reliability import Metric, icc, krippendorff_alpha
+from phonybrains.statistics.reliability import Metric, confusion_table, icc, krippendorff_alpha, rating_counts
 
 Array = NDArray[np.float64]
 N = np.nan

@@ -254,7 +254,7 @@ def test_a_pilot_needs_two_tests_and_two_readers() -> None:
     with pytest.raises(ValueError, match="from two on"):
         mrmc_power(PILOT, 1, 100, 0.05)
     with pytest.raises(ValueError, match="no variance"):
-        mrmc_power(Components(0, 0, 0, 0, 0, 100), 3, 100, 0.05)
+        mrmc_power(Components(0, 0, 0, 0, interaction=0, cases=100), 3, 100, 0.05)
 
 
 def test_power_of_an_arm_whose_readers_share_nothing_is_that_of_a_t_test() -> None:

@@ -12,18 +12,18 @@ from PIL import Image
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
 
 
-def written(folder: Path, images: Iterable[np.ndarray], modality: str = "CT", **columns: Any) -> ImageSet:
+def written(folder: Path, images: Iterable[np.ndarray], **columns: Any) -> ImageSet:
     """An image set of these pixels; columns: of `Row`, a list with one value each or one for all.
 
-    Images without a split count as generated, unless `synthetic` is given.
+    The modality is CT, and images without a split count as generated, unless that is given.
     """
     (folder / "images").mkdir(parents=True)
     rows = []
     for i, pixels in enumerate(images):
         own = {name: values[i] if isinstance(values, list) else values for name, values in columns.items()}
-        name, made = f"images/{i:03d}.png", {"synthetic": not own.get("split")}
+        name, usual = f"images/{i:03d}.png", {"modality": "CT", "synthetic": not own.get("split")}
         digest = write_png(folder / name, np.ascontiguousarray(pixels))
-        rows.append(Row(name, digest, modality, **made | own))
+        rows.append(Row(name, digest, **usual | own))
     write_metadata(folder, rows)
     return ImageSet.open(folder)
 

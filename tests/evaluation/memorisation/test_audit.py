@@ -137,7 +137,7 @@ def test_without_patients_the_verdict_says_what_it_cannot(corpus: ImageSet, new_
 
 def test_a_modality_without_training_images_is_not_searched(audit: Audit, tmp_path: Path) -> None:
     """Undecided, and the score says why."""
-    nothing = audit(written(tmp_path / "pet", [np.full((64, 64), 9, np.uint8)] * 2, "PET"))
+    nothing = audit(written(tmp_path / "pet", [np.full((64, 64), 9, np.uint8)] * 2, modality="PET"))
     assert nothing.facts.status == "undecided"
     assert nothing.scores[0].value is None
     assert "fewer than two training images" in nothing.scores[0].note
