@@ -7,7 +7,6 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
@@ -17,6 +16,7 @@ from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss_kap
 from phonybrains.statistics.agreement import cohen_kappa, fleiss_kappa, gwet_ac1
 from phonybrains.statistics.estimate import Estimate
 from phonybrains.statistics.reliability import Metric, confusion_table, icc, krippendorff_alpha, rating_counts
+from tests.support.examples import given
 
 Array = NDArray[np.float64]
 N = np.nan

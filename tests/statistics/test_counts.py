@@ -7,10 +7,10 @@ from itertools import combinations_with_replacement, product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phonybrains.statistics.counts import ANSWERS, Claim, inconsistencies, smallest_contradiction
+from tests.support.examples import given
 
 
 def claims(text: str) -> list[Claim]:
@@ -65,7 +65,6 @@ def test_each_rule_has_its_sentence(text: str, sentence: str) -> None:
     assert inconsistencies(claims(text)[::-1]) == [sentence]
 
 
-@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 4))
 def test_counts_of_a_real_study_are_never_accused(seed: int, readers: int) -> None:
     """All counts of simulated answers, each reader's and shared ones, by modality and in all: no contradiction."""
@@ -140,7 +139,6 @@ def fits(table: tuple[tuple[str, str], ...], claim: Claim) -> bool:
     return sum(all(answers[place] == claim.answer for place in places) for answers in table) == claim.count
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 100_000))
 def test_small_tables_are_judged_as_by_trying_all(seed: int) -> None:
     """Up to four images and two readers, some counts stated, true or not: every possible table is tried."""

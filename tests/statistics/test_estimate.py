@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -24,6 +23,7 @@ from phonybrains.statistics.estimate import (
     t_p_value,
 )
 from phonybrains.statistics.proportions import binomial_test
+from tests.support.examples import given
 
 
 def limits(found: Estimate | Interval) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example
 from hypothesis import strategies as st
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from statsmodels.discrete.discrete_model import Logit
 from statsmodels.genmod.bayes_mixed_glm import BinomialBayesMixedGLM
 
 from phonybrains.statistics.logistic import laplace_likelihood, mixed_logistic, trend
+from tests.support.examples import given
 
 seeds = st.integers(0, 10_000)
 

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -25,6 +24,7 @@ from phonybrains.statistics.power import (
     proportion_arm,
 )
 from phonybrains.statistics.roc import auc, auc_interval, delong_covariance, hanley_mcneil_variance
+from tests.support.examples import given
 from tests.support.van_dyke import SCORES, TRUTH
 
 Array = NDArray[np.float64]

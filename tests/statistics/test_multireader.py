@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import ndtr
@@ -14,6 +13,7 @@ from scipy.special import ndtr
 from phonybrains.statistics.mrmc import obuchowski_rockette
 from phonybrains.statistics.multireader import Figures, areas, difference, in_general, shares, these_readers
 from phonybrains.statistics.roc import auc, delong_covariance
+from tests.support.examples import given
 from tests.support.van_dyke import SCORES, TRUTH
 
 Array = NDArray[np.float64]

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
@@ -26,6 +25,7 @@ from phonybrains.statistics.proportions import (
     mcnemar_clustered,
     wilson,
 )
+from tests.support.examples import given
 
 k_of_n = st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 levels = st.floats(0.5, 0.999)

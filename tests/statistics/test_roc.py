@@ -7,7 +7,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -24,6 +23,7 @@ from phonybrains.statistics.roc import (
     roc_curve,
     score_interval,
 )
+from tests.support.examples import given
 from tests.support.van_dyke import SCORES, TRUTH
 
 Array = NDArray[np.float64]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -12,6 +11,7 @@ from phonybrains.statistics.agreement import cohen_kappa, gwet_ac1
 from phonybrains.statistics.proportions import wilson
 from phonybrains.statistics.reliability import icc, krippendorff_alpha
 from phonybrains.statistics.score_agreement import AgreementMeasure, score_agreement
+from tests.support.examples import given
 
 MEASURES: tuple[AgreementMeasure, ...] = ("agreement", "Cohen", "Fleiss", "AC1", "Krippendorff")
 
@@ -32,7 +32,6 @@ def test_the_published_table_has_its_values():
     assert (found["agreement"].low, found["agreement"].high) == pytest.approx((expected.low, expected.high), abs=1e-4)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
 def test_intervals_hold_the_value_and_have_width(seed: int):
     """Few units, often in full agreement or in one category: low ≤ value ≤ high, and more than .1 between them."""

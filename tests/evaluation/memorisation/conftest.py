@@ -71,7 +71,7 @@ def kept(shared_folder: Path) -> Path:
 @pytest.fixture(autouse=True)
 def few_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few training images calibrate beside the held-out ones, to be fast."""
-    monkeypatch.setattr("phonybrains.evaluation.memorisation.threshold.MOST_TURNS", 40)
+    monkeypatch.setattr("phonybrains.evaluation.memorisation.threshold.MOST_TURNS", 24)
 
 
 @pytest.fixture
