@@ -57,20 +57,6 @@ def test_trend_finds_a_learner() -> None:
     assert found.slope_per_10.n == 400
 
 
-@pytest.mark.parametrize("correct", [[1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 1, 1], [1, 1, 0, 0]])
-def test_a_trend_without_finite_slope_is_refused(correct: list[int]) -> None:
-    """All right, all wrong, or wrong before and right after."""
-    with pytest.raises(ValueError, match="no finite slope"):
-        trend(correct, [1, 2, 3, 4])
-
-
-def test_a_trend_needs_reads_at_several_positions() -> None:
-    """Two reads, or all at one position."""
-    for correct, position in (([1, 0], [1, 2]), ([1, 0, 1], [4, 4, 4])):
-        with pytest.raises(ValueError, match="more than one position"):
-            trend(correct, position)
-
-
 # --- Crossed random effects of readers and cases ---------------------------------------------------------------------
 
 NODES, WEIGHTS = hermegauss(40)
@@ -136,9 +122,3 @@ def test_what_was_put_in_comes_out():
     values = np.array([fit.log_odds.value for fit in fits])
     assert abs(values.mean() - 0.7) < 3 * values.std(ddof=1) / np.sqrt(12) + 0.05
     assert sum(fit.log_odds.low <= 0.7 <= fit.log_odds.high for fit in fits) >= 9
-
-
-def test_answers_without_both_outcomes_are_refused():
-    """All right answers to one kind of case have no finite log odds."""
-    with pytest.raises(ValueError, match="right and wrong answers to both kinds"):
-        mixed_logistic([1, 1, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1], [True, True, False, False])
