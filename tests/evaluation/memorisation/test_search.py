@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.random import default_rng
 
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
@@ -14,10 +15,11 @@ from phonybrains.evaluation.memorisation.part import audit_modality
 from phonybrains.evaluation.memorisation.registration import CopySearch
 from phonybrains.evaluation.memorisation.search import ByFeatures, ByRegistration
 from phonybrains.imageset import ImageSet
+from phonybrains.phantom.corpus import draw_patient, draw_slice
 from tests.support.image_files import written
 from tests.support.tiny_training import save_squeezenet
 
-from .conftest import Audit, slice_of
+from .conftest import Audit
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +28,28 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_squeezenet(tmp_path_factory.mktemp("weights") / "squeezenet.safetensors", 0)
 
 
+def volume(seed: int, shift_mm: float = 0.0) -> list[np.ndarray]:
+    """Neighbouring axial MR slices of one head, 8 mm apart, all `shift_mm` higher; the noise is each slice's own."""
+    patient = draw_patient(default_rng([seed, 0]), "MR", lesion="glioma")
+    levels = [patient.centre[2] + up + shift_mm for up in (-8.0, 0.0, 8.0)]
+    return [draw_slice(default_rng([seed, 1]), patient, "axial", level, size=96, noise=0.5)[0] for level in levels]
+
+
 def test_neighbours_of_training_slices_are_flagged_with_their_patient(
-    corpus: ImageSet, kept: Path, tmp_path: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Images half way between two slices of a training volume, which no training image shows: most are flagged, the
     patient is named rightly, and the audit fails."""
-    people = range(0, 56, 8)
-    between = written(tmp_path / "between", [slice_of(person, 4.5) for person in people])
-    copies, _ = audit_modality(between, corpus, EvaluateConfig(), folder=kept)
+    monkeypatch.setattr("phonybrains.evaluation.memorisation.threshold.MOST_TURNS", 12)
+    people, copied = [i for i in range(28) for _ in range(3)], range(0, 28, 4)
+    splits = ["test" if i % 4 == 3 else "train" for i in people]
+    slices = [image for i in range(28) for image in volume(i)]
+    corpus = written(tmp_path / "volumes", slices, modality="MR", patient_id=[f"p{i}" for i in people], split=splits)
+    between = written(tmp_path / "between", [volume(i, 4.0)[0] for i in copied], modality="MR")
+    copies, _ = audit_modality(between, corpus, EvaluateConfig())
     (one,) = copies.searches
     named = [copies.training.rows[k].patient_id for k in one.found.index]
-    right = [who == f"person-{person}" for who, person in zip(named, people, strict=True)]
+    right = [who == f"p{i}" for who, i in zip(named, copied, strict=True)]
     assert np.mean(copies.flagged & right) >= 0.7
     assert copies.status == "failed"
 
