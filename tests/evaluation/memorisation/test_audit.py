@@ -176,7 +176,7 @@ def test_the_command_exits_with_1_where_the_audit_fails(
     holds. Two pairs are drawn: the report says how many are not, and pairs.csv has all."""
     monkeypatch.setattr("phonybrains.evaluation.memorisation.threshold.MOST_TURNS", 8)
     corpus, out = few_of_corpus.folder, tmp_path / "a"
-    copies = [np.roll(few_of_corpus.pixels(0), k - 6, axis=1) for k in range(12)]
+    copies = [np.roll(few_of_corpus.pixels(0), (k % 4 - 2, k // 4 - 1), axis=(0, 1)) for k in range(12)]
     samples = written(tmp_path / "made", copies, attributes={"value": "one"}).folder
     (tmp_path / "quick.toml").write_text("[memorisation]\npairs = 2\n")
     command = ["audit", samples, "--against", corpus, "--out", out, "--config", tmp_path / "quick.toml"]
