@@ -54,12 +54,12 @@ def training(corpus: ImageSet) -> ImageSet:
 
 @pytest.fixture(scope="session")
 def new_heads(shared_folder: Path) -> ImageSet:
-    """50 heads of nobody in the corpus, ten under each of its values."""
+    """30 heads of nobody in the corpus, six under each of its values."""
     with one_at_a_time(shared_folder, "new-heads") as folder:
         if folder.exists():
             return ImageSet.open(folder)
-        heads = (draw_phantom(default_rng([9, i]), "CT", size=SIDE, noise=0.5)[0] for i in range(50))
-        return written(folder, heads, attributes=[{"value": value} for value in list(VALUES) * 10])
+        heads = (draw_phantom(default_rng([9, i]), "CT", size=SIDE, noise=0.5)[0] for i in range(30))
+        return written(folder, heads, attributes=[{"value": value} for value in list(VALUES) * 6])
 
 
 @pytest.fixture(scope="session")

@@ -87,16 +87,17 @@ def test_a_model_that_mixes_passes(new_heads: ImageSet, audit: Audit) -> None:
     assert found.facts.sentence.endswith("The audit passed; flagged pairs are for a person to judge.")
     audited = found.facts.audit["CT"]
     assert audited.left_out == 24  # few held-out images: training patients take turns
-    assert (audited.exceedances == 0) == ("0 of 50 still allows 7.1%" in found.facts.sentence)
+    assert (audited.exceedances == 0) == ("0 of 30 still allows 11.6%" in found.facts.sentence)
+    assert "too few images to tell" not in found.facts.sentence
 
 
-@pytest.mark.parametrize(("n", "word"), [(1, "undecided"), (4, "undecided"), (20, "passed")])
-def test_a_few_images_decide_nothing(new_heads: ImageSet, audit: Audit, n: int, word: str) -> None:
+@pytest.mark.parametrize("n", [1, 4])
+def test_a_few_images_decide_nothing(new_heads: ImageSet, audit: Audit, n: int) -> None:
     """One image of nobody used to pass; now the reason is said, with the chance that so few would show copies."""
     found = audit(replace(new_heads, rows=new_heads.rows[:n]))
     copies = next(sign for sign in found.facts.signs if sign.look == "copies")
-    assert copies.word == word
-    assert ("too few images to tell" in copies.text) == (word == "undecided")
+    assert copies.word == "undecided"
+    assert "too few images to tell" in copies.text
 
 
 def test_copies_fail_and_are_shown_with_their_patients(
@@ -163,8 +164,8 @@ def test_another_corpus_than_the_models_is_said(tiny_model: Path, phantom_corpus
 
 @pytest.fixture
 def few_of_corpus(corpus: ImageSet, tmp_path: Path) -> ImageSet:
-    """12 of the training people, and the held-out ones."""
-    rows = [i for i in range(len(corpus.rows)) if i < 24 or corpus.rows[i].split == "test"]
+    """8 of the training people, and 8 of the held-out ones."""
+    rows = [*range(16), *range(len(corpus.rows) - 16, len(corpus.rows))]
     columns = {name: [corpus.rows[i][name] for i in rows] for name in ("patient_id", "split")}
     return written(tmp_path / "few-of-corpus", [corpus.pixels(i) for i in rows], **columns)
 

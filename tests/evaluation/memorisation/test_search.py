@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,10 @@ from .conftest import Audit
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SqueezeNet's form with random weights."""
     return save_squeezenet(tmp_path_factory.mktemp("weights") / "squeezenet.safetensors", 0)
+
+
+def first(images: ImageSet, n: int) -> ImageSet:
+    return replace(images, rows=images.rows[:n])
 
 
 def volume(seed: int, shift_mm: float = 0.0) -> list[np.ndarray]:
@@ -59,7 +64,7 @@ def test_a_search_goes_on_where_it_stopped(
 ) -> None:
     """Shards of 2: a stop in the third leaves two, which are not searched again; other training images are."""
     monkeypatch.setattr("phonybrains.evaluation.memorisation.search.SHARD", 2)
-    few, numbers = corpus.where(split="test"), range(5)
+    training, few, numbers = first(training, 24), corpus.where(split="test"), range(5)
     whole = ByRegistration.of(training).found(few, numbers)
     nearest, seen = CopySearch.nearest, [0]
 
@@ -92,24 +97,27 @@ def test_a_search_goes_on_where_it_stopped(
 
 def test_features_find_mirrored_training_images(training: ImageSet, kept: Path, tmp_path: Path, weights: Path) -> None:
     """The search by features names training images in the mirror, and is certain; a part knows only its own images."""
+    training = first(training, 40)
     search = ByFeatures.of(training, SqueezeNetFeatures(weights), kept)
     mirrored = written(tmp_path / "mirrored", [training.pixels(i)[:, ::-1] for i in range(5)])
     found = search.found(mirrored, range(5))
     assert found.index.tolist() == [0, 1, 2, 3, 4]
     assert (found.score > search.certain).all()
-    others = search.part(np.arange(3, 60)).found(training, [0, 3])
+    others = search.part(np.arange(3, 40)).found(training, [0, 3])
     assert others.index[1] == 0
     assert others.score[0] < others.score[1] == pytest.approx(1, abs=1e-4)
 
 
 def test_both_searches_share_one_verdict(
-    training: ImageSet, new_heads: ImageSet, audit: Audit, tmp_path: Path, weights: Path
+    corpus: ImageSet, new_heads: ImageSet, audit: Audit, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scores of both, what either flags is flagged, p is twice the less; without weights the features are not there,
     and it is said; features alone without weights are no audit."""
-    copied = [training.pixels(i)[:, ::-1] for i in range(4)]
+    monkeypatch.setattr("phonybrains.evaluation.memorisation.threshold.MOST_TURNS", 8)
+    copied = [corpus.pixels(i)[:, ::-1] for i in range(4)]
     samples = written(tmp_path / "s", [*copied, *(new_heads.pixels(i) for i in range(8))])
-    both = audit(samples, features=weights, memorisation={"search": "both"})
+    corpus = replace(corpus, rows=(*corpus.rows[:24], *corpus.rows[-16:]))
+    both = audit(samples, corpus, features=weights, memorisation={"search": "both"})
     flagged = {score.extractor: score for score in both.scores if score.name == "copies_flagged"}
     registered, by_network = flagged
     assert (registered, by_network.partition(" ")[0]) == ("registration-3", "squeezenet1_1")
@@ -120,8 +128,8 @@ def test_both_searches_share_one_verdict(
     assert audited.status == "failed"
     assert audited.certain >= 4
     assert {"similarity/CT/synthetic", "similarity/CT, squeezenet1_1/held_out"} <= set(both.arrays)
-    missing = audit(samples, memorisation={"search": "both"})
+    missing = audit(samples, corpus, memorisation={"search": "both"})
     notes = [score.note for score in missing.scores if score.value is None]
     assert notes == ["no weights: name their file or address with --features"]
     assert missing.facts.audit["CT"].searches == ["registration-3"]
-    assert audit(samples, memorisation={"search": "features"}).facts.status == "undecided"
+    assert audit(samples, corpus, memorisation={"search": "features"}).facts.status == "undecided"
