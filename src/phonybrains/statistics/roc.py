@@ -75,7 +75,8 @@ def delong_covariance(scores: ArrayLike, truth: ArrayLike) -> Array:
 
     Raises ValueError with fewer than two positive or two negative cases. [DeLong, DeLong & Clarke-Pearson 1988]
     """
-    return sum(np.atleast_2d(np.cov(v)) / v.shape[1] for v in placements_of_two(scores, truth))
+    v10, v01 = placements_of_two(scores, truth)
+    return np.atleast_2d(np.cov(v10)) / v10.shape[1] + np.atleast_2d(np.cov(v01)) / v01.shape[1]
 
 
 def placements_of_two(scores: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:

@@ -85,16 +85,17 @@ def worst_group_scores(side: Compared) -> Iterator[Score]:
         except ValueError:
             continue  # composition says why
         asked, true = scale.codes(side.made.rows), scale.codes(side.real.rows)
-        by_label = [
+        mine, theirs, of_training = (
             {name: features[[i for i in numbers if codes[i] == code]] for code, name in enumerate(scale.names)}
             for features, codes, numbers in (
                 (made, asked, range(len(asked))),
                 (real, true, side.reference),
                 (real, true, rest),
             )
-        ]
-        limits = settings.bias.smallest_group, settings.quality.neighbours
-        yield from _as_scores(side, attribute, measure_groups(*by_label, *limits, side.rng(41)))
+        )
+        smallest, k = settings.bias.smallest_group, settings.quality.neighbours
+        groups = measure_groups(mine, theirs, of_training, smallest, k, side.rng(41))
+        yield from _as_scores(side, attribute, groups)
 
 
 def _as_scores(side: Compared, attribute: str, groups: list[GroupMeasures]) -> Iterator[Score]:

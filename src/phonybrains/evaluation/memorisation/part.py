@@ -138,5 +138,5 @@ def _spread(
     groups = spread.groups_of(samples.rows, corpus.rows, people)
     found = list(spread.spread_of(landed, groups, names.tolist(), modality, seed))
     unknown = sum(not corpus.rows[i].patient_id for i in training)
-    signs = [*(sign for sign, _ in found), *spread.unjudged(unknown, len(training), modality)]
+    signs: list[Sign] = [*(sign for sign, _ in found), *spread.unjudged(unknown, len(training), modality)]
     return [score for _, score in found], signs
