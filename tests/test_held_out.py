@@ -78,11 +78,9 @@ def made_of_cases(folder: Path, times: int, synthetic: bool) -> ImageSet:
         for k in range(times):
             rng = np.random.default_rng([k, *file.partition(",")[0].encode()])
             images.append(rng.integers(20, 200, (64, 64), np.uint8) + np.uint8("brighter" in file))
-            columns.append((modality, who and f"{who}{k}", split, {"case": name}))
-    names = ("modality", "patient_id", "split", "attributes")
-    return written(
-        folder, images, synthetic=synthetic, **dict(zip(names, map(list, zip(*columns, strict=True)), strict=True))
-    )
+            for column, value in zip(columns, (modality, who and f"{who}{k}", split, {"case": name}), strict=True):
+                columns[column].append(value)
+    return written(folder, images, synthetic=synthetic, **columns)
 
 
 @pytest.fixture(scope="module")
