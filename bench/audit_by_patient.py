@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phonybrains.evaluation.memorisation import nearness, spread
-from phonybrains.evaluation.memorisation.closeness import Closeness
+from phonybrains.evaluation.memorisation.nearness import Closeness
 from phonybrains.evaluation.memorisation.search import ByRegistration
 from phonybrains.imageset import ImageSet, Row
 from phonybrains.statistics.proportions import clopper_pearson
@@ -68,10 +68,9 @@ def words(
     )
     near = nearness.sign_of(nearness.nearness_of(part, seed), "").word
     landed = spread.landed_by_features(part, rows)
-    group = spread.Group(label, tuple(range(len(made))), "", "", patients, max(5, min(patients, part.held_out)))
+    group = spread.Group(label, tuple(range(len(made))), patients, max(5, min(patients, part.held_out)))
     names = [name for name, one in zip(part.names, part.trained, strict=True) if one]
-    (found,) = spread.spread_of([landed], [group], [], names, seed)
-    (sign,) = spread.signs_of([found], "")
+    ((sign, _),) = spread.spread_of([landed], [group], names, "", seed)
     return near, sign.word
 
 

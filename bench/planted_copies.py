@@ -32,8 +32,7 @@ from phonybrains.evaluation.inputs.patients import patients
 from phonybrains.evaluation.memorisation.registration import Matches
 from phonybrains.evaluation.memorisation.search import ByFeatures, ByRegistration, Search
 from phonybrains.evaluation.memorisation.signs import LEVEL
-from phonybrains.evaluation.memorisation.threshold import audit_p, calibrate
-from phonybrains.evaluation.memorisation.unseen import unseen_by
+from phonybrains.evaluation.memorisation.threshold import audit_p, calibrate, unseen_by
 from phonybrains.held_out import held_out
 from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
 

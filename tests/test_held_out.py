@@ -19,10 +19,11 @@ from phonybrains.evaluation.memorisation.part import memorisation_audit
 from phonybrains.finetuning.config import FinetuneConfig
 from phonybrains.finetuning.stage import _prepare
 from phonybrains.held_out import held_out, set_apart, split_to_compare
-from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
+from phonybrains.imageset import ImageSet, Row
 from phonybrains.model.fitting import fit_conditions
 from phonybrains.readerstudy.design.choose import Arm, _pool
 from phonybrains.training.corpus import Corpus
+from tests.support.image_files import written
 
 CASES = {  # name: modality, patient, split, file, and whether a model has not seen it
     "learnt from": ("MR", "a", "train", "one", False),
@@ -69,24 +70,22 @@ def test_test_is_compared_with_before_validation(modality: str, wanted: str | No
     assert split_to_compare(rows, wanted) == found
 
 
-def written(folder: Path, times: int, synthetic: bool) -> ImageSet:
+def made_of_cases(folder: Path, times: int, synthetic: bool) -> ImageSet:
     """Each of CASES so many times, of as many persons, as images of noise of 64×64."""
-    (folder / "images").mkdir(parents=True)
-    rows = []
+    images: list[np.ndarray] = []
+    columns: dict[str, list[Any]] = {name: [] for name in ("modality", "patient_id", "split", "attributes")}
     for name, (modality, who, split, file, _) in CASES.items():
         for k in range(times):
-            path = f"images/{len(rows)}.png"
-            pixels = np.random.default_rng([k, *file.partition(",")[0].encode()]).integers(20, 200, (64, 64), np.uint8)
-            digest = write_png(folder / path, pixels + np.uint8("brighter" in file))
-            said = {"case": name}
-            rows.append(Row(path, digest, modality, who and f"{who}{k}", split, synthetic, attributes=said))
-    write_metadata(folder, rows)
-    return ImageSet.open(folder)
+            rng = np.random.default_rng([k, *file.partition(",")[0].encode()])
+            images.append(rng.integers(20, 200, (64, 64), np.uint8) + np.uint8("brighter" in file))
+            for column, value in zip(columns, (modality, who and f"{who}{k}", split, {"case": name}), strict=True):
+                columns[column].append(value)
+    return written(folder, images, synthetic=synthetic, **columns)
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
-    return written(tmp_path_factory.mktemp("held out") / "corpus", 10, False)
+    return made_of_cases(tmp_path_factory.mktemp("held out") / "corpus", 10, False)
 
 
 def cases(rows: Any) -> list[str]:
@@ -97,16 +96,17 @@ IN_TEST = ["another person", "nobody knows whom it shows", "a near duplicate of 
 IN_VALIDATION = ["the same person in validation", "CT in validation alone"]
 
 
-def test_all_parts_of_an_evaluation_hold_out_the_same(corpus: ImageSet, tmp_path: Path) -> None:
+def test_all_parts_of_an_evaluation_hold_out_the_same(
+    corpus: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Report, quality, bias and utility compare with the same images, memorisation with those of both splits; and what
     was left out is said."""
-    made = written(tmp_path / "made", 2, True)
+    made = made_of_cases(tmp_path / "made", 2, True)
     sides = open_sides(made.folder, corpus.folder, EvaluateConfig())
     assert cases(sides.real.rows) == [*IN_TEST, "CT in validation alone"]
     assert sides.held_out == "test and validation"
-    assert (
-        "40 images of the splits test and validation left out: train has the same patients or files." in sides.warnings
-    )
+    left_out = "40 images of the splits test and validation left out: train has the same patients or files."
+    assert left_out in sides.warnings
     for modality, wanted in (("MR", IN_TEST), ("CT", ["CT in validation alone"])):
         mine, real = (images.where(modality=modality) for images in (sides.samples, sides.corpus))
         side = Compared.of(mine, sides.corpus, Handcrafted(), EvaluateConfig())
@@ -114,6 +114,7 @@ def test_all_parts_of_an_evaluation_hold_out_the_same(corpus: ImageSet, tmp_path
         if modality == "MR":
             measured = side_of(mine, real, modality, EvaluateConfig())
             assert cases(measured.real.rows[i] for i in measured.held) == wanted
+    monkeypatch.setattr("phonybrains.evaluation.memorisation.threshold.MOST_TURNS", 4)
     facts = memorisation_audit(sides.samples.where(modality="MR"), sides.corpus, EvaluateConfig()).facts["audit"]["MR"]
     assert facts["held_out"] - facts["left_out"] == 10 * 4
 
@@ -122,9 +123,8 @@ def test_training_and_studies_hold_out_the_same(corpus: ImageSet, tmp_path: Path
     """Training and fine-tuning validate with those of validation alone; a study's controls are those of test."""
     opened = Corpus.open(corpus, fit_conditions(corpus.rows, []), tmp_path, torch.device("cpu"))
     assert cases(corpus.rows[i] for i in opened.validation) == IN_VALIDATION
-    job = _prepare(
-        cast(Any, SimpleNamespace(family="sd")), corpus, FinetuneConfig(min_patients=0, caption="{modality} of a brain")
-    )
+    config = FinetuneConfig(min_patients=0, caption="{modality} of a brain")
+    job = _prepare(cast(Any, SimpleNamespace(family="sd")), corpus, config)
     assert cases(corpus.rows[i] for i in job.rows[job.train :]) == IN_VALIDATION
     pool = _pool(Arm("real", corpus), "MR", "test")
     assert cases(corpus.rows[i] for i in pool) == IN_TEST

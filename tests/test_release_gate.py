@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ import pytest
 
 from phonybrains.cli.study import study_app
 from phonybrains.errors import ModelError, StudyError
+from phonybrains.evaluation.findings import Sign
 from phonybrains.imageset import ImageSet, write_metadata
 from phonybrains.model.folder import read_model
-from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.readerstudy.design.stage import design_study
 from phonybrains.readerstudy.study import Study
 from phonybrains.record import fingerprint, read_record
@@ -34,9 +36,8 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def imported(sets: tuple[Path, Path], tmp_path: Path) -> Path:
     """The synthetic set as if it came from outside: its record tells of an import."""
-    return changed(
-        shutil.copytree(sets[0], tmp_path / "work" / "imported"), lambda record: record.update(stage="import")
-    )
+    folder = shutil.copytree(sets[0], tmp_path / "work" / "imported")
+    return changed(folder, lambda record: record.update(stage="import"))
 
 
 def changed(folder: Path, change: Change) -> Path:
@@ -54,18 +55,13 @@ def made_by(model: Path, samples: Path) -> Path:
     return changed(samples, lambda own: own.update(stage="generate", inputs=[maker]))
 
 
-def audit(samples: Path, out: Path, status: str = "passed", n: int | None = None, flagged: int = 0) -> Path:
-    """An evaluation's folder with the audit that the memorisation part would have written."""
+def audit(samples: Path, out: Path, status: str = "passed", unseen: int = 0, signs: Sequence[Any] = ()) -> Path:
+    """An evaluation's folder with the audit that the memorisation part would have written; unseen: MR images."""
     counts = {m: len(ImageSet.open(samples).where(modality=m)) for m in ("MR", "CT")}
-    counts["MR"] = counts["MR"] if n is None else n
-    facts = {
-        "status": status,
-        "audit": {
-            modality: {"n": n, "exceedances": flagged, "threshold": 0.7, "p": 0.5} for modality, n in counts.items()
-        },
-    }
+    counts["MR"] -= unseen
+    numbers = {modality: {"n": n, "exceedances": 0, "threshold": 0.7, "p": 0.5} for modality, n in counts.items()}
     out.mkdir(parents=True)
-    write_audit(out, samples, samples, facts, "0123")
+    write_audit(out, samples, samples, {"status": status, "signs": signs, "audit": numbers}, "0123")
     return out
 
 
@@ -102,19 +98,19 @@ def test_an_audit_holds_for_the_images_it_saw(imported: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "n", "verdict", "message"),
+    ("status", "unseen", "verdict", "message"),
     [
-        ("failed", None, "failed", "failed its audit"),
-        ("undecided", None, "undecided", "without a clear outcome"),
-        ("passed", 30, "undecided", "without a clear outcome"),
+        ("failed", 0, "failed", "failed its audit"),
+        ("undecided", 0, "undecided", "without a clear outcome"),
+        ("passed", 10, "undecided", "without a clear outcome"),
     ],
     ids=["failed", "undecided", "ten images not seen"],
 )
 def test_only_a_passed_audit_of_the_whole_set_passes(
-    imported: Path, status: str, n: int | None, verdict: str, message: str
+    imported: Path, status: str, unseen: int, verdict: str, message: str
 ) -> None:
     """A failed audit, an undecided one and one of a part are refused; accepted, the status still says so."""
-    evaluation = audit(imported, imported.parent / "evaluation", status, n)
+    evaluation = audit(imported, imported.parent / "evaluation", status, unseen)
     with pytest.raises(StudyError, match=message):
         require_audit(imported, evaluations=[evaluation])
     found = require_audit(imported, evaluations=[evaluation], accept_unaudited=True)
@@ -162,65 +158,55 @@ def test_a_model_is_not_stamped_with_anothers_audit(tiny_model: Path, imported: 
 
 
 def test_study_design_asks_for_the_audit(sets: tuple[Path, Path], imported: Path, tmp_path: Path) -> None:
-    """Refused without one and nothing is written; with one, or accepted, the protocol and its page tell which."""
-    study = tmp_path / "study"
+    """Refused without one and nothing is written; accepted by --accept-unaudited, or shown one by --evaluation, the
+    protocol and its page tell which."""
     with pytest.raises(StudyError, match="has not been searched"):
-        design_study([imported], sets[1], study, small_config(), show=False)
-    assert not study.exists()
-    accepted = Study.open(
-        design_study([imported], sets[1], tmp_path / "1", small_config(accept_unaudited=True), show=False)
-    ).protocol
-    assert accepted["audit"]["imported"]["word"] == "unaudited"
-    assert accepted["warnings"][0].startswith("Set imported: unaudited")
-    assert "Copies of training images in imported: unaudited" in (tmp_path / "1" / "protocol.html").read_text()
-    audited = design_study(
-        [imported],
-        sets[1],
-        study,
-        small_config(),
-        show=False,
-        evaluations=[audit(imported, tmp_path / "far" / "evaluation")],
-    )
-    protocol = Study.open(audited).protocol
-    assert protocol["audit"]["imported"]["word"] == "audited"
-    assert not any("imported" in warning for warning in protocol["warnings"])
-    assert read_record(audited)["results"]["audit"] == protocol["audit"]
-
-
-def test_the_command_line_takes_evaluations_and_acceptance(
-    sets: tuple[Path, Path], imported: Path, tmp_path: Path
-) -> None:
-    """--evaluation and --accept-unaudited reach the study."""
+        design_study([imported], sets[1], tmp_path / "study", small_config(), show=False)
+    assert not (tmp_path / "study").exists()
     few = "synthetic = { MR = 6, CT = 6 }\nreal = { MR = 6, CT = 6 }\ntraining = 4\nchecks = 2\nrepeats.share = 0\n"
     (tmp_path / "small.toml").write_text(few + 'split = "any"\n')
-    evaluation = audit(imported, tmp_path / "far" / "evaluation")
-    common = ["design", "--synthetic", str(imported), "--real", str(sets[1]), "--config", str(tmp_path / "small.toml")]
-    for name, options, word in (
-        ("1", ["--evaluation", str(evaluation)], "audited"),
-        ("2", ["--accept-unaudited"], "unaudited"),
-    ):
-        study_app([*common, "--out", str(tmp_path / name), *options], result_action="return_value")
-        assert Study.open(tmp_path / name).protocol["audit"]["imported"]["word"] == word
+    common = ["design", "--synthetic", imported, "--real", sets[1], "--config", tmp_path / "small.toml"]
+
+    def designed(name: str, *options: object) -> tuple[dict[str, Any], Path]:
+        words = [*common, "--out", tmp_path / name, *options]
+        study_app(list(map(str, words)), result_action="return_value")
+        return Study.open(tmp_path / name).protocol, tmp_path / name
+
+    accepted, folder = designed("accepted", "--accept-unaudited")
+    assert accepted["audit"]["imported"]["word"] == "unaudited"
+    assert accepted["warnings"][0].startswith("Set imported: unaudited")
+    assert "Copies of training images in imported: unaudited" in (folder / "protocol.html").read_text()
+    audited, folder = designed("audited", "--evaluation", audit(imported, tmp_path / "far" / "evaluation"))
+    assert audited["audit"]["imported"]["word"] == "audited"
+    assert not any("imported" in warning for warning in audited["warnings"])
+    assert read_record(folder)["results"]["audit"] == audited["audit"]
 
 
-def test_evaluate_writes_the_audit_that_the_gate_reads(phantom_corpus: Path, tmp_path: Path) -> None:
-    """The evaluation of a set says of that set, and of no other, what its memorisation part found."""
-    from phonybrains.evaluation.stage import evaluate
+@pytest.mark.parametrize("text", ["a\nb", "a\r\nb", 'he said "x,\n\ny"', "\n\n"])
+def test_a_line_break_in_a_cell_is_no_image(imported: Path, text: str) -> None:
+    """An attribute that holds line breaks and quotes leaves a passed audit passed: rows are counted, not lines."""
+    rows = [replace(row, attributes={"revised_prompt": text}) for row in ImageSet.open(imported).rows[:8]]
+    write_metadata(imported, rows)
+    with (imported / "metadata.csv").open(newline="") as file:
+        assert len(list(csv.reader(file))) == 9
+    audit(imported, imported.parent / "evaluation")
+    assert audit_status(imported).verdict == "passed"
 
-    samples = make_phantoms(8, tmp_path / "samples", seed=3, size=64)
-    changed(samples, lambda record: record.update(stage="import"))
-    out = evaluate(samples, phantom_corpus, tmp_path / "far" / "out", only=["memorisation"], show=False)
-    found = read_audit(out)
-    assert (found["n"], found["samples"], found["corpus"]) == (8, fingerprint(samples), fingerprint(phantom_corpus))
-    assert found["evaluation"] == read_record(out)["identity"]
-    assert found["verdict"] == json.loads((out / "findings" / "memorisation" / "facts.json").read_text())["status"]
-    status = require_audit(samples, evaluations=[out], accept_unaudited=True)
-    assert (status.word, status.verdict) == ("audited", found["verdict"])
+
+def test_a_look_opens_the_gate_with_a_warning_and_an_older_rule_does_not(imported: Path) -> None:
+    """look: shown, with the reason; what an earlier version called passed is no audit of this rule."""
+    sign = Sign("nearness", "look", "CT", "CT: nearer to training people than chance gives")
+    path = audit(imported, imported.parent / "evaluation", "look", signs=[asdict(sign)]) / AUDIT_NAME
+    status = require_audit(imported)
+    assert (status.verdict, status.passed, status.opens) == ("look", False, True)
+    assert status.sentence.endswith("look, 0 of 80 flagged; CT: nearer to training people than chance gives")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 1}))
+    with pytest.raises(StudyError, match="not an audit of version 2"):
+        audit_status(imported, [path])
 
 
 def test_the_gate_does_without_torch() -> None:
     """A study server has none."""
-    code = (
-        "import sys, phonybrains.release_gate, phonybrains.readerstudy.design.stage; assert 'torch' not in sys.modules"
-    )
+    modules = "phonybrains.release_gate, phonybrains.readerstudy.design.stage"
+    code = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

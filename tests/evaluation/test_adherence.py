@@ -9,11 +9,20 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from phonybrains.evaluation.bias.adherence import Gauge, agreement, box_contrast, boxes_found, correlation, numbers_of
+from phonybrains.evaluation.bias.adherence import (
+    BOX,
+    Gauge,
+    agreement,
+    box_contrast,
+    boxes_found,
+    correlation,
+    numbers_of,
+)
 from phonybrains.evaluation.features.extractors import Handcrafted
 from phonybrains.evaluation.inputs.real import Real
-from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
+from phonybrains.imageset import ImageSet
 from phonybrains.phantom.corpus import make_phantoms
+from tests.support.image_files import written
 
 
 @pytest.fixture
@@ -77,30 +86,21 @@ def test_contrast_of_a_box():
 
 def painted(out: Path, rng: Generator, shown: bool) -> ImageSet:
     """60 noisy images that are asked for a box, with a bright patch in it or somewhere else."""
-    (out / "images").mkdir(parents=True)
-    rows = []
-    for i in range(60):
+    images, boxes = [], []
+    for _ in range(60):
         image = np.clip(rng.normal(100, 15, (64, 64)), 0, 255)
         asked = rng.uniform(0.25, 0.75, 2)
         x, y = asked if shown else rng.uniform(0.25, 0.75, 2)
         image[int(64 * y) - 4 : int(64 * y) + 4, int(64 * x) - 4 : int(64 * x) + 4] += 60
-        box = dict(
-            zip(
-                ("lesion_x", "lesion_y", "lesion_width", "lesion_height"),
-                (*map(float, asked), 0.125, 0.125),
-                strict=True,
-            )
-        )
-        name = f"images/{i}.png"
-        rows.append(Row(name, write_png(out / name, image.astype(np.uint8)), "MR", attributes=box))
-    write_metadata(out, rows)
-    return ImageSet.open(out)
+        images.append(image.astype(np.uint8))
+        boxes.append(dict(zip(BOX, (*map(float, asked), 0.125, 0.125), strict=True)))
+    return written(out, images, modality="MR", attributes=boxes)
 
 
 def test_lesions_in_their_boxes_are_found(rng: Generator, tmp_path: Path):
     """Lesions where they were asked stand out nearly always, lesions elsewhere as often as by chance."""
-    inside = boxes_found(painted(tmp_path / "in", rng, True), range(60), rng).share
-    outside = boxes_found(painted(tmp_path / "out", rng, False), range(60), rng).share
+    inside = boxes_found(painted(tmp_path / "in", rng, True), range(60), rng)
+    outside = boxes_found(painted(tmp_path / "out", rng, False), range(60), rng)
     assert inside.low > 0.9
     assert outside.low < 0.5 < outside.high
     assert outside.n == 60
@@ -110,14 +110,14 @@ def test_lesions_in_their_boxes_are_found(rng: Generator, tmp_path: Path):
 
 def test_ventricles_are_measured_on_heads_it_has_not_seen(tmp_path: Path):
     """On phantoms the gauge's area goes with the true one; for shuffled areas it finds nothing."""
-    heads = ImageSet.open(make_phantoms(300, tmp_path / "heads", size=64, slices_per_patient=1, modalities=("CT",)))
+    heads = ImageSet.open(make_phantoms(200, tmp_path / "heads", size=64, slices_per_patient=1, modalities=("CT",)))
     real = Real.of(heads, "CT", Handcrafted())
     area = numbers_of(real.rows, "ventricle_area_mm2")
-    gauge = Gauge.learn(real.features[:200], area[:200], real.people[:200])
-    fresh = correlation(area[200:], gauge.read(real.features[200:]))
+    gauge = Gauge.learn(real.features[:130], area[:130], real.people[:130])
+    fresh = correlation(area[130:], gauge.read(real.features[130:]))
     assert fresh.low > 0.6
     assert correlation(gauge.truth, gauge.found).value == pytest.approx(fresh.value, abs=0.15)
-    shuffled = np.random.default_rng(1).permutation(area[:200])
-    blind = Gauge.learn(real.features[:200], shuffled, real.people[:200])
+    shuffled = np.random.default_rng(1).permutation(area[:130])
+    blind = Gauge.learn(real.features[:130], shuffled, real.people[:130])
     assert correlation(blind.truth, blind.found).value < 0.2 < 0.6 < correlation(gauge.truth, gauge.found).low
     assert np.isnan(numbers_of([replace(real.rows[0], attributes={})], "ventricle_area_mm2")).all()

@@ -7,7 +7,6 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
@@ -16,8 +15,8 @@ from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss_kap
 
 from phonybrains.statistics.agreement import cohen_kappa, fleiss_kappa, gwet_ac1
 from phonybrains.statistics.estimate import Estimate
-from phonybrains.statistics.ratings import confusion_table, rating_counts
-from phonybrains.statistics.reliability import Metric, icc, krippendorff_alpha
+from phonybrains.statistics.reliability import Metric, confusion_table, icc, krippendorff_alpha, rating_counts
+from tests.support.examples import given
 
 Array = NDArray[np.float64]
 N = np.nan
@@ -68,16 +67,13 @@ def random_ratings(seed: int, units: int = 15, raters: int = 4, missing: float =
 # --- Two raters ------------------------------------------------------------------------------------------------------
 
 
-def test_kappa_and_ac1_of_the_published_table() -> None:
-    """κ .7964 (SE .0589), AC1 .8493 (SE .0432)."""
+def test_kappa_and_ac1_of_the_published_tables() -> None:
+    """κ .7964 (SE .0589), AC1 .8493 (SE .0432); readers who agree in 85 of 100 have κ .318 if one answer is common, and
+    AC1 .808: the paradox."""
     kappa, ac1 = cohen_kappa(TABLE), gwet_ac1(pairs_of(TABLE))
     assert (kappa.value, kappa.standard_error) == pytest.approx((0.7964, 0.0589), abs=5e-5)
     assert (ac1.value, ac1.standard_error) == pytest.approx((0.8493, 0.0432), abs=5e-5)
     assert kappa.n == ac1.n == 100
-
-
-def test_the_paradox_of_kappa() -> None:
-    """Readers who agree in 85 of 100 have κ .318 if one answer is common, and AC1 .808."""
     assert cohen_kappa(PARADOX).value == pytest.approx(0.318, abs=5e-4)
     assert gwet_ac1(pairs_of(PARADOX)).value == pytest.approx(0.808, abs=5e-4)
 
@@ -122,12 +118,8 @@ def test_standard_errors_are_the_spread_over_samples() -> None:
         assert np.std([one.value for one in found]) == pytest.approx(mean, rel=0.05)
 
 
-def test_kappa_of_one_category_is_refused() -> None:
-    """0/0 is not a number; a sentence says why. AC1 is 1 there, the other category having been on offer."""
-    with pytest.raises(ValueError, match="same category"):
-        cohen_kappa([[9, 0], [0, 0]])
-    with pytest.raises(ValueError, match="at least one unit"):
-        cohen_kappa([[0, 0], [0, 0]])
+def test_ac1_of_one_category_is_1() -> None:
+    """Where κ is 0/0, as the other category was on offer."""
     ac1 = gwet_ac1([[1, 1], [1, 1], [1, 1]], [1, 2])
     assert (ac1.value, ac1.high) == (1, 1)
     assert ac1.low < 0.6
@@ -138,10 +130,6 @@ def test_confusion_table_equals_that_of_scikit_learn() -> None:
     a, b = ["real", "phony", "real", "unclear"], ["real", "real", "phony", "unclear"]
     names = ["phony", "real", "unclear", "never"]
     assert confusion_table(a, b, names).tolist() == confusion_matrix(a, b, labels=names).tolist()
-    with pytest.raises(ValueError, match="maybe"):
-        confusion_table(["maybe"], ["real"], names)
-    with pytest.raises(ValueError, match="same length"):
-        confusion_table(["real"], ["real", "real"], names)
 
 
 # --- Any number of raters --------------------------------------------------------------------------------------------
@@ -164,15 +152,6 @@ def test_order_of_units_and_raters_does_not_matter(seed: int) -> None:
     for other in (shuffled, unseen):
         for measure in (lambda r: gwet_ac1(r).value, krippendorff_alpha, lambda r: krippendorff_alpha(r, "ordinal")):
             assert measure(other) == pytest.approx(measure(ratings), abs=1e-12)
-
-
-def test_ac1_needs_units_seen_twice() -> None:
-    """One unit, one category or one rater is not enough."""
-    for ratings in ([[1.0, 2.0]], [[1.0, 1.0], [1.0, 1.0]], [[1.0, N], [2.0, N]]):
-        with pytest.raises(ValueError, match="AC1 needs"):
-            gwet_ac1(ratings)
-    with pytest.raises(ValueError, match="not among the categories"):
-        gwet_ac1([[1.0, 3.0], [1.0, 2.0]], [1, 2])
 
 
 def test_fleiss_kappa_of_his_data() -> None:
@@ -205,13 +184,8 @@ def test_fleiss_standard_error_is_the_spread_without_agreement() -> None:
     assert spread.tolist() == pytest.approx([found[0].by_category_standard_error_null] * 3, rel=0.05)
 
 
-def test_fleiss_kappa_refuses_what_it_cannot_say() -> None:
-    """Another number of raters for each unit, one rater, one category for all; an unused category has NaN."""
-    for counts in ([[2, 1], [1, 1]], [[1, 0], [0, 1]]):
-        with pytest.raises(ValueError, match="same number of raters"):
-            fleiss_kappa(counts)
-    with pytest.raises(ValueError, match="same category"):
-        fleiss_kappa([[3, 0], [3, 0]])
+def test_fleiss_kappa_of_an_unused_category_is_nan() -> None:
+    """It offers nothing to agree on."""
     assert np.isnan(fleiss_kappa([[2, 1, 0], [0, 3, 0]]).by_category).tolist() == [False, False, True]
 
 
@@ -257,15 +231,8 @@ def test_alpha_keeps_what_its_metric_says(seed: int) -> None:
         assert krippendorff_alpha(other, metric) == pytest.approx(krippendorff_alpha(ratings, metric), abs=1e-9)
 
 
-def test_alpha_refuses_what_it_cannot_say() -> None:
-    """All ratings equal, no unit rated twice, a negative ratio, an unknown metric."""
-    for ratings in ([[1.0, 1.0], [1.0, 1.0]], [[1.0, N], [N, 2.0]]):
-        with pytest.raises(ValueError, match="not defined"):
-            krippendorff_alpha(ratings)
-    with pytest.raises(ValueError, match="zero or more"):
-        krippendorff_alpha([[-1.0, 1.0], [2.0, 2.0]], "ratio")
-    with pytest.raises(ValueError, match="metric is"):
-        krippendorff_alpha([[1.0, 2.0], [2.0, 2.0]], "cardinal")  # pyright: ignore[reportArgumentType]
+def test_a_ratio_of_zeros_is_no_distance() -> None:
+    """0/0 between two ratings of 0 counts as agreement."""
     assert krippendorff_alpha([[0.0, 0.0], [0.0, 2.0], [2.0, 2.0]], "ratio") > 0
 
 
@@ -308,12 +275,3 @@ def test_intervals_of_icc_cover_at_their_level() -> None:
         for i, (one, value) in enumerate([(one_way, true), (found.icc_2_1, true), (found.icc_3_1, 1 / 1.7)]):
             hits[i] += one.low <= value <= one.high
     assert (hits / 600).tolist() == pytest.approx([0.95] * 3, abs=0.03)
-
-
-def test_icc_refuses_missing_ratings_and_raters_without_variation() -> None:
-    """NaN, one rater, and raters who agree to the last digit."""
-    for ratings in ([[1.0, N], [2.0, 3.0]], [[1.0], [2.0]]):
-        with pytest.raises(ValueError, match="no missing rating"):
-            icc(ratings)
-    with pytest.raises(ValueError, match="raters who differ"):
-        icc([[1.0, 1.0], [2.0, 2.0], [5.0, 5.0]])

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -15,7 +14,6 @@ from statsmodels.stats.power import TTestPower
 from phonybrains.statistics.mrmc import Contrast, Inference, jackknife_covariance, obuchowski_rockette
 from phonybrains.statistics.power import (
     ArmVariance,
-    Components,
     arm_equivalence_power,
     arm_power,
     auc_arm,
@@ -25,6 +23,7 @@ from phonybrains.statistics.power import (
     proportion_arm,
 )
 from phonybrains.statistics.roc import auc, auc_interval, delong_covariance, hanley_mcneil_variance
+from tests.support.examples import given
 from tests.support.van_dyke import SCORES, TRUTH
 
 Array = NDArray[np.float64]
@@ -205,17 +204,6 @@ def test_a_perfect_test_beats_a_constant_one_with_finite_p() -> None:
     assert found.differences[0, 1].estimate.low > 0
 
 
-def test_studies_without_shape_or_cases_are_refused() -> None:
-    """A flat table, a missing score, one positive case only."""
-    with pytest.raises(ValueError, match="tests × readers × cases"):
-        obuchowski_rockette(SCORES[0], TRUTH)
-    with pytest.raises(ValueError, match="missing"):
-        obuchowski_rockette(np.where(SCORES == 4, np.nan, SCORES), TRUTH)
-    for covariance in (jackknife_covariance, delong_covariance):
-        with pytest.raises(ValueError, match="at least two positive"):
-            obuchowski_rockette(SCORES[:, :, 68:], np.arange(46) < 1, covariance)
-
-
 # --- Power -----------------------------------------------------------------------------------------------------------
 
 
@@ -245,16 +233,6 @@ def test_power_rises_with_readers_cases_and_difference() -> None:
         [arm_equivalence_power(auc_arm(0.5, n, n, 0.3, 0.02), 4, 0.1) for n in range(5, 200, 20)],
     ):
         assert powers == sorted(powers)
-
-
-def test_a_pilot_needs_two_tests_and_two_readers() -> None:
-    """Otherwise readers and cases cannot be told apart; nor is one reader a sample, nor no variance a basis."""
-    with pytest.raises(ValueError, match="two tests and two readers"):
-        components(obuchowski_rockette(SCORES[:1], TRUTH), 114)
-    with pytest.raises(ValueError, match="from two on"):
-        mrmc_power(PILOT, 1, 100, 0.05)
-    with pytest.raises(ValueError, match="no variance"):
-        mrmc_power(Components(0, 0, 0, 0, 0, 100), 3, 100, 0.05)
 
 
 def test_power_of_an_arm_whose_readers_share_nothing_is_that_of_a_t_test() -> None:
@@ -305,12 +283,3 @@ def test_readers_who_are_all_alike_count_as_one() -> None:
     one = arm_power(arm, 1, 0.1, random_readers=False)
     assert arm_power(arm, 3, 0.1) == pytest.approx(one)
     assert arm_equivalence_power(arm, 3, 0.2) == pytest.approx(arm_equivalence_power(arm, 1, 0.2, random_readers=False))
-
-
-def test_arms_that_cannot_be_are_refused() -> None:
-    """A correlation above 1, a negative spread, a certain result, one reader as a sample."""
-    for auc_value, correlation, spread in ((0.5, 1.2, 0), (0.5, 0.3, -0.1), (1.0, 0.3, 0)):
-        with pytest.raises(ValueError, match="An arm needs"):
-            auc_arm(auc_value, 20, 20, correlation, spread)
-    with pytest.raises(ValueError, match="random_readers=False"):
-        arm_power(auc_arm(0.6, 20, 20, 0.3, 0), 1, 0.1)

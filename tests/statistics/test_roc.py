@@ -7,7 +7,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -24,6 +23,7 @@ from phonybrains.statistics.roc import (
     roc_curve,
     score_interval,
 )
+from tests.support.examples import given
 from tests.support.van_dyke import SCORES, TRUTH
 
 Array = NDArray[np.float64]
@@ -72,19 +72,6 @@ def test_areas_without_doubt() -> None:
     assert auc([7, 7, 7, 7], truth) == 0.5
     areas = [auc([score, 2, 1, 3], truth) for score in range(5)]
     assert areas == sorted(areas)
-
-
-def test_what_has_no_roc_curve_is_refused() -> None:
-    """One kind of case only, a missing score, lists of different lengths."""
-    for scores, truth, message in (
-        ([1, 2], [True, True], "one positive and one negative"),
-        ([1, 2], [False, False], "one positive and one negative"),
-        ([1, math.nan], [True, False], "missing"),
-        ([1, 2, 3], [True, False], "a score and a truth"),
-    ):
-        for function in (roc_curve, auc, auc_interval, delong_covariance):
-            with pytest.raises(ValueError, match=message):
-                function(scores, truth)
 
 
 # --- DeLong ----------------------------------------------------------------------------------------------------------
@@ -208,10 +195,3 @@ def test_d_prime_varies_by_its_standard_error() -> None:
     for name in ("d_prime", "criterion"):
         errors = [getattr(one, name).standard_error for one in found]
         assert np.std([getattr(one, name).value for one in found]) == pytest.approx(np.mean(errors), rel=0.05)
-
-
-def test_d_prime_needs_both_kinds() -> None:
-    """No negative cases, no d′; nor more hits than cases."""
-    for counts in ((1, 2, 0, 0), (0, 0, 1, 2), (3, 2, 0, 1)):
-        with pytest.raises(ValueError, match="positive and negative"):
-            d_prime(*counts)

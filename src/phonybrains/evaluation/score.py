@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..errors import PhonyBrainsError
 from ..reporting.tables import finite
 from ..statistics.estimate import Estimate
 from .measures import measure_of
@@ -81,3 +82,11 @@ class Score:
 def unavailable(name: str, note: str, **where: Any) -> Score:
     """A score that could not be had, and why: shown in the tables, never replaced in silence."""
     return Score(name, None, note=note, **where)
+
+
+def tried(name: str, scores: Iterable[Score], **where: Any) -> Iterator[Score]:
+    """The scores, and if they end with an error one without a value that says why."""
+    try:
+        yield from scores
+    except (ValueError, ArithmeticError, PhonyBrainsError) as error:
+        yield unavailable(name, " ".join(str(error).split()), **where)

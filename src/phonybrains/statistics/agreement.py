@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .estimate import Estimate, t_estimate, t_p_value
-from .ratings import rating_counts
+from .reliability import rating_counts
 from .score_agreement import score_agreement
 
 # --- Two raters ------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,10 @@ class Estimate:
     high: float
     n: int
     standard_error: float | None = None
+
+    def mapped(self, rising: Callable[[float], float]) -> Estimate:
+        """The estimate of what is a rising function of the value."""
+        return Estimate(rising(self.value), rising(self.low), rising(self.high), self.n)
 
 
 def normal_quantile(level: float) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .estimate import Estimate, f_p_value, square_and_add, t_estimate, t_p_value
-from .roc import hanley_mcneil_variance, placements, score_interval
+from .roc import hanley_mcneil_variance, placements, placements_of_two, score_interval
 
 Array = NDArray[np.float64]
 NOTHING = 1e-12  # a variance below this is rounding
@@ -83,10 +83,7 @@ def jackknife_covariance(scores: ArrayLike, truth: ArrayLike) -> Array:
     In closed form: without positive i the AUC is (m·A - V₁₀ᵢ)/(m - 1), and likewise for a negative. Raises ValueError
     with fewer than two cases of either kind. [Hillis, Obuchowski, Schartz & Berbaum 2005]
     """
-    v10, v01 = placements(np.atleast_2d(np.asarray(scores, dtype=float)), truth)
-    if min(v10.shape[1], v01.shape[1]) < 2:
-        raise ValueError("The variance of an AUC needs at least two positive and two negative cases.")
-    without = [(v.sum(axis=1, keepdims=True) - v) / (v.shape[1] - 1) for v in (v10, v01)]
+    without = [(v.sum(axis=1, keepdims=True) - v) / (v.shape[1] - 1) for v in placements_of_two(scores, truth)]
     deviation = np.concatenate(without, axis=1)
     deviation -= deviation.mean(axis=1, keepdims=True)
     cases = deviation.shape[1]
@@ -130,12 +127,10 @@ def obuchowski_rockette(
     if readers == 1:
         return ReaderStudy(theta, squares, error, None, fixed_readers, None)
     df = (tests - 1) * (readers - 1)
+    own = zip(each_reader, separate, strict=True)
     random_readers = infer(
         _with_hillis_df(squares.interaction, readers * max(between, 0), df),
-        [
-            _with_hillis_df(ms, readers * max(cov, 0), readers - 1)
-            for ms, cov in zip(each_reader, separate, strict=True)
-        ],
+        [_with_hillis_df(ms, readers * max(cov, 0), readers - 1) for ms, cov in own],
     )
     fixed_cases = infer((squares.interaction, df), [(ms, readers - 1) for ms in each_reader])
     return ReaderStudy(theta, squares, error, random_readers, fixed_readers, fixed_cases)

@@ -9,22 +9,18 @@ import numpy as np
 from scipy.special import chdtri, fdtri, ncfdtr, ndtr
 
 from .estimate import normal_quantile, t_quantile
-from .mrmc import ReaderStudy
+from .mrmc import ErrorCovariance, ReaderStudy
 from .roc import hanley_mcneil_variance
 
 
 @dataclass(frozen=True)
-class Components:
+class Components(ErrorCovariance):
     """What a pilot with so many cases, or a guess, says of a study of two tests.
 
-    interaction: the variance of true AUC by reader × test; the others as in mrmc.ErrorCovariance, at `cases` cases.
+    interaction: the variance of true AUC by reader × test; the covariances are those at `cases` cases.
     """
 
     interaction: float
-    variance: float
-    cov1: float
-    cov2: float
-    cov3: float
     cases: int
 
 
@@ -38,7 +34,7 @@ def components(pilot: ReaderStudy, cases: int) -> Components:
     error = pilot.covariance
     between = max(error.cov2 - error.cov3, 0)
     interaction = pilot.mean_squares.interaction - error.variance + error.cov1 + between
-    return Components(max(interaction, 0), error.variance, error.cov1, error.cov2, error.cov3, cases)
+    return Components(**vars(error), interaction=max(interaction, 0), cases=cases)
 
 
 def mrmc_power(pilot: Components, readers: int, cases: int, difference: float, alpha: float = 0.05) -> float:
@@ -87,8 +83,7 @@ def auc_arm(auc: float, positives: int, negatives: int, correlation: float, read
 
     correlation (0 to 1) and reader_sd are guesses until a pilot gives them (cov2/variance; the spread of its AUCs).
     """
-    variance = hanley_mcneil_variance(auc, positives, negatives)
-    return _arm(variance, correlation, reader_sd)
+    return _arm(hanley_mcneil_variance(auc, positives, negatives), correlation, reader_sd)
 
 
 def proportion_arm(p: float, cases: float, correlation: float, reader_sd: float) -> ArmVariance:
@@ -98,9 +93,8 @@ def proportion_arm(p: float, cases: float, correlation: float, reader_sd: float)
 
 def _arm(variance: float, correlation: float, reader_sd: float) -> ArmVariance:
     if not 0 <= correlation <= 1 or reader_sd < 0 or variance <= 0:
-        raise ValueError(
-            "An arm needs a result between 0 and 1, a correlation from 0 to 1 and a reader_sd of at least 0."
-        )
+        needs = "a result between 0 and 1, a correlation from 0 to 1 and a reader_sd of at least 0"
+        raise ValueError(f"An arm needs {needs}.")
     return ArmVariance(variance, correlation * variance, reader_sd**2)
 
 

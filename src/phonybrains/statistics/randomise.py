@@ -22,8 +22,7 @@ def leaning_p(deviations: ArrayLike, patients: ArrayLike, rng: Generator, draws:
     _, member = np.unique(np.asarray(patients), return_inverse=True)
     away = np.bincount(member, np.nansum(np.atleast_2d(np.asarray(deviations, dtype=float)), axis=0))
     chance = rng.choice([-1.0, 1.0], size=(draws, len(away))) @ away
-    tails = [(1 + (side * chance >= side * away.sum() - 1e-9).sum()) / (draws + 1) for side in (1, -1)]
-    return float(min(2 * min(tails), 1.0))
+    return _two_sided(away.sum(), chance)
 
 
 def guessing_p(
@@ -59,8 +58,12 @@ def guessing_p(
         dealt[:, inside] = rng.permuted(np.broadcast_to(labels[inside], (draws, int(inside.sum()))), axis=1)
         dealt[:, inside] -= labels[inside].mean()
         labels[inside] -= labels[inside].mean()
-    found, chance = _studentised(labels[None], moved), _studentised(dealt, moved)
-    tails = [(1 + (side * chance >= side * found - 1e-9).sum()) / (draws + 1) for side in (1, -1)]
+    return _two_sided(_studentised(labels[None], moved), _studentised(dealt, moved))
+
+
+def _two_sided(found: NDArray[np.float64], chance: NDArray[np.float64]) -> float:
+    """Twice the smaller tail of what chance gives, (draws,), beyond what was found."""
+    tails = [(1 + (side * chance >= side * found - 1e-9).sum()) / (len(chance) + 1) for side in (1, -1)]
     return float(min(2 * min(tails), 1.0))
 
 

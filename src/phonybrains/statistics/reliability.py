@@ -1,4 +1,4 @@
-"""Agreement of readers on numbers, and on anything with ratings missing: Krippendorff's α, intraclass correlation."""
+"""What raters said, as counts; their agreement on numbers, and on anything with ratings missing: α, ICC."""
 
 from __future__ import annotations
 
@@ -10,10 +10,41 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtri
 
 from .estimate import Estimate, normal_quantile
-from .ratings import rating_counts
 
 Metric = Literal["nominal", "ordinal", "interval", "ratio"]
 Array = NDArray[np.float64]
+
+
+def confusion_table(a: ArrayLike, b: ArrayLike, categories: ArrayLike) -> NDArray[np.int64]:
+    """How often reader a chose category i where reader b chose j: (C, C) counts, in the order of categories.
+
+    a, b: (units,) of the same kind as categories. Raises ValueError at an answer that is not among categories.
+    """
+    first, second, names = np.asarray(a), np.asarray(b), np.asarray(categories)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError("Two readers are compared on the same units: both lists of answers need the same length.")
+    hits = [answers[:, None] == names for answers in (first, second)]
+    for answers, hit in zip((first, second), hits, strict=True):
+        if not hit.any(axis=1).all():
+            raise ValueError(f"{answers[~hit.any(axis=1)][0]!r} is not one of the categories {names.tolist()}.")
+    return hits[0].astype(np.int64).T @ hits[1].astype(np.int64)
+
+
+def rating_counts(ratings: ArrayLike, categories: ArrayLike | None = None) -> NDArray[np.float64]:
+    """How many raters put each unit into each category: (units, C).
+
+    ratings: (units, raters) numbers, NaN where a rater did not see a unit. categories: the codes that were on offer,
+    by default those in use. Raises ValueError at a code that is not among them.
+    """
+    values = np.asarray(ratings, dtype=float)
+    if values.ndim != 2:
+        raise ValueError("Ratings form a table of units × raters.")
+    seen = np.unique(values[~np.isnan(values)])
+    codes = seen if categories is None else np.asarray(categories, dtype=float)
+    if not np.isin(seen, codes).all():
+        raise ValueError(f"Ratings {np.setdiff1d(seen, codes).tolist()} are not among the categories.")
+    return (values[:, :, None] == codes).sum(axis=1).astype(float)
+
 
 # --- Krippendorff's α ------------------------------------------------------------------------------------------------
 
@@ -108,11 +139,8 @@ def icc(ratings: ArrayLike, level: float = 0.95) -> IntraclassCorrelation:
     def stepped_up(r: float) -> float:  # Spearman-Brown
         return k * r / (1 + (k - 1) * r)
 
-    def of_the_mean(one: Estimate) -> Estimate:
-        return Estimate(stepped_up(one.value), stepped_up(one.low), stepped_up(one.high), n)
-
     singles = (one_way(within, n * (k - 1)), _icc_2_1(n, k, between, raters, residual, tail), one_way(residual, df))
-    return IntraclassCorrelation(*singles, *(of_the_mean(one) for one in singles))
+    return IntraclassCorrelation(*singles, *(one.mapped(stepped_up) for one in singles))
 
 
 def _icc_2_1(n: int, k: int, between: float, raters: float, residual: float, tail: float) -> Estimate:

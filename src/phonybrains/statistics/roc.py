@@ -47,8 +47,7 @@ def auc(scores: ArrayLike, truth: ArrayLike) -> float:
 
     Arguments and errors as for roc_curve. [Bamber 1975; Hanley & McNeil 1982]
     """
-    values, positive = _checked(scores, truth)
-    return float(placements(values, positive)[0].mean())
+    return float(placements(scores, truth)[0].mean())
 
 
 def placements(scores: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
@@ -58,10 +57,9 @@ def placements(scores: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
     By sorting, O(cases · log cases). [DeLong, DeLong & Clarke-Pearson 1988; as differences of mid-ranks, Sun & Xu 2014]
     """
     values, positive = _checked(scores, truth)
-    rows = values.reshape(-1, values.shape[-1])
+    rows, shape = values.reshape(-1, values.shape[-1]), values.shape[:-1]
     above_negatives = np.array([_share_below(row[positive], row[~positive]) for row in rows])
     below_positives = np.array([_share_below(-row[~positive], -row[positive]) for row in rows])
-    shape = values.shape[:-1]
     return above_negatives.reshape(*shape, -1), below_positives.reshape(*shape, -1)
 
 
@@ -77,12 +75,16 @@ def delong_covariance(scores: ArrayLike, truth: ArrayLike) -> Array:
 
     Raises ValueError with fewer than two positive or two negative cases. [DeLong, DeLong & Clarke-Pearson 1988]
     """
-    values, positive = _checked(scores, truth)
-    v10, v01 = placements(np.atleast_2d(values), positive)
-    m, n = v10.shape[1], v01.shape[1]
-    if min(m, n) < 2:
+    v10, v01 = placements_of_two(scores, truth)
+    return np.atleast_2d(np.cov(v10)) / v10.shape[1] + np.atleast_2d(np.cov(v01)) / v01.shape[1]
+
+
+def placements_of_two(scores: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
+    """The placements of (k, cases) scores, where there are two cases of either kind, which a variance needs."""
+    found = placements(np.atleast_2d(np.asarray(scores, dtype=float)), truth)
+    if min(v.shape[1] for v in found) < 2:
         raise ValueError("The variance of an AUC needs at least two positive and two negative cases.")
-    return np.atleast_2d(np.cov(v10)) / m + np.atleast_2d(np.cov(v01)) / n
+    return found
 
 
 # --- One AUC ---------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .estimate import Estimate, normal_quantile, t_quantile
 from .multireader import patient_numbers
-from .ratings import rating_counts
+from .reliability import rating_counts
 
 AgreementMeasure = Literal["agreement", "Cohen", "Fleiss", "AC1", "Krippendorff"]
 Array = NDArray[np.float64]

@@ -6,7 +6,7 @@ generator can be shown to do better than the measurement does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,19 @@ from ...imageset import ImageSet, Row
 from ...statistics.agreement import cohen_kappa
 from ...statistics.estimate import Estimate, percentile_interval, t_quantile
 from ...statistics.proportions import clopper_pearson
-from ..inputs.labels import FOLDS
+from ..findings import Confusion
+from ..inputs.labels import FOLDS, WORST_RATE, telling
+from ..inputs.patients import deal
+from ..inputs.real import Compared
+from ..score import Null, Score, tried, unavailable
 
 Array = NDArray[Any]
 BOX = ("lesion_x", "lesion_y", "lesion_width", "lesion_height")
 FEWEST = 10
 OTHERS = 20
 DRAWS = 1000
+LEAST_R = 0.2
+"""A gauge whose r on unseen real people may be lower than this is not used."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +67,9 @@ def correlation(asked: Array, found: Array) -> Estimate:
     asked, found = asked[told], found[told]
     if len(asked) < FEWEST:
         raise ValueError(f"only {len(asked)} images were asked for a number, {FEWEST} are needed")
-    if np.ptp(asked) < 1e-12 or np.ptp(found) < 1e-12:
-        raise ValueError(
-            "every image was asked for the same" if np.ptp(asked) < 1e-12 else "every image measures alike"
-        )
+    for side, what in ((asked, "every image was asked for the same"), (found, "every image measures alike")):
+        if np.ptp(side) < 1e-12:
+            raise ValueError(what)
     r = float(np.corrcoef(asked, found)[0, 1])
     z, half = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)), t_quantile(0.95) / np.sqrt(len(asked) - 3)
     return Estimate(r, float(np.tanh(z - half)), float(np.tanh(z + half)), len(asked))
@@ -87,8 +92,6 @@ class Gauge:
         from sklearn.linear_model import RidgeCV
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
-
-        from ..inputs.patients import deal
 
         if len(truth) < FEWEST or len(set(groups)) < 2:
             raise ValueError(f"only {len(truth)} real images of {len(set(groups))} people say it")
@@ -135,17 +138,10 @@ def box_contrast(image: Array, box: Sequence[float]) -> float:
     return float((inner.mean() - mean) / np.sqrt(max(squares / n - mean**2, 1.0)))
 
 
-@dataclass(frozen=True)
-class BoxFound:
-    """How often the asked box stands out more than boxes that were asked of other images: chance is a half."""
+def boxes_found(images: ImageSet, numbers: Sequence[int], rng: np.random.Generator) -> Estimate:
+    """How often the asked box stands out more than boxes that were asked of other images: chance is a half.
 
-    share: Estimate
-    each: Array
-
-
-def boxes_found(images: ImageSet, numbers: Sequence[int], rng: np.random.Generator) -> BoxFound:
-    """Each image's own box against boxes of OTHERS other images, placed in it; draws images again for the interval.
-
+    Each image's own box against boxes of OTHERS other images, placed in it; draws images again for the interval.
     Raises ValueError with fewer than FEWEST images that have a box.
     """
     boxes = {i: box for i in numbers if (box := _box_of(images.rows[i])) is not None}
@@ -165,10 +161,70 @@ def boxes_found(images: ImageSet, numbers: Sequence[int], rng: np.random.Generat
     if len(found) < FEWEST:
         raise ValueError("the asked boxes are too small to measure")
     drawn = rng.multinomial(len(found), np.full(len(found), 1 / len(found)), DRAWS) @ found / len(found)
-    limits = percentile_interval(drawn)
-    return BoxFound(Estimate(float(found.mean()), limits.low, limits.high, len(found)), found)
+    return percentile_interval(drawn).about(float(found.mean()), len(found))
 
 
 def _box_of(row: Row) -> list[float] | None:
     box = [row[name] for name in BOX]
     return box if all(isinstance(value, float) for value in box) else None
+
+
+def adherence_scores(side: Compared, tables: dict[str, Confusion]) -> Iterator[Score]:
+    """κ and share of each asked label found, r of each asked number, and whether lesions lie in their boxes.
+
+    The null is what the same classifier, gauge or measurement scores on real people that it did not learn from: images
+    that show what was asked as well as real ones do cannot score more. `tables` takes confusion matrices to draw.
+    """
+    for attribute in side.attributes:
+        asked, true = (numbers_of(rows, attribute) for rows in (side.made.rows, side.real.rows))
+        many = len(np.unique(true[np.isfinite(true)])) > 5 and np.isfinite(asked).any()
+        found = _of_numbers(side, attribute) if many else _of_labels(side, attribute, tables)
+        yield from tried("adherence", found, group=attribute, extractor=side.extractor.identity)
+    if set(BOX) <= set(side.attributes):
+        yield from tried("adherence_box", _of_boxes(side), group="lesion box")
+
+
+def _of_labels(side: Compared, attribute: str, tables: dict[str, Confusion]) -> Iterator[Score]:
+    known = side.real.readable(attribute)
+    if telling(known.reader.confusion) < WORST_RATE:
+        raise ValueError("a classifier that real images taught cannot tell the labels of other real people apart")
+    k, extractor = len(known.scale.names), side.extractor.identity
+    made = agreement(known.scale.codes(side.made.rows), known.reader.calls(side.features), k)
+    real = agreement(known.reader.truth, known.reader.found, k)
+    tables[f"{side.made.rows[0].modality} {attribute}"] = Confusion(
+        list(known.scale.names), made.table.tolist(), real.table.tolist()
+    )
+    note = "asked against found by a classifier; null: real people it did not learn from"
+    yield _score("adherence_share", made.share, real.share, attribute, note, extractor)
+    if made.kappa is None or real.kappa is None:
+        yield unavailable("adherence_kappa", "one label only: κ is not defined", group=attribute, extractor=extractor)
+    else:
+        yield _score("adherence_kappa", made.kappa, real.kappa, attribute, note, extractor)
+
+
+def _of_numbers(side: Compared, attribute: str) -> Iterator[Score]:
+    truth = numbers_of(side.real.rows, attribute)
+    kept = np.flatnonzero(np.isfinite(truth))
+    gauge = Gauge.learn(side.real.features[kept], truth[kept], [side.real.people[i] for i in kept], side.config.seed)
+    real = correlation(gauge.truth, gauge.found)
+    if real.low < LEAST_R:
+        raise ValueError(
+            f"it cannot be measured: on real people r is {real.value:.2f} ({real.low:.2f} to {real.high:.2f})"
+        )
+    made = correlation(numbers_of(side.made.rows, attribute), gauge.read(side.features))
+    note = "r of asked and measured (ridge regression on features); null: real people it did not learn from"
+    yield _score("adherence_r", made, real, attribute, note, side.extractor.identity)
+
+
+def _of_boxes(side: Compared) -> Iterator[Score]:
+    made = boxes_found(side.made, range(len(side.made)), side.rng(53))
+    real = boxes_found(side.real.images, side.reference, side.rng(59))
+    if real.low <= 0.55:
+        raise ValueError(f"on real images lesions do not stand out in their boxes either ({real.value:.2f})")
+    against = "than boxes of other images; chance is 0.5; null: real images"
+    note = f"how often the asked box is brighter, against its ring, {against}"
+    yield _score("adherence_box", made, real, "lesion box", note, "")
+
+
+def _score(name: str, made: Estimate, real: Estimate, group: str, note: str, extractor: str) -> Score:
+    return Score.of(name, made, null=Null.of(real), group=group, note=note, extractor=extractor)

@@ -13,7 +13,7 @@ from ...imageset import to_unit_range
 from ..features.shards import pixels_of
 from ..inputs.real import Compared, Real
 from ..inputs.sets import grouping
-from ..score import Null, Score, unavailable
+from ..score import Null, Score, tried, unavailable
 from .composition import LabelShare, found_shares
 
 if TYPE_CHECKING:
@@ -68,15 +68,14 @@ def autoencoder_scores(side: Compared, model: Path) -> Iterator[Score]:
         return
     numbers = sorted(side.rng(43).permutation(len(real.rows))[:MOST].tolist())
     features = side.extractor(reconstructions(network, pixels_of(real.images, numbers), modality)).astype(float)
-    for attribute in grouping(side.attributes, side.config):
-        where: dict[str, Any] = {"versus": "autoencoder", "extractor": side.extractor.identity}
-        try:
-            shares = shares_after(real, attribute, numbers, features, side.rng(47))
-        except ValueError as error:
-            yield unavailable("amplification_autoencoder", str(error), group=attribute, **where)
-            continue
-        for one in shares:
-            where |= {"group": f"{attribute}={one.label}", "p": one.p_value}
+    where: dict[str, Any] = {"versus": "autoencoder", "extractor": side.extractor.identity}
+
+    def scores_of(attribute: str) -> Iterator[Score]:
+        for one in shares_after(real, attribute, numbers, features, side.rng(47)):
+            of = where | {"group": f"{attribute}={one.label}", "p": one.p_value}
             note, null = "of the same real images before: the null", Null.known(one.training)
-            yield Score.of("composition_autoencoder", one.share, null=null, note=note, **where)
-            yield Score.of("amplification_autoencoder", one.amplification, null=Null.known(0.0), **where)
+            yield Score.of("composition_autoencoder", one.share, null=null, note=note, **of)
+            yield Score.of("amplification_autoencoder", one.amplification, null=Null.known(0.0), **of)
+
+    for attribute in grouping(side.attributes, side.config):
+        yield from tried("amplification_autoencoder", scores_of(attribute), group=attribute, **where)

@@ -7,7 +7,7 @@ grows rarer.  [log odds: Zhao 2017, sec. 3, in other units; correction: Rogan & 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,17 +34,13 @@ class LabelShare:
     @property
     def ratio(self) -> Estimate:
         """q/p and its interval."""
-        return self._mapped(lambda share: share / self.training)
+        return self.share.mapped(lambda share: share / self.training)
 
     @property
     def amplification(self) -> Estimate:
         """Log odds of q over those of p, and its interval; the odds of none or all of n are those of half an image."""
         edge, fair = 0.5 / (self.share.n + 1), _log_odds(self.training, 1e-9)
-        return self._mapped(lambda share: _log_odds(share, edge) - fair)
-
-    def _mapped(self, change: Callable[[float], float]) -> Estimate:
-        q = self.share
-        return Estimate(change(q.value), change(q.low), change(q.high), q.n)
+        return self.share.mapped(lambda share: _log_odds(share, edge) - fair)
 
 
 def _log_odds(share: float, edge: float) -> float:
@@ -60,12 +56,8 @@ def asked_shares(asked: Sequence[str], training: Sequence[str], names: Sequence[
     made, real = ([label for label in labels if label] for labels in (asked, training))
     if not made or not real:
         raise ValueError("no generated image was asked for it" if real else "no training image says it")
-    shares = []
-    for name in names:
-        k, p = made.count(name), real.count(name) / len(real)
-        if 0 < p < 1:
-            shares.append(LabelShare(name, clopper_pearson(k, len(made)), p, binomial_test(k, len(made), p)))
-    return shares
+    counts, n = ((name, made.count(name), real.count(name) / len(real)) for name in names), len(made)
+    return [LabelShare(name, clopper_pearson(k, n), p, binomial_test(k, n, p)) for name, k, p in counts if 0 < p < 1]
 
 
 def corrected(confusion: Array, called: Array) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,10 @@ SOFT_HU = (6.0, 74.0)
 SOFT_SHARE = (0.08, 0.92)
 FEWEST = 50
 DRAWS = 1000
-MEASURES = {"MR": ("noise_background", "noise_tissue"), "CT": ("noise_tissue", "spread_tissue")}
+BY_MODALITY = {"MR": ("noise_background", "noise_tissue"), "CT": ("noise_tissue", "spread_tissue")}
 
 
-def background_sigma(values: Array) -> float:
+def background_sigma(values: Array, _tissue: Array | None = None) -> float:
     """σ of the noise of an MR magnitude image, (H, W), from the air around the head; NaN where there is too little.
 
     Rician noise without signal is Rayleigh's, whose mean square is 2σ².  [Gudbjartsson 1995, eq. 4 and 5]
@@ -50,6 +49,9 @@ def tissue_spread(values: Array, tissue: Array) -> float:
     return float(1.4826 * np.median(np.abs(inside - np.median(inside)))) if len(inside) >= FEWEST else float("nan")
 
 
+MEASURES = {"noise_background": background_sigma, "noise_tissue": tissue_noise, "spread_tissue": tissue_spread}
+
+
 def soft_tissue(values: Array, modality: str, unit: str, full: float) -> Array:
     """Soft tissue away from its borders, (H, W): CT by its value, else what is bright enough in the head.
 
@@ -64,17 +66,12 @@ def soft_tissue(values: Array, modality: str, unit: str, full: float) -> Array:
 def measure(images: ImageSet, numbers: Sequence[int], progress: Progress = silent) -> dict[str, Array]:
     """The measures of images of one modality, each (n,), NaN where one could not be had."""
     modality = images.rows[numbers[0]].modality
-    names = MEASURES.get(modality, ("noise_tissue",))
+    names = BY_MODALITY.get(modality, ("noise_tissue",))
     found = np.full((len(names), len(numbers)), np.nan)
     for i, number in enumerate(numbers):
         row, values = images.rows[number], images.values(number)
         tissue = soft_tissue(values, modality, row.unit, row.slope * (2**images.bits - 1) + row.intercept)
-        each = {
-            "noise_background": lambda v=values: background_sigma(v),
-            "noise_tissue": lambda v=values, t=tissue: tissue_noise(v, t),
-            "spread_tissue": lambda v=values, t=tissue: tissue_spread(v, t),
-        }
-        found[:, i] = [each[name]() for name in names]
+        found[:, i] = [MEASURES[name](values, tissue) for name in names]
         progress(f"noise, {modality}", i + 1, len(numbers))
     return dict(zip(names, found, strict=True))
 
@@ -94,21 +91,12 @@ def _head(values: Array) -> Array:
     return np.asarray(binary_fill_holes(regions == sizes.argmax()))
 
 
-@dataclass(frozen=True)
-class NoiseComparison:
-    """Mean of generated and of real images with 95 % intervals, and p that they are alike; n: of the smaller side."""
+def compare(
+    made: Array, real: Array, people: Sequence[str], rng: np.random.Generator
+) -> tuple[Estimate, Estimate, float]:
+    """Means of generated and of real images with bootstrap intervals, and p that they are alike.
 
-    made: Estimate
-    real: Estimate
-    p_value: float
-
-    @property
-    def n(self) -> int:
-        return min(self.made.n, self.real.n)
-
-
-def compare(made: Array, real: Array, people: Sequence[str], rng: np.random.Generator) -> NoiseComparison:
-    """Means of measures with bootstrap intervals: generated images drawn again one by one, real ones by person.
+    Generated images are drawn again one by one, real ones by person.
 
     Raises ValueError where fewer than five images of a side could be measured.
     """
@@ -123,9 +111,6 @@ def compare(made: Array, real: Array, people: Sequence[str], rng: np.random.Gene
     made_draws = rng.multinomial(len(made), np.full(len(made), 1 / len(made)), DRAWS) @ made / len(made)
     apart = made_draws - real_draws
     p = min(1.0, 2 * (min((apart <= 0).sum(), (apart >= 0).sum()) + 1) / (DRAWS + 1))
-    return NoiseComparison(_with_limits(made, made_draws), _with_limits(real, real_draws), p)
-
-
-def _with_limits(values: Array, draws: Array) -> Estimate:
-    limits = percentile_interval(draws)
-    return Estimate(float(values.mean()), limits.low, limits.high, len(values))
+    sides = ((made, made_draws), (real, real_draws))
+    one, other = (percentile_interval(draws).about(float(values.mean()), len(values)) for values, draws in sides)
+    return one, other, p

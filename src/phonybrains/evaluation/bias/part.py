@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import PhonyBrainsError
 from ...imageset import ImageSet
 from ...statistics.estimate import holm
 from ..config import EvaluateConfig
 from ..findings import Confusion, Facts, Findings
-from ..inputs.real import Compared, modalities_of, reading_extractor
+from ..inputs.real import Compared, Readable, modalities_of, reading_extractor
 from ..inputs.sets import grouping, part_of
-from ..score import Null, Progress, Score, silent, unavailable
-from .adherence_scores import adherence_scores
+from ..score import Null, Progress, Score, silent, tried, unavailable
+from .adherence import adherence_scores
 from .after_autoencoder import autoencoder_scores
 from .composition import LabelShare, asked_shares, found_shares
 from .noise import compare, measure
@@ -43,29 +42,18 @@ def bias_audit(
             scores.append(unavailable("composition", "the corpus has no images of this modality", modality=modality))
             continue
         side = Compared.of(made, corpus, extractor, config, folder, progress)
-        parts: list[tuple[str, Callable[[], Iterable[Score]]]] = [
-            ("composition", lambda side=side: composition_scores(side)),
-            ("noise", lambda side=side: noise_scores(side, progress)),
-            ("group_kid", lambda side=side: worst_group_scores(side)),
-            ("adherence", lambda side=side: adherence_scores(side, tables)),
-        ]
+        parts = {
+            "composition": composition_scores(side),
+            "noise": noise_scores(side, progress),
+            "group_kid": worst_group_scores(side),
+            "adherence": adherence_scores(side, tables),
+        }
         if config.model is not None:
-            model = config.model
-            parts.append(("amplification_autoencoder", lambda side=side, model=model: autoencoder_scores(side, model)))
-        for done, (name, run) in enumerate(parts):
+            parts["amplification_autoencoder"] = autoencoder_scores(side, config.model)
+        for done, (name, found) in enumerate(parts.items()):
             progress(f"{name}, {modality}", done, len(parts))
-            scores += [replace(score, modality=modality) for score in _guarded(name, run)]
+            scores += [replace(score, modality=modality) for score in tried(name, found)]
     return Findings(scores, facts=Facts(sentence=sentence(scores), confusion=tables))
-
-
-def _guarded(name: str, run: Callable[[], Iterable[Score]]) -> list[Score]:
-    found: list[Score] = []
-    try:
-        for score in run():
-            found.append(score)
-    except (ValueError, ArithmeticError, PhonyBrainsError) as error:
-        found.append(unavailable(name, " ".join(str(error).split())))
-    return found
 
 
 def composition_scores(side: Compared) -> Iterator[Score]:
@@ -73,28 +61,30 @@ def composition_scores(side: Compared) -> Iterator[Score]:
     if not side.attributes:
         yield unavailable("composition", "the two sets have no attribute in common")
     for attribute in grouping(side.attributes, side.config):
-        identity = side.extractor.identity
+        of, identity = {"group": attribute, "versus": "train"}, side.extractor.identity
         try:
             known = side.real.readable(attribute)
         except ValueError as error:
-            yield unavailable("amplification", str(error), group=attribute, versus="train", extractor=identity)
+            yield unavailable("amplification", str(error), extractor=identity, **of)
             continue
-        made, taught = known.scale.labels(side.made.rows), known.scale.labels(side.real.training)
-        try:
-            yield from _as_scores(asked_shares(made, taught, known.scale.names), attribute, "_asked", "")
-        except ValueError as error:
-            yield unavailable("amplification_asked", str(error), group=attribute, versus="train")
-        try:
-            if len(known.kept) < MOSTLY * len(side.real.rows):
-                raise ValueError(
-                    f"only {len(known.kept)} of {len(side.real.rows)} real images have it: a classifier "
-                    "cannot say which of the generated ones do not"
-                )
-            votes = known.reader.votes(side.features)
-            found = found_shares(known.reader.confusion, votes, known.training, known.scale.names, side.rng(61))
-            yield from _as_scores(found, attribute, "", identity)
-        except ValueError as error:
-            yield unavailable("amplification", str(error), group=attribute, versus="train", extractor=identity)
+        yield from tried("amplification_asked", _asked(side, attribute, known), **of)
+        yield from tried("amplification", _found(side, attribute, known), extractor=identity, **of)
+
+
+def _asked(side: Compared, attribute: str, known: Readable) -> Iterator[Score]:
+    made, taught = known.scale.labels(side.made.rows), known.scale.labels(side.real.training)
+    yield from _as_scores(asked_shares(made, taught, known.scale.names), attribute, "_asked", "")
+
+
+def _found(side: Compared, attribute: str, known: Readable) -> Iterator[Score]:
+    if len(known.kept) < MOSTLY * len(side.real.rows):
+        raise ValueError(
+            f"only {len(known.kept)} of {len(side.real.rows)} real images have it: a classifier "
+            "cannot say which of the generated ones do not"
+        )
+    votes = known.reader.votes(side.features)
+    found = found_shares(known.reader.confusion, votes, known.training, known.scale.names, side.rng(61))
+    yield from _as_scores(found, attribute, "", side.extractor.identity)
 
 
 def _as_scores(shares: Sequence[LabelShare], attribute: str, suffix: str, extractor: str) -> Iterator[Score]:
@@ -118,20 +108,18 @@ def noise_scores(side: Compared, progress: Progress = silent) -> Iterator[Score]
     real = measure(reference, range(len(reference)), progress)
     people = [side.real.people[i] for i in side.reference]
     units = {row.unit for images in (side.made, reference) for row in images.rows}
-    for name in made:
+
+    def compared(name: str) -> Iterator[Score]:
         if len(units) > 1:
-            yield unavailable(name, f"values are in different units: {', '.join(sorted(units))}", versus=side.versus)
-            continue
-        try:
-            found = compare(made[name], real[name], people, side.rng(67))
-        except ValueError as error:
-            yield unavailable(name, str(error), versus=side.versus)
-            continue
-        times = found.made.value / found.real.value if found.real.value > 0 else None
-        ratio = "" if times is None else f", {times:.2f} times that of real images"
+            raise ValueError(f"values are in different units: {', '.join(sorted(units))}")
+        one, other, p = compare(made[name], real[name], people, side.rng(67))
+        ratio = f", {one.value / other.value:.2f} times that of real images" if other.value > 0 else ""
         note = f"mean over images, in {unit}{ratio}; null: real images with their interval"
-        where = {"n": found.n, "null": Null.of(found.real), "p": found.p_value, "versus": side.versus}
-        yield Score.of(name, found.made, note=note, **where)
+        n = min(one.n, other.n)
+        yield Score.of(name, one, n=n, null=Null.of(other), p=p, versus=side.versus, note=note)
+
+    for name in made:
+        yield from tried(name, compared(name), versus=side.versus)
 
 
 def sentence(scores: Sequence[Score]) -> str:
@@ -147,10 +135,7 @@ def sentence(scores: Sequence[Score]) -> str:
     text = f"Of {len(tested)} comparisons of labels with the training images {shown} (5 % after Holm's correction)"
     named = []
     for score in shifted[:3]:
-        words = f"{score.modality} {score.group.replace('=', ' = ')} {_way(score)}"
+        way = "rarer" if (score.value or 0) < 0 else "more frequent"
+        words = f"{score.modality} {score.group.replace('=', ' = ')} {way}"
         named.append(words + ("" if (score.modality, score.group) in asked else ", though asked for as in training"))
     return text + (f"; most: {'; '.join(named)}." if named else ".")
-
-
-def _way(score: Score) -> str:
-    return "rarer" if (score.value or 0) < 0 else "more frequent"

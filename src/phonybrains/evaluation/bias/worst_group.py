@@ -19,6 +19,7 @@ from ..quality.nulls import null_of
 from ..score import Null, Score, unavailable
 
 Array = NDArray[Any]
+ByLabel = dict[str, Array]
 DRAWS = 20
 MOST = 100
 
@@ -38,12 +39,7 @@ class GroupMeasures:
 
 
 def measure_groups(
-    made: dict[str, Array],
-    real: dict[str, Array],
-    others: dict[str, Array],
-    smallest: int,
-    k: int,
-    rng: np.random.Generator,
+    made: ByLabel, real: ByLabel, others: ByLabel, smallest: int, k: int, rng: np.random.Generator
 ) -> list[GroupMeasures]:
     """KID and coverage of each group, the worst KID first, from features (n, d) by group at one n for all.
 
@@ -81,28 +77,24 @@ def worst_group_scores(side: Compared) -> Iterator[Score]:
     """KID and coverage of each label's images by attribute, and the worst of them by name."""
     reference = side.real.features[side.real.taught]
     made, real = standardise(side.features, reference), standardise(side.real.features, reference)
-    for attribute in grouping(side.attributes, side.config):
+    held, settings = set(side.reference), side.config
+    rest = [i for i in side.real.numbers("train") if i not in held]
+    for attribute in grouping(side.attributes, settings):
         try:
             scale = side.real.readable(attribute).scale
         except ValueError:
             continue  # composition says why
         asked, true = scale.codes(side.made.rows), scale.codes(side.real.rows)
-        held = set(side.reference)
-        rest = [i for i in side.real.numbers("train") if i not in held]
-
-        def by_label(
-            features: Array, codes: Array, numbers: list[int], names: tuple[str, ...] = scale.names
-        ) -> dict[str, Array]:
-            return {name: features[[i for i in numbers if codes[i] == code]] for code, name in enumerate(names)}
-
-        groups = measure_groups(
-            by_label(made, asked, list(range(len(asked)))),
-            by_label(real, true, side.reference),
-            by_label(real, true, rest),
-            side.config.bias.smallest_group,
-            side.config.quality.neighbours,
-            side.rng(41),
+        mine, theirs, of_training = (
+            {name: features[[i for i in numbers if codes[i] == code]] for code, name in enumerate(scale.names)}
+            for features, codes, numbers in (
+                (made, asked, range(len(asked))),
+                (real, true, side.reference),
+                (real, true, rest),
+            )
         )
+        smallest, k = settings.bias.smallest_group, settings.quality.neighbours
+        groups = measure_groups(mine, theirs, of_training, smallest, k, side.rng(41))
         yield from _as_scores(side, attribute, groups)
 
 

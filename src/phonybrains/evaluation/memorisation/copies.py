@@ -1,17 +1,21 @@
-"""What searches for copies found in one modality, and what that comes to."""
+"""What searches for copies found: scores, the suspicious pairs, the facts of the audit, and a sentence."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ...imageset import ImageSet
-from ..findings import Sign, Word
+from ...reporting.wording import count_of
+from ...statistics.proportions import clopper_pearson
+from ..findings import Audited, CopiesSign, Facts, Findings, Pair, Sign, Word
+from ..score import Null, Score
 from .registration import Matches
-from .signs import LEVEL, verdict_of
-from .threshold import LEAST_POWER, SHARE, Array, Calibration, audit_p, power
-from .unseen import Unseen
+from .signs import LEVEL, sentence_of, verdict_of
+from .threshold import LEAST_POWER, SHARE, Array, Calibration, Unseen, audit_p, excess_p, power
 
 LEAST, LEAST_PATIENTS = 20, 5
 """With fewer held-out images or patients than this an audit decides nothing, unless a copy is beyond doubt."""
@@ -87,3 +91,116 @@ class CopiesResult:
     def power(self) -> float:
         """Chance that so many images would give away a set a share SHARE of which are copies."""
         return power(len(self.samples), self.searches[0].calibration.rate, SHARE, LEVEL / len(self.searches))
+
+
+def findings_of(results: Sequence[CopiesResult], scores: Sequence[Score], signs: Sequence[Sign], most: int) -> Findings:
+    """The findings of an audit; signs: of what is no result's own; most: suspicious pairs to show of each search."""
+    arrays = {
+        f"similarity/{_panel(result, one)}/{side}": values
+        for result in results
+        for one in result.searches
+        for side, values in (("synthetic", one.found.score), ("held_out", one.unseen.score))
+    }
+    pairs = [pair for result in results for one in result.searches for pair in _pairs(result, one, most)]
+    pairs.sort(key=lambda pair: (not pair.flagged, -pair.excess))
+    own = [score for result in results for one in result.searches for score in _scores(result, one)]
+    signs = [sign for result in results for sign in (_sign(result), *result.signs)] + [*signs]
+    facts = Facts(
+        pairs=pairs,
+        pairs_shown=most,
+        status=verdict_of(signs),
+        sentence=sentence_of(signs),
+        signs=signs,
+        audit={result.modality: _audited(result) for result in results},
+    )
+    return Findings([*own, *scores], arrays, facts)
+
+
+def _pairs(result: CopiesResult, one: Searched, most: int) -> list[Pair]:
+    """The most suspicious images with their nearest training images, all that this search flags among them."""
+    found, flagged, threshold = one.found, one.flagged | result.same_files, one.calibration.threshold
+    order = np.lexsort((-found.score, ~flagged))[: max(most, int(flagged.sum()))]
+    return [
+        Pair(
+            modality=result.modality,
+            synthetic=result.samples.rows[i].file_name,
+            similarity=float(found.score[i]),
+            correlation=float(found.correlation[i]),
+            training=result.training.rows[found.index[i]].file_name,
+            patient=result.training.rows[found.index[i]].patient_id,
+            threshold=threshold,
+            flagged=bool(flagged[i]),
+            same_file=bool(result.same_files[i]),
+            panel=_panel(result, one),
+            excess=(float(found.score[i]) - threshold) / max(1 - threshold, 1e-9),
+        )
+        for i in order.tolist()
+    ]
+
+
+def _panel(result: CopiesResult, one: Searched) -> str:
+    """What a search is called in figures: its modality, and its features where it is not the first."""
+    return result.modality + ("" if one is result.searches[0] else f", {one.extractor.partition(' ')[0]}")
+
+
+def _audited(result: CopiesResult) -> Audited:
+    first = result.searches[0]
+    calibration = first.calibration
+    return Audited(
+        n=len(result.samples),
+        exceedances=int(result.flagged.sum()),
+        certain=int(result.certain.sum()),
+        threshold=calibration.threshold,
+        rate=calibration.rate,
+        p=result.p,
+        status=result.status,
+        held_out=calibration.n,
+        held_out_patients=calibration.patients,
+        left_out=first.unseen.left_out,
+        training=len(result.training),
+        searches=[one.extractor for one in result.searches],
+    )
+
+
+def _scores(result: CopiesResult, one: Searched) -> list[Score]:
+    calibration, n = one.calibration, len(result.samples)
+    where: dict[str, Any] = {"modality": result.modality, "versus": "train", "extractor": one.extractor}
+    beyond = int((one.found.score > calibration.highest).sum())
+    limits = calibration.interval
+    chance = Null(calibration.rate, limits.low, limits.high, calibration.n)
+    note = (
+        f"threshold {calibration.threshold:.3f} from {count_of(calibration.n, 'unseen image')} of "
+        f"{count_of(calibration.patients, 'patient')}"
+    )
+    note += f", {one.unseen.left_out} of them training images among other patients'" if one.unseen.left_out else ""
+    low, middle, high = np.quantile(one.unseen.score, [0.025, 0.5, 0.975]).tolist()
+    unseen = Null(middle, low, high, calibration.n)
+    flagged, above = clopper_pearson(int(one.flagged.sum()), n), clopper_pearson(beyond, n)
+    p, likeness = excess_p(beyond, n, calibration.rates_beyond), float(np.median(one.found.score))
+    said = "median; null: single unseen images"
+    return [
+        Score.of("copies_flagged", flagged, null=chance, p=one.p, note=note, **where),
+        Score.of("copies_beyond_held_out", above, p=p, **where),
+        Score("likeness_to_training", likeness, n=n, null=unseen, note=said, **where),
+    ]
+
+
+def _sign(result: CopiesResult) -> Sign:
+    """What the search for copies of single images found, in plain words."""
+    n, flagged, certain = len(result.samples), int(result.flagged.sum()), int(result.certain.sum())
+    chance = sum(one.calibration.rate for one in result.searches)
+    text = (
+        f"{result.modality}: {flagged} of {n} are nearer to a training image than "
+        f"{1 - result.searches[0].calibration.rate:.1%} of unseen patients' images are (chance gives "
+        f"{n * chance:.1f}; p = {result.p:.2g})"
+    )
+    text += f"; {count_of(certain, 'copy', 'copies')} beyond doubt" if certain else ""
+    text += "" if flagged else f"; 0 of {n} still allows {clopper_pearson(0, n).high:.1%}"
+    if result.copied == "undecided" and result.power < LEAST_POWER:
+        text += (
+            f"; too few images to tell: if {SHARE:.0%} of the set were copies, {count_of(n, 'image')} would "
+            f"show it with a chance of {result.power:.0%} only"
+        )
+    elif result.copied == "undecided":
+        text += "; too few unseen images or patients to decide"
+    return CopiesSign("copies", result.copied, result.modality, text, **vars(_audited(result)))

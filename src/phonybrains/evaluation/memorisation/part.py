@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import ModelError
 from ...held_out import held_out
 from ...imageset import ImageSet
 from ...record import fingerprint
@@ -20,15 +19,13 @@ from ..config import EvaluateConfig
 from ..features.extractors import extractors_of
 from ..findings import Findings, Sign
 from ..inputs.patients import patients
-from ..score import Progress, Score, silent, unavailable
-from . import nearness, spread
-from .closeness import Closeness, closeness_of
-from .copies import CopiesResult, Searched
+from ..score import Progress, Score, silent, tried, unavailable
+from . import spread
+from .copies import CopiesResult, Searched, findings_of
+from .nearness import Closeness, closeness_of, nearness_signs
 from .privacy import membership_of
 from .search import ByFeatures, ByRegistration, Search
-from .suspects import findings_of
-from .threshold import calibrate
-from .unseen import unseen_by
+from .threshold import calibrate, unseen_by
 
 MOST = 2000
 NETWORK = "squeezenet1_1"
@@ -97,15 +94,17 @@ def audit_modality(
         close.append(closeness_of(search, samples, corpus, others, config.seed))
     if not searches:
         raise ValueError("nothing was searched: search by features needs --features")
-    signs: list[Sign] = []
-    for more, said in (_nearness(close, modality, config.seed), _spread(samples, corpus, searches, close, config.seed)):
+    looks = [nearness_signs(one, modality, len(close), config.seed) for one in close]
+    looks.append(_spread(samples, corpus, searches, close, config.seed))
+    for more, _ in looks:
         scores += more
-        signs += said
     if config.memorisation.member_loss and config.model:
-        scores += _members(config.model, corpus, training, others, config.seed)
+        losses = membership_of(config.model, training, corpus, others, config.seed)
+        scores += tried("member_loss_auc", losses, modality=modality)
     hashes = {row.sha256 for row in training.rows}
     same = np.array([row.sha256 in hashes for row in samples.rows])
-    return CopiesResult(modality, samples, training, tuple(searches), same, tuple(signs)), scores
+    signs = tuple(sign for _, said in looks for sign in said)
+    return CopiesResult(modality, samples, training, tuple(searches), same, signs), scores
 
 
 def _searches(
@@ -117,28 +116,11 @@ def _searches(
         yield ByRegistration.of(training, folder)
     if wanted != "registration":
         networks = extractors_of(config)
-        found = next((one for one in networks.found if one.name == NETWORK), None)
-        if found is None:
-            where = {"extractor": NETWORK, "modality": training.rows[0].modality}
-            scores.append(unavailable("copies_flagged", networks.missing[NETWORK], **where))
-        else:
-            yield ByFeatures.of(training, found, folder, progress)
-
-
-def _nearness(close: Sequence[Closeness], modality: str, seed: int) -> tuple[list[Score], list[Sign]]:
-    """Nearness to training people, by the features of each search."""
-    scores: list[Score] = []
-    signs: list[Sign] = []
-    for one in close:
-        where = {"versus": "train", "modality": modality, "extractor": one.features}
-        try:
-            near = nearness.nearness_of(one, seed)
-            scores += nearness.scores_of(near, **where)
-            signs.append(nearness.sign_of(near, modality, len(close)))
-        except ValueError as error:
-            scores += [unavailable(name, str(error), **where) for name in nearness.NAMES]
-            signs.append(nearness.unjudged(str(error), modality))
-    return scores, signs
+        for network in (one for one in networks.found if one.name == NETWORK):
+            yield ByFeatures.of(training, network, folder, progress)
+        if missing := networks.missing.get(NETWORK):
+            modality = training.rows[0].modality
+            scores.append(unavailable("copies_flagged", missing, extractor=NETWORK, modality=modality))
 
 
 def _spread(
@@ -146,23 +128,15 @@ def _spread(
 ) -> tuple[list[Score], list[Sign]]:
     """The spread over training patients, by each search and its features."""
     modality, people = samples.rows[0].modality, patients(corpus.rows)
-    training = [(row, who) for row, who in zip(corpus.rows, people, strict=True) if row.split == "train"]
-    names, owner = np.unique([who for _, who in training], return_inverse=True)
+    training = [i for i, row in enumerate(corpus.rows) if row.split == "train"]
+    names, owner = np.unique([people[i] for i in training], return_inverse=True)
     landed = [
         spread.Landed(one.extractor, owner[one.found.index], owner[one.unseen.nearest], one.unseen.who, one.unseen.rows)
         for one in searches
     ]
     landed += [spread.landed_by_features(one, corpus.rows) for one in close]
     groups = spread.groups_of(samples.rows, corpus.rows, people)
-    found = spread.spread_of(landed, groups, [row for row, _ in training], names.tolist(), seed)
-    unknown = sum(not row.patient_id for row, _ in training)
-    signs = [*spread.signs_of(found, modality), *spread.unjudged(unknown, len(training), modality)]
-    return list(spread.scores_of(found, versus="train", modality=modality)), signs
-
-
-def _members(model: Path, corpus: ImageSet, training: ImageSet, others: Sequence[int], seed: int) -> list[Score]:
-    """Whether the model's loss tells training images from held-out ones; what cannot be measured says why."""
-    try:
-        return membership_of(model, training, corpus, others, seed)
-    except (ValueError, ModelError) as error:
-        return [unavailable("member_loss_auc", str(error), modality=training.rows[0].modality)]
+    found = list(spread.spread_of(landed, groups, names.tolist(), modality, seed))
+    unknown = sum(not corpus.rows[i].patient_id for i in training)
+    signs: list[Sign] = [*(sign for sign, _ in found), *spread.unjudged(unknown, len(training), modality)]
+    return [score for _, score in found], signs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...imageset import ImageSet, Row
+from ...imageset import ImageSet
 from ...statistics.proportions import clopper_pearson
 from ...statistics.roc import auc_interval, roc_curve
 from ..score import Null, Score
@@ -37,7 +37,9 @@ def membership_scores(members: Array, others: Array, modality: str = "") -> list
     ]
 
 
-def membership_of(model: Path, training: ImageSet, corpus: ImageSet, others: Sequence[int], seed: int) -> list[Score]:
+def membership_of(
+    model: Path, training: ImageSet, corpus: ImageSet, others: Sequence[int], seed: int
+) -> Iterator[Score]:
     """`membership_scores` of at most MEMBERS random images a side: training ones, and those of the corpus numbered so.
 
     Raises ValueError with fewer than FEWEST of a side, or images of another size; ModelError for what is no model.
@@ -49,7 +51,8 @@ def membership_of(model: Path, training: ImageSet, corpus: ImageSet, others: Seq
     ]
     if min(map(len, sides)) < FEWEST:
         raise ValueError(f"only {min(map(len, sides))} training or held-out images: no loss to compare")
-    return membership_scores(*(member_losses(model, images) for images in sides), modality=training.rows[0].modality)
+    losses = (member_losses(model, images) for images in sides)
+    yield from membership_scores(*losses, modality=training.rows[0].modality)
 
 
 def member_losses(model_folder: Path, images: ImageSet, repeats: int = 4) -> Array:
@@ -71,7 +74,8 @@ def member_losses(model_folder: Path, images: ImageSet, repeats: int = 4) -> Arr
         for batch in images.batches(16):
             rows = images.rows[start : start + len(batch)]
             x_0 = model.encode(batch, [row.modality for row in rows])
-            wanted = model.conditions.encode([_asked(row, names) for row in rows]).to(x_0)
+            asked = [{name: None if row[name] == "" else row[name] for name in names} for row in rows]
+            wanted = model.conditions.encode(asked).to(x_0)
             times, noises = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
             for _ in range(repeats):
                 n = len(batch)
@@ -81,7 +85,3 @@ def member_losses(model_folder: Path, images: ImageSet, repeats: int = 4) -> Arr
                 losses[start : start + n] += denoising_loss(output, x_0, noise, t, objective, process).numpy() / repeats
             start += len(batch)
     return losses
-
-
-def _asked(row: Row, names: list[str]) -> dict[str, Any]:
-    return {name: None if row[name] == "" else row[name] for name in names}

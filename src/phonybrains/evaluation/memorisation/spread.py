@@ -9,7 +9,7 @@ of patients, 1/Σ(share²): N if N patients take equal shares, less than 4 if on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..findings import PatientsSign, Sign
 from ..inputs.labels import CUTS
 from ..inputs.sets import NOT_ATTRIBUTES
 from ..score import Null, Score
-from .closeness import Closeness
+from .nearness import Closeness
 from .signs import LEVEL, graded
 
 Array = NDArray[Any]
@@ -47,75 +47,51 @@ class Landed:
 
 @dataclass(frozen=True)
 class Group:
-    """Images of one value: numbers of the generated ones and of unseen ones; training patients and the null's people.
+    """Images of one value: numbers of the generated ones; training patients who show it; what says who shows it.
 
     people: of so many unseen people the null's sets are made.
     """
 
     name: str
     made: tuple[int, ...]
-    label: str
-    attribute: str
     patients: int
     people: int
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How the images of a group spread over training patients, by the search that finds them narrowest.
-
-    share: of the images, that nearest to `patient`. takers: the fewest patients who take more than half of them.
-    effective: number of patients; expected: the median of what unseen people give; least, most_expected: where it is
-    beyond chance. p: pays for all searches and groups of the modality.
-    """
-
-    group: Group
-    search: str
-    patient: str
-    share: float
-    takers: int
-    effective: float
-    expected: float
-    least: float
-    most_expected: float
-    p: float
+    shows: Callable[[Row], bool] = lambda _: True
 
 
 def landed_by_features(close: Closeness, rows: Sequence[Row]) -> Landed:
     """By features: every real image lands on the nearest training person other than its own."""
     columns = np.flatnonzero(close.trained)
-    real = np.where(columns == close.owner[:, None], -2, close.real[:, columns])
-    return Landed(
-        close.features,
-        close.made[:, columns].argmax(axis=1),
-        real.argmax(axis=1),
-        [close.names[int(i)] for i in close.owner],
-        [rows[i] for i in close.numbers],
-    )
+    real = np.where(columns == close.owner[:, None], -2, close.real[:, columns]).argmax(axis=1)
+    who, shown = [close.names[int(i)] for i in close.owner], [rows[i] for i in close.numbers]
+    return Landed(close.features, close.made[:, columns].argmax(axis=1), real, who, shown)
 
 
 def groups_of(made: Sequence[Row], real: Sequence[Row], people: Sequence[str]) -> list[Group]:
     """The modality, and each value of each attribute of the generated images that at least FEWEST of them have.
 
-    Numbers with many values are thirds of the training images' values; an image with "a;b" shows both. Values that the
-    very same images have are one group, that of the fewest training patients.
+    Values that the very same images have are one group, that of the fewest training patients.
     """
     training = [row for row in real if row.split == "train"]
     given = (name for row in made for name, value in row.attributes.items() if value not in (None, ""))
     found: dict[tuple[int, ...], Group] = {}
     for name in ("", *(name for name in dict.fromkeys(given) if name not in NOT_ATTRIBUTES)):
-        scale = Labels.of(name, training)
-        for label in sorted({label for row in made for label in scale(row)}):
-            numbers = tuple(i for i, row in enumerate(made) if label in scale(row))
+        labels = labels_by(name, training)
+        for label in sorted({label for row in made for label in labels(row)}):
+
+            def shows(row: Row, labels: Callable[[Row], set[str]] = labels, label: str = label) -> bool:
+                return label in labels(row)
+
+            numbers = tuple(i for i, row in enumerate(made) if shows(row))
             if len(numbers) < FEWEST:
                 continue
             shown: dict[bool, set[str]] = {True: set(), False: set()}
             for row, who in zip(real, people, strict=True):
-                if row.split and label in scale(row):
+                if row.split and shows(row):
                     shown[row.split == "train"].add(who)
             held_out = len(shown[False] - shown[True])
             count = _named([made[i] for i in numbers], training) or max(LEAST_PEOPLE, min(len(shown[True]), held_out))
-            group = Group(f"{name}={label}" if name else "", numbers, label, name, len(shown[True]), count)
+            group = Group(f"{name}={label}" if name else "", numbers, len(shown[True]), count, shows)
             if numbers not in found or 0 < group.patients < found[numbers].patients:
                 found[numbers] = group
     return list(found.values())
@@ -127,62 +103,85 @@ def _named(rows: Sequence[Row], training: Sequence[Row]) -> int:
     return 0 if "" in shown or shown & known or any(row.synthetic for row in rows) else len(shown)
 
 
-@dataclass(frozen=True)
-class Labels:
-    """The labels of an image for an attribute; the modality, of no name, gives every image the same."""
+def labels_by(attribute: str, training: Sequence[Row]) -> Callable[[Row], set[str]]:
+    """What tells an image's labels for an attribute; the modality, of no name, gives every image the same.
 
-    attribute: str
-    edges: tuple[float, float] | None
+    Numbers with more than five values are thirds of the training images' values; an image with "a;b" shows both.
+    """
+    values = [row[attribute] for row in training if attribute and row[attribute] not in (None, "")]
+    many = all(isinstance(value, float) for value in values) and len(set(values)) > len(CUTS) + 2
+    edges = np.quantile(np.array(values), [1 / 3, 2 / 3]) if many else None
 
-    @classmethod
-    def of(cls, attribute: str, training: Sequence[Row]) -> Labels:
-        """Thirds of the training images' values, where these are more than five numbers."""
-        values = [row[attribute] for row in training if attribute and row[attribute] not in (None, "")]
-        if not all(isinstance(value, float) for value in values) or len(set(values)) <= len(CUTS) + 2:
-            return cls(attribute, None)
-        low, high = np.quantile(np.array(values), [1 / 3, 2 / 3]).tolist()
-        return cls(attribute, (low, high))
-
-    def __call__(self, row: Row) -> set[str]:
-        if not self.attribute:
-            return {""}
-        value = row[self.attribute]
+    def labels(row: Row) -> set[str]:
+        value = row[attribute] if attribute else None
         if value in (None, ""):
-            return set()
-        if self.edges and isinstance(value, float):
-            return {CUTS[int(np.searchsorted(self.edges, value))]}
+            return set() if attribute else {""}
+        if edges is not None and isinstance(value, float):
+            return {CUTS[int(np.searchsorted(edges, value))]}
         text = f"{value:.15g}" if isinstance(value, float) else str(value)
         return {part.strip() for part in text.split(";")} - {""}
 
+    return labels
+
 
 def spread_of(
-    landed: Sequence[Landed], groups: Sequence[Group], training: Sequence[Row], names: Sequence[str], seed: int = 0
-) -> list[Spread]:
-    """The spread of each group; names: of the training patients."""
-    rng, looks, found = np.random.default_rng([seed, 14]), len(landed) * len(groups), []
+    landed: Sequence[Landed], groups: Sequence[Group], names: Sequence[str], modality: str, seed: int = 0
+) -> Iterator[tuple[PatientsSign, Score]]:
+    """What the spread of each group says, by the search that finds it narrowest; names: of the training patients.
+
+    p pays for all searches and groups of the modality.
+    """
+    rng, looks = np.random.default_rng([seed, 14]), len(landed) * len(groups)
     for group in groups:
-        scale = Labels.of(group.attribute, training)
-        tried = [_spread(one, group, scale, names, looks, rng) for one in landed]
-        found.append(min(tried, key=lambda spread: (spread.p, spread.effective)))
-    return found
+        tried = [_spread(one, group, names, modality, looks, rng) for one in landed]
+        yield min(tried, key=lambda found: (found[0].p, found[0].effective))
 
 
 def _spread(
-    landed: Landed, group: Group, scale: Labels, names: Sequence[str], looks: int, rng: np.random.Generator
-) -> Spread:
-    counts = np.bincount(landed.made[list(group.made)], minlength=len(names))
-    same = np.array([group.label in scale(row) for row in landed.rows])
-    if len({who for who, kept in zip(landed.who, same, strict=True) if kept}) < LEAST_PEOPLE:
+    landed: Landed, group: Group, names: Sequence[str], modality: str, looks: int, rng: np.random.Generator
+) -> tuple[PatientsSign, Score]:
+    """One group by one search. takers: the fewest patients who take more than half of the images."""
+    n, counts = len(group.made), np.bincount(landed.made[list(group.made)], minlength=len(names))
+    same = np.array([group.shows(row) for row in landed.rows])
+    if len(set(np.array(landed.who)[same])) < LEAST_PEOPLE:
         same[:] = True
     who = np.unique(np.array(landed.who)[same], return_inverse=True)[1]
-    size = len(names), group.people, len(group.made), max(DRAWS, 60 * looks)
-    drawn = unseen_sets(landed.unseen[same], who, *size, rng)
-    null, effective = effective_number(drawn), float(effective_number(counts))
+    drawn = unseen_sets(landed.unseen[same], who, len(names), group.people, n, max(DRAWS, 60 * looks), rng)
+    null, effective, tail = effective_number(drawn), float(effective_number(counts)), LEVEL / looks
     p = min(1.0, looks * float(1 + (null <= effective + 1e-9).sum()) / (1 + len(null)))
-    half = int(np.searchsorted(np.cumsum(np.sort(counts)[::-1]), len(group.made) / 2, "right")) + 1
-    low, middle, high = np.quantile(null, [LEVEL / looks, 0.5, 1 - LEVEL / looks]).tolist()
-    patient, share = names[int(counts.argmax())], float(counts.max() / counts.sum())
-    return Spread(group, landed.search, patient, share, half, effective, middle, low, high, p)
+    takers = int(np.searchsorted(np.cumsum(np.sort(counts)[::-1]), n / 2, "right")) + 1
+    least, expected, most = np.quantile(null, [tail, 0.5, 1 - tail]).tolist()
+    share, word = float(counts.max() / counts.sum()), graded(p, effective < FEW)
+    taken = {1: "one patient takes", 2: "two patients take"}.get(takers, f"{takers} patients take")
+    text = (
+        f"{modality}{group.name and ', '}{group.name.replace('=', ' = ', 1)}: "
+        f"{f'{taken} most of the ' if word == 'failed' else ''}{n} images; "
+        f"{share:.0%} lie nearest to one training patient ({group.patients} show this); they spread over "
+        f"{effective:.1f} patients in effect, where unseen people's images spread over {expected:.1f} (at least "
+        f"{least:.1f}; p {as_p(p)})"
+    )
+    sign = PatientsSign(
+        "patients",
+        word,
+        modality,
+        text,
+        group=group.name,
+        n=n,
+        training_patients=group.patients,
+        patient=names[int(counts.argmax())],
+        share=share,
+        takers=takers,
+        effective=effective,
+        expected=expected,
+        least=least,
+        unseen_people=group.people,
+        p=p,
+        search=landed.search,
+    )
+    where = {"versus": "train", "modality": modality, "group": group.name, "extractor": landed.search}
+    note = f"{share:.0%} lie nearest to one training patient; null: {group.people} unseen people"
+    beside = Null(expected, least, most, DRAWS)
+    return sign, Score("effective_patients", effective, n=n, null=beside, p=p, note=note, **where)
 
 
 def effective_number(counts: Array) -> Array:
@@ -207,47 +206,6 @@ def unseen_sets(
     chosen = np.argsort(rng.random((draws, len(pool))), axis=1) < min(people, len(pool))
     mixed = chosen @ pool
     return rng.multinomial(n, mixed / mixed.sum(axis=1, keepdims=True))
-
-
-def scores_of(spreads: Sequence[Spread], **where: Any) -> Iterator[Score]:
-    """The effective number of patients of each group, beside that of unseen people at the level of the audit."""
-    for one in spreads:
-        null = Null(one.expected, one.least, one.most_expected, DRAWS)
-        note = f"{one.share:.0%} lie nearest to one training patient; null: {one.group.people} unseen people"
-        of = {"group": one.group.name, "extractor": one.search, **where}
-        yield Score("effective_patients", one.effective, n=len(one.group.made), null=null, p=one.p, note=note, **of)
-
-
-def signs_of(spreads: Sequence[Spread], modality: str) -> Iterator[Sign]:
-    """What the spread of each group says."""
-    for one in spreads:
-        word, n = graded(one.p, one.effective < FEW), len(one.group.made)
-        where = f"{modality}, {one.group.name.replace('=', ' = ', 1)}" if one.group.name else modality
-        taken = {1: "one patient takes", 2: "two patients take"}.get(one.takers, f"{one.takers} patients take")
-        what = f"{taken} most of the {n} images" if word == "failed" else f"{n} images"
-        text = (
-            f"{where}: {what}; {one.share:.0%} lie nearest to one training patient ({one.group.patients} show this); "
-            f"they spread over {one.effective:.1f} patients in effect, where unseen people's images spread over "
-            f"{one.expected:.1f} (at least {one.least:.1f}; p {as_p(one.p)})"
-        )
-        yield PatientsSign(
-            "patients",
-            word,
-            modality,
-            text,
-            group=one.group.name,
-            n=n,
-            training_patients=one.group.patients,
-            patient=one.patient,
-            share=one.share,
-            takers=one.takers,
-            effective=one.effective,
-            expected=one.expected,
-            least=one.least,
-            unseen_people=one.group.people,
-            p=one.p,
-            search=one.search,
-        )
 
 
 def unjudged(unknown: int, training: int, modality: str) -> list[Sign]:

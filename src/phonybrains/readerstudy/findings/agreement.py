@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...statistics.agreement import cohen_kappa, fleiss_kappa, gwet_ac1
-from ...statistics.ratings import confusion_table, rating_counts
-from ...statistics.reliability import krippendorff_alpha
+from ...statistics.reliability import confusion_table, krippendorff_alpha, rating_counts
 from ...statistics.score_agreement import AgreementMeasure, score_agreement
 from ..study import CALLS
 from .reads import Finding, Read, all_and_each, as_finding, modalities_of, readers_of, select, table_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...statistics.trend import trend
+from ...statistics.logistic import trend
 from .reads import Finding, Read, Treatment, as_finding, readers_of, select
 from .shares import patients_of
 

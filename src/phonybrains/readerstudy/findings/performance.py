@@ -8,7 +8,7 @@ from itertools import product
 from scipy.special import expit
 
 from ...statistics.estimate import Estimate
-from ...statistics.mixed import mixed_logistic
+from ...statistics.logistic import mixed_logistic
 from ...statistics.proportions import clopper_pearson, wilson
 from ..study import CALLS
 from .reads import (
