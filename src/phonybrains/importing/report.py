@@ -19,6 +19,8 @@ from .values import in_lines
 
 SHOWN = 8
 """Notices of one kind shown on the screen; the report file has them all."""
+STYLES = {"skipped": "red", "duplicate": "", "near duplicate": "", "warning": "yellow", "note": ""}
+"""Of the notices shown on the screen, in their order."""
 COLUMNS = ("train", "validation", "test", "none")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -45,9 +47,8 @@ class ImportReport:
 
     def __rich__(self) -> RenderableType:
         if self.finished_before:
-            return Text(
-                f"{shown(str(self.out))} is finished already: {self.results.get('total', 0)} images. Nothing to do."
-            )
+            total = self.results.get("total", 0)
+            return Text(f"{shown(str(self.out))} is finished already: {total} images. Nothing to do.")
         return Group(self._counts(), *map(Text, in_lines(self.results.get("values", {}))), *self._lines())
 
     def _counts(self) -> Table:
@@ -61,18 +62,10 @@ class ImportReport:
 
     def _lines(self) -> list[Text]:
         lines: list[Text] = []
-        for kind, style in (
-            ("skipped", "red"),
-            ("duplicate", ""),
-            ("near duplicate", ""),
-            ("warning", "yellow"),
-            ("note", ""),
-        ):
-            of_kind = [notice for notice in self.notices if notice.kind == kind]
-            for notice in of_kind[:SHOWN]:
-                lines.append(Text(f"{kind}: {': '.join(filter(None, (notice.file, notice.reason)))}", style=style))
-            if len(of_kind) > SHOWN:
-                lines.append(Text(f"{kind}: {len(of_kind) - SHOWN} more in {shown(str(self.file))}", style=style))
+        for kind, style in STYLES.items():
+            found = [": ".join(filter(None, (each.file, each.reason))) for each in self.notices if each.kind == kind]
+            more = [f"{len(found) - SHOWN} more in {shown(str(self.file))}"] if len(found) > SHOWN else []
+            lines += [Text(f"{kind}: {line}", style=style) for line in found[:SHOWN] + more]
         return lines
 
 

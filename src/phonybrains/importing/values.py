@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from .slices import Notice, Slice
 
@@ -41,12 +41,18 @@ def _counts(images: Sequence[tuple[str, str]]) -> dict[str, int]:
     }
 
 
+def _labels(values: Values) -> Iterator[tuple[str, str, Mapping[str, Mapping[str, int]]]]:
+    """Each modality, attribute, and the counts of its labels."""
+    for modality, attributes in values.items():
+        for name, labels in attributes.items():
+            yield modality, name, labels
+
+
 def in_lines(values: Values) -> list[str]:
     """A line for each attribute and modality."""
     return [
         f"{name} ({modality}): " + ", ".join(f"{label} {_said(counts)}" for label, counts in labels.items())
-        for modality, attributes in values.items()
-        for name, labels in attributes.items()
+        for modality, name, labels in _labels(values)
     ]
 
 
@@ -54,24 +60,21 @@ def of_values(values: Values) -> list[Notice]:
     """The same for the report file, a line for each label."""
     return [
         Notice("", "value", f"{modality}: {name} {label}: {_said(counts)}, {counts['in_train']} of them in train")
-        for modality, attributes in values.items()
-        for name, labels in attributes.items()
+        for modality, name, labels in _labels(values)
         for label, counts in labels.items()
     ]
 
 
 def few_patients(values: Values) -> list[str]:
     """What to warn of: each attribute of a modality with labels that too few patients have."""
-    warnings = []
-    for modality, attributes in values.items():
-        split = any(counts["in_train"] for labels in attributes.values() for counts in labels.values())
-        of = "in_train" if split else "patients"
-        for name, labels in attributes.items():
-            few = {label: c for label, c in labels.items() if c[of] + c["unknown"] < FEWEST}
-            said = ", ".join(f"{label} ({_said(c)}, {c['in_train']} in train)" for label, c in few.items())
-            if few:
-                what = f"{modality}: fewer than {FEWEST} patients have {name} {said}: train gives them no condition"
-                warnings.append(what)
+    warnings, counted = [], [(modality, c) for modality, _, labels in _labels(values) for c in labels.values()]
+    split = {modality for modality, counts in counted if counts["in_train"]}
+    for modality, name, labels in _labels(values):
+        of = "in_train" if modality in split else "patients"
+        few = {label: c for label, c in labels.items() if c[of] + c["unknown"] < FEWEST}
+        if said := ", ".join(f"{label} ({_said(c)}, {c['in_train']} in train)" for label, c in few.items()):
+            what = f"{modality}: fewer than {FEWEST} patients have {name} {said}: train gives them no condition"
+            warnings.append(what)
     return warnings
 
 

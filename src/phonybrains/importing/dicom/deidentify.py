@@ -14,7 +14,7 @@ from collections.abc import Sequence, Set
 from pydicom.dataset import Dataset
 
 from ...imageset import Attribute
-from ..vocabulary import vocabulary
+from ..reader import vocabulary
 from .header import echo_time, lookup, number, terms
 
 MANUFACTURERS = {

@@ -14,21 +14,11 @@ from pydicom.pixels.decoders.base import get_decoder
 
 from .header import number, text
 
-MODALITIES: dict[str, str] = {
-    uid.CTImageStorage: "CT",
-    uid.EnhancedCTImageStorage: "CT",
-    uid.LegacyConvertedEnhancedCTImageStorage: "CT",
-    uid.MRImageStorage: "MR",
-    uid.EnhancedMRImageStorage: "MR",
-    uid.LegacyConvertedEnhancedMRImageStorage: "MR",
-}
+CT = (uid.CTImageStorage, uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
+MR = (uid.MRImageStorage, uid.EnhancedMRImageStorage, uid.LegacyConvertedEnhancedMRImageStorage)
+MODALITIES: dict[str, str] = {**dict.fromkeys(CT, "CT"), **dict.fromkeys(MR, "MR")}
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-NATIVE = {
-    uid.ImplicitVRLittleEndian,
-    uid.ExplicitVRLittleEndian,
-    uid.ExplicitVRBigEndian,
-    uid.DeflatedExplicitVRLittleEndian,
-}
+LITTLE = {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian}
 
 
 def modality_of(header: Dataset) -> str:
@@ -41,10 +31,11 @@ def modality_of(header: Dataset) -> str:
 
 def why_left_out(header: Dataset, meta: Dataset | None, max_pixels: int) -> str | None:
     """The reason why an object is not a slice that can be used, or None if it is one."""
+    burned_in = "text is burned into its pixels (BurnedInAnnotation is YES) and could identify the patient"
     return (
         _wrong_kind(header)
         or _wrong_pixels(header, max_pixels)
-        or _burned_in(header)
+        or (burned_in if text(header, "BurnedInAnnotation").upper() == "YES" else None)
         or _unknown_compression(meta or Dataset())
     )
 
@@ -56,10 +47,8 @@ def _wrong_kind(header: Dataset) -> str | None:
     if "Secondary Capture" in kind.name:
         return "a secondary capture (summary page, report or screenshot), not a slice"
     if kind and kind not in MODALITIES:
-        known = (
-            kind.name if kind.is_valid and not kind.is_private and kind.name != kind else "an unknown kind of object"
-        )
-        return f"{known}, not a CT or MR image"
+        known = kind.is_valid and not kind.is_private and kind.name != kind
+        return f"{kind.name if known else 'an unknown kind of object'}, not a CT or MR image"
     if not kind and not text(header, "Modality"):
         return "its header does not say what it is; the file is damaged or cut short"
     return None if modality_of(header) else "its modality is neither CT nor MR"
@@ -77,15 +66,9 @@ def _wrong_pixels(header: Dataset, max_pixels: int) -> str | None:
     return "not a grayscale image (its PhotometricInterpretation is not MONOCHROME1 or MONOCHROME2)"
 
 
-def _burned_in(header: Dataset) -> str | None:
-    if text(header, "BurnedInAnnotation").upper() == "YES":
-        return "text is burned into its pixels (BurnedInAnnotation is YES) and could identify the patient"
-    return None
-
-
 def _unknown_compression(meta: Dataset) -> str | None:
     syntax: Any = meta.get("TransferSyntaxUID")
-    if not syntax or syntax in NATIVE:
+    if not syntax or syntax in LITTLE | {uid.ExplicitVRBigEndian}:
         return None
     if not uid.UID(syntax).is_transfer_syntax:
         return "its transfer syntax is unknown. Convert it first, e.g. with gdcmconv --raw"

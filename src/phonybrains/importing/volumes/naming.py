@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..vocabulary import vocabulary
+from ..reader import vocabulary
 
 EXTENSION = re.compile(r"\.(nii(\.gz)?|hdr|img|mg[hz](\.gz)?|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 MR = vocabulary(
