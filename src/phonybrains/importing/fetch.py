@@ -173,8 +173,8 @@ CT_ICH_ADVICE = {
     401: "PhysioNet does not accept the login (HTTP 401). Check PHYSIONET_USER and PHYSIONET_PASSWORD, or the line for "
     "physionet.org in ~/.netrc.",
     403: f"PhysioNet refuses access (HTTP 403). Sign the data use agreement at {PHYSIONET_PAGE} (section Files). If "
-    "you have, PhysioNet may not take logins from this program yet: download with the wget command of that section, and "
-    "give the folder to 'phonybrains import'.",
+    "you have, PhysioNet may not take logins from this program yet: download with the wget command of that section, "
+    "and give the folder to 'phonybrains import'.",
 }
 
 
