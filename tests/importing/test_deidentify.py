@@ -10,7 +10,7 @@ import pytest
 from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_dict
 from pydicom.dataset import Dataset
 
-from phonybrains.importing.dicom.selection import why_left_out
+from phonybrains.importing.dicom.content import why_left_out
 from tests.support.dicom_files import image, read, same_values, save, with_elements, write
 
 PIXELS = np.arange(400, dtype=np.int16).reshape(20, 20) + 1024

@@ -23,11 +23,20 @@ from .duplicates import NearDuplicates, find_near_duplicates
 from .intake import Intake, SizedSlice, take_in
 from .parallel import threads
 from .pseudonym import load_key, pseudonym
-from .report import ImportReport, count_by, show, write_for_owner, write_report
+from .report import (
+    ImportReport,
+    Values,
+    count_by,
+    count_values,
+    few_patients,
+    of_values,
+    show,
+    write_for_owner,
+    write_report,
+)
 from .scan import Scan, scan_all
 from .slices import Notice, Slice, shown
 from .split import Splits, split
-from .values import Values, count_values, few_patients, of_values
 
 DEFAULTS = ImportConfig()
 IDENTIFYING = re.compile(

@@ -20,12 +20,11 @@ from pydicom.dataset import Dataset
 from ...errors import SourceError
 from ..config import ImportConfig
 from ..slices import Notice, Slice, name_below
-from .content import why_no_anatomy
+from .content import modality_of, why_left_out, why_no_anatomy
 from .geometry import Orientation, same_orientation
 from .grid import GRIDS, taken_apart
 from .header import SCANNED, Frame, frames_of, functional_groups, quiet, terms, text
 from .patients import with_patients
-from .selection import modality_of, why_left_out
 from .volume import read_volume
 
 NO_PLACE = (

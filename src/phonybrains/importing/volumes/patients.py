@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..reader import vocabulary
-from .naming import CT, MR, stem, words
+from .content import CT, MR, stem, words
 
 BIDS = re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+)(?=[/_.]|$)")
 KNOWN = re.compile(

@@ -23,10 +23,9 @@ from ...errors import SourceError
 from ..config import ImportConfig
 from ..intensity import AIR_HU, TISSUE_HU, ct_range, head_threshold, mr_range, no_air
 from ..slices import Notice, Slice, name_below
+from .content import is_label_map, modality_by_values, modality_of, sidecar_of, stem, why_no_anatomy
 from .magic import family
 from .metaimage import read_metaimage
-from .modality import is_label_map, modality_by_values, modality_of
-from .naming import sidecar_of, stem, why_no_anatomy
 from .nifti import read_with_nibabel
 from .nrrd import read_nrrd
 from .patients import patients
