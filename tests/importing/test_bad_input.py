@@ -236,13 +236,6 @@ def test_names_that_are_no_text_are_written_as_escapes(source):
     assert list(reasons(imported(source))) == [r"in/\udcfe.png"]
 
 
-def test_modality_that_nobody_tells(source):
-    """Without a modality nothing is guessed: no image can be used, and the error says what to do."""
-    with pytest.raises(SourceError, match=r"no image can be used.*good\.png: modality unknown: give --modality"):
-        imported(source, ImportConfig())
-    assert not (source.parent / "out").exists()
-
-
 def test_nothing_usable_leaves_a_report_and_says_where(tmp_path):
     """All reasons are in the report; on the screen, one of each, first those of files that were taken for images."""
     (tmp_path / "in").mkdir()
@@ -264,12 +257,27 @@ def test_a_table_beside_scans_alone_is_not_passed_over_in_silence(tmp_path):
     assert "was not used" in reasons(imported(tmp_path / "in"), "warning")["in/metadata.csv"]
 
 
-@pytest.mark.parametrize("where", ["missing", "in/good.png/below"])
-def test_a_source_that_does_not_exist(source, where):
-    """It is an error before anything is read or written."""
-    with pytest.raises(SourceError, match=r"cannot be read.*Check the path"):
-        run(source.parent / where, source.parent / "out", MR)
-    assert not (source.parent / "out").exists()
+TORN = MR.model_copy(update={"split": (0.8, 0.1, 0.2)})
+NOT_TOLD = r"no image can be used.*good\.png: modality unknown: give --modality"
+REFUSED = {
+    "no source": ("missing", "out", MR, SourceError, r"cannot be read.*Check the path"),
+    "below a file": ("in/good.png/below", "out", MR, SourceError, r"cannot be read.*Check the path"),
+    "out in a source": ("in", "in/out", MR, OutputError, "inside the source"),
+    "out is the source": ("in", "in", MR, OutputError, "inside the source"),
+    "shares of 1.1": ("in", "out", TORN, ConfigError, "sum to 1"),
+    "no modality": ("in", "out", ImportConfig(), SourceError, NOT_TOLD),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_done_as_asked_is_refused(source, case):
+    """A mistake is told, not repaired, and no set is written: no source, a place that a later import would read, shares
+    of more than all, a modality that nobody tells."""
+    where, out, config, error, words = REFUSED[case]
+    with pytest.raises(error, match=words):
+        run(source.parent / where, source.parent / out, config)
+    assert {path.name for path in source.parent.iterdir()} <= {"in", "config", "out.import.csv"}
+    assert [path.name for path in source.iterdir()] == ["good.png"]
 
 
 def test_an_empty_source(tmp_path):
@@ -277,20 +285,6 @@ def test_an_empty_source(tmp_path):
     (tmp_path / "in").mkdir()
     with pytest.raises(SourceError, match=r"in: no image can be used\. There are no image files\."):
         imported(tmp_path / "in")
-
-
-@pytest.mark.parametrize("out", ["in/out", "in"])
-def test_output_inside_a_source_is_refused(source, out):
-    """A later import would read its own output, so that place is refused."""
-    with pytest.raises(OutputError, match="inside the source"):
-        run(source, source.parent / out, MR)
-
-
-def test_shares_that_do_not_sum_to_one(source):
-    """A split of 0.8, 0.1 and 0.2 is a mistake that is told, not repaired."""
-    with pytest.raises(ConfigError, match="sum to 1"):
-        imported(source, MR.model_copy(update={"split": (0.8, 0.1, 0.2)}))
-    assert not (source.parent / "out").exists()
 
 
 def test_blank_images_are_left_out_unless_they_were_generated(tmp_path):
