@@ -61,6 +61,11 @@ def make_set(folder: Path, bits: int = 8) -> Path:
     return folder
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_set(tmp_path / "set")
+
+
 def edit(folder: Path, row: int, **cells: str) -> None:
     """Change cells of a row, counted as a spreadsheet does: the header is row 1."""
     rows = table(folder / METADATA_NAME)
@@ -95,9 +100,8 @@ def test_an_opened_set_holds_what_was_written(tmp_path: Path, bits: int) -> None
     assert np.array_equal(images.pixels(1), expected)
 
 
-def test_a_set_needs_no_record(tmp_path: Path) -> None:
+def test_a_set_needs_no_record(folder: Path) -> None:
     """A set that someone put together by hand opens; one with a damaged record says which file it is."""
-    folder = make_set(tmp_path / "set")
     assert ImageSet.open(folder).record == {}
     (folder / "record.json").write_text("{")
     with pytest.raises(PhonyBrainsError, match=r"set/record\.json: not valid JSON"):
@@ -108,10 +112,15 @@ def editing(row: int, **cells: str) -> Callable[[Path], object]:
     return lambda folder: edit(folder, row, **cells)
 
 
-def putting(image: bytes | str, kind: str = "PNG") -> Callable[[Path], object]:
-    """Put these bytes, or an image of this mode, in place of the second."""
-    content = encoded(Image.new(image, (48, 64)), kind) if isinstance(image, str) else image
+def putting(image: bytes | str | Image.Image, kind: str = "PNG") -> Callable[[Path], object]:
+    """Put these bytes, this image, or one of this mode, in place of the second."""
+    image = Image.new(image, (48, 64)) if isinstance(image, str) else image
+    content = image if isinstance(image, bytes) else encoded(image, kind)
     return lambda folder: put(folder, 3, content)
+
+
+def rewriting(change: Callable[[str], bytes]) -> Callable[[Path], object]:
+    return lambda folder: (folder / METADATA_NAME).write_bytes(change((folder / METADATA_NAME).read_text()))
 
 
 NOT_READABLE = r"row 3: images/2\.png is not a readable PNG\. Import the source again\."
@@ -167,10 +176,9 @@ def _change_line(folder: Path, row: int, change: Callable[[str], str]) -> None:
 
 
 @pytest.mark.parametrize("name", damages)
-def test_damage_in_a_row_is_named_by_file_and_row(tmp_path: Path, name: str) -> None:
+def test_damage_in_a_row_is_named_by_file_and_row(folder: Path, name: str) -> None:
     """Whatever is wrong with one image of a set, the error names metadata.csv, the row, the image and the fault."""
     damage, message = damages[name]
-    folder = make_set(tmp_path / "set")
     damage(folder)
     with pytest.raises(ImageSetError, match=f"^{re.escape(str(folder / METADATA_NAME))}, {message}"):
         ImageSet.open(folder)
@@ -184,61 +192,46 @@ def test_a_folder_without_metadata_is_not_an_image_set(tmp_path: Path) -> None:
             ImageSet.open(folder)
 
 
-def test_metadata_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    """Neither text in another encoding, nor a broken quotation, nor a folder of that name ends in a traceback."""
-    path = make_set(tmp_path / "set") / METADATA_NAME
-    good = path.read_text()
-    for content in (good.replace("glioma", "Tumör").encode("latin-1"), good.replace("glioma", '"gli"oma').encode()):
-        path.write_bytes(content)
-        with pytest.raises(ImageSetError, match=r"metadata\.csv: not a UTF-8 CSV file"):
-            ImageSet.open(path.parent)
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(ImageSetError, match=r"metadata\.csv: cannot be read \(Is a directory\)"):
-        ImageSet.open(path.parent)
+def _folder_for_table(folder: Path) -> None:
+    (folder / METADATA_NAME).unlink()
+    (folder / METADATA_NAME).mkdir()
 
 
-@pytest.mark.parametrize("column", FIXED_COLUMNS)
-def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
-    """Every fixed column is needed, and the error says which is not there."""
-    folder = make_set(tmp_path / "set")
-    path = folder / METADATA_NAME
-    path.write_text(path.read_text().replace(f"{column}", f"my_{column}", 1))
-    with pytest.raises(ImageSetError, match=rf"metadata\.csv: the columns {column} are missing\."):
+NOT_CSV = r"metadata\.csv: not a UTF-8 CSV file"
+SIZES = "set: a set has one size and bit depth, this has "
+damages_of_all: dict[str, tuple[Callable[[Path], object], str]] = {
+    "encoding": (rewriting(lambda text: text.replace("glioma", "Tumör").encode("latin-1")), NOT_CSV),
+    "broken quotation": (rewriting(lambda text: text.replace("glioma", '"gli"oma').encode()), NOT_CSV),
+    "a folder of its name": (_folder_for_table, r"metadata\.csv: cannot be read \(Is a directory\)"),
+    "empty": (rewriting(lambda text: b""), r"metadata\.csv: the columns file_name, sha256, .* are missing"),
+    "no images": (lambda folder: write_metadata(folder, []), f"{SIZES}no images"),
+    "two sizes": (putting(Image.new("L", (32, 64))), f"{SIZES}32×64 8-bit, 48×64 8-bit"),
+    "two depths": (putting(Image.fromarray(RAMP)), f"{SIZES}48×64 8-bit, 48×64 16-bit"),
+}
+for column in FIXED_COLUMNS:
+    renamed = rewriting(lambda text, column=column: text.replace(column, f"my_{column}", 1).encode())
+    damages_of_all[f"no {column}"] = renamed, rf"metadata\.csv: the columns {column} are missing\."
+
+
+@pytest.mark.parametrize("name", damages_of_all)
+def test_damage_of_a_whole_set_is_named(folder: Path, name: str) -> None:
+    """A table that cannot be read ends in no traceback; a missing column is named; two sizes or depths are listed."""
+    damage, message = damages_of_all[name]
+    damage(folder)
+    with pytest.raises(ImageSetError, match=message):
         ImageSet.open(folder)
 
 
-def test_an_empty_metadata_is_an_error(tmp_path: Path) -> None:
-    """An empty file lacks its columns; a header without rows is a set without images."""
-    (tmp_path / METADATA_NAME).write_text("")
-    with pytest.raises(ImageSetError, match=r"metadata\.csv: the columns file_name, sha256, .* are missing"):
-        ImageSet.open(tmp_path)
-    write_metadata(tmp_path, [])
-    with pytest.raises(ImageSetError, match="a set has one size and bit depth, this has no images"):
-        ImageSet.open(tmp_path)
-
-
-def test_a_set_of_two_sizes_or_depths_is_refused(tmp_path: Path) -> None:
-    """The error lists what was found."""
-    for other, found in ((Image.new("L", (32, 64)), "32×64 8-bit, 48×64 8-bit"), (RAMP, "48×64 8-bit, 48×64 16-bit")):
-        folder = make_set(tmp_path / found[:5])
-        put(folder, 3, encoded(other if isinstance(other, Image.Image) else Image.fromarray(other)))
-        with pytest.raises(ImageSetError, match=f"{found[:5]}: a set has one size and bit depth, this has {found}"):
-            ImageSet.open(folder)
-
-
-def test_a_set_edited_in_a_spreadsheet_opens(tmp_path: Path) -> None:
+def test_a_set_edited_in_a_spreadsheet_opens(folder: Path) -> None:
     """Such programs write a byte-order mark, CRLF line ends and TRUE."""
-    folder = make_set(tmp_path / "set")
     path = folder / METADATA_NAME
     text = path.read_text().replace("true", "TRUE").replace("false", "FALSE").replace("\n", "\r\n")
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())
     assert [replace(row, sha256="") for row in ImageSet.open(folder).rows] == ROWS
 
 
-def test_damaged_pixels_are_named_when_they_are_read(tmp_path: Path) -> None:
+def test_damaged_pixels_are_named_when_they_are_read(folder: Path) -> None:
     """A file that was already cut short when its hash was taken is found when its pixels are needed."""
-    folder = make_set(tmp_path / "set")
     put(folder, 3, (folder / "images/2.png").read_bytes()[:-30])
     images = ImageSet.open(folder)
     with pytest.raises(ImageSetError, match=r"images/2\.png: not a readable PNG \(.*\)\. Import the source again\."):
@@ -270,21 +263,20 @@ def test_no_damage_to_a_png_ends_in_anything_but_an_image_set_error(
         assert read_png(path).ndim >= 2
 
 
-def test_where_keeps_the_rows_that_match_all(tmp_path: Path) -> None:
+def test_where_keeps_the_rows_that_match_all(folder: Path) -> None:
     """Fixed columns, attributes and missing ones (None) are chosen alike; order, size and pixels stay."""
-    images = ImageSet.open(make_set(tmp_path / "set"))
-
-    def names(**wanted: str | float | bool | None) -> list[str]:
-        return [row.file_name for row in images.where(**wanted).rows]
-
-    assert names() == ["images/1.png", "images/2.png", "images/3.png"]
-    assert names(modality="CT") == ["images/2.png", "images/3.png"]
-    assert names(modality="CT", split="train") == ["images/3.png"]
-    assert names(synthetic=False) == ["images/1.png"]
-    assert names(diagnosis="glioma") == ["images/2.png"]
-    assert names(age_years=7.5) == ["images/3.png"]
-    assert names(age_years=None) == ["images/2.png"]
-    assert names(modality="PET") == []
+    images = ImageSet.open(folder)
+    for wanted, numbers in (
+        ({}, "123"),
+        ({"modality": "CT"}, "23"),
+        ({"modality": "CT", "split": "train"}, "3"),
+        ({"synthetic": False}, "1"),
+        ({"diagnosis": "glioma"}, "2"),
+        ({"age_years": 7.5}, "3"),
+        ({"age_years": None}, "2"),
+        ({"modality": "PET"}, ""),
+    ):
+        assert [row.file_name for row in images.where(**wanted).rows] == [f"images/{n}.png" for n in numbers]
     assert np.array_equal(images.where(split="train").where(modality="CT").pixels(0), images.pixels(2))
     chosen = images.where(split="train")
     assert (chosen.height, chosen.width, chosen.bits, chosen.folder) == (64, 48, 8, images.folder)
@@ -401,9 +393,8 @@ CELLS = NUMBERS | {text: text for text in CATEGORIES} | dict.fromkeys(("", "nan"
 
 
 @pytest.mark.parametrize(("text", "value"), CELLS.items())
-def test_an_attribute_is_a_number_a_category_or_missing(tmp_path: Path, text: str, value: str | float | None) -> None:
+def test_an_attribute_is_a_number_a_category_or_missing(folder: Path, text: str, value: str | float | None) -> None:
     """What reads as a finite number is one, an empty cell is missing, all else is a category as it was written."""
-    folder = make_set(tmp_path / "set")
     edit(folder, 3, diagnosis=text)
     found = ImageSet.open(folder).rows[1]["diagnosis"]
     assert found == value
