@@ -67,7 +67,9 @@ def import_images(
     left out; `progress` shows a bar and the summary.
     """
     paths, out = [Path(source) for source in sources], Path(out)
-    _check_places(paths, out)
+    if inside := [source for source in paths if source.is_dir() and out.resolve().is_relative_to(source.resolve())]:
+        what = f"lies inside the source {inside[0]}: a later import would read it. Choose another --out."
+        raise OutputError(f"{out} {what}")
     with progress_bars(progress, vanish=True) as bar, workspace(out) as place:
         task = bar.add_task("looking at the files", total=None)
         scans = scan_all(paths, place, lambda name: bar.update(task, description=f"unpacking {name}"))
@@ -126,14 +128,6 @@ def _import(
 def _beside(out: Path, what: str) -> Path:
     out = out.resolve() if out.name in ("", "..") else out
     return out.with_name(f"{out.name}.{what}.csv")
-
-
-def _check_places(sources: Sequence[Path], out: Path) -> None:
-    for source in sources:
-        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-            raise OutputError(
-                f"{out} lies inside the source {source}: a later import would read it. Choose another --out."
-            )
 
 
 def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:
