@@ -16,7 +16,8 @@ from phonybrains.imageset import METADATA_NAME, ImageSet, read_metadata
 from phonybrains.importing import ImportConfig, Source, import_images
 from phonybrains.importing.report import write_for_owner
 from phonybrains.spreadsheet import read_columns, read_sheet, sheet_text
-from tests.support.pictures import head, reasons, save
+from tests.support.imports import reasons
+from tests.support.pictures import head, save
 
 MR = ImportConfig(modality="MR", size=64)
 TABLE = [

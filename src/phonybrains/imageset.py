@@ -14,7 +14,7 @@ import hashlib
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,33 +28,8 @@ from .record import UNSAFE, read_record, split_methods
 from .spreadsheet import read_sheet, sheet_text
 
 METADATA_NAME = "metadata.csv"
-FIXED_COLUMNS = (
-    "file_name",
-    "sha256",
-    "modality",
-    "patient_id",
-    "split",
-    "synthetic",
-    "source",
-    "slope",
-    "intercept",
-    "unit",
-)
-MADE_COLUMNS = (
-    "prompt",
-    "revised_prompt",
-    "generator",
-    "parameters",
-    "request_id",
-    "cost",
-    "currency",
-    "index",
-    "coloured",
-    "chroma",
-    "seed",
-    "steps",
-    "guidance",
-)
+OF_REQUESTS = ("prompt", "revised_prompt", "generator", "parameters", "request_id", "cost", "currency")
+MADE_COLUMNS = (*OF_REQUESTS, "index", "coloured", "chroma", "seed", "steps", "guidance")
 """In which those that make images write how each was made."""
 SPLITS = ("train", "validation", "test", "")
 
@@ -81,6 +56,9 @@ class Row:
     def __getitem__(self, column: str) -> Any:
         """The value of a fixed column or an attribute; None where the image has no such attribute."""
         return getattr(self, column) if column in FIXED_COLUMNS else self.attributes.get(column)
+
+
+FIXED_COLUMNS = tuple(each.name for each in fields(Row) if each.name != "attributes")
 
 
 @dataclass(frozen=True)
@@ -115,7 +93,7 @@ class ImageSet:
     def where(self, **wanted: Attribute | bool) -> ImageSet:
         """The rows whose columns have the given values, e.g. `where(split="train", modality="CT")`."""
         rows = tuple(r for r in self.rows if all(r[name] == value for name, value in wanted.items()))
-        return ImageSet(self.folder, rows, self.height, self.width, self.bits, self.record)
+        return replace(self, rows=rows)
 
     def pixels(self, index: int) -> Pixels:
         """The stored pixels of one image: (H, W), uint8 or uint16."""
@@ -130,8 +108,7 @@ class ImageSet:
         """All images in order as (B, 1, H, W) float32 in -1…1, the range the networks work in."""
         for start in range(0, len(self), size):
             stop = min(start + size, len(self))
-            stack = np.stack([self.pixels(i) for i in range(start, stop)])
-            yield to_unit_range(stack)[:, None]
+            yield to_unit_range(np.stack([self.pixels(i) for i in range(start, stop)]))[:, None]
 
 
 def check_whole(folder: Path) -> None:
@@ -237,31 +214,20 @@ def read_metadata(path: Path) -> list[Row]:
 
 
 def _parse_row(path: Path, number: int, entry: Mapping[str, str]) -> Row:
-    name = entry["file_name"]
+    where, name = f"{path}, row {number}", entry["file_name"]
     if not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ImageSetError(f"{path}, row {number}: '{name}' does not lie inside the set.")
+        raise ImageSetError(f"{where}: '{name}' does not lie inside the set.")
     if entry["split"] not in SPLITS:
-        raise ImageSetError(f"{path}, row {number}: split '{entry['split']}' is not train, validation, test or empty.")
+        raise ImageSetError(f"{where}: split '{entry['split']}' is not train, validation, test or empty.")
     synthetic = {"true": True, "false": False}.get(entry["synthetic"].lower())
     if synthetic is None:
-        raise ImageSetError(f"{path}, row {number}: synthetic '{entry['synthetic']}' is not true or false.")
-    slope, intercept = _to_attribute(entry["slope"]), _to_attribute(entry["intercept"])
-    if not isinstance(slope, float) or not isinstance(intercept, float):
-        raise ImageSetError(f"{path}, row {number}: slope and intercept must be numbers.")
+        raise ImageSetError(f"{where}: synthetic '{entry['synthetic']}' is not true or false.")
+    numbers = {column: _to_attribute(entry[column]) for column in ("slope", "intercept")}
+    if not all(isinstance(number, float) for number in numbers.values()):
+        raise ImageSetError(f"{where}: slope and intercept must be numbers.")
+    fixed: dict[str, Any] = {column: entry[column] for column in FIXED_COLUMNS} | {"synthetic": synthetic} | numbers
     attributes = {key: _to_attribute(text) for key, text in entry.items() if key not in FIXED_COLUMNS}
-    return Row(
-        name,
-        entry["sha256"],
-        entry["modality"],
-        entry["patient_id"],
-        entry["split"],
-        synthetic,
-        entry["source"],
-        slope,
-        intercept,
-        entry["unit"],
-        attributes,
-    )
+    return Row(**fixed, attributes=attributes)
 
 
 def _check_image(folder: Path, number: int, row: Row) -> tuple[int, int, int]:
@@ -286,22 +252,16 @@ def _check_image(folder: Path, number: int, row: Row) -> tuple[int, int, int]:
 
 def _to_attribute(text: str) -> Attribute:
     """Numbers come back as float, an empty cell, nan and inf as None, all else as text."""
-    if text == "":
-        return None
-    if "_" in text:  # Python would take 1_2 for 12
-        return text
     try:
-        number = float(text)
+        number = float(text.replace("_", "?") or "nan")  # Python would take 1_2 for 12
     except ValueError:
         return text
     return number if math.isfinite(number) else None
 
 
 def _to_text(value: object) -> str:
-    if value is None:
-        return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
         return float.__repr__(value).removesuffix(".0")
-    return str(value)
+    return "" if value is None else str(value)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from phonybrains.importing import ImportConfig, import_images
+from phonybrains.importing import ImportConfig
 from tests.support.dicom_files import read, write
+from tests.support.imports import run
 
 PIXELS = np.arange(400, dtype=np.int16).reshape(20, 20) + 24
 
@@ -49,27 +50,17 @@ def test_studies_are_joined_by_what_one_person_shares(tmp_path: Path, shared: di
 
 def test_what_everybody_has_joins_nobody(tmp_path: Path) -> None:
     """An atlas as frame of reference, a placeholder as name, a name without date of birth: different studies differ."""
-    for number, elements in enumerate(
-        (
-            {"FrameOfReferenceUID": "1.2.840.10008.1.4.1.1"},
-            {"FrameOfReferenceUID": "1.2.840.10008.1.4.1.1"},
-            {"PatientName": "Anonymous", "PatientBirthDate": "19000101"},
-            {"PatientName": "Anonymous", "PatientBirthDate": "19000101"},
-            {"PatientName": "Doe"},
-            {"PatientName": "Doe"},
-        )
-    ):
+    atlas = {"FrameOfReferenceUID": "1.2.840.10008.1.4.1.1"}
+    placeholder = {"PatientName": "Anonymous", "PatientBirthDate": "19000101"}
+    for number, elements in enumerate((atlas, atlas, placeholder, placeholder, *[{"PatientName": "Doe"}] * 2)):
         put(tmp_path, number, **elements)
     assert len({patient for patient, _ in patients(tmp_path)}) == 6
 
 
 def test_the_id_of_a_study_is_that_of_all_its_images(tmp_path: Path) -> None:
     """An image without id in a study with one id is known to be that patient's; with two ids it is a guess."""
-    put(tmp_path, 0, PatientID="P7", StudyInstanceUID="1.2.4.9")
-    put(tmp_path, 1, StudyInstanceUID="1.2.4.9")
-    put(tmp_path, 2, PatientID="P1", StudyInstanceUID="1.2.4.8")
-    put(tmp_path, 3, PatientID="P2", StudyInstanceUID="1.2.4.8")
-    put(tmp_path, 4, StudyInstanceUID="1.2.4.8")
+    for number, (patient, study) in enumerate((("P7", 9), ("", 9), ("P1", 8), ("P2", 8), ("", 8))):
+        put(tmp_path, number, PatientID=patient, StudyInstanceUID=f"1.2.4.{study}")
     found = patients(tmp_path)
     assert found[:4] == [("P7", False), ("P7", False), ("P1", False), ("P2", False)]
     assert found[4][1]
@@ -78,10 +69,8 @@ def test_the_id_of_a_study_is_that_of_all_its_images(tmp_path: Path) -> None:
 
 def test_without_any_uid_a_series_or_folder_stands_for_a_patient(tmp_path: Path) -> None:
     """Neither study nor frame of reference: the files of a folder are one guessed patient."""
-    none = {"StudyInstanceUID": None, "SeriesInstanceUID": None}
-    for number in range(2):
-        put(tmp_path / "a", number, **none)
-    put(tmp_path / "b", 2, **none)
+    for number, folder in enumerate("aab"):
+        put(tmp_path / folder, number, StudyInstanceUID=None, SeriesInstanceUID=None)
     found = patients(tmp_path)
     assert found[0] == found[1] != found[2]
     assert all(guess for _, guess in found)
@@ -92,9 +81,8 @@ def test_the_record_says_that_patients_are_not_known(tmp_path: Path) -> None:
     for number in range(6):
         put(tmp_path / "in", number)
         put(tmp_path / "known", number, PatientID=f"P{number}")
-    config = ImportConfig(key_file=tmp_path / "key", window=(-800, 500))  # the range of these pixels
-    report = import_images([tmp_path / "in"], tmp_path / "out", config, progress=False)
+    config = ImportConfig(size=16, window=(-800, 500))  # the range of these pixels
+    report = run(tmp_path / "in", tmp_path / "out", config)
     assert "not patient-safe" in report.results["split"]["CT"]
     assert any("guessed" in item.reason for item in report.notices if item.kind == "warning")
-    safe = import_images([tmp_path / "known"], tmp_path / "safe", config, progress=False)
-    assert safe.results["split"]["CT"] == "by patient"
+    assert run(tmp_path / "known", tmp_path / "safe", config).results["split"]["CT"] == "by patient"

@@ -10,20 +10,14 @@ import numpy as np
 import pytest
 from pydicom import dcmread, uid
 
-from tests.support.dicom_files import image, read, save, write
+from tests.support.dicom_files import clean, image, read, same_values, save, write
+from tests.support.imports import told
 
 PIXELS = np.arange(400, dtype=np.int16).reshape(20, 20) + 1024
 PIXELS[0, 0] = 24  # air
-RGB = {
-    "SamplesPerPixel": 3,
-    "PhotometricInterpretation": "RGB",
-    "PlanarConfiguration": 0,
-    "BitsAllocated": 8,
-    "BitsStored": 8,
-    "HighBit": 7,
-    "PixelRepresentation": 0,
-    "PixelData": bytes((200, 30, 90)) * 400,
-}
+EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0}
+RGB = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, **EIGHT}
+RGB |= {"PixelData": bytes((200, 30, 90)) * 400}
 
 
 @pytest.mark.parametrize(
@@ -61,10 +55,10 @@ def test_what_is_no_slice_is_left_out(tmp_path: Path, modality: str, elements: d
     bad = elements | ({"SeriesInstanceUID": "1.2.9"} if reason == "empty slice" else {})
     write(tmp_path / "bad", PIXELS, modality, **bad)
     write(tmp_path / "good", PIXELS, modality, ImagePositionPatient=[0, 0, 5])
-    slices, notices = read(tmp_path)
+    slices, (notice,) = read(tmp_path)
     assert [item.file for item in slices] == [f"{tmp_path.name}/good"]
-    assert [(item.file, item.kind) for item in notices] == [(f"{tmp_path.name}/bad", "skipped")]
-    assert reason in notices[0].reason
+    assert (notice.file, notice.kind) == (f"{tmp_path.name}/bad", "skipped")
+    assert reason in notice.reason
 
 
 def damaged(root: Path) -> dict[str, str]:
@@ -75,19 +69,13 @@ def damaged(root: Path) -> dict[str, str]:
     (root / "magic.dcm").write_bytes(bytes(128) + b"DICM" + b"\xff" * 40)
     (root / "text.dcm").write_bytes(b"not an image at all" * 20)
     (root / "empty.dcm").write_bytes(b"")
-    unknown = image(PIXELS)
-    save(unknown, root / "syntax")
-    content = (root / "syntax").read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0", 1)
-    (root / "syntax").write_bytes(content)
-    video = image(PIXELS)
-    save(video, root / "video")
-    content = (root / "video").read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.4.100\0", 1)
-    (root / "video").write_bytes(_with_length(content))
+    syntax = b"1.2.840.10008.1.2.1\0"
+    (root / "syntax").write_bytes(whole.replace(syntax, b"1.2.840.10008.1.2.9\0", 1))
+    (root / "video").write_bytes(_with_length(whole.replace(syntax, b"1.2.840.10008.1.2.4.100\0", 1)))
     jpeg = dcmread(write(root / "jpeg", PIXELS))
     jpeg.compress(uid.JPEGLSLossless, generate_instance_uid=False)
     jpeg.PixelData = jpeg.PixelData[:40] + bytes(len(jpeg.PixelData) - 48) + jpeg.PixelData[-8:]
     save(jpeg, root / "jpeg")
-    whole = write(root / "length", PIXELS).read_bytes()
     place = whole.index(struct.pack("<HH", 0x7FE0, 0x0010)) + 8
     (root / "length").write_bytes(whole[:place] + struct.pack("<I", 2**31) + whole[place + 4 : -2])
     return {
@@ -126,24 +114,23 @@ def test_damaged_files_are_listed_and_the_rest_goes_on(tmp_path: Path) -> None:
 def test_every_length_of_a_cut_file_is_survived(tmp_path: Path) -> None:
     """Wherever a file is cut, it is either read whole or listed once."""
     whole = write(tmp_path / "a", PIXELS).read_bytes()
-    for length in range(0, len(whole), 37):
+    for length in range(0, len(whole), 61):
         (tmp_path / "a").write_bytes(whole[:length])
         slices, notices = read(tmp_path)
-        assert not slices
-        assert [item.kind for item in notices] == ["skipped"]
+        assert (slices, told(notices)) == ([], [("skipped", "a")])
 
 
 def test_a_copy_of_an_image_is_taken_once(tmp_path: Path) -> None:
     """The same SOPInstanceUID under two names is one image; a damaged copy does not stand in the way of a whole one."""
     content = write(tmp_path / "a", PIXELS).read_bytes()
     (tmp_path / "copy").write_bytes(content)
-    slices, notices = read(tmp_path)
+    slices, (notice,) = read(tmp_path)
     assert len(slices) == 1
-    assert [(item.kind, "the same pixels" in item.reason) for item in notices] == [("duplicate", True)]
+    assert (notice.kind, "the same pixels" in notice.reason) == ("duplicate", True)
     (tmp_path / "a").write_bytes(content[:-10])
-    slices, notices = read(tmp_path)
+    slices, (notice,) = read(tmp_path)
     assert [item.file for item in slices] == [f"{tmp_path.name}/copy"]
-    assert ["cut short" in item.reason for item in notices] == [True]
+    assert "cut short" in notice.reason
 
 
 def test_images_larger_than_max_pixels_are_refused_before_decoding(tmp_path: Path) -> None:
@@ -161,9 +148,7 @@ def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
     bare = image(PIXELS, ImagePositionPatient=[0, 0, 5])
     del bare.file_meta
     bare.save_as(tmp_path / "b", implicit_vr=True, little_endian=True)
-    slices, notices = read(tmp_path)
-    assert not notices
-    np.testing.assert_array_equal([item.values for item in slices], [PIXELS - 1024.0] * 2)
+    same_values(clean(tmp_path), [PIXELS - 1024.0] * 2)
 
 
 def test_synthetic_images_say_so(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 from pydicom import dcmread, uid
 
 from phonybrains.importing.dicom import volume as dicom_volume
-from tests.support.dicom_files import enhanced_mr, image, read, save, write
+from phonybrains.importing.readers import kind_of
+from tests.support.dicom_files import clean, enhanced_mr, heights, image, read, same_values, save, write
+from tests.support.imports import told
 
 JPEG12 = Path(pydicom.__file__).parent / "data/test_files/JPGExtended.dcm"
 
@@ -36,9 +38,8 @@ def test_a_ct_without_air_is_doubted(tmp_path: Path) -> None:
     write(tmp_path / "good", head(24, 1100), SeriesInstanceUID="1.2.3")
     slices, notices = read(tmp_path)
     assert len(slices) == 2
-    assert [(Path(item.file).name, item.kind, item.reason) for item in notices] == [
-        ("bad", "warning", "no air among its values (the lowest is 24): they may not be HU")
-    ]
+    assert told(notices) == [("warning", "bad")]
+    assert notices[0].reason == "no air among its values (the lowest is 24): they may not be HU"
 
 
 @pytest.mark.parametrize("tagged", [True, False])
@@ -50,9 +51,9 @@ def test_padding_below_air_is_no_air(tmp_path: Path, padding: int, tagged: bool)
     told: dict[str, Any] = {"RescaleIntercept": 0} | ({"PixelPaddingValue": padding} if tagged else {})
     write(tmp_path / "bad", bad, **told)
     write(tmp_path / "good", good, SeriesInstanceUID="1.2.3", **told)
-    slices, notices = read(tmp_path)
-    assert [Path(item.file).name for item in notices] == ["bad"]
-    assert "the lowest is 24" in notices[0].reason
+    slices, (notice,) = read(tmp_path)
+    assert Path(notice.file).name == "bad"
+    assert "the lowest is 24" in notice.reason
     for item in slices:
         assert set(item.values[outside(bad)].tolist()) == {-1024}
 
@@ -78,39 +79,40 @@ def test_unmarked_padding_has_no_part_in_the_range_of_mr(tmp_path: Path, padding
     write(tmp_path / "padded", padded, "MR", SeriesInstanceUID="1.2.3")
     padded_one, plain_one = sorted(read(tmp_path)[0], key=lambda item: item.file)
     assert (padded_one.low, padded_one.high) == pytest.approx((plain_one.low, plain_one.high), rel=0.01)
-    np.testing.assert_array_equal(padded_one.values, plain_one.values)
+    same_values([padded_one], [plain_one.values])
 
 
 def test_saturated_tissue_at_the_edge_is_no_padding(tmp_path: Path) -> None:
     """Fat beside the coil that reaches the highest value of 12 bits has neighbours in value, and stays."""
     pixels = np.minimum(np.tile(np.linspace(0, 6000, 40), (40, 1)), 4095).astype(np.uint16)
     write(tmp_path / "a", pixels, "MR", BitsStored=12, HighBit=11)
-    np.testing.assert_array_equal(read(tmp_path)[0][0].values, pixels)
+    same_values(read(tmp_path)[0], [pixels])
+
+
+def write_rgb(path: Path, channels: Any, planar: int) -> None:
+    """Three channels, interleaved or (planar) one after the other."""
+    more = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": planar}
+    pixels = np.stack(channels, axis=0 if planar else -1)
+    write(path, channels[0], "MR", PixelData=pixels.tobytes(), **more)
 
 
 @pytest.mark.parametrize("planar", [0, 1])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_rgb_that_is_gray_is_read_as_gray(tmp_path: Path, planar: int, dtype: Any) -> None:
+@pytest.mark.parametrize(("dtype", "brightest"), [(np.uint8, 200), (np.uint16, 40_000)])
+def test_rgb_that_is_gray_is_read_as_gray(tmp_path: Path, planar: int, dtype: Any, brightest: int) -> None:
     """Three equal channels, interleaved or one after the other, of 8 or 16 bits, are one; all 16 bits count."""
-    gray = head(0, 200 if dtype == np.uint8 else 40_000, dtype)
-    channels = np.stack([gray] * 3, axis=0 if planar else -1)
-    more = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": planar}
-    write(tmp_path / "a", gray, "MR", PixelData=channels.tobytes(), **more)
-    slices, notices = read(tmp_path)
-    assert not notices
-    np.testing.assert_array_equal(slices[0].values, gray)
+    gray = head(0, brightest, dtype)
+    write_rgb(tmp_path / "a", [gray] * 3, planar)
+    same_values(clean(tmp_path), [gray])
 
 
 @pytest.mark.parametrize("planar", [0, 1])
 def test_rgb_that_is_coloured_is_left_out(tmp_path: Path, planar: int) -> None:
     """A colour FA map is no gray image, however its channels lie."""
     gray = head(0, 40_000, np.uint16)
-    channels = np.stack([gray, gray // 2, gray // 3], axis=0 if planar else -1)
-    more = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": planar}
-    write(tmp_path / "a", gray, "MR", PixelData=channels.tobytes(), **more)
-    slices, notices = read(tmp_path)
+    write_rgb(tmp_path / "a", [gray, gray // 2, gray // 3], planar)
+    slices, (notice,) = read(tmp_path)
     assert not slices
-    assert "colour image" in notices[0].reason
+    assert "colour image" in notice.reason
 
 
 def test_pixel_aspect_ratio_stands_in_for_spacing(tmp_path: Path) -> None:
@@ -125,17 +127,12 @@ def test_pixel_aspect_ratio_stands_in_for_spacing(tmp_path: Path) -> None:
 def test_blank_slices_are_left_out_and_told(tmp_path: Path) -> None:
     """An even slice, or one that is all padding, is no picture; the range is that of the others."""
     write(tmp_path / "a", head(0, 900), "MR")
-    write(tmp_path / "b", np.full((40, 40), 500, np.int16), "MR", ImagePositionPatient=[0, 0, 1])
-    write(
-        tmp_path / "c",
-        np.full((40, 40), -2000, np.int16),
-        "MR",
-        PixelPaddingValue=-2000,
-        ImagePositionPatient=[0, 0, 2],
-    )
+    for place, (name, value) in enumerate((("b", 500), ("c", -2000)), start=1):
+        even = np.full((40, 40), value, np.int16)
+        write(tmp_path / name, even, "MR", PixelPaddingValue=-2000, ImagePositionPatient=[0, 0, place])
     slices, notices = read(tmp_path)
     assert [Path(item.file).name for item in slices] == ["a"]
-    assert sorted((Path(item.file).name, item.kind) for item in notices) == [("b", "note"), ("c", "note")]
+    assert told(notices) == [("note", "b"), ("note", "c")]
 
 
 def test_one_instance_uid_on_different_pixels_is_as_many_images(tmp_path: Path) -> None:
@@ -145,7 +142,7 @@ def test_one_instance_uid_on_different_pixels_is_as_many_images(tmp_path: Path) 
     shutil.copy(tmp_path / "3", tmp_path / "copy")
     slices, notices = read(tmp_path)
     assert len(slices) == 6
-    assert sorted((item.kind, Path(item.file).name) for item in notices) == [("duplicate", "copy"), ("warning", "0")]
+    assert told(notices) == [("duplicate", "copy"), ("warning", "0")]
     assert "6 images with different pixels share its SOPInstanceUID" in notices[-1].reason
 
 
@@ -156,21 +153,21 @@ def test_instance_numbers_order_what_has_no_place(tmp_path: Path) -> None:
     write(tmp_path / "d", head(0, 900), "MR", ImagePositionPatient=None, SeriesInstanceUID="1.2.3")
     slices, notices = read(tmp_path)
     assert [Path(item.file).name for item in slices] == ["c", "b", "a"]
-    assert sorted((item.kind, Path(item.file).name) for item in notices) == [("skipped", "d"), ("warning", "c")]
+    assert told(notices) == [("skipped", "d"), ("warning", "c")]
     assert any("ordered by InstanceNumber" in item.reason for item in notices)
 
 
 def test_frames_without_a_place_keep_their_order(tmp_path: Path) -> None:
     """An enhanced image whose functional groups tell no position: its frames follow each other, with a warning."""
     volume = np.stack([head(0, 900 - 50 * n) for n in range(4)])
-    ds = enhanced_mr(volume, [(0.0, 0.0, 0.0)] * 4, [1.0] * 4)
+    ds = enhanced_mr(volume, heights(4))
     for frame in ds.PerFrameFunctionalGroupsSequence:
         del frame.PlanePositionSequence
     save(ds, tmp_path / "a")
-    slices, notices = read(tmp_path)
-    np.testing.assert_array_equal([item.values for item in slices], volume)
+    slices, (notice,) = read(tmp_path)
+    same_values(slices, volume)
     assert [item.order for item in slices] == [0, 1, 2, 3]
-    assert ["ordered by SliceLocation or frame number" in item.reason for item in notices] == [True]
+    assert "ordered by SliceLocation or frame number" in notice.reason
 
 
 @pytest.mark.skipif(not JPEG12.is_file(), reason="pydicom was installed without its test files")
@@ -190,41 +187,31 @@ def test_each_file_of_interleaved_frames_is_loaded_once(tmp_path: Path, monkeypa
     """Four enhanced files with one time point each, frames at the same places: four loads, all in order of place."""
     for point in range(4):
         volume = np.stack([head(0, 500 + 50 * n + 9 * point) for n in range(6)])
-        ds = enhanced_mr(volume, [(0.0, 0.0, 5.0 * n) for n in range(6)], [1.0] * 6)
-        save(ds, tmp_path / str(point))
+        save(enhanced_mr(volume, heights(6)), tmp_path / str(point))
     loaded: list[Path] = []
     load = dicom_volume.load
     monkeypatch.setattr(dicom_volume, "load", lambda path: (loaded.append(path), load(path))[1])
     slices, _ = read(tmp_path)
     assert len(loaded) == 4
     assert [item.order for item in slices] == sorted([0, 5, 10, 15, 20, 25] * 4)
-    for item in slices:
-        point, place = int(Path(item.file).name), int(item.order // 5)
-        np.testing.assert_array_equal(item.values, head(0, 500 + 50 * place + 9 * point))
+    same_values(slices, [head(0, 500 + 10 * int(item.order) + 9 * int(Path(item.file).name)) for item in slices])
 
 
 def test_slices_that_wait_on_disk_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A volume larger than what is kept in memory comes out as one that is smaller."""
     for n in range(5):
-        write(
-            tmp_path / str(n),
-            head(0, 800 + n),
-            "MR",
-            ImagePositionPatient=[0, 0, -n],
-            PhotometricInterpretation="MONOCHROME1",
-        )
+        elements = {"ImagePositionPatient": [0, 0, -n], "PhotometricInterpretation": "MONOCHROME1"}
+        write(tmp_path / str(n), head(0, 800 + n), "MR", **elements)
     in_memory, _ = read(tmp_path)
     monkeypatch.setattr(dicom_volume, "IN_MEMORY", 100)
     on_disk, _ = read(tmp_path)
-    for one, other in zip(in_memory, on_disk, strict=True):
-        np.testing.assert_array_equal(one.values, other.values)
-        assert (one.low, one.high, one.order) == (other.low, other.high, other.order)
+    same_values(on_disk, [item.values for item in in_memory])
+    facts = [[(item.low, item.high, item.order) for item in slices] for slices in (in_memory, on_disk)]
+    assert facts[0] == facts[1]
 
 
 def test_a_dicom_file_may_begin_like_a_tiff(tmp_path: Path) -> None:
     """DICM at byte 128 decides, whatever the 128 free bytes before it hold (PS3.10 7.1)."""
-    from phonybrains.importing.readers import kind_of
-
     for start in (b"II*\0", b"MM\0*", b"\x89PNG\r\n", b"BM", b"\xff\xd8\xff", b"\x1f\x8b", b"PK"):
         ds = image(head(24, 1100))
         ds.preamble = start + bytes(128 - len(start))

@@ -21,6 +21,10 @@ def thumbnails(*images) -> np.ndarray:
     return np.stack([thumbnail(image) for image in images])
 
 
+def noisy(image: np.ndarray, sd: float) -> np.ndarray:
+    return np.clip(image + np.random.default_rng(0).normal(0, sd, image.shape), 0, 255).astype(np.uint8)
+
+
 def find(images, splits, patients=None):
     return find_near_duplicates(thumbnails(*images), splits, patients or [""] * len(images), ["CT"] * len(images))
 
@@ -28,16 +32,14 @@ def find(images, splits, patients=None):
 def test_a_brighter_shifted_noisy_copy_is_found_and_another_head_is_not():
     """Copies that differ by gain, a pixel's shift or noise are near duplicates of the original, and of nothing else."""
     one, other = head(1, 256), head(2, 256)
-    noisy = np.clip(one + np.random.default_rng(0).normal(0, 10, one.shape), 0, 255).astype(np.uint8)
-    found = find([one, one // 2 + 20, np.roll(one, 1, axis=1), noisy, other], ["train"] * 5)
+    found = find([one, one // 2 + 20, np.roll(one, 1, axis=1), noisy(one, 10), other], ["train"] * 5)
     assert found.pairs == 6
 
 
 def test_pairs_that_join_splits_or_patients_are_counted_and_shown():
     """Only a pair in two splits crosses; "" is no split and no patient; the worst comes first."""
     one = head(1, 256)
-    noisy = np.clip(one + np.random.default_rng(0).normal(0, 20, one.shape), 0, 255).astype(np.uint8)
-    found = find([one, one, noisy, one], ["train", "test", "test", ""], ["a", "a", "", "b"])
+    found = find([one, one, noisy(one, 20), one], ["train", "test", "test", ""], ["a", "a", "", "b"])
     assert (found.pairs, found.across_splits, found.across_patients) == (6, 2, 2)
     assert [pair.correlation for pair in found.worst] == sorted((p.correlation for p in found.worst), reverse=True)
 
@@ -59,8 +61,7 @@ def test_the_worst_are_the_first_of_the_most_alike(monkeypatch):
     images = np.stack([base] * 30 + [np.clip(base + rng.normal(0, 9, base.shape), 0, 255) for _ in range(30)])
     images = images.astype(np.uint8)[rng.permutation(60)]
     splits = ["train" if n % 2 else "test" for n in range(60)]
-    flat = images.reshape(60, -1)
-    correlation = np.asarray(np.corrcoef(flat), np.float32).round(4)
+    correlation = np.asarray(np.corrcoef(images.reshape(60, -1)), np.float32).round(4)
     pairs = [(i, j) for i in range(60) for j in range(i + 1, 60) if correlation[i, j] > 0.97 and i % 2 != j % 2]
     expected = sorted(pairs, key=lambda pair: (-correlation[pair], pair))[: duplicates.WORST]
     for chunk in (2048, 7):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,11 @@ from phonybrains.model.training_data import splits
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.record import as_input
 from phonybrains.release_gate import audit_status
-from tests.support.pictures import head, reasons, save, write_table
+from tests.support.imports import reasons, run, table
+from tests.support.pictures import head, save, write_table
 
 MR = ImportConfig(modality="MR", size=32, run_length=10, run_guard=1)
 RUNS = "by runs, not patient-safe"
-
-
-@pytest.fixture(autouse=True)
-def _own_key(tmp_path, monkeypatch):
-    """No test reads or makes the key of the person who runs it."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
 def source(folder: Path, n: int = 60, first: int = 0, **columns: Any) -> Path:
@@ -41,16 +35,14 @@ def source(folder: Path, n: int = 60, first: int = 0, **columns: Any) -> Path:
 
 
 def imported(sources: list[Path], out: Path, config: ImportConfig = MR) -> ImageSet:
-    import_images(sources, out, config, progress=False)
+    run(sources, out, config)
     return ImageSet.open(out)
 
 
 def edited(images: ImageSet, out: Path, change: Any) -> Path:
     """A copy of a set whose table a person has edited."""
     shutil.copytree(images.folder, out)
-    with (out / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        table = list(csv.DictReader(file))
-    write_table(out, [row for row in map(change, table) if row])
+    write_table(out, [row for row in map(change, table(out / "metadata.csv")) if row])
     return out
 
 
@@ -78,19 +70,17 @@ def test_not_patient_safe_survives_every_way_round(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"split": lambda i: "train" if i < 20 else "test"}, "as given, patients unknown, not patient-safe"),
-        (
-            {"split": lambda i: "train" if i < 20 else "test", "patient_id": lambda i: f"p{i % 5}"},
-            "as given, a patient in two splits, not patient-safe",
-        ),
-        ({"split": lambda i: "train" if i < 20 else "test", "patient_id": lambda i: f"p{i // 4}"}, "as given"),
+        ({}, "as given, patients unknown, not patient-safe"),
+        ({"patient_id": lambda i: f"p{i % 5}"}, "as given, a patient in two splits, not patient-safe"),
+        ({"patient_id": lambda i: f"p{i // 4}"}, "as given"),
     ],
 )
 def test_a_given_split_is_believed_as_far_as_patients_show_it(tmp_path, columns, words):
     """Without patients, or with one in two splits, a given split is not patient-safe, whoever gave it."""
-    first = imported([source(tmp_path / "in", 30, **columns)], tmp_path / "out")
-    assert first.record["results"]["split"] == {"MR": words}
-    assert imported([first.folder], tmp_path / "again").record["results"]["split"] == {"MR": words}
+    given = source(tmp_path / "in", 30, split=lambda i: "train" if i < 20 else "test", **columns)
+    first = imported([given], tmp_path / "out")
+    for images in (first, imported([first.folder], tmp_path / "again")):
+        assert images.record["results"]["split"] == {"MR": words}
 
 
 def test_licences_are_added_to_and_never_replaced(tmp_path):
@@ -98,9 +88,8 @@ def test_licences_are_added_to_and_never_replaced(tmp_path):
     sets = []
     for licence in ("CC BY 4.0", "CC BY-NC 4.0"):
         config = MR.model_copy(update={"sources": {"scans": Source(licence=licence, attribution="A")}})
-        sets.append(
-            imported([source(tmp_path / licence / "scans", 12, len(sets) * 50)], tmp_path / licence / "set", config)
-        )
+        scans = source(tmp_path / licence / "scans", 12, len(sets) * 50)
+        sets.append(imported([scans], tmp_path / licence / "set", config))
     given = MR.model_copy(update={"sources": {"set": Source(licence="CC0")}})
     joined = imported([each.folder for each in sets], tmp_path / "joined", given)
     assert {entry["licence"] for entry in joined.record["sources"]} == {"CC BY 4.0", "CC BY-NC 4.0", "CC0"}
@@ -117,8 +106,7 @@ def test_no_name_of_a_folder_or_file_reaches_the_set(tmp_path):
     again = imported([images.folder, folder], tmp_path / "again", config)
     for made in (images, again):
         held = b"".join(path.read_bytes() for path in made.folder.rglob("*") if path.is_file())
-        assert b"Mustermann" not in held
-        assert b"Erika" not in held
+        assert not any(name in held for name in (b"Mustermann", b"Erika"))
         assert [entry["licence"] for entry in made.record["sources"]] == ["CC0"] * len(made.record["inputs"])
     assert "Erika" not in str(as_input(images.folder))
     beside = (tmp_path / "Erika_set.sources.csv").read_text()
@@ -135,14 +123,14 @@ def test_a_licence_for_a_source_that_is_not_there_is_told(tmp_path):
     with pytest.raises(ConfigError, match=r"no source is called scan, and nothing is said of scans\. Call it so\."):
         imported([scans, more], tmp_path / "out", config)
     assert {path.name for path in tmp_path.iterdir()} <= {"scans", "more", "config"}
-    report = import_images([more], tmp_path / "out", config, progress=False)
+    report = run(more, tmp_path / "out", config)
     assert "no source" in reasons(report, "note")["scan"]
 
 
 def test_columns_that_repeat_names_of_files_are_pointed_out(tmp_path):
     """A column of a table that holds file names would carry them into the set."""
     folder = source(tmp_path / "in", 3, original_file=lambda i: "x", pathology=lambda i: "y")
-    report = import_images([folder], tmp_path / "out", MR, progress=False)
+    report = run(folder, tmp_path / "out", MR)
     said = [notice.reason for notice in report.notices if "may identify" in notice.reason]
     assert [reason.split("'")[1] for reason in said] == ["original_file"]
 
@@ -167,7 +155,7 @@ def test_a_part_of_an_image_set_is_no_source(tmp_path):
     phantoms = make_phantoms(4, tmp_path / "phantoms", size=32)
     for part in (phantoms / "images", phantoms / "images/000001.png", phantoms / "metadata.csv"):
         with pytest.raises(SourceError, match=r"lies inside the image set .*Give that folder"):
-            import_images([part], tmp_path / "out", MR, progress=False)
+            run(part, tmp_path / "out", MR)
 
 
 def test_patients_are_counted_for_each_value(tmp_path, capsys):
@@ -183,11 +171,8 @@ def test_patients_are_counted_for_each_value(tmp_path, capsys):
     report = import_images([folder], tmp_path / "out", MR)
     values = report.results["values"]["MR"]
     assert "number" not in values
-    assert {label: (c["images"], c["patients"], c["in_train"]) for label, c in values["kind"].items()} == {
-        "a": (3, 1, 1),
-        "b": (18, 6, 6),
-        "c": (15, 5, 1),
-    }
+    counted = {label: (c["images"], c["patients"], c["in_train"]) for label, c in values["kind"].items()}
+    assert counted == {"a": (3, 1, 1), "b": (18, 6, 6), "c": (15, 5, 1)}
     printed = capsys.readouterr().out
     assert "kind (MR): a 3 images of 1 patient, b 18 images of 6 patients, c 15 images of 5 patients" in printed
     assert "fewer than 5 patients have kind a (3 images of 1 patient, 1 in train), c" in printed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import subprocess
@@ -16,23 +15,31 @@ from PIL import Image
 
 from phonybrains.errors import OutputError
 from phonybrains.imageset import ImageSet
-from phonybrains.importing import ImportConfig, Source, import_images
+from phonybrains.importing import ImportConfig, ImportReport, Source, import_images
 from phonybrains.importing.resize import fit, place, to_pixels
-from tests.support.pictures import head, reasons, save, write_table
+from tests.support.dicom_files import write
+from tests.support.imports import reasons, run, table
+from tests.support.pictures import head, save, write_table
 from tests.support.places import SHARED
+from tests.support.volume_files import volume
 
-DATA = SHARED / "data"
 MR = ImportConfig(modality="MR", size=64)
 
 
-@pytest.fixture(autouse=True)
-def _own_key(tmp_path, monkeypatch):
-    """No test reads or makes the key of the person who runs it."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+def imported(tmp_path: Path, config: ImportConfig = MR, **options) -> ImportReport:
+    return run(tmp_path / "in", tmp_path / "out", config, **options)
 
 
-def run(source: Path, out: Path, config: ImportConfig = MR, **options):
-    return import_images([source], out, config, progress=False, **options)
+def image_set(tmp_path: Path, config: ImportConfig = MR) -> ImageSet:
+    imported(tmp_path, config)
+    return ImageSet.open(tmp_path / "out")
+
+
+def put(tmp_path: Path, *rows: dict, size: int = 64) -> None:
+    """Pictures, each another, with a table that describes them."""
+    for number, row in enumerate(rows):
+        save(tmp_path / "in" / row["file_name"], head(number, size))
+    write_table(tmp_path / "in", rows)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp", "a.webp", "a.gif", "no_extension"])
@@ -40,8 +47,7 @@ def test_lossless_formats_keep_every_pixel(tmp_path, name):
     """An 8-bit picture that has the set's size already comes through unchanged, whatever its lossless format."""
     options = {"lossless": True} if name.endswith("webp") else {"format": "PNG"} if "." not in name else {}
     save(tmp_path / "in" / name, head(1), **options)
-    run(tmp_path / "in", tmp_path / "out")
-    images = ImageSet.open(tmp_path / "out")
+    images = image_set(tmp_path)
     assert_array_equal(images.pixels(0), head(1))
     assert (images.rows[0].slope, images.rows[0].intercept, images.rows[0].unit) == (1, 0, "a.u.")
 
@@ -49,16 +55,14 @@ def test_lossless_formats_keep_every_pixel(tmp_path, name):
 def test_jpeg_is_read(tmp_path):
     """A JPEG differs from what it was made of only by its compression."""
     save(tmp_path / "in/a.jpg", head(1), quality=95)
-    run(tmp_path / "in", tmp_path / "out")
-    assert np.abs(ImageSet.open(tmp_path / "out").pixels(0).astype(float) - head(1)).mean() < 2
+    assert np.abs(image_set(tmp_path).pixels(0).astype(float) - head(1)).mean() < 2
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
 def test_colour_modes_that_are_really_gray_are_accepted(tmp_path, mode):
     """Equal channels, full opacity or a gray palette hold the same gray image as a gray file."""
     save(tmp_path / "in/a.png", Image.fromarray(head(1)).convert(mode))
-    run(tmp_path / "in", tmp_path / "out")
-    assert_array_equal(ImageSet.open(tmp_path / "out").pixels(0), head(1))
+    assert_array_equal(image_set(tmp_path).pixels(0), head(1))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
@@ -66,8 +70,7 @@ def test_sixteen_bits_are_scaled_to_eight_with_a_slope(tmp_path, name):
     """0…65535 becomes 0…255 with slope 257, so that the values come back within half a step."""
     deep = (head(1).astype(np.uint16) * 257) ^ 1
     save(tmp_path / "in" / name, deep)
-    run(tmp_path / "in", tmp_path / "out")
-    images = ImageSet.open(tmp_path / "out")
+    images = image_set(tmp_path)
     assert (images.bits, images.rows[0].slope) == (8, 257)
     assert_allclose(images.values(0), deep, atol=129)
 
@@ -77,17 +80,16 @@ def test_sixteen_bits_can_be_kept(tmp_path):
     deep = head(1).astype(np.uint16) * 257 + 3
     deep[0, 0] = 65535
     save(tmp_path / "in/a.png", deep)
-    run(tmp_path / "in", tmp_path / "out", MR.model_copy(update={"bits": 16}))
-    images = ImageSet.open(tmp_path / "out")
+    images = image_set(tmp_path, MR.model_copy(update={"bits": 16}))
     assert images.bits == 16
     assert_array_equal(images.pixels(0), deep)
 
 
 def test_twelve_bits_in_sixteen_use_the_whole_range_alike_in_a_series(tmp_path):
     """All images of a folder share one white, the next 2ⁿ - 1 above their largest number, so they stay comparable."""
-    save(tmp_path / "in/a.png", np.full((64, 64), 4000, np.uint16) - 99 * np.eye(64, dtype=np.uint16))
-    save(tmp_path / "in/b.png", np.full((64, 64), 900, np.uint16) - 99 * np.eye(64, dtype=np.uint16))
-    report = run(tmp_path / "in", tmp_path / "out")
+    for name, value in (("a", 4000), ("b", 900)):
+        save(tmp_path / f"in/{name}.png", (value - 99 * np.eye(64)).astype(np.uint16))
+    report = imported(tmp_path)
     rows = ImageSet.open(tmp_path / "out").rows
     assert [row.slope for row in rows] == [pytest.approx(4095 / 255)] * 2
     assert "4095 white" in "".join(reasons(report, "note").values())
@@ -97,16 +99,14 @@ def test_float_pictures_keep_their_values(tmp_path):
     """A float TIFF is scaled between 0 and its largest value; slope and intercept give the values back."""
     values = head(1).astype(np.float32) / 255
     save(tmp_path / "in/a.tif", values)
-    run(tmp_path / "in", tmp_path / "out")
-    assert_allclose(ImageSet.open(tmp_path / "out").values(0), values, atol=1 / 255)
+    assert_allclose(image_set(tmp_path).values(0), values, atol=1 / 255)
 
 
 def test_everything_becomes_256_square_by_default(tmp_path):
     """Large and small, oblong or not, all images are 256×256."""
     for number, shape in enumerate([(512, 512), (650, 650), (100, 300), (31, 17)]):
         save(tmp_path / f"in/{number}.png", np.random.default_rng(number).integers(0, 255, shape, dtype=np.uint8))
-    run(tmp_path / "in", tmp_path / "out", ImportConfig(modality="CT"))
-    images = ImageSet.open(tmp_path / "out")
+    images = image_set(tmp_path, ImportConfig(modality="CT"))
     assert (len(images), images.height, images.width) == (4, 256, 256)
 
 
@@ -115,8 +115,7 @@ def test_aspect_is_kept_in_millimetres():
     placement = place((64, 64), (2.0, 1.0), 64)
     assert (placement.height, placement.width, placement.left, placement.top) == (64, 32, 16, 0)
     square = fit(np.full((64, 64), 7, np.float32), placement, -1)
-    assert (square[:, :16] == -1).all()
-    assert (square[:, 48:] == -1).all()
+    assert (square[:, [*range(16), *range(48, 64)]] == -1).all()
     assert_allclose(square[:, 16:48], 7, atol=1e-5)
 
 
@@ -148,8 +147,7 @@ def test_lesion_box_follows_the_padding(tmp_path):
     """In a picture twice as high as wide the box, in fractions, is moved and shrunk along with the picture."""
     save(tmp_path / "in/a.png", head(1, 64)[:, 16:48])
     write_table(tmp_path / "in", [{"file_name": "a.png", "lesion_x": 0.5, "lesion_width": 0.4, "lesion_y": 0.3}])
-    run(tmp_path / "in", tmp_path / "out")
-    found = ImageSet.open(tmp_path / "out").rows[0].attributes
+    found = image_set(tmp_path).rows[0].attributes
     assert (found["lesion_x"], found["lesion_width"], found["lesion_y"]) == (0.5, 0.2, 0.3)
 
 
@@ -158,107 +156,59 @@ def test_metadata_becomes_rows_and_attributes(tmp_path):
     save(tmp_path / "in/images/a.png", head(1))
     save(tmp_path / "in/images/b.png", head(2))
     save(tmp_path / "in/deep/er/c.png", head(3))
-    write_table(
-        tmp_path / "in",
-        [
-            {
-                "file_name": "images/a.png",
-                "modality": "CT",
-                "hemorrhage": "epidural;subdural",
-                "age": 54,
-                "source": "x",
-            },
-            {"file_name": r".\images\b.png", "modality": "MRI", "hemorrhage": "", "age": "", "source": "x"},
-        ],
-    )
+    columns = ("file_name", "modality", "hemorrhage", "age", "source")
+    rows = [("images/a.png", "CT", "epidural;subdural", 54, "x"), (r".\images\b.png", "MRI", "", "", "x")]
+    write_table(tmp_path / "in", [dict(zip(columns, row, strict=True)) for row in rows])
     write_table(tmp_path / "in/deep", [{"file_name": "er/c.png", "modality": "ct", "plane": "axial"}])
-    run(tmp_path / "in", tmp_path / "out", ImportConfig(size=64))
-    c, a, b = ImageSet.open(tmp_path / "out").rows
+    c, a, b = image_set(tmp_path, ImportConfig(size=64)).rows
     assert (a.modality, b.modality, c.modality) == ("CT", "MR", "CT")
     assert dict(a.attributes) == {"plane": None, "hemorrhage": "epidural;subdural", "age": 54}
     assert (b["hemorrhage"], c["plane"]) == (None, "axial")
 
 
-def test_attributes_can_be_chosen(tmp_path):
-    """Only the columns that the configuration names are kept."""
-    save(tmp_path / "in/a.png", head(1))
-    write_table(tmp_path / "in", [{"file_name": "a.png", "plane": "axial", "scanner_name": "x"}])
-    report = run(tmp_path / "in", tmp_path / "out", MR.model_copy(update={"attributes": ("plane",)}))
-    assert dict(ImageSet.open(tmp_path / "out").rows[0].attributes) == {"plane": "axial"}
-    assert not any("identify" in reason for reason in reasons(report, "warning").values())
+def test_columns_that_may_identify_are_pointed_out_and_columns_can_be_chosen(tmp_path):
+    """A column like patient_name is kept, as asked, but with a warning; only those that the configuration names are."""
+    put(tmp_path, {"file_name": "a.png", "plane": "axial", "patient_name": "x"})
+    assert any("patient_name" in text for text in said(imported(tmp_path)))
+    report = run(tmp_path / "in", tmp_path / "chosen", MR.model_copy(update={"attributes": ("plane",)}))
+    assert dict(ImageSet.open(tmp_path / "chosen").rows[0].attributes) == {"plane": "axial"}
+    assert not any("identify" in text for text in said(report))
+
+
+def said(report: ImportReport) -> list[str]:
+    return [notice.reason for notice in report.notices if notice.kind == "warning"]
 
 
 def test_patient_ids_are_nowhere_in_the_set(tmp_path):
     """No byte of the set holds an id as found, though it is in the files' names; one patient has one pseudonym."""
-    rows = []
-    for number in range(8):
-        patient = f"HOSPITAL-{number // 2}"
-        save(tmp_path / f"in/{patient}/{number}.png", head(number))
-        rows.append({"file_name": f"{patient}/{number}.png", "patient_id": patient})
-    write_table(tmp_path / "in", rows)
-    run(tmp_path / "in", tmp_path / "out")
+    put(tmp_path, *({"file_name": f"HOSPITAL-{n // 2}/{n}.png", "patient_id": f"HOSPITAL-{n // 2}"} for n in range(8)))
+    found = [row.patient_id for row in image_set(tmp_path).rows]
     assert not any(b"HOSPITAL" in path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
-    found = [row.patient_id for row in ImageSet.open(tmp_path / "out").rows]
     assert all(name.startswith("P-") and len(name) == 14 for name in found)
     assert len(set(found)) == 4
     assert (tmp_path / "config/phonybrains/pseudonym.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_columns_that_may_identify_are_pointed_out(tmp_path):
-    """A column like patient_name is kept, as asked, but with a warning."""
-    save(tmp_path / "in/a.png", head(1))
-    write_table(tmp_path / "in", [{"file_name": "a.png", "patient_name": "x"}])
-    assert any("patient_name" in text for text in reasons_list(run(tmp_path / "in", tmp_path / "out")))
-
-
-def reasons_list(report, kind="warning"):
-    return [notice.reason for notice in report.notices if notice.kind == kind]
-
-
 def test_exact_duplicates_are_left_out_and_listed(tmp_path):
     """The same pixels in another format are a duplicate; the first stays, and a contradiction is named."""
-    save(tmp_path / "in/a.png", head(1))
-    save(tmp_path / "in/b.tif", head(1))
-    save(tmp_path / "in/c.png", head(2))
-    write_table(
-        tmp_path / "in",
-        [
-            {"file_name": "a.png", "patient_id": "1"},
-            {"file_name": "b.tif", "patient_id": "2"},
-            {"file_name": "c.png", "patient_id": "3"},
-        ],
-    )
-    report = run(tmp_path / "in", tmp_path / "out")
+    put(tmp_path, *({"file_name": f"{name}.png", "patient_id": patient} for patient, name in enumerate("abc", start=1)))
+    Image.open(tmp_path / "in/a.png").save(tmp_path / "in/b.png", "TIFF")
+    report = imported(tmp_path)
     assert report.results["duplicates"] == 1
-    assert reasons(report, "duplicate") == {"in/b.tif": "same pixels as in/a.png, though patient differ; left out"}
+    assert reasons(report, "duplicate") == {"in/b.png": "same pixels as in/a.png, though patient differ; left out"}
     assert len(ImageSet.open(tmp_path / "out")) == 2
 
 
 def test_an_image_set_comes_through_unchanged(tmp_path):
     """Values, split, pseudonyms, pixels and what is synthetic survive another import, and the record leads back."""
-    rows = [
-        {
-            "file_name": f"{n}.png",
-            "patient_id": f"{n}",
-            "slope": 2,
-            "intercept": -1000,
-            "unit": "HU",
-            "synthetic": "true",
-        }
-        for n in range(12)
-    ]
-    for number in range(12):
-        save(tmp_path / f"in/{number}.png", head(number))
-    write_table(tmp_path / "in", rows)
-    run(
-        tmp_path / "in", tmp_path / "first", ImportConfig(modality="CT", size=64, sources={"in": Source(licence="CC0")})
-    )
-    report = run(tmp_path / "first", tmp_path / "second", ImportConfig(size=64, seed=9))
-    first, second = ImageSet.open(tmp_path / "first"), ImageSet.open(tmp_path / "second")
+    facts = {"slope": 2, "intercept": -1000, "unit": "HU", "synthetic": "true"}
+    put(tmp_path, *({"file_name": f"{n}.png", "patient_id": f"{n}", **facts} for n in range(12)))
+    first = image_set(tmp_path, ImportConfig(modality="CT", size=64, sources={"in": Source(licence="CC0")}))
+    report = run(first.folder, tmp_path / "second", ImportConfig(size=64, seed=9))
+    second = ImageSet.open(tmp_path / "second")
     keep = ("sha256", "patient_id", "split", "slope", "intercept", "unit", "synthetic")
     assert [[row[k] for k in keep] for row in first.rows] == [[row[k] for k in keep] for row in second.rows]
-    assert second.rows[0].synthetic
-    assert second.rows[0].unit == "HU"
+    assert (second.rows[0].synthetic, second.rows[0].unit) == (True, "HU")
     assert report.results["split"] == {"CT": "as given"}
     assert second.record["inputs"][0]["record"]["stage"] == "import"
     assert second.record["sources"] == first.record["sources"]
@@ -270,14 +220,12 @@ def test_record_tells_counts_and_no_names(tmp_path):
         save(tmp_path / f"in/secret_{number}.png", head(number))
     source = Source(licence="CC BY 4.0", attribution="A. Author")
     config = MR.model_copy(update={"key_file": tmp_path / "key", "sources": {"in": source}})
-    run(tmp_path / "in", tmp_path / "out", config)
+    imported(tmp_path, config)
     text = (tmp_path / "out/record.json").read_text()
     record = json.loads(text)
     (name,) = {row.source for row in ImageSet.open(tmp_path / "out").rows}
     assert re.fullmatch("1 raster [0-9a-f]{12}", name)
-    assert "secret" not in text
-    assert "key_file" not in text
-    assert str(tmp_path) not in text
+    assert not any(word in text for word in ("secret", "key_file", str(tmp_path)))
     assert record["results"]["images"] == {"MR": {"train": 10}}
     facts = {"licence": "CC BY 4.0", "attribution": "A. Author", "url": ""}
     assert record["sources"] == [{"name": name, **facts}]
@@ -288,36 +236,33 @@ def test_record_tells_counts_and_no_names(tmp_path):
 def test_report_file_lies_beside_the_set(tmp_path):
     """out.import.csv has the columns file, kind and reason, and tells which file became which image."""
     save(tmp_path / "in/a.png", head(1))
-    report = run(tmp_path / "in", tmp_path / "out")
-    with (tmp_path / "out.import.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert report.file == tmp_path / "out.import.csv"
-    assert {"file": "in/a.png", "kind": "imported", "reason": "images/000001.png"} in rows
+    assert imported(tmp_path).file == tmp_path / "out.import.csv"
+    line = {"file": "in/a.png", "kind": "imported", "reason": "images/000001.png"}
+    assert line in table(tmp_path / "out.import.csv")
 
 
 def test_the_same_command_again_does_nothing(tmp_path):
     """A finished import is recognised and left alone; other settings for the same folder are refused."""
     save(tmp_path / "in/a.png", head(1))
-    run(tmp_path / "in", tmp_path / "out")
+    imported(tmp_path)
     before = (tmp_path / "out/record.json").stat().st_mtime_ns
-    again = run(tmp_path / "in", tmp_path / "out")
-    assert again.finished_before
-    assert again.results["total"] == 1
+    again = imported(tmp_path)
+    assert (again.finished_before, again.results["total"]) == (True, 1)
     assert (tmp_path / "out/record.json").stat().st_mtime_ns == before
     with pytest.raises(OutputError, match="already exists"):
-        run(tmp_path / "in", tmp_path / "out", MR.model_copy(update={"size": 128}))
+        imported(tmp_path, MR.model_copy(update={"size": 128}))
 
 
 def test_the_result_does_not_depend_on_the_threads(tmp_path, monkeypatch):
     """Files that take unequally long come out in natural order, with one thread as with many."""
     for number in range(30):
-        save(tmp_path / f"in/{number}.png", head(number, 600 if number % 3 == 0 else 40))
-    run(tmp_path / "in", tmp_path / "many")
+        save(tmp_path / f"in/{number}.png", head(number, 400 if number % 3 == 0 else 40))
+    run(tmp_path / "in", tmp_path / "many", MR)
     monkeypatch.setattr("phonybrains.importing.parallel.threads.__wrapped__.__defaults__", (1,))
-    run(tmp_path / "in", tmp_path / "one")
+    run(tmp_path / "in", tmp_path / "one", MR)
     assert (tmp_path / "many/metadata.csv").read_bytes() == (tmp_path / "one/metadata.csv").read_bytes()
-    with (tmp_path / "one.import.csv").open(newline="") as file:
-        images = {row["reason"]: row["file"] for row in csv.DictReader(file) if row["kind"] == "imported"}
+    rows = table(tmp_path / "one.import.csv")
+    images = {row["reason"]: row["file"] for row in rows if row["kind"] == "imported"}
     assert images == {f"images/{number + 1:06d}.png": f"in/{number}.png" for number in range(30)}
 
 
@@ -326,27 +271,24 @@ def test_sources_can_be_single_files_and_have_equal_names(tmp_path):
     save(tmp_path / "a/images/1.png", head(1))
     save(tmp_path / "b/images/1.png", head(2))
     sources = [tmp_path / "a/images", tmp_path / "b/images", save(tmp_path / "c/one.png", head(3))]
-    import_images(sources, tmp_path / "out", MR, progress=False)
+    run(sources, tmp_path / "out", MR)
     images = ImageSet.open(tmp_path / "out")
     names = [item["name"] for item in images.record["inputs"]]
     assert [name[:9] for name in names] == ["1 raster ", "2 raster ", "3 raster "]
     assert [row.source for row in images.rows] == names
-    with (tmp_path / "out.sources.csv").open(newline="") as file:
-        table = [(row["source"], row["name"], row["path"]) for row in csv.DictReader(file)]
+    rows = [(row["source"], row["name"], row["path"]) for row in table(tmp_path / "out.sources.csv")]
     places = [str(source.resolve()) for source in sources]
-    assert table == list(zip(names, ("images", "images", "c"), places, strict=True))
+    assert rows == list(zip(names, ("images", "images", "c"), places, strict=True))
 
 
 def test_a_folder_can_hold_everything(tmp_path):
     """Pictures, DICOM and NIfTI in one folder become one set; names do not matter, for the content tells."""
-    nibabel = pytest.importorskip("nibabel")
     save(tmp_path / "in/picture.dat", head(1), format="PNG")
-    volume = np.stack([head(n) for n in range(2, 12)], axis=2).astype(np.int16)
-    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "in/volume.nii.gz")
-    scans = sorted((DATA / "dicom/ct-phantom").glob("*"))
-    for number, path in enumerate(scans):
-        (tmp_path / f"in/{number}.jpg").symlink_to(path)
-    report = run(tmp_path / "in", tmp_path / "out")
+    volume(tmp_path / "in/volume.nii.gz", np.stack([head(n) for n in range(2, 12)], axis=2).astype(np.int16))
+    scans = [head(n).astype(np.uint16) // 3 + 1024 for n in range(5)]  # 0 to 85 HU
+    for number, pixels in enumerate(scans):
+        write(tmp_path / f"in/{number}.jpg", pixels, ImagePositionPatient=[0, 0, 5 * number])
+    report = imported(tmp_path)
     rows = ImageSet.open(tmp_path / "out").rows
     assert report.results["skipped"] == 0
     assert sum(row.unit == "HU" for row in rows) == len(scans)
@@ -373,22 +315,21 @@ def test_summary_can_be_printed(tmp_path, capsys):
     assert "finished already" in printed
 
 
-@pytest.mark.skipif(not (DATA / "brain-mri").is_dir(), reason="needs shared/data/brain-mri and head-ct")
+@pytest.mark.needs("real images")
 def test_real_images_of_both_modalities(tmp_path):
     """Real MRI and CT join one set of one size, in the patient-disjoint splits of their tables, with their patients."""
-    for name, step in (("brain-mri", 20), ("head-ct", 10)):
-        rows = list(csv.DictReader((DATA / name / "metadata.csv").open(encoding="utf-8")))[::step]
+    tables = {}
+    for modality, name, step in (("MR", "brain-mri", 40), ("CT", "head-ct", 20)):
+        folder = SHARED / "data" / name
+        tables[modality] = rows = table(folder / "metadata.csv")[::step]
         (tmp_path / name / "images").mkdir(parents=True)
         for row in rows:
-            (tmp_path / name / row["file_name"]).symlink_to(DATA / name / row["file_name"])
+            (tmp_path / name / row["file_name"]).symlink_to(folder / row["file_name"])
         write_table(tmp_path / name, rows)
-    report = import_images([tmp_path / "brain-mri", tmp_path / "head-ct"], tmp_path / "out", progress=False)
+    results = run([tmp_path / "brain-mri", tmp_path / "head-ct"], tmp_path / "out", ImportConfig()).results
     images = ImageSet.open(tmp_path / "out")
-    assert (len(images), images.width, report.results["skipped"]) == (245, 256, 0)
-    assert report.results["split"] == {"CT": "as given", "MR": "as given"}
-    tables = [list(csv.DictReader((tmp_path / name / "metadata.csv").open())) for name in ("brain-mri", "head-ct")]
-    for modality, table in zip(("MR", "CT"), tables, strict=True):
-        people = {row["patient_id"] for row in table}
-        assert report.results["patients"][modality] == len(people)
-        assert [row.split for row in images.rows if row.modality == modality] == [row["split"] for row in table]
-    assert report.results["patients"]["CT"] == 43
+    assert (len(images), images.width, results["skipped"]) == (sum(map(len, tables.values())), 256, 0)
+    assert results["split"] == {"CT": "as given", "MR": "as given"}
+    for modality, rows in tables.items():
+        assert results["patients"][modality] == len({row["patient_id"] for row in rows}) > 30
+        assert [row.split for row in images.rows if row.modality == modality] == [row["split"] for row in rows]

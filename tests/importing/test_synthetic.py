@@ -12,23 +12,18 @@ from PIL import Image
 from phonybrains.config import load_config
 from phonybrains.errors import ConfigError
 from phonybrains.imageset import ImageSet
-from phonybrains.importing import ImportConfig, import_images
+from phonybrains.importing import ImportConfig
 from phonybrains.importing.raster.picture import Picture
 from phonybrains.importing.raster.pixels import how_coloured
 from phonybrains.record import read_record
+from tests.support.imports import run
 from tests.support.pictures import head, save, write_table
 
 MIDJOURNEY = ImportConfig(modality="MR", size=64, synthetic=True, generator="Midjourney 8")
 
 
-@pytest.fixture(autouse=True)
-def _own_key(tmp_path, monkeypatch):
-    """No test reads or makes the key of the person who runs it."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-
-
 def made(folder: Path, config: ImportConfig = MIDJOURNEY) -> ImageSet:
-    import_images([folder], folder.with_name("out"), config, progress=False)
+    run(folder, folder.with_name("out"), config)
     return ImageSet.open(folder.with_name("out"))
 
 
@@ -44,15 +39,13 @@ def test_rows_say_that_and_by_what_images_were_generated(tmp_path):
 
 def test_colour_becomes_luminance_and_is_noted(tmp_path):
     """A blue half counts by its luminance (BT.601: 0.114), and the row says that half of the pixels were coloured."""
-    channels = np.zeros((64, 64, 3), np.uint8)
+    channels = np.full((64, 64, 3), 100, np.uint8)
     channels[:, :32] = (0, 0, 200)
-    channels[:, 32:] = (100, 100, 100)
-    save(tmp_path / "in/a.png", Image.fromarray(channels))
+    save(tmp_path / "in/a.png", channels)
     images = made(tmp_path / "in")
     assert_allclose(images.pixels(0)[:, :32], round(0.114 * 200), atol=1)
     assert_array_equal(images.pixels(0)[:, 32:], 100)
-    assert images.rows[0]["coloured"] == 0.5
-    assert images.rows[0]["chroma"] == 100
+    assert (images.rows[0]["coloured"], images.rows[0]["chroma"]) == (0.5, 100)
 
 
 def test_a_gray_image_is_noted_as_gray(tmp_path):
@@ -74,17 +67,14 @@ def test_scans_may_still_not_be_coloured(tmp_path):
 
 def test_one_needs_the_other():
     """Synthetic images need a generator's name, and a generator makes synthetic images."""
-    with pytest.raises(ConfigError, match="--generator NAME"):
-        load_config(ImportConfig, None, synthetic=True)
-    with pytest.raises(ConfigError, match="--synthetic"):
-        load_config(ImportConfig, None, generator="Midjourney 8")
+    for given, missing in (({"synthetic": True}, "--generator NAME"), ({"generator": "Midjourney 8"}, "--synthetic")):
+        with pytest.raises(ConfigError, match=missing):
+            load_config(ImportConfig, None, **given)
 
 
 def test_the_record_of_scans_has_no_new_settings(tmp_path):
     """An import that an earlier version finished is still known as finished: its settings are the same."""
     save(tmp_path / "in/a.png", head(1))
     assert "generator" in made(tmp_path / "in").record["config"]
-    settings = ImportConfig(modality="MR").settings()
-    assert "synthetic" not in settings
-    assert "generator" not in settings
+    assert not {"synthetic", "generator"} & ImportConfig(modality="MR").settings().keys()
     assert read_record(tmp_path / "out")["results"]["split"] == {"MR": "none, synthetic"}

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
-from typing import Any
 
-import nibabel
-import numpy as np
 import pytest
 
-from phonybrains.importing import ImportConfig, import_images
+from phonybrains.importing import ImportConfig
 from phonybrains.importing.volumes.patients import patients
-from phonybrains.record import read_record
+from tests.support.imports import run, table
+from tests.support.volume_files import noise, volume
 
 KNOWN = {
     "sub-01": ["sub-01/anat/sub-01_T1w.nii.gz", "sub-01/ses-2/anat/sub-01_ses-2_T2w.nii.gz", "T2/sub-01_FLAIR.nii"],
@@ -71,11 +69,8 @@ GUESSED = {
 
 def test_names_of_public_sets_are_known() -> None:
     """Each way in which a public set names the modalities and visits of one person gives the person, and no guess."""
-    names = [name for of_one in KNOWN.values() for name in of_one]
-    found = patients(names, "scans")
-    assert {name: found[name] for name in names} == {
-        name: (identity, False) for identity, of_one in KNOWN.items() for name in of_one
-    }
+    expected = {name: (identity, False) for identity, of_one in KNOWN.items() for name in of_one}
+    assert patients(list(expected), "scans") == expected
 
 
 def test_all_else_is_guessed_together_and_apart() -> None:
@@ -114,32 +109,18 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_twelve_heads_of_four_volumes_are_twelve_patients(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
-) -> None:
+def test_twelve_heads_of_four_volumes_are_twelve_patients(tmp_path: Path, layout: str) -> None:
     """Imported as the sets lay them out: no head in two splits, and the record says how its patients are known."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    rng = np.random.default_rng(0)
-    heads: dict[bytes, int] = {}
-    for p in range(12):
-        for v, m in enumerate(("t1", "t1ce", "t2", "flair")):
-            values: Any = rng.integers(100, 900, (16, 16, 2)).astype(np.int16)
-            path = tmp_path / "scans" / layout.format(p=p, v=v, m=m)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            nibabel.save(nibabel.Nifti1Image(values, np.diag([1.0, 1, 3, 1])), path)
-            heads[str(path.relative_to(tmp_path)).encode()] = p
-    config = ImportConfig(size=16, modality="MR")
-    import_images([tmp_path / "scans"], tmp_path / "out", config, progress=False)
-    results = read_record(tmp_path / "out")["results"]
-    assert results["total"] == 96
-    assert results["patients"] == {"MR": 12}
-    assert results["split"] == {"MR": LAYOUTS[layout]}
-    with (tmp_path / "out/metadata.csv").open() as file:
-        rows = {row["file_name"]: row for row in csv.DictReader(file)}
+    heads: dict[str, int] = {}
+    for p, (v, m) in product(range(12), enumerate(("t1", "t1ce", "t2", "flair"))):
+        path = volume(tmp_path / "scans" / layout.format(p=p, v=v, m=m), noise(4 * p + v, (16, 16, 1)))
+        heads[str(path.relative_to(tmp_path))] = p
+    results = run(tmp_path / "scans", tmp_path / "out", ImportConfig(size=16, modality="MR")).results
+    assert (results["total"], results["patients"], results["split"]) == (48, {"MR": 12}, {"MR": LAYOUTS[layout]})
+    split = {row["file_name"]: row["split"] for row in table(tmp_path / "out/metadata.csv")}
     splits: dict[int, set[str]] = defaultdict(set)
-    with (tmp_path / "out.import.csv").open() as file:
-        for line in csv.DictReader(file):
-            if line["kind"] == "imported":
-                splits[heads[line["file"].encode()]].add(rows[line["reason"]]["split"])
+    for line in table(tmp_path / "out.import.csv"):
+        if line["kind"] == "imported":
+            splits[heads[line["file"]]].add(split[line["reason"]])
     assert sorted(splits) == list(range(12))
     assert all(len(names) == 1 for names in splits.values())

@@ -15,6 +15,7 @@ from pydicom.uid import CTImageStorage, EnhancedMRImageStorage, ExplicitVRLittle
 from phonybrains.importing.config import ImportConfig
 from phonybrains.importing.dicom.reader import read_dicom
 from phonybrains.importing.slices import Notice, Slice
+from tests.support.imports import parted
 
 AXIAL = (1.0, 0, 0, 0, 1.0, 0)
 SERIES, STUDY = "1.2.826.0.1.3680043.8.498.1", "1.2.826.0.1.3680043.8.498.2"
@@ -74,24 +75,36 @@ def stack(
         write(folder / f"{name:03d}", pixels, modality, **elements)
 
 
-def enhanced_mr(volume: Any, positions: Sequence[Sequence[float]], slopes: Sequence[float]) -> Dataset:
+def with_elements(**elements: Any) -> Dataset:
+    """A dataset of these elements; datasets among them are sequences of one item."""
+    made = Dataset()
+    for name, value in elements.items():
+        setattr(made, name, Items([value]) if isinstance(value, Dataset) else value)
+    return made
+
+
+def enhanced_mr(volume: Any, positions: Sequence[Sequence[float]], slopes: Sequence[float] | None = None) -> Dataset:
     """An Enhanced MR image: shared orientation and spacing, position and rescaling for each frame (PS3.3 A.36)."""
-    ds = image(volume, "MR", SOPClassUID=EnhancedMRImageStorage, ImagePositionPatient=None)
-    del ds.ImageOrientationPatient, ds.PixelSpacing, ds.SliceThickness
-    shared, measures, plane = Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness = [2.0, 0.5], 4.0
-    plane.ImageOrientationPatient = list(AXIAL)
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = Items([measures]), Items([plane])
-    ds.SharedFunctionalGroupsSequence = Items([shared])
-    frames = []
-    for position, slope in zip(positions, slopes, strict=True):
-        frame, place, rescale = Dataset(), Dataset(), Dataset()
-        place.ImagePositionPatient = list(position)
-        rescale.RescaleSlope, rescale.RescaleIntercept, rescale.RescaleType = slope, 0, "US"
-        frame.PlanePositionSequence, frame.PixelValueTransformationSequence = Items([place]), Items([rescale])
-        frames.append(frame)
-    ds.PerFrameFunctionalGroupsSequence = Items(frames)
+    gone = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
+    ds = image(volume, "MR", SOPClassUID=EnhancedMRImageStorage, **dict.fromkeys(gone))
+    shared = with_elements(
+        PixelMeasuresSequence=with_elements(PixelSpacing=[2.0, 0.5], SliceThickness=4.0),
+        PlaneOrientationSequence=with_elements(ImageOrientationPatient=list(AXIAL)),
+    )
+    frames = [
+        with_elements(
+            PlanePositionSequence=with_elements(ImagePositionPatient=list(position)),
+            PixelValueTransformationSequence=with_elements(RescaleSlope=slope, RescaleIntercept=0, RescaleType="US"),
+        )
+        for position, slope in zip(positions, slopes or [1.0] * len(positions), strict=True)
+    ]
+    ds.SharedFunctionalGroupsSequence, ds.PerFrameFunctionalGroupsSequence = Items([shared]), Items(frames)
     return ds
+
+
+def heights(count: int, step: float = 5.0) -> list[tuple[float, float, float]]:
+    """Positions one above the other."""
+    return [(0.0, 0.0, step * number) for number in range(count)]
 
 
 def read(root: Path, files: Sequence[Path] | None = None, **options: Any) -> tuple[list[Slice], list[Notice]]:
@@ -99,6 +112,17 @@ def read(root: Path, files: Sequence[Path] | None = None, **options: Any) -> tup
     if files is None:
         files = sorted(path for path in root.rglob("*") if path.is_file())
         files = [files[i] for i in np.random.default_rng(1).permutation(len(files))]
-    found = list(read_dicom(root, files, ImportConfig(**options)))
-    slices = [item for item in found if isinstance(item, Slice)]
-    return slices, [item for item in found if isinstance(item, Notice)]
+    return parted(read_dicom(root, files, ImportConfig(**options)))
+
+
+def clean(root: Path, **options: Any) -> list[Slice]:
+    """The slices of a folder, of which nothing has to be said."""
+    slices, notices = read(root, **options)
+    assert not notices
+    return slices
+
+
+def same_values(found: Sequence[Slice], expected: Any) -> None:
+    """Check the values of slices, one by one."""
+    for item, values in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(item.values, values)

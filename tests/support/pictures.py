@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from phonybrains.importing.report import ImportReport
-
 
 def head(seed: int, size: int = 64) -> NDArray[np.uint8]:
     """A disc of smooth noise on black, unlike that of every other seed."""
@@ -37,8 +35,3 @@ def write_table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def reasons(report: ImportReport, kind: str = "skipped") -> dict[str, str]:
-    """The reasons of one kind by the file's name."""
-    return {notice.file: notice.reason for notice in report.notices if notice.kind == kind}

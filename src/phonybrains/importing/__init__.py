@@ -5,6 +5,7 @@ The heavy parts are imported when first asked for, so that `phonybrains --help` 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .config import ImportConfig, Source
@@ -16,13 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["ImportConfig", "ImportReport", "Source", "import_images"]
 
 
+HEAVY = {"import_images": "stage", "ImportReport": "report"}
+
+
 def __getattr__(name: str) -> Any:
-    if name == "import_images":
-        from .stage import import_images
-
-        return import_images
-    if name == "ImportReport":
-        from .report import ImportReport
-
-        return ImportReport
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in HEAVY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{HEAVY[name]}", __name__), name)

@@ -12,6 +12,7 @@ import gzip
 import lzma
 import re
 import shutil
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -24,8 +25,8 @@ from typing import IO, Any
 
 from ..errors import OutputError, SourceError
 from ..files import only_writer
+from .reader import vocabulary
 from .slices import Notice
-from .vocabulary import vocabulary
 from .volumes.magic import family
 
 PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
@@ -37,19 +38,11 @@ ALWAYS_ALLOWED = 256 << 20
 LEFT_FREE = 256 << 20
 MOST_MEMBERS = 1_000_000
 CHUNK = 1 << 20
-DAMAGED = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-)
+FORMAT_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
+DAMAGED = (OSError, EOFError, ValueError, RuntimeError, *FORMAT_ERRORS)
 NOT_WRITABLE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 Tell = Callable[[str], None]
+Member = tuple[str, IO[bytes] | None, str]
 
 
 @contextmanager
@@ -83,8 +76,7 @@ def kind_of_archive(path: Path) -> str:
             head = file.read(512)
         if head.startswith(ZIP):
             return "" if path.suffix.lower() in OTHER_ZIPS else "zip"
-        opened = _opener(head)
-        inner = head
+        inner, opened = head, _opener(head)
         if opened:
             with opened(path) as file:
                 inner = file.read(512)
@@ -174,9 +166,8 @@ class _Unpacking(_Total):
             raise self.no_room()
 
     def no_room(self) -> OutputError:
-        return OutputError(
-            f"{self.name}: no room to unpack it beside the image set. Free some, or choose another --out."
-        )
+        what = "no room to unpack it beside the image set. Free some, or choose another --out."
+        return OutputError(f"{self.name}: {what}")
 
     def write(self, source: IO[bytes], target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -238,9 +229,6 @@ def _unpack_members(path: Path, kind: str, target: Path, work: _Unpacking) -> No
         ) from None
 
 
-Member = tuple[str, IO[bytes] | None, str]
-
-
 def _zip_members(path: Path, work: _Unpacking) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
@@ -250,22 +238,20 @@ def _zip_members(path: Path, work: _Unpacking) -> Iterator[Member]:
         if any(member.flag_bits & 1 for member in members):
             raise SourceError("its members are encrypted: unpack it first")
         for member in members:
-            if (member.external_attr >> 16) & 0o170000 == 0o120000:
+            if stat.S_ISLNK(member.external_attr >> 16):
                 yield member.filename, None, "a link: left out"
-                continue
-            with archive.open(member) as source:
-                yield member.filename, source, ""
+            else:
+                with archive.open(member) as source:
+                    yield member.filename, source, ""
 
 
 def _tar_members(path: Path) -> Iterator[Member]:
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
-            if member.isdir():
-                continue
-            if not member.isfile():
+            if member.isfile():
+                yield member.name, archive.extractfile(member), ""
+            elif not member.isdir():
                 yield member.name, None, "a link or device: left out"
-                continue
-            yield member.name, archive.extractfile(member), ""
 
 
 def _inside(name: str) -> PurePosixPath:

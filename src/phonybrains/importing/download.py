@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import stat
 import time
 import zipfile
 from collections.abc import Callable
@@ -60,7 +59,7 @@ def download(
     def resume(url: str, output_file: str, _: object) -> None:
         part = target.with_name(f"{target.name}.part")
         _continue(url, part, session, show, refuse)
-        os.replace(part, output_file)
+        part.replace(output_file)
 
     pooch.get_logger().setLevel("WARNING")
     try:
@@ -136,8 +135,8 @@ def safe_name(name: str) -> str:
     return name
 
 
-def unzip(archive: Path, folder: Path) -> list[Path]:
-    """Unpack a ZIP file into a folder and return its files.
+def unzip(archive: Path, folder: Path) -> None:
+    """Unpack a ZIP file into a folder.
 
     Raises SourceError if it is damaged; before anything is written, if a name leads out of the folder or is a link.
     """
@@ -146,17 +145,9 @@ def unzip(archive: Path, folder: Path) -> list[Path]:
             members = [member for member in content.infolist() if not member.is_dir()]
             for member in members:
                 safe_name(member.filename)
-                if (member.external_attr >> 16) & 0o170000 == 0o120000:
+                if stat.S_ISLNK(member.external_attr >> 16):
                     raise SourceError(f"{archive.name}: '{member.filename}' is a link: refused. Nothing was unpacked.")
-            return [_extract(content, member, folder / member.filename) for member in members]
+            content.extractall(folder, members)
     except zipfile.BadZipFile as error:
-        raise SourceError(
-            f"{archive.name}: a damaged ZIP file ({error}). Remove it and give the command again."
-        ) from None
-
-
-def _extract(content: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with content.open(member) as source, target.open("wb") as file:
-        shutil.copyfileobj(source, file)
-    return target
+        what = f"a damaged ZIP file ({error}). Remove it and give the command again."
+        raise SourceError(f"{archive.name}: {what}") from None

@@ -31,11 +31,11 @@ class PublicSet:
     version: str
     base_url: str
     list_files: Callable[[str, requests.Session], list[RemoteFile]]
-    refuse: Refused
-    needs_login: bool
     licence: str
     attribution: str
     page: str
+    refuse: Refused = refused
+    needs_login: bool = False
 
 
 def fetch(
@@ -68,7 +68,7 @@ def fetch(
     with _session(chosen, base_url, user, password) as session, publish(out, record, resume=True) as draft:
         files = _listed(chosen, base_url, session)
         _download_all(files, draft / ".downloads", session, chosen.refuse, progress)
-        _unpack(files, draft)
+        _unpack(files, draft / ".downloads", draft)
         record.results["files"] = {file.name: file.known_hash for file in files}
     return out
 
@@ -121,18 +121,20 @@ def _download_all(
             download(file, folder, session, show=show, refuse=refuse)
 
 
-def _unpack(files: list[RemoteFile], draft: Path) -> None:
-    """Unpack ZIP files into folders of their names, move the others up, and drop the downloads."""
-    downloads = draft / ".downloads"
-    for file in files:
-        if file.name.lower().endswith(".zip"):
-            unzip(downloads / file.name, draft / file.name[: -len(".zip")])
-    for file in files:
-        if not file.name.lower().endswith(".zip"):
-            target = draft / file.name
+def _unpack(files: list[RemoteFile], downloads: Path, draft: Path) -> None:
+    """Unpack ZIP files into folders of their names, then move the others up, and drop the downloads."""
+    for file in sorted(files, key=lambda file: not _is_zip(file)):
+        target = draft / file.name
+        if _is_zip(file):
+            unzip(downloads / file.name, target.with_suffix(""))
+        else:
             target.parent.mkdir(parents=True, exist_ok=True)
             (downloads / file.name).replace(target)
     shutil.rmtree(downloads, ignore_errors=True)
+
+
+def _is_zip(file: RemoteFile) -> bool:
+    return file.name.lower().endswith(".zip")
 
 
 def _cheng2017_files(base_url: str, session: requests.Session) -> list[RemoteFile]:
@@ -159,52 +161,46 @@ def _ct_ich_files(base_url: str, session: requests.Session) -> list[RemoteFile]:
     answer = session.get(f"{base_url}/{SUMS_NAME}", timeout=TIMEOUT_S)
     if answer.status_code != 200:
         raise SourceError(_ct_ich_refused(SUMS_NAME, answer.status_code))
-    lines = [SUMS_LINE.fullmatch(line.strip()) for line in answer.text.splitlines() if line.strip()]
-    if not lines or None in lines:
-        raise SourceError(
-            f"ct-ich: PhysioNet sent something else than {SUMS_NAME}. Log in at {PHYSIONET_PAGE} to see why."
-        )
-    found = [(line[1], line[2]) for line in lines if line]
+    lines = [line.strip() for line in answer.text.splitlines() if line.strip()]
+    found = [match.groups() for line in lines if (match := SUMS_LINE.fullmatch(line))]
+    if not lines or len(found) < len(lines):
+        what = f"PhysioNet sent something else than {SUMS_NAME}. Log in at {PHYSIONET_PAGE} to see why."
+        raise SourceError(f"ct-ich: {what}")
     return [RemoteFile(path, f"{base_url}/{path}", f"sha256:{sha256}") for sha256, path in found if path != SUMS_NAME]
 
 
-def _ct_ich_refused(name: str, status: int) -> str:
-    if status == 401:
-        return (
-            f"{name}: PhysioNet does not accept the login (HTTP 401). Check PHYSIONET_USER and PHYSIONET_PASSWORD, or "
-            "the line for physionet.org in ~/.netrc."
-        )
-    if status == 403:
-        return (
-            f"{name}: PhysioNet refuses access (HTTP 403). Sign the data use agreement at {PHYSIONET_PAGE} (section "
-            "Files). If you have, PhysioNet may not take logins from this program yet: download with the wget command "
-            "of that section, and give the folder to 'phonybrains import'."
-        )
-    return refused(name, status)
-
-
-PUBLIC_SETS = {
-    "cheng2017": PublicSet(
-        "cheng2017",
-        "5",
-        "https://api.figshare.com/v2",
-        _cheng2017_files,
-        refused,
-        False,
-        "CC BY 4.0",
-        "Jun Cheng, brain tumor dataset, figshare, version 5, doi:10.6084/m9.figshare.1512427.v5",
-        "https://figshare.com/articles/dataset/brain_tumor_dataset/1512427/5",
-    ),
-    "ct-ich": PublicSet(
-        "ct-ich",
-        "1.3.1",
-        "https://physionet.org/files/ct-ich/1.3.1",
-        _ct_ich_files,
-        _ct_ich_refused,
-        True,
-        "PhysioNet restricted access: its LICENSE.txt and data use agreement apply",
-        "M. Hssayeni, Computed Tomography Images for Intracranial Hemorrhage Detection and Segmentation, PhysioNet, "
-        "version 1.3.1, doi:10.13026/4nae-zg36; M. Hssayeni et al., Data 2020, 5(1):14",
-        PHYSIONET_PAGE,
-    ),
+CT_ICH_ADVICE = {
+    401: "PhysioNet does not accept the login (HTTP 401). Check PHYSIONET_USER and PHYSIONET_PASSWORD, or the line for "
+    "physionet.org in ~/.netrc.",
+    403: f"PhysioNet refuses access (HTTP 403). Sign the data use agreement at {PHYSIONET_PAGE} (section Files). If "
+    "you have, PhysioNet may not take logins from this program yet: download with the wget command of that section, "
+    "and give the folder to 'phonybrains import'.",
 }
+
+
+def _ct_ich_refused(name: str, status: int) -> str:
+    return f"{name}: {CT_ICH_ADVICE[status]}" if status in CT_ICH_ADVICE else refused(name, status)
+
+
+CHENG2017 = PublicSet(
+    "cheng2017",
+    version="5",
+    base_url="https://api.figshare.com/v2",
+    list_files=_cheng2017_files,
+    licence="CC BY 4.0",
+    attribution="Jun Cheng, brain tumor dataset, figshare, version 5, doi:10.6084/m9.figshare.1512427.v5",
+    page="https://figshare.com/articles/dataset/brain_tumor_dataset/1512427/5",
+)
+CT_ICH = PublicSet(
+    "ct-ich",
+    version="1.3.1",
+    base_url="https://physionet.org/files/ct-ich/1.3.1",
+    list_files=_ct_ich_files,
+    refuse=_ct_ich_refused,
+    needs_login=True,
+    licence="PhysioNet restricted access: its LICENSE.txt and data use agreement apply",
+    attribution="M. Hssayeni, Computed Tomography Images for Intracranial Hemorrhage Detection and Segmentation, "
+    "PhysioNet, version 1.3.1, doi:10.13026/4nae-zg36; M. Hssayeni et al., Data 2020, 5(1):14",
+    page=PHYSIONET_PAGE,
+)
+PUBLIC_SETS = {chosen.name: chosen for chosen in (CHENG2017, CT_ICH)}

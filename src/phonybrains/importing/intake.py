@@ -18,10 +18,9 @@ from ..errors import SourceError
 from ..imageset import METADATA_NAME, Pixels, write_png
 from ..record import split_methods
 from .config import ImportConfig
-from .lesion import placed
 from .parallel import map_in_order
 from .readers import READERS
-from .resize import place, thumbnail, to_pixels
+from .resize import place, placed, thumbnail, to_pixels
 from .scan import Scan
 from .slices import NO_VALUES, Notice, Slice, shown
 
@@ -77,10 +76,10 @@ def take_in(
 def _reasons(scans: Sequence[Scan], intake: Intake) -> str:
     """Three different reasons, those of files that were taken for images first."""
     other = {(shown(notice.file), notice.reason) for item in scans for notice in item.notices}
-    skipped = [notice for notice in intake.notices if notice.kind == "skipped"]
+    skipped = [(notice.file, notice.reason) for notice in intake.notices if notice.kind == "skipped"]
     firsts: dict[str, str] = {}
-    for notice in sorted(skipped, key=lambda notice: (notice.file, notice.reason) in other):
-        firsts.setdefault(notice.reason, f"{notice.file}: {notice.reason}")
+    for file, reason in sorted(skipped, key=other.__contains__):
+        firsts.setdefault(reason, f"{file}: {reason}")
     return f"{'; '.join([*firsts.values()][:3]) or 'There are no image files'}."
 
 
@@ -161,8 +160,8 @@ def _numbered(found: Iterable[SizedSlice | Notice], intake: Intake) -> Iterator[
 def _duplicate(found: Slice, first: Slice) -> str:
     """Say what a duplicate is equal to, and where the two contradict each other."""
     columns = [name for name in ("modality", "patient", "split") if getattr(found, name) != getattr(first, name)]
-    for name in ("diagnosis", "hemorrhage"):
-        columns += [name] if found.attributes.get(name) != first.attributes.get(name) else []
+    told = ("diagnosis", "hemorrhage")
+    columns += [name for name in told if found.attributes.get(name) != first.attributes.get(name)]
     unlike = f", though {' and '.join(columns)} differ" if columns else ""
     return f"same pixels as {first.name}{unlike}; left out"
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from .config import ImportConfig
 from .intensity import mr_range
-from .lesion import box_around
 from .reader import Reader
+from .resize import box_around
 from .slices import Notice, Slice, name_below, reason_of
 
 DIAGNOSES = {1: "meningioma", 2: "glioma", 3: "pituitary"}

@@ -47,6 +47,11 @@ class Reader(Protocol):
         return set()
 
 
+def vocabulary(text: str) -> frozenset[str]:
+    """The words of a text: lists of them in the code are written so."""
+    return frozenset(text.split())
+
+
 def is_text(content: bytes) -> bool:
     """Whether bytes are those of a text, in UTF-8 or an encoding like it."""
     return b"\0" not in content and all(byte >= 32 or byte in b"\t\r\n\f" for byte in content)

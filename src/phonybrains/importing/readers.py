@@ -5,8 +5,7 @@ from __future__ import annotations
 from .dicom import Dicom
 from .matlab import Matlab
 from .raster import Raster
-from .reader import Reader, is_text
-from .vocabulary import vocabulary
+from .reader import Reader, is_text, vocabulary
 from .volumes import Volumes
 
 READERS: tuple[Reader, ...] = (Raster(), Dicom(), Volumes(), Matlab())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..imageset import Pixels
+from ..imageset import Attribute, Pixels
+
+BOX = {"lesion_x": "lesion_width", "lesion_y": "lesion_height"}
+"""The box around a lesion, among the attributes of a slice: centre and size as fractions of width and height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +81,26 @@ def thumbnail(pixels: Pixels, size: int = 32) -> NDArray[np.uint8]:
     """A (size, size) uint8 thumbnail of mean values, to tell near duplicates by."""
     image = Image.fromarray(pixels.astype(np.float32)).resize((size, size), Image.Resampling.BOX)
     return (np.asarray(image) * (255 / np.iinfo(pixels.dtype).max)).round().astype(np.uint8)
+
+
+def box_around(mask: NDArray[np.bool_]) -> dict[str, Attribute]:
+    """The box around a mask, (H, W); None in each place where the mask is empty."""
+    box: dict[str, Attribute] = dict.fromkeys(("lesion_x", "lesion_y", "lesion_width", "lesion_height"))
+    for axis, (centre, size) in enumerate(BOX.items()):
+        inside = np.flatnonzero(mask.any(axis=axis))
+        if inside.size:
+            first, end, length = int(inside[0]), int(inside[-1]) + 1, mask.shape[1 - axis]
+            box |= {centre: (first + end) / 2 / length, size: (end - first) / length}
+    return box
+
+
+def placed(attributes: Mapping[str, Attribute], placement: Placement) -> dict[str, Attribute]:
+    """Attributes with the box, given as fractions of the source, as fractions of the padded square."""
+    found = dict(attributes)
+    sides = ((placement.width, placement.left), (placement.height, placement.top))
+    for names, (length, before) in zip(BOX.items(), sides, strict=True):
+        for name, shift in zip(names, (before, 0), strict=True):
+            with suppress(TypeError, ValueError):  # no box, or a text
+                if length != placement.size:
+                    found |= {name: (float(found.get(name)) * length + shift) / placement.size}  # type: ignore[arg-type]
+    return found

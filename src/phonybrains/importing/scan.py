@@ -58,12 +58,11 @@ def scan_all(sources: Sequence[Path], place: Callable[[], Path], tell: Tell = la
     with threads() as pool:
         scans = [scan(source, pool, lambda n=number: place() / str(n), tell) for number, source in enumerate(sources)]
     seen: Counter[str] = Counter()
-    named: list[Scan] = []
     for number, item in enumerate(scans, start=1):
         seen[item.name] += 1
         again = f" ({seen[item.name]})" if seen[item.name] > 1 else ""
-        named.append(replace(item, name=f"{item.name}{again}", number=number))
-    return named
+        scans[number - 1] = replace(item, name=f"{item.name}{again}", number=number)
+    return scans
 
 
 def scan(source: Path, pool: ThreadPoolExecutor, place: Callable[[], Path], tell: Tell = lambda name: None) -> Scan:
@@ -100,11 +99,9 @@ def _root_of(source: Path) -> tuple[Path, bool]:
     root = (source if source.is_dir() else source.parent).resolve()
     if source.is_dir() and is_image_set(root):
         return root, True
-    for folder in (root, *root.parents):
-        if is_image_set(folder):
-            raise SourceError(
-                f"{source} lies inside the image set {folder}, which alone knows what its images are. Give that folder."
-            )
+    if whole := next(filter(is_image_set, (root, *root.parents)), None):
+        what = f"lies inside the image set {whole}, which alone knows what its images are"
+        raise SourceError(f"{source} {what}. Give that folder.")
     return root, False
 
 
@@ -165,19 +162,12 @@ def _walk(root: Path, notices: list[Notice]) -> Iterator[Path]:
         for entry in entries:
             if not entry.name.startswith(".") and entry.name not in (RECORD_NAME, "__MACOSX"):
                 path = folder / entry.name
-                if _is_folder(entry):
+                if os.path.isdir(path):
                     yield from visit(path)
                 else:
                     yield path
 
     return visit(root)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -60,7 +60,10 @@ def split(images: Sequence[Slice], config: ImportConfig) -> Splits:
     groups: dict[str, list[int]] = defaultdict(list)
     for index, image in enumerate(images):
         groups[_group(image)].append(index)
-    loose = [index for index in groups.pop("", []) if images[index].split is None]
+    loose: dict[str, list[int]] = defaultdict(list)
+    for index in groups.pop("", []):
+        if images[index].split is None:
+            loose[images[index].modality].append(index)
     for label, drawn in _draw_groups(images, groups, config, warnings).items():
         for index in groups[label]:
             names[index] = drawn if images[index].split is None else names[index]
@@ -69,9 +72,8 @@ def split(images: Sequence[Slice], config: ImportConfig) -> Splits:
     methods = _methods(images, names)
     if BY_VOLUME in methods.values():
         warnings.append("the patients of some volumes are not known: each volume counts as a patient of its own")
-    for modality in sorted({images[index].modality for index in loose}):
-        of_modality = [index for index in loose if images[index].modality == modality]
-        for index, name in _split_runs(images, of_modality, modality, config, warnings).items():
+    for modality, indices in sorted(loose.items()):
+        for index, name in _split_runs(images, indices, modality, config, warnings).items():
             names[index] = name
     return Splits(tuple(names), methods, tuple(warnings))
 
@@ -116,12 +118,17 @@ def _draw_groups(
         counts = _counts(len(labels), config.split)
         names = [name for name, count in zip(NAMES, counts, strict=True) for _ in range(count)]
         drawn |= dict(zip(labels, names, strict=True))
-        if len(set(names)) < sum(share > 0 for share in config.split):
-            warnings.append(
-                f"{modalities}: {len(labels)} patients or volumes are too few for all splits: "
-                f"all went to {' and '.join(dict.fromkeys(names))}"
-            )
+        if too_few := _too_few(f"{modalities}: {len(labels)} patients or volumes", dict.fromkeys(names), config):
+            warnings.append(too_few)
     return drawn
+
+
+def _too_few(what: str, names: Iterable[str], config: ImportConfig) -> str:
+    """What to warn of where a split stayed empty that should not; "" where none did."""
+    found = [*names]
+    if len(found) == sum(share > 0 for share in config.split):
+        return ""
+    return f"{what} are too few for all splits: all went to {' and '.join(found)}"
 
 
 def _split_runs(
@@ -141,11 +148,8 @@ def _split_runs(
             label = label_of[index]
             borders = label != "train" and any(label_of[other] != label for other in around)
             names[index] = "" if borders else label
-    if len(set(labels)) < sum(share > 0 for share in config.split):
-        warnings.append(
-            f"{modality}: {len(runs)} runs of {config.run_length} images are too few for all splits: "
-            f"all went to {' and '.join(sorted(set(labels)))}; give a smaller run_length"
-        )
+    if too_few := _too_few(f"{modality}: {len(runs)} runs of {config.run_length} images", sorted({*labels}), config):
+        warnings.append(f"{too_few}; give a smaller run_length")
     warnings.append(
         f"{modality}: no patient is known for {len(indices)} images, so they are split by runs of "
         f"neighbours; one patient can lie in two splits, and results will flatter"
@@ -163,9 +167,8 @@ def _runs(part: Sequence[int], length: int) -> list[Sequence[int]]:
 def _spread(count: int, shares: tuple[float, float, float], rng: random.Random) -> list[str]:
     """A split for each of `count` runs in order: the held-out ones spread evenly, so that none misses a diagnosis."""
     train, *held_out = _counts(count, shares)
-    held = sorted(
-        ((i + 0.5) / number, name) for name, number in zip(NAMES[1:], held_out, strict=True) for i in range(number)
-    )
+    parts = zip(NAMES[1:], held_out, strict=True)
+    held = sorted(((i + 0.5) / number, name) for name, number in parts for i in range(number))
     labels = ["train" if train else ""] * count
     for place, (_, name) in enumerate(held):
         start, stop = place * count // len(held), (place + 1) * count // len(held)

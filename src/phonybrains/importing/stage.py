@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -22,11 +23,20 @@ from .duplicates import NearDuplicates, find_near_duplicates
 from .intake import Intake, SizedSlice, take_in
 from .parallel import threads
 from .pseudonym import load_key, pseudonym
-from .report import ImportReport, count_by, show, write_for_owner, write_report
+from .report import (
+    ImportReport,
+    Values,
+    count_by,
+    count_values,
+    few_patients,
+    of_values,
+    show,
+    write_for_owner,
+    write_report,
+)
 from .scan import Scan, scan_all
 from .slices import Notice, Slice, shown
 from .split import Splits, split
-from .values import Values, count_values, few_patients, of_values
 
 DEFAULTS = ImportConfig()
 IDENTIFYING = re.compile(
@@ -57,7 +67,9 @@ def import_images(
     left out; `progress` shows a bar and the summary.
     """
     paths, out = [Path(source) for source in sources], Path(out)
-    _check_places(paths, out)
+    if inside := [source for source in paths if source.is_dir() and out.resolve().is_relative_to(source.resolve())]:
+        what = f"lies inside the source {inside[0]}: a later import would read it. Choose another --out."
+        raise OutputError(f"{out} {what}")
     with progress_bars(progress, vanish=True) as bar, workspace(out) as place:
         task = bar.add_task("looking at the files", total=None)
         scans = scan_all(paths, place, lambda name: bar.update(task, description=f"unpacking {name}"))
@@ -67,10 +79,8 @@ def import_images(
         if is_published(out, record, check_whole):
             report = ImportReport(out, file, read_record(out)["results"], finished_before=True, strict=strict)
         else:
-            places = [("source", "name", "path")]
-            for item, path in zip(scans, paths, strict=True):
-                places.append((item.label, item.root.name, str(path.resolve())))
-            notices = _import(scans, out, record, config, bar, places)
+            found = [(item.label, item.root.name, str(path.resolve())) for item, path in zip(scans, paths, strict=True)]
+            notices = _import(scans, out, record, config, bar, [("source", "name", "path"), *found])
             report = ImportReport(out, file, record.results, tuple(notices), strict=strict)
     if progress:
         show(report)
@@ -120,21 +130,12 @@ def _beside(out: Path, what: str) -> Path:
     return out.with_name(f"{out.name}.{what}.csv")
 
 
-def _check_places(sources: Sequence[Path], out: Path) -> None:
-    for source in sources:
-        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-            raise OutputError(
-                f"{out} lies inside the source {source}: a later import would read it. Choose another --out."
-            )
-
-
 def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:
     """The record of an import, without names or paths; the configuration adds licences, and takes none away."""
     given = _given(scans, config)
-    inputs: list[dict[str, Any]] = []
+    inputs = [{"name": item.label, "sha256": item.sha256, "record": item.record} for item in scans]
     sources: list[dict[str, str]] = []
     for item in scans:
-        inputs.append({"name": item.label, "sha256": item.sha256, "record": item.record})
         recorded: list[dict[str, str]] = list(item.record.get("sources") or ())
         if item.label in given or not recorded:
             recorded.append({"name": item.label, **given.get(item.label, {})})
@@ -188,21 +189,15 @@ def _rows(scans: Sequence[Scan], images: Sequence[SizedSlice], splits: Splits, c
 def _near_duplicates(intake: Intake, splits: Splits, bar: Progress) -> NearDuplicates:
     patients, modalities = zip(*((item.patient, item.modality) for item in intake.slices), strict=True)
     task = bar.add_task("near duplicates", total=len(patients))
-    return find_near_duplicates(
-        np.stack(intake.thumbnails), splits.names, patients, modalities, advance=lambda count: bar.advance(task, count)
-    )
+    advance = partial(bar.advance, task)
+    return find_near_duplicates(np.stack(intake.thumbnails), splits.names, patients, modalities, advance=advance)
 
 
 def _findings(slices: Sequence[Slice], splits: Splits, near: NearDuplicates, values: Values) -> list[Notice]:
     """Notices on the set as a whole."""
-    warnings = list(splits.warnings)
-    warnings += few_patients(values)
-    columns = dict.fromkeys(name for item in slices for name in item.attributes)
-    warnings += [
-        f"column '{name}' may identify patients: leave it out with the option attributes"
-        for name in columns
-        if IDENTIFYING.search(name)
-    ]
+    warnings = [*splits.warnings, *few_patients(values)]
+    for name in filter(IDENTIFYING.search, dict.fromkeys(name for item in slices for name in item.attributes)):
+        warnings.append(f"column '{name}' may identify patients: leave it out with the option attributes")
     if near.across_splits or near.across_patients:
         warnings.append(
             f"{near.across_splits} pairs of near duplicates lie in two splits, "
@@ -228,7 +223,7 @@ def _on_sources(scans: Sequence[Scan], record: Record, config: ImportConfig) -> 
 def _results(intake: Intake, splits: Splits, near: NearDuplicates) -> dict[str, Any]:
     """Counts for the record: no name of a file or a patient."""
     kinds = Counter(notice.kind for notice in intake.notices)
-    slices = intake.slices
+    slices, across = intake.slices, {"across_splits": near.across_splits, "across_patients": near.across_patients}
     return {
         "total": len(slices),
         "images": count_by([(item.modality, name) for item, name in zip(slices, splits.names, strict=True)]),
@@ -237,9 +232,5 @@ def _results(intake: Intake, splits: Splits, near: NearDuplicates) -> dict[str, 
         "split": dict(splits.methods),
         "skipped": kinds["skipped"],
         "duplicates": kinds["duplicate"],
-        "near_duplicates": {
-            "pairs": near.pairs,
-            "across_splits": near.across_splits,
-            "across_patients": near.across_patients,
-        },
+        "near_duplicates": {"pairs": near.pairs, **across},
     }

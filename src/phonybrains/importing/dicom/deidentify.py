@@ -14,7 +14,7 @@ from collections.abc import Sequence, Set
 from pydicom.dataset import Dataset
 
 from ...imageset import Attribute
-from ..vocabulary import vocabulary
+from ..reader import vocabulary
 from .header import echo_time, lookup, number, terms
 
 MANUFACTURERS = {
@@ -45,6 +45,7 @@ def allowed_attributes(sources: Sequence[Dataset], plane: str) -> dict[str, Attr
     sources: the datasets to look in, the nearest first (`functional_groups`). Ages are in years (at most 90), lengths
     in mm, times in ms, field strength in tesla, tube voltage in kV.
     """
+    scanned = terms(sources, "ScanningSequence")
     found: dict[str, Attribute] = {
         "plane": plane or None,
         "age_years": _age(sources),
@@ -52,7 +53,7 @@ def allowed_attributes(sources: Sequence[Dataset], plane: str) -> dict[str, Attr
         "body_part": (_known(sources, "BodyPartExamined", BODY_PARTS) or "").lower() or None,
         "manufacturer": _manufacturer(sources),
         "field_strength_t": _field_strength(sources),
-        "sequence": _sequence(sources),
+        "sequence": "+".join(term for term in SEQUENCES if term in scanned) or None,  # GR+IR, say
         "echo_time_ms": _between(echo_time(sources), 0.001, 10_000),
         "contrast": _contrast(sources),
     }
@@ -92,12 +93,6 @@ def _field_strength(sources: Sequence[Dataset]) -> float | None:
         value /= 10_000
     value = _between(value, 0.01, 25)
     return None if value is None else round(value, 2)
-
-
-def _sequence(sources: Sequence[Dataset]) -> str | None:
-    """The defined terms of ScanningSequence, e.g. `GR+IR`."""
-    found = terms(sources, "ScanningSequence")
-    return "+".join(term for term in SEQUENCES if term in found) or None
 
 
 def _contrast(sources: Sequence[Dataset]) -> str | None:

@@ -29,8 +29,10 @@ def is_orientation(values: Sequence[float]) -> bool:
     return bool(np.all(np.abs(lengths - 1) < 0.01) and abs(along_row @ along_column) < 0.01)
 
 
-def same_orientation(a: Orientation, b: Orientation) -> bool:
-    """Whether rows and columns of two slices point the same way, to within about 2.5°."""
+def same_orientation(a: Orientation | None, b: Orientation | None) -> bool:
+    """Whether rows and columns of two slices point the same way, to within about 2.5°, or neither is known."""
+    if a is None or b is None:
+        return a is b
     return bool(np.dot(a[:3], b[:3]) > 0.999 and np.dot(a[3:], b[3:]) > 0.999)
 
 

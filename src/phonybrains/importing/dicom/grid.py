@@ -36,13 +36,17 @@ def taken_apart(header: Dataset, frame: Frame, kind: str) -> list[Frame]:
     side = math.ceil(math.sqrt(max(count, 1)))
     if not 1 <= count <= MOST_TILES or frame.shape[0] % side or frame.shape[1] % side:
         raise SourceError(f"a mosaic of many slices that {CANNOT}")
-    shape = frame.shape[0] // side, frame.shape[1] // side
-    tiles = [(index // side * shape[0], index % side * shape[1]) for index in range(count)]
-    step = number([header], "SpacingBetweenSlices") or number([header], "SliceThickness") or 1.0
-    return [
-        replace(frame, tile=tile, shape=shape, position=positions[index] if positions else None, location=index * step)
-        for index, tile in enumerate(tiles)
-    ]
+    rows, columns = frame.shape[0] // side, frame.shape[1] // side
+    step = _step(header) or 1.0
+    frames: list[Frame] = []
+    for index, position in enumerate(positions or [None] * count):
+        tile = index // side * rows, index % side * columns
+        frames.append(replace(frame, tile=tile, shape=(rows, columns), position=position, location=index * step))
+    return frames
+
+
+def _step(header: Dataset) -> float | None:
+    return number([header], "SpacingBetweenSlices") or number([header], "SliceThickness")
 
 
 def _of_siemens(header: Dataset, frame: Frame) -> tuple[int, list[Any]]:
@@ -57,14 +61,10 @@ def _of_siemens(header: Dataset, frame: Frame) -> tuple[int, list[Any]]:
     except Exception:  # a damaged private element
         count, normal = 0, None
     count = count or int(_private(header, 0x0019, "SIEMENS MR HEADER", 0x0A) or 0)
-    spacing = number([header], "SpacingBetweenSlices") or number([header], "SliceThickness")
-    if (
-        not 1 <= count <= MOST_TILES
-        or frame.position is None
-        or frame.orientation is None
-        or not spacing
-        or frame.square
-    ):
+    spacing = _step(header)
+    if frame.position is None or frame.orientation is None or frame.square:
+        return count, []
+    if not spacing or not 1 <= count <= MOST_TILES:
         return count, []
     if normal is None:  # of both directions the one in which Siemens counts unless told otherwise
         normal = get_normal_vector(frame.orientation)

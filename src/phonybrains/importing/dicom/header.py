@@ -12,14 +12,14 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from ..vocabulary import vocabulary
+from ..reader import vocabulary
 from .geometry import Orientation, is_orientation
 
 FRAME_TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence")
@@ -65,15 +65,15 @@ LOGGERS = ("pydicom", "pylibjpeg", "openjpeg")
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep pydicom and its decoders from printing header values and stack traces; a bad file has its line of report."""
-    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in LOGGERS}
     try:
-        for name in LOGGERS:
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        for logger in levels:
+            logger.setLevel(logging.CRITICAL + 1)
         with warnings.catch_warnings(action="ignore"):
             yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,30 +120,23 @@ class Frame:
 
 def frames_of(header: Dataset, path: Path, modality: str, groups: Sequence[Sequence[Dataset]]) -> list[Frame]:
     """The frames of one file: one for a classic image, NumberOfFrames for a multi-frame one; groups: theirs."""
-    study = text(header, "StudyInstanceUID")
-    of_file = Frame(
-        path,
-        index=0,
-        instance_uid=text(header, "SOPInstanceUID"),
-        modality=modality,
-        patient=_patient_id(header),
-        person=_person(header, path),
-        series_uid=text(header, "SeriesInstanceUID") or f"{study}|{path.parent}",
-        echo_ms=None,
-        shape=(int(header.Rows), int(header.Columns)),
-        inverted=text(header, "PhotometricInterpretation") == "MONOCHROME1",
-        synthetic=text(header, "SyntheticData") == "YES",
-        spacing_mm=(1.0, 1.0),
-        square="",
-        orientation=None,
-        position=None,
-        location=None,
-        number=number([header], "InstanceNumber"),
-    )
+    patient = text(header, "PatientID")
+    of_file: dict[str, Any] = {
+        "path": path,
+        "instance_uid": text(header, "SOPInstanceUID"),
+        "modality": modality,
+        "patient": "" if NOBODY.fullmatch(patient) else patient,
+        "person": _person(header, path),
+        "series_uid": text(header, "SeriesInstanceUID") or f"{text(header, 'StudyInstanceUID')}|{path.parent}",
+        "shape": (int(header.Rows), int(header.Columns)),
+        "inverted": text(header, "PhotometricInterpretation") == "MONOCHROME1",
+        "synthetic": text(header, "SyntheticData") == "YES",
+        "number": number([header], "InstanceNumber"),
+    }
     return [_frame(of_file, sources, index, len(groups)) for index, sources in enumerate(groups)]
 
 
-def _frame(of_file: Frame, sources: Sequence[Dataset], index: int, count: int) -> Frame:
+def _frame(of_file: dict[str, Any], sources: Sequence[Dataset], index: int, count: int) -> Frame:
     orientation = numbers(sources, "ImageOrientationPatient", 6)
     if orientation is not None and not is_orientation(orientation):
         orientation = None
@@ -153,10 +146,10 @@ def _frame(of_file: Frame, sources: Sequence[Dataset], index: int, count: int) -
     if plain or (count > 1 and position is None and location is None):
         location = index * (number(sources, "SpacingBetweenSlices") or 1.0)
     spacing, square = _spacing(sources)
-    return replace(
-        of_file,
+    return Frame(
+        **of_file,
         index=index,
-        echo_ms=echo_time(sources) if of_file.modality == "MR" else None,
+        echo_ms=echo_time(sources) if of_file["modality"] == "MR" else None,
         spacing_mm=spacing,
         square=square,
         orientation=cast(Orientation | None, orientation),
@@ -175,11 +168,6 @@ def _spacing(sources: Sequence[Dataset]) -> tuple[tuple[float, float], str]:
     if ratio is not None and min(ratio) > 0:
         return (ratio[0] / ratio[1], 1.0), "no PixelSpacing, the shape of the pixels is that of PixelAspectRatio"
     return (1.0, 1.0), "no PixelSpacing, square pixels assumed"
-
-
-def _patient_id(header: Dataset) -> str:
-    found = text(header, "PatientID")
-    return "" if NOBODY.fullmatch(found) else found
 
 
 def _person(header: Dataset, path: Path) -> tuple[str, ...]:
@@ -222,11 +210,16 @@ def lookup(sources: Sequence[Dataset], keyword: str) -> Any:
     return None
 
 
+def _values(sources: Sequence[Dataset], keyword: str) -> Sequence[Any]:
+    """All values of an element."""
+    value = lookup(sources, keyword)
+    return value if isinstance(value, MultiValue | list) else [] if value is None else [value]
+
+
 def numbers(sources: Sequence[Dataset], keyword: str, count: int) -> tuple[float, ...] | None:
     """Exactly `count` finite numbers, or None."""
-    value = lookup(sources, keyword)
     try:
-        found = tuple(float(item) for item in (value if isinstance(value, MultiValue | list) else [value]))
+        found = tuple(float(item) for item in _values(sources, keyword))
     except (TypeError, ValueError):
         return None
     return found if len(found) == count and all(map(math.isfinite, found)) else None
@@ -240,9 +233,7 @@ def number(sources: Sequence[Dataset], keyword: str) -> float | None:
 
 def terms(sources: Sequence[Dataset], keyword: str) -> list[str]:
     """The values of a text element, in capitals and without blanks around them; empty if missing."""
-    value = lookup(sources, keyword)
-    items = value if isinstance(value, MultiValue | list) else [] if value is None else [value]
-    return [str(item).strip().upper() for item in items]
+    return [str(item).strip().upper() for item in _values(sources, keyword)]
 
 
 def text(header: Dataset, keyword: str) -> str:

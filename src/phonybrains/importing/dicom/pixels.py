@@ -91,15 +91,12 @@ def decoder(dataset: Dataset, path: Path) -> Callable[[int], NDArray[Any]]:
                 else:
                     stored = pixel_array(dataset, index=index, correct_unused_bits=False, decoding_plugin=plugin)
         except Exception as error:  # each decoder fails in its own ways
+            why = f"its pixel data cannot be decoded ({syntax.name}, {type(error).__name__}): damaged, cut short, "
+            why += "or not what the header says"
             if isinstance(error, NotImplementedError) or NOT_SUPPORTED.search(str(error)):
-                raise SourceError(
-                    f"no decoder here takes {syntax.name} with {bits} bits per pixel. "
-                    "Decompress it first, e.g. with gdcmconv --raw"
-                ) from None
-            raise SourceError(
-                f"its pixel data cannot be decoded ({syntax.name}, {type(error).__name__}): damaged, "
-                "cut short, or not what the header says"
-            ) from None
+                why = f"no decoder here takes {syntax.name} with {bits} bits per pixel. "
+                why += "Decompress it first, e.g. with gdcmconv --raw"
+            raise SourceError(why) from None
         if stored.ndim == 3 and stored.shape[2] == 3 and stored.dtype.kind in "iu":
             stored = _gray(stored)
         if stored.shape != (int(dataset.Rows), int(dataset.Columns)) or stored.dtype.kind not in "iu":

@@ -20,14 +20,15 @@ from pydicom.dataset import Dataset
 from ...errors import SourceError
 from ..config import ImportConfig
 from ..slices import Notice, Slice, name_below
-from .content import why_no_anatomy
-from .geometry import Orientation, same_orientation
+from .content import modality_of, why_left_out, why_no_anatomy
+from .geometry import same_orientation
 from .grid import GRIDS, taken_apart
 from .header import SCANNED, Frame, frames_of, functional_groups, quiet, terms, text
 from .patients import with_patients
-from .selection import modality_of, why_left_out
 from .volume import read_volume
 
+SERIES = "series_uid patient modality shape echo_ms inverted synthetic placed_by"
+SERIES_FACTS = attrgetter(*SERIES.split())
 NO_PLACE = (
     "it does not say where it lies (no ImagePositionPatient with an orientation, no SliceLocation, no InstanceNumber)"
 )
@@ -116,9 +117,9 @@ def _volumes(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
     """Part frames into volumes: one series, size, echo and orientation; each takes the orientation of the first."""
     found: dict[object, list[list[Frame]]] = defaultdict(list)
     for frame in frames:
-        volumes = found[_series_facts(frame)]
+        volumes = found[SERIES_FACTS(frame)]
         for volume in volumes:
-            if _alike(volume[0].orientation, frame.orientation):
+            if same_orientation(volume[0].orientation, frame.orientation):
                 volume.append(replace(frame, orientation=volume[0].orientation))
                 break
         else:
@@ -127,16 +128,7 @@ def _volumes(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
         yield from volumes
 
 
-def _series_facts(frame: Frame) -> tuple[object, ...]:
-    names = "series_uid patient modality shape echo_ms inverted synthetic placed_by"
-    return attrgetter(*names.split())(frame)
-
-
 def _series(frame: Frame) -> str:
     """The opaque name of a volume."""
-    facts = (*_series_facts(frame), [round(cosine, 3) + 0.0 for cosine in frame.orientation or ()])
+    facts = (*SERIES_FACTS(frame), [round(cosine, 3) + 0.0 for cosine in frame.orientation or ()])
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-
-
-def _alike(a: Orientation | None, b: Orientation | None) -> bool:
-    return a is b if a is None or b is None else same_orientation(a, b)

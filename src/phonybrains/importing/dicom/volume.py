@@ -100,35 +100,27 @@ def _slices(
                     if not measured.any() or values.min() == values.max():
                         blank += 1
                     else:
-                        found = _slice(frame, values, groups[index])
-                        yield frame, replace(found, source=root.name, series=series, file=file), values[measured]
+                        found = _slice(frame, values, groups[index], series, root.name, file)
+                        yield frame, found, values[measured]
         except SourceError as error:
             yield Notice(file, "skipped", str(error))
         if blank:
             yield Notice(file, "note", f"{blank} empty slice{'s' * (blank > 1)}: all values are equal; left out")
 
 
-def _slice(frame: Frame, values: NDArray[np.float32], sources: Sequence[Dataset]) -> Slice:
+def _slice(
+    frame: Frame, values: NDArray[np.float32], sources: Sequence[Dataset], series: str, source: str, file: str
+) -> Slice:
+    """The slice of a frame, as displayed; its range is that of the volume, which is known last."""
     spacing, plane = frame.spacing_mm, ""
     if frame.orientation is not None:
         values, spacing = as_displayed(values, spacing, frame.orientation)
         plane = plane_of(frame.orientation)
     with quiet():
         attributes = allowed_attributes(sources, plane)
-    return Slice(
-        np.ascontiguousarray(values),
-        low=0.0,
-        high=0.0,
-        modality=frame.modality,
-        series="",
-        order=_order(frame),
-        source="",
-        patient=frame.patient,
-        patient_is_guess=frame.patient_is_guess,
-        spacing_mm=spacing,
-        attributes=attributes,
-        synthetic=frame.synthetic,
-    )
+    found = Slice(np.ascontiguousarray(values), 0.0, 0.0, frame.modality, series, _order(frame), source)
+    told = {name: getattr(frame, name) for name in ("patient", "patient_is_guess", "synthetic")}
+    return replace(found, spacing_mm=spacing, attributes=attributes, file=file, **told)
 
 
 def _spooled(

@@ -7,6 +7,7 @@ becomes luminance, and its row says how coloured it was.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,16 +112,10 @@ def _may_be_deep(path: Path) -> bool:
     if head.startswith(b"\x89PNG"):
         return head[-1] == 16
     if head.startswith(b"\xff\xd8"):
-        return not _pillow_knows(path)
+        with suppress(OSError, SyntaxError, ValueError), Image.open(path, formats=["JPEG"]):
+            return False  # Pillow knows 8 bits alone
+        return True
     return head.startswith((*TIFF, *JPEG_2000, *JPEG_XL)) or head[:1] == b"P"
-
-
-def _pillow_knows(path: Path) -> bool:
-    try:
-        with Image.open(path, formats=["JPEG"]):
-            return True
-    except (OSError, SyntaxError, ValueError):
-        return False
 
 
 def _span(picture: Picture) -> Range:

@@ -14,8 +14,9 @@ from ...errors import SourceError
 from ...imageset import FIXED_COLUMNS, Attribute
 from ...record import sha256_file
 from ..config import ImportConfig
+from ..intensity import ct_range
 from ..parallel import map_in_order, threads
-from ..slices import Notice, Slice, shown
+from ..slices import Notice, Slice, name_below, shown
 from .codecs import decode_file, strict_pillow
 from .picture import SQUARE, Picture
 from .pixels import Range, deep_range, gray_values, how_coloured
@@ -35,7 +36,7 @@ class Found:
 
     @property
     def name(self) -> str:
-        return _name(self.root, self.path)
+        return name_below(self.root, self.path)
 
 
 def read_rasters(root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
@@ -61,7 +62,7 @@ def read_rasters(root: Path, files: Sequence[Path], config: ImportConfig) -> Ite
             continue
         row = (table.row(path) if table else None) or {}
         if table and not row:
-            yield Notice(_name(root, path), "warning", "no row in metadata.csv names it")
+            yield Notice(name_below(root, path), "warning", "no row in metadata.csv names it")
         found.append(_found(root, path, row, table, place))
     with strict_pillow(), threads() as pool:
         spans = list(map_in_order(pool, lambda item: deep_range(item.path, config.max_pixels), found))
@@ -70,10 +71,6 @@ def read_rasters(root: Path, files: Sequence[Path], config: ImportConfig) -> Ite
             yield Notice(shown(series), "note", f"more than 8 bits: {low:g} becomes black and {high:g} white")
         for slices in map_in_order(pool, lambda item: _read(item, ranges.get(item.series), config), found):
             yield from slices
-
-
-def _name(root: Path, path: Path) -> str:
-    return shown(f"{root.name}/{path.relative_to(root).as_posix()}")
 
 
 def _found(root: Path, path: Path, row: Mapping[str, str], table: Table | None, place: int) -> Found:
@@ -165,15 +162,15 @@ def _slice(found: Found, picture: Picture, deep: Range | None, modality: str, co
     if (slope, intercept) != (1, 0):
         values = values * np.float32(slope) + np.float32(intercept)
     if unit == "HU" and span[1] > 255 and config.bits == 8 and config.window:
-        low, high = config.window[0] - config.window[1] / 2, config.window[0] + config.window[1] / 2
+        low, high = ct_range(config)
     volume = picture.pages > 1
     name = f"{found.name}, page {picture.place + 1}" if volume else found.name
     given = row.get("split", "").lower()
     return Slice(
-        values=values,
-        low=low,
-        high=high,
-        modality=modality,
+        values,
+        low,
+        high,
+        modality,
         series=found.name if volume else found.series,
         order=float(picture.place) if volume else found.order,
         unit=unit,

@@ -16,16 +16,8 @@ from ..sets import is_image_set
 from ..slices import Notice, shown
 
 MODALITIES = {"MR": "MR", "MRI": "MR", "CT": "CT", "": ""}
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
+SPELLINGS = {"train": "train training", "validation": "validation valid val dev", "test": "test testing"}
+SPLIT_NAMES = {word: split for split, words in SPELLINGS.items() for word in words.split()}
 
 
 @dataclass
@@ -101,28 +93,26 @@ def read_table(root: Path, folder: Path, files: Sequence[Path]) -> Table:
         _add(table, number, entry, here)
     if here and not table.rows and not here & table.unusable:
         first = table.notices[0].reason if table.notices else "it has no rows"
-        raise SourceError(
-            f"{table.name}: no row names any of the {len(here)} pictures there, such as "
-            f"{shown(min(here))} ({first}). Correct file_name, or remove the table."
-        )
+        what = f"no row names any of the {len(here)} pictures there, such as {shown(min(here))} ({first})"
+        raise SourceError(f"{table.name}: {what}. Correct file_name, or remove the table.")
     splits = {row.get("split", "").lower() for row in table.rows.values()}
     table.gives_split = bool(splits) and (splits <= SPLIT_NAMES.keys() or is_image_set(folder))
     return table
 
 
 def _add(table: Table, number: int, entry: Mapping[str, str], here: Set[str]) -> None:
-    where = f"{table.name}, row {number}"
     name = entry["file_name"].replace("\\", "/")
+    key, kind, reason = _same(PurePosixPath(name).as_posix()), "skipped", ""
     if not name or name.startswith("/") or ".." in PurePosixPath(name).parts:
-        table.notices.append(Notice(where, "skipped", f"file_name '{name}' does not lie inside the folder"))
-        return
-    key = _same(PurePosixPath(name).as_posix())
-    if key in table.rows:
-        table.notices.append(Notice(where, "warning", f"{name} has a row already; the first one counts"))
+        reason = f"file_name '{name}' does not lie inside the folder"
+    elif key in table.rows:
+        kind, reason = "warning", f"{name} has a row already; the first one counts"
     elif key not in here and not os.path.exists(table.folder / name):
-        table.notices.append(Notice(where, "skipped", f"{name} is missing"))
+        reason = f"{name} is missing"
     else:
         table.rows[key] = entry
+    if reason:
+        table.notices.append(Notice(f"{table.name}, row {number}", kind, reason))
 
 
 def _same(name: str) -> str:

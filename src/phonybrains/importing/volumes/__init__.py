@@ -10,9 +10,9 @@ from ...errors import SourceError
 from ..config import ImportConfig
 from ..reader import Reader
 from ..slices import Notice, Slice
+from .content import sidecar_of
 from .magic import GZIP, family, unpacked
 from .metaimage import read_header
-from .naming import sidecar_of
 
 
 class Volumes(Reader):

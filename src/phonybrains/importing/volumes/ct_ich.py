@@ -7,9 +7,8 @@ import io
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from ...imageset import Attribute
 from ..config import ImportConfig
 from ..intensity import TISSUE_HU, ct_range
-from ..lesion import box_around
+from ..resize import box_around
 from ..slices import Notice, Slice, name_below, reason_of
 
 LABELS = "hemorrhage_diagnosis_raw_ct.csv"
@@ -31,13 +30,12 @@ DAMAGED = (OSError, EOFError, ValueError, ImageFileError, HeaderDataError, zlib.
 SEXES = {"male": "M", "m": "M", "female": "F", "f": "F"}
 
 
-@dataclass(frozen=True)
-class Tables:
+class Tables(NamedTuple):
     """What the release's tables say: attributes by scan and slice, and by scan; and what is wrong with them."""
 
-    slices: dict[tuple[int, int], dict[str, Attribute]] = field(default_factory=dict)
-    patients: dict[int, dict[str, Attribute]] = field(default_factory=dict)
-    notices: list[Notice] = field(default_factory=list)
+    slices: dict[tuple[int, int], dict[str, Attribute]]
+    patients: dict[int, dict[str, Attribute]]
+    notices: list[Notice]
 
 
 def is_ct_ich(root: Path) -> bool:
@@ -128,7 +126,7 @@ def _displayed(image: Any, axes: NDArray[Any]) -> NDArray[Any]:
 
 
 def _read_tables(root: Path) -> Tables:
-    tables = Tables()
+    tables = Tables({}, {}, [])
     try:
         for row in csv.DictReader(_lines(root / LABELS)):
             named = [kind.lower() for kind in HEMORRHAGES if _number(row[kind]) == 1]

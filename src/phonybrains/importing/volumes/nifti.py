@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...errors import SourceError
 from .magic import GZIP, family, unpacked
-from .stored import DAMAGED, MOST_PACKED, StoredVolume
+from .stored import DAMAGED, MOST_PACKED, TOO_FEW, StoredVolume
 
 CLASSES: dict[str, Any] = {
     "nifti": nibabel.Nifti1Image,
@@ -33,8 +33,7 @@ ANALYZE = (
 )
 ORIENT = {0: ("transverse", (0, 1, 2)), 1: ("coronal", (0, 2, 1)), 2: ("sagittal", (1, 2, 0))}
 """By Analyze's `orient`: the name, and which axis of the patient each stored axis runs along."""
-STATISTICS = range(2, 25)
-VECTORS = range(1004, 1010)
+INTENTS = {"a label map": (1002,), "a statistical map": range(2, 25), "vectors or tensors": range(1004, 1010)}
 
 
 def read_with_nibabel(path: Path) -> StoredVolume:
@@ -90,7 +89,7 @@ def _check_size(path: Path, which: str, shape: tuple[int, ...], dtype: np.dtype[
     holds = path.with_suffix(".img") if which.endswith("pair") or which == "analyze" else path
     size = holds.stat().st_size if holds.is_file() else 1 << 62
     if np.prod(shape, dtype=np.float64) * dtype.itemsize > size * MOST_PACKED:
-        raise SourceError("it holds fewer values than its header says; the file is damaged or cut short")
+        raise SourceError(TOO_FEW)
 
 
 def _orientation(image: Any, which: str, path: Path, head: bytes) -> tuple[NDArray[np.float64], bool, str]:
@@ -103,9 +102,8 @@ def _orientation(image: Any, which: str, path: Path, head: bytes) -> tuple[NDArr
         return affine, bool(image.header["qform_code"] > 0 or image.header["sform_code"] > 0), ""
     code = int(np.frombuffer(image.header.structarr["orient"].tobytes(), np.uint8)[0])
     name, along = ORIENT.get(code, ("unknown", (0, 1, 2)))
-    turned = np.eye(4)
+    turned = np.diag([0.0, 0, 0, 1])
     for stored, patient in enumerate(along):
-        turned[:3, stored] = 0
         turned[patient, stored] = abs(affine[stored, stored]) * (-1 if patient == 0 else 1)
     return turned, True, ANALYZE.format(name)
 
@@ -113,8 +111,5 @@ def _orientation(image: Any, which: str, path: Path, head: bytes) -> tuple[NDArr
 def _label(image: Any, which: str) -> str:
     """Why the values are no image, by NIfTI's intent code."""
     code = int(image.header["intent_code"]) if which.startswith("nifti") else 0
-    if code == 1002:
-        return "a label map (by its header's intent), not an image"
-    if code in STATISTICS:
-        return "a statistical map (by its header's intent), not an image"
-    return "vectors or tensors (by its header's intent), not an image" if code in VECTORS else ""
+    what = next((what for what, codes in INTENTS.items() if code in codes), "")
+    return what and f"{what} (by its header's intent), not an image"

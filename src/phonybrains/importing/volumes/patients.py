@@ -10,8 +10,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..vocabulary import vocabulary
-from .naming import CT, MR, stem, words
+from ..reader import vocabulary
+from .content import CT, MR, stem, words
 
 BIDS = re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+)(?=[/_.]|$)")
 KNOWN = re.compile(

@@ -23,10 +23,9 @@ from ...errors import SourceError
 from ..config import ImportConfig
 from ..intensity import AIR_HU, TISSUE_HU, ct_range, head_threshold, mr_range, no_air
 from ..slices import Notice, Slice, name_below
+from .content import is_label_map, modality_by_values, modality_of, sidecar_of, stem, why_no_anatomy
 from .magic import family
 from .metaimage import read_metaimage
-from .modality import is_label_map, modality_by_values, modality_of
-from .naming import sidecar_of, stem, why_no_anatomy
 from .nifti import read_with_nibabel
 from .nrrd import read_nrrd
 from .patients import patients
@@ -88,11 +87,9 @@ def _slices(root: Path, path: Path, patient: tuple[str, bool], config: ImportCon
     axis = AXES[plane]
     columns_mm, rows_mm = (size for i, size in enumerate(volume.spacing_mm) if i != axis)
     series = hashlib.sha256(f"{root.name}/{stem(name)}".encode()).hexdigest()[:16]
-    taken = 0
-    for place in range(0, values.shape[axis], config.every):
-        if np.take(tissue, place, axis).mean() < config.empty_below:
-            continue
-        taken += 1
+    places = range(0, values.shape[axis], config.every)
+    taken = [place for place in places if np.take(tissue, place, axis).mean() >= config.empty_below]
+    for place in taken:
         yield Slice(
             as_displayed(np.take(values, place, axis)),
             low=low,
@@ -159,8 +156,8 @@ def _check(stored: StoredVolume, config: ImportConfig) -> None:
     """Refuse by the header, before any value is read."""
     shape, kind = stored.shape, stored.dtype
     lengths = "×".join(map(str, shape))
-    if kind.fields is not None or kind.kind not in "iuf":
-        what = "colours (RGB)" if kind.fields is not None else f"{kind.name} numbers"
+    if kind.kind not in "iuf":  # V: a record of fields
+        what = f"{kind.name} numbers" if kind.fields is None else "colours (RGB)"
         raise SourceError(f"its values are {what}, not one real number per voxel")
     if stored.label:
         raise SourceError(stored.label)

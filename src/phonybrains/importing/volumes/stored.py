@@ -19,6 +19,7 @@ from ...errors import SourceError
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 MOST_PACKED = 1_100
 """Deflate makes nothing smaller than 1/1032."""
+TOO_FEW = "it holds fewer values than its header says; the file is damaged or cut short"
 DAMAGED = "its values cannot be read ({}); the file is damaged or cut short"
 
 
@@ -59,16 +60,15 @@ class Voxels:
         """One frame as (X, Y, Z). Raises SourceError if the files hold less than the header says."""
         count = math.prod(self.shape)
         size = sum(path.stat().st_size for path in self.files)
-        most = size * (1 if self.encoding == "raw" else MOST_PACKED)
         needed = count * (1 if self.encoding == "text" else self.dtype.itemsize)
-        if needed > most:
-            raise SourceError("it holds fewer values than its header says; the file is damaged or cut short")
+        if needed > size * (1 if self.encoding == "raw" else MOST_PACKED):
+            raise SourceError(TOO_FEW)
         try:
             values = np.concatenate([self._numbers(path, count) for path in self.files])[:count]
         except (OSError, EOFError, ArithmeticError, MemoryError, ValueError, zlib.error) as error:
             raise SourceError(DAMAGED.format(type(error).__name__)) from None
         if values.size < count:
-            raise SourceError("it holds fewer values than its header says; the file is damaged or cut short")
+            raise SourceError(TOO_FEW)
         if self.frame_first:
             return values.reshape(self.shape[3], *self.shape[:3], order="F")[frame]
         return values.reshape((*self.shape[:3], -1), order="F")[..., frame]
