@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
@@ -14,10 +13,10 @@ from ...held_out import HELD_OUT, held_out
 from ...imageset import ImageSet, Row, how_split
 from ...record import UNSAFE
 from ..config import StudyConfig
+from ..study import Role, Truth
 from .match import Strata, Stratum, apportion
 from .order import fillers_for, foresight, keyed_generator
 
-Role = Literal["test", "training", "check", "filler"]
 NO_ARM = ("real", "check")  # names that no synthetic set can have
 
 
@@ -42,7 +41,7 @@ class Choice:
         return self.arm.images.rows[self.index]
 
     @property
-    def truth(self) -> Literal["real", "phony"]:
+    def truth(self) -> Truth:
         """A check is no real image any more, whatever it is made of."""
         return "real" if self.arm.name == "real" and self.role != "check" else "phony"
 

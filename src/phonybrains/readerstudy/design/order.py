@@ -9,15 +9,14 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
 from itertools import chain, pairwise
 from operator import attrgetter
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from ...errors import ConfigError
 from ..config import StudyConfig
-from ..study import Case, Presentation, Study
+from ..study import Case, Kind, Presentation, Study
 
-Kind = Literal["training", "test", "repeat", "check", "filler"]
 Shown = tuple[Case, Kind]
 T = TypeVar("T")
 
