@@ -23,13 +23,12 @@ from phonybrains.readerstudy.findings.analysis import Analysis, analyse_answers
 from phonybrains.readerstudy.findings.departures import list_departures
 from phonybrains.readerstudy.findings.figures import map_marks, unanimous
 from phonybrains.readerstudy.findings.reads import Finding, find, join
-from phonybrains.readerstudy.findings.registered import register
+from phonybrains.readerstudy.findings.registered import Tested, register
 from phonybrains.readerstudy.findings.shares import pooled_share
 from phonybrains.readerstudy.report.opening import exploratory_text, verdict_text
 from phonybrains.readerstudy.report.paper import call_counts
 from phonybrains.readerstudy.study import Answer, Call, Mark, Study, protocol_hash
 from phonybrains.statistics.proportions import clopper_pearson, wilson
-from tests.support.study_files import make_study
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +40,8 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 @pytest.fixture(scope="module")
-def controlled(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return Study.open(make_study(tmp_path_factory.mktemp("controlled")))
+def controlled(study: Study) -> Study:
+    return study
 
 
 def read_all(study: Study, reader: str, call: Mapping[str, Call] | Call, **given: Any) -> list[Answer]:
@@ -70,14 +69,34 @@ def papers_answers(study: Study) -> list[Answer]:
     return answers
 
 
+def read_by(study: Study, readers: Sequence[str], calls: Mapping[str, Call], **given: Any) -> list[Answer]:
+    """All presentations of several readers who answer alike."""
+    return [answer for name in readers for answer in read_all(study, name, calls, **given)]
+
+
 def need(analysis: Analysis, quantity: str, **labels: str) -> Finding:
     finding = find(analysis.findings, quantity, **labels)
     assert finding is not None, (quantity, labels)
     return finding
 
 
+def figures_of(finding: Finding) -> tuple[float, float, float]:
+    """Value and limits, where there are any."""
+    assert finding.value is not None
+    assert finding.low is not None
+    assert finding.high is not None
+    return finding.value, finding.low, finding.high
+
+
+def registered_test(study: Study, answers: Sequence[Answer]) -> Tested:
+    test = register(study, join(study, answers), ()).test
+    assert test is not None
+    return test
+
+
 def test_the_papers_counts_come_out_of_its_answers(paper: Study):
-    """Fig. 5: 14, 4, 2 and 3, 17, 0 of A; 10, 10, 0 and 2, 18, 0 of B; nothing on real images."""
+    """Fig. 5: 14, 4, 2 and 3, 17, 0 of A; 10, 10, 0 and 2, 18, 0 of B; nothing on real images. With the calls in order
+    of the ids, both call 10 MR and 2 CT real, and 4 MR and 17 CT phony."""
     each_its_own = {key: replace(case, patient_id="") for key, case in paper.cases.items()}
     analysis = analyse_answers(replace(paper, cases=each_its_own), papers_answers(paper))
     assert call_counts(analysis) == {
@@ -92,6 +111,10 @@ def test_the_papers_counts_come_out_of_its_answers(paper: Study):
     assert f"{clopper_pearson(17, 40).low:.4f}" in called.note
     assert need(analysis, "called real", reader="A", unclear="left out").n == 38
     assert need(analysis, "phony images called unclear", reader="A", modality="MR").value == 2
+    for call, both in (("real", [10, 2]), ("phony", [4, 17])):
+        cases = [one.case.modality for one in unanimous(analysis.cases, call, 2)]
+        assert [cases.count(modality) for modality in ("MR", "CT")] == both
+    assert need(analysis, "agreement").value == pytest.approx(33 / 40)
 
 
 def test_images_of_one_patient_widen_every_interval(paper: Study, controlled: Study):
@@ -105,49 +128,38 @@ def test_images_of_one_patient_widen_every_interval(paper: Study, controlled: St
             }
             whole = replace(study, cases=cases)
             calls: dict[str, Call] = {key: ("real", "phony")[i % 5 % 2] for i, key in enumerate(sorted(cases))}
-            given = [answer for name in ("A", "B") for answer in read_all(whole, name, calls)]
-            analysis = analyse_answers(whole, [answer for answer in given if answer.kind == "test"])
+            given = [answer for answer in read_by(whole, "AB", calls) if answer.kind == "test"]
+            analysis = analyse_answers(whole, given)
             test, called = analysis.registered.test, need(analysis, "called real", reader="A", unclear="not real")
             assert test is not None
-            found = [test.primary, called]
-            widths.append([(one.high or 0) - (one.low or 0) for one in found])
+            limits = [figures_of(one)[1:] for one in (test.primary, called)]
+            widths.append([high - low for low, high in limits])
         assert all(few > 1.2 * many for many, few in zip(*widths, strict=True))
         if study is not paper:
             assert "12 real, of 5 patients" in verdict_text(analysis)
 
 
-def test_what_both_called_real_and_phony_is_found_by_hand(paper: Study):
-    """With the calls in order of the ids, both call 10 MR and 2 CT real, and 4 MR and 17 CT phony."""
-    analysis = analyse_answers(paper, papers_answers(paper))
-    real, phony = (unanimous(analysis.cases, call, 2) for call in ("real", "phony"))
-    assert [sum(one.case.modality == m for one in real) for m in ("MR", "CT")] == [10, 2]
-    assert [sum(one.case.modality == m for one in phony) for m in ("MR", "CT")] == [4, 17]
-    assert need(analysis, "agreement").value == pytest.approx(33 / 40)
-
-
 def test_an_all_synthetic_design_claims_nothing_on_real_images(paper: Study):
-    """Where no image was real, no figure and no word is on whether readers can tell."""
+    """Where no image was real, no figure and no word is on whether readers can tell; of two, none on readers in
+    general."""
     analysis = analyse_answers(paper, papers_answers(paper))
     given = {finding.quantity for finding in analysis.findings}
     skill = ("sensitivity", "specificity", "accuracy", "AUC", "d'", "criterion", "confidence")
     assert not any(word in name for name in given for word in skill)
     text = " ".join([verdict_text(analysis), exploratory_text(analysis)])
     assert not re.search("chance|told|found|skill|sensitiv|better", text)
+    assert "2 readers judged 40 images (20 MR and 20 CT; all phony), 80 answers" in verdict_text(analysis)
+    assert "in general" not in verdict_text(analysis)
 
 
 def test_a_perfect_reader_has_all_figures_at_one(controlled: Study):
     """Sensitivity, specificity, accuracy and area of a reader who is always right are 1, repeats agree."""
-    answers = [
-        answer for name in ("A", "B", "C") for answer in read_all(controlled, name, truthful(controlled), confidence=90)
-    ]
-    analysis = analyse_answers(controlled, answers)
+    analysis = analyse_answers(controlled, read_by(controlled, "ABC", truthful(controlled), confidence=90))
     for quantity in ("sensitivity", "specificity", "accuracy"):
         assert need(analysis, quantity, reader="A", unclear="not phony").value == 1
     for quantity in ("AUC, these readers", "AUC, readers in general"):
-        finding = need(analysis, quantity)
-        assert finding.value == 1
-        assert finding.low is not None
-        assert finding.low < 1
+        value, low, _ = figures_of(need(analysis, quantity))
+        assert low < value == 1
     assert need(analysis, "repeats: agreement", reader="B").value == 1
     assert need(analysis, "called real", unclear="not real").value == 0
 
@@ -239,8 +251,7 @@ def test_the_registered_hypothesis_is_tested(controlled: Study, primary: str, hy
     """A right reader differs from chance and is not equivalent to it; one who alternates is not shown to differ."""
     study = planned(controlled, hypothesis=hypothesis, primary=primary, readers=("A",))
     said = truthful(study) if calls == "truth" else alternating(study)
-    test = analyse_answers(study, read_all(study, "A", said)).registered.test
-    assert test is not None
+    test = registered_test(study, [a for a in read_all(study, "A", said) if a.kind == "test"])
     assert test.shown is shown
     assert "this reader" in test.sentence.lower()
 
@@ -249,10 +260,8 @@ def test_equivalence_takes_many_images(paper: Study):
     """20 of 40 called real is as near to one half as can be, and still shows no equivalence within ± .10."""
     study = planned(paper, hypothesis="equivalence", readers=("A",))
     calls: dict[str, Call] = {case_id: ("real", "phony")[i % 2] for i, case_id in enumerate(sorted(paper.cases))}
-    test = register(study, join(study, read_all(study, "A", calls)), ()).test
-    assert test is not None
-    assert test.primary.value == 0.5
-    assert test.shown is False
+    test = registered_test(study, read_all(study, "A", calls))
+    assert (test.primary.value, test.shown) == (0.5, False)
     assert test.p is not None
     assert test.p > 0.05
 
@@ -261,20 +270,17 @@ def test_unclear_counts_one_half_in_every_primary_figure(controlled: Study, pape
     """Who says unclear of everything is at one half, and that is no difference from it."""
     for study, primary in ((controlled, "auc"), (controlled, "balanced_accuracy"), (paper, "called_real")):
         asked = planned(study, hypothesis="difference", primary=primary, readers=("A",))
-        test = register(asked, join(asked, read_all(asked, "A", "unclear")), ()).test
-        assert test is not None
-        assert (test.primary.value, test.shown) == (0.5, False)
-        assert test.primary.low is not None
-        assert test.primary.high is not None
-        assert test.primary.low < 0.5 < test.primary.high
+        test = registered_test(asked, read_all(asked, "A", "unclear"))
+        value, low, high = figures_of(test.primary)
+        assert test.shown is False
+        assert low < value == 0.5 < high
 
 
 def test_half_the_doubt_of_balanced_accuracy_by_hand(controlled: Study):
     """All phony called phony, all real unclear: (1 + 1/2) / 2."""
     study = planned(controlled, primary="balanced_accuracy", readers=("A",))
     said: dict[str, Call] = {k: "phony" if call == "phony" else "unclear" for k, call in truthful(study).items()}
-    test = register(study, join(study, [a for a in read_all(study, "A", said) if a.kind == "test"]), ()).test
-    assert test is not None
+    test = registered_test(study, [a for a in read_all(study, "A", said) if a.kind == "test"])
     assert test.primary.value == pytest.approx(0.75)
 
 
@@ -318,11 +324,8 @@ def test_readers_in_general_take_three_who_count(controlled: Study, left: tuple[
 def test_an_incomplete_reader_costs_no_other_readers_cases(controlled: Study):
     """A reader who stops after two thirds counts with what he or she read; the others keep all 24 cases."""
     study = planned(controlled, readers=("A", "B", "C"))
-    answers = [*of_test(study, "A"), *of_test(study, "B"), *of_test(study, "C", 16)]
-    test = analyse_answers(study, answers).registered.test
-    assert test is not None
-    assert test.primary.n == 24
-    assert test.readers == ("A", "B", "C")
+    test = registered_test(study, [*of_test(study, "A"), *of_test(study, "B"), *of_test(study, "C", 16)])
+    assert (test.primary.n, test.readers) == (24, ("A", "B", "C"))
 
 
 def test_added_readers_do_not_count_in_the_registered_test(controlled: Study):
@@ -339,14 +342,12 @@ def test_added_readers_do_not_count_in_the_registered_test(controlled: Study):
 def test_the_registered_test_is_shown_with_and_without_excluded_readers(controlled: Study):
     """Who fails the checks is not in the registered result, and the result with him or her stands beside it."""
     study = planned(controlled, hypothesis="difference", readers=("A", "B", "C", "D"))
-    answers = [answer for name in "ABC" for answer in read_all(study, name, truthful(study))]
-    registered = analyse_answers(study, [*answers, *read_all(study, "D", "real")]).registered
+    answers = [*read_by(study, "ABC", truthful(study)), *read_all(study, "D", "real")]
+    registered = analyse_answers(study, answers).registered
     assert registered.test is not None
     assert registered.with_left_out is not None
-    assert registered.test.readers == ("A", "B", "C")
-    assert registered.with_left_out.readers == ("A", "B", "C", "D")
-    assert registered.test.primary.value == 1
-    assert registered.with_left_out.primary.value == pytest.approx(0.875)
+    found = {one.readers: one.primary.value for one in (registered.test, registered.with_left_out)}
+    assert found == {("A", "B", "C"): 1, ("A", "B", "C", "D"): pytest.approx(0.875)}
     assert registered.left_out == ("D",)
 
 
@@ -402,10 +403,8 @@ def test_departures_are_found_by_comparing_plan_and_data(controlled: Study):
 def test_a_reading_as_planned_has_no_departure(controlled: Study):
     """All of the named readers to the end, in order, in time: nothing is listed, and the protocol came first."""
     study = planned(controlled, readers=("A", "B"))
-    answers = []
-    for name in ("A", "B"):
-        own = read_all(study, name, truthful(study), confidence=70)
-        answers += [replace(a, answered_at=f"2126-01-01T12:{a.position:02d}:00.000Z") for a in own]
+    own = read_by(study, "AB", truthful(study), confidence=70)
+    answers = [replace(a, answered_at=f"2126-01-01T12:{a.position:02d}:00.000Z") for a in own]
     analysis = analyse_answers(study, answers, sources={"A": "invited", "B": "invited"})
     assert analysis.departures == ()
     assert analysis.frozen_first is True
@@ -430,20 +429,16 @@ def test_no_sentence_contradicts_its_table(controlled: Study, paper: Study, seed
     study = planned(study, primary=primary, readers=names, **plan)
     knows, leans, doubts = rng.choice([0.0, 0.3, 0.9]), rng.random(), rng.choice([0.0, 0.3])
     answers = []
-    for name in names:
-        for answer in read_all(study, name, truthful(study)):
-            guess: Call = "unclear" if rng.random() < doubts else "real" if rng.random() < leans else "phony"
-            call = answer.call if rng.random() < knows else guess
-            answers.append(replace(answer, call=call, confidence=int(rng.integers(101))))
+    for answer in read_by(study, names, truthful(study)):
+        guess: Call = "unclear" if rng.random() < doubts else "real" if rng.random() < leans else "phony"
+        call = answer.call if rng.random() < knows else guess
+        answers.append(replace(answer, call=call, confidence=int(rng.integers(101))))
     kept = [answer for answer in answers if rng.random() > 0.2 or answer.reader != names[-1]]
     registered = register(study, [read for read in join(study, kept) if read.answer.kind == "test"], ())
     for test in (registered.test, registered.instead, registered.with_left_out):
         if test is None:
             continue
-        value, low, high, p = test.primary.value, test.primary.low, test.primary.high, test.p
-        assert value is not None
-        assert low is not None
-        assert high is not None
+        (value, low, high), p = figures_of(test.primary), test.p
         assert p is not None
         assert 0 < p <= 1
         assert 0 <= low <= value <= high <= 1
@@ -482,16 +477,8 @@ def test_arms_are_compared_by_the_same_readers(controlled: Study):
     }
     study = replace(controlled, cases=cases)
     said: dict[str, Call] = {key: "phony" if case.arm == "other" else "real" for key, case in cases.items()}
-    answers = [answer for name in ("A", "B") for answer in read_all(study, name, said) if answer.kind == "test"]
-    analysis = analyse_answers(study, answers)
+    analysis = analyse_answers(study, [answer for answer in read_by(study, "AB", said) if answer.kind == "test"])
     finding = need(analysis, "difference of sensitivity", arm="other less samples")
     assert finding.value == pytest.approx(1)
     assert finding.p is not None
     assert finding.p < 0.05
-
-
-def test_the_verdict_speaks_of_these_readers_only_where_they_are_two(paper: Study):
-    """Two readers: no word on readers in general."""
-    text = verdict_text(analyse_answers(paper, papers_answers(paper)))
-    assert "2 readers judged 40 images (20 MR and 20 CT; all phony), 80 answers" in text
-    assert "in general" not in text

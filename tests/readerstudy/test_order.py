@@ -19,14 +19,9 @@ from phonybrains.errors import ConfigError
 from phonybrains.readerstudy.config import StudyConfig
 from phonybrains.readerstudy.design.order import draw_blocks, fillers_for, foresight, number_of_repeats, presentations
 from phonybrains.readerstudy.study import Case, Study
-from tests.support.study_files import make_study, small_config
+from tests.support.study_files import small_config
 
 FROZEN = "34a4568b9d4536348d3ad4abe5fd8e81cc267a57ace412bb095fe3c4cbab6bd3"
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return Study.open(make_study(tmp_path_factory.mktemp("order")))
 
 
 def made_up(
@@ -44,14 +39,8 @@ def made_up(
     return Study(Path(), config, {case.case_id: case for case in cases}, 1, 1, {})
 
 
-sizes = st.fixed_dictionaries(
-    {
-        ("MR", "real"): st.integers(0, 25),
-        ("MR", "phony"): st.integers(5, 25),
-        ("CT", "real"): st.integers(0, 25),
-        ("CT", "phony"): st.integers(5, 25),
-    }
-)
+LEAST = {"real": 0, "phony": 5}
+sizes = st.fixed_dictionaries({(m, t): st.integers(least, 25) for m in ("MR", "CT") for t, least in LEAST.items()})
 
 
 @given(
@@ -166,7 +155,7 @@ def test_foresight_is_that_of_counting_cards() -> None:
     assert foresight(5, 0, 0) == 0
 
 
-def test_each_reader_draws_fillers_of_their_own(study: Study) -> None:
+def test_each_reader_draws_fillers_of_their_own() -> None:
     """Eight of sixteen a modality, each number of phony ones about as often; all test cases are shown to everybody."""
     cells = {("MR", "real"): 20, ("MR", "phony"): 20}
     study = made_up(small_config(seed=2, repeats={"share": 0}), cells, 0, 0, 8)

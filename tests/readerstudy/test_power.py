@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from phonybrains.readerstudy.design.power import Assumed, print_power, study_pow
 from phonybrains.readerstudy.findings.primary import PrimaryTable, figures_of
 from phonybrains.readerstudy.findings.registered import run_test
 from phonybrains.statistics.power import arm_power, auc_arm
+
+controlled = partial(load_study_config, "controlled")
 
 
 def test_the_papers_plan_cannot_answer_and_the_warnings_say_so() -> None:
@@ -33,7 +36,7 @@ def test_the_papers_plan_cannot_answer_and_the_warnings_say_so() -> None:
 
 def test_the_cases_needed_are_the_fewest_that_reach_the_power() -> None:
     """The number in the table reaches 80 %, half as many do not; more readers need fewer cases."""
-    found = study_power(load_study_config("controlled", readers=[f"R{i}" for i in range(6)]))
+    found = study_power(controlled(readers=[f"R{i}" for i in range(6)]))
     six = next(row for row in found.needed if row.readers == 6)
     assert six.in_general is not None
 
@@ -50,9 +53,7 @@ def test_the_cases_needed_are_the_fewest_that_reach_the_power() -> None:
 def test_equivalence_asks_for_more_than_forty_cases() -> None:
     """A plan that registers equivalence is judged on it, and more cases give more power."""
     few, many = (
-        study_power(
-            load_study_config("controlled", plan={"hypothesis": "equivalence"}, synthetic={"MR": n}, real={"MR": n})
-        )
+        study_power(controlled(plan={"hypothesis": "equivalence"}, synthetic={"MR": n}, real={"MR": n}))
         for n in (20, 300)
     )
     assert few.question == "equivalence"
@@ -64,7 +65,7 @@ def test_equivalence_asks_for_more_than_forty_cases() -> None:
 def test_one_reader_has_no_result_for_readers_in_general() -> None:
     """Nothing is said of readers in general where there are one or two, however many cases."""
     for readers, words in ((["A"], "this reader alone"), (["A", "B"], "these two alone")):
-        found = study_power(load_study_config("controlled", readers=readers))
+        found = study_power(controlled(readers=readers))
         assert found.in_general is None
         assert found.half_width_in_general is None
         assert words in found.warnings[0]
@@ -73,7 +74,7 @@ def test_one_reader_has_no_result_for_readers_in_general() -> None:
 
 def test_wider_intervals_for_readers_in_general() -> None:
     """Readers as a sample widen the interval; it shrinks with their number."""
-    few, ten = (study_power(load_study_config("controlled", readers=[f"R{i}" for i in range(n)])) for n in (3, 10))
+    few, ten = (study_power(controlled(readers=[f"R{i}" for i in range(n)])) for n in (3, 10))
     assert few.half_width_in_general is not None
     assert ten.half_width_in_general is not None
     assert few.half_width_in_general > few.half_width_these > ten.half_width_these
@@ -105,17 +106,14 @@ def test_an_assumption_that_cannot_be_is_named(assumed: Assumed, power: float, n
         study_power(load_study_config("paper"), power=power, assumed=assumed)
 
 
-@pytest.mark.parametrize("primary", ["auc", "balanced_accuracy"])
-def test_a_plan_without_controls_has_no_figure_of_skill(primary: str) -> None:
-    """AUC and balanced accuracy need real controls."""
-    with pytest.raises(ConfigError, match="needs real controls"):
-        study_power(load_study_config("paper", plan={"primary": primary}))
-
-
-def test_plain_accuracy_is_no_plan_any_more() -> None:
-    """A configuration of before that asks for accuracy is told why not, and what to take."""
+def test_a_plan_without_controls_has_no_figure_of_skill() -> None:
+    """AUC and balanced accuracy need real controls; a configuration of before that asks for plain accuracy is told why
+    not, and what to take."""
+    for primary in ("auc", "balanced_accuracy"):
+        with pytest.raises(ConfigError, match="needs real controls"):
+            study_power(load_study_config("paper", plan={"primary": primary}))
     with pytest.raises(ConfigError, match=r"'accuracy' was withdrawn: a reader who guesses .* 'balanced_accuracy'"):
-        load_study_config("controlled", plan={"primary": "accuracy"})
+        controlled(plan={"primary": "accuracy"})
 
 
 def test_planned_power_is_that_of_the_analysis() -> None:

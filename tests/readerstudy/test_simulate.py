@@ -24,19 +24,13 @@ from phonybrains.readerstudy.store import open_store
 from phonybrains.readerstudy.study import Study
 from phonybrains.statistics.agreement import cohen_kappa
 from phonybrains.statistics.roc import auc
-from tests.support.study_files import make_study
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_study(tmp_path_factory.mktemp("simulate"))
-
-
-def test_simulated_readers_finish_and_are_marked_as_simulated(study: Path, tmp_path: Path):
+def test_simulated_readers_finish_and_are_marked_as_simulated(small_study: Path, tmp_path: Path):
     """Every presentation is answered, the store says who is simulated, and the audit log holds."""
     database = f"sqlite:///{tmp_path / 'answers.db'}"
-    names = simulate_study(study, readers=2, database=database, show=False)
-    with open_store(Study.open(study), database, read_only=True) as store:
+    names = simulate_study(small_study, readers=2, database=database, show=False)
+    with open_store(Study.open(small_study), database, read_only=True) as store:
         store.verify_audit()
         readers, answers = store.readers(), store.answers()
     assert [(reader.name, reader.source, reader.state) for reader in readers] == [
@@ -44,12 +38,12 @@ def test_simulated_readers_finish_and_are_marked_as_simulated(study: Path, tmp_p
     ]
     assert len(answers) == 2 * 34
     with pytest.raises(StudyError):
-        simulate_study(study, readers=1, database=database, show=False)
+        simulate_study(small_study, readers=1, database=database, show=False)
 
 
-def test_equal_seeds_give_equal_answers(study: Path):
+def test_equal_seeds_give_equal_answers(small_study: Path):
     """The answers depend on the seed and on nothing else."""
-    opened = Study.open(study)
+    opened = Study.open(small_study)
     first, again, other = (simulate_answers(opened, ["x"], Skill(), seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
@@ -78,9 +72,9 @@ def test_a_guessing_reader_has_an_area_of_one_half():
         assert true_auc(np.zeros(1), skill, half_width(skill, 0.5)) == pytest.approx([0.5])
 
 
-def test_fatigue_makes_late_answers_worse(study: Path):
+def test_fatigue_makes_late_answers_worse(small_study: Path):
     """A reader whose d' falls from 4 to 0 is right early and guesses late."""
-    opened, early, late = Study.open(study), [], []
+    opened, early, late = Study.open(small_study), [], []
     for seed in range(300):
         for answer in simulate_answers(opened, ["x"], Skill(4.0, spread=0.0, unclear=0.0, fatigue=4.0), seed):
             if answer.kind == "test":

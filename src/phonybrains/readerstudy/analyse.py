@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import StudyError
 from ..record import Record, as_input, keep_private, publish
 from .findings.analysis import Analysis, analyse_answers
-from .study import Answer, Study
+from .study import Study
 
 if TYPE_CHECKING:
     from .store import Reader
@@ -63,18 +63,23 @@ def _in_the_middle(study: Study, unfinished: Sequence[str], readers: Sequence[Re
 
 def write_report(analysis: Analysis, out: Path, *, show: bool = True) -> Path:
     """Render an analysis into a folder, which appears whole or not at all."""
+    from ..reporting.pages import write_pages
     from ..reporting.tables import write_table
     from .report.build import build_report
     from .report.opening import verdict_text
     from .report.tables import columns_of, tables_of, write_results
 
-    study = analysis.study
-    answers = hash_of_answers([read.answer for read in analysis.reads])
-    inputs = [as_input(study.folder), {"name": "answers", "sha256": answers, "record": {}}]
+    study, short = analysis.study, analysis.study.hash[:16]
+    answers = json.dumps([asdict(read.answer) for read in analysis.reads], sort_keys=True)
+    sha256 = hashlib.sha256(answers.encode()).hexdigest()
+    inputs = [as_input(study.folder), {"name": "answers", "sha256": sha256, "record": {}}]
     record = Record("study analyse", {"protocol": study.hash}, None, inputs)
+    title = f"{study.config.name}: report of the reader study"
+    subtitle = f"Protocol {short}, frozen {str(study.protocol.get('created', ''))[:10]}"
+    footer = f"{study.config.name}; protocol {short}; phonybrains" + "; SIMULATED READERS" * analysis.simulated
     with publish(out, record) as draft:
         keep_private(draft)
-        write_pages(analysis, build_report(analysis), draft)
+        write_pages(draft, title, subtitle, build_report(analysis), footer)
         for name, rows in tables_of(analysis).items():
             write_table(draft / name, rows, columns_of(name, analysis))
         write_results(draft / "results.json", analysis)
@@ -84,21 +89,3 @@ def write_report(analysis: Analysis, out: Path, *, show: bool = True) -> Path:
         print(verdict_text(analysis))
         print(f"{out / 'report.html'}, {out / 'report.pdf'}: the report; the same as data in {out / 'results.json'}")
     return out
-
-
-def write_pages(analysis: Analysis, blocks: Sequence, draft: Path) -> None:
-    """Write report.html, report.pdf and figures/ from the same blocks."""
-    from ..reporting.pages import write_pages as write
-
-    study = analysis.study
-    title = f"{study.config.name}: report of the reader study"
-    subtitle = f"Protocol {study.hash[:16]}, frozen {str(study.protocol.get('created', ''))[:10]}"
-    footer = f"{study.config.name}; protocol {study.hash[:16]}; phonybrains"
-    if analysis.simulated:
-        footer += "; SIMULATED READERS"
-    write(draft, title, subtitle, blocks, footer)
-
-
-def hash_of_answers(answers: Sequence[Answer]) -> str:
-    """SHA-256 over all answers, in their order."""
-    return hashlib.sha256(json.dumps([asdict(answer) for answer in answers], sort_keys=True).encode()).hexdigest()

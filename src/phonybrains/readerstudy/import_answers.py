@@ -6,13 +6,12 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StudyError
 from ..statistics.counts import Claim, inconsistencies
 from .design.order import presentations
-from .study import CALLS, Answer, Call, Case, Presentation, Study
+from .study import CALLS, Answer, Call, Presentation, Study
 
 SPELLINGS: Mapping[Call, tuple[str, ...]] = {
     "real": ("real", "authentic", "genuine", "true", "r"),
@@ -31,14 +30,6 @@ COLUMNS = {
 NEEDED = ("reader", "case", "call")
 MOST_SHOWN, LONGEST, READER = 10, 2000, re.compile(r"[\w .-]{1,40}")
 SHOWN_NAMES, ALL_MODALITIES = ("", "shown", "images"), ("", "all", "total")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A row of the table by its number in the file, with the columns under our names."""
-
-    number: int
-    cells: Mapping[str, str]
 
 
 def import_answers(
@@ -75,11 +66,11 @@ def read_answers(study: Study, table: Path, synonyms: Mapping[str, Call] = SYNON
     finder = CaseFinder(study)
     problems: list[str] = []
     answers: list[Answer] = []
-    for line in _read_lines(table):
+    for number, cells in _read_lines(table):
         try:
-            answers.append(_as_answer(line, finder, synonyms))
+            answers.append(_as_answer(cells, number, finder, synonyms))
         except ValueError as reason:
-            problems.append(f"row {line.number}: {reason}")
+            problems.append(f"row {number}: {reason}")
     if problems:
         rest = f"; and {len(problems) - MOST_SHOWN} more" if len(problems) > MOST_SHOWN else ""
         raise StudyError(f"{table}: {'; '.join(problems[:MOST_SHOWN])}{rest}. Nothing was imported.")
@@ -93,10 +84,10 @@ class CaseFinder:
         self.study = study
         self._orders: dict[str, list[Presentation]] = {}
         self._taken: dict[tuple[str, int], int] = {}
-        self._by_source: dict[str, list[Case]] = {}
+        self._by_source: dict[str, list[str]] = {}
         for case in study.cases.values():
             for name in {case.source, Path(case.source).name}:
-                self._by_source.setdefault(name, []).append(case)
+                self._by_source.setdefault(name, []).append(case.case_id)
 
     def find(self, reader: str, text: str, row: int) -> Presentation:
         """The presentation of this reader. Raises ValueError saying what is wrong with the case."""
@@ -111,15 +102,13 @@ class CaseFinder:
         return free[0]
 
     def _candidates(self, order: Sequence[Presentation], text: str) -> list[Presentation]:
-        case_id = text if text in self.study.cases else None
-        if case_id is None and text in self._by_source:
-            cases = self._by_source[text]
-            if len(cases) > 1:
-                ids = ", ".join(case.case_id for case in cases)
-                raise ValueError(f"'{text}' is the file name of {len(cases)} cases: give one of the case ids {ids}")
-            case_id = cases[0].case_id
-        if case_id is not None:
-            shown = [one for one in order if one.case_id == case_id]
+        ids = [text] if text in self.study.cases else self._by_source.get(text, [])
+        if len(ids) > 1:
+            raise ValueError(
+                f"'{text}' is the file name of {len(ids)} cases: give one of the case ids {', '.join(ids)}"
+            )
+        if ids:
+            shown = [one for one in order if one.case_id == ids[0]]
             if not shown:
                 raise ValueError(f"case '{text}' is a filler that this reader was not shown")
             return shown
@@ -131,8 +120,7 @@ class CaseFinder:
         )
 
 
-def _as_answer(line: Line, finder: CaseFinder, synonyms: Mapping[str, Call]) -> Answer:
-    cells = line.cells
+def _as_answer(cells: Mapping[str, str], row: int, finder: CaseFinder, synonyms: Mapping[str, Call]) -> Answer:
     reader, text, said = (cells[name] for name in NEEDED)
     if not READER.fullmatch(reader):
         form = "up to 40 letters, digits, blanks, dots and dashes"
@@ -144,7 +132,7 @@ def _as_answer(line: Line, finder: CaseFinder, synonyms: Mapping[str, Call]) -> 
     description = cells.get("description", "")
     if len(description) > LONGEST:
         raise ValueError(f"the description has {len(description)} characters, more than {LONGEST}")
-    one = finder.find(reader, text, line.number)
+    one = finder.find(reader, text, row)
     return Answer(reader, one.position, one.kind, one.case_id, call, confidence, description)
 
 
@@ -157,7 +145,8 @@ def _as_confidence(text: str) -> int | None:
     return int(digits)
 
 
-def _read_lines(table: Path) -> list[Line]:
+def _read_lines(table: Path) -> list[tuple[int, dict[str, str]]]:
+    """The rows that hold something, each with its number in the file, and the columns under our names."""
     header, rows = _read_csv(table)
     places = {}
     for name, spellings in COLUMNS.items():
@@ -172,9 +161,9 @@ def _read_lines(table: Path) -> list[Line]:
             "known, confidence and description."
         )
     lines = [
-        Line(number, {name: (row[place] or "").strip() for name, place in places.items()})
+        (number, {name: row[place].strip() for name, place in places.items()})
         for number, row in enumerate(rows, start=2)
-        if any((cell or "").strip() for cell in row.values())
+        if any(map(str.strip, row.values()))
     ]
     if not lines:
         raise StudyError(f"{table}: it holds no answers.")
@@ -208,9 +197,9 @@ def check_counts(path: Path) -> list[str]:
     """What contradicts itself in a table of counts, in sentences; empty if nothing does.
 
     path: CSV with the columns reader, modality, real, phony, unclear, total; a cell may be empty, and any other column
-    is a further answer. The reader is a name,
-    several joined by `and`, `+` or `&`, or `both` or `all` (what all called alike), or empty (images shown, in total).
-    The modality is empty for all together. Raises StudyError naming the row that is not of this form.
+    is a further answer. The reader is a name, several joined by `and`, `+` or `&`, or `both` or `all` (what all called
+    alike), or empty (images shown, in total). The modality is empty for all together. Raises StudyError naming the row
+    that is not of this form.
     """
     header, rows = _read_csv(Path(path))
     names = {column.strip().lower(): column for column in header}
@@ -219,9 +208,7 @@ def check_counts(path: Path) -> list[str]:
     missing = [column for column in ("reader", *CALLS) if column not in names]
     if missing:
         raise StudyError(f"{path}: the columns {', '.join(missing)} are missing. It takes {', '.join(wanted)}.")
-    table = [
-        {column: (row[names[column]] or "").strip() if column in names else "" for column in wanted} for row in rows
-    ]
+    table = [{column: row[names[column]].strip() if column in names else "" for column in wanted} for row in rows]
     single = list(dict.fromkeys(name for row in table for name in _readers(row["reader"], ())))
     claims: list[Claim] = []
     for number, row in enumerate(table, start=2):

@@ -66,12 +66,12 @@ def half_width(skill: Skill, share_phony: float) -> float:
     if skill.unclear == 0:
         return 0.0
 
+    def inside(width: float, mean: float) -> float:
+        return ndtr(skill.criterion + width - mean) - ndtr(skill.criterion - width - mean)
+
     def excess(width: float) -> float:
-        inside = [
-            ndtr(skill.criterion + width - mean) - ndtr(skill.criterion - width - mean)
-            for mean in (skill.d_prime / 2, -skill.d_prime / 2)
-        ]
-        return share_phony * inside[0] + (1 - share_phony) * inside[1] - skill.unclear
+        phony, real = inside(width, skill.d_prime / 2), inside(width, -skill.d_prime / 2)
+        return share_phony * phony + (1 - share_phony) * real - skill.unclear
 
     return float(brentq(excess, 0.0, 40.0))  # pyright: ignore[reportArgumentType]
 
@@ -101,17 +101,15 @@ def simulate_study(
     from .store import open_store
 
     opened = Study.open(study)
-    names = [f"simulated {i}" for i in range(1, readers + 1)] if isinstance(readers, int) else list(readers)
+    names = [f"simulated {i + 1}" for i in range(readers)] if isinstance(readers, int) else list(readers)
     if not names:
         raise ConfigError("give at least one reader to simulate.")
     answers = simulate_answers(opened, names, skill, seed)
     with open_store(opened, database) as store:
         store.import_readers(answers, source="simulated")
     if show:
-        print(
-            f"{study}: {len(answers)} answers of {len(names)} simulated readers. Next: phonybrains study "
-            f"analyse {study}"
-        )
+        following = f"Next: phonybrains study analyse {study}"
+        print(f"{study}: {len(answers)} answers of {len(names)} simulated readers. {following}")
     return names
 
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,15 @@ from ..record import sha256_file
 from .config import StudyConfig
 
 CASES_NAME, PROTOCOL_NAME, DATABASE_NAME, PROTOCOL_VERSION = "cases.csv", "protocol.json", "study.db", 2
+REMEDY = "Restore it, or design the study again."
 READABLE = (1, PROTOCOL_VERSION)
 """Protocols of version 1 registered other tests: they are read, and their plan is said not to be followed."""
 
+Truth = Literal["real", "phony"]
+Role = Literal["test", "training", "check", "filler"]
+Kind = Literal["training", "test", "repeat", "check", "filler"]
 Call = Literal["real", "phony", "unclear"]
-CALLS: tuple[Call, ...] = ("real", "phony", "unclear")
+CALLS: tuple[Call, ...] = get_args(Call)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,8 @@ class Case:
 
     case_id: str
     sha256: str
-    role: Literal["test", "training", "check", "filler"]
-    truth: Literal["real", "phony"]
+    role: Role
+    truth: Truth
     arm: str
     """`real` for controls, else the name of the synthetic set."""
     modality: str
@@ -68,7 +72,7 @@ class Presentation:
 
     position: int
     case_id: str
-    kind: Literal["training", "test", "repeat", "check", "filler"]
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ class Answer:
 
     reader: str
     position: int
-    kind: Literal["training", "test", "repeat", "check", "filler"]
+    kind: Kind
     case_id: str
     call: Call
     confidence: int | None = None
@@ -172,16 +176,15 @@ def protocol_hash(content: Mapping[str, Any]) -> str:
 CASE_COLUMNS = tuple(f.name for f in fields(Case) if f.name != "attributes")
 
 
-def write_cases(path: Path, cases: Iterable[Case]) -> None:
+def write_cases(path: Path, cases: Sequence[Case]) -> None:
     """Write `cases.csv`: the fixed columns, then every attribute that any case has."""
-    cases = list(cases)
     names = list(dict.fromkeys(name for case in cases for name in case.attributes))
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*CASE_COLUMNS, *names])
-        for case in cases:
+        for case in cases:  # csv writes None as nothing
             own = [getattr(case, column) for column in CASE_COLUMNS]
-            writer.writerow([*own, *("" if case.attributes.get(n) is None else case.attributes[n] for n in names)])
+            writer.writerow([*own, *map(case.attributes.get, names)])
 
 
 def read_cases(path: Path) -> list[Case]:
@@ -208,8 +211,8 @@ def _read_protocol(folder: Path) -> dict[str, Any]:
     protocol = dict(read_json(path, Protocol, "Restore it from where it was made.", StudyError))
     if protocol["version"] not in READABLE:
         raise StudyError(
-            f"{path}: not a protocol of version {' or '.join(map(str, READABLE))}, which this phonybrains "
-            "reads. Use the phonybrains that made it."
+            f"{path}: not a protocol of version {' or '.join(map(str, READABLE))}, which this phonybrains reads. Use "
+            "the phonybrains that made it."
         )
     if protocol.get("hash") != protocol_hash(protocol):
         raise StudyError(
@@ -221,6 +224,6 @@ def _read_protocol(folder: Path) -> dict[str, Any]:
 def _check_image(folder: Path, case: Case) -> None:
     path = folder / case.file_name
     if not path.is_file():
-        raise StudyError(f"{path} is missing. Restore it, or design the study again.")
+        raise StudyError(f"{path} is missing. {REMEDY}")
     if sha256_file(path) != case.sha256:
-        raise StudyError(f"{path} was changed after the protocol was frozen. Restore it, or design the study again.")
+        raise StudyError(f"{path} was changed after the protocol was frozen. {REMEDY}")

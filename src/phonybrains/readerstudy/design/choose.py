@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
@@ -14,10 +13,10 @@ from ...held_out import HELD_OUT, held_out
 from ...imageset import ImageSet, Row, how_split
 from ...record import UNSAFE
 from ..config import StudyConfig
+from ..study import Role, Truth
 from .match import Strata, Stratum, apportion
 from .order import fillers_for, foresight, keyed_generator
 
-Role = Literal["test", "training", "check", "filler"]
 NO_ARM = ("real", "check")  # names that no synthetic set can have
 
 
@@ -42,7 +41,7 @@ class Choice:
         return self.arm.images.rows[self.index]
 
     @property
-    def truth(self) -> Literal["real", "phony"]:
+    def truth(self) -> Truth:
         """A check is no real image any more, whatever it is made of."""
         return "real" if self.arm.name == "real" and self.role != "check" else "phony"
 
@@ -58,16 +57,12 @@ class Choices:
     chosen: list[Choice] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def rng(self, purpose: str) -> np.random.Generator:
-        return keyed_generator(self.seed, purpose)
-
     def used(self, arm: Arm) -> set[int]:
         return {choice.index for choice in self.chosen if choice.arm is arm}
 
     def free(self, arm: Arm, modality: str) -> list[int]:
         """The images of a modality that are not used yet, each content once."""
-        used = self.used(arm)
-        return [i for i in _pool(arm, modality, "any") if i not in used]
+        return sorted({*_pool(arm, modality, "any")} - self.used(arm))
 
 
 def choose_cases(
@@ -101,8 +96,8 @@ def _check_plan(arms: Sequence[Arm], real: Arm | None, config: StudyConfig) -> N
     needs = [name for name, number in asked.items() if number]
     if real is None and needs:
         raise ConfigError(
-            f"{' and '.join(needs)} are made of real images, and there is no real set. Give --real, or "
-            "set real = {}, training = 0 and checks = 0 (as --preset paper does)."
+            f"{' and '.join(needs)} are made of real images, and there is no real set. Give --real, or set "
+            "real = {}, training = 0 and checks = 0 (as --preset paper does)."
         )
     if not wanted and config.plan.primary != "called_real":
         raise ConfigError(
@@ -115,21 +110,21 @@ def _choose_test(state: Choices, modality: str) -> None:
     """Synthetic cases spread over the strata that controls exist for; controls follow them."""
     arms, real, config = state.arms, state.real, state.config
     n, controls = config.synthetic.get(modality, 0), config.real.get(modality, 0)
-    pool = _pool(real, modality, config.split) if real is not None and controls else []
-    if real is not None and len(pool) < controls:
-        raise StudyError(_too_few(real, modality, len(pool), controls, f"controls (split {config.split})"))
+    pool = []
+    if real is not None and controls:
+        pool = _pool(real, modality, config.split)
+        _check_enough(real, modality, len(pool), controls, f"controls (split {config.split})")
     own = {arm.name: _pool(arm, modality, "any") for arm in arms}
-    holding = [arm for arm in arms if own[arm.name]] or list(arms[:1])
+    holding = [arm for arm in arms if own[arm.name]] or arms[:1]
     for arm in holding:
-        if len(own[arm.name]) < n:
-            raise StudyError(_too_few(arm, modality, len(own[arm.name]), n, "cases"))
+        _check_enough(arm, modality, len(own[arm.name]), n, "cases")
     if n:
         state.warnings += [f"{modality}: arm '{a.name}' has no such images." for a in arms if a not in holding]
     synthetic_rows = [arm.images.rows[i] for arm in arms for i in own[arm.name]]
     real_rows = [real.images.rows[i] for i in pool] if real is not None else []
     strata = Strata.of(synthetic_rows, real_rows, config.match if controls else ())
     state.warnings += [f"{modality}: {text}" for text in strata.warnings]
-    available = strata.count(real_rows)
+    available = Counter(map(strata.key, real_rows))
     followed: Counter[Stratum] = Counter()
     for arm in holding:
         groups = strata.group(arm.images.rows, own[arm.name])
@@ -144,31 +139,34 @@ def _choose_test(state: Choices, modality: str) -> None:
         state.warnings += [f"{modality}: {text}" for text in strata.unmatched(followed, quota)]
 
 
+def _check_enough(arm: Arm, modality: str, has: int, wanted: int, what: str) -> None:
+    if has < wanted:
+        remedy = "Ask for fewer, or give a larger set"
+        if arm.name == "real":
+            remedy += "; split = 'any' also takes images that a model may have learnt from"
+        raise StudyError(f"{arm.images.folder}: {has} different {modality} images for {wanted} {what}. {remedy}.")
+
+
 def _take_of_strata(
     state: Choices, arm: Arm, groups: Mapping[Stratum, Sequence[int]], quota: Mapping[Stratum, int], purpose: str
 ) -> None:
     """Draw so many test cases of each stratum, patients that were used least first."""
-    rng = state.rng(purpose)
+    rng, rows = keyed_generator(state.seed, purpose), arm.images.rows
     seen = Counter(c.row.patient_id for c in state.chosen if c.arm is arm)
-    seen[""] = 0
-
-    def times(index: int) -> int:
-        return seen[arm.images.rows[index].patient_id]
-
     for name in sorted(groups, key=str):
         waiting = [groups[name][int(i)] for i in rng.permutation(len(groups[name]))]
         for _ in range(quota.get(name, 0)):
-            index = min(waiting, key=times)
+            seen[""] = 0  # who is not known was not seen
+            index = min(waiting, key=lambda i: seen[rows[i].patient_id])
             waiting.remove(index)
-            if patient := arm.images.rows[index].patient_id:
-                seen[patient] += 1
+            seen[rows[index].patient_id] += 1
             state.chosen.append(Choice("test", arm, index))
 
 
 def _choose_training(state: Choices, real: Arm) -> None:
     """Modalities and arms in turn; the truth of each is drawn, so that those told give the next not away."""
     modalities = [m for m in state.config.synthetic if state.config.synthetic[m]]
-    for number, phony in enumerate(_draw_truths(state.config.training, state.rng("training truths"))):
+    for number, phony in enumerate(_draw_truths(state.config.training, keyed_generator(state.seed, "training truths"))):
         modality = modalities[number % len(modalities)]
         holding = [arm for arm in state.arms if _pool(arm, modality, "any")]
         arm = holding[number // len(state.arms) % len(holding)] if phony else real
@@ -212,11 +210,11 @@ def _take_one(state: Choices, role: Role, arm: Arm, modality: str, number: int) 
     if not free:
         has = len(_pool(arm, modality, "any"))
         raise StudyError(
-            f"{arm.images.folder}: no {modality} image is left for {role} case {number + 1} ({has} there, "
-            "all used). Add images, or ask for fewer."
+            f"{arm.images.folder}: no {modality} image is left for {role} case {number + 1} ({has} there, all used). "
+            "Add images, or ask for fewer."
         )
     patients = {rows[i].patient_id for i in state.used(arm)} - {""}
-    order = state.rng(f"{role} {arm.name} {number}").permutation(len(free))
+    order = keyed_generator(state.seed, f"{role} {arm.name} {number}").permutation(len(free))
 
     def cost(i: int) -> tuple[bool, bool]:
         return rows[i].patient_id in patients, arm.name == "real" and split not in ("any", rows[i].split)
@@ -224,42 +222,31 @@ def _take_one(state: Choices, role: Role, arm: Arm, modality: str, number: int) 
     index = min((free[int(k)] for k in order), key=cost)
     if role == "training" and cost(index)[0] and arm.name == "real":
         state.warnings.append(
-            f"{modality}: training case {rows[index].file_name} is of a patient who is also a "
-            "control; no other was left."
+            f"{modality}: training case {rows[index].file_name} is of a patient who is also a control; no other was "
+            "left."
         )
     state.chosen.append(Choice(role, arm, index))
 
 
 def _pool(arm: Arm, modality: str, split: str) -> list[int]:
     """The images of a modality and split, each content once; of test and validation those that are held out."""
-    seen: set[str] = set()
-    found = []
     rows = arm.images.rows
-    kept = set(held_out(rows, split) if split in HELD_OUT else range(len(rows)))
-    for i, row in enumerate(rows):
-        if i in kept and row.modality == modality and split in ("any", row.split) and row.sha256 not in seen:
-            seen.add(row.sha256)
-            found.append(i)
-    return found
-
-
-def _too_few(arm: Arm, modality: str, has: int, wanted: int, what: str) -> str:
-    remedy = "Ask for fewer, or give a larger set"
-    if arm.name == "real":
-        remedy += "; split = 'any' also takes images that a model may have learnt from"
-    return f"{arm.images.folder}: {has} different {modality} images for {wanted} {what}. {remedy}."
+    kept = held_out(rows, split) if split in HELD_OUT else range(len(rows))
+    own = [i for i in kept if rows[i].modality == modality and split in ("any", rows[i].split)]
+    return sorted({rows[i].sha256: i for i in sorted(own, reverse=True)}.values())
 
 
 def _patients(state: Choices, real: Arm) -> list[str]:
     """What to know about the people whose images are the controls."""
-    controls = [c for c in state.chosen if c.arm is real and c.role == "test"]
+    controls = [c.row for c in state.chosen if c.arm is real and c.role == "test"]
+    modalities = dict.fromkeys(row.modality for row in controls)
     warnings = [
         f"{modality}: the controls' set is split {method}: a model may have learnt from the people they show."
         for modality, method in how_split(real.images).items()
-        if UNSAFE in method and any(c.row.modality == modality for c in controls)
+        if UNSAFE in method and modality in modalities
     ]
-    for modality in dict.fromkeys(c.row.modality for c in controls):
-        patients: list[Hashable] = [c.row.patient_id for c in controls if c.row.modality == modality]
+    for modality in modalities:
+        patients = [row.patient_id for row in controls if row.modality == modality]
         known = [patient for patient in patients if patient]
         if len(known) < len(patients):
             warnings.append(

@@ -42,42 +42,29 @@ def encode(
     Where all are in HU they stay in HU: as stored if they share slope and intercept, else on one common grid. Where any
     is in arbitrary units, so are all: stored pixels as they are, for a unit that one side alone has tells the truth.
     """
-    units = {one.row.unit for one in stored}
-    warnings = []
-    if units == {"HU"}:
-        images, encoding = _encode_hu(stored)
+    first, units, warnings = stored[0], {one.row.unit for one in stored}, []
+    calibrations = {(one.row.slope, one.row.intercept) for one in stored} if units == {"HU"} else {(1.0, 0.0)}
+    if len(calibrations) == 1:
+        (slope, intercept), shift = calibrations.pop(), _shift(first.pixels)
+        images = [(one.pixels.astype(np.int32) - int(_shift(one.pixels))).astype(np.int16) for one in stored]
+        encoding = Encoding(slope, intercept + slope * shift, "HU" if units == {"HU"} else "a.u.")
     else:
-        images = [_as_int16(one.pixels) for one in stored]
-        encoding = Encoding(1.0, _shift(stored[0].pixels), "a.u.")
+        values = [one.pixels.astype(np.float64) * one.row.slope + one.row.intercept for one in stored]
+        low, high = min(v.min() for v in values), max(v.max() for v in values)
+        slope = max(min(abs(slope) for slope, _ in calibrations), (high - low) / HU_STEPS)
+        encoding = Encoding(slope, float((low + high) / 2), "HU")
+        images = [np.rint((v - encoding.intercept) / slope).astype(np.int16) for v in values]
     if len(units) > 1 and "HU" in units:
         warnings.append(
-            f"{stored[0].row.modality}: some images are in HU, others are not. All are shown in arbitrary units, "
+            f"{first.row.modality}: some images are in HU, others are not. All are shown in arbitrary units, "
             "without HU windows."
         )
-    steps = parse_history(history)
-    low, high = _range(images, stored[0].pixels)
+    steps, (low, high) = parse_history(history), _range(images, first.pixels)
     return [apply_history(steps, image, low, high) for image in images], encoding, warnings
-
-
-def _encode_hu(stored: Sequence[StoredImage]) -> tuple[list[NDArray[np.int16]], Encoding]:
-    calibrations = {(one.row.slope, one.row.intercept) for one in stored}
-    if len(calibrations) == 1:
-        (slope, intercept) = calibrations.pop()
-        shift = _shift(stored[0].pixels)
-        return [_as_int16(p.pixels) for p in stored], Encoding(slope, intercept + slope * shift, "HU")
-    values = [p.pixels.astype(np.float64) * p.row.slope + p.row.intercept for p in stored]
-    low, high = min(v.min() for v in values), max(v.max() for v in values)
-    slope = max(min(abs(slope) for slope, _ in calibrations), (high - low) / HU_STEPS)
-    middle = (low + high) / 2
-    return [np.rint((v - middle) / slope).astype(np.int16) for v in values], Encoding(slope, float(middle), "HU")
 
 
 def _shift(pixels: Pixels) -> float:
     return 0.0 if pixels.dtype == np.uint8 else float(SHIFT)
-
-
-def _as_int16(pixels: Pixels) -> NDArray[np.int16]:
-    return (pixels.astype(np.int32) - int(_shift(pixels))).astype(np.int16)
 
 
 def _range(images: Sequence[NDArray[np.int16]], pixels: Pixels) -> tuple[float, float]:

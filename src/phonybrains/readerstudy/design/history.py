@@ -28,7 +28,7 @@ def parse_history(steps: Sequence[str]) -> list[Step]:
 
     Raises ConfigError naming the step.
     """
-    return [_parse_step(text) for text in steps]
+    return list(map(_parse_step, steps))
 
 
 def apply_history(steps: Sequence[Step], pixels: NDArray[np.int16], low: float, high: float) -> NDArray[np.int16]:
@@ -44,24 +44,17 @@ def apply_history(steps: Sequence[Step], pixels: NDArray[np.int16], low: float, 
 
 def _parse_step(text: str) -> Step:
     name, _, number = text.partition(":")
-    known: dict[str, tuple[Callable[..., Grey], float, float, bool]] = {
-        "jpeg": (_jpeg, 1, 100, True),
-        "resize": (_resize, 16, 4096, True),
-        "blur": (_blur, 0.05, 20, False),
-        "frame": (_frame, 1, 64, True),
-        "floor": (lambda level, values: np.maximum(values, np.float32(level)), 1, 128, True),
-        "ceiling": (lambda level, values: np.minimum(values, np.float32(level)), 128, 254, True),
-    }
-    if name not in known:
+    if name not in STEPS:
         raise ConfigError(
             f"same_history: '{text}' is not known. Known: jpeg:QUALITY, resize:PIXELS, "
             "blur:SIGMA, frame:PIXELS, floor:LEVEL, ceiling:LEVEL."
         )
-    step, least, most, whole = known[name]
+    step, least, most = STEPS[name]
     try:
         value = float(number)
     except ValueError:
         value = math.nan
+    whole = name != "blur"
     if not least <= value <= most or (whole and value != int(value)):
         kind = "a whole number" if whole else "a number"
         raise ConfigError(f"same_history: '{text}': after {name}: comes {kind} from {least:g} to {most:g}.")
@@ -93,3 +86,14 @@ def _frame(width: int, values: Grey) -> Grey:
     framed = np.zeros_like(values)
     framed[width:-width, width:-width] = values[width:-width, width:-width]
     return framed
+
+
+STEPS: dict[str, tuple[Callable[..., Grey], float, float]] = {
+    "jpeg": (_jpeg, 1, 100),
+    "resize": (_resize, 16, 4096),
+    "blur": (_blur, 0.05, 20),
+    "frame": (_frame, 1, 64),
+    "floor": (lambda level, values: np.maximum(values, np.float32(level)), 1, 128),
+    "ceiling": (lambda level, values: np.minimum(values, np.float32(level)), 128, 254),
+}
+"""Each step with the least and the most of its number, a whole one but for the blur."""

@@ -54,13 +54,12 @@ def encode_unleaked(
         return plain, cases, warnings, check_leakage(cases, plain) | {"tried": tried}
     except LeakError as error:
         refusal, first = error, error.first
-    tried.append({"same_history": [], "p": first.p, "feature": f"{first.modality} {first.feature}"})
+    tried.append(_rung((), first))
     for history in LADDER:
         cases, warnings = encoder(history)
         closed = config.model_copy(update={"same_history": history})
-        leaks, row = _try(cases, closed)
-        tried.append(row)
-        if not leaks:
+        tried.append(_try(cases, closed))
+        if tried[-1]["p"] > CLEAR:
             said = (
                 f"As they were, '{first.feature}' told phony {first.modality} images from real ones (AUC "
                 f"{first.auc:.2f}). Images of both sides therefore go through {', '.join(history)}: the weakest of "
@@ -70,27 +69,27 @@ def encode_unleaked(
     raise StudyError(f"{refusal} No last step closes it; tried: {'; '.join(map(' '.join, LADDER))}.")
 
 
-def _try(cases: Sequence[EncodedCase], config: StudyConfig) -> tuple[bool, dict[str, Any]]:
-    """Whether anything is left to be seen, one modality after the other, and what comes nearest to it."""
-    nearest: FeatureComparison | None = None
+def _rung(history: Sequence[str], nearest: FeatureComparison | None) -> dict[str, Any]:
+    feature = f"{nearest.modality} {nearest.feature}" if nearest else ""
+    return {"same_history": list(history), "p": nearest.p if nearest else 1.0, "feature": feature}
+
+
+def _try(cases: Sequence[EncodedCase], config: StudyConfig) -> dict[str, Any]:
+    """What comes nearest to telling them apart, one modality after the other until one does."""
+    history = config.same_history or ()
+    every: list[FeatureComparison] = []
     for modality in sorted({encoded.case.modality for encoded in cases}):
         found = compare_encoding([e for e in cases if e.case.modality == modality], config)
-        nearest = min([*found, *([nearest] if nearest else [])], key=lambda c: c.p, default=None)
-        if failed := traces(found, config.same_history or (), CLEAR):
-            nearest = failed[0]
-            break
-    row = {
-        "same_history": list(config.same_history or ()),
-        "p": nearest.p if nearest else 1.0,
-        "feature": f"{nearest.modality} {nearest.feature}" if nearest else "",
-    }
-    return row["p"] <= CLEAR, row
+        if failed := traces(found, history, CLEAR):
+            return _rung(history, failed[0])
+        every = [*found, *every]
+    return _rung(history, min(every, key=lambda c: c.p, default=None))
 
 
 def _proposal(encoder: Encoder, config: StudyConfig) -> str:
     """What to do about a trace that the steps asked for leave open."""
     for history in LADDER:
         closed = config.model_copy(update={"same_history": history})
-        if not _try(encoder(history)[0], closed)[0]:
+        if _try(encoder(history)[0], closed)["p"] > CLEAR:
             return f"Try --same-history {' '.join(history)}, or import both sets the same way."
     return "No step of the ladder closes it: import both sets the same way."

@@ -7,21 +7,20 @@ chance, the level kept over all comparisons of the study.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from ...errors import StudyError
-from ...statistics.roc import auc_interval
 from ..config import StudyConfig
 from .encode import EncodedCase, image_bytes
-from .leakage_comparison import FeatureComparison, FeatureTable, compare
+from .leakage_comparison import FeatureComparison, FeatureTable, compare, rounded_auc
 from .leakage_features import Features, encoding_features, image_statistics, missing_levels
-from .leakage_windows import rim_crops, window_features
+from .leakage_windows import Image, Values, rim_crops, window_features
 from .order import keyed_generator
 
 LEVEL, WARNED, FEWEST = 0.01, 0.05, 8
@@ -33,8 +32,13 @@ class LeakError(StudyError):
     """A trace that tells phony from real; `first` is the comparison that shows it best."""
 
     def __init__(self, failed: Sequence[FeatureComparison], remedy: str) -> None:
-        super().__init__(_refusal(failed, remedy))
-        self.first = failed[0]
+        self.first = first = failed[0]
+        others = list(dict.fromkeys(f"{c.modality} {c.feature}" for c in failed[1:]))[:5]
+        super().__init__(
+            f"{first.modality}: '{first.feature}' tells phony from real (arm {first.arm}): AUC {first.auc:.2f} "
+            f"({first.low:.2f}-{first.high:.2f}), {first.phony} phony and {first.real} real cases. That is how the "
+            f"images were stored, not what they show. {remedy}" + (f" Also: {', '.join(others)}." if others else "")
+        )
 
 
 def check_leakage(
@@ -45,29 +49,27 @@ def check_leakage(
     Raises LeakError naming the encoding feature that tells them apart, its AUC, and the remedy.
     """
     encoding = compare_encoding(cases, config)
+    found: dict[str, Any] = {"gate": "not applicable", "level": LEVEL, "encoding": [], "statistics": []}
     if not encoding:
         reason = "There are no real controls, so that it could not be tested what tells them from phony cases."
-        return {
-            "gate": "not applicable",
-            "level": LEVEL,
-            "encoding": [],
-            "statistics": [],
-            "benchmark": [],
-            "warnings": [reason],
-        }
-    failed = traces(encoding, config.same_history or ())
-    if failed:
+        return found | {"benchmark": [], "warnings": [reason]}
+    if failed := traces(encoding, config.same_history or ()):
         raise LeakError(failed, remedy())
-    shown = _shown(cases)
-    looks = list(_tables(shown, [image_statistics(encoded.image) for encoded in shown]))
-    statistics = compare(looks, keyed_generator(config.seed or 0, "image statistics"))
-    return {
+    tables = _tables(cases, lambda shown: [image_statistics(encoded.image) for encoded in shown])
+    statistics = compare(tables, keyed_generator(config.seed or 0, "image statistics"))
+    few = ((table, min(len(set(table.units[side])) for side in (table.phony, ~table.phony))) for table in tables)
+    small = [
+        f"{table.modality}: with {number} cases or patients on a side the leakage gate sees next to nothing; it needs "
+        f"{FEWEST}."
+        for table, number in few
+        if number < FEWEST
+    ]
+    return found | {
         "gate": "passed",
-        "level": LEVEL,
         "encoding": [asdict(c) for c in encoding],
         "statistics": [asdict(c) for c in statistics],
-        "benchmark": [benchmark_of(table) for table in looks],
-        "warnings": [*_differences(statistics), *_small(looks)],
+        "benchmark": [benchmark_of(table) for table in tables],
+        "warnings": [*_differences(statistics), *small],
     }
 
 
@@ -76,14 +78,9 @@ def compare_encoding(cases: Sequence[EncodedCase], config: StudyConfig) -> list[
     return compare(encoding_tables(cases), keyed_generator(config.seed or 0, "leakage"))
 
 
-def _shown(cases: Sequence[EncodedCase]) -> list[EncodedCase]:
-    return [encoded for encoded in cases if encoded.case.role != "check"]
-
-
 def encoding_tables(cases: Sequence[EncodedCase]) -> list[FeatureTable]:
     """What tells how images were stored, a table for each modality and arm that has both sides."""
-    shown = _shown(cases)
-    return list(_tables(shown, _encoding_of(shown), [rim_crops(encoded.image) for encoded in shown]))
+    return _tables(cases, _encoding_of, rim_crops)
 
 
 def traces(
@@ -98,9 +95,9 @@ def traces(
 def _encoding_of(shown: Sequence[EncodedCase]) -> list[Features]:
     """What tells how an image was stored, pixels and all around them; a missing level counts where another has it."""
     gaps = [missing_levels(encoded.image) for encoded in shown]
-    every = set().union(*gaps)
-    common = sorted(level for level in every if sum(level in gap for gap in gaps) > 1)
-    positions = {encoded.case.case_id: i for i, encoded in enumerate(sorted(shown, key=lambda e: e.case.case_id))}
+    times = Counter(level for gap in gaps for level in gap)
+    common = sorted(level for level, number in times.items() if number > 1)
+    ordered = sorted(encoded.case.case_id for encoded in shown)
     return [
         {
             "size of the file": float(len(image_bytes(encoded.image))),
@@ -108,7 +105,7 @@ def _encoding_of(shown: Sequence[EncodedCase]) -> list[Features]:
             "width": float(encoded.image.shape[1]),
             "slope": encoded.case.slope,
             "intercept": encoded.case.intercept,
-            POSITION: float(positions[encoded.case.case_id]),
+            POSITION: float(ordered.index(encoded.case.case_id)),
         }
         | encoding_features(encoded.image)
         | window_features(encoded.image)
@@ -118,28 +115,33 @@ def _encoding_of(shown: Sequence[EncodedCase]) -> list[Features]:
 
 
 def _tables(
-    shown: Sequence[EncodedCase], features: Sequence[Features], crops: Sequence[NDArray[np.float64]] | None = None
-) -> Iterator[FeatureTable]:
-    """One table for all phony cases of a modality, and where there are several arms one for each."""
+    cases: Sequence[EncodedCase],
+    measure: Callable[[Sequence[EncodedCase]], Sequence[Features]],
+    crop: Callable[[Image], Values] | None = None,
+) -> list[FeatureTable]:
+    """One table for all phony cases of a modality, and where there are several arms one for each; checks left out."""
+    shown = [encoded for encoded in cases if encoded.case.role != "check"]
+    features = measure(shown)
+    crops = [crop(encoded.image) for encoded in shown] if crop else None
+    tables = []
     for modality in sorted({encoded.case.modality for encoded in shown}):
         own = [i for i, encoded in enumerate(shown) if encoded.case.modality == modality]
         arms = sorted({shown[i].case.arm for i in own if shown[i].case.truth == "phony"})
         for arm in ["all", *(arms if len(arms) > 1 else [])]:
             chosen = [i for i in own if arm == "all" or shown[i].case.arm in (arm, "real")]
             phony = np.array([shown[i].case.truth == "phony" for i in chosen])
-            if phony.any() and not phony.all():
-                names = tuple(name for name in features[chosen[0]] if arm == "all" or name != POSITION)
-                values = np.array([[features[i][name] for i in chosen] for name in names])
-                rims = [crops[i] for i in chosen] if crops is not None else []
-                alike = np.array(rims) if len({len(rim) for rim in rims}) == 1 else None
-                yield FeatureTable(modality, arm, names, values, phony, _units([shown[i] for i in chosen]), alike)
-
-
-def _units(shown: Sequence[EncodedCase]) -> NDArray[np.int64]:
-    """A number for each patient of each arm; an image whose patient is not known stands for itself."""
-    names = [(e.case.arm, e.case.patient_id or f"image {e.case.case_id}") for e in shown]
-    known = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    return np.array([known[name] for name in names])
+            if not phony.any() or phony.all():
+                continue
+            names = tuple(name for name in features[chosen[0]] if arm == "all" or name != POSITION)
+            values = np.array([[features[i][name] for i in chosen] for name in names])
+            rims = [crops[i] for i in chosen] if crops else []
+            alike = np.array(rims) if len({len(rim) for rim in rims}) == 1 else None
+            # a patient is one of each arm; an image whose patient is not known stands for itself
+            people = [(c.arm, c.patient_id or f"image {c.case_id}") for c in (shown[i].case for i in chosen)]
+            numbers = {person: i for i, person in enumerate(dict.fromkeys(people))}
+            units = np.array([numbers[person] for person in people])
+            tables.append(FeatureTable(modality, arm, names, values, phony, units, alike))
+    return tables
 
 
 def benchmark_of(table: FeatureTable, ridge: float = 0.5) -> dict[str, Any]:
@@ -156,30 +158,12 @@ def benchmark_of(table: FeatureTable, ridge: float = 0.5) -> dict[str, Any]:
             scores[i] = (values[i] - (one.mean(axis=0) + two.mean(axis=0)) / 2) @ np.linalg.solve(
                 spread, one.mean(axis=0) - two.mean(axis=0)
             )
-    estimate = auc_interval(scores, table.phony)
-    return {
-        "modality": table.modality,
-        "arm": table.arm,
-        "auc": round(estimate.value, 4),
-        "low": round(estimate.low, 4),
-        "high": round(estimate.high, 4),
-        "cases": len(values),
-    }
-
-
-def _refusal(failed: Sequence[FeatureComparison], remedy: str) -> str:
-    first = failed[0]
-    others = list(dict.fromkeys(f"{c.modality} {c.feature}" for c in failed[1:]))[:5]
-    return (
-        f"{first.modality}: '{first.feature}' tells phony from real (arm {first.arm}): AUC {first.auc:.2f} "
-        f"({first.low:.2f}-{first.high:.2f}), {first.phony} phony and {first.real} real cases. That is how the images "
-        f"were stored, not what they show. {remedy}" + (f" Also: {', '.join(others)}." if others else "")
-    )
+    return {"modality": table.modality, "arm": table.arm, **rounded_auc(scores, table.phony), "cases": len(values)}
 
 
 def _differences(statistics: Sequence[FeatureComparison]) -> list[str]:
     """One sentence a modality and arm about what differs in the images themselves."""
-    groups: Mapping[tuple[str, str], list[FeatureComparison]] = {}
+    groups: dict[tuple[str, str], list[FeatureComparison]] = {}
     for comparison in statistics:
         if comparison.p <= WARNED:
             groups.setdefault((comparison.modality, comparison.arm), []).append(comparison)
@@ -189,16 +173,3 @@ def _differences(statistics: Sequence[FeatureComparison]) -> list[str]:
         + ": what a reader may see, and a machine can."
         for (modality, arm), found in groups.items()
     ]
-
-
-def _small(tables: Sequence[FeatureTable]) -> list[str]:
-    """Where too few patients stand on a side, for the truth is shuffled between patients."""
-    warnings = []
-    for table in tables:
-        few = min(len(set(table.units[side])) for side in (table.phony, ~table.phony))
-        if few < FEWEST:
-            warnings.append(
-                f"{table.modality}: with {few} cases or patients on a side the leakage gate sees next to "
-                f"nothing; it needs {FEWEST}."
-            )
-    return warnings

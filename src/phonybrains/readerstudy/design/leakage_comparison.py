@@ -67,7 +67,18 @@ def compare(
     tables: Sequence[FeatureTable], rng: np.random.Generator, shuffles: int = SHUFFLES
 ) -> list[FeatureComparison]:
     """AUC, its interval and the adjusted p of every feature that is not the same for all, and of the classifiers."""
-    return [_comparison(table, name, values, p) for table, name, values, p in adjusted_p(tables, rng, shuffles)]
+    found = []
+    for table, name, values, p in adjusted_p(tables, rng, shuffles):
+        sides = {"phony": int(table.phony.sum()), "real": int((~table.phony).sum())}
+        auc = rounded_auc(values, table.phony)
+        found.append(FeatureComparison(name, table.modality, table.arm, p=p, **auc, **sides))
+    return found
+
+
+def rounded_auc(values: Values, phony: NDArray[np.bool_]) -> dict[str, float]:
+    """The AUC of values for telling phony from real, and its interval."""
+    estimate = auc_interval(values, phony)
+    return {name: round(getattr(estimate, of), 4) for name, of in (("auc", "value"), ("low", "low"), ("high", "high"))}
 
 
 def adjusted_p(
@@ -143,19 +154,3 @@ def _left_out(smoother: Values, truth: Values) -> Values:
     """What each patient's truth is predicted to be from the others', (patients, shuffles): one fit for all."""
     residual = truth - smoother @ truth
     return truth - residual / np.maximum(1 - np.diag(smoother)[:, None] - 1 / len(truth), 1e-9)
-
-
-def _comparison(table: FeatureTable, name: str, values: Values, p: float) -> FeatureComparison:
-    estimate = auc_interval(values, table.phony)
-    phony = int(table.phony.sum())
-    return FeatureComparison(
-        name,
-        table.modality,
-        table.arm,
-        round(estimate.value, 4),
-        round(estimate.low, 4),
-        round(estimate.high, 4),
-        p,
-        phony,
-        len(table.phony) - phony,
-    )

@@ -6,16 +6,12 @@ and the grid of a neural decoder leave, below that it is 0 for all. *Image stati
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.fft import dctn
 
-Image = NDArray[np.int16]
-Profile = NDArray[np.float64]
-Features = dict[str, float]
+from .leakage_windows import BLOCK, Features, Image, Values, blocks_of
 
 EDGE = 8  # pixels
 BINS = 256  # of the spectra, whatever the image's size
@@ -28,9 +24,13 @@ TINY = 1e-9
 
 def encoding_features(image: Image) -> Features:
     """Traces of storing: grey levels, blocks of JPEG, resampling."""
-    copied = sum(_copied(lines) for lines in (image, image.T))
-    traces = {"copied rows": copied, "steps of JPEG": _quantization(image), "blocking": _blocking(image)}
-    return {**_levels(image), **traces, "resampling": _resampling(image)}
+    return {
+        **_levels(image),
+        "copied rows": _copied(image) + _copied(image.T),
+        "steps of JPEG": _quantization(image),
+        "blocking": _blocking(image),
+        "resampling": _resampling(image),
+    }
 
 
 def missing_levels(image: Image) -> set[int]:
@@ -44,7 +44,7 @@ def image_statistics(image: Image) -> Features:
     """What readers may see too: brightness, contrast, noise, sharpness, spectrum, the grid of a decoder."""
     values = image.astype(np.float64)
     fine = values - ndimage.gaussian_filter(values, 1.5)
-    shares = np.bincount((image.astype(np.int32) - int(image.min())).ravel()) / image.size
+    shares = _counts(image) / image.size
     shares = shares[shares > 0]
     grid = _line_spectrum(values)
     return {
@@ -60,9 +60,14 @@ def image_statistics(image: Image) -> Features:
     }
 
 
-def _histogram(image: Image) -> tuple[Profile, Profile]:
+def _counts(image: Image) -> NDArray[np.int64]:
+    """How many pixels each grey level has, from the darkest on."""
+    return np.bincount((image.astype(np.int32) - int(image.min())).ravel())
+
+
+def _histogram(image: Image) -> tuple[Values, Values]:
     """Pixels of each grey level, and how many its neighbours let expect: the mean below or above, the smaller."""
-    histogram = np.bincount((image.astype(np.int32) - int(image.min())).ravel()).astype(np.float64)
+    histogram = _counts(image).astype(np.float64)
     half = max(4, len(histogram) // 128)
     if len(histogram) < 2 * half + 3:
         return histogram, np.zeros_like(histogram)
@@ -108,10 +113,9 @@ def _quantization(image: Image) -> float:
 
     The mean over low frequencies of the largest mean of cos 2πc/q over q; blocks with clipped values are left out.
     """
-    values = image[: image.shape[0] // 8 * 8, : image.shape[1] // 8 * 8].astype(np.float64)
-    blocks = values.reshape(values.shape[0] // 8, 8, -1, 8).swapaxes(1, 2).reshape(-1, 8, 8)
-    inside = (blocks.min(axis=(1, 2)) > values.min()) & (blocks.max(axis=(1, 2)) < values.max())
-    coefficients = np.asarray(dctn(blocks[inside], axes=(1, 2), norm="ortho"))
+    blocks = blocks_of(image.astype(np.float64))
+    inside = (blocks.min(axis=1) > blocks.min()) & (blocks.max(axis=1) < blocks.max())
+    coefficients = np.asarray(dctn(blocks[inside].reshape(-1, BLOCK, BLOCK), axes=(1, 2), norm="ortho"))
     strengths = []
     for u, v in LOW_FREQUENCIES:
         sizes = np.abs(coefficients[:, u, v])
@@ -136,7 +140,7 @@ def _copied(image: Image) -> float:
     return float((equal & shows).sum() / max(int(shows.sum()), 1))
 
 
-def _line_spectrum(values: NDArray[np.float64]) -> Profile:
+def _line_spectrum(values: Values) -> Values:
     """Logarithm of the power at 0…½ cycles a pixel of the mean third difference along rows and columns, over its
     neighbourhood: what repeats at one distance all over the image stands out.  [Gallagher 2005, of the second]"""
     power = np.zeros(BINS // 2 + 1)
@@ -144,42 +148,34 @@ def _line_spectrum(values: NDArray[np.float64]) -> Profile:
         third = np.abs(np.diff(lines, 3, axis=1))
         profile = np.minimum(third, 12).mean(axis=0)
         profile = (profile - ndimage.median_filter(profile, 9)) * np.hanning(len(profile))
-        power += np.abs(_spectrum_at(profile)) ** 2
+        length = -(-len(profile) // BINS) * BINS  # the same frequencies whatever the length
+        power += np.abs(np.fft.rfft(profile, length)[:: length // BINS]) ** 2
     return np.log(power / (ndimage.median_filter(power, 21) + TINY) + 1e-3)
 
 
-def _spectrum_at(profile: Profile) -> NDArray[np.complex128]:
-    """The Fourier transform at BINS/2 + 1 frequencies up to ½, whatever the length."""
-    length = -(-len(profile) // BINS) * BINS
-    return np.fft.rfft(profile, length)[:: length // BINS]
-
-
-def _peak(power: Profile, period: int) -> float:
+def _peak(power: Values, period: int) -> float:
     """Mean height of the peaks at the multiples of 1/period."""
     at = [round(BINS * k / period) for k in range(1, period // 2 + 1)]
     return float(np.mean([power[max(0, k - 1) : k + 2].max() for k in at]))
 
 
-def _spectrum(values: NDArray[np.float64]) -> Features:
+def _spectrum(values: Values) -> Features:
     """Slope of the radial power spectrum, the share of its outer fifth, and how alike neighbours are in fine detail."""
     window = np.hanning(values.shape[0])[:, None] * np.hanning(values.shape[1])
     power = np.abs(np.fft.fft2((values - values.mean()) * window)) ** 2
     radius = np.hypot(np.fft.fftfreq(values.shape[0])[:, None], np.fft.fftfreq(values.shape[1]))
-    bands = np.array([np.log(power[(radius >= r) & (radius < r + 0.05)].mean() + TINY) for r in _steps()])
+    starts = np.arange(0.05, 0.5, 0.05)
+    bands = np.array([np.log(power[(radius >= r) & (radius < r + 0.05)].mean() + TINY) for r in starts])
     fine = values - ndimage.median_filter(values, 5)
     alike = (fine[:, 1:] * fine[:, :-1]).mean() / (fine**2).mean() if fine.any() else 0.0
     return {
-        "spectrum slope": float(np.polyfit(np.log(np.array(list(_steps())) + 0.025), bands, 1)[0]),
+        "spectrum slope": float(np.polyfit(np.log(starts + 0.025), bands, 1)[0]),
         "high band": float(bands[-2:].mean() - bands[4:6].mean()),
         "grain": float(alike),
     }
 
 
-def _steps() -> Iterator[float]:
-    return iter(np.arange(0.05, 0.5, 0.05))
-
-
-def _inside(image: Image) -> NDArray[np.float64]:
+def _inside(image: Image) -> Values:
     """The image without its edge, in 0…255 where it has more levels, so that limits in grey levels hold for it too."""
     spread = float(np.ptp(image))
     return image[EDGE:-EDGE, EDGE:-EDGE].astype(np.float64) * (255 / spread if spread > 255 else 1.0)

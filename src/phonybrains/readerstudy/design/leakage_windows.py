@@ -6,7 +6,7 @@ the image's darkest, in 255ths of the range where an image has more levels than 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,24 +27,10 @@ MODULI = (2, 3, 4, 5, 7, 8, 16)
 def window_features(image: Image) -> Features:
     """Air, rim, corners, both ends of the grey levels, their residues, single lines and pixels, mirrored rims."""
     levels = image.astype(np.int32) - int(image.min())
-    air = find_air(levels)
-    return {
-        "darkest level": float(image.min()),
-        "brightest level": float(image.max()),
-        **_ends(levels),
-        **_residues(levels),
-        **_air(levels, air),
-        **_rim(levels),
-        **_corners(levels),
-        **_lines(levels),
-        **_mirrors(levels),
-    }
-
-
-def find_air(levels: Levels) -> NDArray[np.bool_]:
-    """Where the image is dark all around, (H, W): outside the head, away from its edge."""
-    bright = np.quantile(levels, 0.99)
-    return ndimage.uniform_filter(levels.astype(np.float32), REACH) < AIR * bright
+    found = {"darkest level": float(image.min()), "brightest level": float(image.max())}
+    for measure in (_ends, _residues, _air, _rim, _corners, _lines, _mirrors):
+        found |= measure(levels)
+    return found
 
 
 def _unit(levels: Levels) -> float:
@@ -60,21 +46,18 @@ def _ends(levels: Levels) -> Features:
         counts = np.bincount(np.minimum(from_end.ravel(), 4 * int(np.ceil(unit)) + 4))
         at, near = float(counts[0]), float(counts[1:5].mean()) if len(counts) > 5 else 0.0
         flat = from_end == 0
-        found |= {
-            f"{name} end": at / levels.size,
-            f"{name} end over its neighbours": float(np.log((at + 1) / (near + 1))),
-            f"{name} end, second level": float(np.log((counts[1] + 1) / (counts[2:4].mean() + 1))),
-            f"{name} end, gap": float(np.flatnonzero(counts[1:])[0] if counts[1:].any() else len(counts)),
-            f"{name} end, blocks": _share_of_blocks(flat, 4),
-            f"{name} end, near it": float(np.log(counts[1:5].sum() + 1)),
-            f"{name} end, longest run": float(max(_longest_run(flat), _longest_run(flat.T))),
-            f"{name} end, distinct levels": len(np.unique(from_end[from_end <= 0.06 * top])) / (int(0.06 * top) + 1),
+        figures = {
+            "": at / levels.size,
+            " over its neighbours": float(np.log((at + 1) / (near + 1))),
+            ", second level": float(np.log((counts[1] + 1) / (counts[2:4].mean() + 1))),
+            ", gap": float(np.flatnonzero(counts[1:])[0] if counts[1:].any() else len(counts)),
+            ", blocks": float(blocks_of(flat, 4).all(axis=1).mean()),
+            ", near it": float(np.log(counts[1:5].sum() + 1)),
+            ", longest run": float(max(_longest_run(flat), _longest_run(flat.T))),
+            ", distinct levels": len(np.unique(from_end[from_end <= 0.06 * top])) / (int(0.06 * top) + 1),
         }
+        found |= {f"{name} end{what}": value for what, value in figures.items()}
     return found
-
-
-def _share_of_blocks(mask: NDArray[np.bool_], side: int) -> float:
-    return float(blocks_of(mask, side).all(axis=1).mean())
 
 
 def blocks_of(values: NDArray[Any], side: int = BLOCK) -> NDArray[Any]:
@@ -101,8 +84,12 @@ def _residues(levels: Levels) -> Features:
     return found
 
 
-def _air(levels: Levels, air: NDArray[np.bool_]) -> Features:
-    """The air's levels, its texture in 8 × 8 blocks (spectrum, variance, flat ones), and how both change in space."""
+def _air(levels: Levels) -> Features:
+    """The air's levels, its texture in 8 × 8 blocks (spectrum, variance, flat ones), and how both change in space.
+
+    Air is where the image is dark all around: outside the head, away from its edge.
+    """
+    air = ndimage.uniform_filter(levels.astype(np.float32), REACH) < AIR * np.quantile(levels, 0.99)
     unit = _unit(levels)
     within = blocks_of(air).all(axis=1)
     values = blocks_of(levels)[within] / unit
@@ -123,23 +110,23 @@ def _air(levels: Levels, air: NDArray[np.bool_]) -> Features:
 def _gradients(values: Values, air: NDArray[np.bool_]) -> Features:
     """How the air's mean and variation change from left to right, top to bottom, and outwards."""
     y, x = np.indices(values.shape) / (np.array(values.shape)[:, None, None] - 1) - 0.5
-    found: Features = {}
     places = np.flatnonzero(air)
     if len(places) < 64:
         places = np.arange(values.size)
     design = np.column_stack([np.ones(values.size), x.ravel(), y.ravel(), (x**2 + y**2).ravel()])[places]
-    fine = np.abs(values - ndimage.uniform_filter(values, 3))
     moments = design.T @ design
+    fine = np.abs(values - ndimage.uniform_filter(values, 3))
+    found: Features = {}
     for name, what in (("level", values), ("texture", fine)):
         slope = np.linalg.solve(moments, design.T @ np.minimum(what.ravel()[places], 16))
-        steepest = float(np.hypot(slope[1], slope[2]))
-        found |= {
-            f"air, {name} across": float(slope[1]),
-            f"air, {name} down": float(slope[2]),
-            f"air, {name} slope": steepest,
-            f"air, {name} outwards": float(slope[3]),
-        }
+        figures = {"across": slope[1], "down": slope[2], "slope": np.hypot(slope[1], slope[2]), "outwards": slope[3]}
+        found |= {f"air, {name} {way}": float(value) for way, value in figures.items()}
     return found
+
+
+def _of_four(name: str, four: Sequence[float]) -> Features:
+    """What four sides or corners have of something, whichever of them it is."""
+    return {f"{name}, least": min(four), f"{name}, most": max(four), f"{name}, mean": float(np.mean(four))}
 
 
 def _sides(levels: Levels) -> Iterator[Levels]:
@@ -150,20 +137,18 @@ def _sides(levels: Levels) -> Iterator[Levels]:
 def _rim(levels: Levels) -> Features:
     """The outermost lines: how flat, how dark, and how they step to the next, by depth; the wider and narrower side."""
     found: Features = {}
-    unit = _unit(levels)
+    unit, sides = _unit(levels), list(_sides(levels))
     for depth in RIM:
-        lines = [(side[depth] / unit, side[depth + 1] / unit) for side in _sides(levels)]
-        steps = [float(np.sign(np.round(a - b, 6)).mean()) for a, b in lines]
-        sizes = [float(np.abs(a - b).mean()) for a, b in lines]
-        modes = [float(max(np.bincount(side[depth])) / side.shape[1]) for side in _sides(levels)]
-        means = [float(np.minimum(a, 32).mean()) for a, _ in lines]
-        for name, four in (("step", steps), ("change", sizes), ("one level", modes), ("level", means)):
-            found |= {
-                f"rim {depth}, {name}, least": min(four),
-                f"rim {depth}, {name}, most": max(four),
-                f"rim {depth}, {name}, mean": float(np.mean(four)),
-            }
-    widths, chords = zip(*map(_flat_lines, _sides(levels)), strict=True)
+        lines = [(side[depth] / unit, side[depth + 1] / unit) for side in sides]
+        figures = {
+            "step": [float(np.sign(np.round(a - b, 6)).mean()) for a, b in lines],
+            "change": [float(np.abs(a - b).mean()) for a, b in lines],
+            "one level": [float(max(np.bincount(side[depth])) / side.shape[1]) for side in sides],
+            "level": [float(np.minimum(a, 32).mean()) for a, _ in lines],
+        }
+        for name, four in figures.items():
+            found |= _of_four(f"rim {depth}, {name}", four)
+    widths, chords = zip(*map(_flat_lines, sides), strict=True)
     return found | {
         "border": float(sum(widths)),
         "thinnest border": min(widths),
@@ -183,12 +168,8 @@ def _flat_lines(side: Levels) -> tuple[float, float]:
 def _corners(levels: Levels) -> Features:
     """The four corners, turned alike: level, brightest, variation, share of one level; triangles at the very corner."""
     unit = _unit(levels)
-    crops = [
-        levels[:CORNER, :CORNER],
-        levels[:CORNER, ::-1][:, :CORNER],
-        levels[::-1][:CORNER, :CORNER],
-        levels[::-1, ::-1][:CORNER, :CORNER],
-    ]
+    turned = (levels, levels[:, ::-1], levels[::-1], levels[::-1, ::-1])
+    crops = [image[:CORNER, :CORNER] for image in turned]
     tip = np.add.outer(np.arange(CORNER), np.arange(CORNER)) < CORNER // 2
     figures: dict[str, list[float]] = {
         "level": [float(np.minimum(c / unit, 64).mean()) for c in crops],
@@ -200,11 +181,7 @@ def _corners(levels: Levels) -> Features:
     }
     found: Features = {}
     for name, four in figures.items():
-        found |= {
-            f"corner, {name}, least": min(four),
-            f"corner, {name}, most": max(four),
-            f"corner, {name}, mean": float(np.mean(four)),
-        }
+        found |= _of_four(f"corner, {name}", four)
     return found
 
 
@@ -218,8 +195,7 @@ def _lines(levels: Levels) -> Features:
         odd = max(odd, float(np.where(counts >= 32, np.abs(bend.sum(axis=1)) / np.maximum(counts, 1), 0).max()))
         varied = np.ptp(lines, axis=1) > 0
         flat += int((~varied[1:-1] & varied[:-2] & varied[2:]).sum())
-    around = np.ones((3, 3), bool)
-    around[1, 1] = False
+    around = np.arange(9).reshape(3, 3) != 4
     above = levels - ndimage.maximum_filter(levels, footprint=around)
     below = ndimage.minimum_filter(levels, footprint=around) - levels
     alone = np.maximum(np.maximum(above, below), 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ class Strata:
     """How images of one modality are grouped: by the attributes that both sides have."""
 
     names: tuple[str, ...]
-    bounds: Mapping[str, tuple[float, ...]]
+    bounds: Mapping[str, Sequence[float]]
     warnings: tuple[str, ...]
 
     @classmethod
@@ -27,7 +26,8 @@ class Strata:
         """Strata from the attributes named; an attribute that one side lacks cannot be matched, which is said."""
         kept, warnings, bounds = [], [], {}
         for name in names:
-            lacking = [side for side, rows in (("synthetic", synthetic), ("real", real)) if not _has(rows, name)]
+            sides = (("synthetic", synthetic), ("real", real))
+            lacking = [side for side, rows in sides if all(row[name] in (None, "") for row in rows)]
             if lacking:
                 who = " and the ".join(lacking)
                 warnings.append(f"'{name}' could not be matched: the {who} images do not have it.")
@@ -35,13 +35,16 @@ class Strata:
             kept.append(name)
             numbers = [value for row in synthetic if isinstance(value := row[name], float)]
             if len(set(numbers)) > CLASSES:
-                quantiles = np.quantile(numbers, np.arange(1, CLASSES) / CLASSES)
-                bounds[name] = tuple(float(q) for q in quantiles)
+                bounds[name] = np.quantile(numbers, np.arange(1, CLASSES) / CLASSES).tolist()
         return cls(tuple(kept), bounds, tuple(warnings))
 
     def key(self, row: Row) -> Stratum:
         """The stratum of an image."""
-        return tuple(self._class(name, row[name]) for name in self.names)
+        values = ((self.bounds.get(name), row[name]) for name in self.names)
+        return tuple(
+            float(np.searchsorted(bounds, value, side="right")) if bounds and isinstance(value, float) else value
+            for bounds, value in values
+        )
 
     def group(self, rows: Sequence[Row], indices: Sequence[int]) -> dict[Stratum, list[int]]:
         """The indices of each stratum."""
@@ -49,10 +52,6 @@ class Strata:
         for i in indices:
             groups.setdefault(self.key(rows[i]), []).append(i)
         return groups
-
-    def count(self, rows: Sequence[Row]) -> Counter[Stratum]:
-        """How many images each stratum has."""
-        return Counter(map(self.key, rows))
 
     def unmatched(self, synthetic: Mapping[Stratum, int], real: Mapping[Stratum, int]) -> list[str]:
         """Sentences about strata whose share differs between the sides by one case or more."""
@@ -65,15 +64,6 @@ class Strata:
                 label = ", ".join(f"{key} {value}" for key, value in zip(self.names, known, strict=True))
                 off.append(f"{label}: {synthetic.get(name, 0)} phony, {real.get(name, 0)} real")
         return [f"Real and phony could not be matched in all strata ({'; '.join(off)})."] if off else []
-
-    def _class(self, name: str, value: Attribute) -> Attribute:
-        if name in self.bounds and isinstance(value, float):
-            return float(np.searchsorted(self.bounds[name], value, side="right"))
-        return value
-
-
-def _has(rows: Sequence[Row], name: str) -> bool:
-    return any(row[name] not in (None, "") for row in rows)
 
 
 def apportion(n: int, weights: Mapping[Stratum, int], caps: Mapping[Stratum, int]) -> dict[Stratum, int]:

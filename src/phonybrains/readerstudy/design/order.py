@@ -7,16 +7,16 @@ import hmac
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
-from itertools import pairwise
-from typing import Literal, TypeVar
+from itertools import chain, pairwise
+from operator import attrgetter
+from typing import TypeVar
 
 import numpy as np
 
 from ...errors import ConfigError
 from ..config import StudyConfig
-from ..study import Case, Presentation, Study
+from ..study import Case, Kind, Presentation, Study
 
-Kind = Literal["training", "test", "repeat", "check", "filler"]
 Shown = tuple[Case, Kind]
 T = TypeVar("T")
 
@@ -41,18 +41,17 @@ def presentations(study: Study, reader: str) -> list[Presentation]:
     its first showing. Studies frozen with a longest block (`config.block`) keep the order that they had.
     """
     config, rng = study.config, keyed_generator(study.seed, f"order {reader}")
-    training: list[Shown] = [(case, "training") for case in _shuffled(study.of_role("training"), rng)]
+    training = _shuffled(study.of_role("training"), rng)
     tests = study.of_role("test")
-    shown: list[Shown]
     if config.block is None:
-        shown = [(case, "test") for case in tests]
-        fillers: list[Shown] = [(case, "filler") for case in draw_fillers(study.of_role("filler"), rng)]
-        shown = _shuffled([*shown, *fillers], rng)
+        mixed = _shuffled([*tests, *draw_fillers(study.of_role("filler"), rng)], rng)
     else:
-        shown = [(case, "test") for block in draw_blocks(tests, stratum, config.block, rng) for case in block]
+        mixed = [*chain(*draw_blocks(tests, STRATUM, config.block, rng))]
+    shown: list[Shown] = [(case, "filler" if case.role == "filler" else "test") for case in mixed]
     _spread_checks(shown, _shuffled(study.of_role("check"), rng), rng)
     _insert_repeats(shown, number_of_repeats(config, len(tests)), max(1, config.repeats.gap), rng, config.block)
-    return [Presentation(position, case.case_id, kind) for position, (case, kind) in enumerate(training + shown, 1)]
+    shown[:0] = [(case, "training") for case in training]
+    return [Presentation(position, case.case_id, kind) for position, (case, kind) in enumerate(shown, 1)]
 
 
 def draw_fillers(fillers: Sequence[Case], rng: np.random.Generator) -> list[Case]:
@@ -99,9 +98,8 @@ def fillers_for(phony: int, real: int) -> int:
     return next(found, min(range(MOST_FILLERS), key=lambda n: foresight(phony, real, n)))
 
 
-def stratum(case: Case) -> tuple[str, str]:
-    """Modality and truth."""
-    return case.modality, case.truth
+STRATUM = attrgetter("modality", "truth")
+"""What each block of older studies holds in balance."""
 
 
 def number_of_repeats(config: StudyConfig, tests: int) -> int:
@@ -156,10 +154,8 @@ def _spread_checks(shown: list[Shown], checks: Sequence[Case], rng: np.random.Ge
 def _insert_repeats(shown: list[Shown], number: int, gap: int, rng: np.random.Generator, block: int | None) -> None:
     """Insert repeats: what stands between two showings can only grow when more is inserted."""
     early = [case for case, kind in shown[: max(0, len(shown) - gap + 1)] if kind == "test"]
-    if block is None:
-        again = _shuffled(early, rng)
-    else:
-        again = [case for group in draw_blocks(early, stratum, max(2, number), rng) for case in group]
+    blocks = [_shuffled(early, rng)] if block is None else draw_blocks(early, STRATUM, max(2, number), rng)
+    again = [*chain(*blocks)]
     for case in again[:number]:
         first = next(i for i, (other, _) in enumerate(shown) if other is case)
         shown.insert(int(rng.integers(first + gap, len(shown) + 1)), (case, "repeat"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from rich.console import Console
@@ -15,7 +15,7 @@ from ...errors import ConfigError
 from ...statistics.estimate import normal_quantile, t_quantile
 from ...statistics.power import ArmVariance, arm_equivalence_power, arm_power, auc_arm, proportion_arm
 from ...statistics.proportions import binomial_power, critical_count, equivalence_power, equivalence_sample_size
-from ..config import StudyConfig
+from ..config import PlanConfig, StudyConfig
 from .plan import FIGURES, LEAST_READERS
 
 CHANCE = 0.5
@@ -55,10 +55,8 @@ class StudyPower:
     readers: int
     phony: int
     real: int
-    primary: str
+    plan: PlanConfig
     question: Question
-    margin: float
-    level: float
     wanted: float
     assumed: Assumed
     these: float
@@ -66,8 +64,47 @@ class StudyPower:
     half_width_these: float
     half_width_in_general: float | None
     needed: tuple[Needed, ...]
-    one_reader: tuple[str, ...]
-    warnings: tuple[str, ...]
+
+    @property
+    def counted(self) -> int:
+        """The cases that the primary figure is of."""
+        return self.phony if self.plan.primary == "called_real" else self.phony + self.real
+
+    @property
+    def one_reader(self) -> list[str]:
+        """What the exact tests say of one reader's answers, each right (or called real) with the same probability."""
+        n, effect = self.counted, self.assumed.effect
+        alpha, margin = 1 - self.plan.level, self.plan.margin
+        least = critical_count(n, alpha=alpha, alternative="two-sided")
+        finds = "no count differs from half" if least is None else f"it takes {least} to differ from half"
+        enough = equivalence_sample_size(margin, alpha=alpha)
+        return [
+            f"One reader, {n} answers of two kinds: {finds}; power {binomial_power(n, 0.5 + effect, alpha=alpha):.0%} "
+            f"where the true share is {0.5 + effect:.2f}.",
+            f"Equivalence within 0.5 ± {margin:g}: power {equivalence_power(n, margin, alpha=alpha):.0%} with {n} "
+            f"answers; 80 % needs {'more than 20,000' if enough is None else enough}.",
+        ]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Where the plan cannot answer its question."""
+        warnings, readers = [], _readers(self.readers)
+        if self.readers < LEAST_READERS:
+            alone = "this reader" if self.readers == 1 else "these two"
+            warnings.append(f"{readers} cannot stand for readers in general: the result holds for {alone} alone.")
+        what = "equivalence" if self.question == "equivalence" else f"a difference of {self.assumed.effect:g}"
+        for whom, found in (("these readers", self.these), ("readers in general", self.in_general)):
+            if found is not None and found < self.wanted:
+                warnings.append(
+                    f"With {readers} and {self.counted} cases that count, {what} would be shown for {whom} in "
+                    f"{found:.0%} of such studies, not in {self.wanted:.0%}."
+                )
+        if not self.real:
+            warnings.append(
+                "Without real controls the study shows how often phony images pass, not whether readers can tell: "
+                "there is no specificity."
+            )
+        return warnings
 
 
 def study_power(
@@ -78,59 +115,54 @@ def study_power(
     power: float = 0.8,
     assumed: Assumed = Assumed(),
 ) -> StudyPower:
-    """The power of a plan, what is needed for `power`, and warnings where the plan cannot answer its question.
+    """The power of a plan, and what is needed for `power`.
 
     arms: how many synthetic sets there will be. question None is the plan's own, `difference` where it only estimates.
     Raises ConfigError where the plan has no cases for its primary figure, or an assumption cannot be.
     """
-    _check(config, power, assumed)
+    _check(power, assumed)
+    plan, readers = config.plan, len(config.readers)
     phony, real = arms * sum(config.synthetic.values()), sum(config.real.values())
-    if not phony or (config.plan.primary != "called_real" and not real):
+    if not phony or (plan.primary != "called_real" and not real):
         lacking = "real controls" if phony else "phony cases"
-        raise ConfigError(f"plan.primary = '{config.plan.primary}' needs {lacking}; the plan has none.")
-    asked: Question = question or ("equivalence" if config.plan.hypothesis == "equivalence" else "difference")
-
-    def arm(cases: int) -> ArmVariance:
-        return _arm_of(config, cases, phony / (phony + real), asked, assumed)
+        raise ConfigError(f"plan.primary = '{plan.primary}' needs {lacking}; the plan has none.")
+    asked: Question = question or ("equivalence" if plan.hypothesis == "equivalence" else "difference")
+    share, alpha = phony / (phony + real), 1 - plan.level
 
     def reach(readers: int, cases: int, random_readers: bool) -> float:
-        alpha = 1 - config.plan.level
         if random_readers and readers < LEAST_READERS:
             return 0.0
-        if asked == "difference":
-            by_model = arm_power(arm(cases), readers, on_logit_scale(assumed.effect), alpha, random_readers)
-            null = _arm_of(config, cases, phony / (phony + real), "equivalence", assumed)
-            clear = assumed.effect - _half_step(config, cases, phony / (phony + real), readers)
-            return min(by_model, _randomised_power(arm(cases), null, readers, clear, alpha, random_readers))
-        margin = on_logit_scale(config.plan.margin, at=CHANCE)
-        return arm_equivalence_power(arm(cases), readers, margin, 0.0, alpha, random_readers)
+        null = _arm_of(plan, cases, share, 0.0, assumed)
+        if asked == "equivalence":
+            margin = on_logit_scale(plan.margin, at=CHANCE)
+            return arm_equivalence_power(null, readers, margin, 0.0, alpha, random_readers)
+        arm = _arm_of(plan, cases, share, assumed.effect, assumed)
+        by_model = arm_power(arm, readers, on_logit_scale(assumed.effect), alpha, random_readers)
+        clear = assumed.effect - _half_step(plan, cases, share, readers)
+        return min(by_model, _randomised_power(arm, null, readers, clear, alpha, random_readers))
 
-    readers, cases = len(config.readers), phony + real
-    value = CHANCE + (assumed.effect if asked == "difference" else 0)
+    def half_width(random_readers: bool) -> float:
+        effect = assumed.effect if asked == "difference" else 0.0
+        arm = _arm_of(plan, phony + real, share, effect, assumed)
+        return _half_width(arm, readers, plan.level, random_readers, CHANCE + effect)
+
     several = readers >= LEAST_READERS
-    needed = tuple(
-        Needed(j, *(_fewest(lambda n, j=j, r=r: reach(j, n, r), power) for r in (False, True))) for j in READERS
-    )
-    counted = phony if config.plan.primary == "called_real" else cases
-    result = StudyPower(
+    return StudyPower(
         readers,
         phony,
         real,
-        config.plan.primary,
+        plan,
         asked,
-        config.plan.margin,
-        config.plan.level,
         power,
         assumed,
-        reach(readers, cases, False),
-        reach(readers, cases, True) if several else None,
-        _half_width(arm(cases), readers, config.plan.level, False, value),
-        _half_width(arm(cases), readers, config.plan.level, True, value) if several else None,
-        needed,
-        tuple(_one_reader(counted, config, assumed.effect)),
-        (),
+        these=reach(readers, phony + real, False),
+        in_general=reach(readers, phony + real, True) if several else None,
+        half_width_these=half_width(False),
+        half_width_in_general=half_width(True) if several else None,
+        needed=tuple(
+            Needed(j, *(_fewest(lambda n, j=j, r=r: reach(j, n, r), power) for r in (False, True))) for j in READERS
+        ),
     )
-    return _with_warnings(result, counted)
 
 
 def on_logit_scale(distance: float, at: float | None = None) -> float:
@@ -138,9 +170,8 @@ def on_logit_scale(distance: float, at: float | None = None) -> float:
 
     at: where the standard error is taken, by default at the figure itself.
     """
-    value = CHANCE + distance
-    place = value if at is None else at
-    return float(logit(value)) * place * (1 - place)
+    place = CHANCE + distance if at is None else at
+    return float(logit(CHANCE + distance)) * place * (1 - place)
 
 
 def _randomised_power(
@@ -153,32 +184,32 @@ def _randomised_power(
     return float(ndtr((effect - critical) / error) + ndtr((-effect - critical) / error))
 
 
-def _half_step(config: StudyConfig, cases: int, share: float, readers: int) -> float:
+def _phony_of(cases: int, share: float) -> int:
+    return min(max(1, round(cases * share)), cases - 1)
+
+
+def _half_step(plan: PlanConfig, cases: int, share: float, readers: int) -> float:
     """Half the step by which a figure of calls moves where one answer changes places: the randomisation is discrete."""
-    phony = min(max(1, round(cases * share)), cases - 1)
+    phony = _phony_of(cases, share)
     steps = {"auc": 0.0, "balanced_accuracy": (1 / phony + 1 / (cases - phony)) / 2, "called_real": 1 / phony}
-    return steps[config.plan.primary] / (2 * readers)
+    return steps[plan.primary] / (2 * readers)
 
 
-def _arm_of(config: StudyConfig, cases: int, share: float, asked: Question, assumed: Assumed) -> ArmVariance:
+def _arm_of(plan: PlanConfig, cases: int, share: float, effect: float, assumed: Assumed) -> ArmVariance:
     """The variances of the primary figure with so many test cases, a share of them phony."""
-    phony = min(max(1, round(cases * share)), cases - 1)
-    value = 0.5 + (assumed.effect if asked == "difference" else 0)
-    if config.plan.primary == "auc":
-        return auc_arm(value, phony, cases - phony, assumed.correlation, assumed.reader_sd)
+    phony = _phony_of(cases, share)
+    if plan.primary == "auc":
+        return auc_arm(CHANCE + effect, phony, cases - phony, assumed.correlation, assumed.reader_sd)
     counted = float(max(1, round(cases * share)))
-    if config.plan.primary == "balanced_accuracy":
+    if plan.primary == "balanced_accuracy":
         counted = 4 * phony * (cases - phony) / cases  # so many that p (1 - p) / n is half the sum of both kinds
-    return proportion_arm(value, counted, assumed.correlation, assumed.reader_sd)
+    return proportion_arm(CHANCE + effect, counted, assumed.correlation, assumed.reader_sd)
 
 
-def _check(config: StudyConfig, power: float, assumed: Assumed) -> None:
-    for name, value, low, high in (
-        ("power", power, 0.01, 0.999),
-        ("effect", assumed.effect, 0.001, 0.499),
-        ("correlation", assumed.correlation, 0, 1),
-        ("reader_sd", assumed.reader_sd, 0, 0.5),
-    ):
+def _check(power: float, assumed: Assumed) -> None:
+    limits = {"effect": (0.001, 0.499), "correlation": (0, 1), "reader_sd": (0, 0.5)}
+    values = {"power": (power, 0.01, 0.999)} | {name: (getattr(assumed, name), *two) for name, two in limits.items()}
+    for name, (value, low, high) in values.items():
         if not low <= value <= high:
             raise ConfigError(f"{name} = {value} cannot be: it lies between {low} and {high}.")
 
@@ -207,42 +238,6 @@ def _half_width(arm: ArmVariance, readers: int, level: float, random_readers: bo
     return float(expit(logit(value) + half) - expit(logit(value) - half)) / 2
 
 
-def _one_reader(n: int, config: StudyConfig, effect: float) -> list[str]:
-    """What the exact tests say of one reader's n answers, each right (or called real) with the same probability."""
-    alpha, margin = 1 - config.plan.level, config.plan.margin
-    least = critical_count(n, alpha=alpha, alternative="two-sided")
-    finds = "no count differs from half" if least is None else f"it takes {least} to differ from half"
-    enough = equivalence_sample_size(margin, alpha=alpha)
-    return [
-        f"One reader, {n} answers of two kinds: {finds}; power {binomial_power(n, 0.5 + effect, alpha=alpha):.0%} "
-        f"where the true share is {0.5 + effect:.2f}.",
-        f"Equivalence within 0.5 ± {margin:g}: power {equivalence_power(n, margin, alpha=alpha):.0%} with {n} answers; "
-        f"80 % needs {'more than 20,000' if enough is None else enough}.",
-    ]
-
-
-def _with_warnings(result: StudyPower, counted: int) -> StudyPower:
-    warnings = []
-    if result.readers < LEAST_READERS:
-        warnings.append(
-            f"{_readers(result.readers)} cannot stand for readers in general: the result holds for "
-            f"{'this reader' if result.readers == 1 else 'these two'} alone."
-        )
-    for whom, found in (("these readers", result.these), ("readers in general", result.in_general)):
-        if found is not None and found < result.wanted:
-            what = "equivalence" if result.question == "equivalence" else f"a difference of {result.assumed.effect:g}"
-            warnings.append(
-                f"With {_readers(result.readers)} and {counted} cases that count, {what} would be shown "
-                f"for {whom} in {found:.0%} of such studies, not in {result.wanted:.0%}."
-            )
-    if not result.real:
-        warnings.append(
-            "Without real controls the study shows how often phony images pass, not whether readers can "
-            "tell: there is no specificity."
-        )
-    return replace(result, warnings=tuple(warnings))
-
-
 def _readers(number: int) -> str:
     return "one reader" if number == 1 else f"{number} readers"
 
@@ -250,39 +245,30 @@ def _readers(number: int) -> str:
 def print_power(result: StudyPower, console: Console | None = None) -> None:
     """Print what `study_power` found as a table for people."""
     console = console or Console(highlight=False)
-    asked = f"a difference of {result.assumed.effect:g} from one half"
+    plan, assumed = result.plan, result.assumed
+    asked = f"a difference of {assumed.effect:g} from one half"
     if result.question == "equivalence":
-        asked = f"equivalence with one half, within ± {result.margin:g}"
-    console.print(f"Question: {asked}; primary figure {FIGURES[result.primary]}; level {result.level:.0%}.")
+        asked = f"equivalence with one half, within ± {plan.margin:g}"
+    console.print(f"Question: {asked}; primary figure {FIGURES[plan.primary]}; level {plan.level:.0%}.")
     console.print(
-        f"Assumed: readers' results correlate by {result.assumed.correlation:g}, their true results have a "
-        f"standard deviation of {result.assumed.reader_sd:g}."
+        f"Assumed: readers' results correlate by {assumed.correlation:g}, their true results have a standard deviation "
+        f"of {assumed.reader_sd:g}."
     )
-    table = Table(
-        "",
-        "these readers",
-        "readers in general",
-        title=f"The plan: {_readers(result.readers)}, {result.phony} phony and {result.real} real cases",
-    )
-    table.add_row("power", f"{result.these:.0%}", _or_dash(result.in_general, "{:.0%}"))
-    table.add_row("interval", f"± {result.half_width_these:.3f}", _or_dash(result.half_width_in_general, "± {:.3f}"))
+    title = f"The plan: {_readers(result.readers)}, {result.phony} phony and {result.real} real cases"
+    table = Table("", "these readers", "readers in general", title=title)
+    for name, form, values in (
+        ("power", "{:.0%}", (result.these, result.in_general)),
+        ("interval", "± {:.3f}", (result.half_width_these, result.half_width_in_general)),
+    ):
+        table.add_row(name, *("-" if value is None else form.format(value) for value in values))
     console.print(table)
-    needed = Table(
-        "readers",
-        "cases, these readers",
-        "cases, readers in general",
-        title=f"Test cases needed for {result.wanted:.0%}",
-    )
+    title = f"Test cases needed for {result.wanted:.0%}"
+    needed = Table("readers", "cases, these readers", "cases, readers in general", title=title)
     for row in result.needed:
-        needed.add_row(
-            str(row.readers), *(str(n) if n else f"none to {MOST_CASES}" for n in (row.these, row.in_general))
-        )
+        numbers = (str(n) if n else f"none to {MOST_CASES}" for n in (row.these, row.in_general))
+        needed.add_row(str(row.readers), *numbers)
     console.print(needed)
     for sentence in result.one_reader:
         console.print(sentence)
     for warning in result.warnings:
         console.print(f"[yellow]note:[/] {warning[0].upper()}{warning[1:]}")
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    return "-" if value is None else form.format(value)

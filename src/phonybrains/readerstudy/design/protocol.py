@@ -22,6 +22,8 @@ from .plan import limits_of, plan_sentences
 
 PACKAGE = Path(__file__).parents[2]
 PAGE_NAME = "protocol.html"
+NEAREST = 8
+"""So many encoding features, those that came nearest to telling phony from real, stand on the page."""
 
 
 def freeze(
@@ -47,7 +49,7 @@ def freeze(
         "width": width,
         "versions": versions(),
         "code": code_hash(),
-        "inputs": [{"name": origin["name"], "sha256": origin["sha256"]} for origin in origins],
+        "inputs": [{key: origin[key] for key in ("name", "sha256")} for origin in origins],
         "plan": plan_sentences(config, counts, counts["repeat"]),
         "limits": limits_of(config, counts),
         "audit": {name: status.to_json() for name, status in audits.items()},
@@ -89,13 +91,8 @@ def write_protocol(folder: Path, protocol: Mapping[str, Any]) -> None:
 
 def protocol_page(protocol: Mapping[str, Any]) -> str:
     """The protocol for people: one HTML page that needs nothing else and prints well. It does not hold the seed."""
-    environment = Environment(
-        loader=PackageLoader("phonybrains.readerstudy"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    loader, strict = PackageLoader("phonybrains.readerstudy"), StrictUndefined
+    environment = Environment(loader=loader, autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True)
     counts = protocol["counts"]
     modalities = sorted({modality for arm in counts["arms"].values() for modality in arm})
     total = counts["training"] + counts["test"] + counts["repeat"] + counts["check"] + counts.get("filler", 0)
@@ -109,10 +106,5 @@ def protocol_page(protocol: Mapping[str, Any]) -> str:
         real=real,
         phony=counts["test"] - real,
         leakage=protocol["leakage"],
-        nearest=_strongest(protocol["leakage"]),
+        nearest=sorted(protocol["leakage"]["encoding"], key=lambda row: row["p"])[:NEAREST],
     )
-
-
-def _strongest(leakage: Mapping[str, Any], most: int = 8) -> list[dict[str, Any]]:
-    """The encoding features that came nearest to telling phony from real, each modality's and arm's own."""
-    return sorted(leakage["encoding"], key=lambda row: row["p"])[:most]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,6 @@ from .order import keyed_digest, keyed_generator, number_of_repeats
 from .protocol import freeze, write_protocol
 
 MODIFIED = 1_577_836_800  # 2020-01-01 UTC, of every image file
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The opened sets of a study."""
-
-    arms: tuple[Arm, ...]
-    real: Arm | None
-
-    @property
-    def all(self) -> list[Arm]:
-        return [*self.arms, *([self.real] if self.real else [])]
 
 
 def design_study(
@@ -62,16 +51,16 @@ def design_study(
     seed = secrets.randbits(63) if config.seed is None else config.seed
     config = config.model_copy(update={"seed": seed})
     _check_config(config)
-    inputs = open_sets(synthetic, real)
+    arms, controls = open_sets(synthetic, real)
     audits = {
         arm.name: require_audit(arm.images.folder, evaluations=evaluations, accept_unaudited=config.accept_unaudited)
-        for arm in inputs.arms
+        for arm in arms
     }
-    origins = [as_input(arm.images.folder) for arm in inputs.all]
+    origins = [as_input(arm.images.folder) for arm in (*arms, *controls)]
     record = Record("design", config.model_dump(mode="json"), seed, origins, list(_sources(origins)))
     if is_published(out, record):
         return out
-    choices, warnings = choose_cases(inputs.arms, inputs.real, config, seed)
+    choices, warnings = choose_cases(arms, controls[0] if controls else None, config, seed)
     number_of_repeats(config, sum(choice.role == "test" for choice in choices))
     config, cases, more, leakage = encode_unleaked(lambda steps: encode_cases(choices, seed, steps), config)
     with publish(out, record) as draft:
@@ -93,80 +82,75 @@ def _check_config(config: StudyConfig) -> None:
     parse_history(config.same_history or ())
     if config.block is not None:
         raise ConfigError(
-            "block: the order no longer comes in blocks, which let the next truth be guessed in 70 of "
-            "100 cases. Leave the key out; fillers take their place."
+            "block: the order no longer comes in blocks, which let the next truth be guessed in 70 of 100 cases. Leave "
+            "the key out; fillers take their place."
         )
 
 
 def _audit_warnings(audits: Mapping[str, AuditStatus]) -> list[str]:
     """A sentence for each set that was not itself searched for copies of training images and found free of them."""
-    own = ("audited", "no patients")
     return [
         f"Set {name}: {status.sentence}."
         for name, status in audits.items()
-        if status.word not in own or not status.passed
+        if status.word not in ("audited", "no patients") or not status.passed
     ]
 
 
-def open_sets(synthetic: Sequence[Path], real: Path | None) -> Inputs:
-    """Open the sets and see that they fit: one size and bit depth, none mixed up, no image in both."""
-    names: set[str] = {*NO_ARM}
-    arms = tuple(_open_arm(Path(folder), names) for folder in synthetic)
+def open_sets(synthetic: Sequence[Path], real: Path | None) -> tuple[list[Arm], list[Arm]]:
+    """Open the synthetic sets and the real one, and see that they fit: one size and bit depth, none mixed up, no image
+    in both."""
+    arms: list[Arm] = []
+    for folder in map(Path, synthetic):
+        images = ImageSet.open(folder)
+        arms.append(Arm(_name_of(images, {*NO_ARM, *(arm.name for arm in arms)}), images))
     if not arms:
         raise ConfigError("a study needs at least one synthetic set. Give --synthetic.")
-    controls = None if real is None else Arm("real", ImageSet.open(real))
-    inputs = Inputs(arms, controls)
-    _check_truth(inputs)
-    _check_shapes(inputs)
-    _check_same_files(inputs)
-    return inputs
+    controls = [] if real is None else [Arm("real", ImageSet.open(real))]
+    for arm in (*arms, *controls):
+        _check_truth(arm.images, arm in controls)
+    for arm in (*arms, *controls):
+        _check_shape(arms[0].images, arm.images)
+    for arm in arms:
+        for other in controls:
+            _check_same_files(arm.images, other.images)
+    return arms, controls
 
 
-def _open_arm(folder: Path, names: set[str]) -> Arm:
+def _name_of(images: ImageSet, taken: set[str]) -> str:
     """An arm is called as the model that made it, else as its folder; a name taken gets a number."""
-    images = ImageSet.open(folder)
-    made_by = images.record.get("inputs") or [{}] if images.record.get("stage") == "generate" else [{}]
-    stem = str(made_by[0].get("name") or folder.resolve().name)
-    name, number = stem, 1
-    while name in names:
-        number += 1
-        name = f"{stem} {number}"
-    names.add(name)
-    return Arm(name, images)
+    made_by = images.record.get("inputs") if images.record.get("stage") == "generate" else None
+    stem = str((made_by or [{}])[0].get("name") or images.folder.resolve().name)
+    numbered = (f"{stem} {number}" for number in count(2))
+    return next(name for name in chain([stem], numbered) if name not in taken)
 
 
-def _check_truth(inputs: Inputs) -> None:
-    for arm in inputs.all:
-        wrong = [i for i, row in enumerate(arm.images.rows) if row.synthetic == (arm is inputs.real)]
-        if wrong:
-            kind, other = ("real", "synthetic") if arm is inputs.real else ("synthetic", "real")
+def _check_truth(images: ImageSet, real: bool) -> None:
+    wrong = [number for number, row in enumerate(images.rows, start=2) if row.synthetic == real]
+    if wrong:
+        kind, other = ("real", "synthetic") if real else ("synthetic", "real")
+        raise StudyError(
+            f"{images.folder / 'metadata.csv'}, row {wrong[0]}: a {other} image in the set that was given as {kind} "
+            f"({len(wrong)} of {len(images)}). Give it as --{other}, or split the set."
+        )
+
+
+def _check_shape(first: ImageSet, images: ImageSet) -> None:
+    one, two = ((s.width, s.height, s.bits) for s in (first, images))
+    if one != two:
+        raise StudyError(
+            f"{images.folder} holds {two[0]}×{two[1]} images of {two[2]} bit, {first.folder} {one[0]}×{one[1]} of "
+            f"{one[2]} bit: readers would tell them apart. Import both with the same --size and --bits."
+        )
+
+
+def _check_same_files(images: ImageSet, controls: ImageSet) -> None:
+    real = {row.sha256: row.file_name for row in controls.rows}
+    for number, row in enumerate(images.rows, start=2):
+        if row.sha256 in real:
             raise StudyError(
-                f"{arm.images.folder / 'metadata.csv'}, row {wrong[0] + 2}: a {other} image in the set that was given "
-                f"as {kind} ({len(wrong)} of {len(arm.images)}). Give it as --{other}, or split the set."
+                f"{images.folder / 'metadata.csv'}, row {number}: {row.file_name} is the same file as "
+                f"{real[row.sha256]} of {controls.folder}: it cannot be phony and real. Remove it from one of them."
             )
-
-
-def _check_shapes(inputs: Inputs) -> None:
-    first = inputs.all[0].images
-    for arm in inputs.all[1:]:
-        one, two = ((s.width, s.height, s.bits) for s in (first, arm.images))
-        if one != two:
-            raise StudyError(
-                f"{arm.images.folder} holds {two[0]}×{two[1]} images of {two[2]} bit, {first.folder} {one[0]}×{one[1]} "
-                f"of {one[2]} bit: readers would tell them apart. Import both with the same --size and --bits."
-            )
-
-
-def _check_same_files(inputs: Inputs) -> None:
-    real = {row.sha256: row for row in inputs.real.images.rows} if inputs.real else {}
-    for arm in inputs.arms:
-        for number, row in enumerate(arm.images.rows, start=2):
-            if row.sha256 in real and inputs.real:
-                raise StudyError(
-                    f"{arm.images.folder / 'metadata.csv'}, row {number}: {row.file_name} is the same "
-                    f"file as {real[row.sha256].file_name} of {inputs.real.images.folder}: it cannot be "
-                    "phony and real. Remove it from one of them."
-                )
 
 
 def encode_cases(choices: Sequence[Choice], seed: int, history: Sequence[str]) -> tuple[list[EncodedCase], list[str]]:
@@ -186,21 +170,17 @@ def encode_cases(choices: Sequence[Choice], seed: int, history: Sequence[str]) -
 
 def _as_case(choice: Choice, content: bytes, encoding: Encoding, seed: int) -> Case:
     row = choice.row
-    case_id = keyed_digest(seed, f"case {choice.role} {choice.arm.name} {row.file_name}").hex()[:16]
-    arm = "check" if choice.role == "check" else choice.arm.name
     return Case(
-        case_id,
-        sha256(content).hexdigest(),
-        choice.role,
-        choice.truth,
-        arm,
-        row.modality,
-        encoding.slope,
-        encoding.intercept,
-        encoding.unit,
-        row.file_name,
-        row.patient_id,
-        row.attributes,
+        case_id=keyed_digest(seed, f"case {choice.role} {choice.arm.name} {row.file_name}").hex()[:16],
+        sha256=sha256(content).hexdigest(),
+        role=choice.role,
+        truth=choice.truth,
+        arm="check" if choice.role == "check" else choice.arm.name,
+        modality=row.modality,
+        **asdict(encoding),
+        source=row.file_name,
+        patient_id=row.patient_id,
+        attributes=row.attributes,
     )
 
 

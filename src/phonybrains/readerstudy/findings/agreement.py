@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,20 @@ from .shares import patients_of
 
 CODES = [float(i) for i in range(len(CALLS))]
 METHOD = "score interval over patients"
+Codes = NDArray[np.float64]
+Measures = Mapping[str, tuple[AgreementMeasure, Callable[[Codes], float | None]]]
+AC1: Measures = {"Gwet's AC1": ("AC1", lambda table: gwet_ac1(table, CODES).value)}
+OF_TWO: Measures = {
+    "agreement": ("agreement", lambda table: float((table[:, 0] == table[:, 1]).mean())),
+    "Cohen's κ": ("Cohen", lambda table: cohen_kappa(confusion_table(table[:, 0], table[:, 1], CODES)).value),
+    **AC1,
+}
+OF_MANY: Measures = {
+    "agreement": ("agreement", lambda _: None),
+    "Fleiss' κ": ("Fleiss", lambda table: fleiss_kappa(rating_counts(table, CODES)).value),
+    **AC1,
+}
+ALPHA: Measures = {"Krippendorff's α": ("Krippendorff", krippendorff_alpha)}
 
 
 def call_code(read: Read) -> float:
@@ -29,63 +44,47 @@ def measure_agreement(reads: Sequence[Read], level: float) -> list[Finding]:
     found = []
     for modality in all_and_each(modalities_of(reads)):
         table = table_of(select(reads, modality=modality), call_code)
-        readers, calls, patients = table.readers, table.values.T, table.patients
-        if len(readers) < 2:
+        calls, patients = table.values.T, table.patients
+        if len(table.readers) < 2:
             continue
         found += [finding.where(modality=modality) for finding in among_all(calls, level, patients)]
-        for i, j in combinations(range(len(readers)), 2) if len(readers) > 2 else ():
-            pair = f"{readers[i]} and {readers[j]}"
+        for (i, one), (j, other) in combinations(enumerate(table.readers), 2) if len(table.readers) > 2 else ():
             both = of_two(calls[:, [i, j]], level, patients)
-            found += [finding.where(modality=modality, reader=pair) for finding in both]
+            found += [finding.where(modality=modality, reader=f"{one} and {other}") for finding in both]
     return found
 
 
-def among_all(table: NDArray[np.float64], level: float, patients: NDArray[np.str_] | None = None) -> list[Finding]:
+def among_all(table: Codes, level: float, patients: NDArray[np.str_] | None = None) -> list[Finding]:
     """Per cent agreement, κ (Cohen of two readers, Fleiss of more), AC1 and α with their intervals.
 
-    table: (cases, readers) codes, NaN where missing; patients: (cases,).
+    table: (cases, readers) codes, NaN where missing; patients: (cases,). Fleiss' κ is over the cases that all answered,
+    the others over all pairs.
     """
-    measures = of_two(table, level, patients) if table.shape[1] == 2 else _of_many(table, level, patients)
-    alpha = _defined("Krippendorff's α", "Krippendorff", lambda: krippendorff_alpha(table), table, level, patients)
-    return [*measures, alpha]
+    first = of_two(table, level, patients) if table.shape[1] == 2 else _measured(OF_MANY, table, level, patients)
+    return first + _measured(ALPHA, table, level, patients)
 
 
-def of_two(table: NDArray[np.float64], level: float, patients: NDArray[np.str_] | None = None) -> list[Finding]:
+def of_two(table: Codes, level: float, patients: NDArray[np.str_] | None = None) -> list[Finding]:
     """Agreement of two readers, or of two answers of one: (cases, 2) codes, cases that lack one left out."""
-    both = ~np.isnan(table).any(axis=1)
-    table, patients = table[both], None if patients is None else patients[both]
-    a, b = table.T
-    return [
-        _defined("agreement", "agreement", lambda: float((a == b).mean()), table, level, patients),
-        _defined("Cohen's κ", "Cohen", lambda: cohen_kappa(confusion_table(a, b, CODES)).value, table, level, patients),
-        _defined("Gwet's AC1", "AC1", lambda: gwet_ac1(table, CODES).value, table, level, patients),
-    ]
+    return _measured(OF_TWO, *_complete(table, level, patients))
 
 
-def _of_many(table: NDArray[np.float64], level: float, patients: NDArray[np.str_] | None) -> list[Finding]:
-    """Agreement of three readers or more: Fleiss' κ over the cases that all answered, the others over all pairs."""
+def _complete(table: Codes, level: float, patients: NDArray[np.str_] | None) -> tuple[Codes, float, Any]:
     full = ~np.isnan(table).any(axis=1)
-    whole, own = table[full], None if patients is None else patients[full]
-    return [
-        _defined("agreement", "agreement", lambda: None, table, level, patients),
-        _defined("Fleiss' κ", "Fleiss", lambda: fleiss_kappa(rating_counts(whole, CODES)).value, whole, level, own),
-        _defined("Gwet's AC1", "AC1", lambda: gwet_ac1(table, CODES).value, table, level, patients),
-    ]
+    return table[full], level, None if patients is None else patients[full]
 
 
-def _defined(
-    name: str,
-    measure: AgreementMeasure,
-    value: Callable[[], float | None],
-    table: NDArray[np.float64],
-    level: float,
-    patients: NDArray[np.str_] | None,
-) -> Finding:
-    """A measure with its score interval, or a finding without value that says why there is none."""
-    try:
-        return as_finding(name, score_agreement(table, measure, CODES, patients, level, value()), METHOD)
-    except ValueError as reason:
-        return Finding(name, None, len(table), METHOD, note=str(reason))
+def _measured(measures: Measures, table: Codes, level: float, patients: NDArray[np.str_] | None) -> list[Finding]:
+    """Measures with their score intervals, or without value and with the reason why there is none."""
+    found = []
+    for name, (measure, value) in measures.items():
+        own, _, whose = (table, level, patients) if measure != "Fleiss" else _complete(table, level, patients)
+        try:
+            estimate = score_agreement(own, measure, CODES, whose, level, value(own))
+            found.append(as_finding(name, estimate, METHOD))
+        except ValueError as reason:
+            found.append(Finding(name, None, len(own), METHOD, note=str(reason)))
+    return found
 
 
 def measure_repeats(first: Sequence[Read], again: Sequence[Read], level: float) -> list[Finding]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...statistics.logistic import trend
-from .reads import Finding, Read, Treatment, as_finding, readers_of, select
+from .reads import Finding, Read, Treatment, answered, as_finding, readers_of, select
 from .shares import patients_of
 
 WINDOWS, FEWEST = 6, 3
@@ -26,17 +26,14 @@ class Window:
 
 def follow_course(reads: Sequence[Read], reader: str, unclear: Treatment) -> list[Window]:
     """One reader's answers in up to six stretches of equal length, in the order they were given."""
-    own = [(read, right) for read in select(reads, reader=reader) if (right := read.correct(unclear)) is not None]
-    own.sort(key=lambda pair: pair[0].answer.position)
+    own, right = answered(sorted(select(reads, reader=reader), key=lambda read: read.answer.position), unclear)
     windows = []
-    for part in np.array_split(np.arange(len(own)), max(1, min(WINDOWS, len(own) // FEWEST))):
-        chosen = [own[i] for i in part]
-        if chosen:
-            positions = [read.answer.position for read, _ in chosen]
-            seconds = [read.answer.seconds for read, _ in chosen if read.answer.seconds is not None]
-            right = float(np.mean([right for _, right in chosen]))
-            median = float(np.median(seconds)) if seconds else None
-            windows.append(Window(float(np.mean(positions)), right, median, len(chosen)))
+    for part in np.array_split(np.arange(len(own)), max(1, min(WINDOWS, len(own) // FEWEST))) if own else ():
+        answers = [own[i].answer for i in part]
+        seconds = [answer.seconds for answer in answers if answer.seconds is not None]
+        middle = float(np.mean([answer.position for answer in answers]))
+        median = float(np.median(seconds)) if seconds else None
+        windows.append(Window(middle, float(np.mean([right[i] for i in part])), median, len(part)))
     return windows
 
 
@@ -57,12 +54,10 @@ def measure_trend(reads: Sequence[Read], unclear: Treatment, level: float) -> li
     found = []
     method = "logistic regression on the position, Wald over patients"
     for reader in readers_of(reads):
-        own = [read for read in reads if read.reader == reader and read.correct(unclear) is not None]
-        right, position = [bool(read.correct(unclear)) for read in own], [read.answer.position for read in own]
+        own, right = answered(select(reads, reader=reader), unclear)
         try:
-            slope = trend(right, position, level, patients_of(own))
+            slope = trend(right, [read.answer.position for read in own], level, patients_of(own))
+            found.append(as_finding("trend", slope.slope_per_10, method, p=slope.p_value, reader=reader))
         except ValueError as reason:
             found.append(Finding("trend", None, len(own), method, reader=reader, note=str(reason)))
-        else:
-            found.append(as_finding("trend", slope.slope_per_10, method, p=slope.p_value, reader=reader))
     return found

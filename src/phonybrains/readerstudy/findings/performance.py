@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
 from scipy.special import expit
@@ -18,6 +18,7 @@ from .reads import (
     Read,
     Treatment,
     all_and_each,
+    answered,
     arms_of,
     as_finding,
     modalities_of,
@@ -45,31 +46,39 @@ def count_calls(reads: Sequence[Read]) -> list[Finding]:
     return found
 
 
+def skill_outcomes(unclear: Treatment) -> dict[str, Outcome]:
+    """What counts in sensitivity, specificity and accuracy, and whether it is right; phony is the positive class."""
+    return {
+        "sensitivity": lambda read: read.correct(unclear) if read.phony else None,
+        "specificity": lambda read: None if read.phony else read.correct(unclear),
+        "accuracy": lambda read: read.correct(unclear),
+    }
+
+
 def measure_performance(reads: Sequence[Read], level: float) -> list[Finding]:
     """Accuracy, sensitivity and specificity of each reader, modality, arm and treatment of `unclear`.
 
-    Phony is the positive class. Of several readers together, the interval keeps the reads of one patient together.
+    Of several readers together, the interval keeps the reads of one patient together.
     """
-    found = []
+    found, controls = [], with_controls(reads)
     for treatment in TREATMENTS:
-        outcomes: dict[str, Outcome] = {
-            "sensitivity": lambda read, t=treatment: read.correct(t) if read.phony else None,
-            "specificity": lambda read, t=treatment: None if read.phony else read.correct(t),
-            "accuracy": lambda read, t=treatment: read.correct(t),
-        }
-        if not with_controls(reads):
-            outcomes = {"sensitivity": outcomes["sensitivity"]}
-        for reader, modality, arm in _cells(reads, all_and_each(arms_of(reads))):
-            part = select(reads, reader=reader, modality=modality, arm=arm)
-            for name, outcome in outcomes.items():
-                if arm != ALL and name == "specificity":
-                    continue  # the controls are the same whatever the arm
-                finding = share(name, part, outcome, level, each=reader != ALL)
-                if finding:
-                    found.append(finding.where(reader=reader, modality=modality, arm=arm, unclear=treatment))
-    if with_controls(reads) and len(readers_of(reads)) > 1:
+        outcomes = skill_outcomes(treatment)
+        kept = outcomes if controls else {"sensitivity": outcomes["sensitivity"]}
+        found += _in_cells(reads, kept, level, treatment)
+    if controls and len(readers_of(reads)) > 1:
         found.append(second_look(reads, "left out", level))
     return found
+
+
+def _in_cells(reads: Sequence[Read], outcomes: Mapping[str, Outcome], level: float, unclear: str) -> Iterator[Finding]:
+    """The share of each outcome for each reader and all, each modality and all, and each arm and all."""
+    for reader, modality, arm in _cells(reads, all_and_each(arms_of(reads))):
+        part = select(reads, reader=reader, modality=modality, arm=arm)
+        for name, outcome in outcomes.items():
+            if arm != ALL and name == "specificity":
+                continue  # the controls are the same whatever the arm
+            if finding := share(name, part, outcome, level, each=reader != ALL):
+                yield finding.where(reader=reader, modality=modality, arm=arm, unclear=unclear)
 
 
 def second_look(reads: Sequence[Read], unclear: Treatment, level: float) -> Finding:
@@ -78,8 +87,8 @@ def second_look(reads: Sequence[Read], unclear: Treatment, level: float) -> Find
     It takes every answer of every reader, as the registered test does, and weighs them by a model of its own.
     """
     name, method = "right, mixed logistic", "readers and patients as crossed random effects (Laplace), Wald"
-    own = [read for read in reads if read.correct(unclear) is not None]
-    right, truth = [bool(read.correct(unclear)) for read in own], [read.phony for read in own]
+    own, right = answered(reads, unclear)
+    truth = [read.phony for read in own]
     try:
         found = mixed_logistic(right, [read.reader for read in own], patients_of(own), truth, level)
     except ValueError as reason:
@@ -92,19 +101,10 @@ def second_look(reads: Sequence[Read], unclear: Treatment, level: float) -> Find
 
 def measure_called_real(reads: Sequence[Read], level: float) -> list[Finding]:
     """The share of phony images called real, against what a coin would do; once with `unclear` left out."""
-    found = []
-    for treatment in ("not real", "left out"):
-
-        def outcome(read: Read, treatment: str = treatment) -> bool | None:
-            dropped = not read.phony or (treatment == "left out" and read.call == "unclear")
-            return None if dropped else read.call == "real"
-
-        for reader, modality, arm in _cells(reads, all_and_each(arms_of(reads))):
-            part = select(reads, reader=reader, modality=modality, arm=arm)
-            finding = share("called real", part, outcome, level, each=reader != ALL)
-            if finding:
-                found.append(finding.where(reader=reader, modality=modality, arm=arm, unclear=treatment))
-    return found
+    phony = [read for read in reads if read.phony]
+    called: dict[str, Outcome] = {"called real": lambda read: read.call == "real"}
+    clear: dict[str, Outcome] = {"called real": lambda read: None if read.call == "unclear" else read.call == "real"}
+    return [*_in_cells(phony, called, level, "not real"), *_in_cells(phony, clear, level, "left out")]
 
 
 def share(name: str, reads: Sequence[Read], outcome: Outcome, level: float, *, each: bool) -> Finding | None:

@@ -14,7 +14,7 @@ from ...statistics.estimate import holm
 from ...statistics.multireader import in_general, shares
 from ..config import PlanConfig
 from ..design.plan import FIGURES as NAMES
-from .performance import Outcome
+from .performance import Outcome, skill_outcomes
 from .primary import AUC, BALANCED, CALLED_REAL, infer, primary_table
 from .reads import Finding, Read, as_finding, readers_of, select, table_of, with_controls
 from .registered import DRAWS, randomised_p
@@ -25,18 +25,12 @@ LEAST_P = 1e-12
 
 def measure_in_general(reads: Sequence[Read], plan: PlanConfig) -> list[Finding]:
     """Sensitivity, specificity, accuracy and called real for readers in general: three readers or more."""
-    outcomes: dict[str, Outcome] = {
-        "sensitivity": lambda read: read.correct(plan.unclear) if read.phony else None,
-        "specificity": lambda read: None if read.phony else read.correct(plan.unclear),
-        "accuracy": lambda read: read.correct(plan.unclear),
-        "called real": lambda read: read.call == "real" if read.phony else None,
-    }
-    kept = outcomes if with_controls(reads) else {"called real": outcomes["called real"]}
-    found = []
-    for name, outcome in kept.items():
-        if finding := share_in_general(name, reads, outcome, plan.level):
-            found.append(finding.where(unclear="" if name == "called real" else plan.unclear))
-    return found
+    outcomes = skill_outcomes(plan.unclear) if with_controls(reads) else {}
+    shares = [share_in_general(name, reads, outcome, plan.level) for name, outcome in outcomes.items()]
+    found = [finding.where(unclear=plan.unclear) for finding in shares if finding]
+    phony = [read for read in reads if read.phony]
+    called = share_in_general("called real", phony, lambda read: read.call == "real", plan.level)
+    return [*found, called] if called else found
 
 
 def share_in_general(name: str, reads: Sequence[Read], outcome: Outcome, level: float) -> Finding | None:
@@ -44,11 +38,10 @@ def share_in_general(name: str, reads: Sequence[Read], outcome: Outcome, level: 
     table = table_of([read for read in reads if outcome(read) is not None], outcome)
     if len(table.cases) < 2:
         return None
-    found = in_general(shares(table.values, table.patients), level)
-    if found is None:
-        return None
-    method = f"readers and cases random by patient (Obuchowski-Rockette, score; df = {found.df:.1f})"
-    return as_finding(f"{name}, readers in general", found.estimate, method)
+    if found := in_general(shares(table.values, table.patients), level):
+        method = f"readers and cases random by patient (Obuchowski-Rockette, score; df = {found.df:.1f})"
+        return as_finding(f"{name}, readers in general", found.estimate, method)
+    return None
 
 
 def measure_each(reads: Sequence[Read], plan: PlanConfig, seed: int, draws: int = DRAWS) -> list[Finding]:
@@ -61,12 +54,10 @@ def measure_each(reads: Sequence[Read], plan: PlanConfig, seed: int, draws: int 
     for kind in kinds:
         for reader in readers_of(reads):
             table = primary_table(select(reads, reader=reader), kind)
-            inferred = infer(table, plan.level, False) if table else None
-            if table is None or inferred is None:
-                continue
-            p = max(inferred.half.p_value, randomised_p(table, seed, draws))
-            finding = inferred.finding(NAMES[kind], "one reader")
-            found.append(replace(finding, p=p, reader=reader, note="unclear counts one half"))
+            if table and (inferred := infer(table, plan.level, False)):
+                p = max(inferred.half.p_value, randomised_p(table, seed, draws))
+                finding = inferred.finding(NAMES[kind], "one reader")
+                found.append(replace(finding, p=p, reader=reader, note="unclear counts one half"))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from ...statistics.estimate import Estimate
 from ..study import Answer, Case, Study
 
 Treatment = Literal["not phony", "phony", "left out"]
-TREATMENTS: tuple[Treatment, ...] = ("not phony", "phony", "left out")
+TREATMENTS: tuple[Treatment, ...] = get_args(Treatment)
 ALL = "all"
 ASKED_NOT = 50
 """The confidence an answer is taken to have where none was asked for."""
@@ -92,16 +92,20 @@ def patient_of(case: Case) -> str:
 
 def join(study: Study, answers: Iterable[Answer]) -> list[Read]:
     """Each answer with its case, by reader and position. Raises StudyError where an answer is about no case."""
-    reads = []
-    for answer in answers:
-        case = study.cases.get(answer.case_id)
-        if case is None:
+    ordered = sorted(answers, key=lambda answer: (answer.reader, answer.position))
+    for answer in ordered:
+        if answer.case_id not in study.cases:
             raise StudyError(
-                f"reader '{answer.reader}' answered case '{answer.case_id}', which is not in "
-                f"{study.folder}. Give the database that belongs to this study."
+                f"reader '{answer.reader}' answered case '{answer.case_id}', which is not in {study.folder}. Give the "
+                "database that belongs to this study."
             )
-        reads.append(Read(answer, case))
-    return sorted(reads, key=lambda read: (read.reader, read.answer.position))
+    return [Read(answer, study.cases[answer.case_id]) for answer in ordered]
+
+
+def answered(reads: Iterable[Read], unclear: Treatment) -> tuple[list[Read], list[bool]]:
+    """The reads that are right or wrong where `unclear` counts so, and whether each is right."""
+    right = [(read, correct) for read in reads if (correct := read.correct(unclear)) is not None]
+    return [read for read, _ in right], [correct for _, correct in right]
 
 
 def of_kind(reads: Iterable[Read], *kinds: str) -> list[Read]:
@@ -168,15 +172,12 @@ def table_of(reads: Sequence[Read], value: Callable[[Read], float | None]) -> An
     row, column = ({key: i for i, key in enumerate(keys)} for keys in (readers, (case.case_id for case in cases)))
     values = np.full((len(readers), len(cases)), np.nan)
     for read in reads:
-        number = value(read)
-        values[row[read.reader], column[read.case.case_id]] = np.nan if number is None else number
+        values[row[read.reader], column[read.case.case_id]] = value(read)  # None becomes NaN
     return AnswerTable(tuple(readers), tuple(cases), values)
 
 
 def find(findings: Sequence[Finding], quantity: str, **labels: str) -> Finding | None:
     """The one finding of this quantity and these labels (`all` where not given); None if there is none."""
-    wanted = {"reader": ALL, "modality": ALL, "arm": ALL} | labels
-    for finding in findings:
-        if finding.quantity == quantity and all(getattr(finding, key) == value for key, value in wanted.items()):
-            return finding
-    return None
+    wanted = {"quantity": quantity, "reader": ALL, "modality": ALL, "arm": ALL} | labels
+    matching = (one for one in findings if all(getattr(one, key) == value for key, value in wanted.items()))
+    return next(matching, None)
