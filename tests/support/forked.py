@@ -8,10 +8,13 @@ import os
 import signal
 import socket
 import sys
+import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from phonybrains.cli import app
@@ -19,10 +22,8 @@ from phonybrains.cli import app
 WAIT_S = 600
 """Many times what anything here takes, on a machine that has other work."""
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    [__name__, "torch.utils.tensorboard", "phonybrains.cli.parser", "phonybrains.generating.stage"]
-    + ["phonybrains.training.stage", "phonybrains.workflows.imagine"]
-)
+PACKAGE = [f"phonybrains.{name}" for name in ("cli.parser", "generating.stage", "training.stage", "workflows.imagine")]
+FORKS.set_forkserver_preload([__name__, "torch.utils.tensorboard", *PACKAGE])
 
 
 def started(target: Any, *arguments: Any, daemon: bool = True) -> BaseProcess:
@@ -70,10 +71,23 @@ def be_rank(number: int, port: int) -> None:
 
 
 def command(words: list[str], said: Path, **environment: str) -> None:
-    """The body of a process that is `phonybrains` with these words; what it prints goes into two files, .out and .err."""
+    """The body of a process that is `phonybrains` with these words; what it prints goes into .out and .err."""
     torch.set_num_threads(1)
     os.environ.update(environment)
     for number, name in ((1, ".out"), (2, ".err")):
         os.dup2(os.open(said.with_suffix(name), os.O_WRONLY | os.O_CREAT), number)
     sys.argv = ["phonybrains", *words]
     app.main()
+
+
+def works(process: psutil.Process) -> bool:
+    """Whether a process is there and does anything: one that nobody has asked about after its end does not."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Come back once it holds; fail after WAIT_S, many times what it takes."""
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)

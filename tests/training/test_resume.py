@@ -6,13 +6,12 @@ import errno
 import hashlib
 import json
 import math
-import multiprocessing
 import os
 import random
 import shutil
 import signal
 import subprocess
-import time
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ from phonybrains.training.few_step import FewStepTask
 from phonybrains.training.guidance import GuidanceTask
 from phonybrains.training.stage import train
 from tests.conftest import one_at_a_time
-from tests.support.forked import FORKS, WAIT_S, be_rank, deadly, ended, free_port, started
+from tests.support.forked import FORKS, WAIT_S, be_rank, deadly, ended, free_port, started, wait_for, works
 
 LOOP = {"steps": 6, "batch_size": 4, "warmup": 2, "validate_every": 3, "checkpoint_every": 2}
 TASKS = ("autoencoder", "denoiser", "guidance", "few_step")
@@ -203,7 +202,7 @@ def test_stopped_everywhere(phantom_corpus: Path, stopped: Path, undisturbed: di
 def test_the_rest_is_made_at_once(
     phantom_corpus: Path, stopped: Path, undisturbed: dict[str, bytes], tmp_path: Path, death: str
 ):
-    """Killed -9 in a stage, all that is left is made by one process; from guidance and few-step weights on, see below."""
+    """Killed -9 in a stage, all that is left is made by one process; guidance and few-step weights: see below."""
     assert_ends_the_same(phantom_corpus, draft_at(stopped, death, tmp_path), undisturbed)
 
 
@@ -370,43 +369,32 @@ def test_more_processes_than_images_in_a_batch(
 # A launcher that is gone
 
 
-def launcher(corpus: Path, out: Path, told: Any) -> None:
-    """As torchrun, which names itself in the environment: start two workers that train for ever, and wait."""
-    os.environ["TORCHELASTIC_RUN_ID"] = "a run"
-    port, for_ever = free_port(), {"autoencoder": {"steps": 10**6, "validate_every": 10**6}}
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=rank, args=(n, port, corpus, out), kwargs=for_ever) for n in (0, 1)]
-    for worker in workers:
-        worker.start()
-    told.put([worker.pid for worker in workers])
-    signal.pause()
-
-
 def test_workers_end_with_their_launcher(phantom_corpus: Path, tmp_path: Path):
-    """What started them is killed -9 in the middle of training: both workers end too."""
-    told = FORKS.Queue()
-    process = started(launcher, phantom_corpus, tmp_path / "model", told, daemon=False)
-    workers = [psutil.Process(pid) for pid in told.get(timeout=WAIT_S)]
+    """torchrun killed -9 in the middle of training: both workers end too, and the same command goes on."""
+    script, out = tmp_path / "script.py", tmp_path / "model"
+    script.write_text(f"""
+import os
+from pathlib import Path
+import phonybrains.training.stage as stage
+from phonybrains.training.config import load_train_config
+Path({str(tmp_path)!r}, "pid" + os.environ["RANK"]).write_text(str(os.getpid()))
+loop = {{"steps": 10**6, "batch_size": 4, "warmup": 1, "validate_every": 10**6, "checkpoint_every": 4}}
+stage.train({str(phantom_corpus)!r}, {str(out)!r}, load_train_config("tiny", autoencoder={{"loop": loop}}), show=False)
+""")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    launcher = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    workers: list[int] = []
     try:
         wait_for(lambda: any(tmp_path.glob(".model.*.partial/work/autoencoder.safetensors")))
-        assert all(map(works, workers))
-        process.kill()
-        process.join(WAIT_S)
-        wait_for(lambda: not any(map(works, workers)))
+        workers = [int((tmp_path / f"pid{rank}").read_text()) for rank in (0, 1)]
+        processes = [psutil.Process(pid) for pid in workers]
+        assert all(map(works, processes))
+        launcher.kill()
+        launcher.wait()
+        wait_for(lambda: not any(map(works, processes)))
     finally:
-        process.kill()
-        for worker in filter(works, workers):
-            worker.kill()
-
-
-def works(process: psutil.Process) -> bool:
-    """Whether a process is there and does anything: one that nobody has asked about after its end does not."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Come back once it holds; fail after WAIT_S, many times what it takes."""
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
+        launcher.kill()
+        launcher.wait()
+        for worker in workers:
+            if psutil.pid_exists(worker):
+                os.kill(worker, signal.SIGKILL)
