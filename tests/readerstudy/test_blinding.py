@@ -6,7 +6,6 @@ import re
 import shutil
 import zlib
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,11 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from phonybrains.imageset import ImageSet, write_metadata, write_png
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.readerstudy.design.stage import design_study
 from phonybrains.readerstudy.study import Study
 from tests.support.study_browser import chromium, wait_until
-from tests.support.study_files import small_config
+from tests.support.study_files import rewritten_pixels, small_config
 from tests.support.study_server import serving
 from tests.support.study_traffic import cases_in_order, groups_of, leak_p_value
 from tests.support.web_server import PATIENCE
@@ -45,29 +43,20 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = tmp_path_factory.mktemp("blinding")
     corpus = make_phantoms(160, folder / "corpus", seed=1, size=64, slices_per_patient=2, synthetic=False)
-    samples = make_phantoms(160, folder / "samples", seed=2, size=64)
-    make_smoother(samples)
-    config = small_config(
-        synthetic={"MR": 20, "CT": 20},
-        real={"MR": 20, "CT": 20},
-        training=0,
-        checks=0,
-        repeats={"share": 0, "least": 0},
-    )
+    samples = rewritten_pixels(make_phantoms(160, folder / "grainy", seed=2, size=64), folder / "samples", smoother)
+    each = {"MR": 20, "CT": 20}
+    config = small_config(synthetic=each, real=each, training=0, checks=0, repeats={"share": 0, "least": 0})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("phonybrains.readerstudy.design.leakage.traces", lambda *_, **__: [])
         return design_study([samples], corpus, folder / "study", config, show=False)
 
 
-def make_smoother(folder: Path) -> None:
-    """Blur the grey levels inside the head, and them alone: the encoding stays as it was."""
-    images, rows = ImageSet.open(folder), []
-    for index, row in enumerate(images.rows):
-        pixels = images.pixels(index).astype(float)
-        inside = (pixels > 10) & (pixels < 245)
-        smooth = np.where(inside, np.clip(gaussian_filter(pixels, 2.5), 10, 245), pixels)
-        rows.append(replace(row, sha256=write_png(folder / row.file_name, np.round(smooth).astype(np.uint8))))
-    write_metadata(folder, rows)
+def smoother(pixels: np.ndarray) -> np.ndarray:
+    """The grey levels inside the head, and them alone, blurred: the encoding stays as it was."""
+    values = pixels.astype(float)
+    inside = (values > 10) & (values < 245)
+    smooth = np.where(inside, np.clip(gaussian_filter(values, 2.5), 10, 245), values)
+    return np.round(smooth).astype(np.uint8)
 
 
 def read_all(base: str, link: str) -> list[dict[str, Any]]:
@@ -79,10 +68,8 @@ def read_all(base: str, link: str) -> list[dict[str, Any]]:
         network = page.context.new_cdp_session(page)
         network.send("Network.enable")
         network.on("Network.requestWillBeSent", lambda e: seen.setdefault(e["requestId"], {}).update(asked=e))
-        for event in ("responseReceived", "loadingFinished", "responseReceivedExtraInfo"):
-            network.on(
-                f"Network.{event}", lambda e, event=event: seen.setdefault(e["requestId"], {}).update({event: e})
-            )
+        for name in ("responseReceived", "loadingFinished", "responseReceivedExtraInfo"):
+            network.on(f"Network.{name}", lambda e, name=name: seen.setdefault(e["requestId"], {}).update({name: e}))
         page.goto(link)
         page.get_by_role("button", name="Start").click()
         page.wait_for_url("**/read")

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phonybrains.errors import ConfigError, OutputError, PhonyBrainsError, StudyError
-from phonybrains.imageset import ImageSet, Row, write_metadata, write_png
+from phonybrains.imageset import ImageSet, Row, write_metadata
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.readerstudy.config import load_study_config
 from phonybrains.readerstudy.design.encode import StoredImage, encode, shuffle_tiles
@@ -27,7 +27,7 @@ from phonybrains.readerstudy.design.match import apportion
 from phonybrains.readerstudy.design.order import fillers_for, presentations
 from phonybrains.readerstudy.design.stage import design_study
 from phonybrains.readerstudy.study import Study, protocol_hash
-from tests.support.study_files import small_config
+from tests.support.study_files import rewritten_pixels, small_config
 
 pytestmark = pytest.mark.usefixtures("remembered_features")
 
@@ -46,16 +46,6 @@ def rewritten(folder: Path, out: Path, change: Callable[[int, Row], Row | None])
     shutil.copytree(folder, out)
     rows = [change(i, row) for i, row in enumerate(ImageSet.open(folder).rows)]
     write_metadata(out, [row for row in rows if row is not None])
-    return out
-
-
-def rewritten_pixels(folder: Path, out: Path, change: Callable[[np.ndarray], np.ndarray]) -> Path:
-    """A copy of a set with its pixels changed."""
-    shutil.copytree(folder, out)
-    images, rows = ImageSet.open(folder), []
-    for i, row in enumerate(images.rows):
-        rows.append(replace(row, sha256=write_png(out / row.file_name, change(images.pixels(i)))))
-    write_metadata(out, rows)
     return out
 
 

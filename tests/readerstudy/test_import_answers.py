@@ -37,21 +37,18 @@ def test_forms_with_numbers_file_names_and_case_ids_are_understood(small_study: 
     tests = [one for one in shown if one.kind == "test"]
     sources = [case.source for case in opened.cases.values()]
     by_name = next(one for one in tests[2:] if sources.count(opened.cases[one.case_id].source) == 1)
-    table = write(
-        tmp_path / "forms.csv",
-        [
-            ["Dr. Elsewhere", str(tests[0].position), "authentic", "80", "looks healthy"],
-            ["Dr. Elsewhere", tests[1].case_id, "Fake", "", "=cmd"],
-            ["Dr. Elsewhere", opened.cases[by_name.case_id].source, "U", "7%", ""],
-        ],
-    )
+    rows = [
+        ["Dr. Elsewhere", str(tests[0].position), "authentic", "80", "looks healthy"],
+        ["Dr. Elsewhere", tests[1].case_id, "Fake", "", "=cmd"],
+        ["Dr. Elsewhere", opened.cases[by_name.case_id].source, "U", "7%", ""],
+    ]
+    table = write(tmp_path / "forms.csv", rows)
     assert import_answers(small_study, table, database=database, show=False) == ["Dr. Elsewhere"]
     with open_store(opened, database, read_only=True) as store:
         answers = {answer.case_id: answer for answer in store.answers()}
         readers = store.readers()
-    assert (answers[tests[0].case_id].call, answers[tests[0].case_id].confidence) == ("real", 80)
-    assert (answers[tests[1].case_id].call, answers[tests[1].case_id].confidence) == ("phony", None)
-    assert (answers[by_name.case_id].call, answers[by_name.case_id].confidence) == ("unclear", 7)
+    found = [(answers[one.case_id].call, answers[one.case_id].confidence) for one in (tests[0], tests[1], by_name)]
+    assert found == [("real", 80), ("phony", None), ("unclear", 7)]
     assert [(reader.name, reader.source) for reader in readers] == [("Dr. Elsewhere", "imported")]
 
 
@@ -71,30 +68,19 @@ def test_every_impossible_row_is_listed_and_nothing_is_imported(small_study: Pat
     """One error names all rows that cannot be, and the database stays empty."""
     shown = presentations(Study.open(small_study), "D")
     once = next(one for one in shown if one.kind == "check")
-    table = write(
-        tmp_path / "bad.csv",
-        [
-            ["D", once.case_id, "real", "50", ""],
-            ["D", once.case_id, "real", "50", ""],
-            ["D", "nowhere.png", "real", "", ""],
-            ["D", "1", "perhaps", "", ""],
-            ["D", "2", "real", "101", ""],
-            ["<script>", "3", "real", "", ""],
-            ["D", "4", "real", "", "x" * 2001],
-        ],
-    )
+    wrong = {
+        "'D' answers a case twice": ["D", once.case_id, "real", "50", ""],
+        "case 'nowhere.png' is not in the study": ["D", "nowhere.png", "real", "", ""],
+        "call 'perhaps'": ["D", "1", "perhaps", "", ""],
+        "confidence '101'": ["D", "2", "real", "101", ""],
+        "'<script>' cannot be a reader's name": ["<script>", "3", "real", "", ""],
+        "the description": ["D", "4", "real", "", "x" * 2001],
+    }
+    table = write(tmp_path / "bad.csv", [["D", once.case_id, "real", "50", ""], *wrong.values()])
     with pytest.raises(StudyError) as error:
         import_answers(small_study, table, database=database, show=False)
     text = str(error.value)
-    for row in (
-        "row 3: 'D' answers a case twice",
-        "row 4: case 'nowhere.png' is not in the study",
-        "row 5: call 'perhaps'",
-        "row 6: confidence '101'",
-        "row 7: '<script>' cannot be a reader's name",
-        "row 8: the description",
-    ):
-        assert row in text
+    assert [reason for row, reason in enumerate(wrong, start=3) if f"row {row}: {reason}" not in text] == []
     assert "row 2:" not in text
     assert "Nothing was imported" in text
     assert not (tmp_path / "answers.db").exists()

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,7 @@ def test_nobody_who_counts_guesses_the_next_truth() -> None:
     cells = {(m, t): 20 for m in ("MR", "CT") for t in ("real", "phony")}
     config, number = small_config(seed=1, repeats={"share": 0}), fillers_for(20, 20)
 
+    @cache
     def best(phony: int, real: int) -> float:
         weights = [
             math.comb(20 + k, phony)

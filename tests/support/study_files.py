@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from phonybrains.imageset import ImageSet, write_metadata, write_png
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.readerstudy.config import StudyConfig
 from phonybrains.readerstudy.design.stage import design_study
@@ -39,3 +45,13 @@ def make_study(folder: Path, **config: Any) -> Path:
     """A frozen small study of phantoms in `folder`/study, its sets beside it; `config` changes the configuration."""
     samples, corpus = make_sets(folder)
     return design_study([samples], corpus, folder / "study", small_config(**config), show=False)
+
+
+def rewritten_pixels(folder: Path, out: Path, change: Callable[[np.ndarray], np.ndarray]) -> Path:
+    """A copy of a set with its pixels changed."""
+    shutil.copytree(folder, out)
+    images, rows = ImageSet.open(folder), []
+    for i, row in enumerate(images.rows):
+        rows.append(replace(row, sha256=write_png(out / row.file_name, change(images.pixels(i)))))
+    write_metadata(out, rows)
+    return out

@@ -19,17 +19,15 @@ PRIMARY = {
     "saying real moves it as much.",
 }
 FIGURES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy", "called_real": "share called real"}
-RANDOMISED = {
-    "auc": "the truth exchanged at random among the images of a modality",
-    "balanced_accuracy": "the truth exchanged at random among the images of a modality",
-    "called_real": "calls of real and of phony exchanged at random, image by image",
+RANDOMISED = dict.fromkeys(FIGURES, "the truth exchanged at random among the images of a modality") | {
+    "called_real": "calls of real and of phony exchanged at random, image by image"
 }
 LEAST_READERS = 3
 """From fewer readers nothing is claimed about readers in general."""
 UNCLEAR = {
-    "not phony": "'unclear' counts as not phony in sensitivity and specificity",
-    "phony": "'unclear' counts as phony in sensitivity and specificity",
-    "left out": "answers 'unclear' are left out of sensitivity and specificity",
+    "not phony": "'unclear' counts as not phony in",
+    "phony": "'unclear' counts as phony in",
+    "left out": "answers 'unclear' are left out of",
 }
 
 
@@ -49,9 +47,13 @@ def plan_sentences(config: StudyConfig, counts: dict[str, Any], repeats: int) ->
         )
     if counts["training"]:
         sentences.append("Answers to training cases are not analysed.")
-    real = "real" in counts["arms"] or config.plan.primary != "called_real"
+    real = "real" in counts["arms"] or plan.primary != "called_real"
     skill = "sensitivity and specificity, " if real else "how often images are called real, "
-    treated = f"There {UNCLEAR[plan.unclear]}, with the other ways to treat it beside. " if real else ""
+    treated = (
+        f"There {UNCLEAR[plan.unclear]} sensitivity and specificity, with the other ways to treat it beside. "
+        if real
+        else ""
+    )
     sentences.append(
         f"All else is exploratory: {skill}agreement between readers (Cohen's and Fleiss' kappa, Gwet's AC1), each "
         f"modality, each synthetic set and each reader; time for each case, and change over time. {treated}In "
@@ -157,11 +159,7 @@ def limits_of(config: StudyConfig, counts: dict[str, Any]) -> list[str]:
 def _uneven(arms: dict[str, dict[str, int]]) -> bool:
     """Whether the modalities have not the same shares among phony as among real images."""
     real = arms.get("real", {})
-    phony = {
-        modality: sum(own.get(modality, 0) for name, own in arms.items() if name != "real")
-        for own in arms.values()
-        for modality in own
-    }
-    return (
-        len({n * sum(real.values()) - real.get(modality, 0) * sum(phony.values()) for modality, n in phony.items()}) > 1
-    )
+    synthetic = [own for name, own in arms.items() if name != "real"]
+    phony = {modality: sum(own.get(modality, 0) for own in synthetic) for arm in arms.values() for modality in arm}
+    totals = sum(real.values()), sum(phony.values())
+    return len({n * totals[0] - real.get(modality, 0) * totals[1] for modality, n in phony.items()}) > 1

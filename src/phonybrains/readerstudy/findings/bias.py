@@ -49,23 +49,18 @@ class ConfidenceBin:
 
 def calibrate(reads: Sequence[Read], reader: str, level: float) -> list[ConfidenceBin]:
     """The calls of one reader by confidence, where it was given; `unclear` makes no claim and is left out."""
-    given = [
-        (read, read.answer.confidence)
-        for read in select(reads, reader=reader)
-        if read.answer.confidence is not None and read.call != "unclear"
-    ]
+    given = [read for read in select(reads, reader=reader) if read.call != "unclear"]
     bins = []
     for low, high in CONFIDENCE_BINS:
-        inside = [(read, confidence) for read, confidence in given if low <= confidence <= high]
-        right = share("right by confidence", [read for read, _ in inside], _is_right, level, each=True)
+        inside = [
+            (read, sure) for read in given if (sure := read.answer.confidence) is not None and low <= sure <= high
+        ]
+        own = [read for read, _ in inside]
+        right = share("right by confidence", own, lambda read: read.call == read.case.truth, level, each=True)
         if right is not None:
             right = right.where(reader=reader, note=f"confidence {low}-{high}")
             bins.append(ConfidenceBin(low, high, sum(sure for _, sure in inside) / len(inside), right))
     return bins
-
-
-def _is_right(read: Read) -> bool:
-    return read.call == read.case.truth
 
 
 def measure_confidence(reads: Sequence[Read], level: float) -> list[Finding]:

@@ -30,11 +30,6 @@ class Participant:
         return sum(max(0, number - self.answered.get(kind, 0)) for kind, number in self.planned.items())
 
 
-def passed_check(read: Read) -> bool:
-    """Whether an attention check was passed: shuffled tiles must not be called real."""
-    return read.call != "real"
-
-
 def participants_of(
     study: Study,
     reads: Sequence[Read],
@@ -47,7 +42,7 @@ def participants_of(
     for reader in sorted({*planned, *readers_of(reads)}):
         own = select(reads, reader=reader)
         checks = of_kind(own, "check")
-        passed = sum(map(passed_check, checks))
+        passed = sum(read.call != "real" for read in checks)  # shuffled tiles
         participants.append(
             Participant(
                 reader,

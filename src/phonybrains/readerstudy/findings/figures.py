@@ -76,11 +76,11 @@ def map_marks(study: Study, reads: Sequence[Read]) -> list[Heat]:
         marked = [read for read in phony if read.answer.marks]
         if not marked:
             continue
-        heat = np.zeros((study.height, study.width))
-        spots = [mark for read in marked for mark in read.answer.marks]
+        shape = (study.height, study.width)
+        heat, spots = np.zeros(shape), [mark for read in marked for mark in read.answer.marks]
         for mark in spots:
-            row, column = int(mark.y * study.height), int(mark.x * study.width)
-            heat[min(max(row, 0), study.height - 1), min(max(column, 0), study.width - 1)] += 1
+            row, column = np.clip((int(mark.y * study.height), int(mark.x * study.width)), 0, np.subtract(shape, 1))
+            heat[row, column] += 1
         heat = gaussian_filter(heat, BLUR * study.width)
         mean = np.mean([to_grey(study, case_id) for case_id in sorted({read.case.case_id for read in phony})], axis=0)
         images = len({read.case.case_id for read in marked})

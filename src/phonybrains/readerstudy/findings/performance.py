@@ -101,10 +101,15 @@ def second_look(reads: Sequence[Read], unclear: Treatment, level: float) -> Find
 
 def measure_called_real(reads: Sequence[Read], level: float) -> list[Finding]:
     """The share of phony images called real, against what a coin would do; once with `unclear` left out."""
-    phony = [read for read in reads if read.phony]
-    called: dict[str, Outcome] = {"called real": lambda read: read.call == "real"}
-    clear: dict[str, Outcome] = {"called real": lambda read: None if read.call == "unclear" else read.call == "real"}
-    return [*_in_cells(phony, called, level, "not real"), *_in_cells(phony, clear, level, "left out")]
+
+    def called(read: Read) -> bool | None:
+        return read.call == "real" if read.phony else None
+
+    def called_clearly(read: Read) -> bool | None:
+        return None if read.call == "unclear" else called(read)
+
+    found = [*_in_cells(reads, {"called real": called}, level, "not real")]
+    return [*found, *_in_cells(reads, {"called real": called_clearly}, level, "left out")]
 
 
 def share(name: str, reads: Sequence[Read], outcome: Outcome, level: float, *, each: bool) -> Finding | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -89,13 +90,10 @@ def register(study: Study, reads: Sequence[Read], failed: Sequence[str]) -> Regi
 
 def _answered_enough(study: Study, reads: Sequence[Read], reader: str) -> bool:
     plan = study.config.plan
-    own = select(reads, reader=reader)
-    kinds = {"phony"} if plan.primary == "called_real" else {case.truth for case in study.of_role("test")}
-    for truth in kinds:
-        shown = sum(case.truth == truth for case in study.of_role("test"))
-        if sum(read.case.truth == truth for read in own) < plan.answered * shown:
-            return False
-    return True
+    given = Counter(read.case.truth for read in select(reads, reader=reader))
+    shown = Counter(case.truth for case in study.of_role("test"))
+    kinds = ("phony",) if plan.primary == "called_real" else shown
+    return all(given[truth] >= plan.answered * shown[truth] for truth in kinds)
 
 
 def _reasons(study: Study, counting: Sequence[str], population: Population) -> list[str]:
@@ -128,11 +126,8 @@ def run_test(
     The p of a difference is the larger of two: that of the model, and that of a randomisation, which holds for readers
     who guess however they lean. Where it is not below 1 - level, the interval is widened to one half.
     """
-    if table is None:
-        return None
-    general = population == "readers in general"
-    found = infer(table, plan.level, general)
-    if found is None:
+    found = infer(table, plan.level, population == "readers in general") if table else None
+    if table is None or found is None:
         return None
     primary = found.finding(NAMES[plan.primary], population)
     who = _who(population, table.readers)
@@ -141,7 +136,10 @@ def run_test(
         sentence = "Registered was an estimate with its interval, and no test."
     elif plan.hypothesis == "difference":
         p = max(found.half.p_value, randomised_p(table, seed, draws))
-        primary = _widened(replace(primary, p=p), p >= 1 - plan.level)
+        primary = replace(primary, p=p)
+        if p >= 1 - plan.level:  # an interval that does not exclude what the test does not exclude
+            limits = found.half.estimate
+            primary = replace(primary, low=min(limits.low, CHANCE), high=max(limits.high, CHANCE))
         shown, sentence = _difference(primary, p, plan, who)
     else:
         p = found.p_of_outside(CHANCE - plan.margin, CHANCE + plan.margin)
@@ -156,13 +154,6 @@ def randomised_p(table: PrimaryTable, seed: int, draws: int = DRAWS) -> float:
     if table.truth is None:
         return leaning_p(table.values - CHANCE, table.clusters, rng, draws)
     return guessing_p(table.values, table.truth, table.clusters, rng, draws, table.strata)
-
-
-def _widened(primary: Finding, widen: bool) -> Finding:
-    """An interval that does not exclude what the test does not exclude."""
-    if not widen or primary.low is None or primary.high is None:
-        return primary
-    return replace(primary, low=min(primary.low, CHANCE), high=max(primary.high, CHANCE))
 
 
 def _who(population: Population, readers: Sequence[str]) -> str:

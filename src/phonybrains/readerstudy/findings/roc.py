@@ -47,11 +47,10 @@ def trace_curves(reads: Sequence[Read], level: float) -> list[Curve]:
     curves = []
     for reader in readers_of(reads):
         own = select(reads, reader=reader)
-        area = _area(own, level)
-        if area is not None:
+        if area := _area(own, level):
             curve = roc_curve([read.score for read in own], [read.phony for read in own])
-            named = area.where(reader=reader)
-            curves.append(Curve(reader, curve.false_positive_rate, curve.true_positive_rate, named))
+            rates = curve.false_positive_rate, curve.true_positive_rate
+            curves.append(Curve(reader, *rates, area.where(reader=reader)))
     return curves
 
 
@@ -115,10 +114,8 @@ def compare_arms(reads: Sequence[Read], unclear: Treatment, level: float) -> lis
     caught = "sensitivity" if with_controls(reads) else "share called phony"
     found = []
     for first, second in combinations(arms_of(reads), 2):
-        for quantity, table in ((caught, said), ("AUC", scored)):
-            finding = _compare(table, first, second, level, of_area=quantity == "AUC")
-            if finding is not None:
-                counted = unclear if quantity == caught else ""
+        for quantity, table, counted in ((caught, said, unclear), ("AUC", scored, "")):
+            if finding := _compare(table, first, second, level, of_area=quantity == "AUC"):
                 arms = f"{first} less {second}"
                 found.append(replace(finding, quantity=f"difference of {quantity}", arm=arms, unclear=counted))
     return found
