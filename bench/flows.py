@@ -53,8 +53,7 @@ HASH = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{12,16})\b")
 SHELL = 'phonybrains() { "$PYTHON" -m phonybrains "$@"; }\npython() { "$PYTHON" "$@"; }\n'
 
 
-Flow = tuple[str, list[str]]
-"""The folder that it needs, $DATA/name or $OLD/name, and its steps of shell."""
+Flow = tuple[str, list[str]]  # the folder that it needs, $DATA/name or $OLD/name, and its steps of shell
 
 
 def read_flows(path: Path) -> dict[str, Flow]:
@@ -185,8 +184,7 @@ def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
 
 def _run(step: str, folder: Path, environment: Mapping[str, str]) -> str:
     """What a line of shell prints, to either side, and its exit status."""
-    command = ["bash", "-c", SHELL + step]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(["bash", "-c", SHELL + step], cwd=folder, env=environment, capture_output=True, text=True)
     return f"exit {done.returncode}\n{done.stdout}\n--- standard error ---\n{done.stderr}"
 
 
@@ -294,8 +292,7 @@ def main(
             continue
         folder = out / label / "work"  # of one name for both, as some messages have it
         shutil.rmtree(folder, ignore_errors=True)
-        chosen = {name: flows[name] for name in names}
-        found = run_flows(chosen, side.resolve(), folder, data.resolve(), old or folder)
+        found = run_flows({name: flows[name] for name in names}, side.resolve(), folder, data.resolve(), old or folder)
         manifests.append(manifest(side.resolve(), folder, found))
         old = folder
         (out / f"{label}.json").write_text(json.dumps(manifests[-1], indent=1), encoding="utf-8")

@@ -97,12 +97,12 @@ def edited(model: Path, folder: Path, name: str, keys: str, value: Any) -> Path:
     functools.reduce(operator.getitem, way, content)[last] = value
     (copy / name).write_text(json.dumps(content), encoding="utf-8")
     description = json.loads((copy / "model.json").read_text(encoding="utf-8"))
-    description.pop("identity", None)  # as of models of before: what is odd is met where it is read
+    description.pop("identity", None)  # what follows that check is to be tried
     if isinstance(hashes := description["sha256"], dict):
         hashes.pop("model.json", None)
         if name != "model.json":
             hashes[name] = sha256_file(copy / name)
-        (copy / "model.json").write_text(json.dumps(description), encoding="utf-8")
+    (copy / "model.json").write_text(json.dumps(description), encoding="utf-8")
     return copy
 
 
