@@ -107,7 +107,8 @@ class LabelClassifier:
             found[~fit] = classifiers[-1].predict(features[~fit])
         place = {name: i for i, name in enumerate(dict.fromkeys(groups))}
         confusion = np.zeros((len(place), count, count))
-        np.add.at(confusion, ([place[group] for group in groups], truth, found), 1)
+        people = np.array([place[group] for group in groups])
+        np.add.at(confusion, (people, truth, found), 1)
         return cls(tuple(classifiers), folds, truth, found, confusion)
 
     def votes(self, features: Array) -> Array:
