@@ -115,8 +115,8 @@ def test_all_parts_of_an_evaluation_hold_out_the_same(
             measured = side_of(mine, real, modality, EvaluateConfig())
             assert cases(measured.real.rows[i] for i in measured.held) == wanted
     monkeypatch.setattr("phonybrains.evaluation.memorisation.threshold.MOST_TURNS", 4)
-    facts = memorisation_audit(sides.samples.where(modality="MR"), sides.corpus, EvaluateConfig()).facts["audit"]["MR"]
-    assert facts["held_out"] - facts["left_out"] == 10 * 4
+    facts = memorisation_audit(sides.samples.where(modality="MR"), sides.corpus, EvaluateConfig()).facts.audit["MR"]
+    assert facts.held_out - facts.left_out == 10 * 4
 
 
 def test_training_and_studies_hold_out_the_same(corpus: ImageSet, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_the_autoencoder_is_measured_alone(phantom_corpus: Path, tiny_model: Pat
     assert {score.modality for score in steps} == {"MR", "CT"}
     assert all(score.versus == "autoencoder" for score in steps)
     measured = [score for score in steps if score.name == "composition_autoencoder"]
-    assert measured
+    assert measured, [score.note for score in steps]
     assert all(score.null and score.low is not None and score.low <= (score.value or 0) for score in measured)
 
 

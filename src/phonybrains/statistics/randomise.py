@@ -5,6 +5,8 @@ They hold their level for any leaning, share of ties and mix of cases, where tes
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
@@ -61,7 +63,7 @@ def guessing_p(
     return _two_sided(_studentised(labels[None], moved), _studentised(dealt, moved))
 
 
-def _two_sided(found: NDArray[np.float64], chance: NDArray[np.float64]) -> float:
+def _two_sided(found: NDArray[Any], chance: NDArray[Any]) -> float:
     """Twice the smaller tail of what chance gives, (draws,), beyond what was found."""
     tails = [(1 + (side * chance >= side * found - 1e-9).sum()) / (len(chance) + 1) for side in (1, -1)]
     return float(min(2 * min(tails), 1.0))

@@ -178,7 +178,7 @@ def _spread(
         p=p,
         search=landed.search,
     )
-    where = {"versus": "train", "modality": modality, "group": group.name, "extractor": landed.search}
+    where: dict[str, Any] = {"versus": "train", "modality": modality, "group": group.name, "extractor": landed.search}
     note = f"{share:.0%} lie nearest to one training patient; null: {group.people} unseen people"
     beside = Null(expected, least, most, DRAWS)
     return sign, Score("effective_patients", effective, n=n, null=beside, p=p, note=note, **where)
