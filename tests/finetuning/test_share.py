@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from phonybrains.model.lora_description import ALL_FILES, FREE
 from phonybrains.model.seal import sealed
 from phonybrains.model.share import NO_SOURCES, pull_model, push_model
 from tests.finetuning.conftest import Made
-from tests.support.hub_server import TOKEN, asked_here, serving
+from tests.support.hub_server import TOKEN, serving
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +116,29 @@ def test_its_card_must_name_licence_and_sources(copy: Path, tmp_path: Path, want
         push_model(copy, str(tmp_path / "out"))
 
 
-def test_through_the_hub(lora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+PROGRAM = """
+import sys
+from phonybrains.model.share import pull_model, push_model
+
+print(push_model(sys.argv[1], "someone/lora"))
+pull_model("someone/lora", "pulled")
+"""
+
+
+def test_through_the_hub(lora: Path, tmp_path: Path):
     """With the Hub's own client and a server on this machine: what is pushed there says nothing of a folder here."""
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
     with serving() as hub:
-        asked_here(monkeypatch, hub, tmp_path / "home")
-        push_model(lora, "someone/lora")
-        pull_model("someone/lora", tmp_path / "pulled")
+        environment = os.environ | {
+            "HF_ENDPOINT": hub.address,
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_TOKEN": TOKEN,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_OFFLINE": "0",
+        }
+        run = subprocess.run(
+            [sys.executable, "-c", PROGRAM, lora], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+    assert run.returncode == 0, run.stderr
     held = hub.repositories["someone/lora"].branches["main"]
     assert sorted(held) == sorted([".gitattributes", *ALL_FILES])
     assert json.loads(held["finetune.json"])["base"] == "../sd"

@@ -10,12 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
-
-import pytest
-from huggingface_hub import constants
 
 TOKEN = "hf_" + "x" * 34
 
@@ -68,14 +64,6 @@ def serving() -> Iterator[Hub]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def asked_here(patch: pytest.MonkeyPatch, hub: Hub, home: Path) -> None:
-    """Let the Hub's own client, in this process, ask this server, with a cache of its own."""
-    settings = {"ENDPOINT": hub.address, "HF_HUB_CACHE": str(home), "HF_HUB_DISABLE_XET": True, "HF_HUB_OFFLINE": False}
-    settings["HUGGINGFACE_CO_URL_TEMPLATE"] = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
-    for name, value in settings.items():
-        patch.setattr(constants, name, value)
 
 
 class Handler(BaseHTTPRequestHandler):
