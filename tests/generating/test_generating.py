@@ -253,8 +253,7 @@ def test_what_the_model_does_not_know_is_an_error(
 )
 def test_settings_that_cannot_be_are_errors(tiny_model: Path, tmp_path: Path, options: dict[str, Any], message: str):
     """Each, and a folder that is no model, is named before anything is written."""
-    if "grid" in options:
-        options = {"grid": tmp_path / options["grid"]}
+    options = {name: tmp_path / value if name in ("grid", "model") else value for name, value in options.items()}
     with pytest.raises((ConfigError, ModelError), match=message):
         generate(**{"model": tiny_model, "out": tmp_path / "set", "n": 2, **QUICK, **options})
     assert list(tmp_path.iterdir()) == []
