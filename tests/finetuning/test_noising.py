@@ -84,20 +84,10 @@ class Told(torch.nn.Module):
 def task(config: FinetuneConfig) -> LoraTask:
     scheduler = diffusers.DDPMScheduler(**BETAS)  # type: ignore[attr-defined]
     mean, _ = latents(10)
-    values = {"prompt_embeds": torch.arange(11.0)[:, None, None]}
-    texts = Texts(values, torch.arange(10))
-    return LoraTask(
-        Told(),
-        "sd",
-        noising_of(SimpleNamespace(scheduler=scheduler)),
-        LatentDistributions(mean, mean * 0),
-        texts,
-        torch.arange(8),
-        torch.arange(8, 10),
-        64,
-        config,
-        torch.device("cpu"),
-    )
+    texts = Texts({"prompt_embeds": torch.arange(11.0)[:, None, None]}, torch.arange(10))
+    learnt = (noising_of(SimpleNamespace(scheduler=scheduler)), LatentDistributions(mean, mean * 0), texts)
+    rows = (torch.arange(8), torch.arange(8, 10))
+    return LoraTask(Told(), "sd", *learnt, *rows, 64, config, torch.device("cpu"))
 
 
 def test_a_tenth_of_the_captions_is_left_out():

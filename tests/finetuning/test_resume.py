@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -15,52 +15,17 @@ from phonybrains.finetuning import stage
 from phonybrains.finetuning.stage import finetune
 from phonybrains.finetuning.task import LoraTask
 from phonybrains.optimising.checkpoint import TrainState
+from tests.support.forked import deadly
 from tests.support.stable_diffusion_files import make_base
 
-SETTINGS: dict[str, Any] = {
-    "show": False,
-    "precision": "fp32",
-    "rank": 2,
-    "loop": {
-        "steps": 6,
-        "batch_size": 2,
-        "learning_rate": 1e-3,
-        "warmup": 1,
-        "validate_every": 3,
-        "checkpoint_every": 2,
-    },
-}
-FILES = (
-    "pytorch_lora_weights.safetensors",
-    "finetune.json",
-    "conditions.json",
-    "README.md",
-    "training/log.jsonl",
-    "training/lora-0000003.png",
-    "training/lora-0000006.png",
-)
-
-PRELOADED = ["phonybrains.finetuning.stage", "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion", "peft"]
-
-
-def deadly(owner: Any, name: str, calls: int, after: bool = False) -> None:
-    """Let a function kill its process, as kill -9 does, at its n-th call, before or after its work."""
-    function, left = getattr(owner, name), [calls]
-
-    def called(*args: Any, **kwargs: Any) -> Any:
-        left[0] -= 1
-        if left[0] == 0 and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = function(*args, **kwargs)
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(owner, name, called)
-
+LOOP = {"steps": 6, "batch_size": 2, "learning_rate": 1e-3, "warmup": 1, "validate_every": 3, "checkpoint_every": 2}
+SETTINGS: dict[str, Any] = {"show": False, "precision": "fp32", "rank": 2, "loop": LOOP}
+DESCRIBED = ("pytorch_lora_weights.safetensors", "finetune.json", "conditions.json", "README.md")
+LOGGED = ("training/log.jsonl", "training/lora-0000003.png", "training/lora-0000006.png")
+IMPORTED = ("diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion", "peft")
 
 DEATHS: dict[str, Callable[[], None]] = {
-    "when the captions are encoded": lambda: deadly(stage, "_cache_texts", 1, after=True),
+    "when the captions are encoded": lambda: deadly(stage, "_cache_texts", after=True),
     "between checkpoints": lambda: deadly(LoraTask, "loss", 4),
     "while a checkpoint is written": lambda: deadly(Path, "rename", 2),
     "right after a checkpoint": lambda: deadly(TrainState, "save", 1, after=True),
@@ -76,20 +41,28 @@ def child(base: Path, corpus: Path, out: Path, death: str) -> None:
     finetune(str(base), corpus, out, **SETTINGS)
 
 
+def die_in_turn(base: Path, corpus: Path, out: Path, told: Any) -> None:
+    """Import everything once, fine-tune to each death, and tell how it ended and whether there is a model."""
+    for name in IMPORTED:
+        importlib.import_module(name)
+    for death in DEATHS:
+        process = multiprocessing.get_context("fork").Process(target=child, args=(base, corpus, out, death))
+        process.start()
+        process.join()
+        told.put((death, process.exitcode, out.exists()))
+
+
 def test_killed_at_every_stage_it_ends_in_the_same_bytes(tmp_path: Path, phantom_corpus: Path):
     """Six deaths one after the other; each time the same command goes on; nothing is half there in between."""
     base, out = make_base(tmp_path / "base"), tmp_path / "model"
     expected = finetune(str(base), phantom_corpus, tmp_path / "undisturbed", **SETTINGS)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context = multiprocessing.get_context("spawn")
+    told = context.Queue()
+    context.Process(target=die_in_turn, args=(base, phantom_corpus, out, told)).start()
     for death in DEATHS:
-        process = context.Process(target=child, args=(base, phantom_corpus, out, death))
-        process.start()
-        process.join(300)
-        assert process.exitcode == -signal.SIGKILL, death
-        assert not out.exists()
+        assert told.get(timeout=600) == (death, -signal.SIGKILL, False)
     assert finetune(str(base), phantom_corpus, out, **SETTINGS) == out
-    for name in FILES:
+    for name in (*DESCRIBED, *LOGGED):
         assert (out / name).read_bytes() == (expected / name).read_bytes(), name
     assert not (out / "work").exists()
     before = (out / "record.json").stat().st_mtime_ns

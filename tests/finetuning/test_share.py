@@ -16,33 +16,26 @@ import pytest
 
 from phonybrains.cli.parser import app
 from phonybrains.errors import ModelError
-from phonybrains.finetuning.stage import finetune
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet
 from phonybrains.model.lora_description import ALL_FILES, FREE
 from phonybrains.model.seal import sealed
 from phonybrains.model.share import NO_SOURCES, pull_model, push_model
+from tests.finetuning.conftest import Made
 from tests.support.hub_server import TOKEN, serving
-from tests.support.stable_diffusion_files import make_base
-
-LOOP: dict[str, Any] = {"steps": 2, "batch_size": 2, "warmup": 1, "validate_every": 2}
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, phantom_corpus: Path) -> Path:
+def lora(made: Made) -> Path:
     """A LoRA; its base lies in `bases` beside it."""
-    folder = tmp_path_factory.mktemp("made")
-    base = make_base(folder / "bases" / "tiny-sd", "sd")
-    return finetune(
-        str(base), phantom_corpus, folder / "lora", show=False, precision="fp32", rank=4, steps=2, loop=LOOP
-    )
+    return made("sd")
 
 
 @pytest.fixture
-def copy(made: Path, tmp_path: Path) -> Path:
-    """A copy of the LoRA, to be changed."""
-    shutil.copytree(made.parent / "bases", tmp_path / "bases")
-    return Path(shutil.copytree(made, tmp_path / "lora"))
+def copy(lora: Path, tmp_path: Path) -> Path:
+    """A copy of the LoRA, to be changed, and of its base."""
+    shutil.copytree(lora.parent / "bases", tmp_path / "bases")
+    return Path(shutil.copytree(lora, tmp_path / "lora"))
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -56,20 +49,20 @@ def change(path: Path, **facts: Any) -> None:
 
 
 @pytest.mark.parametrize("address", ["{}", "file://{}"])
-def test_pushed_and_pulled_it_paints_the_same(made: Path, tmp_path: Path, address: str):
+def test_pushed_and_pulled_it_paints_the_same(lora: Path, tmp_path: Path, address: str):
     """By path and by URL; the log of training stays behind; its base is looked for beside it."""
-    app(["model", "push", str(made), address.format(tmp_path / "pushed")], result_action="return_value")
+    app(["model", "push", str(lora), address.format(tmp_path / "pushed")], result_action="return_value")
     pulled = pull_model(address.format(tmp_path / "pushed"), tmp_path / "far" / "pulled")
-    kept, had = files(pulled), files(made)
+    kept, had = files(pulled), files(lora)
     assert sorted(kept) == sorted(ALL_FILES)
     assert {name for name in ALL_FILES if kept[name] != had[name]} == {"finetune.json"}
-    assert json.loads(kept["finetune.json"]) == json.loads(had["finetune.json"]) | {"base": "../tiny-sd"}
+    assert json.loads(kept["finetune.json"]) == json.loads(had["finetune.json"]) | {"base": "../sd"}
     with pytest.raises(ModelError, match="its base is to be in"):
         generate(pulled, tmp_path / "none", 1, show=False)
-    shutil.copytree(made.parent / "bases" / "tiny-sd", tmp_path / "far" / "tiny-sd")
+    shutil.copytree(lora.parent / "bases" / "sd", tmp_path / "far" / "sd")
     images = [
         ImageSet.open(generate(model, tmp_path / name, 2, seed=3, show=False))
-        for model, name in ((made, "before"), (pulled, "after"))
+        for model, name in ((lora, "before"), (pulled, "after"))
     ]
     assert all(np.array_equal(images[0].pixels(i), images[1].pixels(i)) for i in range(2))
 
@@ -79,10 +72,6 @@ def test_of_a_base_on_the_hub_every_file_is_the_same(copy: Path, tmp_path: Path)
     change(copy / "finetune.json", local=False, base="someone/tiny", revision="abc")
     push_model(copy, str(tmp_path / "out"))
     assert files(tmp_path / "out") == {name: content for name, content in files(copy).items() if name in ALL_FILES}
-
-
-def _lose(folder: Path) -> None:
-    (folder / "conditions.json").unlink()
 
 
 def _tweak(path: Path, old: str, new: str) -> None:
@@ -100,7 +89,7 @@ def _append(folder: Path) -> None:
     ("damage", "words"),
     [
         (_append, r"pytorch_lora_weights\.safetensors is damaged"),
-        (_lose, r"conditions\.json is missing"),
+        (lambda folder: (folder / "conditions.json").unlink(), r"conditions\.json is missing"),
         (lambda folder: change(folder / "finetune.json", parts={}), "is damaged"),
         (lambda folder: _tweak(folder / "finetune.json", '"guidance": ', '"guidance": 1'), "not what its own SHA-256"),
         (lambda folder: _tweak(folder / "finetune.json", '"rank": 4', '"rank": 5'), "not what its own SHA-256 says"),
@@ -122,9 +111,7 @@ def test_what_is_damaged_is_not_passed_on(copy: Path, tmp_path: Path, damage: Ca
 )
 def test_its_card_must_name_licence_and_sources(copy: Path, tmp_path: Path, wanted: str, given: str, words: str):
     """As that of any model."""
-    text = (copy / "README.md").read_text(encoding="utf-8")
-    assert wanted in text
-    (copy / "README.md").write_text(text.replace(wanted, given), encoding="utf-8")
+    _tweak(copy / "README.md", wanted, given)
     with pytest.raises(ModelError, match=words):
         push_model(copy, str(tmp_path / "out"))
 
@@ -138,7 +125,7 @@ pull_model("someone/lora", "pulled")
 """
 
 
-def test_through_the_hub(made: Path, tmp_path: Path):
+def test_through_the_hub(lora: Path, tmp_path: Path):
     """With the Hub's own client and a server on this machine: what is pushed there says nothing of a folder here."""
     with serving() as hub:
         environment = os.environ | {
@@ -149,10 +136,10 @@ def test_through_the_hub(made: Path, tmp_path: Path):
             "HF_HUB_OFFLINE": "0",
         }
         run = subprocess.run(
-            [sys.executable, "-c", PROGRAM, made], cwd=tmp_path, env=environment, capture_output=True, text=True
+            [sys.executable, "-c", PROGRAM, lora], cwd=tmp_path, env=environment, capture_output=True, text=True
         )
     assert run.returncode == 0, run.stderr
     held = hub.repositories["someone/lora"].branches["main"]
     assert sorted(held) == sorted([".gitattributes", *ALL_FILES])
-    assert json.loads(held["finetune.json"])["base"] == "../tiny-sd"
+    assert json.loads(held["finetune.json"])["base"] == "../sd"
     assert files(tmp_path / "pulled") == {name: content for name, content in held.items() if name in ALL_FILES}

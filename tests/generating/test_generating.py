@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.sampling import Sampling
 from phonybrains.networks.conditions import Category, Conditions
 from phonybrains.record import fingerprint, read_record
+from tests.support.forked import be_rank, command, ended, free_port, started
 
 QUICK: dict[str, Any] = {"steps": 4, "show": False}
 
@@ -41,16 +40,14 @@ def assert_same_images(one: Path, other: Path) -> None:
     assert [row.attributes for row in ImageSet.open(one).rows] == [row.attributes for row in ImageSet.open(other).rows]
 
 
-def command(model: Path, out: Path, *options: object) -> list[str]:
-    return [sys.executable, "-m", "phonybrains", "generate", *map(str, (model, "--out", out, *options))]
+def words(model: Path, out: Path, *options: object) -> list[str]:
+    return ["generate", *map(str, (model, "--out", out, *options))]
 
 
-def wait_for_images(folder: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for_images(folder: Path, count: int, process: BaseProcess) -> None:
     """Wait until the hidden draft of a set in `folder` holds so many images."""
-    deadline = time.monotonic() + 90
     while len(list(folder.glob(".*.partial/images/*.png"))) < count:
-        assert process.poll() is None, "the command has ended before it could be stopped"
-        assert time.monotonic() < deadline
+        assert process.is_alive(), "the command has ended before it could be stopped"
         time.sleep(0.01)
 
 
@@ -60,7 +57,7 @@ def twenty(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate(tiny_model, tmp_path_factory.mktemp("twenty") / "set", 20, seed=7, batch_size=20, **QUICK)
 
 
-# --- Image i depends on (seed, i) alone ------------------------------------------------------------------------------
+# Image i depends on (seed, i) alone
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
@@ -90,15 +87,20 @@ def test_images_and_seeds_differ(tiny_model: Path, twenty: Path, tmp_path: Path)
     assert len(np.unique(flat, axis=0)) == 40
 
 
+def rank(number: int, port: int, line: list[str], said: Path) -> None:
+    be_rank(number, port)
+    command(line, said)
+
+
 def test_two_processes_make_the_same_images_as_one(tiny_model: Path, twenty: Path, tmp_path: Path):
-    """Under torchrun each process makes every other image; the set appears once, with nothing left beside it."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
-    line = command(tiny_model, tmp_path / "set", "-n", 20, "--seed", 7, "--steps", 4, "--grid", tmp_path / "grid.png")
-    run = subprocess.run([*launcher, *line[2:]], capture_output=True, text=True, timeout=120)
-    assert run.returncode == 0, run.stderr
-    assert_same_images(tmp_path / "set", twenty)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["grid.png", "set"]
-    assert run.stdout.count("20 synthetic images") == 1
+    """As torchrun starts them, each makes every other image; the set appears once, with nothing left beside it."""
+    out, port, grid = tmp_path / "made" / "set", free_port(), tmp_path / "made" / "grid.png"
+    line = words(tiny_model, out, "-n", 20, "--seed", 7, "--steps", 4, "--grid", grid)
+    both = [started(rank, number, port, line, tmp_path / f"rank{number}") for number in (0, 1)]
+    assert ended(*both) == [0, 0]
+    assert_same_images(out, twenty)
+    assert sorted(path.name for path in out.parent.iterdir()) == ["grid.png", "set"]
+    assert "".join((tmp_path / f"rank{n}.out").read_text() for n in (0, 1)).count("20 synthetic images") == 1
 
 
 def test_requests_follow_one_another_in_one_set(tiny_model: Path, tmp_path: Path):
@@ -110,21 +112,23 @@ def test_requests_follow_one_another_in_one_set(tiny_model: Path, tmp_path: Path
     assert np.abs(pixels(out)[2:] - pixels(ct)[2:]).max() <= 1
 
 
-# --- Stopped and given again -----------------------------------------------------------------------------------------
+# Stopped and given again
 
 
 def test_a_killed_run_makes_only_what_is_missing(tiny_model: Path, tmp_path: Path):
     """kill -9 at any moment, then the same command: the images that were done stay, and all are as if undisturbed."""
-    options = ("-n", 24, "--steps", 40, "--batch-size", 1)
-    with subprocess.Popen(command(tiny_model, tmp_path / "set", *options), stdout=-3, stderr=-3) as process:
-        wait_for_images(tmp_path, 3, process)
-        process.kill()
+    out = tmp_path / "set"
+    line = words(tiny_model, out, "-n", 24, "--steps", 40, "--batch-size", 1)
+    process = started(command, line, tmp_path / "said")
+    wait_for_images(tmp_path, 3, process)
+    process.kill()
+    assert ended(process) == [-signal.SIGKILL]
     (draft,) = tmp_path.glob(".set.generate-*.partial")
     done = {path.name: path.stat().st_mtime_ns for path in (draft / "images").glob("*.png")}
     assert 3 <= len(done) < 24
-    assert not (tmp_path / "set").exists()
+    assert not out.exists()
 
-    out = generate(tiny_model, tmp_path / "set", 24, steps=40, show=False)
+    generate(tiny_model, out, 24, steps=40, show=False)
     assert {name: (out / "images" / name).stat().st_mtime_ns for name in done} == done
     assert len(list((out / "images").iterdir())) == 24
     assert_same_images(out, generate(tiny_model, tmp_path / "undisturbed", 24, steps=40, show=False))
@@ -132,14 +136,13 @@ def test_a_killed_run_makes_only_what_is_missing(tiny_model: Path, tmp_path: Pat
 
 def test_a_terminated_run_says_how_to_go_on(tiny_model: Path, tmp_path: Path):
     """SIGTERM ends it with 130 and one line; the same command finishes the set."""
-    line = command(tiny_model, tmp_path / "set", "-n", 12, "--steps", 40, "--batch-size", 1)
-    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        wait_for_images(tmp_path, 1, process)
-        process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stderr.decode() == "phonybrains: stopped. Give the same command again to go on.\n"
-    assert subprocess.run(line, capture_output=True, timeout=120).returncode == 0
+    line, said = words(tiny_model, tmp_path / "set", "-n", 12, "--steps", 40, "--batch-size", 1), tmp_path / "said"
+    process = started(command, line, said)
+    wait_for_images(tmp_path, 1, process)
+    process.terminate()
+    assert ended(process) == [130]
+    assert said.with_suffix(".err").read_text() == "phonybrains: stopped. Give the same command again to go on.\n"
+    assert ended(started(command, line, said)) == [0]
     assert len(ImageSet.open(tmp_path / "set")) == 12
 
 
@@ -196,12 +199,13 @@ def test_a_finished_run_is_left_alone(tiny_model: Path, tmp_path: Path):
         generate(tiny_model, out, 2, seed=1, **QUICK)
 
 
-# --- What is asked for -----------------------------------------------------------------------------------------------
+# What is asked for
 
 
 def test_images_show_what_was_asked_for(tiny_model: Path, tmp_path: Path):
     """Each row has the values given, other categories drawn to fit them, and no number that was not given."""
-    label = next(a for a in conditions(tiny_model).attributes if a.name == "hemorrhage")
+    conditions = Conditions.from_json((tiny_model / "conditions.json").read_text())
+    label = next(a for a in conditions.attributes if a.name == "hemorrhage")
     assert isinstance(label, Category)
     wanted = label.labels[0]
     out = generate(tiny_model, tmp_path / "asked", 3, where={"hemorrhage": wanted, "age_years": 60}, **QUICK)
@@ -235,6 +239,7 @@ def test_what_the_model_does_not_know_is_an_error(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"model": "nowhere"}, "nowhere is not a model folder"),
         ({"n": 0}, "greater than or equal to 1"),
         ({"steps": 0}, "steps: Input should be greater than or equal to 1"),
         ({"seed": -1}, "seed"),
@@ -247,22 +252,14 @@ def test_what_the_model_does_not_know_is_an_error(
     ],
 )
 def test_settings_that_cannot_be_are_errors(tiny_model: Path, tmp_path: Path, options: dict[str, Any], message: str):
-    """Each is named before anything is written."""
-    if "grid" in options:
-        options = {"grid": tmp_path / options["grid"]}
-    with pytest.raises(ConfigError, match=message):
-        generate(tiny_model, tmp_path / "set", **{"n": 2, **QUICK, **options})
+    """Each, and a folder that is no model, is named before anything is written."""
+    options = {name: tmp_path / value if name in ("grid", "model") else value for name, value in options.items()}
+    with pytest.raises((ConfigError, ModelError), match=message):
+        generate(**{"model": tiny_model, "out": tmp_path / "set", "n": 2, **QUICK, **options})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_no_model_is_an_error(tmp_path: Path):
-    """It is named, and nothing is written."""
-    with pytest.raises(ModelError, match="nowhere is not a model folder"):
-        generate(tmp_path / "nowhere", tmp_path / "set", 2, **QUICK)
-    assert list(tmp_path.iterdir()) == []
-
-
-# --- What is written -------------------------------------------------------------------------------------------------
+# What is written
 
 
 def test_the_set_says_how_each_image_was_made(tiny_model: Path, twenty: Path):
@@ -272,20 +269,17 @@ def test_the_set_says_how_each_image_was_made(tiny_model: Path, twenty: Path):
     for index, row in enumerate(images.rows):
         assert row.file_name == f"images/{index:06d}.png"
         assert (row.synthetic, row.source, row.patient_id, row.split) == (True, tiny_model.name, "", "")
-        assert {k: row[k] for k in ("generator", "seed", "index", "steps", "guidance")} == {
-            "generator": tiny_model.name,
-            "seed": 7,
-            "index": index,
-            "steps": 4,
-            "guidance": 1,
-        }
+        how = [row[name] for name in ("generator", "seed", "index", "steps", "guidance")]
+        assert how == [tiny_model.name, 7, index, 4, 1]
         assert row["plane"] in ("axial", "coronal", "sagittal")
 
 
 def test_pixels_mean_what_they_mean_in_the_corpus(phantom_corpus: Path, twenty: Path):
     """A model of CT in HU makes CT in HU; slope, intercept and unit are those of the training images."""
-    real = {(row.modality, row.slope, row.intercept, row.unit) for row in ImageSet.open(phantom_corpus).rows}
-    made = {(row.modality, row.slope, row.intercept, row.unit) for row in ImageSet.open(twenty).rows}
+    real, made = (
+        {(row.modality, row.slope, row.intercept, row.unit) for row in ImageSet.open(folder).rows}
+        for folder in (phantom_corpus, twenty)
+    )
     assert made == real
     assert {unit for _, _, _, unit in made} == {"HU", "a.u."}
 
@@ -302,15 +296,10 @@ def test_the_record_leads_back_to_the_corpus(tiny_model: Path, phantom_corpus: P
     assert str(tiny_model.parent) not in (twenty / "record.json").read_text()
 
 
-@pytest.mark.parametrize(
-    ("options", "steps", "sampler"),
-    [
-        ({}, 16, "adams"),
-        ({"steps": 2}, 2, "shortcut"),
-        ({"steps": 2, "sampler": "heun"}, 2, "heun"),
-        ({"steps": 5}, 5, "adams"),
-    ],
-)
+SAMPLED = [({}, 16, "adams"), ({"steps": 2}, 2, "shortcut"), ({"steps": 2, "sampler": "heun"}, 2, "heun")]
+
+
+@pytest.mark.parametrize(("options", "steps", "sampler"), [*SAMPLED, ({"steps": 5}, 5, "adams")])
 def test_the_record_says_how_images_were_sampled(
     tiny_model: Path, tmp_path: Path, options: dict[str, Any], steps: int, sampler: str
 ):
@@ -326,13 +315,8 @@ def test_the_record_says_how_images_were_sampled(
 
 def test_a_condition_named_like_a_fixed_column_keeps_its_own(tmp_path: Path, tiny_model: Path):
     """A model that was told of the source says so beside the set's own column of that name."""
-    work = stage.Work(
-        LatentDiffusion.load(tiny_model),
-        "m",
-        [{"modality": "CT", "source": "site A"}],
-        GenerateConfig(requests=(Request(n=1),)),
-        Sampling(),
-    )
+    model, asked = LatentDiffusion.load(tiny_model), GenerateConfig(requests=(Request(n=1),))
+    work = stage.Work(model, "m", [{"modality": "CT", "source": "site A"}], asked, Sampling())
     (tmp_path / "images").mkdir()
     (tmp_path / stage.file_name(0)).write_bytes(b"")
     row = work.row(0, tmp_path)
@@ -347,14 +331,9 @@ def test_a_contact_sheet_of_the_finished_set(tiny_model: Path, tmp_path: Path):
         assert sheet.size == (10 * 132 + 4, 2 * 146 + 4)
 
 
-def conditions(model: Path) -> Conditions:
-    return Conditions.from_json((model / "conditions.json").read_text())
-
-
+@pytest.mark.needs("no root")
 def test_a_set_that_cannot_be_written_is_an_error(tiny_model: Path, tmp_path: Path):
     """A folder without permission to write is named."""
-    if os.geteuid() == 0:
-        pytest.skip("root may write everywhere")
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="cannot be written"):
         generate(tiny_model, tmp_path / "set", 1, **QUICK)

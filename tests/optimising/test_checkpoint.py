@@ -67,29 +67,29 @@ def trained() -> TrainState:
     return advance(state, 3)
 
 
-def test_everything_comes_back(trained: TrainState, tmp_path: Path):
-    """Weights, averages, best, optimiser, step and best loss, to the last bit, into a state of another start."""
+@pytest.fixture
+def restored(trained: TrainState, tmp_path: Path) -> TrainState:
+    """A state of another start, restored from the file of the trained one."""
     trained.save(tmp_path / "state.safetensors")
-    restored = new_state(seed=1)
-    restored.restore(tmp_path / "state.safetensors")
+    state = new_state(seed=1)
+    state.restore(tmp_path / "state.safetensors")
+    return state
+
+
+def test_everything_comes_back(trained: TrainState, restored: TrainState):
+    """Weights, averages, best, optimiser, step and best loss, to the last bit, into a state of another start."""
     assert_same(trained, restored)
     assert restored.step == 8
     assert restored.best_loss == 0.1 + 0.2
 
 
-def test_a_restored_state_goes_on_as_the_saved_one(trained: TrainState, tmp_path: Path):
+def test_a_restored_state_goes_on_as_the_saved_one(trained: TrainState, restored: TrainState):
     """Ten more steps end in the same bits."""
-    trained.save(tmp_path / "state.safetensors")
-    restored = new_state(seed=1)
-    restored.restore(tmp_path / "state.safetensors")
     assert_same(advance(trained, 10), advance(restored, 10))
 
 
-def test_restored_moments_lie_in_memory_as_their_parameters_do(trained: TrainState, tmp_path: Path):
+def test_restored_moments_lie_in_memory_as_their_parameters_do(restored: TrainState):
     """The fused optimiser reads moments and weights in the order of memory: a kernel in channels_last needs both so."""
-    trained.save(tmp_path / "state.safetensors")
-    restored = new_state(seed=1)
-    restored.restore(tmp_path / "state.safetensors")
     kernels = [p for p in restored.network.parameters() if p.ndim == 4]
     assert kernels
     for parameter in restored.network.parameters():
@@ -98,13 +98,10 @@ def test_restored_moments_lie_in_memory_as_their_parameters_do(trained: TrainSta
     assert any(not kernel.is_contiguous() for kernel in kernels)
 
 
-def test_restoring_does_not_share_memory(trained: TrainState, tmp_path: Path):
+def test_restoring_does_not_share_memory(restored: TrainState, tmp_path: Path):
     """Training on does not change the file, nor one average another."""
     path = tmp_path / "state.safetensors"
-    trained.save(path)
     before = path.read_bytes()
-    restored = new_state(seed=1)
-    restored.restore(path)
     advance(restored, 2)
     assert path.read_bytes() == before
     kept = restored.averages[0.999]["0.weight"].clone(), restored.best["0.weight"].clone()
@@ -126,33 +123,21 @@ def flip(path: Path, place: int) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda p: p.write_bytes(b""),
-        lambda p: p.write_bytes(p.read_bytes()[:-1]),
-        lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2]),
-        lambda p: p.write_bytes(b"x" + p.read_bytes()),
-        lambda p: p.write_bytes(p.read_bytes().replace(b'"step":"8"', b'"step":"9"')),
-        lambda p: save_file(load_file(p), p, {"step": "8", "best_loss": "0.1"}),
-        lambda p: flip(p, 3),
-        lambda p: flip(p, 40),
-        lambda p: flip(p, -1),
-        lambda p: flip(p, p.stat().st_size // 2),
-    ],
-    ids=[
-        "empty",
-        "a byte short",
-        "half",
-        "shifted",
-        "another step",
-        "no digest",
-        "length of the header",
-        "header",
-        "last bit",
-        "a weight",
-    ],
-)
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda p: p.write_bytes(b""),
+    "a byte short": lambda p: p.write_bytes(p.read_bytes()[:-1]),
+    "half": lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2]),
+    "shifted": lambda p: p.write_bytes(b"x" + p.read_bytes()),
+    "another step": lambda p: p.write_bytes(p.read_bytes().replace(b'"step":"8"', b'"step":"9"')),
+    "no digest": lambda p: save_file(load_file(p), p, {"step": "8", "best_loss": "0.1"}),
+    "length of the header": lambda p: flip(p, 3),
+    "header": lambda p: flip(p, 40),
+    "last bit": lambda p: flip(p, -1),
+    "a weight": lambda p: flip(p, p.stat().st_size // 2),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_checkpoint_is_not_used(
     trained: TrainState, tmp_path: Path, damage: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
 ):

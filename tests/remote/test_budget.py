@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from phonybrains.errors import ConfigError, ServiceError
+from phonybrains.errors import ConfigError
 from phonybrains.remote.config import ImagineConfig, Price
 from phonybrains.remote.fetching import cost_of
 from phonybrains.remote.ledger import BudgetSpent, Ledger
@@ -21,7 +21,7 @@ from phonybrains.remote.service import Reply
 from phonybrains.workflows.imagine import imagine
 from tests.support import fault_server
 from tests.support.fault_server import FaultServer
-from tests.support.imagining import asking, run
+from tests.support.imagining import asking, fails, run
 from tests.support.in_turn import called
 
 PRICES = {"dear": {"image": 0.25}}
@@ -34,20 +34,16 @@ def config(server: FaultServer, n: int = 8, **given: Any) -> ImagineConfig:
 
 def test_nothing_is_spent_without_leave(tmp_path, server):
     """Without a limit and without somebody to ask, no request is sent; the error names what it would cost."""
-    with pytest.raises(ConfigError, match=r"at most 8 × 0.25 = 2.00 USD: nobody is here"):
-        imagine(tmp_path / "out", config(server), show=False)
-    with pytest.raises(ConfigError, match="nothing was asked for"):
-        imagine(tmp_path / "out", config(server), confirm=lambda question: False, show=False)
+    fails(tmp_path / "out", config(server), r"at most 8 × 0.25 = 2.00 USD: nobody is here", ConfigError)
+    fails(tmp_path / "out", config(server), "nothing was asked for", ConfigError, confirm=lambda question: False)
     assert server.asked == []
 
 
 def test_an_unknown_price_is_asked_about_and_cannot_be_a_budget(tmp_path, server):
     """Another machine's model without a price: its cost is unknown, so only images can be limited."""
     settings = config(server, model="new", base_url="https://images.example.org/v1")
-    with pytest.raises(ConfigError, match="at a price that is not known"):
-        imagine(tmp_path / "out", settings, show=False)
-    with pytest.raises(ConfigError, match="--budget needs a price of new"):
-        imagine(tmp_path / "out", settings.model_copy(update={"budget": 5.0}), show=False)
+    fails(tmp_path / "out", settings, "at a price that is not known", ConfigError)
+    fails(tmp_path / "out", settings.model_copy(update={"budget": 5.0}), "--budget needs a price of new", ConfigError)
 
 
 def test_a_yes_is_for_what_was_shown(tmp_path, server):
@@ -67,8 +63,7 @@ def test_a_yes_is_for_what_was_shown(tmp_path, server):
 def test_the_limit_is_kept_and_raised(tmp_path, server, limit: dict[str, Any]):
     """Five images of 0.25 come within either limit, whatever runs side by side; a higher one brings the rest."""
     for _ in range(2):
-        with pytest.raises(BudgetSpent, match=r"Raise --budget|goes on"):
-            imagine(tmp_path / "out", config(server, concurrency=8, **limit), show=False)
+        fails(tmp_path / "out", config(server, concurrency=8, **limit), r"Raise --budget|goes on", BudgetSpent)
         assert len(server.asked) == 5
     assert not (tmp_path / "out").exists()
     assert len(run(tmp_path / "out", config(server, budget=2.0))) == 8
@@ -79,8 +74,7 @@ def test_what_may_have_been_paid_counts(tmp_path, server):
     """If every connection is cut, no more requests are sent than images are allowed, over all runs."""
     server.always = fault_server.cut
     for _ in range(2):
-        with pytest.raises(ServiceError):
-            imagine(tmp_path / "out", config(server, max_images=3, concurrency=2), show=False)
+        fails(tmp_path / "out", config(server, max_images=3, concurrency=2), "")
     assert len(server.asked) == 3
 
 
@@ -117,8 +111,7 @@ def test_an_answer_without_usage_costs_the_price_of_an_image():
 def test_a_table_that_is_too_cheap_is_believed_once(tmp_path, server):
     """An image that cost more than the table's most makes the next requests reckon with what it cost."""
     server.usage = {"output_tokens": 20_000}
-    with pytest.raises(BudgetSpent, match=r"cost 0.6 of 1"):
-        imagine(tmp_path / "out", config(server, budget=1.0, prices=TOKENS, concurrency=1), show=False)
+    fails(tmp_path / "out", config(server, budget=1.0, prices=TOKENS, concurrency=1), r"cost 0.6 of 1", BudgetSpent)
     assert len(server.asked) == 1
 
 
@@ -215,5 +208,4 @@ def test_what_is_missing_is_said_before_anybody_is_asked(tmp_path, server, monke
         imagine(tmp_path / "out", config(server), confirm=lambda question: pytest.fail(question), show=False)
     monkeypatch.delenv("OPENAI_API_KEY")
     settings = config(server, base_url="https://images.example.org/v1")
-    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
-        imagine(tmp_path / "out", settings, confirm=lambda question: pytest.fail(question), show=False)
+    fails(tmp_path / "out", settings, "OPENAI_API_KEY", ConfigError, confirm=lambda question: pytest.fail(question))

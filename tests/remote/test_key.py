@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonybrains.errors import ConfigError, ServiceError
+from phonybrains.errors import ConfigError
 from phonybrains.remote.config import load_imagine_config
 from phonybrains.remote.key import Key, find_key
 from phonybrains.workflows.imagine import imagine
 from tests.support import fault_server
 from tests.support.fault_server import KEY
-from tests.support.imagining import answers_of, asking, words
+from tests.support.imagining import answers_of, asking, fails, words
 from tests.support.in_turn import in_turn
 
 Fault = Callable[[fault_server.Handler], None]
@@ -133,8 +133,7 @@ def test_a_proxy_elsewhere_sees_where_but_not_what(tmp_path, monkeypatch):
     with proxy() as (address, said):
         monkeypatch.setenv("HTTPS_PROXY", address)
         settings = load_imagine_config("paper", n=1, base_url="https://images.example.org/v1", budget=1.0, retries=0)
-        with pytest.raises(ServiceError, match=r"cannot be reached .ProxyError"):
-            imagine(tmp_path / "out", settings, show=False)
+        fails(tmp_path / "out", settings, r"cannot be reached .ProxyError")
     assert said[0].startswith(b"CONNECT images.example.org:443 ")
     assert KEY.encode() not in b"".join(said)
     assert '"outcome": "error"' in (answers_of(tmp_path / "out") / "ledger.jsonl").read_text()
@@ -145,8 +144,7 @@ def test_a_proxy_that_cannot_be_used_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("HTTPS_PROXY", "ftp://proxy:x")
     settings = load_imagine_config("paper", n=1, base_url="https://images.example.org/v1", budget=1.0)
-    with pytest.raises(ConfigError, match="a proxy of the environment cannot be used"):
-        imagine(tmp_path / "out", settings, show=False)
+    fails(tmp_path / "out", settings, "a proxy of the environment cannot be used", ConfigError)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -155,8 +153,7 @@ def test_a_redirection_does_not_lead_the_key_away(tmp_path, server, status: int)
     with fault_server.serving() as other:
         server.always = fault_server.saying(status, {}, Location=f"{other.address}/images/generations")
         settings = asking(server, n=2, concurrency=1)
-        with pytest.raises(ServiceError, match=f"HTTP {status}: the service sends on to 127.0.0.1, where the key"):
-            imagine(tmp_path / "out", settings, show=False)
+        fails(tmp_path / "out", settings, f"HTTP {status}: the service sends on to 127.0.0.1, where the key")
         assert other.keys == []
     assert len(server.asked) == 1
 
@@ -184,8 +181,7 @@ def test_the_key_is_in_no_body_that_is_kept(tmp_path, server):
     """An answer that cannot be read and that echoes the key is kept without it."""
     server.always = lambda handler: handler.send(200, f"<html>{KEY} {KEY[:-4]}**** it works</html>".encode())
     settings = asking(server, n=1)
-    with pytest.raises(ServiceError, match=r"cannot be read"):
-        imagine(tmp_path / "out", settings, show=False)
+    fails(tmp_path / "out", settings, r"cannot be read")
     body = next(answers_of(tmp_path / "out").glob("*.body")).read_bytes()
     assert b"[key] [key]**** it works" in body
 

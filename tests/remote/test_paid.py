@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from bench import imagine_faults
-from phonybrains.errors import ConfigError, ServiceError
+from phonybrains.errors import ConfigError
 from phonybrains.record import read_record
 from phonybrains.remote.config import ImagineConfig
 from phonybrains.remote.ledger import BudgetSpent
 from phonybrains.workflows.imagine import imagine
 from tests.support import fault_server
 from tests.support.fault_server import FaultServer, answering, saying
-from tests.support.imagining import answers_of, asking, run
+from tests.support.imagining import answers_of, asking, fails, run
 
 Fault = Callable[[fault_server.Handler], None]
 
@@ -40,25 +40,18 @@ def bodies(out: Path) -> list[Path]:
     return sorted(answers_of(out).glob("*.body"))
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        *(
-            saying(status, {"error": {"code": "x", "message": "y"}}, Retry_After="0.01")
-            for status in (408, 409, 500, 502, 503, 504, 520, 524, 529)
-        ),
-        fault_server.cut,
-        fault_server.late,
-        lambda handler: None,
-    ],
-    ids=["408", "409", "500", "502", "503", "504", "520", "524", "529", "cut", "late", "no answer"],
-)
+IN_DOUBT: dict[str, Fault] = {
+    str(status): saying(status, {"error": {"code": "x", "message": "y"}}, Retry_After="0.01")
+    for status in (408, 409, 500, 502, 503, 504, 520, 524, 529)
+} | {"cut": fault_server.cut, "late": fault_server.late, "no answer": lambda handler: None}
+
+
+@pytest.mark.parametrize("fault", IN_DOUBT.values(), ids=IN_DOUBT)
 def test_an_order_that_may_be_paid_for_is_booked_and_not_repeated(tmp_path, server, fault: Fault):
     """A failing server, a time-out and a cut connection are asked once a run, at the price of an image each."""
     server.always = lambda handler: (fault(handler), setattr(handler, "close_connection", True))
     for runs in (1, 2):
-        with pytest.raises(ServiceError, match="1 of 1 images did not come"):
-            imagine(tmp_path / "out", config(server, timeout_s=0.5), show=False)
+        fails(tmp_path / "out", config(server, timeout_s=0.5), "1 of 1 images did not come")
         assert len(server.asked) == runs
     server.always = None
     run(tmp_path / "out", config(server))
@@ -70,8 +63,7 @@ def test_a_server_that_keeps_failing_does_not_pass_the_budget(tmp_path, server, 
     """However often the command is given, a budget of four images brings four requests."""
     server.always = saying(status, {"error": {"message": "timeout"}})
     for _ in range(4):
-        with pytest.raises(ServiceError):
-            imagine(tmp_path / "out", config(server, n=12, budget=4.0), show=False)
+        fails(tmp_path / "out", config(server, n=12, budget=4.0), "")
     assert len(server.asked) == 4
 
 
@@ -81,8 +73,7 @@ def test_a_server_that_keeps_failing_does_not_pass_the_budget(tmp_path, server, 
 def test_nonsense_about_tokens_does_not_pass_the_budget(tmp_path, server, usage: dict[str, int]):
     """An image whose tokens are said to be none costs the price of an image."""
     server.usage = usage
-    with pytest.raises(BudgetSpent, match="4 images asked for, cost 4 of 4"):
-        imagine(tmp_path / "out", config(server, n=12, budget=4.0), show=False)
+    fails(tmp_path / "out", config(server, n=12, budget=4.0), "4 images asked for, cost 4 of 4", BudgetSpent)
     assert len(server.asked) == 4
 
 
@@ -122,8 +113,7 @@ def test_a_download_is_repeated_and_an_order_is_not(tmp_path, server):
     """An address that answers 403 is tried in later runs, which order nothing and need no money, until it opens."""
     server.always, server.fetching = fault_server.by_address, fault_server.forbidden
     for _ in range(2):
-        with pytest.raises(ServiceError, match=r"HTTP 403.*not ordered again unless you remove .*\.body"):
-            imagine(tmp_path / "out", config(server, budget=1.0), show=False)
+        fails(tmp_path / "out", config(server, budget=1.0), r"HTTP 403.*not ordered again unless you remove .*\.body")
     assert len(bodies(tmp_path / "out")) == 1
     server.fetching = None
     run(tmp_path / "out", config(server, budget=1.0))
@@ -135,25 +125,16 @@ def test_a_download_is_repeated_and_an_order_is_not(tmp_path, server):
 def test_addresses_that_stay_shut_leave_the_other_images(tmp_path, server):
     """Images that cannot be fetched do not keep new ones from being ordered, run after run."""
     server.script, server.fetching = [fault_server.by_address] * 3, fault_server.forbidden
-    with pytest.raises(ServiceError, match="again and again"):
-        imagine(tmp_path / "out", config(server, n=6), show=False)
-    with pytest.raises(ServiceError, match="3 of 6 images did not come"):
-        imagine(tmp_path / "out", config(server, n=6), show=False)
+    fails(tmp_path / "out", config(server, n=6), "again and again")
+    fails(tmp_path / "out", config(server, n=6), "3 of 6 images did not come")
     assert len(server.asked) == 6
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        fault_server.wrong_json,
-        fault_server.a_page,
-        fault_server.no_image,
-        saying(200, {"error": {"message": "later"}}),
-        saying(200, [1]),
-        saying(202, {}),
-    ],
-    ids=["wrong JSON", "page", "no image", "error", "list", "202"],
-)
+UNREADABLE = {"wrong JSON": fault_server.wrong_json, "page": fault_server.a_page, "no image": fault_server.no_image}
+UNREADABLE |= {"error": saying(200, {"error": {"message": "later"}}), "list": saying(200, [1]), "202": saying(202, {})}
+
+
+@pytest.mark.parametrize("fault", UNREADABLE.values(), ids=UNREADABLE)
 def test_what_cannot_be_read_is_kept_and_not_ordered_again(tmp_path, server, fault: Fault):
     """The body of every success lies on the disk; only who removes it orders anew, and both orders count."""
     sent: list[bytes] = []
@@ -165,8 +146,7 @@ def test_what_cannot_be_read_is_kept_and_not_ordered_again(tmp_path, server, fau
 
     server.script = [remember]
     for _ in range(2):
-        with pytest.raises(ServiceError, match=r"not ordered again unless you remove .*\.body"):
-            imagine(tmp_path / "out", config(server), show=False)
+        fails(tmp_path / "out", config(server), r"not ordered again unless you remove .*\.body")
     assert len(server.asked) == 1
     assert bodies(tmp_path / "out")[0].read_bytes().endswith(sent[-1])
     bodies(tmp_path / "out")[0].unlink()
@@ -212,34 +192,24 @@ def test_a_connection_cut_behind_the_image_has_brought_it(tmp_path, server):
     assert len(run(tmp_path / "out", config(server))) == 1
 
 
-AZURE = {
-    "code": "content_policy_violation",
-    "message": "rejected",
-    "inner_error": {"code": "ResponsibleAIPolicyViolation", "content_filter_results": {"violence": {"filtered": True}}},
-}
+def error(status: int, **fields: Any) -> Fault:
+    return saying(status, {"error": fields})
+
+
+FILTERED, INNER = "content_filter", {"code": "ResponsibleAIPolicyViolation"}
+AZURE = INNER | {"content_filter_results": {"violence": {"filtered": True}}}
+POLICY, ZHIPU = "content_policy_violation", {"contentFilter": [{"role": "user", "level": 1}], "error": {"code": "1301"}}
 REFUSALS: dict[str, tuple[Fault, str, float]] = {
     "moderation_blocked": (fault_server.refuse, "moderation_blocked", 0.0),
-    "policy": (fault_server.refuse_by_policy, "content_policy_violation", 0.0),
-    "contentFilter": (saying(400, {"error": {"code": "contentFilter", "message": "m"}}), "contentFilter", 1.0),
-    "content_filter": (
-        saying(400, {"error": {"code": "content_filter", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
-        "content_filter",
-        1.0,
-    ),
-    "inner error": (saying(400, {"error": AZURE}), "content_policy_violation", 1.0),
-    "only inner": (
-        saying(400, {"error": {"code": "400", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
-        "ResponsibleAIPolicyViolation",
-        1.0,
-    ),
-    "Zhipu": (
-        saying(400, {"contentFilter": [{"role": "user", "level": 1}], "error": {"code": "1301"}}),
-        "contentFilter",
-        1.0,
-    ),
-    "422": (saying(422, {"error": {"code": "content_moderation", "message": "m"}}), "content_moderation", 1.0),
-    "403": (saying(403, {"error": {"code": "content_policy_violation"}}), "content_policy_violation", 0.0),
-    "words": (saying(400, {"error": {"code": None, "message": "Rejected by our safety system."}}), "refused", 1.0),
+    "policy": (fault_server.refuse_by_policy, POLICY, 0.0),
+    "contentFilter": (error(400, code="contentFilter", message="m"), "contentFilter", 1.0),
+    "content_filter": (error(400, code=FILTERED, innererror=INNER), FILTERED, 1.0),
+    "inner error": (error(400, code=POLICY, message="rejected", inner_error=AZURE), POLICY, 1.0),
+    "only inner": (error(400, code="400", innererror=INNER), "ResponsibleAIPolicyViolation", 1.0),
+    "Zhipu": (saying(400, ZHIPU), "contentFilter", 1.0),
+    "422": (error(422, code="content_moderation", message="m"), "content_moderation", 1.0),
+    "403": (error(403, code=POLICY), POLICY, 0.0),
+    "words": (error(400, code=None, message="Rejected by our safety system."), "refused", 1.0),
     "text": (saying(400, {"error": "prompt violates the content policy"}), "refused", 1.0),
     "null": (saying(200, None), "no_image", 1.0),
     "data null": (saying(200, {"created": 1, "data": None}), "no_image", 1.0),
@@ -272,8 +242,7 @@ def test_a_wrong_request_is_no_refusal(tmp_path, server, message: str):
     """A 400 about a setting ends the run at its first request."""
     error = {"code": "invalid_value", "message": message, "param": "moderation", "type": "invalid_request_error"}
     server.always = saying(400, {"error": error})
-    with pytest.raises(ServiceError, match=r"HTTP 400 invalid_value"):
-        imagine(tmp_path / "out", config(server, n=3), show=False)
+    fails(tmp_path / "out", config(server, n=3), r"HTTP 400 invalid_value")
     assert len(server.asked) == 1
 
 
@@ -284,8 +253,7 @@ def test_refusals_that_may_be_paid_keep_to_the_limits(tmp_path, server):
         imagine(tmp_path / "out", config(server, n=9, budget=None, max_images=3), show=False)
     assert len(server.asked) == 3
     server.always = fault_server.refuse
-    with pytest.raises(ServiceError, match="all 9 requests were refused"):
-        imagine(tmp_path / "free", config(server, n=9, budget=1.0), show=False)
+    fails(tmp_path / "free", config(server, n=9, budget=1.0), "all 9 requests were refused")
 
 
 def test_more_images_after_refusals_are_counted_from_them(tmp_path, server, capsys, monkeypatch):
@@ -295,8 +263,7 @@ def test_more_images_after_refusals_are_counted_from_them(tmp_path, server, caps
     limits = {"budget": None, "max_images": None}
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
     monkeypatch.setenv("COLUMNS", "150")
-    with pytest.raises(ServiceError, match="all 6 requests were refused"):
-        imagine(tmp_path / "out", config(server, n=6, **limits), confirm=lambda question: True, show=False)
+    fails(tmp_path / "out", config(server, n=6, **limits), "all 6 requests were refused", confirm=lambda question: True)
     imagine(tmp_path / "out", config(server, n=8, **limits), confirm=lambda question: not questions.append(question))
     assert "2 images of dear" in questions[0]
     assert "before: 0 images asked for, 6 requests refused, cost 0. Ask" in questions[0]

@@ -25,14 +25,9 @@ def config(*prompts: dict[str, Any], n: int = 4, **given: Any) -> ImagineConfig:
 def test_every_combination_has_its_turn():
     """Two attributes of two values make four prompts, in order, then they come again; all attributes are kept."""
     images = wanted_images(config(TEMPLATE, {"text": "head CT"}, n=6))
-    assert [image.prompt for image in images] == [
-        "axial T1-weighted MRI of the brain, glioma",
-        "axial T1-weighted MRI of the brain, no abnormality",
-        "axial FLAIR MRI of the brain, glioma",
-        "axial FLAIR MRI of the brain, no abnormality",
-        "head CT",
-        "axial T1-weighted MRI of the brain, glioma",
-    ]
+    pairs = [(kind, what) for kind in ("T1-weighted", "FLAIR") for what in ("glioma", "no abnormality")]
+    prompts = [*(f"axial {kind} MRI of the brain, {what}" for kind, what in pairs), "head CT"]
+    assert [image.prompt for image in images] == [*prompts, prompts[0]]
     assert images[2].attributes == {"sequence": "FLAIR", "finding": "glioma", "plane": "axial"}
     assert [image.modality for image in images] == ["MR"] * 4 + ["CT", "MR"]
 

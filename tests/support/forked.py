@@ -22,7 +22,7 @@ from phonybrains.cli import app
 WAIT_S = 600
 """Many times what anything here takes, on a machine that has other work."""
 FORKS = multiprocessing.get_context("forkserver")
-PACKAGE = [f"phonybrains.{name}" for name in ("cli.parser", "generating.stage", "training.stage", "workflows.imagine")]
+PACKAGE = [f"phonybrains.{name}" for name in ("cli.parser", "generating.stage", "training.stage")]
 FORKS.set_forkserver_preload([__name__, "torch.utils.tensorboard", *PACKAGE])
 
 

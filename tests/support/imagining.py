@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from phonybrains.errors import ServiceError
 from phonybrains.imageset import ImageSet
 from phonybrains.remote.config import ImagineConfig, load_imagine_config
 from phonybrains.workflows.imagine import imagine
@@ -20,6 +23,12 @@ def asking(server: FaultServer, **given: Any) -> ImagineConfig:
 def run(out: Path, settings: ImagineConfig, **more: Any) -> ImageSet:
     """The images that imagine makes of settings, in silence."""
     return ImageSet.open(imagine(out, settings, show=False, **more))
+
+
+def fails(out: Path, settings: ImagineConfig, says: str, kind: type[Exception] = ServiceError, **more: Any) -> None:
+    """Let imagine end with this error."""
+    with pytest.raises(kind, match=says):
+        imagine(out, settings, show=False, **more)
 
 
 def words(server: FaultServer, out: Path, *more: object) -> list[str]:

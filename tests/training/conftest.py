@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+import phonybrains.training.inspection as inspection
 from phonybrains.imageset import ImageSet
+from phonybrains.training.config import TrainConfig
 from phonybrains.training.corpus import Corpus, check_corpus
 from phonybrains.training.stage import train
 from tests.conftest import one_at_a_time
-from tests.support.tiny_training import CPU, NAMES, micro
+from tests.support.tiny_training import CPU, NAMES, OFF, micro
+
+
+def beginning(model: Path | str | None, **parts: Any) -> TrainConfig:
+    """A training that starts from a model and makes steps in the given parts alone."""
+    off = dict.fromkeys(("autoencoder", "denoiser", "few_step"), OFF)
+    return micro(**{"conditions": NAMES, "min_patients": 0, "start": model and str(model)} | off | parts)
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +30,11 @@ def corpus(phantom_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Co
     """The phantoms with the conditions of tiny_model."""
     images = ImageSet.open(phantom_corpus)
     return Corpus.open(images, check_corpus(images, NAMES, 32), tmp_path_factory.mktemp("work"), CPU)
+
+
+@pytest.fixture(autouse=True)
+def few_images_on_a_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "COUNT", 2)
 
 
 @pytest.fixture

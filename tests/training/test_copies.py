@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor
 
-from phonybrains.imageset import ImageSet
-from phonybrains.model.fitting import fit_conditions
 from phonybrains.training.copies import CopyWatch
 from phonybrains.training.corpus import Corpus
-
-
-@pytest.fixture(scope="module")
-def corpus(phantom_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    images = ImageSet.open(phantom_corpus)
-    work = tmp_path_factory.mktemp("work")
-    return Corpus.open(images, fit_conditions(images.rows, ["plane"]), work, torch.device("cpu"))
 
 
 def of_modality(corpus: Corpus, modality: str) -> Tensor:

@@ -16,13 +16,14 @@ from phonybrains.imageset import ImageSet
 from phonybrains.model.chains import CHAINS
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.training import augment
-from phonybrains.training.config import TrainConfig, load_train_config
+from phonybrains.training.config import load_train_config
 from phonybrains.training.corpus import Corpus
 from phonybrains.training.guidance import GuidanceTask
 from phonybrains.training.latents import Latents
 from phonybrains.training.stage import train
 from phonybrains.training.start import start
-from tests.support.tiny_training import CPU, LOOP, NAMES, OFF, ON, micro
+from tests.support.tiny_training import CPU, LOOP, OFF, ON
+from tests.training.conftest import beginning
 
 LONG = LOOP | {"steps": 60, "batch_size": 16, "learning_rate": 1e-3, "validate_every": 60, "checkpoint_every": 60}
 
@@ -89,23 +90,18 @@ def test_the_teacher_stays_as_it_was(corpus: Corpus):
     assert network.value.requires_grad
 
 
-def configure(start: Path | str | None, **parts: Any) -> TrainConfig:
-    off = dict.fromkeys(("autoencoder", "denoiser", "few_step"), OFF)
-    return micro(**{"conditions": NAMES, "min_patients": 0, "start": start and str(start)} | off | parts)
-
-
 @pytest.fixture(scope="module")
 def worse(tiny_model: Path, phantom_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model, spoiled by a few steps that are too large."""
     spoiling = {"loop": LOOP | {"steps": 3, "learning_rate": 1e-2}}
     out = tmp_path_factory.mktemp("spoiled") / "worse"
-    return train(phantom_corpus, out, configure(tiny_model, denoiser=spoiling), show=False)
+    return train(phantom_corpus, out, beginning(tiny_model, denoiser=spoiling), show=False)
 
 
 def test_a_model_learns_its_guided_predictions(tiny_model: Path, worse: Path, phantom_corpus: Path, tmp_path: Path):
     """After 60 steps its predictions are less than half as far from the guided ones as at the start."""
     learning = {"strength": 1.5, "worse": str(worse), "loop": LONG}
-    folder = train(phantom_corpus, tmp_path / "guided", configure(tiny_model, guidance=learning), show=False)
+    folder = train(phantom_corpus, tmp_path / "guided", beginning(tiny_model, guidance=learning), show=False)
     start, bad, guided = map(LatentDiffusion.load, (tiny_model, worse, folder))
     rng = Generator().manual_seed(3)
     x, t = torch.randn(16, *start.latent_shape, generator=rng), torch.rand(16, generator=rng) * 0.8 + 0.1
@@ -121,16 +117,16 @@ def test_a_model_learns_its_guided_predictions(tiny_model: Path, worse: Path, ph
     assert record["config"]["guidance"]["strength"] == 1.5
     assert str(tmp_path) not in (folder / "record.json").read_text()
     assert (folder / "training" / "guidance-0000060.png").is_file()
-    again = train(phantom_corpus, tmp_path / "again", configure(folder, denoiser=ON), show=False)
+    again = train(phantom_corpus, tmp_path / "again", beginning(folder, denoiser=ON), show=False)
     assert "guidance built in" not in LatentDiffusion.load(again).card
-    kept = train(phantom_corpus, tmp_path / "kept", configure(folder, few_step=ON), show=False)
+    kept = train(phantom_corpus, tmp_path / "kept", beginning(folder, few_step=ON), show=False)
     assert LatentDiffusion.load(kept).card["guidance built in"] == 1.5
 
 
 def test_without_a_worse_model_conditions_count_more(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):
     """Classifier-free guidance, built in: between two planes, predictions differ more than before."""
     learning = {"strength": 3.0, "loop": LONG}
-    folder = train(phantom_corpus, tmp_path / "guided", configure(tiny_model, guidance=learning), show=False)
+    folder = train(phantom_corpus, tmp_path / "guided", beginning(tiny_model, guidance=learning), show=False)
     x, t = torch.randn(16, 4, 8, 8, generator=Generator().manual_seed(3)), torch.full((16,), 0.6)
     gaps = []
     for path in (tiny_model, folder):
@@ -147,18 +143,18 @@ def test_without_a_worse_model_conditions_count_more(tiny_model: Path, phantom_c
 def test_what_cannot_be_worse_is_refused(tiny_model: Path, worse: Path, phantom_corpus: Path, tmp_path: Path):
     """A model of other latents, conditions or chain, or one that is not there: said before anything is written."""
     with pytest.raises(ConfigError, match="needs `start`"):
-        configure(None, guidance=ON | {"worse": str(worse)})
+        beginning(None, guidance=ON | {"worse": str(worse)})
     with pytest.raises(ConfigError, match="needs `start`"):
-        configure(tiny_model, autoencoder=ON, guidance=ON | {"worse": str(worse)})
+        beginning(tiny_model, autoencoder=ON, guidance=ON | {"worse": str(worse)})
     out, nowhere = tmp_path / "out", str(tmp_path / "nowhere")
-    guided = configure(tiny_model, guidance=ON | {"worse": str(worse)})
+    guided = beginning(tiny_model, guidance=ON | {"worse": str(worse)})
     for config, kind, words in (
-        (configure(tiny_model, guidance=ON | {"worse": "heads"}), ConfigError, "other latents or conditions"),
-        (configure(tiny_model, guidance=ON | {"worse": nowhere}), ModelError, "nowhere is not a model folder"),
+        (beginning(tiny_model, guidance=ON | {"worse": "heads"}), ConfigError, "other latents or conditions"),
+        (beginning(tiny_model, guidance=ON | {"worse": nowhere}), ModelError, "nowhere is not a model folder"),
         (guided.model_copy(update={"diffusion": "ddpm"}), ConfigError, "is trained for flow, not ddpm"),
     ):
         with pytest.raises(kind, match=words):
             train(phantom_corpus, out, config, show=False)
     assert not out.exists()
-    unused = start(ImageSet.open(phantom_corpus), (), configure(tiny_model, guidance=OFF | {"worse": nowhere}))
+    unused = start(ImageSet.open(phantom_corpus), (), beginning(tiny_model, guidance=OFF | {"worse": nowhere}))
     assert unused.worse is None

@@ -20,18 +20,8 @@ from phonybrains.training.config import TrainConfig, load_train_config
 from phonybrains.training.stage import record_of
 from tests.support.tiny_training import save_squeezenet
 
-OTHER: dict[str, Any] = {
-    "attributes": ("plane",),
-    "min_patients": 3,
-    "diffusion": "ddpm",
-    "keep": "last",
-    "averages": (0.5,),
-    "counts": (1,),
-    "decoder_only": True,
-    "compile": True,
-    "precision": "bf16",
-    "crop": 64,
-}
+OTHER: dict[str, Any] = {"attributes": ("plane",), "min_patients": 3, "diffusion": "ddpm", "keep": "last", "crop": 64}
+OTHER |= {"averages": (0.5,), "counts": (1,), "decoder_only": True, "compile": True, "precision": "bf16"}
 """Another value for each setting to which one cannot just be added."""
 INPUTS = {"features", "start", "worse"}
 """Settings that name files or folders: their content counts."""

@@ -43,20 +43,24 @@ class Line:
 
 
 def config(**values: object) -> LoopConfig:
-    plain: dict[str, object] = {
-        "steps": 60,
-        "batch_size": 8,
-        "learning_rate": 0.1,
-        "warmup": 5,
-        "averages": (0.5, 0.9),
-        "validate_every": 20,
-        "checkpoint_every": 10,
-    }
-    return LoopConfig.model_validate(plain | values)
+    plain: dict[str, object] = {"steps": 60, "batch_size": 8, "learning_rate": 0.1, "warmup": 5}
+    often = {"averages": (0.5, 0.9), "validate_every": 20, "checkpoint_every": 10}
+    return LoopConfig.model_validate(plain | often | values)
 
 
-def weights(task: Line) -> list[Tensor]:
-    return [p.detach().clone() for p in task.network.parameters()]
+def run(task: Line, folder: Path, accelerator: Accelerator, seed: int = 0, **values: object) -> list[Milestone]:
+    """Train to the end, in a folder that is made."""
+    folder.mkdir(exist_ok=True)
+    return list(fit(task, config(**values), seed, folder, accelerator))
+
+
+def weights(network: nn.Module) -> list[Tensor]:
+    return [p.detach().clone() for p in network.parameters()]
+
+
+def same(one: list[Tensor], other: list[Tensor]) -> bool:
+    """To the bit, in every weight."""
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def saved(folder: Path) -> dict[str, Tensor]:
@@ -71,7 +75,7 @@ def steps_saved(folder: Path) -> int:
 def test_it_learns_the_line(tmp_path: Path, accelerator: Accelerator):
     """The loss falls to the noise, the weights to slope 3 and offset -1, and the network is left ready for use."""
     task = Line()
-    reports = list(fit(task, config(steps=300), 0, tmp_path, accelerator))
+    reports = run(task, tmp_path, accelerator, steps=300)
     assert reports[0].loss > 1
     assert reports[-1].loss < 0.03
     slope, offset = (p.item() for p in task.network.parameters())
@@ -83,7 +87,7 @@ def test_it_learns_the_line(tmp_path: Path, accelerator: Accelerator):
 def test_reports_come_when_due(tmp_path: Path, accelerator: Accelerator):
     """Every 50 steps, at each validation and checkpoint, and at the end; the loss is the mean since the last report."""
     task = Line(spoil=lambda step, loss: loss * 0 + step)
-    reports = list(fit(task, config(steps=110, validate_every=40, checkpoint_every=25), 0, tmp_path, accelerator))
+    reports = run(task, tmp_path, accelerator, steps=110, validate_every=40, checkpoint_every=25)
     assert [r.step for r in reports] == [25, 40, 50, 75, 80, 100, 110]
     assert [r.step for r in reports if r.validation is not None] == [40, 80, 110]
     ends = [0, 25, 40, 50, 75, 80, 100, 110]
@@ -101,14 +105,14 @@ def test_learning_rate_rises_and_falls(tmp_path: Path, accelerator: Accelerator,
         return step(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(torch.optim.AdamW, "step", recorded)
-    list(fit(Line(), config(steps=20, warmup=4, cooldown=0.5, learning_rate=1.0), 0, tmp_path, accelerator))
+    run(Line(), tmp_path, accelerator, steps=20, warmup=4, cooldown=0.5, learning_rate=1.0)
     assert rates == pytest.approx([0.25, 0.5, 0.75] + [1.0] * 8 + [i / 10 for i in range(9, 0, -1)])
 
 
 def test_gradients_are_clipped(tmp_path: Path, accelerator: Accelerator):
     """A gradient a million times too long moves the moments no further than the clip."""
     task = Line(spoil=lambda step, loss: loss * 1e6)
-    list(fit(task, config(steps=1, clip=0.5, checkpoint_every=1), 0, tmp_path, accelerator))
+    run(task, tmp_path, accelerator, steps=1, clip=0.5, checkpoint_every=1)
     moments = [saved(tmp_path)[f"optimizer/{i}/exp_avg"] for i in range(2)]
     assert sum(m.square().sum().item() for m in moments) == pytest.approx((0.1 * 0.5) ** 2, rel=1e-3)
 
@@ -119,13 +123,13 @@ def test_the_best_average_is_kept(tmp_path: Path, accelerator: Accelerator):
 
     def validate(network: nn.Module) -> float:
         loss = [9.0, 8.0, 2.0, 3.0, 5.0, 4.0][len(seen)]
-        seen.append([p.detach().clone() for p in network.parameters()])
+        seen.append(weights(network))
         return loss
 
     task.validate = validate  # type: ignore[method-assign]
-    reports = list(fit(task, config(), 0, tmp_path, accelerator))
+    reports = run(task, tmp_path, accelerator)
     assert [r.validation for r in reports if r.validation is not None] == [8.0, 2.0, 4.0]
-    assert all(torch.equal(a, b) for a, b in zip(weights(task), seen[2], strict=True))
+    assert same(weights(task.network), seen[2])
     assert not torch.equal(seen[2][0], seen[3][0])
 
 
@@ -134,39 +138,37 @@ def test_the_last_average_is_kept_if_asked_for(tmp_path: Path, accelerator: Acce
     task, seen = Line(), []
 
     def validate(network: nn.Module) -> float:
-        seen.append([p.detach().clone() for p in network.parameters()])
+        seen.append(weights(network))
         return float(len(seen))
 
     task.validate = validate  # type: ignore[method-assign]
     for progress in fit(task, config(keep="last"), 0, tmp_path, accelerator):
         if progress.validation is not None:
-            assert all(torch.equal(a, b) for a, b in zip(weights(task), seen[-1], strict=True))
+            assert same(weights(task.network), seen[-1])
     assert len(seen) == 6
-    assert all(torch.equal(a, b) for a, b in zip(weights(task), seen[-1], strict=True))
-    assert torch.equal(weights(task)[0], saved(tmp_path)["average/0.9/0.weight"])
+    assert same(weights(task.network), seen[-1])
+    assert torch.equal(weights(task.network)[0], saved(tmp_path)["average/0.9/0.weight"])
 
 
 def test_at_a_validation_the_network_is_the_best_one(tmp_path: Path, accelerator: Accelerator):
     """Where a sheet is drawn, the network is the best average and does not train; training goes on with its own."""
     task, during = Line(), {}
     for progress in fit(task, config(), 0, tmp_path, accelerator):
-        during[progress.step] = (weights(task), task.network.training)
+        during[progress.step] = (weights(task.network), task.network.training)
     undisturbed = Line()
-    (tmp_path / "other").mkdir()
-    list(fit(undisturbed, config(), 0, tmp_path / "other", accelerator))
+    run(undisturbed, tmp_path / "other", accelerator)
     assert not during[20][1]
     assert during[10][1]
     assert torch.equal(during[60][0][0], saved(tmp_path)["best/0.weight"])
-    assert torch.equal(weights(task)[0], weights(undisturbed)[0])
+    assert torch.equal(weights(task.network)[0], weights(undisturbed.network)[0])
 
 
 def test_validation_does_not_disturb_training(tmp_path: Path, accelerator: Accelerator):
     """Validating often or seldom gives the same weights, moments and averages to the bit; only the choice differs."""
     states = []
     for every in (1, 7, 60):
-        (tmp_path / str(every)).mkdir()
         task = Line(dropout=0.3)
-        list(fit(task, config(validate_every=every), 0, tmp_path / str(every), accelerator))
+        run(task, tmp_path / str(every), accelerator, validate_every=every)
         states.append({k: v for k, v in saved(tmp_path / str(every)).items() if not k.startswith("best/")})
     for other in states[1:]:
         assert other.keys() == states[0].keys()
@@ -176,9 +178,8 @@ def test_validation_does_not_disturb_training(tmp_path: Path, accelerator: Accel
 @pytest.mark.parametrize("stop", [1, 10, 15, 20, 47, 59])
 def test_stopped_anywhere_it_ends_the_same(tmp_path: Path, accelerator: Accelerator, stop: int):
     """Interrupted at any step and taken up again, weights and reports are those of an undisturbed run to the bit."""
-    (tmp_path / "whole").mkdir()
     whole = Line(dropout=0.3)
-    expected = list(fit(whole, config(), 0, tmp_path / "whole", accelerator))
+    expected = run(whole, tmp_path / "whole", accelerator)
 
     def interrupt(step: int, loss: Tensor) -> Tensor:
         if step > stop:
@@ -189,9 +190,9 @@ def test_stopped_anywhere_it_ends_the_same(tmp_path: Path, accelerator: Accelera
     with pytest.raises(KeyboardInterrupt):
         reports.extend(fit(Line(spoil=interrupt, dropout=0.3), config(), 0, tmp_path, accelerator))
     again = Line(seed=1, dropout=0.3) if stop >= 10 else Line(dropout=0.3)
-    later = list(fit(again, config(), 0, tmp_path, accelerator))
+    later = run(again, tmp_path, accelerator)
     assert again.step == 60 - stop // 10 * 10
-    assert all(torch.equal(a, b) for a, b in zip(weights(again), weights(whole), strict=True))
+    assert same(weights(again.network), weights(whole.network))
     assert later == [r for r in expected if r.step > stop // 10 * 10]
 
 
@@ -207,11 +208,11 @@ def test_a_report_comes_before_its_checkpoint(tmp_path: Path, accelerator: Accel
 def test_a_finished_loop_is_only_loaded(tmp_path: Path, accelerator: Accelerator):
     """At the last step nothing is trained or reported again; the network gets the best weights."""
     first = Line()
-    list(fit(first, config(), 0, tmp_path, accelerator))
+    run(first, tmp_path, accelerator)
     again = Line(seed=1)
-    assert list(fit(again, config(), 0, tmp_path, accelerator)) == []
+    assert run(again, tmp_path, accelerator) == []
     assert again.step == 0
-    assert all(torch.equal(a, b) for a, b in zip(weights(again), weights(first), strict=True))
+    assert same(weights(again.network), weights(first.network))
     assert not again.network.training
 
 
@@ -219,10 +220,9 @@ def test_a_finished_loop_is_only_loaded(tmp_path: Path, accelerator: Accelerator
 def test_a_loss_that_is_not_finite_stops(tmp_path: Path, accelerator: Accelerator, value: float):
     """The error names the task, the step and the checkpoint that is kept, which is from before and finite."""
     task = Line(spoil=lambda step, loss: loss * value if step == 34 else loss)
-    with pytest.raises(
-        TrainingError, match=r"line: .* not finite at step 40; .* checkpoint is line\.safetensors.*rate"
-    ):
-        list(fit(task, config(), 0, tmp_path, accelerator))
+    words = r"line: .* not finite at step 40; .* checkpoint is line\.safetensors.*rate"
+    with pytest.raises(TrainingError, match=words):
+        run(task, tmp_path, accelerator)
     assert steps_saved(tmp_path) == 30
     assert all(bool(t.isfinite().all()) for t in saved(tmp_path).values())
 
@@ -234,7 +234,7 @@ def test_a_bad_gradient_stops_before_it_is_saved(tmp_path: Path, accelerator: Ac
         return loss + (0 * loss).sqrt() if step == 30 else loss  # the derivative of √ at 0
 
     with pytest.raises(TrainingError, match="not finite at step 30"):
-        list(fit(Line(spoil=spoil), config(), 0, tmp_path, accelerator))
+        run(Line(spoil=spoil), tmp_path, accelerator)
     assert steps_saved(tmp_path) == 20
     assert all(bool(t.isfinite().all()) for t in saved(tmp_path).values())
 
@@ -242,7 +242,7 @@ def test_a_bad_gradient_stops_before_it_is_saved(tmp_path: Path, accelerator: Ac
 def test_a_loss_that_is_bad_at_once(tmp_path: Path, accelerator: Accelerator):
     """Where there is no checkpoint yet, the error says so."""
     with pytest.raises(TrainingError, match="at step 10; no checkpoint was made yet"):
-        list(fit(Line(spoil=lambda step, loss: loss * math.nan), config(), 0, tmp_path, accelerator))
+        run(Line(spoil=lambda step, loss: loss * math.nan), tmp_path, accelerator)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -260,21 +260,20 @@ def test_a_validation_loss_that_is_not_finite_stops(tmp_path: Path, accelerator:
     task = Line()
     task.validate = lambda network: value  # type: ignore[method-assign]
     with pytest.raises(TrainingError, match=r"the validation loss is not finite at step 20; .* line\.safetensors"):
-        list(fit(task, config(keep=keep), 0, tmp_path, accelerator))
+        run(task, tmp_path, accelerator, keep=keep)
     assert steps_saved(tmp_path) == 10
 
 
 def test_the_start_is_never_the_best(tmp_path: Path, accelerator: Accelerator):
     """Weights that get worse: the best of those trained is kept, not those of step 0; without steps they stay."""
     task, losses = Line(), iter([5.0, 5.0, 6.0, 6.0, 7.0, 7.0])
-    first = weights(task)
+    first = weights(task.network)
     task.validate = lambda network: next(losses)  # type: ignore[method-assign]
-    list(fit(task, config(), 0, tmp_path, accelerator))
-    assert not any(torch.equal(a, b) for a, b in zip(weights(task), first, strict=True))
-    (tmp_path / "none").mkdir()
+    run(task, tmp_path, accelerator)
+    assert not any(torch.equal(a, b) for a, b in zip(weights(task.network), first, strict=True))
     idle = Line()
-    assert list(fit(idle, config(steps=0), 0, tmp_path / "none", accelerator)) == []
-    assert all(torch.equal(a, b) for a, b in zip(weights(idle), first, strict=True))
+    assert run(idle, tmp_path / "none", accelerator, steps=0) == []
+    assert same(weights(idle.network), first)
 
 
 def test_every_step_owns_its_random_numbers(accelerator: Accelerator):
@@ -297,9 +296,7 @@ def test_another_seed_is_another_run(tmp_path: Path, accelerator: Accelerator):
     ends = []
     for seed in (0, 0, 1):
         task = Line()
-        folder = tmp_path / str(len(ends))
-        folder.mkdir()
-        list(fit(task, config(), seed, folder, accelerator))
-        ends.append(weights(task))
+        run(task, tmp_path / str(len(ends)), accelerator, seed)
+        ends.append(weights(task.network))
     assert torch.equal(ends[0][0], ends[1][0])
     assert not torch.equal(ends[0][0], ends[2][0])

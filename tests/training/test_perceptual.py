@@ -15,12 +15,11 @@ from tests.support.places import SHARED
 from tests.support.tiny_training import save_squeezenet
 
 WEIGHTS = SHARED / "weights" / "squeezenet1_1-imagenet-features.safetensors"
+REAL = pytest.mark.needs("weights")
 
 
 @pytest.fixture(scope="module")
 def distance() -> PerceptualDistance:
-    if not WEIGHTS.is_file():
-        pytest.skip("the SqueezeNet weights are not part of the repository")
     return PerceptualDistance(WEIGHTS)
 
 
@@ -36,6 +35,7 @@ def random_weights(tmp_path: Path) -> Path:
     return save_squeezenet(tmp_path / "random.safetensors", seed=0)
 
 
+@REAL
 def test_equal_images_have_no_distance(distance: PerceptualDistance, images: torch.Tensor):
     """d(x, x) is 0 to the bit, d(x, y) is not, and d is symmetric; one number for each image."""
     assert torch.equal(distance(images, images), torch.zeros(6))
@@ -44,6 +44,7 @@ def test_equal_images_have_no_distance(distance: PerceptualDistance, images: tor
     torch.testing.assert_close(there, back)
 
 
+@REAL
 def test_distance_grows_with_blur(distance: PerceptualDistance, images: torch.Tensor):
     """The more an image is blurred, the further it is from itself."""
     blurred = [torch.nn.functional.avg_pool2d(images, k, 1, k // 2, count_include_pad=False) for k in (3, 5, 9)]
@@ -52,12 +53,14 @@ def test_distance_grows_with_blur(distance: PerceptualDistance, images: torch.Te
     assert (far.diff(dim=0) > 0).all()
 
 
+@REAL
 def test_distance_of_an_image_does_not_depend_on_the_batch(distance: PerceptualDistance, images: torch.Tensor):
     """The batch is compared image by image."""
     together = distance(images, -images)
     torch.testing.assert_close(together[2:3], distance(images[2:3], -images[2:3]), rtol=1e-4, atol=1e-6)
 
 
+@REAL
 def test_gradient_reaches_the_images_only(distance: PerceptualDistance, images: torch.Tensor):
     """The features are fixed; what is compared learns from them, and following the gradient brings it nearer."""
     x = (images * 0.5).requires_grad_()
@@ -69,6 +72,7 @@ def test_gradient_reaches_the_images_only(distance: PerceptualDistance, images: 
         assert distance(x - 0.002 * x.grad / x.grad.abs().max(), images).sum() < before
 
 
+@REAL
 def test_the_real_weights_tell_more_than_random_ones(distance: PerceptualDistance, random_weights: Path):
     """The file of the right names is loaded as it is: real and random weights disagree."""
     x, y = torch.rand(2, 4, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -23,10 +23,10 @@ from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.optimising.processes import accelerating
 from phonybrains.training.config import load_train_config
 from phonybrains.training.stage import train
+from tests.support import tiny_training
 from tests.support.tiny_training import (
     FEW_STEP_PARTS,
     LOOP,
-    NAMES,
     OFF,
     PARTS,
     image_set,
@@ -53,7 +53,7 @@ def test_the_model_folder_is_complete(tiny_model: Path, phantom_corpus: Path):
     model = LatentDiffusion.load(tiny_model)
     assert model.few_step
     assert model.few_step.extra_width == 1
-    assert [a.name for a in model.conditions.attributes] == ["modality", *NAMES]
+    assert [a.name for a in model.conditions.attributes] == ["modality", *tiny_training.NAMES]
     assert model.size == 64
     record = json.loads((tiny_model / "record.json").read_text())
     assert (record["stage"], record["seed"]) == ("train", 0)
@@ -136,7 +136,7 @@ def assert_without_few_step_weights(folder: Path) -> None:
 def test_a_finished_training_is_not_repeated(tiny_model: Path, phantom_corpus: Path, monkeypatch: pytest.MonkeyPatch):
     """The same command again returns at once."""
     monkeypatch.setattr(stage, "_train_both", lambda *_: pytest.fail("it trained again"))
-    config = load_train_config("tiny", conditions=NAMES, min_patients=0, precision="fp32")
+    config = load_train_config("tiny", conditions=tiny_training.NAMES, min_patients=0, precision="fp32")
     assert train(phantom_corpus, tiny_model, config, show=False) == tiny_model
 
 
@@ -153,9 +153,9 @@ def test_other_settings_do_not_take_up_the_draft(
     """A stopped run's draft belongs to its settings: another seed starts afresh, the first goes on in its own."""
     out = tmp_path / "model"
 
-    def interrupted(*_: Any) -> Iterator[tuple[int, int]]:
+    def interrupted(*_: Any) -> Iterator[int]:
         raise KeyboardInterrupt
-        yield 0, 0
+        yield 0
 
     with monkeypatch.context() as patch:
         patch.setattr(stage, "encode_latents", interrupted)

@@ -14,16 +14,10 @@ from phonybrains.errors import ConfigError, ModelError
 from phonybrains.imageset import ImageSet
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.seal import sealed
-from phonybrains.training.config import TrainConfig
 from phonybrains.training.stage import train
 from phonybrains.training.start import start
 from tests.support.tiny_training import FEW_STEP_PARTS, LOOP, NAMES, OFF, ON, log_of, micro, weights
-
-
-def beginning(model: Path, **parts: Any) -> TrainConfig:
-    """A training that starts from a model and makes steps in the given parts alone."""
-    off = dict.fromkeys(("autoencoder", "denoiser", "few_step"), OFF)
-    return micro(**{"conditions": NAMES, "min_patients": 0, "start": str(model)} | off | parts)
+from tests.training.conftest import beginning
 
 
 def test_without_steps_all_stays_as_it_was(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):

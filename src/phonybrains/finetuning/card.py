@@ -19,22 +19,13 @@ def model_card(
     facts: LoraFacts, images: ImageSet, captions: Captions, texts: Sequence[str], conditions: Conditions
 ) -> str:
     """The text of README.md, with the metadata block that model hubs read. texts: the captions of all images."""
-    parts = (
-        _opening(facts, images),
-        _base(facts),
-        _training_data(images),
-        _captions(captions, texts, conditions),
-        _figures(facts),
-        _use(facts),
-    )
-    return "\n".join(parts)
-
-
-def _opening(facts: LoraFacts, images: ImageSet) -> str:
     link = f"[{facts.base}](https://huggingface.co/{facts.base})"
     base = "a checkpoint in a folder of its own" if facts.local else link
     known = "" if facts.local else f"base_model: {facts.base}\n"
     commit = f", commit `{facts.revision}`" if facts.revision else ""
+    counts = "\n".join(f"- {line}" for line in (*told(conditions), *counts_in_words(conditions)))
+    frequent = "\n".join(f"- {text} ({count})" for text, count in Counter(texts).most_common(MOST_FREQUENT))
+    figures = "\n".join(f"| {name} | {value} |" for name, value in facts.card.items())
     return f"""---
 library_name: diffusers
 pipeline_tag: text-to-image
@@ -45,52 +36,34 @@ pipeline_tag: text-to-image
 Made with phonybrains from {base}{commit}. It makes **synthetic** images of {facts.image_size}×{facts.image_size}
 pixels, drawn at {facts.size}×{facts.size}, for research and teaching. They show no patient and must not be used for
 diagnosis.
-"""
 
-
-def _base(facts: LoraFacts) -> str:
-    return f"""## The base
+## The base
 
 The licence of the base holds for the images and for this LoRA too, whatever the licence of the training data says: read
 it where the base comes from. The base was trained on pictures from the web, and brings their biases with it.
 SHA-256 of its files: `{facts.sha256}`.
-"""
 
-
-def _training_data(images: ImageSet) -> str:
-    return f"""## Training data
+## Training data
 
 {len(images)} images; {splits(images)}. Trained on the first alone.
 
 {sources(images)}
-"""
 
-
-def _captions(captions: Captions, texts: Sequence[str], conditions: Conditions) -> str:
-    counts = "\n".join(f"- {line}" for line in (*told(conditions), *counts_in_words(conditions)))
-    frequent = "\n".join(f"- {text} ({count})" for text, count in Counter(texts).most_common(MOST_FREQUENT))
-    return f"""## Captions
+## Captions
 
 Template: `{captions.template}`. Most frequent:
 
 {frequent}
 
 {counts}
-"""
 
-
-def _figures(facts: LoraFacts) -> str:
-    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.card.items())
-    return f"""## Figures
+## Figures
 
 | what | value |
 |---|---|
-{rows}
-"""
+{figures}
 
-
-def _use(facts: LoraFacts) -> str:
-    return f"""## Use
+## Use
 
 ```python
 pipeline = diffusers.DiffusionPipeline.from_pretrained("{"BASE" if facts.local else facts.base}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,10 +30,9 @@ from ..model.training_data import shared_units
 from ..model.withdrawal import withdraw
 from ..networks.conditions import Conditions
 from ..optimising.cache import take
-from ..optimising.processes import accelerating, same_threads, settled, shared_draft
-from ..optimising.run import Run, name_events
-from ..progress import progress_bars
-from ..record import Record, as_input, draft_folder, is_published
+from ..optimising.processes import settled
+from ..optimising.run import Run, running
+from ..record import Record, as_input, is_published
 from ..reporting.sheets import contact_sheet
 from ..startup import say
 from .cache import encode_captions, encode_latents, load_latents, load_texts
@@ -93,8 +93,8 @@ def finetune(
     if not is_published(out, record, FineTuned.load):
         for line in told(job.conditions) if show else ():
             say(line)
-        with accelerating(config, draft_folder(out, record)) as accelerator:
-            _train_and_publish(job, out, record, accelerator, show)
+        with running(config, out, record, config.seed, show) as run:
+            _train(job, run, out, record)
     shutil.rmtree(out / "work", ignore_errors=True)  # only now, so that a stop at any moment costs no training
     return out
 
@@ -122,34 +122,26 @@ def _prepare(base: Base, images: ImageSet, config: FinetuneConfig) -> Job:
     return Job(base, images, captions, conditions, (*train, *validation), len(train), config)
 
 
-def _train_and_publish(job: Job, out: Path, record: Record, accelerator: Accelerator, show: bool) -> None:
-    config = job.config
-    with shared_draft(out, record, accelerator) as draft, progress_bars(show and accelerator.is_main_process) as bars:
-        run = Run(draft, accelerator, config.seed, bars)
-        for folder in (run.work, draft / "training"):
-            folder.mkdir(exist_ok=True)
-        numbers = _cache_texts(job, run)
-        pipeline = job.base.load(without=TEXT)
-        size = _side(pipeline, config.size)
-        set_seed(config.seed)
-        network, noising = _network(job, run, pipeline), noising_of(pipeline)
-        accelerator.init_trackers("tensorboard")
-        with same_threads(draft) as threads:
-            _cache_latents(job, run, pipeline, size)
-            task = _task(job, run, network, noising, numbers, size)
-            run.follow(task, config.loop, partial(_draw_sheet, job, task, pipeline, accelerator))
-        for tracker in accelerator.trackers:
-            tracker.finish()
-        if accelerator.is_main_process:
-            name_events(draft / "training" / "tensorboard")
-            figures = _figures(task)
-            record.results.update(figures)
-            record.results["threads"] = threads
-            write_lora(pipeline, draft)
-            facts = _facts(job, out, record, size, figures)
-            write_description(draft, facts, job.conditions)
-            card = model_card(facts, job.images, job.captions, job.texts, job.conditions)
-            (draft / "README.md").write_text(card, encoding="utf-8")
+def _train(job: Job, run: Run, out: Path, record: Record) -> None:
+    """Train, and have the main process write the result into the draft."""
+    numbers, config = _cache_texts(job, run), job.config
+    pipeline = job.base.load(without=TEXT)
+    size = _side(pipeline, config.size)
+    set_seed(config.seed)
+    network, noising = _network(job, run, pipeline), noising_of(pipeline)
+    pipeline.vae.to(run.accelerator.device)
+    encoding = encode_latents(pipeline.vae, job.images, job.rows, size, run.work / "latents.safetensors")
+    run.note("encode", encoding, "images", len(job.rows))
+    task = _task(job, run, network, noising, numbers, size)
+    run.follow(task, config.loop, partial(_draw_sheet, job, task, pipeline, run.accelerator))
+    if run.accelerator.is_main_process:
+        figures = _figures(task)
+        record.results.update(figures | {"threads": run.threads})
+        write_lora(pipeline, run.draft)
+        facts = _facts(job, out, record, size, figures)
+        write_description(run.draft, facts, job.conditions)
+        card = model_card(facts, job.images, job.captions, job.texts, job.conditions)
+        (run.draft / "README.md").write_text(card, encoding="utf-8")
 
 
 def _cache_texts(job: Job, run: Run) -> list[int]:
@@ -157,16 +149,16 @@ def _cache_texts(job: Job, run: Run) -> list[int]:
     texts = job.texts
     distinct = list(dict.fromkeys(texts))
     path = run.work / "captions.safetensors"
-    if run.accelerator.is_main_process and not take(path):
-        pipeline = job.base.load_texts(run.accelerator.device)
-        _check_length(pipeline, distinct)
-        line = run.bars.add_task("captions", total=len(distinct), unit="captions")
-        for done in encode_captions(pipeline, distinct, path):
-            run.bars.update(line, completed=done)
-        del pipeline
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-    run.accelerator.wait_for_everyone()
+
+    def encoding() -> Iterator[int]:
+        if not take(path):
+            pipeline = job.base.load_texts(run.accelerator.device)
+            _check_length(pipeline, distinct)
+            yield from encode_captions(pipeline, distinct, path)
+
+    run.note("captions", encoding(), "captions", len(distinct))
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
     return [distinct.index(text) for text in texts]
 
 
@@ -178,16 +170,6 @@ def _check_length(pipeline: Any, texts: list[str]) -> None:
     count, most = len(pipeline.tokenizer(longest).input_ids), pipeline.tokenizer.model_max_length
     if count > most:
         raise ConfigError(f"caption: '{longest}' has {count} tokens, and the base reads {most}. Shorten the template.")
-
-
-def _cache_latents(job: Job, run: Run, pipeline: Any, size: int) -> None:
-    device = run.accelerator.device
-    pipeline.vae.to(device)
-    if run.accelerator.is_main_process:
-        line = run.bars.add_task("encode", total=len(job.rows), unit="images")
-        for done in encode_latents(pipeline.vae, job.images, job.rows, size, run.work / "latents.safetensors"):
-            run.bars.update(line, completed=done)
-    run.accelerator.wait_for_everyone()
 
 
 def _network(job: Job, run: Run, pipeline: Any) -> Any:
@@ -204,18 +186,10 @@ def _task(job: Job, run: Run, network: Any, noising: Noising, numbers: list[int]
     device = run.accelerator.device
     network.to(device)
     train, validation = torch.arange(job.train), torch.arange(job.train, len(job.rows))
-    return LoraTask(
-        network,
-        job.base.family,
-        noising,
-        load_latents(run.work / "latents.safetensors"),
-        load_texts(run.work / "captions.safetensors", numbers),
-        train,
-        validation if len(validation) else train,
-        size,
-        job.config,
-        device,
-    )
+    latents = load_latents(run.work / "latents.safetensors")
+    texts = load_texts(run.work / "captions.safetensors", numbers)
+    rows = (train, validation if len(validation) else train)
+    return LoraTask(network, job.base.family, noising, latents, texts, *rows, size, job.config, device)
 
 
 def _side(pipeline: Any, wanted: int | None) -> int:
@@ -270,21 +244,7 @@ def _facts(job: Job, out: Path, record: Record, size: int, figures: dict[str, An
     base, config = job.base, job.config
     local = not base.revision
     name = os.path.relpath(base.folder.resolve(), out.resolve()) if local else base.name
-    return LoraFacts(
-        base.family,
-        name,
-        record.inputs[1]["sha256"],
-        size,
-        job.images.height,
-        job.captions.template,
-        config.words,
-        config.steps,
-        _guidance(job),
-        local,
-        base.revision,
-        base.variant,
-        base.t5,
-        config.rank,
-        shared_units(job.images),
-        figures,
-    )
+    images = (size, job.images.height, job.captions.template, config.words, config.steps, _guidance(job))
+    origin = (local, base.revision, base.variant, base.t5, config.rank)
+    sha256, units = record.inputs[1]["sha256"], shared_units(job.images)
+    return LoraFacts(base.family, name, sha256, *images, *origin, units, figures)

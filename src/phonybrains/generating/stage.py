@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 import torch
 from rich.progress import Progress
@@ -80,30 +81,16 @@ class Work:
     def row(self, index: int, draft: Path) -> Row:
         """The metadata of a finished image."""
         wanted, settings = self.wanted[index], self.sampling
-        attributes: dict[str, Attribute] = {
-            "generator": self.name,
-            "seed": settings.seed,
-            "index": index,
-            "steps": settings.steps,
-            "guidance": settings.guidance,
-        }
+        attributes: dict[str, Attribute] = {"generator": self.name, "seed": settings.seed, "index": index}
+        attributes |= {"steps": settings.steps, "guidance": settings.guidance}
         for name, value in wanted.items():
             if name != "modality":
                 attributes[f"condition_{name}" if name in FIXED_COLUMNS else name] = value
         digest = hashlib.sha256((draft / file_name(index)).read_bytes()).hexdigest()
         modality = str(wanted["modality"] or "")
         slope, intercept, unit = self.model.units.get(modality, (1.0, 0.0, "a.u."))
-        return Row(
-            file_name(index),
-            digest,
-            modality,
-            synthetic=True,
-            source=self.name,
-            slope=slope,
-            intercept=intercept,
-            unit=unit,
-            attributes=attributes,
-        )
+        made: Any = {"synthetic": True, "source": self.name, "attributes": attributes}
+        return Row(file_name(index), digest, modality, slope=slope, intercept=intercept, unit=unit, **made)
 
 
 def generate(
@@ -196,13 +183,8 @@ def _prepare(model: ImageModel, name: str, config: GenerateConfig, batch_size: i
     for request in requests:
         indices = range(len(wanted), len(wanted) + request.n)
         wanted += model.ask(indices, request.where, config.seed)
-    settled = {
-        "requests": tuple(requests),
-        "steps": sampling.steps,
-        "guidance": guidance,
-        "sampler": sampling.sampler,
-        "precision": sampling.precision,
-    }
+    settled = {name: getattr(sampling, name) for name in ("steps", "sampler", "precision")}
+    settled |= {"requests": tuple(requests), "guidance": guidance}
     found = dict.fromkeys(doubt for request in requests for doubt in model.doubts(request.where))
     return Work(model, name, wanted, config.model_copy(update=settled), sampling, tuple(found))
 

@@ -55,13 +55,8 @@ def fit(
     the best, unless no step is made.
     """
     checkpoint = folder / f"{task.name}.safetensors"
-    optimizer = torch.optim.AdamW(
-        trained(task.network).values(),
-        lr=config.learning_rate,
-        betas=(0.9, 0.99),
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+    how: Any = {"lr": config.learning_rate, "betas": (0.9, 0.99), "weight_decay": config.weight_decay}
+    optimizer = torch.optim.AdamW(trained(task.network).values(), **how, fused=True)
     state = TrainState.start(task.network, optimizer, config.averages)
     state.restore(checkpoint)
     network: nn.Module = accelerator.prepare_model(task.network)
@@ -101,7 +96,10 @@ def step_rng(seed: int, name: str, step: int, accelerator: Accelerator) -> Gener
 
 def _descend(state: TrainState, loss: Tensor, config: LoopConfig, accelerator: Accelerator) -> Tensor:
     """One step down the gradient; returns (loss, gradient norm)."""
-    _set_rate(state.optimizer, config, state.step)
+    rising = min(1.0, (state.step + 1) / max(1, config.warmup))
+    falling = min(1.0, (config.steps - state.step) / max(1.0, config.cooldown * config.steps))
+    for group in state.optimizer.param_groups:
+        group["lr"] = config.learning_rate * rising * falling
     accelerator.backward(loss)
     norm = nn.utils.clip_grad_norm_(trained(state.network).values(), config.clip)
     state.optimizer.step()
@@ -109,13 +107,6 @@ def _descend(state: TrainState, loss: Tensor, config: LoopConfig, accelerator: A
     state.step += 1
     state.average()
     return torch.stack([loss.detach().float(), norm])
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, config: LoopConfig, step: int) -> None:
-    rising = min(1.0, (step + 1) / max(1, config.warmup))
-    falling = min(1.0, (config.steps - step) / max(1.0, config.cooldown * config.steps))
-    for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate * rising * falling
 
 
 def _finite(task: Task, state: TrainState, means: Tensor, checkpoint: Path) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from accelerate import Accelerator
 from rich.progress import Progress
 
 from ..files import sync_path, write_whole
+from ..progress import progress_bars
+from ..record import Record, draft_folder
 from .config import LoopConfig
 from .loop import Milestone, Task, fit
+from .processes import Training, accelerating, same_threads, shared_draft
 
 LOG_NAME = "training/log.jsonl"
 Inspect = Callable[[Path], dict[str, float]]
@@ -27,10 +31,19 @@ class Run:
     accelerator: Accelerator
     seed: int
     bars: Progress
+    threads: int = 0
 
     @property
     def work(self) -> Path:
         return self.draft / "work"
+
+    def note(self, what: str, steps: Iterator[int], unit: str, total: int | None = None) -> None:
+        """Have the main process go through steps, which say how much is done, and all others wait for it."""
+        if self.accelerator.is_main_process:
+            line = self.bars.add_task(what, total=total, unit=unit)
+            for done in steps:
+                self.bars.update(line, completed=done)
+        self.accelerator.wait_for_everyone()
 
     def follow(self, task: Task, loop: LoopConfig, inspect: Inspect, compile: bool = False) -> None:
         """Train a task, showing and logging how far it is; at each validation `inspect` draws and measures."""
@@ -57,6 +70,24 @@ class Run:
             sync_path(self.draft / LOG_NAME)  # before the checkpoint that goes on after it
 
 
+@contextmanager
+def running(config: Training, out: Path, record: Record, seed: int, show: bool) -> Iterator[Run]:
+    """A run of this process in the draft of `out`, which the main process then publishes."""
+    with accelerating(config, draft_folder(out, record)) as accelerator:
+        main = accelerator.is_main_process
+        with shared_draft(out, record, accelerator) as draft, progress_bars(show and main) as bars:
+            run = Run(draft, accelerator, seed, bars)
+            for folder in (run.work, draft / "training"):
+                folder.mkdir(exist_ok=True)
+            accelerator.init_trackers("tensorboard")
+            with same_threads(draft) as run.threads:
+                yield run
+            for tracker in accelerator.trackers:
+                tracker.finish()
+            if main:
+                _name_events(draft / "training" / "tensorboard")
+
+
 def _forget(log: Path, task: str, step: int) -> None:
     """Remove what a run that was stopped had logged of a task from a step on, and a line it did not finish."""
     if log.is_file():
@@ -76,7 +107,7 @@ def sort_log(draft: Path, tasks: Sequence[str]) -> None:
         write_whole(log, "".join(line for _, line in sorted(zip(places, lines, strict=True))).encode())
 
 
-def name_events(folder: Path) -> None:
+def _name_events(folder: Path) -> None:
     """Give TensorBoard's files names without that of this machine."""
     for number, path in enumerate(sorted(folder.glob("events.out.tfevents.*"))):
         path.rename(folder / f"events.out.tfevents.{number:04d}")

@@ -21,6 +21,9 @@ SIZES = {
 }
 """What OpenAI's service takes, by dialect."""
 
+LIMITS = {"budget", "max_images", "prices", "sizes", "concurrency", "retries", "timeout_s", "max_megabytes", "key_file"}
+"""Settings that do not change what is asked."""
+
 Count = Annotated[int, Field(ge=1)]
 Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Value = str | int | float
@@ -151,18 +154,7 @@ class ImagineConfig(Config):
 
     def settings(self) -> dict[str, Any]:
         """What determines the requests, for the record: neither limits, nor anything about the key."""
-        left_out = {
-            "budget",
-            "max_images",
-            "prices",
-            "sizes",
-            "concurrency",
-            "retries",
-            "timeout_s",
-            "max_megabytes",
-            "key_file",
-        }
-        return self.model_dump(mode="json", exclude=left_out)
+        return self.model_dump(mode="json", exclude=LIMITS)
 
 
 def load_imagine_config(preset: str | None, *paths: Path | None, **given: Any) -> ImagineConfig:

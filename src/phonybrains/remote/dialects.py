@@ -36,12 +36,8 @@ def parameters(wanted: Wanted, config: ImagineConfig) -> dict[str, Any]:
     if dialect == "dall-e-3":
         own = {"response_format": "b64_json", "quality": config.quality, "style": config.style}
     else:
-        own = {
-            "output_format": "png",
-            "background": "opaque",
-            "quality": config.quality,
-            "moderation": config.moderation,
-        }
+        fixed = {"output_format": "png", "background": "opaque"}
+        own = fixed | {"quality": config.quality, "moderation": config.moderation}
     seed = {"seed": config.seed + wanted.index} if config.send_seed else {}
     body = {"model": config.model, "prompt": wanted.prompt, "n": 1, "size": config.size, **own, **seed, **config.extra}
     return {name: value for name, value in body.items() if value not in (None, "")}

@@ -19,7 +19,7 @@ from ..errors import ServiceError
 from .answers import Answers, RawAnswer, ServiceAnswer, sha256
 from .config import ImagineConfig, Price
 from .journal import Outcome
-from .ledger import BudgetSpent, Ledger, Reservation
+from .ledger import BudgetSpent, Ledger
 from .prompts import Wanted
 from .reply import Reply, Trouble
 from .service import OpenAIService
@@ -93,26 +93,24 @@ class Fetcher:
     def _ask(self, request: ImageRequest) -> ServiceAnswer:
         """Send a request, once, and keep what comes; the ledger has its end, whatever that is."""
         self._wait_until(self.not_before)
-        reservation = self.ledger.reserve(request.key)
+        number = self.ledger.reserve(request.key)
         if self.stop.is_set():
-            self.ledger.settle(reservation, "error")
+            self.ledger.settle(number, "error")
             raise Stopped
         try:
-            answer = self._bring(request, reservation)
+            sent = self.service.order(request.parameters)
+            if isinstance(sent, RawAnswer):
+                body = replace(sent, number=number)
+                self.answers.keep_body(request.key, body)
+                sent = self._read(request, body)
+            answer = self._keep(request, sent, number)
         except BaseException as error:
             unpaid = isinstance(error, Trouble) and not error.paid
-            self.ledger.settle(reservation, "error" if unpaid else "unknown")
+            self.ledger.settle(number, "error" if unpaid else "unknown")
             raise
-        self.ledger.settle(reservation, _outcome(answer), answer.cost or 0.0)
+        refusal: Outcome = "refused_paid" if answer.paid else "refused"
+        self.ledger.settle(number, refusal if answer.refused else "image", answer.cost or 0.0)
         return answer
-
-    def _bring(self, request: ImageRequest, reservation: Reservation) -> ServiceAnswer:
-        sent = self.service.order(request.parameters)
-        if isinstance(sent, RawAnswer):
-            body = replace(sent, number=reservation.number)
-            self.answers.keep_body(request.key, body)
-            sent = self._read(request, body)
-        return self._keep(request, sent, reservation.number)
 
     def _read(self, request: ImageRequest, body: RawAnswer) -> Reply:
         try:
@@ -144,12 +142,6 @@ class Fetcher:
     def _wait_until(self, moment: float) -> None:
         if self.stop.wait(max(0.0, moment - time.monotonic())):
             raise Stopped
-
-
-def _outcome(answer: ServiceAnswer) -> Outcome:
-    if not answer.refused:
-        return "image"
-    return "refused_paid" if answer.paid else "refused"
 
 
 def cost_of(reply: Reply, price: Price) -> float:

@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter
+from pydantic import BaseModel, Field, PositiveInt, TypeAdapter
 
 from ..errors import OutputError
 from ..files import sync_path, write_whole
@@ -24,22 +24,25 @@ Outcome = Literal["image", "refused", "refused_paid", "error", "unknown"]
 CHAIN = re.compile(rb', "chain": "([0-9a-f]{64})"\}\Z')
 
 
-class Sent(BaseModel):
+class Entry(BaseModel, strict=True, extra="forbid", frozen=True):
+    """What a line says of a request."""
+
+    what: str
+    number: PositiveInt
+
+
+class Sent(Entry):
     """A request is about to be sent, at this cost at most."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     what: Literal["sent"] = "sent"
-    number: PositiveInt
     request: str
     reserved: Money
 
 
-class Settled(BaseModel):
+class Settled(Entry):
     """A request has ended, and has cost this much."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     what: Literal["settled"] = "settled"
-    number: PositiveInt
     outcome: Outcome
     cost: Money
 

@@ -8,7 +8,7 @@ was reserved for it, and so is a line of the journal that a power cut tore.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 
 from ..errors import OutputError, ServiceError
@@ -22,14 +22,6 @@ class BudgetSpent(ServiceError):
     """The next request could pass the budget."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """Leave to send one request, at this price at most."""
-
-    number: int
-    reserved: float
-
-
 class Ledger:
     """The journal of one folder of answers, for one process and any number of threads."""
 
@@ -39,8 +31,8 @@ class Ledger:
         Raises OutputError where the journal is damaged before its last line.
         """
         self.path, self.price, self.max_images, self.budget = path, price, max_images, budget
-        self.images, self.cost, self.unknown, self._last = 0, 0.0, 0, 0
-        self.outcomes: dict[str, int] = {}
+        self.images, self.cost, self._last = 0, 0.0, 0
+        self.outcomes: Counter[str] = Counter()
         self._open: dict[int, float] = {}
         self._changed = threading.Condition()
         self._journal = Journal(path)
@@ -73,19 +65,17 @@ class Ledger:
                 "choose another --out; nothing was asked for."
             )
 
-    def _send(self, request: str, reserved: float) -> Reservation:
-        number = self._last + 1
-        self._journal.append(Sent(number=number, request=request, reserved=reserved))
-        self._last = number
-        self._open[number] = reserved
-        return Reservation(number, reserved)
+    def _send(self, request: str, reserved: float) -> int:
+        sent = Sent(number=self._last + 1, request=request, reserved=reserved)
+        self._journal.append(sent)
+        self._replay(sent)
+        return sent.number
 
     def _count(self, number: int, outcome: Outcome, cost: float) -> None:
         reserved = self._open.pop(number)
         self.images += outcome in PAID
-        self.unknown += outcome == "unknown"
         self.cost += cost
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        self.outcomes[outcome] += 1
         if cost > reserved:  # a table that is too cheap is believed once
             self.price = max(self.price, cost)
 
@@ -96,35 +86,41 @@ class Ledger:
                 outcome: Outcome = "image" if number in answered else "unknown"
                 self._write_end(number, outcome, answered.get(number, reserved))
 
-    def reserve(self, request: str) -> Reservation:
-        """Leave to send a request, once it is on the disk that it is sent.
+    def reserve(self, request: str) -> int:
+        """Leave to send a request, once it is on the disk that it is sent: its number.
 
         Waits while requests under way may leave enough. Raises BudgetSpent where none is left.
         """
         with self._changed:
-            while not self._affordable():
+            while not self.affords_one():
                 if not self._open:
                     raise BudgetSpent(self.summary())
                 self._changed.wait()
             return self._send(request, self.price)
 
-    def settle(self, reservation: Reservation, outcome: Outcome, cost: float = 0.0) -> None:
+    def settle(self, number: int, outcome: Outcome, cost: float = 0.0) -> None:
         """Say how a request ended, and what it cost."""
         with self._changed:
             try:
-                self._write_end(reservation.number, outcome, reservation.reserved if outcome == "unknown" else cost)
+                self._write_end(number, outcome, self._open[number] if outcome == "unknown" else cost)
             finally:
                 self._changed.notify_all()
 
-    def affords(self, images: int) -> bool:
-        """Whether so many images more are within the budget, each at its highest price."""
-        fits = self.max_images is None or self.images + images <= self.max_images
-        return fits and (self.budget is None or self.cost + images * self.price <= self.budget + ROUNDING)
+    def affords_one(self) -> bool:
+        """Whether an image more is within the limits, it and those under way each at its highest price."""
+        fits = self.max_images is None or self.images + len(self._open) + 1 <= self.max_images
+        most = self.cost + sum(self._open.values()) + self.price
+        return fits and (self.budget is None or most <= self.budget + ROUNDING)
 
     @property
     def refused(self) -> int:
         """Requests that were refused, paid for or not."""
-        return self.outcomes.get("refused", 0) + self.outcomes.get("refused_paid", 0)
+        return self.outcomes["refused"] + self.outcomes["refused_paid"]
+
+    @property
+    def unknown(self) -> int:
+        """Requests without an answer."""
+        return self.outcomes["unknown"]
 
     def summary(self) -> str:
         """What is spent, of what, as a sentence's end."""
@@ -133,11 +129,6 @@ class Ledger:
         doubt = f", {self.unknown} of them without an answer" if self.unknown else ""
         refused = f", {self.refused} requests refused" if self.refused else ""
         return f"{self.images}{of_images} images asked for{doubt}{refused}, cost {self.cost:.4g}{of_money}"
-
-    def _affordable(self) -> bool:
-        images, reserved = self.images + len(self._open) + 1, sum(self._open.values())
-        fits = self.max_images is None or images <= self.max_images
-        return fits and (self.budget is None or self.cost + reserved + self.price <= self.budget + ROUNDING)
 
     def _write_end(self, number: int, outcome: Outcome, cost: float) -> None:
         try:

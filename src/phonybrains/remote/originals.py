@@ -40,14 +40,10 @@ class Asked:
         return {
             **wanted.attributes,
             "file_name": self.name,
-            "modality": wanted.modality,
-            "index": wanted.index,
-            "prompt": wanted.prompt,
-            "revised_prompt": answer.revised_prompt,
+            **{name: getattr(wanted, name) for name in ("modality", "index", "prompt")},
+            **{name: getattr(answer, name) for name in ("revised_prompt", "request_id", "currency")},
             "parameters": json.dumps(said, sort_keys=True, ensure_ascii=False),
-            "request_id": answer.request_id,
             "cost": "" if answer.cost is None else f"{answer.cost:.6g}",
-            "currency": answer.currency,
         }
 
 
@@ -82,13 +78,8 @@ def results(asked: Sequence[Asked], ledger: Ledger) -> dict[str, Any]:
         "images": len(asked) - len(refused),
         "refused": dict(sorted(Counter(one.answer.code for one in refused).items())),
         "refusals": [
-            {
-                "index": one.request.wanted.index,
-                "prompt": one.request.wanted.prompt,
-                "code": one.answer.code,
-                "message": one.answer.message,
-                "request_id": one.answer.request_id,
-            }
+            {name: getattr(one.request.wanted, name) for name in ("index", "prompt")}
+            | {name: getattr(one.answer, name) for name in ("code", "message", "request_id")}
             for one in refused
         ],
         "cost": round(sum(one.answer.cost or 0.0 for one in asked), 6),

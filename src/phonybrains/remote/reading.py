@@ -38,14 +38,9 @@ def reply_of(body: RawAnswer, key: Key, base_url: str, download: Callable[[str],
     image, suffix = _image(item, base_url, download)
     if key.is_in(image):
         raise Trouble("an image that holds the key", paid=True, hopeless=True)
-    usage = answer.get("usage")
-    return Reply(
-        image,
-        suffix,
-        revised_prompt=one_line(item.get("revised_prompt"), key),
-        request_id=body.request_id,
-        usage=usage if isinstance(usage, dict) else {},
-    )
+    usage, revised = answer.get("usage"), one_line(item.get("revised_prompt"), key)
+    used = usage if isinstance(usage, dict) else {}
+    return Reply(image, suffix, revised_prompt=revised, request_id=body.request_id, usage=used)
 
 
 def _item(answer: Any) -> dict[str, Any] | None:
@@ -66,12 +61,8 @@ def _refusal(answer: Any, body: RawAnswer, key: Key) -> Reply:
         raise Trouble(f"an answer without an image: {message}", paid=True)
     if code is None and not _is_empty(answer):
         raise Trouble("an answer that holds no image", paid=True)
-    return Reply(
-        code=one_line(code or NO_IMAGE, key),
-        message=message or "an answer without an image",
-        paid=True,
-        request_id=body.request_id,
-    )
+    reason = message or "an answer without an image"
+    return Reply(code=one_line(code or NO_IMAGE, key), message=reason, paid=True, request_id=body.request_id)
 
 
 def _is_empty(answer: Any) -> bool:

@@ -81,17 +81,12 @@ class OpenAIService:
         return bytes(content)
 
     def _refusal(self, error: Any) -> Reply | None:
-        status = int(error.status_code)
-        answer = _body(error)
+        status, answer = int(error.status_code), _body(error)
         code = refusal_of(answer, words=status != 403) if status in REFUSING else None
         if code is None:
             return None
-        return Reply(
-            code=self._text(code),
-            message=self._text(message_of(answer)),
-            request_id=self._text(error.request_id),
-            paid=may_cost(answer, code),
-        )
+        said = {"code": code, "message": message_of(answer), "request_id": error.request_id}
+        return Reply(paid=may_cost(answer, code), **{name: self._text(text) for name, text in said.items()})
 
     def _text(self, value: Any) -> str:
         return one_line(value, self._key)

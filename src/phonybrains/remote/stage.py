@@ -67,26 +67,20 @@ def ask_service(folder: Path, config: ImagineConfig, *, confirm: Confirm | None 
         for partial in answers.folder.glob(".*.partial"):  # of a run that was killed
             partial.unlink()
         price = config.price
-        ledger = Ledger(
-            answers.folder / LEDGER_NAME,
-            price=price.image if price else 0.0,
-            max_images=config.max_images,
-            budget=config.budget,
-        )
+        path, most = answers.folder / LEDGER_NAME, price.image if price else 0.0
+        ledger = Ledger(path, price=most, max_images=config.max_images, budget=config.budget)
         ledger.covers(answers.last_number())
         ledger.close_stopped(answers.paid())
         known = {request.key: answers.get(request.key) for request in requests}
         missing = [request for request in requests if known[request.key] is None]
         if missing:
             service = OpenAIService(config, find_key(config))
-            missing.sort(
-                key=lambda request: not answers.body_file(request.key).is_file()
-            )  # what is paid for comes first
-            new = sum(not answers.body_file(request.key).is_file() for request in missing)
+            paid = [request for request in missing if answers.body_file(request.key).is_file()]
+            new = [request for request in missing if not answers.body_file(request.key).is_file()]
             if new:
-                _ask_leave(new, config, ledger, confirm, goes_on=new < len(missing))
+                _ask_leave(len(new), config, ledger, confirm, goes_on=bool(paid))
             refused = sum(answer is not None and answer.refused for answer in known.values())
-            _bring(missing, len(requests), refused, Fetcher(service, answers, ledger, config), show)
+            _bring([*paid, *new], len(requests), refused, Fetcher(service, answers, ledger, config), show)
         asked = [Asked(request, answer) for request in requests if (answer := answers.get(request.key))]
         if all(one.answer.refused for one in asked):
             raise ServiceError(
@@ -106,7 +100,7 @@ def _ask_leave(missing: int, config: ImagineConfig, ledger: Ledger, confirm: Con
             "docs/text-to-image.md says, or limit the images with --max-images."
         )
     if config.budget is not None or config.max_images is not None:
-        if not ledger.affords(1) and not goes_on:
+        if not ledger.affords_one() and not goes_on:
             raise BudgetSpent(
                 f"the limits leave nothing for {missing} missing images: {ledger.summary()}. Raise "
                 "--budget or --max-images to go on."
@@ -150,7 +144,7 @@ def _bring(missing: Sequence[ImageRequest], total: int, refused: int, fetcher: F
         what = (
             f"{len(failed)} of {total} images did not come ({failed[0]}). What has come is kept: give the same command"
         )
-        if fetcher.ledger.affords(1):
+        if fetcher.ledger.affords_one():
             raise ServiceError(f"{what} again.")
         raise BudgetSpent(f"{what} with a higher --budget or --max-images to ask anew: {fetcher.ledger.summary()}.")
 

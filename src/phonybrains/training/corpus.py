@@ -44,16 +44,9 @@ class Corpus:
         pixels = torch.from_numpy(np.load(path, mmap_mode="c"))
         if device.type == "cuda" and pixels.nbytes < RESIDENT_BYTES:
             pixels = pixels.to(device)
-        modalities = tuple(row.modality for row in images.rows)
-        shown = torch.tensor(train)
-        return cls(
-            pixels,
-            conditions,
-            conditions.encode(images.rows),
-            modalities,
-            shown,
-            torch.tensor(validation) if validation else shown,
-        )
+        modalities, shown = tuple(row.modality for row in images.rows), torch.tensor(train)
+        held = torch.tensor(validation) if validation else shown
+        return cls(pixels, conditions, conditions.encode(images.rows), modalities, shown, held)
 
     @property
     def held_out(self) -> bool:

@@ -31,27 +31,24 @@ class Latents:
 @torch.no_grad()
 def encode_latents(
     autoencoder: AutoencoderDC, corpus: Corpus, config: DenoiserConfig, seed: int, path: Path, device: torch.device
-) -> Iterator[tuple[int, int]]:
-    """Encode all versions of all images into a file, reporting (done, total); nothing to do if that is there and whole.
+) -> Iterator[int]:
+    """Encode all versions of all images into a file, reporting how many are done; nothing to do if it is there, whole.
 
     Raises TrainingError for latents that are no numbers.
     """
     if take(path):
         return
     n, versions, at_once = len(corpus.pixels), [], 32 if device.type == "cpu" else 256
-    parameters = torch.stack(
-        [
-            draw_parameters(n, config.augment if v else 0.0, Generator().manual_seed(seed * 1000 + v))
-            for v in range(config.variants)
-        ]
-    )
+    chances = [0.0] + [config.augment] * (config.variants - 1)
+    rngs = (Generator().manual_seed(seed * 1000 + v) for v in range(config.variants))
+    parameters = torch.stack([draw_parameters(n, *drawn) for drawn in zip(chances, rngs, strict=True)])
     for v in range(config.variants):
         parts = []
         for rows in torch.arange(n).split(at_once):
             x = augment(corpus.images(rows).to(device), parameters[v, rows].to(device))
             x = x.contiguous(memory_format=torch.channels_last)
             parts.append(autoencoder.encode(x, return_dict=False)[0].half().cpu().contiguous())
-            yield v * n + int(rows[-1]) + 1, n * config.variants
+            yield v * n + int(rows[-1]) + 1
         versions.append(torch.cat(parts))
     values = torch.stack(versions)
     if not bool(values.isfinite().all()):

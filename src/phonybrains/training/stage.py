@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
 from ..errors import ConfigError
 from ..imageset import ImageSet
@@ -21,10 +20,9 @@ from ..model.fitting import check_names, check_numbers
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.training_data import shared_units
 from ..model.withdrawal import withdraw
-from ..optimising.processes import accelerating, same_threads, settled, shared_draft
-from ..optimising.run import Run, name_events, sort_log
-from ..progress import progress_bars
-from ..record import Record, as_input, draft_folder, is_published, sha256_file
+from ..optimising.processes import settled
+from ..optimising.run import Run, running, sort_log
+from ..record import Record, as_input, is_published, sha256_file
 from ..startup import say
 from .autoencoder import AutoencoderTask
 from .card import model_card
@@ -64,8 +62,15 @@ def train(
         new = start(images, withdrawn, config)
         for line in (*told(new.conditions), *new.said) if show else ():
             say(line)
-        with accelerating(config, draft_folder(out, record)) as accelerator:
-            _train_and_publish(new, images, out, record, config, accelerator, show)
+        with running(config, out, record, config.seed, show) as run:
+            model, figures = _train_both(run, images, new, config)
+            if run.accelerator.is_main_process:
+                sort_log(run.draft, ("autoencoder", "denoiser", "guidance", "few_step"))
+                lost = [asdict(one) for a in model.conditions.attributes for one in a.withdrawn]
+                record.results.update(figures | {"threads": run.threads, "withdrawn": lost})
+                model.card = figures
+                model.save(run.draft)
+                (run.draft / "README.md").write_text(model_card(model, images, figures), encoding="utf-8")
     shutil.rmtree(out / "work", ignore_errors=True)  # only now, so that a stop at any moment costs no training
     return out
 
@@ -74,39 +79,12 @@ def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
     """All that decides what comes of a training: files by their content, and nothing that is left open."""
     elsewhere: Any = {"features": True, "start": True, "guidance": {"worse"}}
     facts = config.model_dump(mode="json", exclude=elsewhere) | settled(config.precision)
-    facts["features"] = _fingerprint(config.features) if config.features else None
+    try:
+        facts["features"] = sha256_file(config.features) if config.features else None
+    except OSError as error:
+        raise ConfigError(f"features: {config.features} cannot be read ({error.strerror}).") from None
     inputs = [as_input(corpus), *(as_input(model_folder(m)) for m in (config.start, worse_of(config)) if m)]
     return Record("train", facts, config.seed, inputs, images.record.get("sources", ()))
-
-
-def _fingerprint(features: Path) -> str:
-    try:
-        return sha256_file(features)
-    except OSError as error:
-        raise ConfigError(f"features: {features} cannot be read ({error.strerror}).") from None
-
-
-def _train_and_publish(
-    new: New, images: ImageSet, out: Path, record: Record, config: TrainConfig, accelerator: Accelerator, show: bool
-) -> None:
-    with shared_draft(out, record, accelerator) as draft, progress_bars(show and accelerator.is_main_process) as bars:
-        run = Run(draft, accelerator, config.seed, bars)
-        for folder in (run.work, draft / "training"):
-            folder.mkdir(exist_ok=True)
-        accelerator.init_trackers("tensorboard")
-        with same_threads(draft) as threads:
-            model, figures = _train_both(run, images, new, config)
-        for tracker in accelerator.trackers:
-            tracker.finish()
-        if accelerator.is_main_process:
-            name_events(draft / "training" / "tensorboard")
-            sort_log(draft, ("autoencoder", "denoiser", "guidance", "few_step"))
-            record.results.update(figures)
-            record.results["threads"] = threads
-            record.results["withdrawn"] = [asdict(one) for a in model.conditions.attributes for one in a.withdrawn]
-            model.card = figures
-            model.save(draft)
-            (draft / "README.md").write_text(model_card(model, images, figures), encoding="utf-8")
 
 
 def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tuple[LatentDiffusion, dict[str, Any]]:
@@ -123,26 +101,12 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
     psnr = {f"autoencoder PSNR {m}{of}, dB": round(v, 2) for m, v in coder.psnr(reconstruction).items()}
     figures = new.figures | psnr
 
-    cache = run.work / "latents.safetensors"
-    if accelerator.is_main_process:
-        line = run.bars.add_task("encode", total=None, unit="images")
-        for done, total in encode_latents(
-            reconstruction.autoencoder, corpus, config.denoiser, config.seed, cache, device
-        ):
-            run.bars.update(line, completed=done, total=total)
-    accelerator.wait_for_everyone()
+    cache, autoencoder = run.work / "latents.safetensors", reconstruction.autoencoder
+    encoding = encode_latents(autoencoder, corpus, config.denoiser, config.seed, cache, device)
+    run.note("encode", encoding, "images", len(images) * config.denoiser.variants)
     latents = load_latents(cache, corpus, new.scale)
-    model = LatentDiffusion(
-        reconstruction.autoencoder,
-        denoiser,
-        corpus.conditions,
-        latents.scale,
-        CHAINS[config.diffusion],
-        images.height,
-        new.few_step,
-        units=shared_units(images),
-        steps=config.steps,
-    )
+    parts = (autoencoder, denoiser, corpus.conditions, latents.scale, CHAINS[config.diffusion], images.height)
+    model = LatentDiffusion(*parts, new.few_step, units=shared_units(images), steps=config.steps)
     task = DenoiserTask(denoiser, corpus, latents, model.chain, config.denoiser, device)
     samples = Samples(model, CopyWatch.of(corpus), config.seed)
     run.follow(task, config.denoiser.loop, partial(samples.draw, steps=8), config.compile)
@@ -165,16 +129,8 @@ def _guide(run: Run, trained: DenoiserTask, samples: Samples, new: New, config: 
     """Build guidance into the denoiser."""
     learning = config.denoiser.model_copy(update={"loop": config.guidance.loop})
     worse = new.worse.to(device=trained.device, memory_format=torch.channels_last) if new.worse else None  # type: ignore[call-overload]
-    task = GuidanceTask(
-        trained.network,
-        trained.corpus,
-        trained.latents,
-        trained.chain,
-        learning,
-        trained.device,
-        worse=worse,
-        strength=config.guidance.strength,
-    )
+    what = (trained.network, trained.corpus, trained.latents, trained.chain, learning, trained.device)
+    task = GuidanceTask(*what, worse=worse, strength=config.guidance.strength)
     run.follow(task, config.guidance.loop, partial(samples.draw, steps=8))
     return {GUIDED: config.guidance.strength}
 

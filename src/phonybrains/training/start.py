@@ -127,25 +127,18 @@ def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
     _take_weights(new, old, str(config.start))
     if config.autoencoder.decoder_only:
         new.reconstruction.autoencoder.encoder.requires_grad_(False)
-    if config.encoder_stays:
-        new = replace(new, scale=old.scale)
-    if worse_of(config):
-        new = replace(new, worse=_worse_denoiser(old, config))
-    keeps = _few_step_fits(old, config)
-    if keeps:
-        new = replace(new, few_step=old.few_step)
-    stale = set() if keeps else {FEW_STEP_DISTANCE, FEW_STEP_PATHS}
+    trained = config.denoiser.loop.steps or config.guidance.loop.steps
+    few_step_stays = config.encoder_stays and not trained and old.chain == CHAINS[config.diffusion]
+    stale = set() if few_step_stays else {FEW_STEP_DISTANCE, FEW_STEP_PATHS}
     if any(loop.steps for loop in config.loops.values()):
         stale |= new.figures.keys() - CARRIED
-    for name in stale & new.figures.keys():
-        del new.figures[name]
-    return new
-
-
-def _few_step_fits(old: LatentDiffusion, config: TrainConfig) -> bool:
-    """Whether the few-step weights of the model that training starts from will be those of its result."""
-    trained = config.denoiser.loop.steps or config.guidance.loop.steps
-    return config.encoder_stays and not trained and old.chain == CHAINS[config.diffusion]
+    return replace(
+        new,
+        figures={name: value for name, value in new.figures.items() if name not in stale},
+        scale=old.scale if config.encoder_stays else None,
+        worse=_worse_denoiser(old, config) if worse_of(config) else None,
+        few_step=old.few_step if few_step_stays else None,
+    )
 
 
 def _worse_denoiser(old: LatentDiffusion, config: TrainConfig) -> Denoiser:
