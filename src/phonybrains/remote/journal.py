@@ -31,7 +31,7 @@ class Entry(BaseModel, strict=True, extra="forbid", frozen=True):
     number: PositiveInt
 
 
-class Sent(Entry):
+class Sent(Entry, frozen=True):
     """A request is about to be sent, at this cost at most."""
 
     what: Literal["sent"] = "sent"
@@ -39,7 +39,7 @@ class Sent(Entry):
     reserved: Money
 
 
-class Settled(Entry):
+class Settled(Entry, frozen=True):
     """A request has ended, and has cost this much."""
 
     what: Literal["settled"] = "settled"

@@ -85,8 +85,8 @@ class OpenAIService:
         code = refusal_of(answer, words=status != 403) if status in REFUSING else None
         if code is None:
             return None
-        said = {"code": code, "message": message_of(answer), "request_id": error.request_id}
-        return Reply(paid=may_cost(answer, code), **{name: self._text(text) for name, text in said.items()})
+        code, message, request_id = map(self._text, (code, message_of(answer), error.request_id))
+        return Reply(paid=may_cost(answer, code), code=code, message=message, request_id=request_id)
 
     def _text(self, value: Any) -> str:
         return one_line(value, self._key)

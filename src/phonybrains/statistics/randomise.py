@@ -22,7 +22,8 @@ def leaning_p(deviations: ArrayLike, patients: ArrayLike, rng: Generator, draws:
     deviations: (R, C), NaN where not answered; patients: (C,) labels. Twice the smaller tail. [Fisher 1935, section 21]
     """
     _, member = np.unique(np.asarray(patients), return_inverse=True)
-    away = np.bincount(member, np.nansum(np.atleast_2d(np.asarray(deviations, dtype=float)), axis=0))
+    of_cases = np.nansum(np.atleast_2d(np.asarray(deviations, dtype=float)), axis=0)
+    away = np.asarray(np.bincount(member, of_cases), dtype=float)
     chance = rng.choice([-1.0, 1.0], size=(draws, len(away))) @ away
     return _two_sided(away.sum(), chance)
 

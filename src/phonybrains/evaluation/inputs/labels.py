@@ -108,7 +108,7 @@ class LabelClassifier:
         place = {name: i for i, name in enumerate(dict.fromkeys(groups))}
         confusion = np.zeros((len(place), count, count))
         people = np.array([place[group] for group in groups])
-        np.add.at(confusion, (people, truth, found), 1)
+        np.add.at(confusion, (people, np.array(truth), found), 1)
         return cls(tuple(classifiers), folds, truth, found, confusion)
 
     def votes(self, features: Array) -> Array:

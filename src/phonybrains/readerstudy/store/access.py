@@ -120,7 +120,7 @@ def touch(writing: Writing, session_id: int) -> None:
     writing.connection.execute(mine.values(seen_at=writing.now))
 
 
-def sessions(connection: Connection, now: str) -> Sequence[Row[Any]]:
+def sessions(connection: Connection, now: str) -> Sequence[Row[Any, Any, Any, Any, Any]]:
     """The sessions that are open, the latest used first: of which reader (none: the investigator), since when, on what.
 
     Rows of id, reader, begun_at, seen_at, device.

@@ -122,7 +122,7 @@ async def _form(
 async def _page(request: Request, context: StudyContext, **values: Any) -> Response:
     session, now = context.cookies.session(request, KIND), context.store.clock.now()
     who = await context.visitor(request, session, investigator=True, used=False)
-    shown = dict.fromkeys(("link", "link_of", "asking")) | {
+    shown: dict[str, Any] = dict.fromkeys(("link", "link_of", "asking")) | {
         "csrf": csrf_token(session),
         "own_session": who.session_id,
         "protocol_hash": context.study.hash,

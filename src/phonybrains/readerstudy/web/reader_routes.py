@@ -36,13 +36,13 @@ class DraftBody(BaseModel, frozen=True):
     revision: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     def said(self) -> Said:
-        return Said(**dict(self) | {"marks": tuple(self.marks)})
+        return Said(self.call, self.confidence, self.description, tuple(self.marks), self.seconds, self.revision)
 
 
-class AnswerBody(DraftBody):
+class AnswerBody(DraftBody, frozen=True):
     """A final answer."""
 
-    call: Literal["real", "phony", "unclear"]
+    call: Literal["real", "phony", "unclear"] = Field()
 
 
 def reader_routes(context: StudyContext) -> APIRouter:

@@ -79,8 +79,7 @@ class Withdrawn:
     patients: int
 
     def __str__(self) -> str:
-        images = "1 image" if self.images == 1 else f"{self.images} images"
-        return f"{self.value} ({self.modality}: {images} of {_people(self.patients)})"
+        return f"{self.value} ({self.modality}: {plural(self.images, 'image')} of {plural(self.patients, 'patient')})"
 
 
 @dataclass(frozen=True)
@@ -102,17 +101,18 @@ class Category:
         return tuple(label for label in self.labels if label not in self.closed)
 
     def columns(self, value: Value) -> list[float]:
-        chosen = set() if value is None else {label for label in labels_of(value) if label in self.offered}
+        chosen = set[str]() if value is None else {*labels_of(value)} & {*self.offered}
         return [float(label in chosen) for label in self.labels] + [float(not chosen)]
 
     def check(self, value: Value, modality: Value = None) -> Value:
         """The value as it is stored, or ConfigError naming the known labels, or why a label is withdrawn."""
-        labels = list(dict.fromkeys(self._spelt(label) for label in labels_of(value)))
+        known = (*self.labels, *(one.value for one in self.withdrawn))
+        labels = list(dict.fromkeys(as_spelt(label, known) for label in labels_of(value)))
         for label in labels or [""]:
             gone = [one for one in self.withdrawn if one.value == label and modality in (None, one.modality)]
             if gone and (modality is not None or label not in self.offered):
                 counts = " and ".join(f"{one.images} {one.modality}" for one in gone)
-                people = _people(sum(one.patients for one in gone))
+                people = plural(sum(one.patients for one in gone), "patient")
                 raise ConfigError(
                     f"{self.name} '{label}' is withdrawn: {counts} training images of {people} show it, so few that an "
                     f"image of it would redraw them.{near('', self.offered)}"
@@ -120,9 +120,6 @@ class Category:
             if label not in self.offered:
                 raise ConfigError(f"{self.name} '{label}' is not known to the model.{near(label, self.offered)}")
         return ";".join(labels)
-
-    def _spelt(self, label: str) -> str:
-        return as_spelt(label, (*self.labels, *(one.value for one in self.withdrawn)))
 
 
 @dataclass(frozen=True)
@@ -179,11 +176,16 @@ class Conditions:
     def width(self) -> int:
         return sum(a.width for a in self.attributes)
 
+    @property
+    def categories(self) -> list[str]:
+        """Their names, in the order of the values of a combination."""
+        return [a.name for a in self.attributes if isinstance(a, Category)]
+
     def encode(self, rows: Sequence[Any]) -> Tensor:
         """Turn rows, or mappings from name to value, into (N, width) float32."""
         import torch
 
-        table = [[c for a in self.attributes for c in a.columns(_get(row, a.name))] for row in rows]
+        table = [[c for a in self.attributes for c in a.columns(value_in(row, a.name))] for row in rows]
         return torch.tensor(table, dtype=torch.float32).reshape(len(rows), self.width)
 
     def null(self, n: int) -> Tensor:
@@ -214,15 +216,22 @@ class Conditions:
 
         Where no training image matches all that is asked, the rest stays missing.
         """
-        names = [a.name for a in self.attributes if isinstance(a, Category)]
-        fixed = {name: value for name, value in where.items() if name in names}
-        fits = [(c, n) for c, n in self.combinations if all(_matches(c[names.index(k)], v) for k, v in fixed.items())]
+        fits = [self.combinations[i] for i in self.matching(where)]
         drawn: dict[str, Value] = {}
         if fits:
             total = sum(n for _, n in fits)
             chosen = rng.choice(len(fits), p=[n / total for _, n in fits])
-            drawn = dict(zip(names, fits[chosen][0], strict=True))
+            drawn = dict(zip(self.categories, fits[chosen][0], strict=True))
         return {a.name: where.get(a.name, drawn.get(a.name)) for a in self.attributes}
+
+    def matching(self, asked: Mapping[str, Value]) -> list[int]:
+        """Which combinations of the training show all of the categories that are asked for."""
+        wanted = {i: {*labels_of(asked[name])} for i, name in enumerate(self.categories) if name in asked}
+        return [
+            number
+            for number, (values, _) in enumerate(self.combinations)
+            if all(values[i] is not None and labels <= {*labels_of(values[i])} for i, labels in wanted.items())
+        ]
 
     def to_json(self) -> str:
         """The schema as JSON text: `conditions.json` of a model folder."""
@@ -271,11 +280,13 @@ def _attribute_of(a: Mapping[str, Any]) -> Category | Number:
     return Number(name, a["low"], a["high"], seen, withdrawn)
 
 
-def _people(count: int) -> str:
-    return "1 patient" if count == 1 else f"{count} patients"
+def plural(number: int, what: str) -> str:
+    """A number of things in words: 1 patient, 2 patients."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _get(row: Any, name: str) -> Value:
+def value_in(row: Any, name: str) -> Value:
+    """The value of an attribute in a row, or in a mapping from name to value; None where it is empty."""
     value = row.get(name) if isinstance(row, Mapping) else row[name]
     return None if value == "" else value
 
@@ -291,10 +302,6 @@ def labels_of(value: Value) -> list[str]:
     """The labels in a category's value: «a;b» has two; in a column with words too, the number 1 is the label «1»."""
     text = f"{value:.15g}" if isinstance(value, float) else str(value)
     return [label for part in text.split(";") if (label := plain_name(part))]
-
-
-def _matches(value: Value, wanted: Value) -> bool:
-    return value is not None and set(labels_of(wanted)) <= set(labels_of(value))
 
 
 def near(wrong: str, known: Iterable[str]) -> str:
@@ -676,75 +683,62 @@ def doubts(conditions: Conditions, where: Mapping[str, Value]) -> list[str]:
     asked = {a.name: where[a.name] for a in conditions.attributes if where.get(a.name) is not None}
     if not asked:
         return []
-    said = ", ".join(
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in asked.items()
-    )
+    said = ", ".join(f"{name} {f'{value:g}' if isinstance(value, float) else value}" for name, value in asked.items())
     images, patients, unknown = _backing(conditions, asked)
+    least = max(FEWEST, conditions.min_patients)
     if not images:
         there = _what_there_is(conditions, asked)
-        return [f"NO TRAINING IMAGE is {said}: the images will show something else. {there}".rstrip()]
-    least = max(FEWEST, conditions.min_patients)
-    if patients is None:
-        return [
+        doubt = f"NO TRAINING IMAGE is {said}: the images will show something else. {there}".rstrip()
+    elif patients is None:
+        doubt = (
             f"The model does not know how many patients stand behind {said}: it was made before they were counted. "
             "Where they are few, its images redraw them."
-        ]
-    people = "1 patient" if patients == 1 else f"{patients} patients"
-    if patients + unknown < least:
-        most = "" if not unknown else f", {unknown} of them of unknown patients"
-        return [
+        )
+    elif patients + unknown < least:
+        people = plural(patients, "patient")
+        most = f", {unknown} of them of unknown patients" if unknown else ""
+        doubt = (
             f"Too few: only {images} training images of {people} are {said}{most}. With fewer than {least} "
             "patients, the images will redraw them."
-        ]
-    if patients < least:
-        return [
+        )
+    elif patients < least:
+        doubt = (
             f"Whom {unknown} of {images} training images that are {said} show is not known: where that is few "
             "patients, the images will redraw them."
-        ]
-    return []
+        )
+    else:
+        return []
+    return [doubt]
 
 
 def _backing(conditions: Conditions, asked: Mapping[str, Value]) -> tuple[int, int | None, int]:
     """Training images, patients (None: not counted), images of unknown patients; with numbers, at most so many."""
-    numbers = {a.name: a for a in conditions.attributes if isinstance(a, Number) and a.name in asked}
-    fits = matching(conditions, {name: value for name, value in asked.items() if name not in numbers})
+    fits = conditions.matching(asked)
     images = sum(conditions.combinations[i][1] for i in fits)
     if not conditions.patients:
         return images, None, 0
     patients = len(frozenset[int]().union(*(conditions.patients[i][0] for i in fits)))
-    unknown = sum(conditions.patients[i][1] for i in fits)
-    for name, number in numbers.items():
-        tenths = conditions.tenths[name]
-        modalities = [str(asked["modality"])] if "modality" in asked else list(tenths)
-        place = tenth_of(number, float(asked[name]))  # type: ignore[arg-type]
-        found = [tenths[m].split()[place].split("/") for m in modalities if m in tenths]
-        here = [sum(int(one[k]) for one in found) for k in range(3)]
-        images, patients, unknown = min(images, here[0]), min(patients, here[1]), min(unknown, here[2])
+    found = [[images, patients, sum(conditions.patients[i][1] for i in fits)]]
+    for number in conditions.attributes:
+        if isinstance(number, Number) and number.name in asked:
+            tenths = conditions.tenths[number.name]
+            place = tenth_of(number, float(asked[number.name]))  # type: ignore[arg-type]
+            parts = [part.split()[place].split("/") for m, part in tenths.items() if asked.get("modality", m) == m]
+            found.append([sum(map(int, column)) for column in zip("000", *parts, strict=True)])
+    images, patients, unknown = (min(column) for column in zip(*found, strict=True))
     return images, patients, unknown
-
-
-def matching(conditions: Conditions, asked: Mapping[str, Value]) -> list[int]:
-    """Which combinations of the training show all of some categories."""
-    names = [a.name for a in conditions.attributes if isinstance(a, Category)]
-    wanted = {names.index(name): set(labels_of(value)) for name, value in asked.items()}
-    return [
-        number
-        for number, (values, _) in enumerate(conditions.combinations)
-        if all(values[i] is not None and labels <= set(labels_of(values[i])) for i, labels in wanted.items())
-    ]
 
 
 def _what_there_is(conditions: Conditions, asked: Mapping[str, Value]) -> str:
     """For each attribute that is asked for, what it is in the images that show the rest."""
-    names = [a.name for a in conditions.attributes if isinstance(a, Category)]
-    categories = [name for name in names if name in asked]
+    categories = [name for name in conditions.categories if name in asked]
     sentences = []
     for name in categories if len(asked) > 1 else []:
         rest = {other: asked[other] for other in categories if other != name}
         found: Counter[str] = Counter()
-        for i in matching(conditions, rest):
+        for i in conditions.matching(rest):
             values, images = conditions.combinations[i]
-            found[str(values[names.index(name)] or "not given")] += images
+            found[str(values[conditions.categories.index(name)] or "not given")] += images
         there = ", ".join(f"{value} ({images} images)" for value, images in found.most_common())
         given = " and ".join(f"{other} {value}" for other, value in rest.items())
         sentences.append(f"{f'With {given}, {name}' if rest else name}: {there or 'no training image either'}.")
@@ -772,10 +766,8 @@ def drawn(
         return [row | {"modality": known[0]} for row in rows]
     if any(row["modality"] is None for row in rows):
         why = " ".join(doubts(conditions, asked)) or "The prompt names no modality that the model knows."
-        raise ConfigError(
-            f"{why} So it is not known which modality the images have: add modality={known[0]}, or ask "
-            "for something else."
-        )
+        how = f"add modality={known[0]}, or ask for something else."
+        raise ConfigError(f"{why} So it is not known which modality the images have: {how}")
     return rows
 
 
@@ -1072,10 +1064,8 @@ class LatentDiffusion(ModelParts):
         if sampler == SHORTCUT and self.few_step is None:
             raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
         if sampler == SHORTCUT and sampling.guidance != 1:
-            raise ConfigError(
-                f"guidance {sampling.guidance:g}: few-step weights have theirs built in. "
-                f"Give more than {FEW} steps, or another sampler."
-            )
+            why = "few-step weights have theirs built in"
+            raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Give more than {FEW} steps, or another sampler.")
         precision = settle_precision(sampling.precision, self.device)
         return replace(sampling, steps=steps, sampler=sampler, precision=precision)
 
