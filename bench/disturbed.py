@@ -80,7 +80,7 @@ MODULES = {
     "import": "importing",
     "train": "training.stage",
     "generate": "generating.stage finetuning.stage",
-    "evaluate": "evaluation.stage evaluation.memorisation.part evaluation.quality.audit evaluation.quality.c2st "
+    "evaluate": "evaluation.stage evaluation.memorisation.audit evaluation.quality.audit evaluation.quality.c2st "
     "evaluation.report.build reporting.pages",
 }
 """What a command imports, by its first word."""

@@ -15,7 +15,7 @@ from phonybrains.evaluation.features.extractors import Handcrafted
 from phonybrains.evaluation.inputs.real import Compared
 from phonybrains.evaluation.inputs.sets import open_sides
 from phonybrains.evaluation.inputs.sides import side_of
-from phonybrains.evaluation.memorisation.part import memorisation_audit
+from phonybrains.evaluation.memorisation.audit import memorisation_audit
 from phonybrains.finetuning.config import FinetuneConfig
 from phonybrains.finetuning.stage import _prepare
 from phonybrains.held_out import held_out, set_apart, split_to_compare

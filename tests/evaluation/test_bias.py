@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phonybrains.evaluation.bias.part import bias_audit
+from phonybrains.evaluation.bias.audit import bias_audit
 from phonybrains.evaluation.bias.worst_group import measure_groups
 from phonybrains.evaluation.config import BiasConfig, EvaluateConfig
 from phonybrains.evaluation.findings import Findings

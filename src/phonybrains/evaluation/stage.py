@@ -86,8 +86,8 @@ def evaluate(
 
 def _runners(folder: Path) -> dict[Part, Runner]:
     """The function of each part; `folder` is where features are kept while the evaluation is not finished."""
-    from .bias.part import bias_audit
-    from .memorisation.part import memorisation_audit
+    from .bias.audit import bias_audit
+    from .memorisation.audit import memorisation_audit
     from .quality.audit import quality_audit
     from .utility.audit import utility_audit
 

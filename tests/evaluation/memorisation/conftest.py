@@ -11,7 +11,7 @@ from numpy.random import default_rng
 
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.findings import Findings
-from phonybrains.evaluation.memorisation.part import memorisation_audit
+from phonybrains.evaluation.memorisation.audit import memorisation_audit
 from phonybrains.imageset import ImageSet
 from phonybrains.phantom.corpus import draw_patient, draw_phantom, draw_slice
 from tests.conftest import one_at_a_time

@@ -16,7 +16,7 @@ from phonybrains.cli.parser import app
 from phonybrains.errors import StudyError
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.findings import Findings, Sign
-from phonybrains.evaluation.memorisation.part import memorisation_audit
+from phonybrains.evaluation.memorisation.audit import memorisation_audit
 from phonybrains.evaluation.memorisation.signs import graded, sentence_of, verdict_of
 from phonybrains.evaluation.report.sections import _in_turn
 from phonybrains.generating.stage import generate

@@ -12,7 +12,7 @@ from numpy.random import default_rng
 
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
-from phonybrains.evaluation.memorisation.part import audit_modality
+from phonybrains.evaluation.memorisation.audit import audit_modality
 from phonybrains.evaluation.memorisation.registration import CopySearch
 from phonybrains.evaluation.memorisation.search import ByFeatures, ByRegistration
 from phonybrains.imageset import ImageSet
