@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from importlib import metadata
 from pathlib import Path
 
@@ -90,3 +91,11 @@ def test_light_modules_start_without_torch():
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_a_class_name_means_one_thing():
+    """Whoever reads a name of a class knows which one it is."""
+    files = [path for path in PACKAGE.rglob("*.py") if PACKAGE / "shipped" not in path.parents]
+    nodes = (node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1] == []

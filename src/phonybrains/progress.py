@@ -18,18 +18,20 @@ def progress_bars(show: bool = True, *, vanish: bool = False) -> Progress:
     from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
-    class Figures(ProgressColumn):
+    class DoneColumn(ProgressColumn):
         def render(self, task: Task) -> Text:
             return Text(figures(task), style="progress.download")
 
-    class Note(ProgressColumn):
+    class NoteColumn(ProgressColumn):
         def render(self, task: Task) -> Text:
             return Text(task.fields.get("note", ""))
 
     console = Console(stderr=True)
     watched = show and (console.is_terminal or console.is_jupyter)
     what, left = TextColumn("{task.description}", markup=False), TimeRemainingColumn(elapsed_when_finished=True)
-    return Progress(what, BarColumn(), Figures(), left, Note(), console=console, disable=not watched, transient=vanish)
+    return Progress(
+        what, BarColumn(), DoneColumn(), left, NoteColumn(), console=console, disable=not watched, transient=vanish
+    )
 
 
 def figures(task: Task) -> str:

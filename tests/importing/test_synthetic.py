@@ -13,7 +13,7 @@ from phonybrains.config import load_config
 from phonybrains.errors import ConfigError
 from phonybrains.imageset import ImageSet
 from phonybrains.importing import ImportConfig
-from phonybrains.importing.raster.picture import Picture
+from phonybrains.importing.raster.picture import DecodedPicture
 from phonybrains.importing.raster.pixels import how_coloured
 from phonybrains.record import read_record
 from tests.support.imports import run
@@ -55,7 +55,7 @@ def test_a_gray_image_is_noted_as_gray(tmp_path):
     images = made(tmp_path / "in")
     assert [(row["coloured"], row["chroma"]) for row in images.rows] == [(0, 0), (0, 0)]
     assert_array_equal(images.pixels(0), head(1))
-    assert how_coloured(Picture(np.full((4, 4), 7, np.uint8), 255)) == {"coloured": 0.0, "chroma": 0.0}
+    assert how_coloured(DecodedPicture(np.full((4, 4), 7, np.uint8), 255)) == {"coloured": 0.0, "chroma": 0.0}
 
 
 def test_scans_may_still_not_be_coloured(tmp_path):

@@ -35,7 +35,7 @@ Runner = Callable[[ImageSet, ImageSet, EvaluateConfig, Progress], Findings]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry(Score):
+class ScoreOfPart(Score):
     """A score in scores.json, and the part it is of."""
 
     part: str = ""
@@ -46,7 +46,7 @@ class Told(TypedDict):
 
     verdict: str
     warnings: list[str]
-    scores: list[Entry]
+    scores: list[ScoreOfPart]
 
 
 def evaluate(

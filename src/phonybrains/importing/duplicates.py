@@ -15,7 +15,7 @@ CHUNK = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class NearDuplicate:
     """Two images by their place in the set, and the correlation of their thumbnails."""
 
     first: int
@@ -30,7 +30,7 @@ class NearDuplicates:
     pairs: int
     across_splits: int
     across_patients: int
-    worst: tuple[Pair, ...]
+    worst: tuple[NearDuplicate, ...]
 
 
 def find_near_duplicates(
@@ -49,7 +49,7 @@ def find_near_duplicates(
     """
     split, patient = _codes(splits), _codes(patients)
     pairs = across_splits = across_patients = 0
-    worst: list[Pair] = []
+    worst: list[NearDuplicate] = []
     for modality in sorted(set(modalities)):
         members = np.flatnonzero(np.asarray(modalities) == modality)
         for rows, columns, correlation in _blocks(thumbnails, members, advance):
@@ -71,7 +71,7 @@ def _unlike(codes: NDArray[np.int64], rows: NDArray[np.int64], columns: NDArray[
 
 def _worst(
     rows: NDArray[np.int64], columns: NDArray[np.int64], correlation: NDArray[np.float32], chosen: NDArray[np.bool_]
-) -> list[Pair]:
+) -> list[NearDuplicate]:
     """The WORST of the chosen pairs of a block, the first ones of equals."""
     places = np.flatnonzero(chosen)
     found = correlation.ravel()[places].round(4)
@@ -81,7 +81,7 @@ def _worst(
         kept = np.concatenate([above, np.flatnonzero(found == least)[: WORST - len(above)]])
         places, found = places[kept], found[kept]
     i, j = np.unravel_index(places, correlation.shape)
-    return [Pair(*pair) for pair in zip(rows[i].tolist(), columns[j].tolist(), found.tolist(), strict=True)]
+    return [NearDuplicate(*pair) for pair in zip(rows[i].tolist(), columns[j].tolist(), found.tolist(), strict=True)]
 
 
 def _codes(names: Sequence[str]) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .config import ImportConfig
 from .intensity import mr_range
-from .reader import Reader
+from .reader import FormatReader
 from .resize import box_around
 from .slices import Notice, Slice, name_below, reason_of
 
@@ -17,7 +17,7 @@ DIAGNOSES = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 FIELDS = ("label", "PID", "image", "tumorMask")
 
 
-class Matlab(Reader):
+class Matlab(FormatReader):
     """MATLAB files, of which only those of the brain tumor dataset hold what is known to be a slice."""
 
     kind = "mat"

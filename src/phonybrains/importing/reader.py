@@ -13,7 +13,7 @@ from .config import ImportConfig
 from .slices import Notice, Slice
 
 
-class Reader(Protocol):
+class FormatReader(Protocol):
     """One source format, or a family of them. What is heavy to load is imported in `read`, so that a scan stays quick.
 
     kind: what a source's label, the progress and `Scan.files` call it; formats: what a person calls it; extensions: in

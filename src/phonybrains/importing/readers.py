@@ -5,10 +5,10 @@ from __future__ import annotations
 from .dicom import Dicom
 from .matlab import Matlab
 from .raster import Raster
-from .reader import Reader, is_text, vocabulary
+from .reader import FormatReader, is_text, vocabulary
 from .volumes import Volumes
 
-READERS: tuple[Reader, ...] = (Raster(), Dicom(), Volumes(), Matlab())
+READERS: tuple[FormatReader, ...] = (Raster(), Dicom(), Volumes(), Matlab())
 """In the order in which the files of a source are read."""
 FORMATS = ", ".join(reader.formats for reader in READERS)
 BESIDE = tuple(

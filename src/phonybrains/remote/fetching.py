@@ -33,7 +33,7 @@ SAID = ("suffix", "code", "message", "revised_prompt", "request_id", "paid")
 
 
 @dataclass(frozen=True, slots=True)
-class ImageRequest:
+class ServiceRequest:
     """A wanted image, the body of its request, and the name of its answer."""
 
     wanted: Wanted
@@ -57,7 +57,7 @@ class Fetcher:
     stop: threading.Event = field(default_factory=threading.Event)
     not_before: float = 0.0
 
-    def fetch(self, request: ImageRequest) -> ServiceAnswer | Trouble:
+    def fetch(self, request: ServiceRequest) -> ServiceAnswer | Trouble:
         """The answer to a request, which is kept. Raises what ends all requests.
 
         Asks again only what was certainly not paid for; reads what an earlier run has left without asking.
@@ -74,7 +74,7 @@ class Fetcher:
             trouble.old = body is not None
             return trouble
 
-    def _ask_until_paid(self, request: ImageRequest) -> ServiceAnswer:
+    def _ask_until_paid(self, request: ServiceRequest) -> ServiceAnswer:
         price = self.config.price
         is_free = price is not None and price.image == 0
         for attempt in itertools.count():
@@ -90,7 +90,7 @@ class Fetcher:
                 self._hold_off(trouble, attempt)
         raise AssertionError("unreachable")
 
-    def _ask(self, request: ImageRequest) -> ServiceAnswer:
+    def _ask(self, request: ServiceRequest) -> ServiceAnswer:
         """Send a request, once, and keep what comes; the ledger has its end, whatever that is."""
         self._wait_until(self.not_before)
         number = self.ledger.reserve(request.key)
@@ -112,7 +112,7 @@ class Fetcher:
         self.ledger.settle(number, refusal if answer.refused else "image", answer.cost or 0.0)
         return answer
 
-    def _read(self, request: ImageRequest, body: RawAnswer) -> Reply:
+    def _read(self, request: ServiceRequest, body: RawAnswer) -> Reply:
         try:
             return self.service.read(body)
         except Trouble as trouble:
@@ -120,7 +120,7 @@ class Fetcher:
             text = f"{trouble}; it may be paid for and is kept, so it is not ordered again unless you remove {file}"
             raise Trouble(text, paid=True, again=False, hopeless=trouble.hopeless) from None
 
-    def _keep(self, request: ImageRequest, reply: Reply, number: int) -> ServiceAnswer:
+    def _keep(self, request: ServiceRequest, reply: Reply, number: int) -> ServiceAnswer:
         price = self.config.price
         answer = ServiceAnswer(
             image_sha256=sha256(reply.image) if reply.image else "",
@@ -161,7 +161,7 @@ def _counted(tokens: object, plausible: range) -> TypeGuard[int]:
     return isinstance(tokens, int) and not isinstance(tokens, bool) and tokens in plausible
 
 
-def fetch_all(requests: Sequence[ImageRequest], fetcher: Fetcher) -> Iterator[ServiceAnswer | Trouble]:
+def fetch_all(requests: Sequence[ServiceRequest], fetcher: Fetcher) -> Iterator[ServiceAnswer | Trouble]:
     """Bring the answers to all requests, as they come, at most `concurrency` at a time.
 
     Raises ServiceError when the service ends all hope, or fails a few times in a row; BudgetSpent. Stopped or failing,

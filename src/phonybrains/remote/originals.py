@@ -16,7 +16,7 @@ from ..imageset import METADATA_NAME
 from ..record import Record, read_record
 from ..spreadsheet import sheet_text
 from .answers import Answers, ServiceAnswer
-from .fetching import ImageRequest
+from .fetching import ServiceRequest
 from .ledger import Ledger
 
 COLUMNS = ("file_name", "modality", "index", "prompt", "revised_prompt", "parameters", "request_id", "cost", "currency")
@@ -26,7 +26,7 @@ COLUMNS = ("file_name", "modality", "index", "prompt", "revised_prompt", "parame
 class Asked:
     """A request that is done."""
 
-    request: ImageRequest
+    request: ServiceRequest
     answer: ServiceAnswer
 
     @property

@@ -16,7 +16,7 @@ from ..record import Record
 from .answers import Answers, request_key
 from .config import ImagineConfig
 from .dialects import parameters
-from .fetching import Fetcher, ImageRequest, fetch_all
+from .fetching import Fetcher, ServiceRequest, fetch_all
 from .key import find_key
 from .ledger import BudgetSpent, Ledger
 from .originals import Asked, lay_out
@@ -36,14 +36,14 @@ def imagine_record(config: ImagineConfig) -> Record:
     return Record("imagine", config.settings(), config.seed, sources=sources)
 
 
-def tasks_of(config: ImagineConfig) -> list[ImageRequest]:
+def tasks_of(config: ImagineConfig) -> list[ServiceRequest]:
     """What to ask for each image; equal requests are told apart by how many come before."""
     seen: Counter[str] = Counter()
     requests = []
     for wanted in wanted_images(config):
         body = parameters(wanted, config)
         text = json.dumps(body, sort_keys=True)
-        requests.append(ImageRequest(wanted, body, request_key(config.base_url, body, seen[text])))
+        requests.append(ServiceRequest(wanted, body, request_key(config.base_url, body, seen[text])))
         seen[text] += 1
     return requests
 
@@ -120,7 +120,7 @@ def _ask_leave(missing: int, config: ImagineConfig, ledger: Ledger, confirm: Con
     ledger.max_images = ledger.images + missing
 
 
-def _bring(missing: Sequence[ImageRequest], total: int, refused: int, fetcher: Fetcher, show: bool) -> None:
+def _bring(missing: Sequence[ServiceRequest], total: int, refused: int, fetcher: Fetcher, show: bool) -> None:
     """Bring what is missing of a total, some of which was refused before. Raises ServiceError if some did not come."""
     failed: list[Trouble] = []
     with progress_bars(show) as bars:

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..config import ImportConfig
-from ..reader import Reader
+from ..reader import FormatReader
 from ..slices import Notice, Slice
 
 FIRST_VRS = (b"CS", b"UI", b"UL", b"SH", b"LO", b"DA", b"TM", b"OB")
 
 
-class Dicom(Reader):
+class Dicom(FormatReader):
     """DICOM, with or without the preamble of its files."""
 
     kind = "dicom"

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..config import ImportConfig
-from ..reader import Reader, is_text, vocabulary
+from ..reader import FormatReader, is_text, vocabulary
 from ..slices import Notice, Slice
 from .headers import JPEG_2000, JPEG_XL, PNM_MAGIC, TIFF
 
 MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", *TIFF, *JPEG_2000, *JPEG_XL)
 
 
-class Raster(Reader):
+class Raster(FormatReader):
     """Pictures, with the metadata.csv beside them."""
 
     kind = "raster"

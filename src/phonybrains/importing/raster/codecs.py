@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 
 from ...errors import SourceError
 from .headers import JPEG_2000, JPEG_XL, TIFF, check_png, jpeg_size, jpegxl_size, pnm
-from .picture import ORIENTATION, SQUARE, Picture, check_size, spacing_of, upright
+from .picture import ORIENTATION, SQUARE, DecodedPicture, check_size, spacing_of, upright
 from .tiff import tiff_pages
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "PPM")
@@ -42,7 +42,7 @@ def strict_pillow() -> Iterator[None]:
         log.disabled = was_disabled
 
 
-def decode_file(path: Path, max_pixels: int) -> Iterator[Picture]:
+def decode_file(path: Path, max_pixels: int) -> Iterator[DecodedPicture]:
     """Decode a file's only picture, or the pages of a multi-page TIFF one after another.
 
     Raises SourceError if it is no image, damaged, too large, animated, or holds what cannot be taken as one picture;
@@ -69,7 +69,7 @@ def _damaged(error: Exception) -> SourceError:
     return SourceError(f"damaged or truncated ({' '.join(str(error).split())[:200] or type(error).__name__})")
 
 
-def _single(content: bytes, max_pixels: int) -> Picture:
+def _single(content: bytes, max_pixels: int) -> DecodedPicture:
     if content.startswith(JPEG_XL):
         return _by_imagecodecs("jpegxl", content, jpegxl_size(content), max_pixels)
     if content.startswith(JPEG_2000):
@@ -78,7 +78,7 @@ def _single(content: bytes, max_pixels: int) -> Picture:
         return _by_imagecodecs("jpeg2k", content, size, max_pixels, spacing)
     if found := pnm(content, lambda height, width: check_size(height, width, max_pixels)):
         samples, maxval = found
-        return Picture(samples, maxval, declared=maxval not in (255, 65535))
+        return DecodedPicture(samples, maxval, declared=maxval not in (255, 65535))
     try:
         return _by_pillow(content, max_pixels)
     except Image.UnidentifiedImageError:
@@ -90,7 +90,7 @@ def _single(content: bytes, max_pixels: int) -> Picture:
         raise SourceError(what) from None
 
 
-def _by_pillow(content: bytes, max_pixels: int) -> Picture:
+def _by_pillow(content: bytes, max_pixels: int) -> DecodedPicture:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         check_size(image.height, image.width, max_pixels)
         frames = getattr(image, "n_frames", 1)
@@ -108,7 +108,7 @@ def _by_pillow(content: bytes, max_pixels: int) -> Picture:
             samples, alpha = _deep_png(image, content)
         else:
             samples, alpha = _plain(image)
-    return upright(Picture(samples, 65535 if deep else 255, alpha, spacing=spacing), orientation)
+    return upright(DecodedPicture(samples, 65535 if deep else 255, alpha, spacing=spacing), orientation)
 
 
 def _plain(image: Image.Image) -> tuple[NDArray[Any], bool]:
@@ -136,7 +136,7 @@ def _deep_png(image: Image.Image, content: bytes) -> tuple[NDArray[Any], bool]:
 
 def _by_imagecodecs(
     codec: str, content: bytes, size: tuple[int, int], max_pixels: int, spacing: tuple[float, float] = SQUARE
-) -> Picture:
+) -> DecodedPicture:
     import imagecodecs
 
     check_size(*size, max_pixels)
@@ -145,7 +145,7 @@ def _by_imagecodecs(
         raise SourceError("holds several frames: save each as a file of its own")
     alpha = samples.ndim == 3 and samples.shape[2] in (2, 4)
     white = np.iinfo(samples.dtype).max if samples.dtype in (np.uint8, np.uint16) else 0
-    return Picture(samples, float(white), alpha, spacing=spacing)
+    return DecodedPicture(samples, float(white), alpha, spacing=spacing)
 
 
 def _spacing(image: Image.Image) -> tuple[float, float]:

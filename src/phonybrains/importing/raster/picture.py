@@ -18,7 +18,7 @@ SQUARE = (1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedPicture:
     """One decoded picture or page.
 
     samples: (H, W) or (H, W, C) as stored, C = 1 to 4, black 0; white: what is white in its format, 0 where the format
@@ -49,7 +49,7 @@ def spacing_of(x: float, y: float) -> tuple[float, float]:
     return SQUARE if abs(x / y - 1) < 0.005 else (x / y, 1.0)
 
 
-def upright(picture: Picture, orientation: int) -> Picture:
+def upright(picture: DecodedPicture, orientation: int) -> DecodedPicture:
     """The picture with its rows and columns in the order in which they are looked at (TIFF 6.0, Orientation)."""
     samples, (rows, columns) = picture.samples, picture.spacing
     if orientation in TURNED:

@@ -18,7 +18,7 @@ from PIL import Image
 from ...errors import SourceError
 from .codecs import decode_file
 from .headers import JPEG_2000, JPEG_XL, TIFF
-from .picture import Picture
+from .picture import DecodedPicture
 
 COLOUR_TOLERANCE = 8
 """Channels of a gray image may differ this much (of 255): JPEG rounds colours."""
@@ -27,7 +27,7 @@ LUMA = np.array([19595, 38470, 7471])
 Range = tuple[float, float]
 
 
-def gray_values(picture: Picture, *, colour: bool = False) -> tuple[NDArray[np.float32], Range]:
+def gray_values(picture: DecodedPicture, *, colour: bool = False) -> tuple[NDArray[np.float32], Range]:
     """The gray values (H, W) of a picture, and which of them are black and white in its format.
 
     colour: take a coloured picture by its luminance (ITU-R BT.601).
@@ -47,7 +47,7 @@ def gray_values(picture: Picture, *, colour: bool = False) -> tuple[NDArray[np.f
     return values, (min(0.0, float(values.min())), max(256.0, float(values.max())))
 
 
-def how_coloured(picture: Picture) -> dict[str, float]:
+def how_coloured(picture: DecodedPicture) -> dict[str, float]:
     """How coloured a picture is.
 
     coloured: the share of its pixels whose channels differ by more than COLOUR_TOLERANCE (0 to 1); chroma: how much
@@ -59,7 +59,7 @@ def how_coloured(picture: Picture) -> dict[str, float]:
     return {"coloured": round(share, 4), "chroma": round(float(spread.mean()), 2)}
 
 
-def _opaque(picture: Picture) -> NDArray[Any]:
+def _opaque(picture: DecodedPicture) -> NDArray[Any]:
     """The channels (H, W, 1 or 3) without opacity. Raises SourceError where something shines through."""
     channels = picture.samples if picture.samples.ndim == 3 else picture.samples[:, :, None]
     if channels.shape[2] - picture.alpha not in (1, 3):
@@ -71,7 +71,7 @@ def _opaque(picture: Picture) -> NDArray[Any]:
     return channels[:, :, :-1]
 
 
-def _white(picture: Picture, channels: NDArray[Any]) -> float:
+def _white(picture: DecodedPicture, channels: NDArray[Any]) -> float:
     return picture.white or max(float(np.abs(channels).max(initial=0)), 1e-30)
 
 
@@ -118,7 +118,7 @@ def _may_be_deep(path: Path) -> bool:
     return head.startswith((*TIFF, *JPEG_2000, *JPEG_XL)) or head[:1] == b"P"
 
 
-def _span(picture: Picture) -> Range:
+def _span(picture: DecodedPicture) -> Range:
     channels = picture.samples[..., :-1] if picture.alpha else picture.samples
     low, high = float(channels.min()), float(channels.max())
     if picture.declared:

@@ -18,9 +18,9 @@ from ..intensity import ct_range
 from ..parallel import map_in_order, threads
 from ..slices import Notice, Slice, name_below, shown
 from .codecs import decode_file, strict_pillow
-from .picture import SQUARE, Picture
+from .picture import SQUARE, DecodedPicture
 from .pixels import Range, deep_range, gray_values, how_coloured
-from .table import MODALITIES, SPLIT_NAMES, Table, find_tables, table_of
+from .table import MODALITIES, SPLIT_NAMES, MetadataTable, find_tables, table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Found:
     root: Path
     path: Path
     row: Mapping[str, str]
-    table: Table | None
+    table: MetadataTable | None
     series: str
     order: float
 
@@ -73,7 +73,7 @@ def read_rasters(root: Path, files: Sequence[Path], config: ImportConfig) -> Ite
             yield from slices
 
 
-def _found(root: Path, path: Path, row: Mapping[str, str], table: Table | None, place: int) -> Found:
+def _found(root: Path, path: Path, row: Mapping[str, str], table: MetadataTable | None, place: int) -> Found:
     """The series is the table's folder where `source_index` numbers it, else the file's own folder."""
     try:
         order = float(row.get("source_index", ""))
@@ -110,7 +110,7 @@ def _read(found: Found, deep: Range | None, config: ImportConfig) -> Iterable[Sl
 
 
 def _volume(
-    found: Found, pictures: Iterable[Picture], deep: Range | None, modality: str, config: ImportConfig
+    found: Found, pictures: Iterable[DecodedPicture], deep: Range | None, modality: str, config: ImportConfig
 ) -> Iterator[Slice | Notice]:
     """The pages of a file as they come; from the first that cannot be used on, they are left out."""
     place = 0
@@ -128,7 +128,7 @@ def _skipped(name: str, error: SourceError | OSError) -> Notice:
     return Notice(name, "skipped", reason)
 
 
-def _stretched(found: Found, picture: Picture) -> Iterator[Notice]:
+def _stretched(found: Found, picture: DecodedPicture) -> Iterator[Notice]:
     if picture.spacing != SQUARE:
         ratio = picture.spacing[0] / picture.spacing[1]
         reason = f"its header says that its pixels are {ratio:.3g} times as high as wide, and so they become"
@@ -150,7 +150,7 @@ def _modality(row: Mapping[str, str], config: ImportConfig) -> str:
     return known or config.modality
 
 
-def _slice(found: Found, picture: Picture, deep: Range | None, modality: str, config: ImportConfig) -> Slice:
+def _slice(found: Found, picture: DecodedPicture, deep: Range | None, modality: str, config: ImportConfig) -> Slice:
     row, table = found.row, found.table
     values, span = gray_values(picture, colour=config.synthetic)
     colours = how_coloured(picture) if config.synthetic else {}

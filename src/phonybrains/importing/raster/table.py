@@ -21,7 +21,7 @@ SPLIT_NAMES = {word: split for split, words in SPELLINGS.items() for word in wor
 
 
 @dataclass
-class Table:
+class MetadataTable:
     """One metadata.csv: its rows by path from its folder; `broken` says why none of it can be used."""
 
     folder: Path
@@ -45,7 +45,7 @@ class Table:
         return _same(path.relative_to(self.folder).as_posix())
 
 
-def find_tables(root: Path, files: Sequence[Path]) -> dict[Path, Table]:
+def find_tables(root: Path, files: Sequence[Path]) -> dict[Path, MetadataTable]:
     """Read the metadata.csv of the root and of every folder that holds some of the files, or a folder of them.
 
     Raises SourceError for a table of which no row names a file that is there.
@@ -56,19 +56,19 @@ def find_tables(root: Path, files: Sequence[Path]) -> dict[Path, Table]:
     return {folder: read_table(root, folder, files) for folder in sorted(folders) if (folder / METADATA_NAME).is_file()}
 
 
-def table_of(tables: Mapping[Path, Table], path: Path) -> Table | None:
+def table_of(tables: Mapping[Path, MetadataTable], path: Path) -> MetadataTable | None:
     """The nearest table at or above a file that has a row for it, else the nearest; None where there is none."""
     above = [tables[folder] for folder in path.parents if folder in tables]
     return next((table for table in above if table.broken or table.row(path)), above[0] if above else None)
 
 
-def read_table(root: Path, folder: Path, files: Sequence[Path]) -> Table:
+def read_table(root: Path, folder: Path, files: Sequence[Path]) -> MetadataTable:
     """Read one metadata.csv: what is wrong with it is in `notices`, or in `broken` if nothing is left.
 
     Raises SourceError if it can be read, but no row names a file that is there.
     """
     path = folder / METADATA_NAME
-    table = Table(folder, (root.name / path.relative_to(root)).as_posix())
+    table = MetadataTable(folder, (root.name / path.relative_to(root)).as_posix())
     try:
         sheet = read_sheet(path, "file_name")
     except UnicodeDecodeError:
@@ -100,7 +100,7 @@ def read_table(root: Path, folder: Path, files: Sequence[Path]) -> Table:
     return table
 
 
-def _add(table: Table, number: int, entry: Mapping[str, str], here: Set[str]) -> None:
+def _add(table: MetadataTable, number: int, entry: Mapping[str, str], here: Set[str]) -> None:
     name = entry["file_name"].replace("\\", "/")
     key, kind, reason = _same(PurePosixPath(name).as_posix()), "skipped", ""
     if not name or name.startswith("/") or ".." in PurePosixPath(name).parts:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SourceError
-from .picture import ORIENTATION, Picture, check_size, spacing_of, upright
+from .picture import ORIENTATION, DecodedPicture, check_size, spacing_of, upright
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -21,7 +21,7 @@ REDUCED, MASK = 1, 4
 JPEGS = (6, 7, 33007)
 
 
-def tiff_pages(path: Path, max_pixels: int) -> Iterator[Picture]:
+def tiff_pages(path: Path, max_pixels: int) -> Iterator[DecodedPicture]:
     """The pages that are pictures, one after another; not by tifffile's own decoders, which crash on damaged files.
 
     Raises SourceError for pages that are no slices of one volume, or cannot be taken as gray; many errors for damage.
@@ -107,7 +107,7 @@ def _white_of(page: Any) -> float:
     return float(2**page.bitspersample - 1) if page.dtype.kind == "u" and page.bitspersample <= 16 else 0.0
 
 
-def _tiff_page(page: Any, samples: NDArray[Any], alpha: bool, pages: int, place: int) -> Picture:
+def _tiff_page(page: Any, samples: NDArray[Any], alpha: bool, pages: int, place: int) -> DecodedPicture:
     kind, white = page.photometric.name, _white_of(page)
     if samples.shape[:2] != (page.imagelength, page.imagewidth):
         raise SourceError("damaged or truncated (its pixels do not fit its header)")
@@ -118,7 +118,7 @@ def _tiff_page(page: Any, samples: NDArray[Any], alpha: bool, pages: int, place:
     elif kind == "MINISWHITE":
         samples = white - samples
     across, down = (_ratio(page, name) for name in ("XResolution", "YResolution"))
-    picture = Picture(samples, white, alpha, spacing=spacing_of(across, down), pages=pages, place=place)
+    picture = DecodedPicture(samples, white, alpha, spacing=spacing_of(across, down), pages=pages, place=place)
     return upright(picture, page.tags.valueof(ORIENTATION, 1))
 
 

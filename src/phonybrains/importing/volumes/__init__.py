@@ -8,14 +8,14 @@ from pathlib import Path
 
 from ...errors import SourceError
 from ..config import ImportConfig
-from ..reader import Reader
+from ..reader import FormatReader
 from ..slices import Notice, Slice
 from .content import sidecar_of
 from .magic import GZIP, family, unpacked
 from .metaimage import read_header
 
 
-class Volumes(Reader):
+class Volumes(FormatReader):
     """NIfTI, Analyze, MGH, NRRD and MetaImage, with BIDS sidecars; CT-ICH with its tables."""
 
     kind = "volume"
