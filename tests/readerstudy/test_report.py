@@ -16,10 +16,12 @@ from phonybrains.errors import OutputError, StudyError
 from phonybrains.readerstudy.analyse import analyse_study, write_report
 from phonybrains.readerstudy.design.plan import plan_sentences
 from phonybrains.readerstudy.findings.analysis import analyse_answers
+from phonybrains.readerstudy.findings.over_time import Window
 from phonybrains.readerstudy.report.build import build_report
 from phonybrains.readerstudy.report.checklist import facts
 from phonybrains.readerstudy.report.closing import read_table
 from phonybrains.readerstudy.report.opening import verdict_text
+from phonybrains.readerstudy.report.plots import plot_course
 from phonybrains.readerstudy.simulate import Skill, simulate_answers, simulate_study
 from phonybrains.readerstudy.study import Answer, Study
 from phonybrains.reporting.blocks import Block, Table
@@ -312,3 +314,11 @@ def test_the_checklist_points_to_sections_that_exist():
         assert row["where"] or row["here"] == "for the author to state", row
     named = {section for row in rows for section in SECTIONS if section in row["where"]}
     assert len(named) >= 12
+
+
+def test_the_course_says_what_its_axes_are_and_whose_its_lines_are():
+    """Axes are named after what is measured, lines after their readers."""
+    windows = {f"reader {i}": [Window(4.0, 0.5, 3.0, 7), Window(11.0, 0.75, 2.0, 7)] for i in (1, 2)}
+    svg = plot_course(windows, "").svg
+    for text in ("right answers", "seconds per case (median)", "position in the reading", "reader 1, n=14"):
+        assert f"<!-- {text} -->" in svg

@@ -166,9 +166,9 @@ def plot_course(windows: Mapping[str, Sequence[Window]], caption: str, right: st
             for k, (reader, own) in enumerate(windows.items()):
                 points = [(one.middle, value(one)) for one in own if value(one) is not None]
                 if points:
-                    label = f"{reader}, n={sum(one.n for one in own)}"
+                    whose = f"{reader}, n={sum(one.n for one in own)}"
                     style = {"color": colour_of(k), "marker": MARKERS[k % 7], "ms": 4, "ls": DASHES[k % 4], "lw": 1.5}
-                    axes.plot(*zip(*points, strict=True), label=label, **style)
+                    axes.plot(*zip(*points, strict=True), label=whose, **style)
             axes.set(xlabel="position in the reading", ylabel=label)
             if key == "right":
                 axes.set_ylim(-3, 103)
