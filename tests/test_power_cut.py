@@ -16,7 +16,7 @@ from tests.support.places import ROOT
 def trials(work: Path, *kinds: str) -> list[str]:
     """Run trials that have to end well; what was said of each kind."""
     commands = [(*words.split(), "--work", work) for words in kinds]
-    codes, done = in_turn("bench.reliability", commands, ROOT, dict(os.environ))
+    codes, done = in_turn("bench.reliability:app", commands, ROOT, dict(os.environ))
     assert codes == [0] * len(kinds), done.stdout + done.stderr
     assert "FAILED" not in done.stdout
     return done.stdout.split("ended with")

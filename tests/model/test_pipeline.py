@@ -95,7 +95,7 @@ def test_nothing_but_torch_and_diffusers_was_there(opened: Opened):
     """Neither phonybrains nor anything that diffusers does not itself bring was loaded."""
     assert opened.facts["loaded"] == []
     hidden = subprocess.run(
-        [sys.executable, "-c", "import diffusers_only; print(*diffusers_only.HIDDEN)"],
+        [sys.executable, "-c", "from tests.support import diffusers_only; print(*diffusers_only.HIDDEN)"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -30,9 +30,9 @@ def write(path: Path, rows: list[list[str]], header: str = "reader,case,call,con
     return path
 
 
-def test_forms_with_numbers_file_names_and_case_ids_are_understood(small_study: Path, tmp_path: Path, database: str):
+def test_forms_with_numbers_file_names_and_case_ids_are_understood(study_folder: Path, tmp_path: Path, database: str):
     """A case is named by the number on the form, by its file name or by its id; calls may be synonyms."""
-    opened = Study.open(small_study)
+    opened = Study.open(study_folder)
     shown = presentations(opened, "Dr. Elsewhere")
     tests = [one for one in shown if one.kind == "test"]
     sources = [case.source for case in opened.cases.values()]
@@ -43,7 +43,7 @@ def test_forms_with_numbers_file_names_and_case_ids_are_understood(small_study: 
         ["Dr. Elsewhere", opened.cases[by_name.case_id].source, "U", "7%", ""],
     ]
     table = write(tmp_path / "forms.csv", rows)
-    assert import_answers(small_study, table, database=database, show=False) == ["Dr. Elsewhere"]
+    assert import_answers(study_folder, table, database=database, show=False) == ["Dr. Elsewhere"]
     with open_store(opened, database, read_only=True) as store:
         answers = {answer.case_id: answer for answer in store.answers()}
         readers = store.readers()
@@ -52,21 +52,21 @@ def test_forms_with_numbers_file_names_and_case_ids_are_understood(small_study: 
     assert [(reader.name, reader.source) for reader in readers] == [("Dr. Elsewhere", "imported")]
 
 
-def test_a_second_answer_is_a_repeat_where_the_order_has_one(small_study: Path, tmp_path: Path):
+def test_a_second_answer_is_a_repeat_where_the_order_has_one(study_folder: Path, tmp_path: Path):
     """A case shown twice takes two answers, the second as a repeat; any other case takes one."""
-    shown = presentations(Study.open(small_study), "C")
+    shown = presentations(Study.open(study_folder), "C")
     repeat = next(one for one in shown if one.kind == "repeat")
     rows = [["C", repeat.case_id, "real", "", ""], ["C", repeat.case_id, "phony", "", ""]]
-    answers = read_answers(Study.open(small_study), write(tmp_path / "two.csv", rows))
+    answers = read_answers(Study.open(study_folder), write(tmp_path / "two.csv", rows))
     assert [(answer.kind, answer.call) for answer in answers] == [("test", "real"), ("repeat", "phony")]
     assert answers[1].position == repeat.position
     with pytest.raises(StudyError, match=r"row 4: 'C' answers a case more often than the 2 times it is shown"):
-        read_answers(Study.open(small_study), write(tmp_path / "three.csv", [*rows, rows[0]]))
+        read_answers(Study.open(study_folder), write(tmp_path / "three.csv", [*rows, rows[0]]))
 
 
-def test_every_impossible_row_is_listed_and_nothing_is_imported(small_study: Path, tmp_path: Path, database: str):
+def test_every_impossible_row_is_listed_and_nothing_is_imported(study_folder: Path, tmp_path: Path, database: str):
     """One error names all rows that cannot be, and the database stays empty."""
-    shown = presentations(Study.open(small_study), "D")
+    shown = presentations(Study.open(study_folder), "D")
     once = next(one for one in shown if one.kind == "check")
     wrong = {
         "'D' answers a case twice": ["D", once.case_id, "real", "50", ""],
@@ -78,7 +78,7 @@ def test_every_impossible_row_is_listed_and_nothing_is_imported(small_study: Pat
     }
     table = write(tmp_path / "bad.csv", [["D", once.case_id, "real", "50", ""], *wrong.values()])
     with pytest.raises(StudyError) as error:
-        import_answers(small_study, table, database=database, show=False)
+        import_answers(study_folder, table, database=database, show=False)
     text = str(error.value)
     assert [reason for row, reason in enumerate(wrong, start=3) if f"row {row}: {reason}" not in text] == []
     assert "row 2:" not in text
@@ -86,13 +86,13 @@ def test_every_impossible_row_is_listed_and_nothing_is_imported(small_study: Pat
     assert not (tmp_path / "answers.db").exists()
 
 
-def test_a_reader_who_is_there_already_is_not_mixed_with_another(small_study: Path, tmp_path: Path, database: str):
+def test_a_reader_who_is_there_already_is_not_mixed_with_another(study_folder: Path, tmp_path: Path, database: str):
     """Importing the same table twice is refused, and the answers stay those of the first time."""
     table = write(tmp_path / "once.csv", [["E", "1", "real", "", ""]])
-    import_answers(small_study, table, database=database, show=False)
+    import_answers(study_folder, table, database=database, show=False)
     with pytest.raises(StudyError, match=r"already has reader 'E' \(imported, 1 answers\)"):
-        import_answers(small_study, table, database=database, show=False)
-    with open_store(Study.open(small_study), database, read_only=True) as store:
+        import_answers(study_folder, table, database=database, show=False)
+    with open_store(Study.open(study_folder), database, read_only=True) as store:
         assert len(store.answers()) == 1
 
 
@@ -105,24 +105,24 @@ def test_a_reader_who_is_there_already_is_not_mixed_with_another(small_study: Pa
         ("reader,case,call\nA,1\n", "row 2: the number of cells differs"),
     ],
 )
-def test_a_table_of_another_form_is_refused(small_study: Path, tmp_path: Path, text: str, message: str):
+def test_a_table_of_another_form_is_refused(study_folder: Path, tmp_path: Path, text: str, message: str):
     """What is missing or double in the table is named."""
     (tmp_path / "table.csv").write_text(text, encoding="utf-8")
     with pytest.raises(StudyError, match=message):
-        read_answers(Study.open(small_study), tmp_path / "table.csv")
+        read_answers(Study.open(study_folder), tmp_path / "table.csv")
 
 
-def test_semicolons_and_a_byte_order_mark_are_read(small_study: Path, tmp_path: Path):
+def test_semicolons_and_a_byte_order_mark_are_read(study_folder: Path, tmp_path: Path):
     """A table as a spreadsheet program of continental Europe writes it is read as any other."""
     (tmp_path / "excel.csv").write_text("\ufeffReader;Image;Opinion\r\nF;1;genuine\r\n", encoding="utf-8")
-    answers = read_answers(Study.open(small_study), tmp_path / "excel.csv")
+    answers = read_answers(Study.open(study_folder), tmp_path / "excel.csv")
     assert [(answer.reader, answer.call) for answer in answers] == [("F", "real")]
 
 
-def test_line_breaks_that_csv_does_not_know_part_no_rows(small_study: Path, tmp_path: Path):
+def test_line_breaks_that_csv_does_not_know_part_no_rows(study_folder: Path, tmp_path: Path):
     """U+2028, a vertical tab and their kin in a description that is not quoted are part of it."""
     table = write(tmp_path / "forms.csv", [["A", "1", "real", "", "soft\u2028edges,\x0bno fat\x85"]])
-    assert len(read_answers(Study.open(small_study), table)) == 1
+    assert len(read_answers(Study.open(study_folder), table)) == 1
 
 
 def test_the_papers_own_counts_contradict_themselves(tmp_path: Path):

@@ -26,11 +26,11 @@ from phonybrains.statistics.agreement import cohen_kappa
 from phonybrains.statistics.roc import auc
 
 
-def test_simulated_readers_finish_and_are_marked_as_simulated(small_study: Path, tmp_path: Path):
+def test_simulated_readers_finish_and_are_marked_as_simulated(study_folder: Path, tmp_path: Path):
     """Every presentation is answered, the store says who is simulated, and the audit log holds."""
     database = f"sqlite:///{tmp_path / 'answers.db'}"
-    names = simulate_study(small_study, readers=2, database=database, show=False)
-    with open_store(Study.open(small_study), database, read_only=True) as store:
+    names = simulate_study(study_folder, readers=2, database=database, show=False)
+    with open_store(Study.open(study_folder), database, read_only=True) as store:
         store.verify_audit()
         readers, answers = store.readers(), store.answers()
     assert [(reader.name, reader.source, reader.state) for reader in readers] == [
@@ -38,12 +38,12 @@ def test_simulated_readers_finish_and_are_marked_as_simulated(small_study: Path,
     ]
     assert len(answers) == 2 * 34
     with pytest.raises(StudyError):
-        simulate_study(small_study, readers=1, database=database, show=False)
+        simulate_study(study_folder, readers=1, database=database, show=False)
 
 
-def test_equal_seeds_give_equal_answers(small_study: Path):
+def test_equal_seeds_give_equal_answers(study_folder: Path):
     """The answers depend on the seed and on nothing else."""
-    opened = Study.open(small_study)
+    opened = Study.open(study_folder)
     first, again, other = (simulate_answers(opened, ["x"], Skill(), seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
@@ -72,9 +72,9 @@ def test_a_guessing_reader_has_an_area_of_one_half():
         assert true_auc(np.zeros(1), skill, half_width(skill, 0.5)) == pytest.approx([0.5])
 
 
-def test_fatigue_makes_late_answers_worse(small_study: Path):
+def test_fatigue_makes_late_answers_worse(study_folder: Path):
     """A reader whose d' falls from 4 to 0 is right early and guesses late."""
-    opened, early, late = Study.open(small_study), [], []
+    opened, early, late = Study.open(study_folder), [], []
     for seed in range(300):
         for answer in simulate_answers(opened, ["x"], Skill(4.0, spread=0.0, unclear=0.0, fatigue=4.0), seed):
             if answer.kind == "test":

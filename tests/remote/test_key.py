@@ -32,7 +32,7 @@ def everything(folder: Path, *commands: list[str], **environment: str) -> tuple[
     """
     env = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "TMPDIR": str(folder)}
     env |= {"OPENAI_LOG": "debug", "HTTPX_LOG_LEVEL": "trace"} | environment
-    codes, done = in_turn("phonybrains.cli.app", commands, folder, env)
+    codes, done = in_turn("phonybrains.cli.app:main", commands, folder, env)
     files = [path for path in folder.rglob("*") if path.name != "key.txt"]
     names, contents = [str(path).encode() for path in files], [path.read_bytes() for path in files if path.is_file()]
     return codes, b"\0".join([done.stdout.encode(), done.stderr.encode(), *names, *contents])

@@ -16,22 +16,24 @@ from phonybrains.cli import app
 
 TURNS = """
 import importlib, json, sys
-main = importlib.import_module(sys.argv[1]).main
+module, _, name = sys.argv[1].partition(":")
+called = getattr(importlib.import_module(module), name)
 for words in json.loads(sys.argv[2]):
     sys.argv = ["command", *words]
     try:
-        main()
+        code = called()
     except SystemExit as end:
-        print("\\nended with", end.code or 0, flush=True)
+        code = end.code
+    print("\\nended with", code or 0, flush=True)
 """
 
 
 def in_turn(
-    module: str, commands: Sequence[Sequence[object]], folder: Path, environment: dict[str, str]
+    entry: str, commands: Sequence[Sequence[object]], folder: Path, environment: dict[str, str]
 ) -> tuple[list[int], subprocess.CompletedProcess[str]]:
-    """Call a module's main() for each command, with `folder` as the current one: their exit codes, and all output."""
+    """Call an entry, "module:function", for each command, in a folder: their exit codes, and all output."""
     texts = json.dumps([list(map(str, words)) for words in commands])
-    program = [sys.executable, "-c", TURNS, module, texts]
+    program = [sys.executable, "-c", TURNS, entry, texts]
     done = subprocess.run(program, capture_output=True, text=True, errors="replace", cwd=folder, env=environment)
     return [int(code) for code in re.findall(r"(?m)^ended with (\d+)$", done.stdout)], done
 

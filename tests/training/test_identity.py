@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from phonybrains.finetuning.config import FinetuneConfig
 from phonybrains.imageset import ImageSet
-from phonybrains.model.seal import sealed
+from phonybrains.model.description import write_description
 from phonybrains.optimising.processes import settled
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.training.config import TrainConfig, load_train_config
@@ -97,7 +97,7 @@ def test_every_input_counts_by_its_content(corpus: Path, tiny_model: Path, tmp_p
     for folder in (start, worse):
         description = json.loads((folder / "model.json").read_text())
         description["latent_scale"]["MR"][0][0] += 1e-6
-        (folder / "model.json").write_text(json.dumps(sealed(description, "model.json")))
+        write_description(folder, description)
         found.add(identity(corpus, config))
     other = Path(shutil.copytree(corpus, tmp_path / "corpus"))
     table = other / "metadata.csv"
