@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -13,6 +14,7 @@ from phonybrains.evaluation.config import PARTS
 from phonybrains.evaluation.findings import Findings
 from phonybrains.evaluation.measures import MEASURES, Better, Rule
 from phonybrains.evaluation.score import Score, unavailable
+from tests.support.places import ROOT
 
 
 def test_a_score_has_a_name_of_the_registry(tmp_path: Path):
@@ -38,3 +40,12 @@ def test_each_measure_is_described(measure):
     assert measure.rule in get_args(Rule)
     assert measure.margin is None or measure.margin > 0
     assert not measure.relative or 0 < measure.margin < 1
+
+
+def test_every_name_in_the_code_is_registered():
+    """No score is lost because its name was forgotten: names with a part to fill in are those of the parts' tests."""
+    calls = re.compile(r'\b(?:Score|Score\.of|unavailable|beside|tried)\(\s*"(\w+)"')
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "src" / "phonybrains").rglob("*.py")]
+    names = {name for text in texts for name in calls.findall(text)}
+    assert len(names) > 25
+    assert names <= MEASURES.keys()
