@@ -723,8 +723,8 @@ def _backing(conditions: Conditions, asked: Mapping[str, Value]) -> tuple[int, i
         if isinstance(number, Number) and number.name in asked:
             tenths = conditions.tenths[number.name]
             place = tenth_of(number, float(asked[number.name]))  # type: ignore[arg-type]
-            parts = [part.split()[place].split("/") for m, part in tenths.items() if asked.get("modality", m) == m]
-            found.append([sum(map(int, column)) for column in zip("000", *parts, strict=True)])
+            here = [part.split()[place].split("/") for m, part in tenths.items() if asked.get("modality", m) == m]
+            found.append([sum(int(counts[k]) for counts in here) for k in range(3)])
     images, patients, unknown = (min(column) for column in zip(*found, strict=True))
     return images, patients, unknown
 
