@@ -252,8 +252,12 @@ def _check_image(folder: Path, number: int, row: Row) -> tuple[int, int, int]:
 
 def _to_attribute(text: str) -> Attribute:
     """Numbers come back as float, an empty cell, nan and inf as None, all else as text."""
+    if text == "":
+        return None
+    if "_" in text:  # Python would take 1_2 for 12
+        return text
     try:
-        number = float(text.replace("_", "?") or "nan")  # Python would take 1_2 for 12
+        number = float(text)
     except ValueError:
         return text
     return number if math.isfinite(number) else None

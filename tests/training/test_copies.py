@@ -1,4 +1,4 @@
-"""CopyWatch to training images: what is copied is seen, what is new is not."""
+"""Nearness to training images: what is copied is seen, what is new is not."""
 
 from __future__ import annotations
 

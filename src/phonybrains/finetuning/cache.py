@@ -28,7 +28,7 @@ class LatentDistributions:
     deviation: Tensor
 
     def draw(self, rows: Tensor, rng: Generator) -> Tensor:
-        """LatentDistributions of these rows, drawn from what the encoder says of them."""
+        """Latents of these rows, drawn from what the encoder says of them."""
         mean, deviation = (part[rows].float().to(rng.device) for part in (self.mean, self.deviation))
         return mean + deviation * torch.randn(mean.shape, generator=rng, device=rng.device)
 
