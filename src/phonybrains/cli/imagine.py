@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ..errors import ConfigError
-from .options import Positive, Seed, Whole
+from .options import Amount, Seed, Whole
 
 
 @Parameter(name="*")
@@ -39,7 +39,7 @@ class Service:
 class Limits:
     """What it may cost, and how much at a time."""
 
-    budget: Positive | None = None
+    budget: Amount | None = None
     """Most that all runs of this command may cost together."""
     max_images: Whole | None = None
     """Most images that all runs of this command may ask for together."""

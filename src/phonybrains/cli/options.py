@@ -9,11 +9,12 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 Whole = Annotated[int, Parameter(validator=Number(gte=1))]
-Seed = Annotated[int, Parameter(validator=Number(gte=0))]
+Least = Annotated[int, Parameter(validator=Number(gte=0))]
+Seed = Least
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 """0 is any that is free."""
 Share = Annotated[float, Parameter(validator=Number(gt=0, lt=1))]
-Positive = Annotated[float, Parameter(validator=Number(gte=0, lte=1e9))]
+Amount = Annotated[float, Parameter(validator=Number(gte=0, lte=1e9))]
 Finite = Annotated[float, Parameter(validator=Number(gte=-1e9, lte=1e9))]
 """Bounds that no nan is in, and no infinity."""
 Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]

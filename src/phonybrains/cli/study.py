@@ -9,7 +9,7 @@ from typing import Any, Literal
 from cyclopts import App
 
 from ..errors import ConfigError
-from .options import Finite, Flag, Folders, Port, Positive, Seed, Share, Whole, Words
+from .options import Amount, Finite, Flag, Folders, Port, Seed, Share, Whole, Words
 
 study_app = App(name="study", help="Let specialists tell real images from phony ones, blinded.", sort_key=7)
 
@@ -83,7 +83,7 @@ def power(
     power: Share = 0.8,
     effect: Share = 0.1,
     correlation: Finite = 0.4,
-    reader_sd: Positive = 0.05,
+    reader_sd: Amount = 0.05,
 ) -> None:
     """Print what a plan can find, and how many readers and cases a question needs.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..startup import say
-from .options import Seed, Whole, Words
+from .options import Least, Seed, Whole, Words
 
 
 def train(
@@ -16,7 +16,7 @@ def train(
     preset: str = "cpu",
     config: Path | None = None,
     conditions: Words = None,
-    min_patients: Seed | None = None,
+    min_patients: Least | None = None,
     features: Path | None = None,
     start: str | None = None,
     seed: Seed | None = None,
