@@ -274,32 +274,30 @@ def _check_image(folder: Path, number: int, row: Row) -> tuple[int, int, int]:
 
 def _checked_png(folder: Path, where: str, name: str, sha256: str) -> Image.Image:
     """A PNG whose SHA-256 and header are checked, its pixels not yet decoded."""
-    where += name
+    where, again = where + name, "Import the source again"
     try:
         content = (folder / name).read_bytes()
     except FileNotFoundError:
-        raise ImageSetError(f"{where} is missing. Import the source again, or remove the row.") from None
+        raise ImageSetError(f"{where} is missing. {again}, or remove the row.") from None
     except OSError as error:
         raise ImageSetError(f"{where} cannot be read ({error.strerror}).") from None
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise ImageSetError(f"{where} has another SHA-256 than its row. Import the source again, or remove the row.")
+        raise ImageSetError(f"{where} has another SHA-256 than its row. {again}, or remove the row.")
     try:
         image = Image.open(io.BytesIO(content), formats=["PNG"])
     except (OSError, SyntaxError, ValueError):
-        raise ImageSetError(f"{where} is not a readable PNG. Import the source again.") from None
+        raise ImageSetError(f"{where} is not a readable PNG. {again}.") from None
     if image.mode not in ("L", "I;16", "I"):
-        raise ImageSetError(f"{where} is {image.mode}, not grayscale. Import the source again.")
+        raise ImageSetError(f"{where} is {image.mode}, not grayscale. {again}.")
     return image
 
 
 def _to_attribute(text: str) -> Attribute:
     """Numbers come back as float, an empty cell, nan and inf as None, all else as text."""
-    if text == "":
-        return None
     if "_" in text:  # Python would take 1_2 for 12
         return text
     try:
-        number = float(text)
+        number = float(text or "nan")
     except ValueError:
         return text
     return number if math.isfinite(number) else None

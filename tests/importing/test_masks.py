@@ -15,7 +15,7 @@ from phonybrains.imageset import ImageSet
 from phonybrains.importing import ImportConfig, ImportReport, Source
 from phonybrains.importing.resize import fit_mask, place
 from phonybrains.phantom.corpus import make_phantoms
-from tests.importing.test_fetch import AFFINE, ct_ich_folder, stored_scan
+from tests.importing.test_fetch import AFFINE, ct_ich_folder, mat_bytes, stored_scan
 from tests.support.imports import run
 from tests.support.pictures import head, save, write_table
 from tests.support.volume_files import head as volume_head
@@ -263,3 +263,17 @@ def test_the_masks_of_ct_ich_are_kept_where_they_are_asked_for(tmp_path: Path) -
     assert images.pixels(1)[mask].min() > 150
     run(tmp_path / "in", tmp_path / "plain", MR)
     assert ImageSet.open(tmp_path / "plain").mask(1) is None
+
+
+def test_the_masks_of_cheng2017_are_those_of_its_files(tmp_path: Path) -> None:
+    """The source itself is named as the folder of masks; without, the masks stay out."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/7.mat").write_bytes(mat_bytes())
+    images, report = masked(tmp_path, masks=tmp_path / "in")
+    mask = images.mask(0)
+    assert mask is not None
+    down, across = np.nonzero(mask)
+    assert (down.min(), down.max() + 1, across.min(), across.max() + 1) == (8 + 12, 8 + 24, 48, 56)
+    assert report.results["masks"]["images"] == 1
+    run(tmp_path / "in", tmp_path / "plain", MR)
+    assert ImageSet.open(tmp_path / "plain").mask(0) is None

@@ -136,7 +136,7 @@ def learnt(taught: Pairs, seen: Pairs, seed: int, progress: Progress, folder: Pa
         kept = np.load(path, allow_pickle=False)
         return Outlined(kept[0], kept[1] > 0)
     masks = Segmenter(seed).fit(taught.images, taught.masks, progress).predict(seen.images)
-    found = Outlined(dice(masks, seen.masks), masks.any(axis=(1, 2)))
+    found = Outlined(dice(masks, seen.masks), np.asarray(masks.any(axis=(1, 2))))
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
