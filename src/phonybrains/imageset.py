@@ -13,7 +13,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from PIL import Image
 from .errors import ImageSetError
 from .files import write_whole
 from .record import UNSAFE, read_record, split_methods
-from .spreadsheet import read_sheet, sheet_text
+from .spreadsheet import cell_of, read_sheet, sheet_text, value_of
 
 METADATA_NAME = "metadata.csv"
 OF_REQUESTS = ("prompt", "revised_prompt", "generator", "parameters", "request_id", "cost", "currency")
@@ -203,7 +202,7 @@ def write_metadata(folder: Path, rows: Sequence[Row]) -> None:
     """Write `metadata.csv`: the fixed columns, those of masks if any row has one, then every attribute of any row."""
     names = list(dict.fromkeys(name for row in rows for name in row.attributes))
     header = [*(COLUMNS if any(row.mask_file_name for row in rows) else FIXED_COLUMNS), *names]
-    cells = ([_to_text(row[name]) for name in header] for row in rows)
+    cells = ([cell_of(row[name]) for name in header] for row in rows)
     (folder / METADATA_NAME).write_bytes(sheet_text([header, *cells]))
 
 
@@ -249,12 +248,12 @@ def _parse_row(path: Path, number: int, entry: Mapping[str, str]) -> Row:
     synthetic = {"true": True, "false": False}.get(entry["synthetic"].lower())
     if synthetic is None:
         raise ImageSetError(f"{where}: synthetic '{entry['synthetic']}' is not true or false.")
-    numbers = {column: _to_attribute(entry[column]) for column in ("slope", "intercept")}
+    numbers = {column: value_of(entry[column]) for column in ("slope", "intercept")}
     if not all(isinstance(number, float) for number in numbers.values()):
         raise ImageSetError(f"{where}: slope and intercept must be numbers.")
     fixed: dict[str, Any] = {column: entry[column] for column in FIXED_COLUMNS} | masks
     fixed |= {"synthetic": synthetic} | numbers
-    attributes = {key: _to_attribute(text) for key, text in entry.items() if key not in COLUMNS}
+    attributes = {key: value_of(text) for key, text in entry.items() if key not in COLUMNS}
     return Row(**fixed, attributes=attributes)
 
 
@@ -290,22 +289,3 @@ def _checked_png(folder: Path, where: str, name: str, sha256: str) -> Image.Imag
     if image.mode not in ("L", "I;16", "I"):
         raise ImageSetError(f"{where} is {image.mode}, not grayscale. {again}.")
     return image
-
-
-def _to_attribute(text: str) -> Attribute:
-    """Numbers come back as float, an empty cell, nan and inf as None, all else as text."""
-    if "_" in text:  # Python would take 1_2 for 12
-        return text
-    try:
-        number = float(text or "nan")
-    except ValueError:
-        return text
-    return number if math.isfinite(number) else None
-
-
-def _to_text(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return float.__repr__(value).removesuffix(".0")
-    return "" if value is None else str(value)
