@@ -88,6 +88,7 @@ def phantom(
     seed: Seed = 0,
     size: Annotated[int, Parameter(validator=Number(gte=16))] = 256,
     as_scans: Flag = False,
+    masks: Literal["lesion", "ventricles", "head"] | None = None,
 ) -> None:
     """Draw head phantoms, MR and CT, as an image set with known ventricles, brain, age and lesions.
 
@@ -97,10 +98,12 @@ def phantom(
         seed: Start of the random numbers.
         size: Side of the images in pixels, a multiple of 32.
         as_scans: Mark them as scans: for rehearsals in which they play the patients.
+        masks: Write the exact outline of this beside each image.
     """
     from ..phantom.corpus import make_phantoms
 
     if size % 32:
         sizes = " or ".join(str(side) for side in (size // 32 * 32, size // 32 * 32 + 32) if side)
         raise ConfigError(f"--size {size}: training needs a multiple of 32 pixels a side. Give {sizes}.")
-    print(f"{make_phantoms(n, out, seed=seed, size=size, synthetic=not as_scans)}: {n} phantoms")
+    make_phantoms(n, out, seed=seed, size=size, synthetic=not as_scans, masks=masks or "")
+    print(f"{out}: {n} phantoms")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import SourceError
-from ...imageset import FIXED_COLUMNS, Attribute
+from ...imageset import COLUMNS, Attribute
 from ...record import sha256_file
 from ..config import ImportConfig
 from ..intensity import ct_range
@@ -198,4 +198,4 @@ def _number(row: Mapping[str, str], column: str, default: float) -> float:
 
 def _attributes(row: Mapping[str, str], config: ImportConfig) -> dict[str, Attribute]:
     names = row if config.attributes is None else config.attributes
-    return {name: row[name] or None for name in names if name in row and name not in FIXED_COLUMNS and name}
+    return {name: row[name] or None for name in names if name in row and name not in COLUMNS and name}
