@@ -122,7 +122,7 @@ class LatentDiffusion(ModelParts):
         """
         sampling, workers = self.settle(sampling), count_workers(self.device)
         if masks is not None and not self.denoiser.takes_masks:
-            raise ConfigError("this model takes no masks: it was trained without. Train one with masks, or ask without.")
+            raise ConfigError("this model takes no masks: it was trained without. Train one with --masks.")
         batches = self.batches(len(indices), sampling) if batches is None else batches
 
         def batch(part: slice) -> NDArray[np.uint8]:
@@ -194,7 +194,8 @@ class LatentDiffusion(ModelParts):
     def predict(self, x_t: Tensor, t: Tensor, condition: Tensor, *mask: Tensor) -> Tensor:
         """The clean latents expected behind x_t; mask: as the denoiser is told it, if there is one."""
         process, objective = self.chain.process, self.chain.objective
-        return objective.to_x0(self.denoiser(x_t, process.fraction(t), condition, None, *mask), x_t, t, process)
+        told = (condition, None, *mask) if mask else (condition,)
+        return objective.to_x0(self.denoiser(x_t, process.fraction(t), *told), x_t, t, process)
 
     def shortcut(self, network: nn.Module, condition: Tensor, steps: int, *mask: Tensor) -> Predict:
         """Few-step weights as a prediction for Euler's method in so many steps: each jump is told its length."""

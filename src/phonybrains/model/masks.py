@@ -31,6 +31,13 @@ class MaskFacts:
     empty: int = 0
 
 
+def masks_in_words(facts: MaskFacts) -> str:
+    """What masks outline, and how many training images had one."""
+    counts = " and ".join(f"{n} {modality}" for modality, n in facts.images.items())
+    what = facts.outline or "what they outline is not said"
+    return f"{what}; {counts} training images have one, {facts.empty} of them an empty one: none of it there"
+
+
 def as_masks(given: Any, size: int) -> list[Mask | None]:
     """One mask or several, as arrays or pictures of two values, checked: as many (size, size) arrays.
 
@@ -47,7 +54,7 @@ def as_masks(given: Any, size: int) -> list[Mask | None]:
 
 
 def as_mask(picture: Any, name: str) -> Mask:
-    """A picture (H, W) of 0 and one other value as a mask. Raises ConfigError for another one, and for one all inside."""
+    """A picture (H, W) of 0 and one other value as a mask. Raises ConfigError for any other, and for one all inside."""
     values = np.asarray(picture)
     if values.ndim != 2:
         raise ConfigError(f"{name} is of shape {values.shape}: a mask is gray, (H, W).")

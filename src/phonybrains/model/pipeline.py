@@ -116,8 +116,8 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         """Make n images; image i depends on (seed, i) alone.
 
         where: what they show, e.g. {"modality": "CT", "plane": "axial"}; the rest is drawn as it occurred in training.
-        mask: for a model that takes masks: a picture or array of two values, 0 outside, or several: image i follows mask
-        i, counted around.
+        mask: for a model that takes masks: a picture or array of two values, 0 outside, or several: image i follows
+        mask i, counted around.
         sampling: seed, steps, guidance, sampler, batch_size (computed at a time), …: the fields of Sampling.
         num_inference_steps and guidance_scale are steps and guidance; a generator stands for the seed it was given.
         output_type: "pil", or "np" for (n, H, W, 1) float32 in 0…1.

@@ -77,12 +77,7 @@ class Denoiser(nn.Module):
         return self.unet.config["in_channels"] > self.unet.config["out_channels"]
 
     def forward(
-        self,
-        x_t: Tensor,
-        fraction: Tensor,
-        condition: Tensor,
-        extra: Tensor | None = None,
-        mask: Tensor | None = None,
+        self, x_t: Tensor, fraction: Tensor, condition: Tensor, extra: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         if extra is None:
             extra = condition.new_zeros(len(condition), self.extra_width)
