@@ -47,7 +47,7 @@ def as_masks(given: Any, size: int) -> list[Mask | None]:
     masks = [None if one is None else as_mask(one, f"mask {i}") for i, one in enumerate(given if several else [given])]
     for i, mask in enumerate(masks):
         if mask is not None:
-            check_size(mask, size, f"mask {i}")
+            check_size(mask.shape, size, f"mask {i}")
     if not masks:
         raise ConfigError("mask: the list is empty. Give at least one mask, or leave it out.")
     return masks
@@ -67,10 +67,10 @@ def as_mask(picture: Any, name: str) -> Mask:
     return values != 0
 
 
-def check_size(mask: Mask, size: int, name: str) -> None:
-    """Raise ConfigError for a mask of another size than the model's images."""
-    if mask.shape != (size, size):
-        height, width = mask.shape
+def check_size(shape: tuple[int, ...], size: int, name: str) -> None:
+    """Raise ConfigError for a mask of another (height, width) than the model's images."""
+    if shape != (size, size):
+        height, width = shape
         raise ConfigError(
             f"{name} is {width}×{height}, and the model draws {size}×{size}. Resize it to that, without smoothing."
         )
