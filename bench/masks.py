@@ -1,13 +1,14 @@
 """Is what a mask asks for there? On phantoms: the Dice between the mask and the lesion that is found.
 
-A model learns CT phantoms with the exact outline of their blood. It is asked for the masks of phantoms kept apart, and
-a small segmentation network, taught on other phantoms, finds the lesion in what it draws. Beside it what the network
-finds in the phantoms of these masks, in these once encoded and decoded, and in images that were not told a mask.
+A model learns axial MR phantoms with the exact outline of their tumour. It is asked for the masks of phantoms kept
+apart, and a small segmentation network, taught on other phantoms, finds the lesion in what it draws. Beside it what
+the network finds in the phantoms of these masks, in these once encoded and decoded, and in images told no mask.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
-from phonybrains.imageset import ImageSet, to_unit_range
+from phonybrains.drafts import RECORD_NAME
+from phonybrains.imageset import METADATA_NAME, ImageSet, to_unit_range, write_metadata
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.sampling import Sampling
 from phonybrains.phantom.corpus import make_phantoms
@@ -28,13 +30,27 @@ from .options import measurement
 
 SIZE = 64
 SHAPES: dict[str, Any] = {
-    "autoencoder": {"crop": SIZE, "shape": {"widths": (16, 24, 48, 64), "layers": 1}},
-    "denoiser": {"variants": 4, "shape": {"widths": (64, 96), "layers": 1}},
+    "autoencoder": {"crop": 32, "shape": {"widths": (16, 24, 48, 64), "layers": 1}},
+    "denoiser": {"variants": 4, "shape": {"widths": (64, 64), "layers": 1}},
 }
 LOOPS: dict[str, Any] = {
-    "autoencoder": {"learning_rate": 3e-3, "averages": (0.99,), "validate_every": 400},
-    "denoiser": {"batch_size": 24, "learning_rate": 1e-3, "averages": (0.998,), "validate_every": 1000},
+    "autoencoder": {"learning_rate": 3e-3, "warmup": 50, "averages": (0.99,), "validate_every": 400},
+    "denoiser": {"learning_rate": 1e-3, "warmup": 100, "averages": (0.995,), "validate_every": 500},
 }
+
+
+def axial_phantoms(out: Path, n: int, seed: int) -> Path:
+    """The axial slices of MR phantoms of n heads, with the masks of their tumours, as an image set."""
+    if not (out / METADATA_NAME).is_file():
+        how: dict[str, Any] = {"size": SIZE, "modalities": ("MR",), "slices_per_patient": 3, "masks": "lesion"}
+        images = ImageSet.open(make_phantoms(3 * n, out / "all", seed=seed, **how)).where(plane="axial")
+        for row in images.rows:
+            for name in (row.file_name, row.mask_file_name):
+                (out / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(images.folder / name, out / name)
+        shutil.copyfile(images.folder / RECORD_NAME, out / RECORD_NAME)
+        write_metadata(out, images.rows)
+    return out
 
 
 class Finder(nn.Module):
@@ -69,7 +85,7 @@ def learn_finder(images: ImageSet, steps: int, seed: int = 0) -> Finder:
     optimiser = torch.optim.AdamW(finder.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
     for _ in range(steps):
-        rows = torch.randint(len(x), (24,), generator=rng)
+        rows = torch.randint(len(x), (16,), generator=rng)
         noisy = x[rows] + 0.03 * torch.randn(x[rows].shape, generator=rng)
         loss = binary_cross_entropy_with_logits(finder(noisy), y[rows])
         optimiser.zero_grad()
@@ -115,8 +131,9 @@ def summary(values: NDArray[np.float64]) -> dict[str, float]:
 def measured(model: LatentDiffusion, finder: Finder, held: ImageSet, steps: int, guidance: float) -> dict[str, Any]:
     """The Dice on each kind of image; lesions and none apart."""
     masks, x = masks_of(held), pixels_of(held)
+    modalities = [row.modality for row in held.rows]
     wanted = [model.conditions.of(row) for row in held.rows]
-    decoded = model.decode(model.encode(x.numpy(), ["CT"] * len(x)), ["CT"] * len(x))
+    decoded = model.decode(model.encode(x.numpy(), modalities), modalities)
     kinds = {"real": x, "encoded and decoded": _unit(decoded)}
     for told, kind in ((masks, "asked for"), (None, "not told the mask")):
         given = None if told is None else list(told)
@@ -138,10 +155,10 @@ app = measurement(__name__, __doc__)
 def main(
     *,
     out: Path,
-    n: int = 2400,
-    autoencoder_steps: int = 1200,
-    denoiser_steps: int = 4000,
-    finder_steps: int = 400,
+    n: int = 1200,
+    autoencoder_steps: int = 800,
+    denoiser_steps: int = 2500,
+    finder_steps: int = 250,
     steps: tuple[int, ...] = (16, 4),
     guidance: tuple[float, ...] = (1.0,),
 ) -> None:
@@ -149,19 +166,18 @@ def main(
 
     Args:
         out: Folder for everything.
-        n: Phantoms of the model; a tenth each is kept apart for validation and test.
+        n: Heads that the model learns from; a tenth each is kept apart for validation and test.
         autoencoder_steps: Of training.
         denoiser_steps: Of training.
         finder_steps: Of the segmentation network.
         steps: Of sampling.
         guidance: Of sampling, where steps are more than few.
     """
-    corpus = make_phantoms(n, out / "corpus", size=SIZE, modalities=("CT",), slices_per_patient=2, masks="lesion")
-    others = make_phantoms(800, out / "others", seed=1, size=SIZE, modalities=("CT",), masks="lesion")
+    corpus, others = axial_phantoms(out / "corpus", n, seed=0), axial_phantoms(out / "others", n // 2, seed=1)
     parts = {"autoencoder": autoencoder_steps, "denoiser": denoiser_steps}
     loops: dict[str, Any] = {part: SHAPES[part] | {"loop": LOOPS[part] | {"steps": n}} for part, n in parts.items()}
     few_step = {"loop": {"steps": 0}}
-    config = load_train_config("cpu", masks=True, conditions=["hemorrhage"], few_step=few_step, **loops)
+    config = load_train_config("cpu", masks=True, conditions=["diagnosis"], few_step=few_step, **loops)
     model = LatentDiffusion.load(train(corpus, out / "model", config))
     finder = learn_finder(ImageSet.open(others), finder_steps)
     held = ImageSet.open(corpus).where(split="validation")

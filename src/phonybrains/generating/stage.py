@@ -268,7 +268,7 @@ def _is_whole(path: Path, size: int) -> bool:
 
 
 def _shown(row: Row) -> list[str]:
-    known = ("generator", "seed", "index", "steps", "guidance", "prompt")
+    known = ("generator", "seed", "index", "steps", "guidance", "prompt", "mask_source")
     return [str(value) for name, value in row.attributes.items() if name not in known and isinstance(value, str)]
 
 

@@ -43,7 +43,7 @@ def as_masks(given: Any, size: int) -> list[Mask | None]:
 
     Raises ConfigError saying which is none, and why.
     """
-    several = isinstance(given, (list, tuple)) or np.ndim(given) == 3
+    several = isinstance(given, (list, tuple)) or getattr(given, "ndim", 2) == 3
     masks = [None if one is None else as_mask(one, f"mask {i}") for i, one in enumerate(given if several else [given])]
     for i, mask in enumerate(masks):
         if mask is not None:
