@@ -61,8 +61,8 @@ class Work:
         names = [a.name for a in self.model.conditions.attributes if isinstance(a, Category)]
         if any("prompt" in asked for asked in self.asked):
             return []
-        shown = {name for image in self.wanted for name, value in image.items() if value is not None}
-        return [name for name in names if name in shown and any(name not in asked for asked in self.asked)]
+        pairs = list(zip(self.wanted, self.asked, strict=True))
+        return [n for n in names if any(shown[n] is not None and n not in asked for shown, asked in pairs)]
 
     def paint(self, draft: Path, share: Share, bar: Progress) -> None:
         """Make what is missing of this share; each image appears whole as soon as it is made.
