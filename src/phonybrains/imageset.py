@@ -29,7 +29,7 @@ from .spreadsheet import cell_of, read_sheet, sheet_text, value_of
 
 METADATA_NAME = "metadata.csv"
 OF_REQUESTS = ("prompt", "revised_prompt", "generator", "parameters", "request_id", "cost", "currency")
-MADE_COLUMNS = (*OF_REQUESTS, "index", "coloured", "chroma", "seed", "steps", "guidance")
+MADE_COLUMNS = (*OF_REQUESTS, "index", "coloured", "chroma", "seed", "steps", "guidance", "mask_source")
 """In which those that make images write how each was made."""
 SPLITS = ("train", "validation", "test", "")
 

@@ -22,7 +22,8 @@ from ..record import RECORD_NAME
 from .schema import Finite
 from .seal import check_part, read_sealed, sealed
 
-FORMAT_VERSION = 1
+FORMAT_VERSION, WITHOUT_MASKS = 2, 1
+"""What is written of a model that takes masks, which earlier releases do not know, and of one that takes none."""
 DESCRIPTION, CARD = "model.json", "README.md"
 AGAIN = "Copy the folder again from where it was made, or train it again."
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
@@ -42,6 +43,14 @@ ALL_FILES = (DESCRIPTION, CARD, RECORD_NAME, *PARTS, *CODE, *FEW_STEP_PARTS, *FE
 CONFIGURATION = ("diffusion", "size", "steps", "augmentation_width", "latent_scale", "units")
 
 
+class MasksTaken(TypedDict):
+    """What model.json says of the masks that a model takes: `MaskFacts`."""
+
+    outline: str
+    images: dict[str, Annotated[int, Field(ge=1)]]
+    empty: Annotated[int, Field(ge=0)]
+
+
 class Description(TypedDict):
     """What model.json holds; size: side of the images in pixels."""
 
@@ -57,6 +66,7 @@ class Description(TypedDict):
     steps: NotRequired[Annotated[int, Field(ge=1, le=1000)]]
     units: NotRequired[dict[str, tuple[Finite, Finite, str]]]
     card: NotRequired[dict[str, Any]]
+    masks: NotRequired[MasksTaken]
 
 
 def read_description(folder: Path) -> dict[str, Any]:

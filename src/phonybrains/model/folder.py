@@ -13,7 +13,7 @@ README.md, record.json       model card and provenance
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +43,7 @@ from .description import (
     PARTS,
     UNET,
     WEIGHTS_NAME,
+    WITHOUT_MASKS,
     check_parts,
     code_of,
     has_few_step,
@@ -51,6 +52,7 @@ from .description import (
 )
 from .finding import model_folder
 from .for_diffusers import scheduler_of, write_for_diffusers
+from .masks import MaskFacts
 from .parts import LatentScale, ModelParts
 from .schema import Finite, read_conditions
 
@@ -88,7 +90,7 @@ def write_model(model: ModelParts, folder: Path, dtype: torch.dtype = torch.floa
     write_for_diffusers(model, folder)
     parts = PARTS + CODE + (FEW_STEP_PARTS + FEW_STEP_CODE if model.few_step else ())
     content = {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if model.masks else WITHOUT_MASKS,
         "diffusion": model.chain.name,
         "size": model.size,
         "steps": model.steps,
@@ -98,6 +100,7 @@ def write_model(model: ModelParts, folder: Path, dtype: torch.dtype = torch.floa
         "card": model.card,
         "min_patients": model.conditions.min_patients,
         "withdrawn": [str(one) for a in model.conditions.attributes for one in a.withdrawn],
+        **({"masks": asdict(model.masks)} if model.masks else {}),
         "sha256": {part: sha256_file(folder / part) for part in parts},
     }
     write_description(folder, content)
@@ -132,6 +135,9 @@ def _read(folder: Path, content: Mapping[str, Any]) -> ModelParts:
         conditions = read_conditions(folder / "conditions.json", AGAIN)
         denoiser = _load_denoiser(folder, conditions.width, int(content["augmentation_width"]))
         few_step = _load_denoiser(folder, conditions.width, 1, FEW_STEP) if has_few_step(content) else None
+        masks = MaskFacts(**content["masks"]) if "masks" in content else None
+        if any(one.takes_masks != bool(masks) for one in (denoiser, few_step) if one):
+            raise ValueError("whether it takes masks is said in one way in model.json and in another by its networks")
         scheduler = read_json(folder / "scheduler" / "scheduler_config.json", Scheduler, AGAIN, ModelError)
         return ModelParts(
             autoencoder,
@@ -144,6 +150,7 @@ def _read(folder: Path, content: Mapping[str, Any]) -> ModelParts:
             int(content.get("steps", 16)),
             {modality: (float(slope), float(intercept), str(unit)) for modality, (slope, intercept, unit) in units},
             content.get("card", {}),
+            masks,
         )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: its parts do not fit together ({brief(error)}). {AGAIN}") from None

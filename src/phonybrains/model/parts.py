@@ -13,6 +13,7 @@ from torch import Tensor
 from ..networks.conditions import Conditions, Value
 from ..networks.denoiser import Denoiser
 from .chains import CHAINS, Chain
+from .masks import MaskFacts
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ModelParts:
 
     few_step: the denoiser tuned for sampling in up to FEW steps, if the model has one; steps: taken if none are asked.
     units: slope, intercept and unit of generated pixels, for each modality whose training images agree on them.
-    card: free for facts about the model.
+    card: free for facts about the model; masks: what the masks outline that it takes, None for a model that takes none.
     """
 
     autoencoder: AutoencoderDC
@@ -55,3 +56,4 @@ class ModelParts:
     steps: int = 16
     units: Mapping[str, tuple[float, float, str]] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
+    masks: MaskFacts | None = None

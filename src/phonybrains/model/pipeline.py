@@ -31,6 +31,7 @@ from ..networks.conditions import Conditions, Value
 from ..networks.denoiser import Denoiser
 from .chains import CHAINS
 from .latent_diffusion import LatentDiffusion
+from .masks import as_masks
 from .parts import LatentScale
 from .sampling import Sampling, check_integer
 
@@ -103,6 +104,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         self,
         n: int = 1,
         where: Mapping[str, Value] | None = None,
+        mask: Any = None,
         *,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -114,6 +116,8 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         """Make n images; image i depends on (seed, i) alone.
 
         where: what they show, e.g. {"modality": "CT", "plane": "axial"}; the rest is drawn as it occurred in training.
+        mask: for a model that takes masks: a picture or array of two values, 0 outside, or several: image i follows
+        mask i, counted around.
         sampling: seed, steps, guidance, sampler, batch_size (computed at a time), …: the fields of Sampling.
         num_inference_steps and guidance_scale are steps and guidance; a generator stands for the seed it was given.
         output_type: "pil", or "np" for (n, H, W, 1) float32 in 0…1.
@@ -128,9 +132,11 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         model = self.latent_diffusion
         for doubt in model.doubts(where or {}):
             warnings.warn(doubt, stacklevel=2)
+        masks = None if mask is None else as_masks(mask, model.size)
         wanted = model.ask(range(n), where or {}, settings.seed)
+        painted = model.paint(range(n), wanted, settings, masks=masks)
         bar: Any = self.progress_bar(range(n))  # type: ignore[arg-type]  # its type is that of a decorator
-        pixels = [image for image, _ in zip(model.paint(range(n), wanted, settings), bar, strict=True)]
+        pixels = [image for image, _ in zip(painted, bar, strict=True)]
         if output_type == "pil":
             images = [Image.fromarray(image) for image in pixels]
         else:

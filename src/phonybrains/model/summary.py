@@ -12,6 +12,7 @@ from .backing import counts_in_words, in_words, rule_in_words
 from .description import AGAIN, check_parts, has_few_step, read_description
 from .finding import is_fine_tuned, model_folder
 from .lora_description import read_lora
+from .masks import MaskFacts, masks_in_words
 from .sampling import FEW
 from .schema import read_conditions
 
@@ -31,6 +32,8 @@ def summary(name: str | Path) -> str:
         f"{record.get('created', 'date not known')}",
         f"{content.get('steps', 16)} steps where none are asked for{few}",
     ]
+    if "masks" in content:
+        lines.append(f"Takes masks (--mask): {masks_in_words(MaskFacts(**content['masks']))}")
     conditions = read_conditions(folder / "conditions.json", AGAIN)
     return "\n".join([*lines, *_rest(conditions, content.get("card", {}), record)])
 

@@ -91,6 +91,8 @@ class TrainConfig(Config):
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     conditions: ConditionsConfig = ConditionsConfig()
+    masks: bool = False
+    """The model is told the masks of its images, and can later be asked to follow one."""
     diffusion: Literal["flow", "ddpm"] = "flow"
     """Rectified flow, or the paper's DDPM with noise prediction."""
     autoencoder: AutoencoderConfig

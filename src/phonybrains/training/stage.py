@@ -27,13 +27,12 @@ from ..startup import say
 from .autoencoder import AutoencoderTask
 from .card import model_card
 from .config import FewStepConfig, TrainConfig, load_train_config
-from .copies import CopyWatch
 from .corpus import Corpus
 from .denoiser import DenoiserTask
 from .few_step import FewStepTask, few_step_copy
 from .guidance import GuidanceTask
 from .inspection import Samples, draw_reconstructions
-from .latents import encode_latents, load_latents
+from .latents import Latents, encode_latents, load_latents
 from .start import FEW_STEP_DISTANCE, FEW_STEP_PATHS, GUIDED, SEEN, New, start, worse_of
 
 
@@ -67,7 +66,8 @@ def train(
             if run.accelerator.is_main_process:
                 sort_log(run.draft, ("autoencoder", "denoiser", "guidance", "few_step"))
                 lost = [asdict(one) for a in model.conditions.attributes for one in a.withdrawn]
-                record.results.update(figures | {"threads": run.threads, "withdrawn": lost})
+                masks = {"masks": asdict(new.masks)} if new.masks else {}
+                record.results.update(figures | {"threads": run.threads, "withdrawn": lost} | masks)
                 model.card = figures
                 model.save(run.draft)
                 (run.draft / "README.md").write_text(model_card(model, images, figures), encoding="utf-8")
@@ -78,6 +78,7 @@ def train(
 def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
     """All that decides what comes of a training: files by their content, and nothing that is left open."""
     elsewhere: Any = {"features": True, "start": True, "guidance": {"worse"}}
+    elsewhere |= {} if config.masks else {"masks": True}
     facts = config.model_dump(mode="json", exclude=elsewhere) | settled(config.precision)
     try:
         facts["features"] = sha256_file(config.features) if config.features else None
@@ -90,7 +91,7 @@ def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
 def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tuple[LatentDiffusion, dict[str, Any]]:
     accelerator, device = run.accelerator, run.accelerator.device
     with accelerator.main_process_first():
-        corpus = Corpus.open(images, new.conditions, run.work, device)
+        corpus = Corpus.open(images, new.conditions, run.work, device, config.masks)
     reconstruction, denoiser = new.reconstruction, new.denoiser
     for network in (reconstruction, denoiser):
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -106,9 +107,10 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
     run.note("encode", encoding, "images", len(images) * config.denoiser.variants)
     latents = load_latents(cache, corpus, new.scale)
     parts = (autoencoder, denoiser, corpus.conditions, latents.scale, CHAINS[config.diffusion], images.height)
-    model = LatentDiffusion(*parts, new.few_step, units=shared_units(images), steps=config.steps)
+    facts: Any = {"units": shared_units(images), "steps": config.steps, "masks": new.masks}
+    model = LatentDiffusion(*parts, new.few_step, **facts)
     task = DenoiserTask(denoiser, corpus, latents, model.chain, config.denoiser, device)
-    samples = Samples(model, CopyWatch.of(corpus), config.seed)
+    samples = Samples.of(model, images, corpus, config.seed)
     run.follow(task, config.denoiser.loop, partial(samples.draw, steps=8), config.compile)
     with torch.no_grad():
         if corpus.held_out:
@@ -121,7 +123,7 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
         figures |= _guide(run, task, samples, new, config)
     figures["parameters"] = sum(p.numel() for n in (denoiser, reconstruction) for p in n.parameters())
     if config.few_step.loop.steps and config.diffusion == "flow":
-        figures |= _tune(run, corpus, samples, config.few_step)
+        figures |= _tune(run, corpus, latents, samples, config.few_step)
     return model, figures
 
 
@@ -135,12 +137,13 @@ def _guide(run: Run, trained: DenoiserTask, samples: Samples, new: New, config: 
     return {GUIDED: config.guidance.strength}
 
 
-def _tune(run: Run, corpus: Corpus, samples: Samples, config: FewStepConfig) -> dict[str, Any]:
+def _tune(run: Run, corpus: Corpus, latents: Latents, samples: Samples, config: FewStepConfig) -> dict[str, Any]:
     """Give the model few-step weights."""
     model = samples.model
     model.to(str(run.accelerator.device))
     model.few_step = few_step_copy(model.denoiser)
-    task = FewStepTask(model.few_step, model, corpus, config, run.accelerator.device)
+    masks = None if latents.masks is None else latents.masks[0]
+    task = FewStepTask(model.few_step, model, corpus, config, run.accelerator.device, masks=masks)
     run.follow(task, config.loop, partial(samples.draw, steps=2))
     with torch.no_grad():
         distance = round(task.validate(model.few_step), 4)
