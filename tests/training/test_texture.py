@@ -49,7 +49,7 @@ def test_shares_are_those_of_the_normal_distribution() -> None:
     found = texture_statistics(noise(64, deviation))[:, first : first + len(SPREADS)].mean(dim=0)
     differences = norm.ppf((np.arange(100_000) + 0.5) / 100_000, scale=2**0.5 * deviation)
     logs = np.log(differences**2 + 0.01) / 2
-    wanted = [expit((np.log(level) - logs) / 0.25).mean() for level in SPREADS]
+    wanted = [expit((np.log(level) - logs) / 0.35).mean() for level in SPREADS]
     assert found.numpy() == pytest.approx(np.array(wanted), abs=0.005)
 
 

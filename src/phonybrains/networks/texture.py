@@ -13,6 +13,9 @@ from torch import Tensor, nn
 SPAN, MOST = 0.03, 0.25
 """What the network's outputs are worth in the range -1…1, four of 256 grey levels, and the most a pixel changes."""
 
+MOST_STYLE = 16
+"""So many numbers are drawn for an image's style, however few the network takes."""
+
 
 class Texture(ModelMixin, ConfigMixin):
     """A decoded image and noise in, the image with the fine grain, the flat air and the flat bone that a decoder loses.
@@ -52,9 +55,10 @@ class Texture(ModelMixin, ConfigMixin):
 
     def draw(self, images: Tensor, modalities: Sequence[object], rngs: Sequence[torch.Generator]) -> Tensor:
         """Images (B, 1, H, W) with texture, each with its own generator. [Karras 2019, sec. 3.2, noise by the pixel]"""
-        noise = torch.stack([torch.randn(images.shape[1:], generator=rng) for rng in rngs]).to(images)
-        style = torch.stack([torch.randn(int(self.config["style"]), generator=rng) for rng in rngs]).to(images)
-        return self(images, noise, style, self.one_hot(modalities).to(images))
+        pixels, style = images[0].numel(), int(self.config["style"])
+        drawn = torch.stack([torch.randn(pixels + MOST_STYLE, generator=rng) for rng in rngs]).to(images)
+        noise = drawn[:, :pixels].reshape(images.shape)
+        return self(images, noise, drawn[:, pixels : pixels + style], self.one_hot(modalities).to(images))
 
     def one_hot(self, modalities: Sequence[object]) -> Tensor:
         """(B, M): which of the modalities it knows each image has; zeros for others."""

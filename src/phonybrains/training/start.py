@@ -82,7 +82,9 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
     dropped = _dropped(images, wanted.attributes, withdrawn, old)
     names = tuple(name for name in wanted.attributes if name not in dropped)
     conditions = check_corpus(images, names, config.autoencoder.crop, withdrawn, wanted.min_patients)
-    if old:
+    if old and config.texture_alone:  # no network that is trained reads them
+        conditions = old.conditions
+    elif old:
         learns = bool(config.denoiser.loop.steps)
         conditions = on_columns_of(old.conditions, conditions, learns) or conditions
     masks = masks_of(images) if config.masks else None

@@ -151,7 +151,7 @@ class TextureTask:
         """Mean and deviation of the statistics over up to 512 training images."""
         picked = rows[:: max(1, len(rows) // 512)]
         found = torch.cat([texture_statistics(self.corpus.images(part).to(self.device)) for part in picked.split(32)])
-        return found.mean(dim=0), found.std(dim=0).clamp(min=0.03)
+        return found.mean(dim=0), found.std(dim=0).clamp(min=0.01)
 
 
 def _mirrored(images: Tensor, which: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def _within(x: Tensor) -> Tensor:
 def _shares(squares: Tensor) -> Tensor:
     """Shares of deviations, given as squares, that lie below each of SPREADS, (B, 8)."""
     logs = (squares.flatten(1) + 0.01).log() / 2
-    return torch.stack([torch.sigmoid((math.log(level) - logs) / 0.25).mean(1) for level in SPREADS], dim=1)
+    return torch.stack([torch.sigmoid((math.log(level) - logs) / 0.35).mean(1) for level in SPREADS], dim=1)
 
 
 def _log_power(grey: Tensor) -> Tensor:
