@@ -120,7 +120,7 @@ def test_smooth_images_learn_the_grain_of_real_ones(corpus: Corpus) -> None:
     smooth = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(real, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     config = TextureConfig(loop=LOOP | {"steps": 200, "batch_size": 8, "learning_rate": 4e-3})  # type: ignore[arg-type]
     network = Texture(sorted({corpus.modalities[i] for i in rows.tolist()}))
-    task = TextureTask(network, corpus, smooth[:, 0], rows, config, CPU)
+    task = TextureTask(network, corpus, smooth[:, 0], rows, config, None, CPU)
     before = task.validate(network)
     optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99))
     for step in range(200):

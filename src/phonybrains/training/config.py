@@ -86,6 +86,8 @@ class TextureConfig(Config):
     """How many images are generated to learn from, half of them in the model's own number of steps, half in 2 and 4."""
     reconstructed: Count = 400
     """How many training images are encoded and decoded to learn from."""
+    perceptual: Weight = 1.0
+    """Weight of SqueezeNet's features beside the plain statistics; used where `features` names their weights."""
     faithful: Weight = 20.0
     """Weight of how far means over 8×8 pixels leave where the decoder put them, beyond half a grey level."""
 

@@ -35,6 +35,7 @@ from .few_step import FewStepTask, few_step_copy
 from .guidance import GuidanceTask
 from .inspection import Samples, draw_reconstructions
 from .latents import Latents, encode_latents, load_latents
+from .perceptual import PerceptualDistance
 from .start import FEW_STEP_DISTANCE, FEW_STEP_PATHS, GUIDED, SEEN, TEXTURE_DISTANCE, New, start, worse_of
 from .texture import TextureTask, draw_smooth
 
@@ -111,7 +112,7 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
     if new.scale and config.texture_alone:
         parts = (autoencoder, denoiser, corpus.conditions, new.scale, chain, images.height, new.few_step)
         samples = Samples.of(LatentDiffusion(*parts, **facts), images, corpus, config.seed)
-        return samples.model, figures | _give_texture(run, images, corpus, samples, config)
+        return samples.model, figures | _give_texture(run, images, corpus, samples, perceptual, config)
     cache = run.work / "latents.safetensors"
     encoding = encode_latents(autoencoder, corpus, config.denoiser, config.seed, cache, device)
     run.note("encode", encoding, "images", len(images) * config.denoiser.variants)
@@ -134,7 +135,7 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
     if config.few_step.loop.steps and config.diffusion == "flow":
         figures |= _tune(run, corpus, latents, samples, config.few_step)
     if config.texture.loop.steps:
-        figures |= _give_texture(run, images, corpus, samples, config)
+        figures |= _give_texture(run, images, corpus, samples, perceptual, config)
     return model, figures
 
 
@@ -161,7 +162,14 @@ def _tune(run: Run, corpus: Corpus, latents: Latents, samples: Samples, config: 
     return {FEW_STEP_DISTANCE: distance, FEW_STEP_PATHS: config.loop.steps * config.loop.batch_size}
 
 
-def _give_texture(run: Run, images: ImageSet, corpus: Corpus, samples: Samples, config: TrainConfig) -> dict[str, Any]:
+def _give_texture(
+    run: Run,
+    images: ImageSet,
+    corpus: Corpus,
+    samples: Samples,
+    perceptual: PerceptualDistance | None,
+    config: TrainConfig,
+) -> dict[str, Any]:
     """Give the model's images their texture."""
     model, device, cache = samples.model, run.accelerator.device, run.work / "smooth.safetensors"
     model.to(str(device)).texture = None
@@ -169,7 +177,7 @@ def _give_texture(run: Run, images: ImageSet, corpus: Corpus, samples: Samples, 
     run.note("draw smooth", drawing, "images", config.texture.images + config.texture.reconstructed)
     smooth = load_file(cache)
     model.texture = Texture(sorted({corpus.modalities[i] for i in smooth["rows"].tolist()})).to(device)
-    task = TextureTask(model.texture, corpus, smooth["images"], smooth["rows"], config.texture, device)
+    task = TextureTask(model.texture, corpus, smooth["images"], smooth["rows"], config.texture, perceptual, device)
     run.follow(task, config.texture.loop, partial(samples.draw, steps=2))
     with torch.no_grad():
         return {TEXTURE_DISTANCE: round(task.validate(model.texture), 4)}

@@ -19,11 +19,14 @@ from ..networks.texture import Texture
 from ..optimising.cache import keep, take
 from .config import TextureConfig
 from .corpus import Corpus
+from .perceptual import PerceptualDistance
 from .texture_statistics import GROUPS, energy_distance, shown, texture_statistics
 
 AT_ONCE = 16
-COMPARED = 96
-"""Generated and real images of each modality whose statistics are compared in validation."""
+REAL, COMPARED = 512, 96
+"""Real images of each modality that are compared with, and real and generated ones in validation."""
+LEAST_DEVIATION = 0.01
+"""Of a measure: shares that hardly differ between real images count no more than others."""
 
 
 @torch.inference_mode()
@@ -86,74 +89,73 @@ class TextureTask:
     """Decoded images (N, H, W), and the training row that each answers."""
     rows: Tensor
     config: TextureConfig
+    perceptual: PerceptualDistance | None
     device: torch.device
     name: str = "texture"
+    modalities: list[str] = field(init=False)
     weights: Tensor = field(init=False)
-    style: int = field(init=False)
 
     def __post_init__(self) -> None:
         assert isinstance(self.network, Texture)
-        self.style = int(self.network.config["style"])
-        self.weights = torch.cat([torch.full((n,), 1 / (n * len(GROUPS))) for n in GROUPS]).to(self.device)
-        self.modalities = list(self.network.config["modalities"])
+        self.modalities, self.style = list(self.network.config["modalities"]), int(self.network.config["style"])
         answered = [self.corpus.modalities[i] for i in self.rows.tolist()]
         self.made = [torch.tensor([i for i, m in enumerate(answered) if m == name]) for name in self.modalities]
         train, held = (_by_modality(rows, self.corpus) for rows in (self.corpus.train, self.corpus.validation))
-        self.real = [torch.tensor(train[name]) for name in self.modalities]
-        self.held = [torch.tensor(held.get(name, train[name])) for name in self.modalities]
-        self.scales = [self._scale(rows) for rows in self.real]
+        found = [self._measured_rows(train[name], REAL) for name in self.modalities]
+        self.scales = [(x.mean(dim=0), x.std(dim=0).clamp(min=LEAST_DEVIATION)) for x in found]
+        self.real = [self._scaled(x, i) for i, x in enumerate(found)]
+        held_out = [held.get(name, train[name]) for name in self.modalities]
+        self.held = [self._scaled(self._measured_rows(rows, COMPARED), i) for i, rows in enumerate(held_out)]
+        pooled = found[0].shape[1] - sum(GROUPS)
+        weights = [torch.full((n,), 1 / (n * len(GROUPS))) for n in GROUPS]
+        weights += [torch.full((pooled,), self.config.perceptual / pooled)] if pooled else []
+        self.weights = torch.cat(weights).to(self.device)
 
     def loss(self, network: nn.Module, rng: Generator, share: slice) -> Tensor:
         size = self.config.loop.batch_size
         which = int(torch.randint(len(self.modalities), (), generator=rng))
-        pools = self.made[which], self.real[which]
-        picked, answered = (rows[torch.randint(len(rows), (size,), generator=rng)] for rows in pools)
-        turned = torch.rand(size, 2, generator=rng) < 0.5
-        noise, style = torch.randn(size, 1, *self.smooth.shape[1:], generator=rng), self._styles(size, rng)
-        smooth = _mirrored(self.smooth[picked].float()[:, None], turned[:, 0])[share].to(self.device)
-        real = _mirrored(self.corpus.images(answered).cpu(), turned[:, 1])[share].to(self.device)
-        told = self._told(which, len(smooth))
-        made = network(smooth, noise[share].to(self.device), style[share].to(self.device), told)
+        rows = self.made[which][torch.randint(len(self.made[which]), (size,), generator=rng)]
+        smooth, made = self._textured(network, rows, which, rng, share)
         moved = F.avg_pool2d(made.clamp(-1, 1) - smooth.clamp(-1, 1), 8).abs()
         faithful = F.relu(moved - 0.5 / 127.5).mean()  # half a grey level is free
         outside = (made - made.clamp(-1.05, 1.05)).abs().mean()  # where no other gradient reaches
-        return self.distance(shown(made), real, which) + self.config.faithful * faithful + outside
-
-    def distance(self, made: Tensor, real: Tensor, which: int) -> Tensor:
-        """The energy distance of the statistics of images of one modality, each in units of its deviation."""
-        mean, deviation = self.scales[which]
-        a, b = (((texture_statistics(x) - mean) / deviation).asinh() for x in (made, real))
-        return energy_distance(a, b, self.weights)
+        measured = self._scaled(self._measured(shown(made)), which)
+        return energy_distance(measured, self.real[which], self.weights) + self.config.faithful * faithful + outside
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> float:
         """The distance to validation images, the mean over modalities, with the same noise every time."""
         found = []
         for which, held in enumerate(self.held):
-            rng, made = Generator().manual_seed(0), []
-            for rows in self.made[which][:COMPARED].split(AT_ONCE):
-                smooth = self.smooth[rows].float()[:, None]
-                noise, style = torch.randn(smooth.shape, generator=rng), self._styles(len(rows), rng)
-                given = (x.to(self.device) for x in (smooth, noise, style))
-                made.append(shown(network(*given, self._told(which, len(rows)))))
-            real = self.corpus.images(held[:: max(1, len(held) // COMPARED)]).to(self.device)
-            found.append(self.distance(torch.cat(made), real, which))
+            rng = Generator().manual_seed(0)
+            parts = self.made[which][:COMPARED].split(AT_ONCE)
+            made = [shown(self._textured(network, rows, which, rng, slice(None))[1]) for rows in parts]
+            measured = torch.cat([self._scaled(self._measured(x), which) for x in made])
+            found.append(energy_distance(measured, held, self.weights))
         return torch.stack(found).mean().item()
 
-    def _styles(self, n: int, rng: Generator) -> Tensor:
-        return torch.randn(n, self.style, generator=rng)
-
-    def _told(self, which: int, n: int) -> Tensor:
-        return F.one_hot(torch.tensor(which), len(self.modalities)).float().expand(n, -1).to(self.device)
+    def _textured(
+        self, network: nn.Module, rows: Tensor, which: int, rng: Generator, share: slice
+    ) -> tuple[Tensor, Tensor]:
+        """This process's share of smooth images, before and after."""
+        smooth = self.smooth[rows].float()[:, None]
+        noise, style = torch.randn(smooth.shape, generator=rng), torch.randn(len(rows), self.style, generator=rng)
+        smooth, noise, style = (x[share].to(self.device) for x in (smooth, noise, style))
+        told = F.one_hot(torch.tensor(which), len(self.modalities)).float().expand(len(smooth), -1).to(self.device)
+        return smooth, network(smooth, noise, style, told)
 
     @torch.no_grad()
-    def _scale(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the statistics over up to 512 training images."""
-        picked = rows[:: max(1, len(rows) // 512)]
-        found = torch.cat([texture_statistics(self.corpus.images(part).to(self.device)) for part in picked.split(32)])
-        return found.mean(dim=0), found.std(dim=0).clamp(min=0.01)
+    def _measured_rows(self, rows: list[int], most: int) -> Tensor:
+        """What up to `most` images of the corpus measure, evenly picked."""
+        picked = torch.tensor(rows[:: max(1, len(rows) // most)])
+        return torch.cat([self._measured(self.corpus.images(part).to(self.device)) for part in picked.split(32)])
 
+    def _measured(self, images: Tensor) -> Tensor:
+        """All that is compared of single images, (B, F)."""
+        statistics = texture_statistics(images)
+        return torch.cat([statistics, self.perceptual.pooled(images)], dim=1) if self.perceptual else statistics
 
-def _mirrored(images: Tensor, which: Tensor) -> Tensor:
-    """Images (B, 1, H, W), some of them mirrored."""
-    return torch.where(which[:, None, None, None], images.flip(3), images)
+    def _scaled(self, measured: Tensor, which: int) -> Tensor:
+        """In units of the deviation over a modality's training images; large values by their logarithm."""
+        mean, deviation = self.scales[which]
+        return ((measured - mean) / deviation).asinh()
