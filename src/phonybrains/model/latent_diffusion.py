@@ -64,7 +64,7 @@ class LatentDiffusion(ModelParts):
 
     def to(self, device: str) -> LatentDiffusion:
         """Move the networks to a device, in the memory format that convolutions are fastest in."""
-        for network in filter(None, (self.autoencoder, self.denoiser, self.few_step)):
+        for network in filter(None, (self.autoencoder, self.denoiser, self.few_step, self.texture)):
             network.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
@@ -127,9 +127,10 @@ class LatentDiffusion(ModelParts):
 
         def batch(part: slice) -> NDArray[np.uint8]:
             here = [masks[i % len(masks)] for i in indices[part]] if masks else None
-            *_, latents = self.walk(indices[part], wanted[part], sampling, here)
+            rngs = [image_rng(sampling.seed, i) for i in indices[part]]
+            *_, latents = self.walk_with(rngs, wanted[part], sampling, here)
             with computing_in(sampling.precision, self.device):
-                return self.decode(latents, [row.get("modality") for row in wanted[part]])
+                return self.decode(latents, [row.get("modality") for row in wanted[part]], rngs)
 
         for images in side_by_side(batch, batches, workers):
             yield from images
@@ -208,13 +209,27 @@ class LatentDiffusion(ModelParts):
 
         return predict
 
-    @torch.inference_mode()
-    def decode(self, latents: Tensor, modalities: Sequence[Value]) -> NDArray[np.uint8]:
-        """Standardised latents (B, C, h, w) to images (B, H, W) uint8."""
-        restored = self.scale.restore(latents, modalities)
-        parts = restored.split(DECODED_AT_ONCE if restored.device.type == "cpu" else len(restored))
-        values = torch.cat([self.autoencoder.decode(part, return_dict=False)[0] for part in parts])
+    def decode(
+        self, latents: Tensor, modalities: Sequence[Value], rngs: Sequence[torch.Generator] = ()
+    ) -> NDArray[np.uint8]:
+        """Standardised latents (B, C, h, w) to images (B, H, W) uint8.
+
+        rngs: each image's generator, of which a model with texture draws it; without them there is none.
+        """
+        values = self.decoded(latents, modalities, rngs if self.texture else ())
         return from_unit_range(values[:, 0].float().cpu().numpy())
+
+    @torch.inference_mode()
+    def decoded(self, latents: Tensor, modalities: Sequence[Value], rngs: Sequence[torch.Generator] = ()) -> Tensor:
+        """`decode` before rounding: (B, 1, H, W) in about -1…1."""
+        restored = self.scale.restore(latents, modalities)
+        size, found = DECODED_AT_ONCE if restored.device.type == "cpu" else len(restored), []
+        for i in range(0, len(restored), size):
+            values = self.autoencoder.decode(restored[i : i + size], return_dict=False)[0]
+            if self.texture and rngs:
+                values = self.texture.draw(values, modalities[i : i + size], rngs[i : i + size])
+            found.append(values)
+        return torch.cat(found)
 
     @torch.inference_mode()
     def encode(self, pixels: NDArray[np.float32], modalities: Sequence[Value]) -> Tensor:

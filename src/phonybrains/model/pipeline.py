@@ -37,6 +37,8 @@ from .sampling import Sampling, check_integer
 
 KINDS = {"FlowMatchEulerDiscreteScheduler": "flow", "DDPMScheduler": "ddpm"}
 """The scheduler says what kind of diffusion the networks were trained for."""
+OWN = ("condition_embedding", "texture")
+"""Components that diffusers does not have."""
 
 
 @dataclass
@@ -53,7 +55,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
     conditions, latent_scale: as in conditions.json and model.json of the model folder.
     """
 
-    _optional_components = ["few_step_unet", "few_step_condition_embedding"]
+    _optional_components = ["few_step_unet", "few_step_condition_embedding", "texture"]
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         scheduler: SchedulerMixin,
         few_step_unet: UNet2DModel | None = None,
         few_step_condition_embedding: ModelMixin | None = None,
+        texture: ModelMixin | None = None,
         size: int = 256,
         steps: int = 16,
         conditions: dict[str, Any] | None = None,
@@ -76,6 +79,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
             scheduler=scheduler,
             few_step_unet=few_step_unet,
             few_step_condition_embedding=few_step_condition_embedding,
+            texture=texture,
         )
         self.register_to_config(size=size, steps=steps, conditions=conditions, latent_scale=latent_scale)
 
@@ -98,6 +102,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
             self.config["size"],
             few_step=few,
             steps=self.config["steps"],
+            texture=self.texture,
         ).to(str(self.device))
 
     def __call__(
@@ -152,9 +157,10 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         index.pop("_name_or_path", None)
         shutil.copyfile(inspect.getfile(type(self)), folder / "pipeline.py")
         for name, network in self.components.items():
-            if name.endswith("condition_embedding") and network is not None:
-                index[name] = ["condition_embedding", type(network).__name__]
-                shutil.copyfile(inspect.getfile(type(network)), folder / name / "condition_embedding.py")
+            if name.endswith(OWN) and network is not None:
+                module = name.removeprefix("few_step_")
+                index[name] = [module, type(network).__name__]
+                shutil.copyfile(inspect.getfile(type(network)), folder / name / f"{module}.py")
         (folder / self.config_name).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
 

@@ -28,6 +28,7 @@ from ..networks.autoencoder import build_autoencoder
 from ..networks.conditions import Category, Conditions, Withdrawn
 from ..networks.denoiser import Denoiser, build_embedding, build_unet
 from ..networks.masks import MASK_CHANNELS
+from ..networks.texture import Texture
 from ..optimising.compiling import check_compiler
 from . import augment
 from .autoencoder import Reconstruction
@@ -38,7 +39,8 @@ from .perceptual import SMALLEST, PerceptualDistance
 SEEN = "images seen by the denoiser"
 GUIDED = "guidance built in"
 FEW_STEP_DISTANCE, FEW_STEP_PATHS = "few steps end off the full path by", "paths walked for few-step weights"
-CARRIED = {SEEN, GUIDED, FEW_STEP_DISTANCE, FEW_STEP_PATHS}
+TEXTURE_DISTANCE = "texture is off that of real images by"
+CARRIED = {SEEN, GUIDED, FEW_STEP_DISTANCE, FEW_STEP_PATHS, TEXTURE_DISTANCE}
 """Figures of a start that can hold for other weights; all else on its card was measured on its own."""
 
 
@@ -58,6 +60,8 @@ class New:
     """That of an encoder which is not trained any further."""
     few_step: Denoiser | None = None
     """Those of a denoiser which is not trained any further."""
+    texture: Texture | None = None
+    """That of a decoder which is not trained any further."""
     worse: Denoiser | None = None
     """What predictions are pushed away from, if not from those without conditions."""
     masks: MaskFacts | None = None
@@ -78,7 +82,9 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
     dropped = _dropped(images, wanted.attributes, withdrawn, old)
     names = tuple(name for name in wanted.attributes if name not in dropped)
     conditions = check_corpus(images, names, config.autoencoder.crop, withdrawn, wanted.min_patients)
-    if old:
+    if old and config.texture_alone:  # no network that is trained reads them
+        conditions = old.conditions
+    elif old:
         learns = bool(config.denoiser.loop.steps)
         conditions = on_columns_of(old.conditions, conditions, learns) or conditions
     masks = masks_of(images) if config.masks else None
@@ -162,7 +168,9 @@ def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
     trained = config.denoiser.loop.steps or config.guidance.loop.steps
     same = old.chain == CHAINS[config.diffusion] and old.denoiser.takes_masks == config.masks
     few_step_stays = config.encoder_stays and not trained and same
+    texture_stays = not config.autoencoder.loop.steps
     stale = set() if few_step_stays else {FEW_STEP_DISTANCE, FEW_STEP_PATHS}
+    stale |= set() if texture_stays else {TEXTURE_DISTANCE}
     if any(loop.steps for loop in config.loops.values()):
         stale |= new.figures.keys() - CARRIED
     return replace(
@@ -171,6 +179,7 @@ def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
         scale=old.scale if config.encoder_stays else None,
         worse=_worse_denoiser(old, config) if worse_of(config) else None,
         few_step=old.few_step if few_step_stays else None,
+        texture=old.texture if texture_stays else None,
     )
 
 
