@@ -17,12 +17,13 @@ from . import plots
 from .embed import embed
 from .figures import Looks, gallery, short
 from .names import figure, with_interval
-from .tables import score_tables
+from .tables import score_table, score_tables
 from .verdict import distance
 
 TELLING, BARS, RULERS = 10, 24, 8
 MOST_LABELS, MOST_TABLES = 8, 4
 IN_CSV_ONLY = ("prevalence", "composition_ratio", "composition_asked", "composition_ratio_asked")
+RATES = ("found_rate", "false_rate")
 
 
 def quality(findings: Findings, looks: Mapping[str, Looks], seed: int) -> list[Block]:
@@ -215,6 +216,7 @@ def bias(findings: Findings) -> list[Block]:
         *_prevalence(findings.scores, "composition", "Composition, as found in the images", "training"),
         *_forest("amplification", findings, "log odds, synthetic minus training (0: as in training)"),
         *_confusion(findings),
+        *_rates(findings.scores),
         *score_tables(findings, IN_CSV_ONLY),
     ]
 
@@ -229,6 +231,19 @@ def _confusion(findings: Findings) -> list[Block]:
         "classifier on real people it did not learn from, who show how well it sees."
     )
     return [Heading("Asked for and found", 3), plots.plot_confusion(dict(list(tables.items())[:MOST_TABLES]), caption)]
+
+
+def _rates(scores: Sequence[Score]) -> list[Block]:
+    """A row or two for each label that was asked for and can be seen."""
+    rates = [score for score in scores if score.name in RATES and score.value is not None]
+    if not rates:
+        return []
+    caption = (
+        "Label by label (a;b counts for both): how often a classifier finds it in images that were asked for it, over "
+        "how often it finds it in real people who show it and of whom it learnt nothing; and in images that were asked "
+        "for something else, beside real people who do not show it."
+    )
+    return [Heading("Found at a rate", 3), score_table(rates, caption)]
 
 
 def utility(findings: Findings) -> list[Block]:
