@@ -12,8 +12,10 @@ from PIL import Image
 
 from phonybrains.cli import parser as cli
 from phonybrains.errors import ConfigError
+from phonybrains.generating.masks import MaskFolder
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet, write_mask, write_metadata
+from phonybrains.model.masks import MaskFacts
 from phonybrains.record import fingerprint, read_record
 from tests.generating.test_generating import QUICK, assert_same_images, fail_after, pixels, rank, words
 from tests.support.forked import ended, free_port, started
@@ -211,9 +213,6 @@ def test_a_model_that_takes_no_masks_says_so(tiny_model: Path, drawn: Path, tmp_
 
 def test_empty_masks_need_a_model_that_has_seen_some(masked_model: Path, tmp_path: Path):
     """Where training had none, nobody knows what the model makes of one."""
-    from phonybrains.generating.masks import MaskFolder
-    from phonybrains.model.masks import MaskFacts
-
     save(tmp_path / "drawn" / "a.png", disc(20) & False)
     masks = MaskFolder.open(tmp_path / "drawn")
     masks.check("m", 64, MaskFacts("lesion", {"MR": 3}, empty=1))

@@ -14,9 +14,11 @@ from PIL import Image
 
 from phonybrains.errors import ConfigError, ModelError
 from phonybrains.model.description import read_description, write_description
+from phonybrains.model.for_diffusers import scheduler_of
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.masks import as_masks
 from phonybrains.model.pipeline import PhonyBrainsPipeline
+from phonybrains.model.sampling import Sampling
 
 DISC = ((np.arange(64) - 40) ** 2 + (np.arange(64)[:, None] - 24) ** 2) < 100
 pytestmark = pytest.mark.filterwarnings("ignore:Too few")
@@ -77,14 +79,10 @@ def test_every_way_to_sample_follows_masks(model: LatentDiffusion, sampling: dic
     masks = [DISC, np.roll(DISC, 20, axis=0)]
     made = model.generate(2, mask=masks, **SEEDED | sampling).images.astype(int)
     assert np.abs(made - model.generate(2, **SEEDED | sampling).images).max() > 1
-    alone = next(model.paint([1], model.ask([1], {"modality": "CT"}, 5), _sampling(sampling), masks=masks))
+    alone = next(
+        model.paint([1], model.ask([1], {"modality": "CT"}, 5), Sampling(**{"seed": 5} | sampling), masks=masks)
+    )
     assert np.abs(made[1] - alone).max() <= 1
-
-
-def _sampling(given: dict[str, Any]) -> Any:
-    from phonybrains.model.sampling import Sampling
-
-    return Sampling(**{"seed": 5} | given)
 
 
 def test_a_model_without_masks_refuses_one(tiny_model: Path):
@@ -116,8 +114,6 @@ def test_the_pipeline_follows_masks(masked_model: Path, model: LatentDiffusion):
     """diffusers' way of opening the folder gives the images of phonybrains; a picture will do as a mask."""
     few = {"few_step_unet": model.few_step.unet, "few_step_condition_embedding": model.few_step.embed}  # type: ignore[union-attr]
     settings = {"size": 64, "steps": model.steps, "latent_scale": dict(model.scale.statistics)}
-    from phonybrains.model.for_diffusers import scheduler_of
-
     pipe = PhonyBrainsPipeline(
         model.autoencoder,
         model.denoiser.unet,
@@ -128,9 +124,9 @@ def test_the_pipeline_follows_masks(masked_model: Path, model: LatentDiffusion):
         conditions=json.loads(model.conditions.to_json()),
     )
     pipe.set_progress_bar_config(disable=True)
-    made = pipe(n=2, mask=Image.fromarray(DISC), output_type="np", **SEEDED).images
+    made: Any = pipe(n=2, mask=Image.fromarray(DISC), output_type="np", **SEEDED)
     expected = model.generate(2, mask=DISC, **SEEDED).images
-    assert np.abs(np.asarray(made)[..., 0] * 255 - expected).max() <= 1.001
+    assert np.abs(np.asarray(made.images)[..., 0] * 255 - expected).max() <= 1.001
     with pytest.raises(ConfigError, match="mask 0 covers the whole image"):
         pipe(mask=np.ones((64, 64)))
 

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.testing import assert_close
 
 from phonybrains.errors import ConfigError, TrainingError
-from phonybrains.imageset import ImageSet
+from phonybrains.imageset import ImageSet, write_mask, write_metadata
 from phonybrains.model.chains import CHAINS
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.summary import summary
@@ -122,7 +122,7 @@ def coded(corpus: Corpus) -> Latents:
 class Shown(DenoiserTask):
     """A task that keeps what it would show."""
 
-    def errors(self, network: nn.Module, *batch: Any) -> Tensor:
+    def errors(self, network: nn.Module, *batch: Any) -> Tensor:  # type: ignore[override]
         self.__dict__.setdefault("shown", []).append((batch[0], batch[5]))
         return batch[0][:, 0, 0, 0] * 0
 
@@ -271,8 +271,6 @@ def test_a_worse_model_must_take_masks_as_well(masked_model: Path, tiny_model: P
 def test_a_set_of_images_with_and_without_masks_trains(tmp_path: Path):
     """One mask in a corpus is enough; the others are told as missing."""
     images = ImageSet.open(image_set(tmp_path / "set", noise_images(4)))
-    from phonybrains.imageset import write_mask, write_metadata
-
     rows = [write_mask(images.folder, images.rows[0], np.eye(32, dtype=bool)), *images.rows[1:]]
     write_metadata(images.folder, rows)
     model = LatentDiffusion.load(train(tmp_path / "set", tmp_path / "model", micro(masks=True), show=False))
