@@ -58,8 +58,8 @@ def test_a_reading_is_what_scipy_and_scikit_learn_say(rng: Generator):
     found = np.append(0.5 * truth[:80] + rng.normal(20, 8, 80), [1.0, np.nan])
     result = reading(truth, found, rng)
     x, y = truth[:80], found[:80]
-    assert result.r.value == pytest.approx(pearsonr(x, y).statistic)
-    assert result.rank.value == pytest.approx(spearmanr(x, y).statistic)
+    assert result.r.value == pytest.approx(pearsonr(x, y)[0])
+    assert result.rank.value == pytest.approx(spearmanr(x, y)[0])
     assert result.explained.value == pytest.approx(r2_score(x, y))
     assert result.error.value == pytest.approx(mean_absolute_error(x, y))
     assert {each.n for each in (result.r, result.rank, result.explained, result.error)} == {80}
