@@ -247,11 +247,12 @@ def _rates(scores: Sequence[Score]) -> list[Block]:
 
 
 def utility(findings: Findings) -> list[Block]:
-    """What a classifier gains from synthetic images."""
+    """What a classifier, and where there are masks a segmentation network, gains from synthetic images."""
     return [
         Heading("Utility: is it useful?"),
         *_said(findings),
         *_forest("delta_auc", findings, "AUC, minus that of real images alone (0: no gain)"),
+        *_forest("delta_dice", findings, "Dice, minus that of real pairs alone (0: no gain)"),
         *score_tables(findings),
     ]
 
