@@ -79,7 +79,7 @@ ARMS = (
     Arm("middle aligned with SqueezeNet's features", aligned=0.5),
     Arm("a bad guide: a quarter of the width, a sixteenth of the images", widths=(16, 32, 32), share=1 / 16),
 )
-"""The sources are brain-mri, brain-mri-more, head-ct and head-ct-more, in this order: the first and third are the paper's."""
+"""The sources are numbered as the import names them: brain-mri, brain-mri-more, head-ct, head-ct-more."""
 
 
 class Patched(nn.Module):

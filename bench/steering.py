@@ -4,7 +4,7 @@
     python -m bench steering heads --corpus corpus/ --features squeezenet.safetensors --pushed 1 --guide bad/ --away 1.5
 
 The classifier learns latents of training images against those that the model makes when it is asked for the same. Each
-way gives one image for each image of the validation split, and stands beside those that come unselected.
+way gives one image for each real one of a split, validation if none is named, and stands beside images as they come.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Options:
         pushed: Strengths with which sampling follows the ratio's slope.
         guide: A worse model of the same latents and conditions.
         away: Strengths with which sampling is pushed away from it.
-        every: One in so many images of the split, for a quick look.
+        split: The real images that are answered and compared with.
+        every: One in so many of them, for a quick look.
         copies: Count images nearer to a training image than 99 in 100 of the split are.
         seed: Start of the random numbers.
         work: Folder for what was generated; it is not made again.
@@ -72,6 +73,7 @@ class Options:
     pushed: Annotated[tuple[float, ...], Parameter(consume_multiple=True, negative="")] = ()
     guide: Path | None = None
     away: Annotated[tuple[float, ...], Parameter(consume_multiple=True, negative="")] = ()
+    split: str = "validation"
     every: int = 1
     copies: Annotated[bool, Parameter(negative="")] = False
     seed: int = 0
@@ -163,13 +165,13 @@ def main(model: str, /, *, options: Options) -> None:
     squeeze, cache = SqueezeNetFeatures(options.features), Cache(options.work.parent)
     rows: list[dict[str, Any]] = []
     for modality in options.modalities or sorted({row.modality for row in images.rows}, reverse=True):
-        study = Study(modality, images, squeeze, cache, Settings("validation", options.seed, quick=True))
+        study = Study(modality, images, squeeze, cache, Settings(options.split, options.seed, quick=True))
         study.split = study.split.part(range(0, len(study.split), options.every))
         bench = Bench(loaded, study, options)
         for name, latents in bench.ways():
             found = bench.judged(latents)
             rows.append({"modality": modality, "way": name} | found)
             say(str(rows[-1]))
-    print(f"\n{machine()}; validation split, {options.steps} steps")
+    print(f"\n{machine()}; {options.split} split, {options.steps} steps")
     heads = list(dict.fromkeys(key for row in rows for key in row))
     print(table(heads, [[row.get(key, "") for key in heads] for row in rows]))
