@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.evaluation.quality.neighbours import neighbourhoods
 from phonybrains.imageset import ImageSet, Row
+from phonybrains.model.finding import model_folder
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.sampling import Sampling
+from phonybrains.record import fingerprint
 
 from .comparison import distances
 from .networks import Cache, Steered, away_from, conditions_of, decoded, encoded
@@ -82,8 +84,9 @@ class Options:
 
 @dataclass(frozen=True)
 class Bench:
-    """A model, one modality's real images, and what was generated of it."""
+    """A model by its name and as it is, one modality's real images, and what was generated of it."""
 
+    name: str
     model: LatentDiffusion
     study: Study
     options: Options
@@ -98,15 +101,17 @@ class Bench:
             return torch.cat(parts).numpy()
 
         told = self.model.conditions.encode(wanted).numpy()
-        cache = Cache(self.options.work)
-        return torch.from_numpy(cache.of(f"{name}-{self.options.steps}-steps-seed{seed}", [told], make))
+        full = f"{_identity(self.name)}-{name}-{self.options.steps}-steps-seed{seed}"
+        return torch.from_numpy(Cache(self.options.work).of(full, [told], make))
 
     def ratio(self) -> Ratio:
         """The ratio learnt from training images, and from images that were asked to show the same."""
         train, modality, o = self.study.train, self.study.modality, self.options
         chosen = np.random.default_rng(o.seed).permutation(len(train))[: o.learnt].tolist()
         made = self.latents(self.model, [train.rows[i] for i in chosen], LEARNT_SEED + o.seed, "unsteered")
-        cached = Cache(o.work).of("encoded", [train.images], lambda x: encoded(self.model, x, modality).numpy())
+        cached = Cache(o.work).of(
+            f"{_identity(self.name)}-encoded", [train.images], lambda x: encoded(self.model, x, modality).numpy()
+        )
         real = torch.from_numpy(cached)
         ratio, auc = learn(real, made, train.groups, self.model.chain.process, o.passes, o.seed)
         people = len(set(train.groups))
@@ -128,11 +133,17 @@ class Bench:
                 yield f"accepted, of {o.candidates}", every[torch.from_numpy(accepted(scores, CLIP, rng)), across]
             for strength in o.pushed:
                 model = Steered(self.model, pushed(ratio, strength, self.model.chain.process))
-                yield f"pushed by {strength:g}", self.latents(model, rows, o.seed, f"pushed-{strength:g}")
+                yield (
+                    f"pushed by {strength:g}",
+                    self.latents(model, rows, o.seed, f"pushed-{strength:g}-{o.learnt}-{o.passes}"),
+                )
         for strength in o.away if o.guide else ():
             assert o.guide
             model = Steered(self.model, away_from(LatentDiffusion.load(o.guide), strength))
-            yield f"away from the guide, {strength:g}", self.latents(model, rows, o.seed, f"away-{strength:g}")
+            yield (
+                f"away from the guide, {strength:g}",
+                self.latents(model, rows, o.seed, f"away-{strength:g}-{_identity(o.guide)}"),
+            )
 
     def judged(self, latents: torch.Tensor) -> dict[str, Any]:
         """Distances from the split, how much of it is covered, and how near training images come."""
@@ -145,6 +156,10 @@ class Bench:
             score, limit = self.study.nearest(made.images).score, self.study.threshold()
             shown |= {"near a training image": f"{int((score > limit).sum())}", "median": float(np.median(score))}
         return shown
+
+
+def _identity(name: str | Path) -> str:
+    return fingerprint(model_folder(name))[:12]
 
 
 def _parts(n: int, size: int = 16) -> list[slice]:
@@ -167,7 +182,7 @@ def main(model: str, /, *, options: Options) -> None:
     for modality in options.modalities or sorted({row.modality for row in images.rows}, reverse=True):
         study = Study(modality, images, squeeze, cache, Settings(options.split, options.seed, quick=True))
         study.split = study.split.part(range(0, len(study.split), options.every))
-        bench = Bench(loaded, study, options)
+        bench = Bench(model, loaded, study, options)
         for name, latents in bench.ways():
             found = bench.judged(latents)
             rows.append({"modality": modality, "way": name} | found)

@@ -137,9 +137,19 @@ def test_a_model_is_steered_in_every_way(
     words += ["--modalities", "MR", "--steps", "2", "--work", str(tmp_path / "work" / "steering"), "--split", "train"]
     few = ["--candidates", "2", "--learnt", "8", "--passes", "2"]
     steering.app([*words, *few, "--pushed", "1", "--guide", str(tiny_model), "--away", "1"])
-    table = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| MR")]
-    ways = [line[1].strip() for line in table]
-    assert ways == ["as they come", "the likeliest of 2", "accepted, of 2", "pushed by 1", "away from the guide, 1"]
+    table = cells(capsys.readouterr().out)
+    assert [line[1] for line in table] == [
+        "as they come",
+        "the likeliest of 2",
+        "accepted, of 2",
+        "pushed by 1",
+        "away from the guide, 1",
+    ]
     steering.app([*words, "--candidates", "1"])
-    (control,) = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| MR")]
+    (control,) = cells(capsys.readouterr().out)
     assert control == table[0]
+
+
+def cells(text: str) -> list[list[str]]:
+    """The cells of the table's rows for MR."""
+    return [[cell.strip() for cell in line.split("|")[1:]] for line in text.splitlines() if line.startswith("| MR")]
