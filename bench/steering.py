@@ -29,7 +29,7 @@ from phonybrains.model.sampling import Sampling
 from phonybrains.record import fingerprint
 
 from .comparison import distances
-from .networks import Cache, Steered, away_from, conditions_of, decoded, encoded
+from .networks import Cache, Steer, Steered, away_from, conditions_of, decoded, encoded
 from .options import measurement
 from .ratio import Ratio, accepted, learn, log_ratio, pushed
 from .report import say
@@ -109,11 +109,9 @@ class Bench:
         train, modality, o = self.study.train, self.study.modality, self.options
         chosen = np.random.default_rng(o.seed).permutation(len(train))[: o.learnt].tolist()
         made = self.latents(self.model, [train.rows[i] for i in chosen], LEARNT_SEED + o.seed, "unsteered")
-        cached = Cache(o.work).of(
-            f"{_identity(self.name)}-encoded", [train.images], lambda x: encoded(self.model, x, modality).numpy()
-        )
-        real = torch.from_numpy(cached)
-        ratio, auc = learn(real, made, train.groups, self.model.chain.process, o.passes, o.seed)
+        name = f"{_identity(self.name)}-encoded"
+        real = Cache(o.work).of(name, [train.images], lambda x: encoded(self.model, x, modality).numpy())
+        ratio, auc = learn(torch.from_numpy(real), made, train.groups, self.model.chain.process, o.passes, o.seed)
         people = len(set(train.groups))
         say(f"{modality}: told from {len(real)} real latents of {people} people: AUC {auc:.3f} on a fifth left out")
         return ratio
@@ -121,29 +119,30 @@ class Bench:
     def ways(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Latents, one for each real image, by how they were come by; the first are the control."""
         rows, o = self.study.split.rows, self.options
-        stock = [self.latents(self.model, rows, o.seed + k, "unsteered") for k in range(o.candidates)]
+        stock = torch.stack([self.latents(self.model, rows, o.seed + k, "unsteered") for k in range(o.candidates)])
         yield "as they come", stock[0]
         if o.candidates > 1 or o.pushed:
             ratio = self.ratio()
-            scores = np.stack([log_ratio(ratio, each) for each in stock])
-            every, rng = torch.stack(stock), np.random.default_rng(o.seed)
-            across = torch.arange(len(rows))
-            if o.candidates > 1:
-                yield f"the likeliest of {o.candidates}", every[torch.from_numpy(scores.argmax(0)), across]
-                yield f"accepted, of {o.candidates}", every[torch.from_numpy(accepted(scores, CLIP, rng)), across]
+            yield from self._kept(stock, ratio)
             for strength in o.pushed:
-                model = Steered(self.model, pushed(ratio, strength, self.model.chain.process))
-                yield (
-                    f"pushed by {strength:g}",
-                    self.latents(model, rows, o.seed, f"pushed-{strength:g}-{o.learnt}-{o.passes}"),
-                )
-        for strength in o.away if o.guide else ():
-            assert o.guide
-            model = Steered(self.model, away_from(LatentDiffusion.load(o.guide), strength))
-            yield (
-                f"away from the guide, {strength:g}",
-                self.latents(model, rows, o.seed, f"away-{strength:g}-{_identity(o.guide)}"),
-            )
+                steer, name = pushed(ratio, strength, self.model.chain.process), f"pushed-{strength:g}"
+                yield f"pushed by {strength:g}", self._steered(steer, f"{name}-{o.learnt}-{o.passes}")
+        if o.guide:
+            worse, name = LatentDiffusion.load(o.guide), _identity(o.guide)
+            for strength in o.away:
+                steer = away_from(worse, strength)
+                yield f"away from the guide, {strength:g}", self._steered(steer, f"away-{strength:g}-{name}")
+
+    def _kept(self, stock: torch.Tensor, ratio: Ratio) -> Iterator[tuple[str, torch.Tensor]]:
+        """Of several candidates for each image, (k, n, C, h, w), the likeliest ones, and those that a lottery takes."""
+        scores, across = np.stack([log_ratio(ratio, each) for each in stock]), torch.arange(stock.shape[1])
+        if len(stock) > 1:
+            yield f"the likeliest of {len(stock)}", stock[torch.from_numpy(scores.argmax(0)), across]
+            taken = accepted(scores, CLIP, np.random.default_rng(self.options.seed))
+            yield f"accepted, of {len(stock)}", stock[torch.from_numpy(taken), across]
+
+    def _steered(self, steer: Steer, name: str) -> torch.Tensor:
+        return self.latents(Steered(self.model, steer), self.study.split.rows, self.options.seed, name)
 
     def judged(self, latents: torch.Tensor) -> dict[str, Any]:
         """Distances from the split, how much of it is covered, and how near training images come."""

@@ -138,13 +138,8 @@ def test_a_model_is_steered_in_every_way(
     few = ["--candidates", "2", "--learnt", "8", "--passes", "2"]
     steering.app([*words, *few, "--pushed", "1", "--guide", str(tiny_model), "--away", "1"])
     table = cells(capsys.readouterr().out)
-    assert [line[1] for line in table] == [
-        "as they come",
-        "the likeliest of 2",
-        "accepted, of 2",
-        "pushed by 1",
-        "away from the guide, 1",
-    ]
+    ways = ["as they come", "the likeliest of 2", "accepted, of 2", "pushed by 1", "away from the guide, 1"]
+    assert [line[1] for line in table] == ways
     steering.app([*words, "--candidates", "1"])
     (control,) = cells(capsys.readouterr().out)
     assert control == table[0]
