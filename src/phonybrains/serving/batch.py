@@ -118,7 +118,8 @@ def make_batch(model: LatentDiffusion, places: Sequence[Place], lanes: int) -> I
     sampling, wanted = orders[0].sampling, [order.wanted for order in padded]
     frames = places[0][0].frames
     film, latents = [], None
-    for latents in model.walk_with([image_rng(order.seed, order.index) for order in padded], wanted, sampling):
+    rngs = [image_rng(order.seed, order.index) for order in padded]
+    for latents in model.walk_with(rngs, wanted, sampling):
         if all(queued.gone for queued, _ in places):
             return
         if frames:
@@ -128,7 +129,7 @@ def make_batch(model: LatentDiffusion, places: Sequence[Place], lanes: int) -> I
     if frames:
         last = len(film) - 1
         latents = torch.cat([film[round(last * i / (frames - 1))] for i in range(frames)])
-        wanted = [orders[0].wanted] * frames
+        wanted, rngs = [orders[0].wanted] * frames, []
     with computing_in(sampling.precision, model.device):
-        images = model.decode(latents, [row.get("modality") for row in wanted])
+        images = model.decode(latents, [row.get("modality") for row in wanted], rngs)
     yield list(images[: frames or len(orders)])
