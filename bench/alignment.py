@@ -65,10 +65,17 @@ class AlignedTask(DenoiserTask):
         self.middle = middle
 
     def errors(
-        self, network: nn.Module, x_0: Tensor, t: Tensor, condition: Tensor, augmentation: Tensor, rng: Generator
+        self,
+        network: nn.Module,
+        x_0: Tensor,
+        t: Tensor,
+        condition: Tensor,
+        augmentation: Tensor,
+        rng: Generator,
+        *mask: Tensor,
     ) -> Tensor:
         """The loss of each image, (B,); without the likeness where it is validated."""
-        found = super().errors(network, x_0, t, condition, augmentation[:, :WIDTH], rng)
+        found = super().errors(network, x_0, t, condition, augmentation[:, :WIDTH], rng, *mask)
         if not self.network.training:
             return found
         wanted = augmentation[:, WIDTH:].unflatten(1, (FEATURES, self.side, self.side))

@@ -50,8 +50,8 @@ class Cache:
         return values
 
 
-Steer = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""steer(x̂_0, x_t, t, condition) is another prediction of the clean latents."""
+Steer = Callable[..., Tensor]
+"""steer(x̂_0, x_t, t, condition, and a mask if there is one) is another prediction of the clean latents."""
 
 
 class Steered(LatentDiffusion):
@@ -61,15 +61,15 @@ class Steered(LatentDiffusion):
         super().__init__(**vars(model))
         self.few_step, self.steer = None, steer
 
-    def predict(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        return self.steer(super().predict(x_t, t, condition), x_t, t, condition)
+    def predict(self, x_t: Tensor, t: Tensor, condition: Tensor, *mask: Tensor) -> Tensor:
+        return self.steer(super().predict(x_t, t, condition, *mask), x_t, t, condition, *mask)
 
 
 def away_from(worse: LatentDiffusion, strength: float) -> Steer:
     """Autoguidance: predictions pushed away from those of a worse model, told the same.  [Karras 2024, eq. 3]"""
 
-    def steer(x_0: Tensor, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        bad = worse.predict(x_t, t, condition)
+    def steer(x_0: Tensor, x_t: Tensor, t: Tensor, condition: Tensor, *mask: Tensor) -> Tensor:
+        bad = worse.predict(x_t, t, condition, *mask)
         return bad + strength * (x_0 - bad)
 
     return steer

@@ -100,7 +100,7 @@ def pushed(ratio: Ratio, strength: float, process: Process, until: float = 0.8) 
     The score of x_t is (a x̂_0 - x_t) / σ², a and σ being signal and noise at t.  [Kim 2023, eq. 8]
     """
 
-    def steer(x_0: Tensor, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+    def steer(x_0: Tensor, x_t: Tensor, t: Tensor, *told: Tensor) -> Tensor:
         if float(t[0]) > until:
             return x_0
         with torch.inference_mode(False), torch.enable_grad():

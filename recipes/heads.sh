@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A model of heads from the public sources, anew: an autoencoder, a denoiser, guidance away from the denoiser as it was
-# earlier, few-step weights, then its figures on validation and, once, on test. Sized for one H200: about ten minutes, of
+# earlier, few-step weights, texture, then its figures on validation and, once, on test. Sized for one H200: about ten minutes, of
 # which two compile. Stop it whenever you like: the same command goes on where it was. Each stage says how long it took.
 #
 #   FEATURES=squeezenet.safetensors bash recipes/heads.sh OUT SOURCE...
@@ -31,8 +31,8 @@ cd "$out"
 
 # Steps of each part. At 512 latents a step the denoiser sees 0.77, then 1.33 million images.
 case $preset in
-tiny) autoencoder=20 earlier=10 later=10 guidance=5 few=3 size=64 judged="1 2" ;;
-*) autoencoder=3000 earlier=1512 later=2600 guidance=81 few=160 size=256 judged="1 2 4 16" ;;
+tiny) autoencoder=20 earlier=10 later=10 guidance=5 few=3 texture=0 size=64 judged="1 2" ;;
+*) autoencoder=3000 earlier=1512 later=2600 guidance=81 few=160 texture=1500 size=256 judged="1 2 4 16" ;;
 esac
 
 stage() {  # NAME COMMAND...
@@ -54,9 +54,11 @@ judge() {  # SPLIT STEPS...: once, as a split that is looked at often is chosen 
             model --corpus corpus --features "$features" --split "$1" --steps "${@:2}" --out "quality-$1.json" --quick
 }
 
-[ -d corpus ] ||
-    stage import phonybrains import "${sources[@]}" --out corpus --size "$size" --config "$here/import.toml" \
-        ${masks:+--masks "$masks"}
+{  # the licences of the sources; the outlines are those of brain-mri and brain-mri-more
+    [ -z "$masks" ] || echo 'outline = "tumour"'
+    sed "${masks:+s|^\[sources.brain-mri.*|&\nmasks = \"$masks\"|}" "$here/import.toml"
+} > import.toml
+[ -d corpus ] || stage import phonybrains import "${sources[@]}" --out corpus --size "$size" --config import.toml
 
 # The autoencoder, and a denoiser whose rate has fallen to zero once: the worse one that guidance leads away from.
 learn earlier << END
@@ -66,6 +68,8 @@ steps = $autoencoder
 steps = $earlier
 keep = "last"
 [few_step.loop]
+steps = 0
+[texture.loop]
 steps = 0
 END
 
@@ -79,9 +83,11 @@ steps = $later
 keep = "last"
 [few_step.loop]
 steps = 0
+[texture.loop]
+steps = 0
 END
 
-# Guidance built in, and few-step weights along the guided paths.
+# Guidance built in, few-step weights along the guided paths, and the texture of real images after decoding.
 learn model << END
 start = "later"
 [autoencoder.loop]
@@ -97,6 +103,8 @@ worse = "earlier"
 steps = $guidance
 [few_step.loop]
 steps = $few
+[texture.loop]
+steps = $texture
 END
 
 [ -d samples ] || stage "95 images" phonybrains generate model -n 95 --out samples --grid samples.png
