@@ -123,7 +123,7 @@ class Bench:
         return Corpus.open(self.images, conditions, self.options.work, torch.device(self.options.device))
 
     def run(self, number: int, seed: int) -> Iterator[dict[str, Any]]:
-        """Train an arm, judge it in each of the ways that it asks for, and keep it as a model folder."""
+        """Train an arm, judge it in each of the ways that it asks for, and keep it if a model folder can hold it."""
         torch.manual_seed(seed)
         arm = self.arms[number]
         corpus = self.corpus(arm)
@@ -138,7 +138,7 @@ class Bench:
         seen = round(self.options.images * (arm.share or first_costs / costs))
         task = self._task(arm, corpus, latents, denoiser)
         chain, device = task.chain, task.device
-        model = replace(model, denoiser=denoiser, conditions=corpus.conditions, chain=chain, few_step=None)
+        model = replace(model, denoiser=denoiser, conditions=corpus.conditions, chain=chain, few_step=None, card={})
         loop = self.config.denoiser.loop
         loop = loop.model_copy(update={"steps": seen // loop.batch_size, "averages": arm.averages})
         facts |= {"arm": arm.name, "seed": seed, "gflop": costs / 1e9}
@@ -152,7 +152,8 @@ class Bench:
                 yield told | self._judge(model, sampling, f"{number:02}-seed{seed}-{step}")
         if isinstance(task, AlignedTask):
             task.take_off()
-        model.to(str(device)).save(self.options.work / f"arm-{number:02}-seed{seed}")
+        if arm.patch == 1 and arm.factor == EIGHTH:  # what a model folder can hold
+            model.to(str(device)).save(self.options.work / f"arm-{number:02}-seed{seed}")
 
     def _task(self, arm: Arm, corpus: Corpus, latents: Latents, denoiser: Denoiser) -> DenoiserTask:
         device = torch.device(self.options.device)

@@ -59,7 +59,7 @@ class AlignedTask(DenoiserTask):
         unet = self.network.unet
         self.network.projection = nn.Conv2d(unet.config["block_out_channels"][-1], FEATURES, 3, padding=1)
         self.network.projection.to(self.device)
-        unet.mid_block.register_forward_hook(self._keep)
+        self.hook = unet.mid_block.register_forward_hook(self._keep)
 
     def _keep(self, module: nn.Module, told: object, middle: Tensor) -> None:
         self.middle = middle
@@ -85,3 +85,4 @@ class AlignedTask(DenoiserTask):
     def take_off(self) -> None:
         """Leave the denoiser as it was made, when the training is over."""
         del self.network.projection
+        self.hook.remove()
