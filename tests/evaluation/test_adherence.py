@@ -58,8 +58,8 @@ def test_a_reading_is_what_scipy_and_scikit_learn_say(rng: Generator):
     found = np.append(0.5 * truth[:80] + rng.normal(20, 8, 80), [1.0, np.nan])
     result = reading(truth, found, rng)
     x, y = truth[:80], found[:80]
-    assert result.r.value == pytest.approx(pearsonr(x, y).statistic)
-    assert result.rank.value == pytest.approx(spearmanr(x, y).statistic)
+    assert result.r.value == pytest.approx(pearsonr(x, y)[0])
+    assert result.rank.value == pytest.approx(spearmanr(x, y)[0])
     assert result.explained.value == pytest.approx(r2_score(x, y))
     assert result.error.value == pytest.approx(mean_absolute_error(x, y))
     assert {each.n for each in (result.r, result.rank, result.explained, result.error)} == {80}
@@ -194,10 +194,11 @@ def test_a_label_that_is_shown_is_found_at_the_rate_of_real_ones(rng: Generator)
     for score in found.values():
         assert score.low is not None
         assert score.high is not None
-        assert score.low < 1.02
-        assert score.high > 0.98
-        assert score.low > 0.8
+        assert score.low < 1 < score.high
+        assert score.low > 0.7
         assert "in real people who show it in" in score.note
+    assert "in 100% (" in found["hemorrhage=subdural"].note  # of six people: not certain of all people
+    assert "(100% to" not in found["hemorrhage=subdural"].note
     assert all((score.value or 0) < 0.1 for score in wrong.values())
     assert all(score.null is not None and score.null.value < 0.1 for score in wrong.values())
 

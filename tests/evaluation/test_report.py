@@ -13,6 +13,7 @@ from PIL import Image
 from phonybrains.evaluation.config import EvaluateConfig, Part
 from phonybrains.evaluation.findings import Facts, Findings
 from phonybrains.evaluation.inputs.sets import Sides
+from phonybrains.evaluation.report import opening
 from phonybrains.evaluation.report.build import build_report
 from phonybrains.evaluation.report.closing import limits
 from phonybrains.evaluation.report.embed import embed
@@ -105,7 +106,7 @@ def test_the_verdict_is_one_paragraph_in_plain_words(sides: Sides):
     assert "\n" not in text
 
 
-def test_images_that_a_ruler_tells_are_never_called_as_real(sides: Sides, blocks: list[Block]):
+def test_images_that_a_ruler_tells_are_never_called_as_real(sides: Sides):
     """Where a single feature is apart, the verdict says which, above all else; no classifier "cannot tell" these
     images, and no score of them is counted as real. Where none is, all is as it was."""
     good = [
@@ -121,7 +122,7 @@ def test_images_that_a_ruler_tells_are_never_called_as_real(sides: Sides, blocks
         "Worst single feature, AUC: 0.95 where real images give 0.56 (0.52\u00a0to\u00a00.62))"
     )
     assert verdict_text(sides, found).endswith(f"CT: 1 of 1 score apart from real images; {told}.")
-    warnings = [block.text for block in blocks if isinstance(block, Note) and block.kind == "warning"]
+    warnings = [block.text for block in opening.verdict(sides, found) if isinstance(block, Note)]
     assert f"CT: {told}. These images are not as real, whatever else is as real below." in warnings
     assert not any(text.startswith("MR: a single feature") for text in warnings)
 

@@ -59,8 +59,9 @@ def _of_label(
     if len(asked) < FEWEST:
         raise ValueError(f"only {len(asked)} images were asked for it: at least {FEWEST} are needed")
     reader = LabelClassifier.learn(side.real.features[said], truth, people, side.config.seed)
-    weights = drawn_again(np.unique(people, return_inverse=True)[1], side.rng(71))
-    true_rate, false_rate = (_rate(reader.found, truth == one, weights) for one in (1, 0))
+    codes, rng = np.unique(people, return_inverse=True)[1], side.rng(71)
+    weights = drawn_again(codes, rng)
+    true_rate, false_rate = (_rate(reader.found, truth == one, codes, weights, rng) for one in (1, 0))
     if telling(reader.confusion) < WORST_RATE:
         raise ValueError(
             "it cannot be seen in single images: of other real people a classifier finds it in "
@@ -77,13 +78,21 @@ def _of_label(
     yield Score.of("false_rate", wrong, null=Null.of(false_rate[0]), note=note, **where)
 
 
-def _rate(found: Array, which: Array, weights: Array) -> tuple[Estimate, Array]:
-    """The share of these images in which the label is found, with its interval by people, and the draws, (D,)."""
-    drawn = weights[:, which] @ found[which]
-    seen = weights[:, which].sum(axis=1)
-    shares = np.divide(drawn, seen, out=np.full(len(seen), np.nan), where=seen > 0)
-    n = int(which.sum())
-    return percentile_interval(shares[np.isfinite(shares)]).about(float(found[which].mean()), n), shares
+def _rate(found: Array, which: Array, codes: Array, weights: Array, rng: np.random.Generator) -> tuple[Estimate, Array]:
+    """The share of these images in which the label is found, with its interval by people, and the draws, (D,).
+
+    Where it is found in all or in none, no person differs from another: then each counts as one image, and the draws
+    are of Jeffreys' posterior.
+    """
+    value, n = float(found[which].mean()), int(which.sum())
+    if 0 < value < 1:
+        seen = weights[:, which].sum(axis=1)
+        shares = np.divide(weights[:, which] @ found[which], seen, out=np.full(len(seen), np.nan), where=seen > 0)
+    else:
+        k = len(np.unique(codes[which]))
+        shares = rng.beta(k * value + 0.5, k * (1 - value) + 0.5, DRAWS)
+    limits = percentile_interval(shares[np.isfinite(shares)])
+    return Estimate(value, min(limits.low, value), max(limits.high, value), n), shares
 
 
 def found_rate(hits: Array, real: tuple[Estimate, Array], rng: np.random.Generator, where: dict[str, Any]) -> Score:

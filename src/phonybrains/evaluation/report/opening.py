@@ -28,9 +28,8 @@ def verdict(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
         blocks.append(Note(_alarm(found["memorisation"]), "banner"))
     blocks += [Heading("Verdict"), Paragraph(verdict_text(sides, found))]
     for modality, ruler in rulers_that_tell(found).items():
-        blocks.append(
-            Note(f"{modality}: {ruler_text(ruler)}. These images are not as real, whatever scores say.", "warning")
-        )
+        said = f"{modality}: {ruler_text(ruler)}. These images are not as real, whatever else is as real below."
+        blocks.append(Note(said, "warning"))
     blocks += [Note(warning, "warning") for warning in sides.warnings]
     return [*blocks, _questions(found)]
 
