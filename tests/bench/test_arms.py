@@ -15,7 +15,7 @@ from bench import steering
 from bench.alignment import FEATURES, AlignedTask, features_of
 from bench.arms import ARMS, Arm, learnt_from
 from bench.networks import away_from
-from bench.ratio import accepted, pushed
+from bench.ratio import accepted, learn, log_ratio, pushed
 from phonybrains.diffusion.process import Flow
 from phonybrains.imageset import ImageSet, Row
 from phonybrains.model.chains import CHAINS
@@ -47,6 +47,20 @@ def test_the_papers_count_is_that_of_two_sources():
     arm = next(arm for arm in ARMS if arm.sources)
     found = learnt_from(arm, ROWS, range(60), 0)
     assert found == [i for i in range(60) if ROWS[i].source[0] in "13"]
+
+
+def test_a_ratio_of_two_gaussians_is_learnt():
+    """Latents N(m, 1) against N(0, 1) have log ratios m Σx - n m²/2: what is learnt goes with it, on fresh ones."""
+    rng, shift, n = torch.Generator().manual_seed(0), 0.1, 2000
+
+    def draw(count: int) -> Tensor:
+        return torch.randn(count, 2, 8, 8, generator=rng)
+
+    ratio, auc = learn(draw(n) + shift, draw(n), [f"P{i // 3}" for i in range(n)], Flow(), steps=300)
+    fresh = draw(400) + shift / 2
+    exact = shift * fresh.sum(dim=(1, 2, 3)).numpy() - 128 * shift**2 / 2
+    assert np.corrcoef(log_ratio(ratio, fresh), exact)[0, 1] > 0.75
+    assert 0.65 < auc < 0.82  # the exact ratio reaches Φ(√128 · 0.1 / √2) = .788
 
 
 def test_rejection_takes_images_by_their_ratio():
