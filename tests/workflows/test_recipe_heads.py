@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from phonybrains.imageset import ImageSet, write_metadata
@@ -49,7 +50,7 @@ def _three_in_each_split(corpus: Path) -> None:
     for row in images.rows:
         number = counts[row.modality] = counts.get(row.modality, -1) + 1
         split = ("train", "train", "validation", "test")[number % 4]
-        rows.append(type(row)(**{**vars(row), "split": split, "patient_id": f"{row.modality}{number}"}))
+        rows.append(replace(row, split=split, patient_id=f"{row.modality}{number}"))
     write_metadata(corpus, rows)
 
 
