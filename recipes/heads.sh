@@ -31,8 +31,8 @@ cd "$out"
 
 # Steps of each part. At 512 latents a step the denoiser sees 0.77, then 1.33 million images.
 case $preset in
-tiny) autoencoder=20 earlier=10 later=10 guidance=5 few=3 texture=0 size=64 judged="1 2" ;;
-*) autoencoder=3000 earlier=1512 later=2600 guidance=81 few=160 texture=1500 size=256 judged="1 2 4 16" ;;
+tiny) autoencoder=20 earlier=10 later=10 guidance=5 few=3 texture=0 size=64 crop=64 judged="1 2" ;;
+*) autoencoder=3000 earlier=1512 later=2600 guidance=81 few=160 texture=1500 size=256 crop=128 judged="1 2 4 16" ;;
 esac
 
 stage() {  # NAME COMMAND...
@@ -62,8 +62,9 @@ judge() {  # SPLIT STEPS...: once, as a split that is looked at often is chosen 
 
 # The autoencoder, and a denoiser whose rate has fallen to zero once: the worse one that guidance leads away from.
 learn earlier << END
-[autoencoder.loop]
-steps = $autoencoder
+[autoencoder]
+crop = $crop
+loop.steps = $autoencoder
 [denoiser.loop]
 steps = $earlier
 keep = "last"
@@ -76,8 +77,9 @@ END
 # The same denoiser, longer. The last average, though the validation loss was lower before: its images are better.
 learn later << END
 start = "earlier"
-[autoencoder.loop]
-steps = 0
+[autoencoder]
+crop = $crop
+loop.steps = 0
 [denoiser.loop]
 steps = $later
 keep = "last"
@@ -90,8 +92,9 @@ END
 # Guidance built in, few-step weights along the guided paths, and the texture of real images after decoding.
 learn model << END
 start = "later"
-[autoencoder.loop]
-steps = 0
+[autoencoder]
+crop = $crop
+loop.steps = 0
 [denoiser]
 variants = 8
 [denoiser.loop]
