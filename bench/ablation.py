@@ -26,11 +26,13 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
+from phonybrains.evaluation.quality.neighbours import neighbourhoods
 from phonybrains.imageset import ImageSet
 from phonybrains.model.chains import CHAINS
 from phonybrains.model.fitting import fit_conditions
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.sampling import Sampling
+from phonybrains.networks.denoiser import Denoiser
 from phonybrains.optimising.checkpoint import load_weights
 from phonybrains.optimising.config import LoopConfig
 from phonybrains.optimising.loop import Task, fit
@@ -43,13 +45,23 @@ from phonybrains.training.denoiser import DenoiserTask
 from phonybrains.training.latents import Latents, encode_latents, load_latents
 from phonybrains.training.perceptual import PerceptualDistance
 
-from .arms import ARMS, EIGHTH, Arm, CoarseDiffusion, autoencoder_for, denoiser_for
+from .alignment import AlignedTask, features_of
+from .arms import ARMS, EIGHTH, Arm, CoarseDiffusion, autoencoder_for, denoiser_for, learnt_from
 from .comparison import distances, fidelity
 from .networks import Cache, conditions_of, decoded, encoded, forward_flop
 from .options import measurement
 from .report import say
 from .study import Settings, Study
 from .timing import machine, table
+
+SHOWN = {
+    "KID": "kid",
+    "±": "kid_error",
+    "FD": "fd_handcrafted",
+    "recall": "recall",
+    "nearest is training": "nearest_share",
+    "C_T": "copying_z",
+}
 
 
 @Parameter(name="*")
@@ -67,6 +79,8 @@ class Options:
         judged: Images generated for each of the split.
         seeds: Seeds each arm is trained with.
         arms: Numbers of the arms, all if none are given.
+        widths: Widths of the denoisers, for quick looks; those of the arms if none are given.
+        points: At how many points of the training each arm is judged, the end included.
         device: cpu or cuda; on the latter, training is compiled.
         work: Folder for latents, results (one JSON object a line) and sheets, of one corpus and one model.
     """
@@ -80,6 +94,8 @@ class Options:
     judged: int = 2
     seeds: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")] = (0,)
     arms: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")] = ()
+    widths: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")] = ()
+    points: int = 1
     device: str = "cpu"
     work: Path = Path(tempfile.gettempdir()) / "phonybrains-bench" / "ablation"
 
@@ -94,36 +110,60 @@ class Bench:
     options: Options
     config: TrainConfig
 
+    @property
+    def arms(self) -> list[Arm]:
+        """All arms, as wide as the options say."""
+        usual = ARMS[0].widths
+        return [replace(a, widths=self.options.widths or usual) if a.widths == usual else a for a in ARMS]
+
     def corpus(self, arm: Arm) -> Corpus:
         known = tuple(a.name for a in self.model.conditions.attributes if a.name != "modality")
         train = [self.images.rows[i] for i in rows_in(self.images, "train")]
         conditions = fit_conditions(train, known if arm.told is None else arm.told)
         return Corpus.open(self.images, conditions, self.options.work, torch.device(self.options.device))
 
-    def run(self, arm: Arm, seed: int) -> Iterator[dict[str, Any]]:
-        """Train the arm, and judge it in each of the ways that it asks for."""
+    def run(self, number: int, seed: int) -> Iterator[dict[str, Any]]:
+        """Train an arm, judge it in each of the ways that it asks for, and keep it if a model folder can hold it."""
         torch.manual_seed(seed)
+        arm = self.arms[number]
         corpus = self.corpus(arm)
         model, latents, facts = self._encoded(arm, corpus, seed)
+        learnt = learnt_from(arm, self.images.rows, corpus.train.tolist(), self.options.seeds[0])
+        facts["learnt"], corpus = len(learnt), replace(corpus, train=torch.tensor(learnt))
         shape, width = latents.values.shape[2:], corpus.conditions.width
         denoiser = denoiser_for(arm, shape[0], shape[1], width)
-        first = denoiser_for(ARMS[0], *self.model.latent_shape[:2], self.model.conditions.width)
+        first = denoiser_for(self.arms[0], *self.model.latent_shape[:2], self.model.conditions.width)
         costs = forward_flop(denoiser, shape, width)
         first_costs = forward_flop(first, self.model.latent_shape, self.model.conditions.width)
-        seen = round(self.options.images * first_costs / costs)
-        chain, device = CHAINS[arm.diffusion], torch.device(self.options.device)
-        task = DenoiserTask(denoiser.to(device), corpus, latents, chain, self.config.denoiser, device)
-        model = replace(model, denoiser=denoiser, conditions=corpus.conditions, chain=chain, few_step=None)
+        seen = round(self.options.images * (arm.share or first_costs / costs))
+        task = self._task(arm, corpus, latents, denoiser)
+        chain, device = task.chain, task.device
+        model = replace(model, denoiser=denoiser, conditions=corpus.conditions, chain=chain, few_step=None, card={})
         loop = self.config.denoiser.loop
         loop = loop.model_copy(update={"steps": seen // loop.batch_size, "averages": arm.averages})
-        facts |= {"arm": arm.name, "seed": seed, "images": loop.steps * loop.batch_size, "gflop": costs / 1e9}
-        for average in self._trained(task, loop, seed, self.config.compile):
+        facts |= {"arm": arm.name, "seed": seed, "gflop": costs / 1e9}
+        for step, average in self._trained(task, loop, seed, self.config.compile and not arm.aligned):
             with torch.no_grad():
                 loss = round(task.validate(denoiser.eval()), 4)
             for steps, guidance, sampler in arm.sampled if average == arm.averages[-1] else arm.sampled[:1]:
                 sampling = Sampling(seed, steps, guidance, sampler, 16 if device.type == "cpu" else 128)
                 how = {"average": average, "loss": loss, "steps": steps, "guidance": guidance, "sampler": sampler}
-                yield facts | how | self._judge(model.to(str(device)), sampling, arm)
+                told = facts | {"images": step * loop.batch_size} | how
+                yield told | self._judge(model, sampling, f"{number:02}-seed{seed}-{step}")
+        if isinstance(task, AlignedTask):
+            task.take_off()
+        if arm.patch == 1 and arm.factor == EIGHTH:  # what a model folder can hold
+            model.to(str(device)).save(self.options.work / f"arm-{number:02}-seed{seed}")
+
+    def _task(self, arm: Arm, corpus: Corpus, latents: Latents, denoiser: Denoiser) -> DenoiserTask:
+        device = torch.device(self.options.device)
+        what = denoiser.to(device), corpus, latents, CHAINS[arm.diffusion], self.config.denoiser, device
+        if not arm.aligned:
+            return DenoiserTask(*what)
+        side = latents.values.shape[-1] // 2 ** (len(arm.widths) - 1)
+        say("features to be aligned with")
+        seen = torch.stack(list(features_of(corpus, latents, self.options.features, side, device)))
+        return AlignedTask(*what, features=seen, weight=arm.aligned, side=side)
 
     def _encoded(self, arm: Arm, corpus: Corpus, seed: int) -> tuple[LatentDiffusion, Latents, dict[str, Any]]:
         """The model with the arm's autoencoder, its latents, and how well it reconstructs if it is the arm's own."""
@@ -137,7 +177,7 @@ class Bench:
             perceptual = PerceptualDistance(self.options.features).to(device)
             task = AutoencoderTask(network.to(device), corpus, config, perceptual, device)
             loop = config.loop.model_copy(update={"steps": self.options.crops // config.loop.batch_size})
-            list(self._trained(task, loop, seed, False))
+            list(self._trained(task, loop, seed, False, points=1))
             kind = type(model) if arm.factor == EIGHTH else CoarseDiffusion
             model = kind(network.autoencoder, model.denoiser, model.conditions, model.scale, size=self.images.height)
             model.to(str(device))
@@ -155,19 +195,26 @@ class Bench:
         model = replace(model, scale=latents.scale)
         return model, latents, facts | (self._reconstructions(model) if arm.latents else {})
 
-    def _trained(self, task: Task, loop: LoopConfig, seed: int, compile: bool) -> Iterator[float]:
-        """Train to the end, the rate falling to zero, and put one average after another into the network."""
-        pace = {"warmup": loop.steps // 16, "cooldown": 0.5}
-        loop = loop.model_copy(update=pace | {"checkpoint_every": 10**9, "validate_every": loop.steps})
+    def _trained(
+        self, task: Task, loop: LoopConfig, seed: int, compile: bool, points: int = 0
+    ) -> Iterator[tuple[int, float]]:
+        """Train to the end, the rate falling to zero, and yield the step and average whose weights the network holds.
+
+        The last average at some points on the way, then one average after another.
+        """
+        pace = {"warmup": loop.steps // 16, "cooldown": 0.5, "keep": "last", "checkpoint_every": 10**9}
+        every = -(-loop.steps // (points or self.options.points))
+        loop = loop.model_copy(update=pace | {"validate_every": every})
         with tempfile.TemporaryDirectory() as folder, accelerating(self.config, Path(folder)) as accelerator:
-            for _ in fit(task, loop, seed, Path(folder), accelerator, compile):
-                pass
+            for passed in fit(task, loop, seed, Path(folder), accelerator, compile):
+                if passed.validation is not None and passed.step < loop.steps:
+                    yield passed.step, loop.averages[-1]
             kept = load_file(Path(folder) / f"{task.name}.safetensors")
         for average in loop.averages:
             prefix = f"average/{average}/"
             task.network.requires_grad_(True)
             load_weights(task.network, {k.removeprefix(prefix): v for k, v in kept.items() if k.startswith(prefix)})
-            yield average
+            yield loop.steps, average
 
     def _reconstructions(self, model: LatentDiffusion) -> dict[str, Any]:
         """KID of the split's images after the autoencoder."""
@@ -179,18 +226,20 @@ class Bench:
             facts[f"reconstructed {modality}"] = round(figures["kid"], 1)
         return facts
 
-    def _judge(self, model: LatentDiffusion, sampling: Sampling, arm: Arm) -> dict[str, Any]:
-        """KID and handcrafted Fréchet distance for each modality."""
+    def _judge(self, model: LatentDiffusion, sampling: Sampling, name: str) -> dict[str, Any]:
+        """KID, handcrafted Fréchet distance, recall and nearness to training people for each modality."""
         real, found, sheet = [row for study in self.studies for row in study.split.rows] * self.options.judged, {}, []
         with torch.no_grad():
             images = np.stack(list(model.paint(range(len(real)), conditions_of(model, real), sampling)))
         for study in self.studies:
             which = [i for i, row in enumerate(real) if row.modality == study.modality]
-            figures = distances(study.answers(images[which], [real[i] for i in which]), study.split)
-            for name, key in (("KID", "kid"), ("±", "kid_error"), ("FD", "fd_handcrafted")):
-                found[f"{name} {study.modality}"] = round(figures[key], 1)
+            made = study.answers(images[which], [real[i] for i in which])
+            figures = distances(made, study.split) | study.nearness(made)
+            figures["recall"] = neighbourhoods(made.part(range(len(study.split))).deep, study.split.deep).recall
+            for short, key in SHOWN.items():
+                found[f"{short} {study.modality}"] = round(figures[key], 1 if abs(figures[key]) > 1 else 3)
             sheet += [images[i] for i in which[:: len(which) // 8][:8]]
-        name = f"{ARMS.index(arm):02}-seed{sampling.seed}-{sampling.steps}-steps-guidance{sampling.guidance:g}.png"
+        name = f"{name}-{sampling.steps}-steps-guidance{sampling.guidance:g}.png"
         contact_sheet(sheet, self.options.work / name, columns=8, side=160)
         return found
 
@@ -225,8 +274,8 @@ def main(model: str, /, *, options: Options) -> None:
     with FileLock(options.work / "pixels.lock"):
         bench.corpus(ARMS[0])
     rows: list[dict[str, Any]] = []
-    for seed, arm in product(options.seeds, [ARMS[i] for i in options.arms] or ARMS):
-        for found in bench.run(arm, seed):
+    for seed, number in product(options.seeds, options.arms or range(len(ARMS))):
+        for found in bench.run(number, seed):
             rows.append(found)
             line = json.dumps(found, ensure_ascii=False)
             say(line)

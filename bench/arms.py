@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from phonybrains.imageset import Row
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.networks.autoencoder import build_autoencoder
 from phonybrains.networks.denoiser import Denoiser, build_embedding, build_unet
@@ -28,6 +31,9 @@ class Arm:
     told: the attributes it is told besides the modality, all that the shipped model knows if None.
     latents: channels and factor of latents of its own autoencoder, the shipped one's if None.
     sampled: steps, guidance and sampler (empty: the chain's own) of each judgement; averages: those judged.
+    people, sources: the share of the training people of each modality that it learns from, and the numbers of the
+    sources, all if none. share: how many images it sees, of those of the first arm; for equal compute if None.
+    aligned: weight of the likeness between the U-Net's middle and SqueezeNet's features of the clean image.
     """
 
     name: str
@@ -40,6 +46,10 @@ class Arm:
     latents: tuple[int, int] | None = None
     sampled: tuple[tuple[int, float, str], ...] = ((16, 1.0, ""),)
     averages: tuple[float, ...] = (0.998,)
+    people: float = 1.0
+    sources: tuple[int, ...] = ()
+    share: float | None = None
+    aligned: float = 0.0
 
     @property
     def factor(self) -> int:
@@ -61,7 +71,15 @@ ARMS = (
     Arm("8 channels at 1/8", latents=(8, EIGHTH)),
     Arm("16 channels at 1/8", latents=(16, EIGHTH)),
     Arm("32 channels at 1/16, more images", latents=(32, SIXTEENTH)),
+    Arm("as shipped, one judgement"),
+    Arm("half of the people", people=1 / 2),
+    Arm("a quarter of the people", people=1 / 4),
+    Arm("a sixteenth of the people", people=1 / 16),
+    Arm("the paper's count of images", sources=(1, 3)),
+    Arm("middle aligned with SqueezeNet's features", aligned=0.5),
+    Arm("a bad guide: a quarter of the width, a sixteenth of the images", widths=(16, 32, 32), share=1 / 16),
 )
+"""The sources are numbered as the import names them: brain-mri, brain-mri-more, head-ct, head-ct-more."""
 
 
 class Patched(nn.Module):
@@ -99,6 +117,16 @@ def autoencoder_for(channels: int, factor: int) -> tuple[AutoencoderShape, Recon
     each: dict[str, Any] = {"block_out_channels": widths, "layers_per_block": layers, "qkv_multiscales": ((),) * 5}
     both = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in each.items()}
     return shape, Coarse(AutoencoderDC(in_channels=1, latent_channels=channels, **both))
+
+
+def learnt_from(arm: Arm, rows: Sequence[Row], train: Sequence[int], seed: int) -> list[int]:
+    """The numbers of those training images that the arm learns from; with fewer people come fewer of the same."""
+    rng, people = np.random.default_rng(seed), set[str]()
+    for modality in sorted({rows[i].modality for i in train}):
+        everyone = sorted({rows[i].patient_id for i in train if rows[i].modality == modality})
+        people |= {*rng.permutation(everyone)[: max(1, round(arm.people * len(everyone)))].tolist()}
+    sources = tuple(f"{number} " for number in arm.sources) or ("",)
+    return [i for i in train if rows[i].patient_id in people and rows[i].source.startswith(sources)]
 
 
 def denoiser_for(arm: Arm, channels: int, side: int, condition_width: int) -> Denoiser:

@@ -50,6 +50,31 @@ class Cache:
         return values
 
 
+Steer = Callable[..., Tensor]
+"""steer(x̂_0, x_t, t, condition, and a mask if there is one) is another prediction of the clean latents."""
+
+
+class Steered(LatentDiffusion):
+    """A model whose predictions are changed on the way; its few-step weights are not, and are left out."""
+
+    def __init__(self, model: LatentDiffusion, steer: Steer) -> None:
+        super().__init__(**vars(model))
+        self.few_step, self.steer = None, steer
+
+    def predict(self, x_t: Tensor, t: Tensor, condition: Tensor, *mask: Tensor) -> Tensor:
+        return self.steer(super().predict(x_t, t, condition, *mask), x_t, t, condition, *mask)
+
+
+def away_from(worse: LatentDiffusion, strength: float) -> Steer:
+    """Autoguidance: predictions pushed away from those of a worse model, told the same.  [Karras 2024, eq. 3]"""
+
+    def steer(x_0: Tensor, x_t: Tensor, t: Tensor, condition: Tensor, *mask: Tensor) -> Tensor:
+        bad = worse.predict(x_t, t, condition, *mask)
+        return bad + strength * (x_0 - bad)
+
+    return steer
+
+
 def conditions_of(model: LatentDiffusion, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """What to ask a model for to get an image like each of these rows."""
     names = [a.name for a in model.conditions.attributes]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.evaluation.features.handcrafted import PLAIN, handcrafted
 from phonybrains.evaluation.inputs.patients import patients
 from phonybrains.evaluation.inputs.thumbnails import thumbnails
+from phonybrains.evaluation.memorisation.nearness import NAMES, closeness_of, nearness_of
 from phonybrains.evaluation.memorisation.registration import CopySearch, Matches
+from phonybrains.evaluation.memorisation.search import ByFeatures
 from phonybrains.evaluation.quality.distances import standardise
 from phonybrains.held_out import HELD_OUT, held_out
 from phonybrains.imageset import ImageSet, Row
@@ -37,6 +40,18 @@ class Settings:
     split: str = "validation"
     seed: int = 0
     quick: bool = False
+
+
+class AtHand(ByFeatures):
+    """A search by features that are at hand, by the folder of their images; nobody looks into the mirror."""
+
+    def __init__(self, training: NDArray[Any], squeeze: SqueezeNetFeatures, deep: Mapping[str, NDArray[Any]]) -> None:
+        super().__init__(training, squeeze, None)
+        self.deep = deep
+
+    def views(self, images: ImageSet, numbers: Sequence[int]) -> tuple[NDArray[Any], NDArray[Any]]:
+        found = self._unit(self.deep[str(images.folder)][list(numbers)])
+        return found, found
 
 
 class Study:
@@ -84,6 +99,17 @@ class Study:
         both = [self.split.images, self.train.images]
         found = self.cache.of("registration-3", both, lambda images, _: self.nearest(images).score)
         return float(np.quantile(found, 0.99))
+
+    def nearness(self, made: Sample) -> Figures:
+        """How much nearer generated images lie to training people than to others, by deep features."""
+        rows = (*self.train.rows, *self.split.rows)
+        deep = {"real": np.concatenate([self.train.deep, self.split.deep]), "made": made.deep}
+        real, samples = (
+            ImageSet(Path(name), tuple(each), 0, 0, 8) for name, each in (("real", rows), ("made", made.rows))
+        )
+        search = AtHand(self.train.deep, self.squeeze, deep)
+        close = closeness_of(search, samples, real, range(len(self.train), len(rows)))
+        return dict(zip(NAMES, nearness_of(close, self.settings.seed).found.tolist(), strict=True))
 
     def reference(self, attributes: Sequence[Attribute]) -> Figures:
         """What real images score: training images, and the split itself under a blur."""
