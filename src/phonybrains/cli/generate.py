@@ -25,6 +25,7 @@ def generate(
     guidance: float | None = None,
     sampler: str = "",
     precision: Literal["auto", "bf16", "fp32"] = "auto",
+    engine: Literal["auto", "torch", "compiled"] = "auto",
     batch_size: Whole = 16,
     grid: Path | None = None,
 ) -> None:
@@ -41,6 +42,7 @@ def generate(
         guidance: How strongly the conditions are pushed; 1 is the plain model, at half the cost (the model's own: 1).
         sampler: shortcut, adams, heun, ddim, ddpm or euler; the best for model and steps if not given.
         precision: Arithmetic of decoding: bf16, fp32, or auto for the faster here; up to 5 gray levels apart.
+        engine: What computes it: torch, compiled (see "phonybrains model compile"), or auto for the faster here.
         batch_size: Images computed at a time.
         grid: Also draw a contact sheet into this picture file.
     """
@@ -48,11 +50,15 @@ def generate(
 
     asked = _pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])])
     how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler, "precision": precision}
+    how |= {"engine": engine}
     config = generate_config(n, asked, **how)
     folder = check_names(model, config)
-    with diffusers_for(folder):
-        from ..generating.stage import generate_requests
-        from ..record import read_record
+    from ..generating.stage import engine_for, generate_requests
+    from ..record import read_record
+
+    if engine_for(folder, config, out) == "torch":
+        with diffusers_for(folder):
+            from ..model import latent_diffusion as _  # noqa: F401  # its imports are quicker here
 
     generate_requests(model, out, config, batch_size=batch_size, grid=grid)
     if drawn := read_record(out)["results"].get("drawn"):

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.progress import Progress
 
 from ..errors import ConfigError, ImageSetError
@@ -29,14 +28,18 @@ from ..imageset import (
     write_metadata,
     write_png,
 )
-from ..model.opening import ImageModel, open_model
-from ..model.sampling import Sampling
+from ..model.compiled import Compiled, installed
+from ..model.opening import open_fastest, settle_engine
+from ..model.sampling import Engine, Sampling
 from ..networks.conditions import Category
 from ..progress import progress_bars
-from ..record import Record, as_input, draft_folder, is_published, sha256_file
+from ..record import RECORD_NAME, Record, as_input, draft_folder, is_published, read_record, sha256_file
 from ..reporting.sheets import SHEET_SUFFIXES, contact_sheet, most_images
 from .config import GenerateConfig, Request, check_names, generate_config
 from .processes import Share, shared_draft, together, wait_for_all
+
+if TYPE_CHECKING:
+    from ..model.opening import ImageModel
 
 
 @dataclass(frozen=True)
@@ -104,12 +107,14 @@ def generate(
     guidance: float | None = None,
     sampler: str = "",
     precision: str = "auto",
+    engine: str = "auto",
     batch_size: int = 16,
     grid: str | Path | None = None,
     show: bool = True,
 ) -> Path:
     """Generate n images that show what `where` asks for; see `generate_requests`."""
     how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler, "precision": precision}
+    how |= {"engine": engine}
     config = generate_config(n, where, **how)
     return generate_requests(model, out, config, batch_size=batch_size, grid=grid, show=show)
 
@@ -138,11 +143,12 @@ def generate_requests(
     if grid is not None:
         _check_sheet(Path(grid), out, sum(request.n for request in config.requests))
     folder = check_names(model, config)
-    work = _prepare(open_model(folder, _device()), folder.resolve().name, config, batch_size)
+    engine = engine_for(folder, config, out)
+    work = _prepare(open_fastest(folder, engine, config.sampling), folder.resolve().name, config, batch_size)
     origin = as_input(folder)
-    record = Record(
-        "generate", work.config.model_dump(mode="json"), config.seed, [origin], origin["record"].get("sources", ())
-    )
+    record = Record("generate", work.config.recorded(), config.seed, [origin], origin["record"].get("sources", ()))
+    if isinstance(work.model, Compiled):
+        record.results["engine"] = f"MNN {installed()}"
     for warning in work.warnings if share.rank == 0 else ():
         print(f"WARNING: {warning}", file=sys.stderr)
     with together(share):
@@ -160,6 +166,16 @@ def generate_requests(
     if grid is not None and share.rank == 0:
         draw_sheet(ImageSet.open(out), Path(grid))
     return out
+
+
+def engine_for(folder: Path, config: GenerateConfig, out: Path) -> Engine:
+    """The engine that is asked for; where that is open, the one that made what is there already.
+
+    Raises ConfigError where a compiled model is asked for what it cannot do. Needs no torch.
+    """
+    made = read_record(out).get("config", {}) if config.engine == "auto" and (out / RECORD_NAME).is_file() else None
+    engine = config.engine if made is None else made.get("engine", "torch")
+    return settle_engine(folder, engine, config.sampling)
 
 
 def draw_sheet(images: ImageSet, path: Path) -> Path:
@@ -185,6 +201,7 @@ def _prepare(model: ImageModel, name: str, config: GenerateConfig, batch_size: i
         wanted += model.ask(indices, request.where, config.seed)
     settled = {name: getattr(sampling, name) for name in ("steps", "sampler", "precision")}
     settled |= {"requests": tuple(requests), "guidance": guidance}
+    settled |= {"engine": "compiled" if isinstance(model, Compiled) else "torch"}
     found = dict.fromkeys(doubt for request in requests for doubt in model.doubts(request.where))
     return Work(model, name, wanted, config.model_copy(update=settled), sampling, tuple(found))
 
@@ -250,9 +267,3 @@ def _check_sheet(grid: Path, out: Path, n: int) -> None:
     except OSError as error:
         why = f"the contact sheet cannot be written there ({error.strerror})"
         raise ConfigError(f"{grid}: {why}. Choose another place.") from None
-
-
-def _device() -> str:
-    if not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"

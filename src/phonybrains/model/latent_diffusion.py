@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from ..diffusion.guidance import guide
 from ..diffusion.process import Predict, q_sample
 from ..diffusion.sampler import SAMPLERS
-from ..errors import ConfigError
 from ..imageset import from_unit_range
 from ..networks.conditions import Value
 from .backing import doubts
-from .drawing import drawn
+from .drawing import drawn, image_seed
 from .parts import ModelParts
 from .precision import computing_in, settle_precision
-from .sampling import FEW, SHORTCUT, Sampling, check_integer, check_sampler
+from .sampling import SHORTCUT, Sampling, check_integer, settle
 from .workers import count_workers, even_batches, side_by_side
 
 DECODED_AT_ONCE = 4
@@ -150,17 +149,8 @@ class LatentDiffusion(ModelParts):
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
-        steps = self.steps if sampling.steps is None else sampling.steps
-        few = self.few_step is not None and steps <= FEW
-        sampler = sampling.sampler or (SHORTCUT if few else self.chain.sampler)
-        check_sampler(sampler)
-        if sampler == SHORTCUT and self.few_step is None:
-            raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
-        if sampler == SHORTCUT and sampling.guidance != 1:
-            why = "few-step weights have theirs built in"
-            raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Give more than {FEW} steps, or another sampler.")
-        precision = settle_precision(sampling.precision, self.device)
-        return replace(sampling, steps=steps, sampler=sampler, precision=precision)
+        settled = settle(sampling, self.steps, self.chain.sampler, self.few_step is not None)
+        return replace(settled, precision=settle_precision(sampling.precision, self.device))
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         """The clean latents expected behind x_t."""
@@ -202,5 +192,4 @@ class LatentDiffusion(ModelParts):
 
 def image_rng(seed: int, index: int) -> torch.Generator:
     """The generator that image `index` of a run with this seed owns."""
-    state = np.random.SeedSequence([seed, index]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+    return torch.Generator().manual_seed(image_seed(seed, index))
