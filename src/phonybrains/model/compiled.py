@@ -26,7 +26,7 @@ from typing_extensions import TypedDict
 
 from ..diffusion.times import flow_times
 from ..documents import read_json
-from ..errors import ModelError
+from ..errors import ConfigError, ModelError
 from ..imageset import from_unit_range
 from ..networks.conditions import Conditions, Value
 from ..record import fingerprint, sha256_file
@@ -172,6 +172,15 @@ class Compiled:
         return int(self.description["size"])
 
     @property
+    def steps(self) -> int:
+        return int(self.description.get("steps", 16))
+
+    @property
+    def few_step(self) -> bool:
+        """Whether it has weights for few steps."""
+        return has_few_step(self.description)
+
+    @property
     def units(self) -> Mapping[str, tuple[float, float, str]]:
         units = self.description.get("units", {}).items()
         return {modality: (float(slope), float(intercept), str(unit)) for modality, (slope, intercept, unit) in units}
@@ -182,7 +191,9 @@ class Compiled:
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
-        settled = settle(sampling, int(self.description.get("steps", 16)), "adams", has_few_step(self.description))
+        settled = settle(sampling, self.steps, "adams", self.few_step)
+        if settled.sampler not in SAMPLERS:
+            raise ConfigError(f"a compiled model has no sampler {settled.sampler}. Take --engine torch.")
         return replace(settled, precision="fp32")
 
     def ask(self, indices: Sequence[int], where: Mapping[str, Value], seed: int) -> list[dict[str, Value]]:
@@ -211,9 +222,8 @@ class Compiled:
             *_, latent = self.walk(*order, sampling)
             return self.decode(latent, order[1].get("modality"))
 
-        workers = min(threads(), MOST_WORKERS)
-        pool = ThreadPoolExecutor(workers)
-        yield from in_order(image, zip(indices, wanted, strict=True), pool, 2 * workers)
+        pool = ThreadPoolExecutor(workers())
+        yield from in_order(image, zip(indices, wanted, strict=True), pool, 2 * workers())
 
     def walk(self, index: int, wanted: Mapping[str, Value], sampling: Sampling) -> Iterator[Latent]:
         """Yield the latent of one image from pure noise to the clean end, one for each step, (1, C, h, w).
@@ -255,6 +265,11 @@ class Compiled:
         result = network(**arrays)
         idle.append(network)
         return result
+
+
+def workers() -> int:
+    """How many images are computed side by side."""
+    return min(threads(), MOST_WORKERS)
 
 
 def threads() -> int:

@@ -11,6 +11,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,8 +38,8 @@ from .compiled import (
 )
 from .finding import find_model
 from .latent_diffusion import LatentDiffusion
-from .opening import this_device
 from .sampling import Sampling
+from .workers import this_device
 
 FARTHEST = 2
 """Gray levels that a compiled model may be off by; more is an error of the compiler."""
@@ -108,8 +109,8 @@ def compile_model(name: str | Path) -> Manifest:
 def _convert(network: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
     """Write a network as MNN reads it, by way of ONNX."""
     try:
-        import _tools  # type: ignore[import-not-found]  # MNN's converter
-        import onnxscript  # type: ignore[import-not-found]  # noqa: F401  # what torch.onnx needs
+        converter = import_module("_tools")  # of MNN
+        import_module("onnxscript")  # torch.onnx needs it
     except ImportError as error:
         how = "python -m pip install 'phonybrains[compile]' does that."
         raise ConfigError(f"{error.name} is not installed. {how}") from None
@@ -122,7 +123,7 @@ def _convert(network: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
             network.eval(), example, onnx, input_names=names, dynamo=True, external_data=False, verbose=False
         )
         with quiet():
-            _tools.mnnconvert(
+            converter.mnnconvert(
                 ["mnnconvert", "-f", "ONNX", "--modelFile", onnx, "--MNNModel", str(path), "--bizCode", "-"]
             )
     if not path.is_file():

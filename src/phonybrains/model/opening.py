@@ -5,7 +5,6 @@ All are asked for images alike. torch is imported where it is needed.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +14,7 @@ from .compiled import Compiled, is_quicker, why_not
 from .description import check_model
 from .finding import is_fine_tuned
 from .sampling import Engine, Sampling
+from .workers import this_device
 
 if TYPE_CHECKING:
     from .fine_tuned import FineTuned
@@ -70,12 +70,3 @@ def _open_compiled(folder: Path) -> Compiled:
         print(f"{error} It is done now, which takes about a minute.", file=sys.stderr)
         compile_model(folder)
     return Compiled.load(folder)
-
-
-def this_device() -> str:
-    """The graphics processor of this process, among those that torchrun started, or "cpu"."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"

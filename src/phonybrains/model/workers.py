@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +24,15 @@ def count_workers(device: torch.device) -> int:
     import torch
 
     return 1 if device.type != "cpu" else min(torch.get_num_threads(), MOST_WORKERS)
+
+
+def this_device() -> str:
+    """The graphics processor of this process, among those that torchrun started, or "cpu"."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
 
 
 def even_batches(n: int, size: int, workers: int) -> list[slice]:
