@@ -182,7 +182,8 @@ def test_records_of_torch_are_as_before(tiny_model: Path, tmp_path: Path) -> Non
 @pytest.mark.needs("MNN")
 def test_compiled_images_are_those_of_torch(tiny_model: Path, tmp_path: Path) -> None:
     """Up to a gray level, whatever the sampler, and the record names what made them; the first use compiles."""
-    for how in ({"steps": 2}, {"steps": 6, "guidance": 2.0}):
+    hows: list[dict[str, Any]] = [{"steps": 2}, {"steps": 6, "guidance": 2.0}]
+    for how in hows:
         sets = {
             engine: ImageSet.open(
                 generate(tiny_model, tmp_path / f"{engine}{how['steps']}", 6, engine=engine, show=False, **how)

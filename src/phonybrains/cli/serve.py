@@ -30,7 +30,7 @@ def serve(
         token: What clients have to send as their API key; from PHONYBRAINS_TOKEN, no list of processes shows it.
         queue: How much work may wait, in images at the model's own steps; who asks for more is told to come back later.
         budget: How much of it one request may ask for.
-        engine: What computes the images: torch, compiled (see "phonybrains model compile"), or auto for the faster here.
+        engine: What computes them: torch, compiled (see "phonybrains model compile"), or auto for the faster here.
     """
     from ..model.finding import model_folder
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,7 +151,7 @@ class Compiled:
     own_guidance = Sampling.guidance
 
     @classmethod
-    def load(cls, folder: Path) -> Compiled:
+    def load(cls, folder: Path) -> Self:
         """Open what `compile_model` made of a model folder. Raises ModelError if it is missing, damaged or older."""
         place = place_of(folder)
         manifest = _read_manifest(place)
@@ -161,7 +161,7 @@ class Compiled:
         return cls.at(place, manifest, folder)
 
     @classmethod
-    def at(cls, place: Path, manifest: Manifest, folder: Path) -> Compiled:
+    def at(cls, place: Path, manifest: Manifest, folder: Path) -> Self:
         """Networks at a place, with what a model folder says of them. Raises ModelError if that is damaged."""
         description = read_description(folder)
         check_parts(folder, description)
