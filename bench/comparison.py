@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phonybrains.evaluation.features.spectrum import radial_power, ratio_db, worst_db
+from phonybrains.evaluation.features.texture import FLAT, NAMES, texture_features
 from phonybrains.evaluation.inputs.patients import deal
 from phonybrains.evaluation.memorisation.registration import Matches
 from phonybrains.evaluation.quality.c2st import logistic
 from phonybrains.evaluation.quality.c2st import two_sample as told_apart
 from phonybrains.evaluation.quality.distances import frechet_of, kid
+from phonybrains.evaluation.quality.texture import aucs, difference
 from phonybrains.imageset import Row
 from phonybrains.statistics.estimate import Estimate
 from phonybrains.statistics.proportions import clopper_pearson
@@ -188,10 +189,21 @@ def copies(found: Matches, threshold: float) -> Figures:
     }
 
 
-def spectrum(sample: Sample, split: Sample) -> Figures:
-    """Power over that of the split in dB, by band, and the largest deviation up to 80 % of the Nyquist frequency."""
-    ratio = ratio_db(radial_power(sample.images), radial_power(split.images))
-    return {"db": ratio.tolist(), "worst_db": worst_db(ratio)}
+def texture(sample: Sample, split: Sample) -> Figures:
+    """What a ruler tells: power over that of the split in dB by ring, and the largest deviation; the shares of flat
+    blocks; the single feature of which the AUC lies farthest from ½, and that AUC."""
+    made, real = texture_features(sample.images), texture_features(split.images)
+    apart, areas = difference(made, real), aucs(made, real)
+    worst = int(np.abs(areas - 0.5).argmax())
+    flat = [float(side[:, NAMES.index(FLAT)].mean()) for side in (made, real)]
+    return {
+        "db": apart.tolist(),
+        "worst_db": float(np.abs(apart).max()),
+        "flat_blocks": flat[0],
+        "flat_blocks_real": flat[1],
+        "worst_feature": NAMES[worst],
+        "worst_auc": float(0.5 + abs(areas[worst] - 0.5)),
+    }
 
 
 def fidelity(made: Array, split: Sample) -> Figures:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,26 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from phonybrains.evaluation.features.spectrum import BANDS
+from phonybrains.evaluation.features.texture import NAMES
 from phonybrains.evaluation.quality import c2st
 from phonybrains.evaluation.quality.distances import kid
-from phonybrains.evaluation.quality.nulls import p_of, real_against_real
+from phonybrains.evaluation.quality.nulls import other_people, p_of, real_against_real
 from phonybrains.evaluation.quality.scores import (
     Against,
     frechet_score,
     kernel_scores,
     neighbour_scores,
     noise_score,
-    spectrum_score,
     two_sample_scores,
 )
+from phonybrains.evaluation.quality.texture import spectrum_score, worst_feature
 from phonybrains.evaluation.score import Score
 from phonybrains.statistics.proportions import clopper_pearson
 
 from .options import measurement
 from .timing import table
 
-LEVEL = 0.05
+LEVEL, FEATURES = 0.05, len(NAMES)
 Array = NDArray[Any]
 
 
@@ -59,15 +61,25 @@ def tests_of(x: Against, rng: np.random.Generator, permutations: int, with_auc: 
         frechet_score(x, "fd"),
         frechet_score(x, "fd_handcrafted"),
         *neighbour_scores(x, 5),
-        spectrum_score(x, made, real),
         noise_score(x, made[:, 0], real[:, 0]),
     ]
     for score in scores:
         yield f"{score.name}, real against real", _p(score)
+    others = list(other_people(x.groups, x.held, x.n, len(x.draws), x.seed))
+    of_texture = replace(x, made=rng.normal(size=(len(x.made), FEATURES)), real=_people(x, rng), draws=others)
+    for score in (worst_feature(of_texture)[0], spectrum_score(of_texture)):
+        yield f"{score.name}, other people", _p(score)
     auc, accuracy = two_sample_scores(x, "c2st", c2st.logistic, len(x.draws) if with_auc else 0)[0]
     yield "c2st_accuracy, exact", _p(accuracy)
     if with_auc:
         yield "c2st_auc, real against real", _p(auc)
+
+
+def _people(x: Against, rng: np.random.Generator) -> Array:
+    """Features of real images, half of whose variance is their patient's."""
+    names, codes = np.unique(np.asarray(x.groups), return_inverse=True)
+    each, theirs = (rng.normal(size=(n, FEATURES)) for n in (len(codes), len(names)))
+    return (each + theirs[codes]) / np.sqrt(2)
 
 
 def _without_permutation(x: Against) -> Score:

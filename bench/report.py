@@ -18,8 +18,18 @@ if TYPE_CHECKING:
     from .study import Study
 
 DISTANCES = ("KID", "/floor", "/blur", "FD", "/floor", "/blur")
-COLUMNS = (*DISTANCES, "told\napart", "AUC", "modal-\nity", "plane", "copies", "worst\ndB", "s per\nimage")
-console = Console(width=None if sys.stdout.isatty() else 130)
+COLUMNS = (
+    *DISTANCES,
+    "told\napart",
+    "AUC",
+    "modal-\nity",
+    "plane",
+    "copies",
+    "worst\ndB",
+    "ruler\nAUC",
+    "s per\nimage",
+)
+console = Console(width=None if sys.stdout.isatty() else 137)
 
 
 def say(text: str) -> None:
@@ -49,6 +59,15 @@ def print_report(result: Mapping[str, Any]) -> None:
                 f"grey, {name}: mean {{mean:.1f}} ± {{deviation_of_means:.1f}}, deviation {{deviation:.1f}}, tissue "
                 "{above:.3f}".format(**figures["level"])
             )
+        for name, one in [
+            ("training", real),
+            ("autoencoder", of_model),
+            *((_name(row), row[modality]) for row in rows),
+        ]:
+            print(
+                f"ruler, {name}: {{worst_feature}}, AUC {{worst_auc:.3f}}; flat blocks {{flat_blocks:.3f}}, real "
+                "{flat_blocks_real:.3f}".format(**one["texture"])
+            )
         for row in rows:
             if indices := row[modality].get("nearest", {}).get("indices"):
                 print(f"closer to training than 99 % of real images, {_name(row)}: {', '.join(map(str, indices))}")
@@ -72,7 +91,8 @@ def _cells(figures: Mapping[str, Any], reference: Mapping[str, Any]) -> list[str
         _number(test.get("auc")),
         *(_number(read[name]["accuracy"] if name in read else None) for name in ("modality", "plane")),
         str(figures["nearest"]["above"]) if "nearest" in figures else "",
-        f"{figures['spectrum']['worst_db']:.1f}" if "spectrum" in figures else "",
+        f"{figures['texture']['worst_db']:.1f}" if "texture" in figures else "",
+        _number(figures.get("texture", {}).get("worst_auc")),
         _number(figures.get("seconds")),
     ]
 

@@ -89,12 +89,13 @@ class Study:
         """What real images score: training images, and the split itself under a blur."""
         split, seed = self.split, self.settings.seed
         blurred = self.sample(grey.blur(split.images), split.rows, split.groups, cached=True)
-        blur = comparison.distances(blurred, split, paired=True) | {"spectrum": comparison.spectrum(blurred, split)}
+        blur = comparison.distances(blurred, split, paired=True) | {"texture": comparison.texture(blurred, split)}
+        others = self.train.part(comparison.matched(split.rows, self.train.rows, np.random.default_rng(seed)))
         figures: Figures = {
             "n": len(split),
             "n_train": len(self.train),
             "patients": len({row.patient_id for row in split.rows} - {""}),
-            "floor": comparison.floor(self.train, split, seed),
+            "floor": comparison.floor(self.train, split, seed) | {"texture": comparison.texture(others, split)},
             "blur": blur,
             "attributes": {a.name: a.accuracy(split) for a in attributes},
             "level": grey.level(split.images),
@@ -110,7 +111,7 @@ class Study:
         made = decoded(model, latents, self.modality)
         sample = self.sample(made, split.rows, split.groups)
         figures = comparison.distances(sample, split, paired=True) | comparison.fidelity(made, split)
-        figures["spectrum"] = comparison.spectrum(sample, split)
+        figures["texture"] = comparison.texture(sample, split)
         if not self.settings.quick:
             figures["loss"] = float(denoising_losses(model, latents, conditions_of(model, split.rows)).mean())
         return figures
@@ -125,7 +126,7 @@ class Study:
             found[f"{short}_over_{against}"] = found[name] / reference[against][name]
         found |= {
             "attributes": {a.name: a.accuracy(made) for a in attributes},
-            "spectrum": comparison.spectrum(made, split),
+            "texture": comparison.texture(made, split),
             "level": grey.level(made.images),
         }
         if not self.settings.quick:

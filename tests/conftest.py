@@ -87,3 +87,36 @@ def tiny_model(shared_folder: Path, phantom_corpus: Path) -> Path:
     )
     with one_at_a_time(shared_folder, "tiny") as out:
         return train(phantom_corpus, out, config, show=False)
+
+
+@pytest.fixture(scope="session")
+def masked_corpus(shared_folder: Path) -> Path:
+    """The phantoms of phantom_corpus with the masks of their lesions, empty where a slice shows none."""
+    from phonybrains.phantom.corpus import make_phantoms
+
+    with one_at_a_time(shared_folder, "masked-phantoms") as out:
+        return make_phantoms(48, out, size=64, masks="lesion")
+
+
+@pytest.fixture(scope="session")
+def masked_model(shared_folder: Path, masked_corpus: Path) -> Path:
+    """The folder of tiny_model's like that takes masks, with weights disturbed so that it listens to them."""
+    import torch
+
+    from phonybrains.model.latent_diffusion import LatentDiffusion
+    from phonybrains.training.stage import train
+    from tests.support.tiny_training import NAMES, micro
+
+    with one_at_a_time(shared_folder, "masked") as out:
+        trained = train(masked_corpus, out, micro(masks=True, conditions=NAMES, min_patients=0), show=False)
+        stirred = out.with_name("masked-stirred")
+        if not stirred.is_dir():
+            model = LatentDiffusion.load(trained)
+            for network in filter(None, (model.denoiser, model.few_step)):
+                for parameter in network.parameters():
+                    noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+                    parameter.add_(noise * 0.05)
+            model.save(stirred)
+            for name in ("record.json", "README.md"):
+                (stirred / name).write_bytes((trained / name).read_bytes())
+        return stirred

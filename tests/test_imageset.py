@@ -24,6 +24,7 @@ from PIL import Image
 from phonybrains.errors import ImageSetError, PhonyBrainsError
 from phonybrains.imageset import (
     FIXED_COLUMNS,
+    MASK_COLUMNS,
     METADATA_NAME,
     ImageSet,
     Row,
@@ -31,6 +32,7 @@ from phonybrains.imageset import (
     read_metadata,
     read_png,
     to_unit_range,
+    write_mask,
     write_metadata,
     write_png,
 )
@@ -451,12 +453,93 @@ def test_line_ends_within_a_cell_become_new_lines(tmp_path: Path) -> None:
     assert read_metadata(tmp_path / METADATA_NAME)[0]["note"] == "one\ntwo\nthree\nfour"
 
 
+OUTLINE = RAMP > 2000
+
+
+def with_masks(folder: Path) -> Path:
+    """The set of three, the first image with an outline, the second with an empty one, the third with none."""
+    rows = read_metadata(make_set(folder) / METADATA_NAME)
+    rows[:2] = [write_mask(folder, rows[0], OUTLINE), write_mask(folder, rows[1], np.zeros_like(OUTLINE))]
+    write_metadata(folder, rows)
+    return folder
+
+
+def test_a_set_keeps_masks(tmp_path: Path) -> None:
+    """A mask comes back as it was written; an empty one is a mask, a missing one is None; images stay as they were."""
+    images, without = ImageSet.open(with_masks(tmp_path / "set")), ImageSet.open(make_set(tmp_path / "without"))
+    first, second = images.mask(0), images.mask(1)
+    assert first is not None
+    assert second is not None
+    assert first.dtype == np.bool_
+    assert np.array_equal(first, OUTLINE)
+    assert not second.any()
+    assert images.mask(2) is None
+    assert [row.mask_file_name for row in images.rows] == ["masks/1.png", "masks/2.png", ""]
+    assert images.rows[0]["mask_sha256"] == sha256_file(images.folder / "masks/1.png")
+    with Image.open(images.folder / "masks/1.png") as stored:
+        assert (stored.mode, stored.size, stored.getcolors()) == ("L", (48, 64), [(2001, 0), (1071, 255)])
+    plain = [replace(row, mask_file_name="", mask_sha256="") for row in images.rows]
+    assert plain == list(without.rows)
+
+
+def test_a_table_without_masks_lacks_their_columns(tmp_path: Path) -> None:
+    """The columns are written where a row has a mask, behind the fixed ones; else the table's bytes are as ever."""
+    masked = with_masks(tmp_path / "masked") / METADATA_NAME
+    plain = make_set(tmp_path / "plain") / METADATA_NAME
+    assert masked.read_text().split("\n")[0] == ",".join([*FIXED_COLUMNS, *MASK_COLUMNS, "age_years", "diagnosis"])
+    assert plain.read_text().split("\n")[0] == ",".join([*FIXED_COLUMNS, "age_years", "diagnosis"])
+
+
+def test_what_masks_outline_is_in_the_record(tmp_path: Path) -> None:
+    """`outline` is what the stage said, and empty for a set that says nothing."""
+    folder = with_masks(tmp_path / "set")
+    assert ImageSet.open(folder).outline == ""
+    Record("import", results={"masks": {"outline": "tumour"}}).write(folder)
+    assert ImageSet.open(folder).outline == "tumour"
+
+
+def _mask(image: Image.Image) -> Callable[[Path], None]:
+    def put_mask(folder: Path) -> None:
+        path = folder / "masks/1.png"
+        path.write_bytes(encoded(image))
+        edit(folder, 2, mask_sha256=sha256_file(path))
+
+    return put_mask
+
+
+damages_of_masks: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda folder: (folder / "masks/1.png").unlink(), r"masks/1\.png is missing"),
+    "other hash": (lambda folder: edit(folder, 2, mask_sha256="0" * 64), r"masks/1\.png has another SHA-256"),
+    "other size": (_mask(Image.new("L", (24, 32))), r"the mask masks/1\.png is 24×32, its image 48×64"),
+    "gray": (_mask(Image.new("L", (48, 64), 128)), r"the mask masks/1\.png has other values than 0 and 255"),
+    "ones": (_mask(Image.new("L", (48, 64), 1)), r"the mask masks/1\.png has other values than 0 and 255"),
+    "16-bit": (_mask(Image.fromarray(RAMP)), r"the mask masks/1\.png has other values than 0 and 255"),
+    "colour": (_mask(Image.new("RGB", (48, 64))), r"masks/1\.png is RGB, not grayscale"),
+    "outside": (lambda folder: edit(folder, 2, mask_file_name="../1.png"), r"'\.\./1\.png' does not lie inside"),
+}
+
+
+@pytest.mark.parametrize("name", damages_of_masks)
+def test_a_damaged_mask_is_named(tmp_path: Path, name: str) -> None:
+    """A mask is checked as its image is, and has its size and the values 0 and 255; the row is named."""
+    folder = with_masks(tmp_path / "set")
+    damage, message = damages_of_masks[name]
+    damage(folder)
+    with pytest.raises(ImageSetError, match=r"metadata\.csv, row 2: .*" + message):
+        ImageSet.open(folder)
+
+
+@pytest.mark.parametrize("masks", [False, True])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_huggingface_datasets_opens_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int) -> None:
+def test_huggingface_datasets_opens_a_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int, masks: bool
+) -> None:
     """`load_dataset("imagefolder", data_dir=…)` gives the same images in the same order with all columns."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     datasets = pytest.importorskip("datasets")
     folder = make_set(tmp_path / "set", bits)
+    if masks:
+        write_metadata(folder, [write_mask(folder, row, OUTLINE) for row in ImageSet.open(folder).rows])
     Record("import").write(folder)
     loaded = datasets.load_dataset("imagefolder", data_dir=str(folder), cache_dir=str(tmp_path / "cache"))
     assert list(loaded) == ["train"]

@@ -1,6 +1,7 @@
 """The one data format: a folder of grayscale PNGs, `metadata.csv` with a row for each, and `record.json`.
 
     images/000001.png …   lossless grayscale, 8 or 16 bit, one size per set, no metadata chunks
+    masks/000001.png …    optional: what is outlined in the image of the same name, 255 inside and 0 outside
     metadata.csv          the fixed columns below, then attributes: category or number, missing allowed
     record.json           how the set came to be (record.py)
 
@@ -12,7 +13,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -25,11 +25,11 @@ from PIL import Image
 from .errors import ImageSetError
 from .files import write_whole
 from .record import UNSAFE, read_record, split_methods
-from .spreadsheet import read_sheet, sheet_text
+from .spreadsheet import cell_of, read_sheet, sheet_text, value_of
 
 METADATA_NAME = "metadata.csv"
 OF_REQUESTS = ("prompt", "revised_prompt", "generator", "parameters", "request_id", "cost", "currency")
-MADE_COLUMNS = (*OF_REQUESTS, "index", "coloured", "chroma", "seed", "steps", "guidance")
+MADE_COLUMNS = (*OF_REQUESTS, "index", "coloured", "chroma", "seed", "steps", "guidance", "mask_source")
 """In which those that make images write how each was made."""
 SPLITS = ("train", "validation", "test", "")
 
@@ -39,7 +39,10 @@ Attribute = str | float | None
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image of a set: value = slope · pixel + intercept, in `unit` (HU or a.u.); `attributes` hold the rest."""
+    """One image of a set: value = slope · pixel + intercept, in `unit` (HU or a.u.); `attributes` hold the rest.
+
+    mask_file_name, mask_sha256: empty where the image has no mask; a table in which no image has one lacks the columns.
+    """
 
     file_name: str
     sha256: str
@@ -52,13 +55,17 @@ class Row:
     intercept: float = 0.0
     unit: str = "a.u."
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    mask_file_name: str = ""
+    mask_sha256: str = ""
 
     def __getitem__(self, column: str) -> Any:
         """The value of a fixed column or an attribute; None where the image has no such attribute."""
-        return getattr(self, column) if column in FIXED_COLUMNS else self.attributes.get(column)
+        return getattr(self, column) if column in COLUMNS else self.attributes.get(column)
 
 
-FIXED_COLUMNS = tuple(each.name for each in fields(Row) if each.name != "attributes")
+MASK_COLUMNS = ("mask_file_name", "mask_sha256")
+FIXED_COLUMNS = tuple(each.name for each in fields(Row) if each.name not in ("attributes", *MASK_COLUMNS))
+COLUMNS = (*FIXED_COLUMNS, *MASK_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class ImageSet:
 
     @classmethod
     def open(cls, folder: str | Path) -> ImageSet:
-        """Open an image set and check it: every row, every file, every SHA-256, one size and bit depth.
+        """Open an image set and check it: every row, file and SHA-256, one size and bit depth, masks of 0 and 255.
 
         Raises ImageSetError naming the file and row. Reads the whole set once (about 0.3 s for 3600 images).
         """
@@ -103,6 +110,16 @@ class ImageSet:
         """The physical values of one image: (H, W), in the row's unit."""
         row = self.rows[index]
         return self.pixels(index).astype(np.float32) * np.float32(row.slope) + np.float32(row.intercept)
+
+    def mask(self, index: int) -> NDArray[np.bool_] | None:
+        """What is outlined in one image: (H, W), True inside; None where it has no mask, all False: none of it here."""
+        name = self.rows[index].mask_file_name
+        return read_png(self.folder / name) > 0 if name else None
+
+    @property
+    def outline(self) -> str:
+        """What the masks outline, such as "lesion", as the record says; empty where it says nothing."""
+        return str(self.record.get("results", {}).get("masks", {}).get("outline", ""))
 
     def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
         """All images in order as (B, 1, H, W) float32 in -1…1, the range the networks work in."""
@@ -140,7 +157,7 @@ def how_split(images: ImageSet) -> dict[str, str]:
 
 def is_own_column(name: str) -> bool:
     """Whether a set has a column of this name, or gets it when it is made, so that no attribute can be called so."""
-    return name in FIXED_COLUMNS or name in MADE_COLUMNS
+    return name in COLUMNS or name in MADE_COLUMNS
 
 
 def to_unit_range(pixels: NDArray[Any]) -> NDArray[np.float32]:
@@ -173,11 +190,19 @@ def write_png(path: Path, pixels: Pixels) -> str:
     return hashlib.sha256(buffer.getbuffer()).hexdigest()
 
 
+def write_mask(folder: Path, row: Row, mask: NDArray[np.bool_]) -> Row:
+    """Write the mask (H, W) of a row's image as `masks/`, the image's name, and return the row that names it."""
+    name = Path("masks", *Path(row.file_name).parts[1:]).as_posix()
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    digest = write_png(folder / name, np.where(mask, np.uint8(255), np.uint8(0)))
+    return replace(row, mask_file_name=name, mask_sha256=digest)
+
+
 def write_metadata(folder: Path, rows: Sequence[Row]) -> None:
-    """Write `metadata.csv`: the fixed columns, then every attribute that any row has, in order of appearance."""
+    """Write `metadata.csv`: the fixed columns, those of masks if any row has one, then every attribute of any row."""
     names = list(dict.fromkeys(name for row in rows for name in row.attributes))
-    header = [*FIXED_COLUMNS, *names]
-    cells = ([_to_text(row[name]) for name in header] for row in rows)
+    header = [*(COLUMNS if any(row.mask_file_name for row in rows) else FIXED_COLUMNS), *names]
+    cells = ([cell_of(row[name]) for name in header] for row in rows)
     (folder / METADATA_NAME).write_bytes(sheet_text([header, *cells]))
 
 
@@ -214,58 +239,53 @@ def read_metadata(path: Path) -> list[Row]:
 
 
 def _parse_row(path: Path, number: int, entry: Mapping[str, str]) -> Row:
-    where, name = f"{path}, row {number}", entry["file_name"]
-    if not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ImageSetError(f"{where}: '{name}' does not lie inside the set.")
+    where, masks = f"{path}, row {number}", {column: entry.get(column, "") for column in MASK_COLUMNS}
+    for name in (entry["file_name"], masks["mask_file_name"] or "."):
+        if not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ImageSetError(f"{where}: '{name}' does not lie inside the set.")
     if entry["split"] not in SPLITS:
         raise ImageSetError(f"{where}: split '{entry['split']}' is not train, validation, test or empty.")
     synthetic = {"true": True, "false": False}.get(entry["synthetic"].lower())
     if synthetic is None:
         raise ImageSetError(f"{where}: synthetic '{entry['synthetic']}' is not true or false.")
-    numbers = {column: _to_attribute(entry[column]) for column in ("slope", "intercept")}
+    numbers = {column: value_of(entry[column]) for column in ("slope", "intercept")}
     if not all(isinstance(number, float) for number in numbers.values()):
         raise ImageSetError(f"{where}: slope and intercept must be numbers.")
-    fixed: dict[str, Any] = {column: entry[column] for column in FIXED_COLUMNS} | {"synthetic": synthetic} | numbers
-    attributes = {key: _to_attribute(text) for key, text in entry.items() if key not in FIXED_COLUMNS}
+    fixed: dict[str, Any] = {column: entry[column] for column in FIXED_COLUMNS} | masks
+    fixed |= {"synthetic": synthetic} | numbers
+    attributes = {key: value_of(text) for key, text in entry.items() if key not in COLUMNS}
     return Row(**fixed, attributes=attributes)
 
 
 def _check_image(folder: Path, number: int, row: Row) -> tuple[int, int, int]:
-    """Check one file against its row and return (width, height, bits)."""
-    where = f"{folder / METADATA_NAME}, row {number}: {row.file_name}"
+    """Check one image, and its mask if it has one, against its row and return (width, height, bits)."""
+    where = f"{folder / METADATA_NAME}, row {number}: "
+    image = _checked_png(folder, where, row.file_name, row.sha256)
+    if row.mask_file_name:
+        mask = _checked_png(folder, where, row.mask_file_name, row.mask_sha256)
+        fault = "" if mask.size == image.size else "is {}×{}, its image {}×{}".format(*mask.size, *image.size)
+        if not fault and (mask.mode != "L" or any(np.bincount(read_png(folder / row.mask_file_name).flat)[1:255])):
+            fault = "has other values than 0 and 255"
+        if fault:
+            raise ImageSetError(f"{where}the mask {row.mask_file_name} {fault}. Import the source again.")
+    return image.width, image.height, 8 if image.mode == "L" else 16
+
+
+def _checked_png(folder: Path, where: str, name: str, sha256: str) -> Image.Image:
+    """A PNG whose SHA-256 and header are checked, its pixels not yet decoded."""
+    where, again = where + name, "Import the source again"
     try:
-        content = (folder / row.file_name).read_bytes()
+        content = (folder / name).read_bytes()
     except FileNotFoundError:
-        raise ImageSetError(f"{where} is missing. Import the source again, or remove the row.") from None
+        raise ImageSetError(f"{where} is missing. {again}, or remove the row.") from None
     except OSError as error:
         raise ImageSetError(f"{where} cannot be read ({error.strerror}).") from None
-    if hashlib.sha256(content).hexdigest() != row.sha256:
-        raise ImageSetError(f"{where} has another SHA-256 than its row. Import the source again, or remove the row.")
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ImageSetError(f"{where} has another SHA-256 than its row. {again}, or remove the row.")
     try:
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-            if image.mode not in ("L", "I;16", "I"):
-                raise ImageSetError(f"{where} is {image.mode}, not grayscale. Import the source again.")
-            return image.width, image.height, 8 if image.mode == "L" else 16
+        image = Image.open(io.BytesIO(content), formats=["PNG"])
     except (OSError, SyntaxError, ValueError):
-        raise ImageSetError(f"{where} is not a readable PNG. Import the source again.") from None
-
-
-def _to_attribute(text: str) -> Attribute:
-    """Numbers come back as float, an empty cell, nan and inf as None, all else as text."""
-    if text == "":
-        return None
-    if "_" in text:  # Python would take 1_2 for 12
-        return text
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return number if math.isfinite(number) else None
-
-
-def _to_text(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return float.__repr__(value).removesuffix(".0")
-    return "" if value is None else str(value)
+        raise ImageSetError(f"{where} is not a readable PNG. {again}.") from None
+    if image.mode not in ("L", "I;16", "I"):
+        raise ImageSetError(f"{where} is {image.mode}, not grayscale. {again}.")
+    return image

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -93,6 +94,26 @@ def plain_name(text: str) -> str:
     """A name or label as it looks: composed (NFC), without characters that do not show and blanks at its ends."""
     shown = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
     return " ".join(shown.split())
+
+
+def value_of(text: str) -> str | float | None:
+    """Numbers come back as float, an empty cell, nan and inf as None, all else as text."""
+    if "_" in text:  # Python would take 1_2 for 12
+        return text
+    try:
+        number = float(text or "nan")
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else None
+
+
+def cell_of(value: object) -> str:
+    """What `value_of` reads as the value: numbers in full, true and false, nothing for None."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return float.__repr__(value).removesuffix(".0")
+    return "" if value is None else str(value)
 
 
 def _cell(value: object) -> str:

@@ -27,7 +27,14 @@ from phonybrains.evaluation.features.extractors import (
     extractors_of,
 )
 from phonybrains.evaluation.features.handcrafted import NAMES, PLAIN, handcrafted
-from phonybrains.evaluation.features.spectrum import frequencies, noise, radial_power, ratio_db, worst_db
+from phonybrains.evaluation.features.spectrum import (
+    RINGS,
+    frequencies,
+    log_power,
+    noise,
+    radial_power,
+    spectrum_difference,
+)
 from tests.support.feature_weights import INCEPTION, dinov2_weights, inception_weights, squeezenet_file
 
 
@@ -45,23 +52,31 @@ def textures(rng: Generator, n: int, side: int) -> np.ndarray:
 
 
 def test_spectrum_falls_as_the_blur_says(rng: Generator):
-    """White noise under a Gaussian of σ pixels loses exp(-σ²ω²) of its power."""
+    """White noise under a Gaussian of σ pixels loses exp(-σ²ω²) of its power; twice the noise has 6 dB more."""
     noise = rng.normal(128, 30, (8, 128, 128))
     blurred = np.stack([ifft2(fourier_gaussian(fft2(image), 0.8)).real for image in noise])
-    omega = np.pi * (np.arange(20) + 0.5) / 20
+    omega = np.pi * (np.arange(RINGS) + 0.5) / 20
     expected = 10 * np.log10(np.exp(-((0.8 * omega) ** 2)))
-    power = radial_power(noise)
-    np.testing.assert_allclose(ratio_db(radial_power(blurred), power), expected, atol=0.3)
-    np.testing.assert_allclose(ratio_db(radial_power(2 * noise), power), 20 * math.log10(2), atol=1e-3)
+    np.testing.assert_allclose(spectrum_difference(blurred, noise), expected, atol=0.3)
+    np.testing.assert_allclose(spectrum_difference(2 * noise, noise), 20 * math.log10(2), atol=1e-3)
+
+
+def test_each_image_counts_alike_in_the_spectrum(rng: Generator):
+    """One image a hundred times stronger than the rest hides nothing: a gain of -3 dB on all others is seen as that."""
+    images = rng.normal(0, 10, (20, 64, 64))
+    weaker = images * np.where(np.arange(20) == 0, 100, 10 ** (-3 / 20))[:, None, None]
+    images[0] *= 100
+    np.testing.assert_allclose(spectrum_difference(weaker, images), -3 * 19 / 20, atol=1e-6)
 
 
 def test_bands_of_frequency():
-    """A sine of 0.3 cycles a pixel is 60 % of Nyquist: band 12 of 20. The worst deviation is of the first 16 bands; the
-    bands' middles are in cycles a pixel."""
+    """A sine of 0.3 cycles a pixel is 60 % of Nyquist: band 12 of 20. The bands' middles are in cycles a pixel. An
+    image that shows nothing has the power that rounding leaves, 1/12 of a squared grey level a pixel."""
     wave = np.tile(128 + 100 * np.sin(2 * np.pi * 0.3 * np.arange(128)), (128, 1))
     assert set(np.argsort(radial_power(wave[None])[0])[-2:]) <= {11, 12}
-    assert worst_db(np.array([0.0] * 15 + [-3.0] + [9.0] * 4)) == 3
     assert frequencies()[[0, -1]] == pytest.approx([0.0125, 0.4875])
+    empty = log_power(np.full((1, 64, 64), 90, np.uint8))
+    np.testing.assert_allclose(empty, 10 * math.log10(64**2 * (3 / 8) ** 2 / 12))
 
 
 def test_handcrafted_features_see_what_changes(rng: Generator):

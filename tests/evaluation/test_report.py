@@ -35,6 +35,7 @@ SECTIONS = (
     "Verdict",
     "Real and synthetic side by side",
     "Quality: is it good?",
+    "Texture: can a ruler tell?",
     "Memorisation: is it new?",
     "Bias: is it fair?",
     "Utility: is it useful?",
@@ -102,6 +103,27 @@ def test_the_verdict_is_one_paragraph_in_plain_words(sides: Sides):
         "images; farthest off is KID, fd_handcrafted: 0.20 where real images give 0.001" in text
     )
     assert "\n" not in text
+
+
+def test_images_that_a_ruler_tells_are_never_called_as_real(sides: Sides, blocks: list[Block]):
+    """Where a single feature is apart, the verdict says which, above all else; no classifier "cannot tell" these
+    images, and no score of them is counted as real. Where none is, all is as it was."""
+    good = [
+        Score("c2st_auc", 0.5, 0.47, 0.53, 200, Null(0.5, 0.48, 0.52, 20), 0.5, "test", modality)
+        for modality in ("MR", "CT")
+    ]
+    found: dict[Part, Findings] = {"quality": Findings(good), "texture": made_up(sides)["texture"]}
+    mr, ct = verdict_text(sides, found).partition("Quality: ")[2].partition(" Texture: ")[0].split(" CT: ")
+    assert "1 as real within the margin; no classifier tells them" in mr
+    assert ct == "0 of 1 score apart from real images, 1 within the margin."
+    told = (
+        "a single feature tells them from real ones (power at 0.625 of Nyquist, dB: smaller in synthetic images; "
+        "Worst single feature, AUC: 0.95 where real images give 0.56 (0.52\u00a0to\u00a00.62))"
+    )
+    assert verdict_text(sides, found).endswith(f"CT: 1 of 1 score apart from real images; {told}.")
+    warnings = [block.text for block in blocks if isinstance(block, Note) and block.kind == "warning"]
+    assert f"CT: {told}. These images are not as real, whatever else is as real below." in warnings
+    assert not any(text.startswith("MR: a single feature") for text in warnings)
 
 
 def test_the_verdict_says_what_is_wrong_with_the_images_not_what_nobody_asked_for(sides: Sides):

@@ -93,6 +93,7 @@ def test_a_part_that_cannot_says_why_and_the_rest_goes_on(sides: Sides, tmp_path
     calls: list[str] = []
     runners: dict[Part, Runner] = {
         "quality": failing(ImageSetError("one image\n is too few")),
+        "texture": counting("texture_worst_auc", calls),
         "memorisation": counting("copies_flagged", calls),
         "bias": failing(ZeroDivisionError("division by zero")),
         "utility": counting("auc", calls),
@@ -105,16 +106,19 @@ def test_a_part_that_cannot_says_why_and_the_rest_goes_on(sides: Sides, tmp_path
     assert found["utility"].scores == [Score("auc", 1.0, n=24)]
 
 
+THREE: tuple[Part, ...] = ("quality", "memorisation", "bias")
+
+
 def test_what_is_measured_is_not_measured_again(sides: Sides, tmp_path: Path):
     """A stopped evaluation goes on after its last whole part; what failed or is damaged is measured again."""
     calls: list[str] = []
     runners: dict[Part, Runner] = {"quality": counting("kid", calls), "memorisation": counting("copies_flagged", calls)}
     stopped: dict[Part, Runner] = {**runners, "bias": failing(KeyboardInterrupt())}
     with pytest.raises(KeyboardInterrupt):
-        run_parts(stopped, PARTS[:3], sides, CONFIG, tmp_path, show=False)
+        run_parts(stopped, THREE, sides, CONFIG, tmp_path, show=False)
     (tmp_path / "memorisation" / "arrays.npz").write_bytes(b"half")
-    first = run_parts({**runners, "bias": failing(ValueError("bad"))}, PARTS[:3], sides, CONFIG, tmp_path, show=False)
-    again = run_parts({**runners, "bias": counting("auc", calls)}, PARTS[:3], sides, CONFIG, tmp_path, show=False)
+    first = run_parts({**runners, "bias": failing(ValueError("bad"))}, THREE, sides, CONFIG, tmp_path, show=False)
+    again = run_parts({**runners, "bias": counting("auc", calls)}, THREE, sides, CONFIG, tmp_path, show=False)
     assert calls == ["kid", "copies_flagged", "copies_flagged", "auc"]
     assert first["quality"].facts == again["quality"].facts == Facts(sentence="kid is there.")
 

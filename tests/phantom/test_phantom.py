@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from phonybrains.errors import ConfigError
 from phonybrains.imageset import ImageSet
 from phonybrains.phantom.anatomy import FIELD_OF_VIEW_MM, HEMORRHAGES, TUMOURS, Tissue
-from phonybrains.phantom.corpus import draw_level, draw_patient, draw_phantom, draw_slice, make_phantoms
+from phonybrains.phantom.corpus import MASKS, draw_level, draw_patient, draw_phantom, draw_slice, make_phantoms
 from phonybrains.phantom.paint import cut_head, paint_labels
 
 PIXEL_MM2 = (FIELD_OF_VIEW_MM / 256) ** 2
@@ -149,3 +150,36 @@ def test_unknown_words_are_refused():
         draw_phantom(rng, "CT", lesion="glioma")
     with pytest.raises(ValueError, match="axial, coronal, sagittal"):
         draw_slice(rng, draw_patient(rng, "MR"), "oblique", 0.0)
+
+
+@pytest.mark.parametrize("what", MASKS)
+def test_masks_are_exact_and_change_no_image(tmp_path, what):
+    """Box and area counted on the labels are those of the masks; without masks the images and rows are the same."""
+    plain = ImageSet.open(make_phantoms(16, tmp_path / "plain", size=64, seed=2))
+    masked = ImageSet.open(make_phantoms(16, tmp_path / "masked", size=64, seed=2, masks=what))
+    assert [replace(row, mask_file_name="", mask_sha256="") for row in masked.rows] == list(plain.rows)
+    assert (plain.outline, masked.outline) == ("", what)
+    assert plain.mask(0) is None
+    masks = [masked.mask(i) for i in range(16)]
+    for row, mask in zip(masked.rows, masks, strict=True):
+        if what == "lesion":
+            box = [row[f"lesion_{name}"] for name in ("x", "y", "width", "height")]
+            assert (box == [None] * 4) == (not mask.any())
+            if mask.any():
+                down, across = np.nonzero(mask)
+                assert box[2:] == [(np.ptp(across) + 1) / 64, (np.ptp(down) + 1) / 64]
+                assert box[0] == (across.min() + across.max() + 1) / 128
+        elif what == "ventricles":
+            assert row["ventricle_area_mm2"] == mask.sum() * (FIELD_OF_VIEW_MM / 64) ** 2
+        else:
+            area = row["brain_area_mm2"] + row["ventricle_area_mm2"]
+            assert area < mask.sum() * (FIELD_OF_VIEW_MM / 64) ** 2 < 0.9 * FIELD_OF_VIEW_MM**2
+    assert any(mask.any() for mask in masks)
+    if what == "lesion":
+        assert not all(mask.any() for mask in masks)
+
+
+def test_unknown_masks_are_refused(tmp_path):
+    """The error lists what can be outlined."""
+    with pytest.raises(ConfigError, match="there are masks of lesion, ventricles, head"):
+        make_phantoms(1, tmp_path / "set", masks="nose")

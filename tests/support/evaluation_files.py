@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from phonybrains.evaluation.config import EvaluateConfig, Part
-from phonybrains.evaluation.findings import Confusion, Facts, Findings, MapImages, Pair, Telling
+from phonybrains.evaluation.findings import Confusion, Facts, Findings, MapImages, Pair, Ruler, Telling
 from phonybrains.evaluation.inputs.sets import Sides, open_sides
 from phonybrains.evaluation.score import Null, Score, unavailable
 from phonybrains.phantom.corpus import make_phantoms
@@ -28,6 +29,18 @@ PAIR = Pair(
     excess=0.7,
 )
 
+RULER = Ruler(
+    feature="power at 0.625 of Nyquist, dB",
+    real=58.9,
+    synthetic=55.1,
+    auc=0.45,
+    low=0.4,
+    high=0.5,
+    usual=0.51,
+    usual_low=0.44,
+    usual_high=0.57,
+)
+
 
 def make_sides(folder: Path, samples: int = 24, corpus: int = 96, size: int = 64) -> tuple[Path, Path]:
     """Image sets `samples` (synthetic) and `corpus` (real, two slices a patient) of phantoms, half MR, half CT."""
@@ -43,14 +56,14 @@ def opened(folder: Path, **numbers: int) -> Sides:
 
 def made_up(sides: Sides) -> dict[Part, Findings]:
     """Findings of every part: of MR nothing is shown, CT is apart; one copy is flagged; FID could not be had."""
-    return {"quality": _quality(sides), "memorisation": _memorisation(sides), "bias": _bias(), "utility": _utility()}
+    others: dict[Part, Findings] = {"memorisation": _memorisation(sides), "bias": _bias(), "utility": _utility()}
+    return {"quality": _quality(sides), "texture": _texture(), **others}
 
 
 def _quality(sides: Sides) -> Findings:
     rng = np.random.default_rng(0)
     scores, arrays = [unavailable("fid", "no weights were given")], {}
     shown, telling = {}, {}
-    frequency = np.linspace(0.01, 0.5, 20)
     for modality, off in (("MR", 0.0), ("CT", 1.0)):
         rows = sides.samples.where(modality=modality).rows
         null = Null(0.001, -0.010, 0.012, 20)
@@ -72,15 +85,25 @@ def _quality(sides: Sides) -> Findings:
         ]
         for kind, shift in (("real", 0.0), ("synthetic", off)):
             arrays[f"map/{modality}/{kind}"] = rng.normal(shift, 1, (40, 8))
-            arrays[f"spectrum/{modality}/{kind}"] = -20 * frequency - 5 * shift
-        arrays |= {
-            f"spectrum/{modality}/frequency": frequency,
-            f"spectrum/{modality}/real_low": -20 * frequency - 2,
-            f"spectrum/{modality}/real_high": -20 * frequency + 2,
-        }
         shown[modality] = MapImages(EXTRACTOR, [], [])
         telling[modality] = [Telling(row.file_name, 0.9) for row in rows[:5]]
     return Findings(scores, arrays, Facts(shown, telling))
+
+
+def _texture() -> Findings:
+    scores, arrays, frequency = [], {}, np.linspace(0.01, 0.5, 19)
+    for modality, off in (("MR", 0.0), ("CT", 0.4)):
+        value, null = 0.55 + off, Null(0.56, 0.52, 0.62, 40)
+        where: dict[str, Any] = {
+            "versus": "test",
+            "modality": modality,
+            "note": f"{RULER.feature}: smaller in synthetic images; the worst of 2",
+        }
+        scores.append(Score("texture_worst_auc", value, value - 0.04, value + 0.04, 12, null, 0.4 - off, **where))
+        spectra = {"frequency": frequency, "real": -20 * frequency, "synthetic": -20 * frequency - 5 * off}
+        for name, values in (spectra | {"low": 0 * frequency - 2, "high": 0 * frequency + 2}).items():
+            arrays[f"spectrum/{modality}/{name}"] = values
+    return Findings(scores, arrays, Facts(rulers={"MR": [RULER], "CT": [replace(RULER, auc=0.05)]}))
 
 
 def _memorisation(sides: Sides) -> Findings:

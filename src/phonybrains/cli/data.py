@@ -26,6 +26,9 @@ def import_(
     plane: Literal["native", "axial", "coronal", "sagittal"] | None = None,
     seed: Seed | None = None,
     key_file: Path | None = None,
+    masks: Path | None = None,
+    mask_label: int | None = None,
+    outline: str | None = None,
     synthetic: Flag = False,
     generator: str | None = None,
     strict: Flag = False,
@@ -44,6 +47,9 @@ def import_(
         plane: volumes: the plane to slice in (native: the one with the finest pixels).
         seed: Start of the random numbers of the split (0).
         key_file: Another key of the patient pseudonyms.
+        masks: Folder of masks, each of the name of its image; for several sources, [sources.NAME] of the settings.
+        mask_label: The label that is inside (all but 0).
+        outline: What the masks outline, e.g. "tumour".
         synthetic: The images were generated: no split, no patients; colour becomes luminance, and is noted.
         generator: With --synthetic: what generated them, e.g. "Midjourney 8".
         strict: Exit with 1 if any file was left out.
@@ -63,6 +69,9 @@ def import_(
         plane=plane,
         seed=seed,
         key_file=key_file,
+        masks=masks,
+        mask_label=mask_label,
+        outline=outline,
         synthetic=synthetic or None,
         generator=generator,
     )
@@ -88,6 +97,7 @@ def phantom(
     seed: Seed = 0,
     size: Annotated[int, Parameter(validator=Number(gte=16))] = 256,
     as_scans: Flag = False,
+    masks: Literal["lesion", "ventricles", "head"] | None = None,
 ) -> None:
     """Draw head phantoms, MR and CT, as an image set with known ventricles, brain, age and lesions.
 
@@ -97,10 +107,12 @@ def phantom(
         seed: Start of the random numbers.
         size: Side of the images in pixels, a multiple of 32.
         as_scans: Mark them as scans: for rehearsals in which they play the patients.
+        masks: Write the exact outline of this beside each image.
     """
     from ..phantom.corpus import make_phantoms
 
     if size % 32:
         sizes = " or ".join(str(side) for side in (size // 32 * 32, size // 32 * 32 + 32) if side)
         raise ConfigError(f"--size {size}: training needs a multiple of 32 pixels a side. Give {sizes}.")
-    print(f"{make_phantoms(n, out, seed=seed, size=size, synthetic=not as_scans)}: {n} phantoms")
+    make_phantoms(n, out, seed=seed, size=size, synthetic=not as_scans, masks=masks or "")
+    print(f"{out}: {n} phantoms")

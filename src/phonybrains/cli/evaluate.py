@@ -35,7 +35,7 @@ def evaluate(
         samples: An image set of synthetic images.
         against: The image set that their model was trained on, with its splits.
         out: Folder for report.html, report.pdf, scores.json, scores.csv and the figures.
-        only: Parts to measure, of quality, memorisation, bias and utility.
+        only: Parts to measure, of quality, texture, memorisation, bias and utility.
         features: SqueezeNet weights (safetensors), a file or an address, for features besides the handcrafted ones.
         model: Folder of the model that made them, for what its autoencoder and its loss tell.
         config: TOML file with any of the settings of docs/evaluation.md; the options here win.

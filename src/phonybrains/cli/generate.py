@@ -16,10 +16,12 @@ def generate(
     model: str,
     /,
     *,
-    n: Annotated[Whole, Parameter(name=["-n", "--n"])],
+    n: Annotated[Whole | None, Parameter(name=["-n", "--n"])] = None,
     out: Path,
     where: Words = None,
     prompt: str | None = None,
+    mask: Path | None = None,
+    mask_split: Literal["train", "validation", "test"] | None = None,
     seed: Seed = 0,
     steps: Whole | None = None,
     guidance: float | None = None,
@@ -33,10 +35,12 @@ def generate(
 
     Args:
         model: A model folder, or the name of a model that comes with the package.
-        n: How many images.
+        n: How many images; with --mask as many as there are masks if not given.
         out: Folder of the image set.
         where: What they show, e.g. modality=CT hemorrhage=epidural. "phonybrains model info MODEL" lists what it knows.
         prompt: The same in words, for a model that was fine-tuned from Stable Diffusion.
+        mask: An image set with masks, or a folder of black and white pictures: image i follows mask i, counted around.
+        mask_split: Of an image set, only the masks of this split.
         seed: Start of the random numbers: image i depends on (seed, i) alone.
         steps: Steps from noise to image; the model's own number if not given. Few-step weights serve up to 4.
         guidance: How strongly the conditions are pushed; 1 is the plain model, at half the cost (the model's own: 1).
@@ -46,13 +50,14 @@ def generate(
         batch_size: Images computed at a time.
         grid: Also draw a contact sheet into this picture file.
     """
-    from ..generating.config import check_names, generate_config
+    from ..generating.config import check_names, count, generate_config, open_masks
 
     asked = _pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])])
     how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler, "precision": precision}
     how |= {"engine": engine}
-    config = generate_config(n, asked, **how)
-    folder = check_names(model, config)
+    masks = open_masks(mask, mask_split)
+    config = generate_config(n := count(n, masks), asked, **how)
+    folder = check_names(model, config, masks)
     from ..generating.stage import engine_for, generate_requests
     from ..record import read_record
 
@@ -60,7 +65,7 @@ def generate(
         with diffusers_for(folder):
             from ..model import latent_diffusion as _  # noqa: F401  # its imports are quicker here
 
-    generate_requests(model, out, config, batch_size=batch_size, grid=grid)
+    generate_requests(model, out, config, masks=masks, batch_size=batch_size, grid=grid)
     if drawn := read_record(out)["results"].get("drawn"):
         say(
             f"Not asked for, so drawn as often as in training: {', '.join(drawn)}. Each image starts from noise of its "

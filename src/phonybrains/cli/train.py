@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..startup import say
-from .options import Least, Seed, Whole, Words
+from .options import Flag, Least, Seed, Whole, Words
 
 
 def train(
@@ -19,6 +19,7 @@ def train(
     min_patients: Least | None = None,
     features: Path | None = None,
     start: str | None = None,
+    masks: Flag = False,
     seed: Seed | None = None,
 ) -> None:
     """Train a latent diffusion model on an image set.
@@ -32,6 +33,7 @@ def train(
         min_patients: Values of fewer patients are no conditions (5), as images of them would redraw these; 0 gives all.
         features: SqueezeNet weights (safetensors) for the perceptual part of the autoencoder's loss.
         start: Begin with the weights of this model folder, or of a model that comes with the package; same conditions.
+        masks: Tell the model the masks of the corpus, so that it can be asked to follow one.
         seed: Start of the random numbers.
     """
     from ..model.finding import model_folder
@@ -44,6 +46,7 @@ def train(
         min_patients=min_patients,
         features=features,
         start=start,
+        masks=masks or None,
         seed=seed,
     )
     if settings.start:

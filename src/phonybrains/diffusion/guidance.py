@@ -9,21 +9,22 @@ from torch import Tensor
 
 from .process import Predict
 
-Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""denoise(x_t, t, condition) is the clean image a network expects behind x_t under a condition, (B, width)."""
+Denoise = Callable[..., Tensor]
+"""denoise(x_t, t, condition, *mask) is the clean image a network expects behind x_t under a condition, (B, width)."""
 
 
-def guide(denoise: Denoise, condition: Tensor, null: Tensor, scale: float = 1.0) -> Predict:
+def guide(denoise: Denoise, condition: Tensor, null: Tensor, scale: float = 1.0, *mask: Tensor) -> Predict:
     """x̂(∅) + scale · (x̂(c) - x̂(∅)); scale 1 is the plain conditional model, at half the cost.  [Ho 2022, eq. 6]
 
     condition, null: (B, width). x_0, noise and velocity are linear in one another: guiding one guides all.
+    mask: (B, channels, h, w), told to both predictions: what is pushed is what the condition adds to it.
     """
     if scale == 1:
-        return lambda x_t, t: denoise(x_t, t, condition)
-    both = torch.cat([condition, null])
+        return lambda x_t, t: denoise(x_t, t, condition, *mask)
+    both, masks = torch.cat([condition, null]), [torch.cat([one, one]) for one in mask]
 
     def predict(x_t: Tensor, t: Tensor) -> Tensor:
-        with_condition, without = denoise(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
+        with_condition, without = denoise(torch.cat([x_t, x_t]), torch.cat([t, t]), both, *masks).chunk(2)
         return without + scale * (with_condition - without)
 
     return predict

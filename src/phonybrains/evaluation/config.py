@@ -10,15 +10,15 @@ from pydantic import Field
 from ..config import Config
 from .weights import Weights
 
-Part = Literal["quality", "memorisation", "bias", "utility"]
-PARTS: tuple[Part, ...] = ("quality", "memorisation", "bias", "utility")
+Part = Literal["quality", "texture", "memorisation", "bias", "utility"]
+PARTS: tuple[Part, ...] = ("quality", "texture", "memorisation", "bias", "utility")
 
 Whole = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class QualityConfig(Config):
-    """Distances, two-sample test, spectra, prevalence."""
+    """Distances, two-sample test, prevalence; `null_draws` are those of the texture too."""
 
     permutations: Whole = 500  # of the KID's p-value
     null_draws: Whole = 40  # real-real splits at the same n; fewer than 39 cannot show a two-sided p below 0.05

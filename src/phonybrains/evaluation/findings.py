@@ -40,6 +40,25 @@ class Telling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ruler:
+    """A single number of an image's texture, and how well it tells synthetic from real images.
+
+    real, synthetic: medians. auc: its distance from ½ is what it tells; above ½ it is larger in synthetic images.
+    usual: the AUC that other real people's images give at the median, usual_low and usual_high the range of 95 of 100.
+    """
+
+    feature: str
+    real: float
+    synthetic: float
+    auc: float
+    low: float
+    high: float
+    usual: float
+    usual_low: float
+    usual_high: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pair:
     """A synthetic image beside its nearest training image, by file name, as one search found it.
 
@@ -140,7 +159,8 @@ class Facts:
 
     quality: `map` and `telling` by modality, what gives itself away most comes first. memorisation: the most suspicious
     `pairs` first, how many of each search are shown, the verdict and its signs, the numbers by modality. bias:
-    `confusion` by modality and attribute. All: a `sentence` or two for the verdict.
+    `confusion` by modality and attribute. texture: `rulers` by modality, what tells most comes first. All: a `sentence`
+    or two for the verdict.
     """
 
     map: Mapping[str, MapImages] | None = None
@@ -152,6 +172,7 @@ class Facts:
     signs: Sequence[CopiesSign | PatientsSign | NearnessSign | Sign] | None = None
     audit: Mapping[str, Audited] | None = None
     confusion: Mapping[str, Confusion] | None = None
+    rulers: Mapping[str, Sequence[Ruler]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What is said, as plain JSON; what is not finite becomes null."""
@@ -164,7 +185,8 @@ class Findings:
 
     arrays: numbers to draw, by name:
     `map/MODALITY/{real,synthetic}`  features (n, d), of at most a few hundred images a side
-    `spectrum/MODALITY/{frequency,real,real_low,real_high,synthetic}`  cycles per pixel and dB
+    `spectrum/MODALITY/{frequency,real,synthetic}`  cycles per pixel, and power in dB
+    `spectrum/MODALITY/{low,high}`  dB by which other real people's images lie apart from the real ones
     `similarity/MODALITY/{synthetic,held_out}`  (n,)
     """
 

@@ -89,9 +89,10 @@ def _runners(folder: Path) -> dict[Part, Runner]:
     from .bias.audit import bias_audit
     from .memorisation.audit import memorisation_audit
     from .quality.audit import quality_audit
+    from .quality.texture import texture_audit
     from .utility.audit import utility_audit
 
-    audits = quality_audit, memorisation_audit, bias_audit, utility_audit
+    audits = quality_audit, texture_audit, memorisation_audit, bias_audit, utility_audit
     return {part: partial(audit, folder=folder) for part, audit in zip(PARTS, audits, strict=True)}
 
 

@@ -14,11 +14,13 @@ from ..model.captions import PROMPT, Described
 from ..model.description import AGAIN, DESCRIPTION, read_description
 from ..model.finding import find_model, is_fine_tuned
 from ..model.lora_description import read_lora
+from ..model.masks import MaskFacts
 from ..model.sampling import Engine, Precision, Sampling, check_sampler
 from ..model.schema import read_conditions
 from ..model.seal import check_part
 from ..networks.conditions import Conditions, Value
 from ..networks.shapes import Count
+from .masks import MaskFolder
 
 
 class Request(Config):
@@ -55,13 +57,31 @@ def generate_config(n: int, where: Mapping[str, Value] | None = None, **how: Any
     return load_config(GenerateConfig, None, requests=[{"n": n, "where": dict(where or {})}], **how)
 
 
-def check_names(model: str | Path, config: GenerateConfig) -> Path:
+def open_masks(folder: str | Path | None, split: str | None = None) -> MaskFolder | None:
+    """The masks of a folder, if there is one. Raises ConfigError for what is none, or for a split of no folder."""
+    if folder is None and split is not None:
+        raise ConfigError("--mask-split says which masks of --mask are taken. Give both.")
+    return None if folder is None else MaskFolder.open(Path(folder), split)
+
+
+def count(n: int | None, masks: MaskFolder | None) -> int:
+    """How many images: as many as there are masks where nobody says. Raises ConfigError without either."""
+    if n is None and masks is None:
+        raise ConfigError("how many images? Say it with -n, for instance -n 95, or give masks to follow with --mask.")
+    return len(masks) if n is None and masks else n or 0
+
+
+def check_names(model: str | Path, config: GenerateConfig, masks: MaskFolder | None = None) -> Path:
     """The folder of a model of either kind, or of one that ships with the package, by name.
 
-    Raises ModelError or ConfigError for a model, an attribute, a value or a sampler that is not known: at once, as
-    nothing here waits for torch.
+    Raises ModelError or ConfigError for a model, an attribute, a value or a sampler that is not known, and for masks
+    that the model does not take: at once, as nothing here waits for torch.
     """
     folder = find_model(model)
+    if masks:
+        content = {} if is_fine_tuned(folder) else read_description(folder)
+        taken = MaskFacts(**content["masks"]) if "masks" in content else None
+        masks.check(folder.resolve().name, content.get("size", 0), taken)
     if is_fine_tuned(folder):
         facts, conditions = read_lora(folder)
         facts.check_sampler(config.sampler)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import sys
@@ -25,6 +24,7 @@ from ..imageset import (
     Row,
     read_metadata,
     read_png,
+    write_mask,
     write_metadata,
     write_png,
 )
@@ -35,7 +35,8 @@ from ..networks.conditions import Category
 from ..progress import progress_bars
 from ..record import RECORD_NAME, Record, as_input, draft_folder, is_published, read_record, sha256_file
 from ..reporting.sheets import SHEET_SUFFIXES, contact_sheet, most_images
-from .config import GenerateConfig, Request, check_names, generate_config
+from .config import GenerateConfig, Request, check_names, count, generate_config, open_masks
+from .masks import MaskFolder, combinations
 from .processes import Share, shared_draft, together, wait_for_all
 
 if TYPE_CHECKING:
@@ -52,15 +53,18 @@ class Work:
     config: GenerateConfig
     sampling: Sampling
     warnings: Sequence[str] = ()
+    masks: MaskFolder | None = None
+    asked: Sequence[Mapping[str, Attribute]] = ()
+    """Of each image's conditions, those that were not drawn."""
 
     @property
     def drawn(self) -> list[str]:
         """Attributes that some images show without having been asked for them: drawn as often as in training."""
         names = [a.name for a in self.model.conditions.attributes if isinstance(a, Category)]
-        if any("prompt" in request.where for request in self.config.requests):
+        if any("prompt" in asked for asked in self.asked):
             return []
-        shown = {name for image in self.wanted for name, value in image.items() if value is not None}
-        return [n for n in names if n in shown and any(n not in request.where for request in self.config.requests)]
+        pairs = list(zip(self.wanted, self.asked, strict=True))
+        return [n for n in names if any(shown[n] is not None and n not in asked for shown, asked in pairs)]
 
     def paint(self, draft: Path, share: Share, bar: Progress) -> None:
         """Make what is missing of this share; each image appears whole as soon as it is made.
@@ -76,32 +80,39 @@ class Work:
         indices = [i for part in parts for i in part]
         wanted, batches = [self.wanted[i] for i in indices], [slice(*pair) for pair in pairwise(edges)]
         line = bar.add_task("generating", total=len(missing), unit="images")
-        for index, pixels in zip(indices, self.model.paint(indices, wanted, self.sampling, batches), strict=True):
+        what: Any = (indices, wanted, self.sampling, batches)
+        masks: dict[str, Any] = {"masks": self.masks} if self.masks else {}  # no other kind of model takes masks
+        for index, pixels in zip(indices, self.model.paint(*what, **masks), strict=True):
             if index in missing:
                 write_png(draft / file_name(index), pixels)
                 bar.advance(line)
 
     def row(self, index: int, draft: Path) -> Row:
-        """The metadata of a finished image."""
+        """The metadata of a finished image, beside which its mask is written if it follows one."""
         wanted, settings = self.wanted[index], self.sampling
         attributes: dict[str, Attribute] = {"generator": self.name, "seed": settings.seed, "index": index}
         attributes |= {"steps": settings.steps, "guidance": settings.guidance}
         for name, value in wanted.items():
             if name != "modality":
                 attributes[f"condition_{name}" if name in FIXED_COLUMNS else name] = value
-        digest = hashlib.sha256((draft / file_name(index)).read_bytes()).hexdigest()
+        if self.masks:
+            attributes["mask_source"] = self.masks.names[index % len(self.masks)]
+        digest = sha256_file(draft / file_name(index))
         modality = str(wanted["modality"] or "")
         slope, intercept, unit = self.model.units.get(modality, (1.0, 0.0, "a.u."))
         made: Any = {"synthetic": True, "source": self.name, "attributes": attributes}
-        return Row(file_name(index), digest, modality, slope=slope, intercept=intercept, unit=unit, **made)
+        row = Row(file_name(index), digest, modality, slope=slope, intercept=intercept, unit=unit, **made)
+        return write_mask(draft, row, self.masks[index % len(self.masks)]) if self.masks else row
 
 
 def generate(
     model: str | Path,
     out: str | Path,
-    n: int,
+    n: int | None = None,
     *,
     where: Mapping[str, str | float] | None = None,
+    mask: str | Path | None = None,
+    mask_split: str | None = None,
     seed: int = 0,
     steps: int | None = None,
     guidance: float | None = None,
@@ -112,11 +123,15 @@ def generate(
     grid: str | Path | None = None,
     show: bool = True,
 ) -> Path:
-    """Generate n images that show what `where` asks for; see `generate_requests`."""
+    """Generate n images that show what `where` asks for; see `generate_requests`.
+
+    mask: an image set or a folder of pictures whose masks the images follow, by default as many as there are.
+    """
+    masks = open_masks(mask, mask_split)
     how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler, "precision": precision}
     how |= {"engine": engine}
-    config = generate_config(n, where, **how)
-    return generate_requests(model, out, config, batch_size=batch_size, grid=grid, show=show)
+    config = generate_config(count(n, masks), where, **how)
+    return generate_requests(model, out, config, masks=masks, batch_size=batch_size, grid=grid, show=show)
 
 
 def generate_requests(
@@ -124,13 +139,18 @@ def generate_requests(
     out: str | Path,
     config: GenerateConfig,
     *,
+    masks: MaskFolder | None = None,
     batch_size: int = 16,
     grid: str | Path | None = None,
     show: bool = True,
 ) -> Path:
     """Write an image set of synthetic images with a model folder of either kind, or with a shipped model by name.
 
-    Writes  out (an image set: synthetic, with generator, seed, index and conditions); grid, a contact sheet beside it
+    masks: image i follows mask i, counted around, and shows what the row of that mask says where nothing else is asked
+    for.
+
+    Writes  out (an image set: synthetic, with generator, seed, index, conditions and masks); grid, a contact sheet
+            beside it
     Warns   on standard error and in the record, where few training images or patients, or none, show what is asked for
     Raises  ModelError for a folder that is no sound model, ConfigError for what the model does not know: both before
             anything is written; OutputError if `out` is something else or the disk is full.
@@ -142,11 +162,10 @@ def generate_requests(
     out, share = Path(out), Share.of_this_process()
     if grid is not None:
         _check_sheet(Path(grid), out, sum(request.n for request in config.requests))
-    folder = check_names(model, config)
-    engine = engine_for(folder, config, out)
-    work = _prepare(open_fastest(folder, engine, config.sampling), folder.resolve().name, config, batch_size)
-    origin = as_input(folder)
-    record = Record("generate", work.config.recorded(), config.seed, [origin], origin["record"].get("sources", ()))
+    folder = check_names(model, config, masks)
+    opened = open_fastest(folder, engine_for(folder, config, out), config.sampling)
+    work = _prepare(opened, folder.resolve().name, config, batch_size, masks)
+    record = _record(work, folder)
     if isinstance(work.model, Compiled):
         record.results["engine"] = f"MNN {installed()}"
     for warning in work.warnings if share.rank == 0 else ():
@@ -162,6 +181,7 @@ def generate_requests(
                 if share.rank == 0:
                     write_metadata(draft, [work.row(i, draft) for i in range(len(work.wanted))])
                     record.results.update(images=len(work.wanted), warnings=list(work.warnings), drawn=work.drawn)
+                    record.results.update({"masks": {"outline": _outline(work)}} if masks else {})
         wait_for_all(share)
     if grid is not None and share.rank == 0:
         draw_sheet(ImageSet.open(out), Path(grid))
@@ -181,7 +201,8 @@ def engine_for(folder: Path, config: GenerateConfig, out: Path) -> Engine:
 def draw_sheet(images: ImageSet, path: Path) -> Path:
     """Draw a contact sheet of an image set; below each image what it shows."""
     labels = [" ".join([row.file_name[-10:-4].lstrip("0") or "0", row.modality, *_shown(row)]) for row in images.rows]
-    return contact_sheet([images.pixels(i) for i in range(len(images))], path, labels=labels)
+    masks = [images.mask(i) for i in range(len(images))] if any(row.mask_file_name for row in images.rows) else ()
+    return contact_sheet([images.pixels(i) for i in range(len(images))], path, labels=labels, masks=masks)
 
 
 def file_name(index: int) -> str:
@@ -189,21 +210,42 @@ def file_name(index: int) -> str:
     return f"images/{index:06d}.png"
 
 
-def _prepare(model: ImageModel, name: str, config: GenerateConfig, batch_size: int) -> Work:
+def _record(work: Work, folder: Path) -> Record:
+    """The record of a set, made with the model in a folder."""
+    facts, inputs = work.config.recorded(), [as_input(folder)]
+    if work.masks:
+        facts |= {"mask_split": work.masks.split}
+        inputs.append(as_input(work.masks.folder))
+    sources = [source for one in inputs for source in one["record"].get("sources") or ()]
+    return Record("generate", facts, work.config.seed, inputs, list({str(s): s for s in sources}.values()))
+
+
+def _outline(work: Work) -> str:
+    """What the masks outline: as their folder says, else as that of the training did."""
+    taken = getattr(work.model, "masks", None)
+    return (work.masks.outline if work.masks else "") or (taken.outline if taken else "")
+
+
+def _prepare(
+    model: ImageModel, name: str, config: GenerateConfig, batch_size: int, masks: MaskFolder | None = None
+) -> Work:
     """Check what is asked for against the model, and settle the conditions of every image."""
     guidance = model.own_guidance if config.guidance is None else config.guidance
-    asked = Sampling(config.seed, config.steps, guidance, config.sampler, batch_size, config.precision)
-    sampling = model.settle(asked)
+    how = Sampling(config.seed, config.steps, guidance, config.sampler, batch_size, config.precision)
+    sampling = model.settle(how)
     requests = [Request(n=r.n, where=model.conditions.check(r.where)) for r in config.requests]
-    wanted: list[Mapping[str, Attribute]] = []
-    for request in requests:
-        indices = range(len(wanted), len(wanted) + request.n)
-        wanted += model.ask(indices, request.where, config.seed)
+    asked: list[Mapping[str, Attribute]] = [request.where for request in requests for _ in range(request.n)]
+    if masks:
+        asked = [masks.asked(i, where, model.conditions) for i, where in enumerate(asked)]
+    wanted = [model.ask([i], where, config.seed)[0] for i, where in enumerate(asked)]
     settled = {name: getattr(sampling, name) for name in ("steps", "sampler", "precision")}
     settled |= {"requests": tuple(requests), "guidance": guidance}
     settled |= {"engine": "compiled" if isinstance(model, Compiled) else "torch"}
-    found = dict.fromkeys(doubt for request in requests for doubt in model.doubts(request.where))
-    return Work(model, name, wanted, config.model_copy(update=settled), sampling, tuple(found))
+    said = [request.where for request in requests] if masks is None else combinations(asked, model.conditions)
+    found = dict.fromkeys(doubt for where in said for doubt in model.doubts(where))
+    if masks and (taken := getattr(model, "masks", None)):
+        found |= dict.fromkeys(masks.doubts(taken, asked))
+    return Work(model, name, wanted, config.model_copy(update=settled), sampling, tuple(found), masks, asked)
 
 
 def _take_up(out: Path, record: Record, n: int) -> None:
@@ -243,7 +285,7 @@ def _is_whole(path: Path, size: int) -> bool:
 
 
 def _shown(row: Row) -> list[str]:
-    known = ("generator", "seed", "index", "steps", "guidance", "prompt")
+    known = ("generator", "seed", "index", "steps", "guidance", "prompt", "mask_source")
     return [str(value) for name, value in row.attributes.items() if name not in known and isinstance(value, str)]
 
 

@@ -32,6 +32,8 @@ class Source(Config):
     licence: str = ""
     attribution: str = ""
     url: str = ""
+    masks: Path | None = None
+    """Folder of its masks, each of the name of its image; it goes into no record."""
 
 
 class ImportConfig(Config):
@@ -53,6 +55,12 @@ class ImportConfig(Config):
     """Volumes: a slice with a smaller share of tissue is dropped."""
     frame: Annotated[int, Field(ge=1)] = 1
     """Volumes with several frames (4-D): which one to take, counted from 1."""
+    masks: Path | None = None
+    """Folder of the masks of the one source; several have theirs in `sources`."""
+    mask_label: int | None = None
+    """The label that is inside; None: all but 0."""
+    outline: str = ""
+    """What the masks outline, e.g. "tumour"; "" keeps what the record of an image set says."""
     attributes: tuple[str, ...] | None = None
     """Columns of a source's metadata.csv to keep; None keeps all."""
     split: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)
@@ -89,4 +97,5 @@ class ImportConfig(Config):
         """What determines the images, for the record; what an import of scans does not have is not in it."""
         left_out = {"key_file"} if self.synthetic else {"key_file", "synthetic", "generator"}
         left_out |= {"frame"} if self.frame == 1 else set()
+        left_out |= {"masks"} | {name for name in ("mask_label", "outline") if getattr(self, name) in (None, "")}
         return self.model_dump(mode="json", exclude=left_out)

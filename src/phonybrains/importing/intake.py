@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from ..errors import SourceError
-from ..imageset import METADATA_NAME, Pixels, write_png
+from ..imageset import METADATA_NAME, Pixels, Row, write_mask, write_png
 from ..record import split_methods
 from .config import ImportConfig
 from .parallel import map_in_order
 from .readers import READERS
-from .resize import place, placed, thumbnail, to_pixels
+from .resize import fit_mask, place, placed, thumbnail, to_pixels
 from .scan import Scan
 from .slices import NO_VALUES, Notice, Slice, shown
 
@@ -31,7 +31,7 @@ NO_PIXELS = np.empty((0, 0), np.uint8)
 class SizedSlice:
     """A slice brought to size, its values let go; `digest` is that of the values as they were read.
 
-    source: the place of its source among all sources.
+    source: the place of its source among all sources; mask: let go too when it is written, but for `mask_is_empty`.
     """
 
     slice: Slice
@@ -42,6 +42,10 @@ class SizedSlice:
     digest: bytes
     file_name: str = ""
     sha256: str = ""
+    mask: NDArray[np.bool_] | None = None
+    mask_is_empty: bool = False
+    mask_file_name: str = ""
+    mask_sha256: str = ""
 
 
 @dataclass
@@ -97,7 +101,7 @@ def _sized(
             if files := item.files[reader.kind]:
                 total = len(files) if reader.an_image_each else None
                 task = bar.add_task(f"{item.name} ({reader.kind})", total=total, unit="images")
-                read = map(of_source, reader.read(item.root, files, config))
+                read = map(of_source, reader.read(item.root, files, config, item.masks))
                 for found in map_in_order(pool, partial(_resized, number, config), read):
                     bar.advance(task)
                     yield found
@@ -127,8 +131,12 @@ def _resized(source: int, config: ImportConfig, found: Slice | Notice) -> SizedS
     pixels, slope, intercept = to_pixels(values, found.low, found.high, placement, config.bits)
     digest = hashlib.sha256(str(values.shape).encode())
     digest.update(np.ascontiguousarray(values).data)
-    kept = replace(found, values=NO_VALUES, attributes=placed(found.attributes, placement))
-    return SizedSlice(kept, source, pixels, slope, intercept, digest.digest())
+    kept = replace(found, values=NO_VALUES, mask=None, attributes=placed(found.attributes, placement))
+    sized = SizedSlice(kept, source, pixels, slope, intercept, digest.digest())
+    if found.mask is None:
+        return sized
+    mask = fit_mask(found.mask, placement)
+    return replace(sized, mask=mask, mask_is_empty=not mask.any())
 
 
 def _numbered(found: Iterable[SizedSlice | Notice], intake: Intake) -> Iterator[SizedSlice]:
@@ -167,5 +175,8 @@ def _duplicate(found: Slice, first: Slice) -> str:
 
 
 def _write(draft: Path, image: SizedSlice) -> SizedSlice:
-    sha256 = write_png(draft / image.file_name, image.pixels)
-    return replace(image, sha256=sha256, pixels=NO_PIXELS)
+    written = replace(image, sha256=write_png(draft / image.file_name, image.pixels), pixels=NO_PIXELS)
+    if image.mask is None:
+        return written
+    row = write_mask(draft, Row(image.file_name, written.sha256, image.slice.modality), image.mask)
+    return replace(written, mask=None, mask_file_name=row.mask_file_name, mask_sha256=row.mask_sha256)

@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from .config import ImportConfig
 from .slices import Notice, Slice
+
+Masks = Mapping[Path, Path]
+"""By the file of an image, the file that outlines something in it."""
+NO_MASKS: Masks = MappingProxyType({})
 
 
 class FormatReader(Protocol):
@@ -31,10 +36,13 @@ class FormatReader(Protocol):
         """Whether a file is of this format beyond doubt; head: its first 512 bytes."""
         ...
 
-    def read(self, root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
+    def read(
+        self, root: Path, files: Sequence[Path], config: ImportConfig, masks: Masks = NO_MASKS
+    ) -> Iterator[Slice | Notice]:
         """Slices with their facts, and a notice with the reason for each file that is left out.
 
-        root: the source's folder; files: those of this format below it, in natural order. A bad file raises nothing.
+        root: the source's folder; files: those of this format below it, in natural order. A bad file raises nothing,
+        and a bad mask costs no image.
         """
         ...
 

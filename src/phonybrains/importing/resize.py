@@ -54,6 +54,15 @@ def fit(values: NDArray[np.float32], placement: Placement, background: float) ->
     return square
 
 
+def fit_mask(mask: NDArray[np.bool_], placement: Placement) -> NDArray[np.bool_]:
+    """Bring a mask (h, w) into the square as its image is: inside is a pixel that it covers by half or more."""
+    share = Image.fromarray(mask.astype(np.float32)).resize((placement.width, placement.height), Image.Resampling.BOX)
+    square = np.zeros((placement.size, placement.size), np.bool_)
+    rows = slice(placement.top, placement.top + placement.height)
+    square[rows, placement.left : placement.left + placement.width] = np.asarray(share) >= 0.5
+    return square
+
+
 def _filter(before: int, after: int) -> Image.Resampling:
     return Image.Resampling.HAMMING if after < before else Image.Resampling.BICUBIC
 

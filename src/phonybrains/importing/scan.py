@@ -17,6 +17,7 @@ from ..errors import SourceError
 from ..record import RECORD_NAME, fingerprint, read_record, sha256_file
 from .archives import PACKED, ZIP, Tell, kind_of_archive, unpack_all
 from .parallel import map_in_order, threads
+from .reader import NO_MASKS, Masks
 from .readers import FORMATS, READERS, kind_of
 from .sets import is_fetched, is_image_set, listed, record_of_sets
 from .slices import Notice, name_below, shown
@@ -30,7 +31,8 @@ class Scan:
     """What a source holds: files by kind, in natural order; notices on what was left out; SHA-256 of the content.
 
     root: the folder that is read, which is a temporary copy where archives were unpacked;
-    name: the base name of the folder, with a number where another source has the same; number: its place, from 1.
+    name: the base name of the folder, with a number where another source has the same; number: its place, from 1;
+    masks: what outlines its images (pairing.py), and the SHA-256 of that, "" without.
     """
 
     root: Path
@@ -40,6 +42,8 @@ class Scan:
     sha256: str
     record: dict[str, Any] = field(default_factory=dict, repr=False)
     number: int = 1
+    masks: Masks = field(default_factory=lambda: NO_MASKS)
+    masks_sha256: str = ""
 
     @property
     def label(self) -> str:

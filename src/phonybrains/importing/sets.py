@@ -20,9 +20,10 @@ def is_image_set(folder: Path) -> bool:
 
 
 def listed(root: Path) -> set[str] | None:
-    """The files that an image set's table names; None where it cannot be read."""
+    """The files that an image set's table names, images and masks; None where it cannot be read."""
     try:
-        return {row.file_name for row in read_metadata(root / METADATA_NAME)}
+        rows = read_metadata(root / METADATA_NAME)
+        return {row.file_name for row in rows} | {row.mask_file_name for row in rows}
     except ImageSetError:
         return None
 

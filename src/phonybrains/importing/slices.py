@@ -29,6 +29,7 @@ class Slice:
     inherited: how the image set that it comes from was split, "" for what comes from none.
     synthetic: whether it was generated (a source that is an image set says so).
     volume: whether its series is one scan, and so of one patient.
+    mask: (h, w) of the same aspect, True inside what is outlined; None where the source has no mask for it.
     """
 
     values: NDArray[np.float32]
@@ -48,6 +49,7 @@ class Slice:
     inherited: str = ""
     synthetic: bool = False
     volume: bool = True
+    mask: NDArray[np.bool_] | None = None
 
     @property
     def name(self) -> str:

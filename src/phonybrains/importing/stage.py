@@ -21,6 +21,7 @@ from .archives import workspace
 from .config import ImportConfig
 from .duplicates import NearDuplicates, find_near_duplicates
 from .intake import Intake, SizedSlice, take_in
+from .pairing import some, with_masks
 from .parallel import threads
 from .pseudonym import load_key, pseudonym
 from .report import (
@@ -73,6 +74,8 @@ def import_images(
     with progress_bars(progress, vanish=True) as bar, workspace(out) as place:
         task = bar.add_task("looking at the files", total=None)
         scans = scan_all(paths, place, lambda name: bar.update(task, description=f"unpacking {name}"))
+        with threads() as pool:
+            scans = with_masks(scans, config, pool)
         bar.remove_task(task)
         record = _record(scans, config)
         file = _beside(out, "import")
@@ -107,10 +110,10 @@ def _import(
             splits = split(intake.slices, config)
             near = _near_duplicates(intake, splits, bar)
             write_metadata(draft, _rows(scans, intake.images, splits, config))
-            record.results.update(_results(intake, splits, near))
+            record.results.update(_results(intake, splits, near) | _masks(scans, intake.images, config))
             values = record.results["values"]
             notices = intake.notices + _findings(intake.slices, splits, near, values)
-            notices += _on_sources(scans, record, config)
+            notices += _on_sources(scans, record, config) + _on_masks(scans, intake.images)
             imported = [Notice(image.slice.name, "imported", image.file_name) for image in intake.images]
             written = True
             write_report(_beside(out, "import"), notices + of_values(values) + imported)
@@ -140,7 +143,9 @@ def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:
         if item.label in given or not recorded:
             recorded.append({"name": item.label, **given.get(item.label, {})})
         sources += [entry for entry in recorded if entry not in sources]
-    return Record("import", config.settings() | {"sources": given}, config.seed, inputs, sources)
+    masks = {item.label: item.masks_sha256 for item in scans if item.masks_sha256}
+    settings = config.settings() | {"sources": given} | ({"masks": masks} if masks else {})
+    return Record("import", settings, config.seed, inputs, sources)
 
 
 def _given(scans: Sequence[Scan], config: ImportConfig) -> dict[str, dict[str, str]]:
@@ -148,7 +153,7 @@ def _given(scans: Sequence[Scan], config: ImportConfig) -> dict[str, dict[str, s
 
     Raises ConfigError where it names a source that is not there, while one that is there has no licence.
     """
-    by_name = {normalize("NFC", name): licence.model_dump() for name, licence in config.sources.items()}
+    by_name = {normalize("NFC", name): said.model_dump(exclude={"masks"}) for name, said in config.sources.items()}
     names = [item.settings_name for item in scans if not item.record.get("sources")]
     bare = [name for name in dict.fromkeys(names) if name not in by_name]
     if bare and (strange := _strange(scans, config)):
@@ -181,6 +186,8 @@ def _rows(scans: Sequence[Scan], images: Sequence[SizedSlice], splits: Splits, c
             intercept=image.intercept,
             unit=image.slice.unit,
             attributes=image.slice.attributes,
+            mask_file_name=image.mask_file_name,
+            mask_sha256=image.mask_sha256,
         )
         for image, name in zip(images, splits.names, strict=True)
     ]
@@ -218,6 +225,26 @@ def _on_sources(scans: Sequence[Scan], record: Record, config: ImportConfig) -> 
     said = "no licence given: name it in the option sources"
     notices = [Notice(names.get(name, name), "note", said) for name in bare]
     return notices + [Notice(name, "note", "in the option sources, but no source") for name in _strange(scans, config)]
+
+
+def _masks(scans: Sequence[Scan], images: Sequence[SizedSlice], config: ImportConfig) -> dict[str, Any]:
+    """How many images have a mask, and of what, where any has one."""
+    masked = [image for image in images if image.mask_file_name]
+    kept = [item.record.get("results", {}).get("masks", {}).get("outline") for item in scans]
+    outline = config.outline or " or ".join(dict.fromkeys(filter(None, kept)))
+    empty = sum(image.mask_is_empty for image in masked)
+    return {"masks": {"outline": outline, "images": len(masked), "empty": empty}} if masked else {}
+
+
+def _on_masks(scans: Sequence[Scan], images: Sequence[SizedSlice]) -> list[Notice]:
+    """What is said of images without a mask, in sources that have masks, and of masks with nothing inside."""
+    having = {image.source for image in images if image.mask_file_name}
+    having |= {place for place, item in enumerate(scans) if item.masks}
+    bare = [image.slice.name for image in images if image.source in having and not image.mask_file_name]
+    empty = [image.slice.name for image in images if image.mask_is_empty]
+    notices = [Notice("", "warning", f"{len(bare)} images have no mask: {some(bare)}")] if bare else []
+    nothing = Notice("", "note", f"{len(empty)} masks are empty, nothing is outlined: {some(empty)}")
+    return [*notices, nothing] if empty else notices
 
 
 def _results(intake: Intake, splits: Splits, near: NearDuplicates) -> dict[str, Any]:

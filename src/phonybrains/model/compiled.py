@@ -31,7 +31,7 @@ from ..imageset import from_unit_range
 from ..networks.conditions import Conditions, Value
 from ..record import fingerprint, sha256_file
 from .backing import doubts
-from .description import AGAIN, check_parts, has_few_step, read_description
+from .description import AGAIN, FEW_STEP, TEXTURE, check_parts, has, read_description
 from .drawing import drawn, image_seed
 from .finding import is_fine_tuned
 from .sampling import SHORTCUT, Sampling, settle
@@ -75,7 +75,10 @@ def why_not(folder: Path, sampling: Sampling) -> str:
     """Why a compiled model cannot make images like this, as a sentence; empty where it can."""
     if is_fine_tuned(folder):
         return "a fine-tuned checkpoint is not compiled."
-    if read_description(folder)["diffusion"] != "flow":
+    description = read_description(folder)
+    if "masks" in description or has(description, TEXTURE):
+        return "a model with masks or texture is not compiled."
+    if description["diffusion"] != "flow":
         return "a model trained with diffusion = ddpm is not compiled."
     if sampling.sampler not in ("", *SAMPLERS):
         return f"a compiled model has no sampler {sampling.sampler}."
@@ -178,7 +181,7 @@ class Compiled:
     @property
     def few_step(self) -> bool:
         """Whether it has weights for few steps."""
-        return has_few_step(self.description)
+        return has(self.description, FEW_STEP)
 
     @property
     def units(self) -> Mapping[str, tuple[float, float, str]]:

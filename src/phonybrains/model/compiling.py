@@ -79,8 +79,6 @@ def compile_model(name: str | Path) -> Manifest:
     if reason := why_not(folder, Sampling()):
         raise ConfigError(f"{folder.resolve().name}: {reason}")
     model = LatentDiffusion.load(folder)
-    if int(model.denoiser.unet.config["in_channels"]) != model.latent_shape[0]:
-        raise ConfigError(f"{folder.resolve().name}: a model that takes masks is not compiled.")
     place = place_of(folder)
     place.parent.mkdir(parents=True, exist_ok=True)
     denoisers = {DENOISER: model.denoiser} | ({FEW_STEPS: model.few_step} if model.few_step else {})

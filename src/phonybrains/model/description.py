@@ -22,11 +22,12 @@ from ..record import RECORD_NAME
 from .schema import Finite
 from .seal import check_part, read_sealed, sealed
 
-FORMAT_VERSION = 1
+FORMAT_VERSION, PLAIN_VERSION = 2, 1
+"""What is written of a model with masks or texture, which earlier releases do not know, and of one without."""
 DESCRIPTION, CARD = "model.json", "README.md"
 AGAIN = "Copy the folder again from where it was made, or train it again."
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
-UNET, EMBEDDING, FEW_STEP = "unet", "condition_embedding", "few_step_"
+UNET, EMBEDDING, FEW_STEP, TEXTURE = "unet", "condition_embedding", "few_step_", "texture"
 DENOISER_PARTS = (f"{UNET}/config.json", f"{UNET}/{WEIGHTS_NAME}", f"{EMBEDDING}/{WEIGHTS_NAME}")
 PARTS = (
     "conditions.json",
@@ -38,8 +39,26 @@ PARTS = (
 FEW_STEP_PARTS = tuple(f"{FEW_STEP}{part}" for part in DENOISER_PARTS)
 CODE = ("pipeline.py", "model_index.json", f"{EMBEDDING}/config.json", f"{EMBEDDING}/{EMBEDDING}.py")
 FEW_STEP_CODE = tuple(f"{FEW_STEP}{part}" for part in CODE if part.startswith(EMBEDDING))
-ALL_FILES = (DESCRIPTION, CARD, RECORD_NAME, *PARTS, *CODE, *FEW_STEP_PARTS, *FEW_STEP_CODE)
+TEXTURE_PARTS, TEXTURE_CODE = (f"{TEXTURE}/config.json", f"{TEXTURE}/{WEIGHTS_NAME}"), (f"{TEXTURE}/{TEXTURE}.py",)
+OPTIONAL = {FEW_STEP: (FEW_STEP_PARTS, FEW_STEP_CODE), TEXTURE: (TEXTURE_PARTS, TEXTURE_CODE)}
+"""How the names of what a model may have begin; its parts, and those of them that are generated for diffusers."""
+ALL_FILES = (
+    DESCRIPTION,
+    CARD,
+    RECORD_NAME,
+    *PARTS,
+    *CODE,
+    *(part for parts in OPTIONAL.values() for files in parts for part in files),
+)
 CONFIGURATION = ("diffusion", "size", "steps", "augmentation_width", "latent_scale", "units")
+
+
+class MasksTaken(TypedDict):
+    """What model.json says of the masks that a model takes: `MaskFacts`."""
+
+    outline: str
+    images: dict[str, Annotated[int, Field(ge=1)]]
+    empty: Annotated[int, Field(ge=0)]
 
 
 class Description(TypedDict):
@@ -57,6 +76,7 @@ class Description(TypedDict):
     steps: NotRequired[Annotated[int, Field(ge=1, le=1000)]]
     units: NotRequired[dict[str, tuple[Finite, Finite, str]]]
     card: NotRequired[dict[str, Any]]
+    masks: NotRequired[MasksTaken]
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -82,17 +102,17 @@ def identity_of(content: Mapping[str, Any]) -> str:
 
 def parts_of(content: Mapping[str, Any]) -> tuple[str, ...]:
     """The parts that are weights, configuration or conditions."""
-    return PARTS + FEW_STEP_PARTS * has_few_step(content)
+    return PARTS + sum((parts for name, (parts, _) in OPTIONAL.items() if has(content, name)), ())
 
 
 def code_of(content: Mapping[str, Any]) -> tuple[str, ...]:
     """The parts that are generated for diffusers."""
-    return CODE + FEW_STEP_CODE * has_few_step(content)
+    return CODE + sum((code for name, (_, code) in OPTIONAL.items() if has(content, name)), ())
 
 
-def has_few_step(content: Mapping[str, Any]) -> bool:
-    """Whether a model has few-step weights."""
-    return any(part.startswith(FEW_STEP) for part in content["sha256"])
+def has(content: Mapping[str, Any], optional: str) -> bool:
+    """Whether a model has FEW_STEP weights, or TEXTURE."""
+    return any(part.startswith(optional) for part in content["sha256"])
 
 
 def check_parts(folder: Path, content: Mapping[str, Any], code: bool = True) -> None:

@@ -5,6 +5,7 @@ conditions.json              the attributes the model knows
 autoencoder/, unet/          diffusers' config.json and weights
 condition_embedding/         weights of the small network that embeds conditions
 few_step_…/                  the same two, tuned for few steps, if the model has them
+texture/                     what gives decoded images their fine grain, if the model has it
 scheduler/                   the kind of diffusion as diffusers' configuration
 pipeline.py …                what diffusers needs to open the folder: for_diffusers.py
 README.md, record.json       model card and provenance
@@ -13,12 +14,13 @@ README.md, record.json       model card and provenance
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d import UNet2DModel
 from pydantic import ConfigDict, Field
 from safetensors import SafetensorError
@@ -28,6 +30,7 @@ from typing_extensions import TypedDict
 from ..documents import read_json
 from ..errors import ModelError
 from ..networks.denoiser import Denoiser, build_embedding
+from ..networks.texture import Texture
 from ..record import sha256_file
 from ..tensors import brief, write_tensors
 from .chains import CHAINS
@@ -37,20 +40,22 @@ from .description import (
     DESCRIPTION,
     EMBEDDING,
     FEW_STEP,
-    FEW_STEP_CODE,
-    FEW_STEP_PARTS,
     FORMAT_VERSION,
+    OPTIONAL,
     PARTS,
+    PLAIN_VERSION,
+    TEXTURE,
     UNET,
     WEIGHTS_NAME,
     check_parts,
     code_of,
-    has_few_step,
+    has,
     read_description,
     write_description,
 )
 from .finding import model_folder
 from .for_diffusers import scheduler_of, write_for_diffusers
+from .masks import MaskFacts
 from .parts import LatentScale, ModelParts
 from .schema import Finite, read_conditions
 
@@ -83,12 +88,15 @@ def write_model(model: ModelParts, folder: Path, dtype: torch.dtype = torch.floa
     _save_denoiser(model.denoiser, folder, dtype)
     if model.few_step:
         _save_denoiser(model.few_step, folder, dtype, FEW_STEP)
+    if model.texture:
+        _save_network(model.texture, folder / TEXTURE, dtype)
     scheduler_of(model).save_config(folder / "scheduler")
     (folder / "conditions.json").write_text(model.conditions.to_json() + "\n", encoding="utf-8")
     write_for_diffusers(model, folder)
-    parts = PARTS + CODE + (FEW_STEP_PARTS + FEW_STEP_CODE if model.few_step else ())
+    present = {FEW_STEP: model.few_step, TEXTURE: model.texture}
+    parts = [*PARTS, *CODE, *(part for name in present if present[name] for files in OPTIONAL[name] for part in files)]
     content = {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if model.masks or model.texture else PLAIN_VERSION,
         "diffusion": model.chain.name,
         "size": model.size,
         "steps": model.steps,
@@ -98,6 +106,7 @@ def write_model(model: ModelParts, folder: Path, dtype: torch.dtype = torch.floa
         "card": model.card,
         "min_patients": model.conditions.min_patients,
         "withdrawn": [str(one) for a in model.conditions.attributes for one in a.withdrawn],
+        **({"masks": asdict(model.masks)} if model.masks else {}),
         "sha256": {part: sha256_file(folder / part) for part in parts},
     }
     write_description(folder, content)
@@ -131,7 +140,10 @@ def _read(folder: Path, content: Mapping[str, Any]) -> ModelParts:
     try:
         conditions = read_conditions(folder / "conditions.json", AGAIN)
         denoiser = _load_denoiser(folder, conditions.width, int(content["augmentation_width"]))
-        few_step = _load_denoiser(folder, conditions.width, 1, FEW_STEP) if has_few_step(content) else None
+        few_step = _load_denoiser(folder, conditions.width, 1, FEW_STEP) if has(content, FEW_STEP) else None
+        masks = MaskFacts(**content["masks"]) if "masks" in content else None
+        if any(one.takes_masks != bool(masks) for one in (denoiser, few_step) if one):
+            raise ValueError("whether it takes masks is said in one way in model.json and in another by its networks")
         scheduler = read_json(folder / "scheduler" / "scheduler_config.json", Scheduler, AGAIN, ModelError)
         return ModelParts(
             autoencoder,
@@ -144,6 +156,8 @@ def _read(folder: Path, content: Mapping[str, Any]) -> ModelParts:
             int(content.get("steps", 16)),
             {modality: (float(slope), float(intercept), str(unit)) for modality, (slope, intercept, unit) in units},
             content.get("card", {}),
+            masks,
+            _load_network(Texture, folder / TEXTURE) if has(content, TEXTURE) else None,
         )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: its parts do not fit together ({brief(error)}). {AGAIN}") from None
@@ -168,7 +182,7 @@ def _load_denoiser(folder: Path, condition_width: int, extra_width: int, prefix:
     return denoiser.eval()
 
 
-def _save_network(network: AutoencoderDC | UNet2DModel, folder: Path, dtype: torch.dtype) -> None:
+def _save_network(network: ModelMixin, folder: Path, dtype: torch.dtype) -> None:
     _write_weights(folder / WEIGHTS_NAME, network, dtype)
     network.save_config(folder)
 

@@ -2,7 +2,7 @@
 
 pipeline.py                   the pipeline with the code it needs, bundled from this package's own modules
 model_index.json              the components, and the settings that are no weights
-condition_embedding/*.py      the code of the one component that diffusers does not have, and its configuration
+condition_embedding/*.py …    the code of the components that diffusers does not have, and their configuration
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
 from ..networks.condition_embedding import ConditionEmbedding
+from ..networks.texture import Texture
 from .bundle import bundle
-from .description import EMBEDDING, FEW_STEP, UNET
+from .description import EMBEDDING, FEW_STEP, TEXTURE, UNET
 from .parts import ModelParts
 
 PIPELINE = "PhonyBrainsPipeline"  # not imported from pipeline.py, which is slow to load and only read here
@@ -35,7 +36,7 @@ loads no model whose pipeline.py is not the one that its model.json lists. Under
 
 
 def write_for_diffusers(model: ModelParts, folder: Path) -> None:
-    """Write the files of CODE, and those of FEW_STEP_CODE for a model with few-step weights, into its folder."""
+    """Write the files of CODE, and those of OPTIONAL that a model has, into its folder."""
     (folder / "pipeline.py").write_text(pipeline_text(), encoding="utf-8")
     components = {
         "autoencoder": ("diffusers", type(model.autoencoder)),
@@ -45,7 +46,10 @@ def write_for_diffusers(model: ModelParts, folder: Path) -> None:
         if denoiser:
             components[f"{prefix}{UNET}"] = ("diffusers", type(denoiser.unet))
             components[f"{prefix}{EMBEDDING}"] = (EMBEDDING, ConditionEmbedding)
-            _write_embedding(denoiser.embed, folder / f"{prefix}{EMBEDDING}")
+            _write_component(denoiser.embed, folder / f"{prefix}{EMBEDDING}", EMBEDDING)
+    if model.texture:
+        components[TEXTURE] = (TEXTURE, Texture)
+        _write_component(model.texture, folder / TEXTURE, TEXTURE)
     index = {
         "_class_name": ["pipeline", PIPELINE],
         **{name: [library, kind.__name__] for name, (library, kind) in components.items()},
@@ -72,6 +76,7 @@ def pipeline_text() -> str:
     return bundle(package, "model.pipeline", PIPELINE, header)
 
 
-def _write_embedding(embedding: ModelMixin, folder: Path) -> None:
-    embedding.save_config(folder)
-    shutil.copyfile(inspect.getfile(ConditionEmbedding), folder / f"{EMBEDDING}.py")
+def _write_component(network: ModelMixin, folder: Path, module: str) -> None:
+    """The configuration of a network that diffusers does not have, and its code."""
+    network.save_config(folder)
+    shutil.copyfile(inspect.getfile(type(network)), folder / f"{module}.py")

@@ -17,10 +17,13 @@ from torch import Tensor, nn
 from ..diffusion.guidance import guide
 from ..diffusion.process import Predict, q_sample
 from ..diffusion.sampler import SAMPLERS
+from ..errors import ConfigError
 from ..imageset import from_unit_range
 from ..networks.conditions import Value
+from ..networks.masks import encode_masks
 from .backing import doubts
 from .drawing import drawn, image_seed
+from .masks import Mask, Masks, as_masks
 from .parts import ModelParts
 from .precision import computing_in, settle_precision
 from .sampling import SHORTCUT, Sampling, check_integer, settle
@@ -61,7 +64,7 @@ class LatentDiffusion(ModelParts):
 
     def to(self, device: str) -> LatentDiffusion:
         """Move the networks to a device, in the memory format that convolutions are fastest in."""
-        for network in filter(None, (self.autoencoder, self.denoiser, self.few_step)):
+        for network in filter(None, (self.autoencoder, self.denoiser, self.few_step, self.texture)):
             network.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
@@ -74,18 +77,22 @@ class LatentDiffusion(ModelParts):
         channels = int(self.autoencoder.config["latent_channels"])
         return channels, self.size // 8, self.size // 8
 
-    def generate(self, n: int, where: Mapping[str, Value] | None = None, **sampling: Any) -> Generated:
+    def generate(
+        self, n: int, where: Mapping[str, Value] | None = None, mask: Any = None, **sampling: Any
+    ) -> Generated:
         """Make n images. Image i depends on (seed, i) alone; `sampling` takes the fields of Sampling.
 
-        Warns where few training images or patients, or none, show what is asked for. Raises ConfigError for an
-        attribute or value the model does not know.
+        mask: one (H, W) or several, 0 outside and another value inside, or None for one that is not said: image i
+        follows mask i, counted around. Warns where few training images or patients, or none, show what is asked for.
+        Raises ConfigError for an attribute or value the model does not know, and for what is no mask.
         """
         check_integer("n", n, 0)
         settings = Sampling(**sampling)
         for doubt in self.doubts(where or {}):
             warnings.warn(doubt, stacklevel=2)
+        masks = None if mask is None else as_masks(mask, self.size)
         wanted = self.ask(range(n), where or {}, settings.seed)
-        images = list(self.paint(range(n), wanted, settings))
+        images = list(self.paint(range(n), wanted, settings, masks=masks))
         return Generated(np.stack(images) if images else np.empty((0, self.size, self.size), np.uint8), wanted)
 
     def ask(self, indices: Sequence[int], where: Mapping[str, Value], seed: int) -> list[dict[str, Value]]:
@@ -106,31 +113,48 @@ class LatentDiffusion(ModelParts):
         wanted: Sequence[Mapping[str, Value]],
         sampling: Sampling,
         batches: Sequence[slice] | None = None,
+        masks: Masks | None = None,
     ) -> Iterator[NDArray[np.uint8]]:
         """Yield the images with these indices one by one, (H, W) uint8, computed in these batches, or `self.batches`.
 
-        The bits of an image depend on what is in its batch, by the rounding of a grey level.
+        masks: image i follows mask i, counted around. The bits of an image depend on what is in its batch, by the
+        rounding of a grey level. Raises ConfigError for masks where the model takes none.
         """
         sampling, workers = self.settle(sampling), count_workers(self.device)
+        if masks is not None and not self.denoiser.takes_masks:
+            raise ConfigError("this model takes no masks: it was trained without. Train one with --masks.")
         batches = self.batches(len(indices), sampling) if batches is None else batches
 
         def batch(part: slice) -> NDArray[np.uint8]:
-            *_, latents = self.walk(indices[part], wanted[part], sampling)
+            here = [masks[i % len(masks)] for i in indices[part]] if masks else None
+            rngs = [image_rng(sampling.seed, i) for i in indices[part]]
+            *_, latents = self.walk_with(rngs, wanted[part], sampling, here)
             with computing_in(sampling.precision, self.device):
-                return self.decode(latents, [row.get("modality") for row in wanted[part]])
+                return self.decode(latents, [row.get("modality") for row in wanted[part]], rngs)
 
         for images in side_by_side(batch, batches, workers):
             yield from images
 
     def walk(
-        self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling
+        self,
+        indices: Sequence[int],
+        wanted: Sequence[Mapping[str, Value]],
+        sampling: Sampling,
+        masks: Sequence[Mask | None] | None = None,
     ) -> Iterator[Tensor]:
-        """Yield the latents of one batch from pure noise to the clean end, one for each step, (B, C, h, w)."""
-        yield from self.walk_with([image_rng(sampling.seed, i) for i in indices], wanted, sampling)
+        """Yield the latents of one batch from pure noise to the clean end, one for each step, (B, C, h, w).
+
+        masks: one for each image.
+        """
+        yield from self.walk_with([image_rng(sampling.seed, i) for i in indices], wanted, sampling, masks)
 
     @torch.inference_mode()
     def walk_with(
-        self, rngs: list[torch.Generator], wanted: Sequence[Mapping[str, Value]], sampling: Sampling
+        self,
+        rngs: list[torch.Generator],
+        wanted: Sequence[Mapping[str, Value]],
+        sampling: Sampling,
+        masks: Sequence[Mask | None] | None = None,
     ) -> Iterator[Tensor]:
         """`walk` with each image's own generator, so that images of several seeds share a batch."""
         sampling = self.settle(sampling)
@@ -138,11 +162,12 @@ class LatentDiffusion(ModelParts):
         x = x.contiguous(memory_format=torch.channels_last)
         condition = self.conditions.encode(wanted).to(self.device)
         null = self.conditions.null(len(wanted)).to(self.device)
+        mask = () if masks is None else (self.encode_masks(masks),)
         steps = sampling.steps or self.steps
         if sampling.sampler == SHORTCUT and self.few_step:
-            predict = self.shortcut(self.few_step, condition, steps)
+            predict = self.shortcut(self.few_step, condition, steps, *mask)
         else:
-            predict = guide(self.predict, condition, null, sampling.guidance)
+            predict = guide(self.predict, condition, null, sampling.guidance, *mask)
         yield x
         walk = SAMPLERS[sampling.sampler]
         yield from walk(predict, x, self.chain.times(steps), self.chain.process, rngs)
@@ -152,29 +177,50 @@ class LatentDiffusion(ModelParts):
         settled = settle(sampling, self.steps, self.chain.sampler, self.few_step is not None)
         return replace(settled, precision=settle_precision(sampling.precision, self.device))
 
-    def predict(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        """The clean latents expected behind x_t."""
-        process, objective = self.chain.process, self.chain.objective
-        return objective.to_x0(self.denoiser(x_t, process.fraction(t), condition), x_t, t, process)
+    def encode_masks(self, masks: Sequence[Mask | None]) -> Tensor:
+        """What the denoiser is told of masks, (B, MASK_CHANNELS, h, w): zeros for one that is not said."""
+        arrays = np.stack([np.zeros((self.size, self.size), bool) if mask is None else mask for mask in masks])
+        said = torch.tensor([mask is not None for mask in masks])[:, None, None, None]
+        return (encode_masks(torch.from_numpy(arrays).float()[:, None]) * said).to(self.device)
 
-    def shortcut(self, network: nn.Module, condition: Tensor, steps: int) -> Predict:
+    def predict(self, x_t: Tensor, t: Tensor, condition: Tensor, *mask: Tensor) -> Tensor:
+        """The clean latents expected behind x_t; mask: as the denoiser is told it, if there is one."""
+        process, objective = self.chain.process, self.chain.objective
+        told = (condition, None, *mask) if mask else (condition,)
+        return objective.to_x0(self.denoiser(x_t, process.fraction(t), *told), x_t, t, process)
+
+    def shortcut(self, network: nn.Module, condition: Tensor, steps: int, *mask: Tensor) -> Predict:
         """Few-step weights as a prediction for Euler's method in so many steps: each jump is told its length."""
         process, objective = self.chain.process, self.chain.objective
         lengths = {t: t - r for t, r in pairwise(self.chain.times(steps))}
 
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
             length = condition.new_full((len(condition), 1), lengths[t[0].item()])
-            return objective.to_x0(network(x_t, t, condition, length), x_t, t, process)
+            return objective.to_x0(network(x_t, t, condition, length, *mask), x_t, t, process)
 
         return predict
 
-    @torch.inference_mode()
-    def decode(self, latents: Tensor, modalities: Sequence[Value]) -> NDArray[np.uint8]:
-        """Standardised latents (B, C, h, w) to images (B, H, W) uint8."""
-        restored = self.scale.restore(latents, modalities)
-        parts = restored.split(DECODED_AT_ONCE if restored.device.type == "cpu" else len(restored))
-        values = torch.cat([self.autoencoder.decode(part, return_dict=False)[0] for part in parts])
+    def decode(
+        self, latents: Tensor, modalities: Sequence[Value], rngs: Sequence[torch.Generator] = ()
+    ) -> NDArray[np.uint8]:
+        """Standardised latents (B, C, h, w) to images (B, H, W) uint8.
+
+        rngs: each image's generator, of which a model with texture draws it; without them there is none.
+        """
+        values = self.decoded(latents, modalities, rngs if self.texture else ())
         return from_unit_range(values[:, 0].float().cpu().numpy())
+
+    @torch.inference_mode()
+    def decoded(self, latents: Tensor, modalities: Sequence[Value], rngs: Sequence[torch.Generator] = ()) -> Tensor:
+        """`decode` before rounding: (B, 1, H, W) in about -1…1."""
+        restored = self.scale.restore(latents, modalities)
+        size, found = DECODED_AT_ONCE if restored.device.type == "cpu" else len(restored), []
+        for i in range(0, len(restored), size):
+            values = self.autoencoder.decode(restored[i : i + size], return_dict=False)[0]
+            if self.texture and rngs:
+                values = self.texture.draw(values, modalities[i : i + size], rngs[i : i + size])
+            found.append(values)
+        return torch.cat(found)
 
     @torch.inference_mode()
     def encode(self, pixels: NDArray[np.float32], modalities: Sequence[Value]) -> Tensor:

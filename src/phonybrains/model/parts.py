@@ -12,7 +12,9 @@ from torch import Tensor
 
 from ..networks.conditions import Conditions, Value
 from ..networks.denoiser import Denoiser
+from ..networks.texture import Texture
 from .chains import CHAINS, Chain
+from .masks import MaskFacts
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class ModelParts:
 
     few_step: the denoiser tuned for sampling in up to FEW steps, if the model has one; steps: taken if none are asked.
     units: slope, intercept and unit of generated pixels, for each modality whose training images agree on them.
-    card: free for facts about the model.
+    card: free for facts about the model; masks: what the masks outline that it takes, None for a model that takes none.
+    texture: what gives decoded images their fine grain, if the model has it.
     """
 
     autoencoder: AutoencoderDC
@@ -55,3 +58,5 @@ class ModelParts:
     steps: int = 16
     units: Mapping[str, tuple[float, float, str]] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
+    masks: MaskFacts | None = None
+    texture: Texture | None = None

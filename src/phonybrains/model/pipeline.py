@@ -31,11 +31,14 @@ from ..networks.conditions import Conditions, Value
 from ..networks.denoiser import Denoiser
 from .chains import CHAINS
 from .latent_diffusion import LatentDiffusion
+from .masks import as_masks
 from .parts import LatentScale
 from .sampling import Sampling, check_integer
 
 KINDS = {"FlowMatchEulerDiscreteScheduler": "flow", "DDPMScheduler": "ddpm"}
 """The scheduler says what kind of diffusion the networks were trained for."""
+OWN = ("condition_embedding", "texture")
+"""Components that diffusers does not have."""
 
 
 @dataclass
@@ -52,7 +55,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
     conditions, latent_scale: as in conditions.json and model.json of the model folder.
     """
 
-    _optional_components = ["few_step_unet", "few_step_condition_embedding"]
+    _optional_components = ["few_step_unet", "few_step_condition_embedding", "texture"]
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         scheduler: SchedulerMixin,
         few_step_unet: UNet2DModel | None = None,
         few_step_condition_embedding: ModelMixin | None = None,
+        texture: ModelMixin | None = None,
         size: int = 256,
         steps: int = 16,
         conditions: dict[str, Any] | None = None,
@@ -75,6 +79,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
             scheduler=scheduler,
             few_step_unet=few_step_unet,
             few_step_condition_embedding=few_step_condition_embedding,
+            texture=texture,
         )
         self.register_to_config(size=size, steps=steps, conditions=conditions, latent_scale=latent_scale)
 
@@ -97,12 +102,14 @@ class PhonyBrainsPipeline(DiffusionPipeline):
             self.config["size"],
             few_step=few,
             steps=self.config["steps"],
+            texture=self.texture,
         ).to(str(self.device))
 
     def __call__(
         self,
         n: int = 1,
         where: Mapping[str, Value] | None = None,
+        mask: Any = None,
         *,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -114,6 +121,8 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         """Make n images; image i depends on (seed, i) alone.
 
         where: what they show, e.g. {"modality": "CT", "plane": "axial"}; the rest is drawn as it occurred in training.
+        mask: for a model that takes masks: a picture or array of two values, 0 outside, or several: image i follows
+        mask i, counted around.
         sampling: seed, steps, guidance, sampler, batch_size (computed at a time), …: the fields of Sampling.
         num_inference_steps and guidance_scale are steps and guidance; a generator stands for the seed it was given.
         output_type: "pil", or "np" for (n, H, W, 1) float32 in 0…1.
@@ -128,9 +137,11 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         model = self.latent_diffusion
         for doubt in model.doubts(where or {}):
             warnings.warn(doubt, stacklevel=2)
+        masks = None if mask is None else as_masks(mask, model.size)
         wanted = model.ask(range(n), where or {}, settings.seed)
+        painted = model.paint(range(n), wanted, settings, masks=masks)
         bar: Any = self.progress_bar(range(n))  # type: ignore[arg-type]  # its type is that of a decorator
-        pixels = [image for image, _ in zip(model.paint(range(n), wanted, settings), bar, strict=True)]
+        pixels = [image for image, _ in zip(painted, bar, strict=True)]
         if output_type == "pil":
             images = [Image.fromarray(image) for image in pixels]
         else:
@@ -146,9 +157,10 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         index.pop("_name_or_path", None)
         shutil.copyfile(inspect.getfile(type(self)), folder / "pipeline.py")
         for name, network in self.components.items():
-            if name.endswith("condition_embedding") and network is not None:
-                index[name] = ["condition_embedding", type(network).__name__]
-                shutil.copyfile(inspect.getfile(type(network)), folder / name / "condition_embedding.py")
+            if name.endswith(OWN) and network is not None:
+                module = name.removeprefix("few_step_")
+                index[name] = [module, type(network).__name__]
+                shutil.copyfile(inspect.getfile(type(network)), folder / name / f"{module}.py")
         (folder / self.config_name).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from ..networks.conditions import Conditions
 from ..record import read_record
 from .backing import counts_in_words, in_words, rule_in_words
-from .description import AGAIN, check_parts, has_few_step, read_description
+from .description import AGAIN, FEW_STEP, TEXTURE, check_parts, has, read_description
 from .finding import is_fine_tuned, model_folder
 from .lora_description import read_lora
+from .masks import MaskFacts, masks_in_words
 from .sampling import FEW
 from .schema import read_conditions
 
@@ -25,12 +26,16 @@ def summary(name: str | Path) -> str:
     folder = model_folder(name)
     content, record = read_description(folder), read_record(folder)
     check_parts(folder, content)
-    few = f", and few-step weights for up to {FEW}" if has_few_step(content) else ""
+    few = f", and few-step weights for up to {FEW}" if has(content, FEW_STEP) else ""
     lines = [
         f"{folder.resolve().name}: {content['size']}×{content['size']} images, {content['diffusion']}, "
         f"{record.get('created', 'date not known')}",
         f"{content.get('steps', 16)} steps where none are asked for{few}",
     ]
+    if has(content, TEXTURE):
+        lines.append("Gives images their texture after decoding, by each image's own random numbers")
+    if "masks" in content:
+        lines.append(f"Takes masks (--mask): {masks_in_words(MaskFacts(**content['masks']))}")
     conditions = read_conditions(folder / "conditions.json", AGAIN)
     return "\n".join([*lines, *_rest(conditions, content.get("card", {}), record)])
 

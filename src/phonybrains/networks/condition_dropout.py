@@ -1,4 +1,4 @@
-"""Conditions hidden at random while a denoiser learns."""
+"""Conditions and masks hidden at random while a denoiser learns."""
 
 from __future__ import annotations
 
@@ -28,3 +28,9 @@ def drop(
     gone |= (chance[:, 1:2] < numbers) & is_number.to(encoded.device)
     attribute_of_column = torch.repeat_interleave(torch.tensor([a.width for a in conditions.attributes]))
     return torch.where(gone[:, attribute_of_column.to(encoded.device)], conditions.null(1).to(encoded), encoded)
+
+
+def hide(mask: Tensor, rng: torch.Generator, share: float = 0.2) -> Tensor:
+    """Make masks, as `encode_masks` gives them, missing at random: each with the probability `share`."""
+    kept = torch.rand(len(mask), generator=rng, device=rng.device) >= share
+    return mask * kept.to(mask)[:, None, None, None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +168,16 @@ class Conditions:
             if len(labels_of(asked["modality"])) > 1:
                 raise ConfigError(f"modality '{asked['modality']}': an image has one. Ask for each by itself.")
         return {name: known[name].check(value, asked.get("modality")) for name, value in asked.items()}
+
+    def of(self, row: Any) -> dict[str, Value]:
+        """What of a row, or of a mapping from name to value, can be asked for."""
+        found = dict[str, Value]()
+        modality = value_in(row, "modality")
+        for attribute in self.attributes:
+            if (value := value_in(row, attribute.name)) is not None:
+                with suppress(ConfigError):
+                    found[attribute.name] = attribute.check(value, modality)
+        return found
 
     def draw(self, where: Mapping[str, Value], rng: np.random.Generator) -> dict[str, Value]:
         """Fill up what is asked for: a combination of categories as frequent as in training; numbers stay missing.

@@ -9,15 +9,17 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from .condition_embedding import ConditionEmbedding
+from .masks import MASK_CHANNELS
 from .shapes import DenoiserShape, explained
 
 
-def build_unet(shape: DenoiserShape, channels: int, size: int) -> UNet2DModel:
+def build_unet(shape: DenoiserShape, channels: int, size: int, masks: bool = False) -> UNet2DModel:
     """A U-Net for latents of `channels` × `size` × `size`; its output and every residual branch start at zero.
 
+    masks: it has input channels for a mask, to which it does not listen at first.
     Raises ConfigError for widths that it cannot have, and for more of them than the latents can be halved.
     """
-    depth = len(shape.widths)
+    depth, inputs = len(shape.widths), channels + MASK_CHANNELS * masks
     if size % 2 ** (depth - 1):
         raise ConfigError(
             f"denoiser.shape: {depth} widths halve the latents {depth - 1} times, but these are {size}×"
@@ -26,7 +28,7 @@ def build_unet(shape: DenoiserShape, channels: int, size: int) -> UNet2DModel:
     with explained("denoiser", shape), torch.no_grad():
         unet = UNet2DModel(
             sample_size=size,
-            in_channels=channels,
+            in_channels=inputs,
             out_channels=channels,
             block_out_channels=shape.widths,
             layers_per_block=shape.layers,
@@ -38,12 +40,13 @@ def build_unet(shape: DenoiserShape, channels: int, size: int) -> UNet2DModel:
             dropout=shape.dropout,
             class_embed_type="identity",
         )
-        unet.eval()(torch.zeros(1, channels, size, size), 0, torch.zeros(1, 4 * shape.widths[0]))
+        unet.eval()(torch.zeros(1, inputs, size, size), 0, torch.zeros(1, 4 * shape.widths[0]))
     unet.train()
     for name, module in unet.named_modules():
         if isinstance(module, nn.Conv2d) and name.endswith((".conv2", "conv_out")):
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+    nn.init.zeros_(unet.conv_in.weight[:, channels:])
     return unet
 
 
@@ -53,11 +56,12 @@ def build_embedding(unet: UNet2DModel, condition_width: int, extra_width: int) -
 
 
 class Denoiser(nn.Module):
-    """The U-Net with its condition: forward(x_t, fraction of time, condition, extra) → (B, C, h, w).
+    """The U-Net with its condition: forward(x_t, fraction of time, condition, extra, mask) → (B, C, h, w).
 
     embed: a ConditionEmbedding.
     condition: (B, condition_width); extra: (B, extra_width), zeros if not given: the augmentation that training images
     went through, or for few-step weights the length of the jump.
+    mask: (B, MASK_CHANNELS, h, w) as `encode_masks` gives it, for a U-Net that takes masks; missing if not given.
     """
 
     def __init__(self, unet: UNet2DModel, embed: ModelMixin) -> None:
@@ -67,8 +71,19 @@ class Denoiser(nn.Module):
         self.condition_width: int = embed.config["condition_width"]
         self.extra_width: int = embed.config["extra_width"]
 
-    def forward(self, x_t: Tensor, fraction: Tensor, condition: Tensor, extra: Tensor | None = None) -> Tensor:
+    @property
+    def takes_masks(self) -> bool:
+        """Whether the U-Net has input channels for a mask."""
+        return self.unet.config["in_channels"] > self.unet.config["out_channels"]
+
+    def forward(
+        self, x_t: Tensor, fraction: Tensor, condition: Tensor, extra: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         if extra is None:
             extra = condition.new_zeros(len(condition), self.extra_width)
+        if mask is None and self.takes_masks:
+            mask = x_t.new_zeros(len(x_t), MASK_CHANNELS, *x_t.shape[2:])
+        if mask is not None:
+            x_t = torch.cat([x_t, mask.to(x_t)], dim=1)
         embedded = self.embed(torch.cat([condition, extra], dim=1).to(x_t.dtype))
         return self.unet(x_t, (fraction * 1000).float(), embedded, return_dict=False)[0]

@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imageset import Attribute, Row, check_whole, write_metadata, write_png
+from ..errors import ConfigError
+from ..imageset import Attribute, Row, check_whole, write_mask, write_metadata, write_png
 from ..record import Record, is_published, publish
 from .anatomy import CT_HU, FIELD_OF_VIEW_MM, HEMORRHAGES, MR_INTENSITY, PLANES, TUMOURS, Patient, Tissue
 from .paint import Labels, cut_head, paint_labels, smooth_noise
 
 CT_WINDOW_HU = (0.0, 80.0)  # centre 40, width 80
+MASKS = ("lesion", "ventricles", "head")
 PAIR_SPLITS = ("train", "train", "validation", "train", "test") + ("train",) * 5  # 80/10/10, and early in small sets
 LESION_TISSUES = (Tissue.TUMOUR, Tissue.NECROSIS, Tissue.BLOOD, Tissue.VENTRICLE_BLOOD)
+VENTRICLE_TISSUES = (Tissue.VENTRICLE, Tissue.VENTRICLE_BLOOD)
 
 
 def draw_patient(rng: np.random.Generator, modality: str, *, lesion: str | None = None) -> Patient:
@@ -79,22 +82,39 @@ def draw_slice(
     before blur and noise: areas in mm² (ventricle: with the blood in it; brain: gray and white matter and lesions in
     them), the lesion's box as centre and size in fractions of the image. noise 0: no noise, no bias, head straight.
     """
+    labels = _draw_labels(rng, patient, plane, level_mm, size, noise)
+    return _render(rng, labels, patient, noise), _describe(labels, patient, plane)
+
+
+def _draw_labels(
+    rng: np.random.Generator, patient: Patient, plane: str, level_mm: float, size: int, noise: float = 1.0
+) -> Labels:
     cut = cut_head(rng, patient.scale, plane, level_mm, size, move=1.0 if noise else 0.0)
-    labels = paint_labels(rng, patient, cut, size)
-    lesion, box = _box(np.isin(labels, LESION_TISSUES))
+    return paint_labels(rng, patient, cut, size)
+
+
+def outlined(labels: Labels, what: str) -> NDArray[np.bool_]:
+    """The exact mask of "lesion" (tumour or blood, without edema), "ventricles" (with the blood in them) or "head"."""
+    if what == "head":
+        return labels != Tissue.AIR
+    return np.isin(labels, {"lesion": LESION_TISSUES, "ventricles": VENTRICLE_TISSUES}[what])
+
+
+def _describe(labels: Labels, patient: Patient, plane: str) -> dict[str, Attribute]:
+    """What `draw_slice` counts on the labels."""
+    lesion, box = _box(outlined(labels, "lesion"))
     kind = patient.lesion if lesion else "none"
     in_brain = LESION_TISSUES if kind in ("glioma", "intraparenchymal") else ()
-    attributes: dict[str, Attribute] = {
+    return {
         "plane": plane,
         "age_years": patient.age_years,
         "sex": patient.sex,
         "diagnosis": kind if patient.modality == "MR" else None,
         "hemorrhage": kind if patient.modality == "CT" else None,
-        "ventricle_area_mm2": _area_mm2(labels, (Tissue.VENTRICLE, Tissue.VENTRICLE_BLOOD)),
+        "ventricle_area_mm2": _area_mm2(labels, VENTRICLE_TISSUES),
         "brain_area_mm2": _area_mm2(labels, (Tissue.GRAY, Tissue.WHITE, Tissue.EDEMA, *in_brain)),
         **box,
     }
-    return _render(rng, labels, patient, noise), attributes
 
 
 def draw_phantom(
@@ -114,14 +134,19 @@ def make_phantoms(
     slices_per_patient: int = 4,
     modalities: tuple[str, ...] = ("MR", "CT"),
     synthetic: bool = True,
+    masks: str = "",
 ) -> Path:
     """Write n phantoms as an image set, split by patient; patients take turns in modality, MR slices in plane.
 
     Image i depends on (seed, i) and the other settings alone, not on n. With two modalities validation begins with the
     5th patient and test with the 9th; in large sets they are a tenth each. synthetic False marks the phantoms as if
-    they were scans: for rehearsals in which they play the patients.
+    they were scans: for rehearsals in which they play the patients. masks: one of MASKS, to write its exact mask for
+    each image, all 0 where the slice shows none of it; the images are the same without.
     """
+    if masks not in ("", *MASKS):
+        raise ConfigError(f"masks is {masks!r}: there are masks of {', '.join(MASKS)}.")
     drawn = {"size": size, "slices_per_patient": slices_per_patient, "modalities": modalities, "synthetic": synthetic}
+    drawn |= {"masks": masks} if masks else {}
     sources = [{"name": "phantom", "licence": "CC0-1.0", "attribution": "none"}]
     record = Record("phantom", {"n": n, **drawn}, seed, sources=sources)
     if is_published(Path(out), record, check_whole):
@@ -130,22 +155,34 @@ def make_phantoms(
         (draft / "images").mkdir()
         write_metadata(draft, [_write_image(draft, i, seed, **drawn) for i in range(n)])
         record.results.update(images=n)
+        if masks:
+            record.results.update(masks={"outline": masks, "images": n})
     return Path(out)
 
 
 def _write_image(
-    folder: Path, i: int, seed: int, *, size: int, slices_per_patient: int, modalities: tuple[str, ...], synthetic: bool
+    folder: Path,
+    i: int,
+    seed: int,
+    *,
+    size: int,
+    slices_per_patient: int,
+    modalities: tuple[str, ...],
+    synthetic: bool,
+    masks: str = "",
 ) -> Row:
     number = i // slices_per_patient
     modality = modalities[number % len(modalities)]
     patient = draw_patient(np.random.default_rng([seed, 0, number]), modality)
     rng = np.random.default_rng([seed, 1, i])
     plane = PLANES[(number // len(modalities) + i) % 3] if modality == "MR" else "axial"
-    pixels, attributes = draw_slice(rng, patient, plane, draw_level(rng, patient, plane), size=size)
+    labels = _draw_labels(rng, patient, plane, draw_level(rng, patient, plane), size)
     name = f"images/{i:06d}.png"
     split = PAIR_SPLITS[number // len(modalities) % len(PAIR_SPLITS)]
-    digest = write_png(folder / name, pixels)
-    row = Row(name, digest, modality, f"phantom-{number:05d}", split, synthetic, "phantom", attributes=attributes)
+    digest, told = write_png(folder / name, _render(rng, labels, patient, noise=1.0)), _describe(labels, patient, plane)
+    row = Row(name, digest, modality, f"phantom-{number:05d}", split, synthetic, "phantom", attributes=told)
+    if masks:
+        row = write_mask(folder, row, outlined(labels, masks))
     if modality == "MR":
         return row
     low, high = CT_WINDOW_HU

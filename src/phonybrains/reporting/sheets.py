@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..files import write_whole
 
 GAP, LABEL_HEIGHT, PAPER, INK = 4, 14, 255, 0
+OUTLINE = (255, 176, 0)
 COLUMNS, SIDE = 10, 128
 HIGHEST = {".png": 500_000, ".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".tif": 500_000, ".tiff": 500_000}
 """Pixels that a picture of each kind can be high: by its format, or so that it fits into memory (0.7 GB)."""
@@ -31,16 +32,23 @@ def contact_sheet(
     columns: int = COLUMNS,
     side: int = SIDE,
     labels: Sequence[str] = (),
+    masks: Sequence[NDArray[np.bool_] | None] = (),
 ) -> Path:
-    """Draw images, each (H, W) uint8 or uint16, in rows of `columns`, `side` pixels wide, with labels if given."""
+    """Draw images, each (H, W) uint8 or uint16, in rows of `columns`, `side` pixels wide, with labels if given.
+
+    masks: one (H, W) or None for each image, whose outline is drawn over it in colour.
+    """
     columns = max(1, min(columns, len(images)))
     rows = -(-len(images) // columns)
     cell = side + GAP, side + GAP + (LABEL_HEIGHT if labels else 0)
     sheet = Image.new("L", (columns * cell[0] + GAP, rows * cell[1] + GAP), PAPER)
+    sheet = sheet.convert("RGB") if masks else sheet
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=10)
     for i, pixels in enumerate(images):
         x, y = GAP + i % columns * cell[0], GAP + i // columns * cell[1]
         sheet.paste(_thumbnail(pixels, side), (x, y))
+        if masks and (mask := masks[i]) is not None:
+            sheet.paste(OUTLINE, (x, y), Image.fromarray(_outline(mask, side)))
         if labels:
             text = labels[i][: side // 5].replace(" ", "  ")  # the font's own blanks all but vanish
             pen.text((x, y + side), text, fill=INK, font=font)
@@ -68,6 +76,14 @@ def _write(picture: Image.Image, path: Path) -> Path:
     picture.save(buffer, Image.registered_extensions()[path.suffix.lower()])
     write_whole(path, buffer.getbuffer())
     return path
+
+
+def _outline(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
+    """The pixels of a mask, drawn `side` wide, that have a neighbour outside it."""
+    large = np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.NEAREST))
+    around = np.pad(large, 1)
+    inner = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    return large & ~inner
 
 
 def _thumbnail(pixels: NDArray[Any], side: int) -> Image.Image:

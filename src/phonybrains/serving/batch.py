@@ -120,7 +120,8 @@ def make_batch(model: LatentDiffusion | Compiled, places: Sequence[Place], lanes
     sampling, wanted = orders[0].sampling, [order.wanted for order in padded]
     frames = places[0][0].frames
     film, latents = [], None
-    for latents in _walk(model, padded, sampling):
+    rngs = [] if isinstance(model, Compiled) else [image_rng(order.seed, order.index) for order in padded]
+    for latents in _walk(model, padded, rngs):
         if all(queued.gone for queued, _ in places):
             return
         if frames:
@@ -129,26 +130,29 @@ def make_batch(model: LatentDiffusion | Compiled, places: Sequence[Place], lanes
     assert latents is not None
     if frames:
         last = len(film) - 1
-        ends = [film[round(last * i / (frames - 1))] for i in range(frames)]
-        yield _decode(model, ends, [orders[0].wanted] * frames, sampling)
+        latents = [film[round(last * i / (frames - 1))] for i in range(frames)]
+        yield _decode(model, latents, [orders[0].wanted] * frames, [], sampling)
     else:
-        yield _decode(model, [latents], wanted, sampling)[: len(orders)]
+        yield _decode(model, [latents], wanted, rngs, sampling)[: len(orders)]
 
 
-def _walk(model: LatentDiffusion | Compiled, orders: Sequence[Order], sampling: Sampling) -> Iterator[Any]:
+def _walk(model: LatentDiffusion | Compiled, orders: Sequence[Order], rngs: list[torch.Generator]) -> Iterator[Any]:
     """The latents of these images after each step, all in one array; a compiled model makes one image at a time."""
     if isinstance(model, Compiled):
         (order,) = orders
-        return model.walk(order.index, order.wanted, replace(sampling, seed=order.seed))
-    rngs = [image_rng(order.seed, order.index) for order in orders]
-    return model.walk_with(rngs, [order.wanted for order in orders], sampling)
+        return model.walk(order.index, order.wanted, replace(order.sampling, seed=order.seed))
+    return model.walk_with(rngs, [order.wanted for order in orders], orders[0].sampling)
 
 
 def _decode(
-    model: LatentDiffusion | Compiled, latents: Sequence[Any], wanted: Sequence[Mapping[str, Value]], sampling: Sampling
+    model: LatentDiffusion | Compiled,
+    latents: Sequence[Any],
+    wanted: Sequence[Mapping[str, Value]],
+    rngs: list[torch.Generator],
+    sampling: Sampling,
 ) -> list[Image]:
     modalities = [row.get("modality") for row in wanted]
     if isinstance(model, Compiled):
         return [model.decode(latent, modality) for latent, modality in zip(latents, modalities, strict=True)]
     with computing_in(sampling.precision, model.device):
-        return list(model.decode(torch.cat(list(latents)), modalities))
+        return list(model.decode(torch.cat(list(latents)), modalities, rngs))

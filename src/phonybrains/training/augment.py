@@ -32,3 +32,10 @@ def augment(images: Tensor, parameters: Tensor) -> Tensor:
     moved = F.grid_sample(images + 1, grid, mode="bicubic", align_corners=False).clamp(0, 2) / 2
     plain = (parameters == 0).all(dim=1)[:, None, None, None]
     return torch.where(plain, images, moved ** gamma.exp()[:, None, None, None] * 2 - 1)
+
+
+def augment_masks(masks: Tensor, parameters: Tensor) -> Tensor:
+    """Masks (B, 1, H, W) in 0…1, moved as their images are; they have no gamma, and what comes in is outside."""
+    moves = parameters.clone()
+    moves[:, GAMMA] = 0
+    return (augment(masks * 2 - 1, moves) + 1) / 2

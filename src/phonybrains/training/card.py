@@ -8,6 +8,7 @@ from typing import Any
 from ..imageset import ImageSet
 from ..model.backing import counts_in_words, in_words, rule_in_words
 from ..model.latent_diffusion import LatentDiffusion
+from ..model.masks import masks_in_words
 from ..model.training_data import licence, sources, splits
 
 
@@ -15,6 +16,8 @@ def model_card(model: LatentDiffusion, images: ImageSet, figures: Mapping[str, A
     """The text of a model folder's README.md, with the metadata block that model hubs read."""
     rows = "\n".join(f"| {name} | {value} |" for name, value in figures.items())
     attributes = "\n".join(f"- `{a.name}`: {in_words(a)}" for a in model.conditions.attributes)
+    if model.masks:
+        attributes += f"\n- a mask of what the image is to show: {masks_in_words(model.masks)}"
     counts = "\n".join(f"- {line}" for line in counts_in_words(model.conditions))
     return f"""---
 library_name: diffusers

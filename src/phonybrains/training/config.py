@@ -78,6 +78,20 @@ class FewStepConfig(Config):
         return self
 
 
+class TextureConfig(Config):
+    """Generated images learn to have the texture of real ones, after decoding; `loop.steps = 0` leaves it out."""
+
+    loop: LoopConfig
+    images: Count = 800
+    """How many images are generated to learn from, half of them in the model's own number of steps, half in 2 and 4."""
+    reconstructed: Count = 400
+    """How many training images are encoded and decoded to learn from."""
+    perceptual: Weight = 1.0
+    """Weight of SqueezeNet's features beside the plain statistics; used where `features` names their weights."""
+    faithful: Weight = 20.0
+    """Weight of how far means over 8×8 pixels leave where the decoder put them, beyond half a grey level."""
+
+
 class ConditionsConfig(Config):
     """What the model is told of its images, besides the modality. A list of attributes alone will do."""
 
@@ -91,6 +105,8 @@ class TrainConfig(Config):
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     conditions: ConditionsConfig = ConditionsConfig()
+    masks: bool = False
+    """The model is told the masks of its images, and can later be asked to follow one."""
     diffusion: Literal["flow", "ddpm"] = "flow"
     """Rectified flow, or the paper's DDPM with noise prediction."""
     autoencoder: AutoencoderConfig
@@ -98,6 +114,7 @@ class TrainConfig(Config):
     guidance: GuidanceConfig
     few_step: FewStepConfig
     """Used for the flow alone."""
+    texture: TextureConfig
     steps: Annotated[int, Field(ge=1, le=1000)] = 16
     """How many steps the finished model takes where none are asked for."""
     features: Path | None = None
@@ -110,8 +127,13 @@ class TrainConfig(Config):
 
     @property
     def loops(self) -> dict[str, LoopConfig]:
-        parts = ("autoencoder", "denoiser", "guidance", "few_step")
+        parts = ("autoencoder", "denoiser", "guidance", "few_step", "texture")
         return {f"{name}.loop": getattr(self, name).loop for name in parts}
+
+    @property
+    def texture_alone(self) -> bool:
+        """Whether nothing but the texture is learnt, which needs no latents."""
+        return [name for name, loop in self.loops.items() if loop.steps] == ["texture.loop"]
 
     @property
     def encoder_stays(self) -> bool:

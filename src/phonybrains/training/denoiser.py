@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from ..diffusion.objective import denoising_loss, draw_steps, draw_times
 from ..diffusion.process import Schedule, q_sample
 from ..model.chains import Chain
-from ..networks.condition_dropout import drop
+from ..networks.condition_dropout import drop, hide
 from .config import DenoiserConfig
 from .corpus import Corpus
 from .latents import Latents
@@ -31,6 +31,11 @@ class DenoiserTask:
     def __post_init__(self) -> None:
         self.values, self.parameters = self.latents.values.to(self.device), self.latents.parameters.to(self.device)
         self.encoded = self.corpus.encoded.to(self.device)
+        self.masks = None if self.latents.masks is None else self.latents.masks.to(self.device)
+
+    def mask(self, version: Tensor | int, rows: Tensor) -> tuple[Tensor, ...]:
+        """What is told of the masks of these images, (B, MASK_CHANNELS, h, w), or nothing where none are."""
+        return () if self.masks is None else (self.masks[version, rows].float(),)
 
     def times(self, n: int, rng: Generator) -> Tensor:
         process = self.chain.process
@@ -44,15 +49,23 @@ class DenoiserTask:
         local = Generator(self.device).manual_seed(int(torch.randint(2**62, (1,), generator=rng)) + (share.start or 0))
         x_0 = self.values[version, rows]
         condition = drop(self.encoded[rows], self.corpus.conditions, local)
-        return self.errors(network, x_0, t, condition, self.parameters[version, rows], local).mean()
+        mask = (hide(mask, local) for mask in self.mask(version, rows))
+        return self.errors(network, x_0, t, condition, self.parameters[version, rows], local, *mask).mean()
 
     def errors(
-        self, network: nn.Module, x_0: Tensor, t: Tensor, condition: Tensor, augmentation: Tensor, rng: Generator
+        self,
+        network: nn.Module,
+        x_0: Tensor,
+        t: Tensor,
+        condition: Tensor,
+        augmentation: Tensor,
+        rng: Generator,
+        *mask: Tensor,
     ) -> Tensor:
         """The loss of each image, (B,)."""
         process, objective = self.chain.process, self.chain.objective
         noise, x_t = self.noisy(x_0, t, rng)
-        output = network(x_t, process.fraction(t), condition, augmentation)
+        output = network(x_t, process.fraction(t), condition, augmentation, *mask)
         return denoising_loss(output, x_0, noise, t, objective, process)
 
     def noisy(self, x_0: Tensor, t: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
@@ -72,6 +85,7 @@ class DenoiserTask:
         for part in rows.repeat(4).split(64):
             t = self.times(len(part), rng).to(self.device)
             nothing = self.parameters.new_zeros(len(part), self.parameters.shape[2])
-            errors = self.errors(network, self.values[0, part], t, self.encoded[part], nothing, local)
+            told = (self.encoded[part], nothing, local, *self.mask(0, part))
+            errors = self.errors(network, self.values[0, part], t, *told)
             total, count = total + errors.sum(), count + len(part)
         return (total / count).item()

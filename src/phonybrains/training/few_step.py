@@ -12,7 +12,7 @@ from ..diffusion.guidance import guide
 from ..diffusion.sampler import sample
 from ..diffusion.shortcut import jump_times, jumps, path_points, pseudo_huber
 from ..model.latent_diffusion import LatentDiffusion
-from ..networks.condition_dropout import drop
+from ..networks.condition_dropout import drop, hide
 from ..networks.denoiser import Denoiser, build_embedding
 from .config import FewStepConfig
 from .corpus import Corpus
@@ -37,7 +37,10 @@ def few_step_copy(denoiser: Denoiser) -> Denoiser:
 
 @dataclass
 class FewStepTask:
-    """The student on the teacher's paths: every step draws its own noises and walks their paths once."""
+    """The student on the teacher's paths: every step draws its own noises and walks their paths once.
+
+    masks: (N, MASK_CHANNELS, h, w), those of the images as they are; None where none are told.
+    """
 
     network: nn.Module
     teacher: LatentDiffusion
@@ -46,6 +49,7 @@ class FewStepTask:
     device: torch.device
     name: str = "few_step"
     ends: list[Tensor] = field(default_factory=list)
+    masks: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.encoded = self.corpus.encoded.to(self.device)
@@ -59,30 +63,36 @@ class FewStepTask:
         local = Generator(self.device).manual_seed(int(torch.randint(2**62, (1,), generator=rng)))
         condition = drop(self.encoded[rows], self.corpus.conditions, local)[share]
         noise = torch.randn(size, *self.teacher.latent_shape, generator=local, device=self.device)[share]
-        x_t, velocity = jumps(self._path(condition, noise), self.times, self.t, self.r)
+        mask = [hide(mask, local)[share] for mask in self._mask(rows)]
+        x_t, velocity = jumps(self._path(condition, noise, *mask), self.times, self.t, self.r)
         n, x_t = len(noise), x_t.contiguous(memory_format=torch.channels_last)
         condition, length = condition.repeat_interleave(len(self.t), 0), (self.t - self.r).float()[:, None].repeat(n, 1)
-        return pseudo_huber(network(x_t, self.t.repeat(n), condition, length), velocity).mean()
+        mask = [one.repeat_interleave(len(self.t), 0) for one in mask]
+        return pseudo_huber(network(x_t, self.t.repeat(n), condition, length, *mask), velocity).mean()
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> float:
         """Mean distance between the ends of sampling in few steps and those of the teacher's paths, same noise."""
         rows = self.corpus.validation
-        condition = self.encoded[rows[:: max(1, len(rows) // PATHS)][:PATHS].to(self.device)]
+        rows = rows[:: max(1, len(rows) // PATHS)][:PATHS].to(self.device)
+        condition, mask = self.encoded[rows], self._mask(rows)
         rng, shape = Generator().manual_seed(0), (len(condition), *self.teacher.latent_shape)
         noise = torch.randn(shape, generator=rng).to(self.device).contiguous(memory_format=torch.channels_last)
         if not self.ends:
-            self.ends = [self._path(condition, noise)[-1]]
+            self.ends = [self._path(condition, noise, *mask)[-1]]
         distances = []
         for count in self.config.counts:
-            predict, chain = self.teacher.shortcut(network, condition, count), self.teacher.chain
+            predict, chain = self.teacher.shortcut(network, condition, count, *mask), self.teacher.chain
             *_, found = sample(predict, noise, chain.times(count), chain.process, rng)
             distances.append(pseudo_huber(found, self.ends[0]).mean())
         return torch.stack(distances).mean().item()
 
-    def _path(self, condition: Tensor, noise: Tensor) -> Tensor:
+    def _mask(self, rows: Tensor) -> tuple[Tensor, ...]:
+        return () if self.masks is None else (self.masks[rows.cpu()].to(self.device).float(),)
+
+    def _path(self, condition: Tensor, noise: Tensor, *mask: Tensor) -> Tensor:
         """The teacher's path, in float32 whatever the student learns in: bf16 leads it astray."""
         null = self.corpus.conditions.null(len(condition)).to(condition)
         with torch.autocast(self.device.type, enabled=False):
-            predict = guide(self.teacher.predict, condition, null, self.config.guidance)
+            predict = guide(self.teacher.predict, condition, null, self.config.guidance, *mask)
             return path_points(predict, noise, self.times)

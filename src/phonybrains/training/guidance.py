@@ -32,15 +32,23 @@ class GuidanceTask(DenoiserTask):
                 module.p = 0.0  # targets are exact
 
     def errors(
-        self, network: nn.Module, x_0: Tensor, t: Tensor, condition: Tensor, augmentation: Tensor, rng: Generator
+        self,
+        network: nn.Module,
+        x_0: Tensor,
+        t: Tensor,
+        condition: Tensor,
+        augmentation: Tensor,
+        rng: Generator,
+        *mask: Tensor,
     ) -> Tensor:
         """The squared distance to the guided prediction, (B,)."""
         x_t, time = self.noisy(x_0, t, rng)[1], self.chain.process.fraction(t)
+        beside = (augmentation, *mask)
         with torch.no_grad():
-            good = self.teacher(x_t, time, condition, augmentation).float()
+            good = self.teacher(x_t, time, condition, *beside).float()
             if self.worse is None:
-                worse = self.teacher(x_t, time, self.corpus.conditions.null(len(x_t)).to(condition), augmentation)
+                worse = self.teacher(x_t, time, self.corpus.conditions.null(len(x_t)).to(condition), *beside)
             else:
-                worse = self.worse(x_t, time, condition, augmentation)
+                worse = self.worse(x_t, time, condition, *beside)
             target = worse.float() + self.strength * (good - worse.float())
-        return (network(x_t, time, condition, augmentation).float() - target).square().mean(dim=(1, 2, 3))
+        return (network(x_t, time, condition, *beside).float() - target).square().mean(dim=(1, 2, 3))

@@ -21,11 +21,15 @@ from .corpus import Corpus
 
 @dataclass(frozen=True)
 class Latents:
-    """values: (V, N, C, h, w), version 0 is the image itself; parameters: (V, N, 6) of the augmentation."""
+    """values: (V, N, C, h, w), version 0 is the image itself; parameters: (V, N, 6) of the augmentation.
+
+    masks: (V, N, MASK_CHANNELS, h, w) in half precision, augmented as their images; None where none are told.
+    """
 
     values: Tensor
     parameters: Tensor
     scale: LatentScale
+    masks: Tensor | None = None
 
 
 @torch.no_grad()
@@ -42,18 +46,22 @@ def encode_latents(
     chances = [0.0] + [config.augment] * (config.variants - 1)
     rngs = (Generator().manual_seed(seed * 1000 + v) for v in range(config.variants))
     parameters = torch.stack([draw_parameters(n, *drawn) for drawn in zip(chances, rngs, strict=True)])
+    masks: list[Tensor] = []
     for v in range(config.variants):
         parts = []
         for rows in torch.arange(n).split(at_once):
             x = augment(corpus.images(rows).to(device), parameters[v, rows].to(device))
             x = x.contiguous(memory_format=torch.channels_last)
             parts.append(autoencoder.encode(x, return_dict=False)[0].half().cpu().contiguous())
+            if corpus.masks is not None:
+                masks.append(corpus.encoded_masks(rows, parameters[v, rows].to(device)).half().cpu())
             yield v * n + int(rows[-1]) + 1
         versions.append(torch.cat(parts))
     values = torch.stack(versions)
     if not bool(values.isfinite().all()):
         raise TrainingError("autoencoder: its latents are too large. Lower its learning rate, or train it longer.")
-    keep(path, {"values": values, "parameters": parameters.half()})
+    told = {"masks": torch.cat(masks).unflatten(0, (config.variants, n))} if masks else {}
+    keep(path, {"values": values, "parameters": parameters.half(), **told})
 
 
 def load_latents(path: Path, corpus: Corpus, scale: LatentScale | None = None) -> Latents:
@@ -63,7 +71,7 @@ def load_latents(path: Path, corpus: Corpus, scale: LatentScale | None = None) -
     scale = scale or _measure_scale(values, corpus)
     for v in range(len(values)):
         values[v] = scale.standardise(values[v], corpus.modalities)
-    return Latents(values, stored["parameters"].float(), scale)
+    return Latents(values, stored["parameters"].float(), scale, stored.get("masks"))
 
 
 def _measure_scale(values: Tensor, corpus: Corpus) -> LatentScale:

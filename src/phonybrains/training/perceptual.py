@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,12 +22,21 @@ class PerceptualDistance(SqueezeNet):
     """
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        both = torch.cat([x, y]) * 127.5 + 127.5
-        z = both - both.new_tensor(MEAN).reshape(1, 3, 1, 1)
-        distance = z.new_zeros(len(x))
-        for depth, layer in enumerate(self.features):
-            z = layer(z)
-            if depth in TAPS:
-                a, b = F.normalize(z, dim=1, eps=1e-6).chunk(2)
-                distance = distance + (a - b).square().sum(dim=1).mean(dim=(1, 2))
+        distance = x.new_zeros(len(x))
+        for z in self.taps(torch.cat([x, y])):
+            a, b = F.normalize(z, dim=1, eps=1e-6).chunk(2)
+            distance = distance + (a - b).square().sum(dim=1).mean(dim=(1, 2))
         return distance / len(TAPS)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Mean over all places of each feature at the four depths, (B, 960)."""
+        return torch.cat([z.mean(dim=(2, 3)) for z in self.taps(x)], dim=1)
+
+    def taps(self, x: Tensor) -> Iterator[Tensor]:
+        """The features at each of the four depths."""
+        grey = x * 127.5 + 127.5
+        z = grey - grey.new_tensor(MEAN).reshape(1, 3, 1, 1)
+        for depth in range(max(TAPS) + 1):
+            z = self.features[depth](z)
+            if depth in TAPS:
+                yield z

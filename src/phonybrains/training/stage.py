@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from ..errors import ConfigError
 from ..imageset import ImageSet
@@ -20,6 +21,7 @@ from ..model.fitting import check_names, check_numbers
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.training_data import shared_units
 from ..model.withdrawal import withdraw
+from ..networks.texture import Texture
 from ..optimising.processes import settled
 from ..optimising.run import Run, running, sort_log
 from ..record import Record, as_input, is_published, sha256_file
@@ -27,14 +29,15 @@ from ..startup import say
 from .autoencoder import AutoencoderTask
 from .card import model_card
 from .config import FewStepConfig, TrainConfig, load_train_config
-from .copies import CopyWatch
 from .corpus import Corpus
 from .denoiser import DenoiserTask
 from .few_step import FewStepTask, few_step_copy
 from .guidance import GuidanceTask
 from .inspection import Samples, draw_reconstructions
-from .latents import encode_latents, load_latents
-from .start import FEW_STEP_DISTANCE, FEW_STEP_PATHS, GUIDED, SEEN, New, start, worse_of
+from .latents import Latents, encode_latents, load_latents
+from .perceptual import PerceptualDistance
+from .start import FEW_STEP_DISTANCE, FEW_STEP_PATHS, GUIDED, SEEN, TEXTURE_DISTANCE, New, start, worse_of
+from .texture import TextureTask, draw_smooth
 
 
 def train(
@@ -65,9 +68,10 @@ def train(
         with running(config, out, record, config.seed, show) as run:
             model, figures = _train_both(run, images, new, config)
             if run.accelerator.is_main_process:
-                sort_log(run.draft, ("autoencoder", "denoiser", "guidance", "few_step"))
+                sort_log(run.draft, ("autoencoder", "denoiser", "guidance", "few_step", "texture"))
                 lost = [asdict(one) for a in model.conditions.attributes for one in a.withdrawn]
-                record.results.update(figures | {"threads": run.threads, "withdrawn": lost})
+                masks = {"masks": asdict(new.masks)} if new.masks else {}
+                record.results.update(figures | {"threads": run.threads, "withdrawn": lost} | masks)
                 model.card = figures
                 model.save(run.draft)
                 (run.draft / "README.md").write_text(model_card(model, images, figures), encoding="utf-8")
@@ -78,6 +82,8 @@ def train(
 def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
     """All that decides what comes of a training: files by their content, and nothing that is left open."""
     elsewhere: Any = {"features": True, "start": True, "guidance": {"worse"}}
+    elsewhere |= {} if config.masks else {"masks": True}
+    elsewhere |= {} if config.texture.loop.steps else {"texture": True}
     facts = config.model_dump(mode="json", exclude=elsewhere) | settled(config.precision)
     try:
         facts["features"] = sha256_file(config.features) if config.features else None
@@ -90,7 +96,7 @@ def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
 def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tuple[LatentDiffusion, dict[str, Any]]:
     accelerator, device = run.accelerator, run.accelerator.device
     with accelerator.main_process_first():
-        corpus = Corpus.open(images, new.conditions, run.work, device)
+        corpus = Corpus.open(images, new.conditions, run.work, device, config.masks)
     reconstruction, denoiser = new.reconstruction, new.denoiser
     for network in (reconstruction, denoiser):
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -101,14 +107,20 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
     psnr = {f"autoencoder PSNR {m}{of}, dB": round(v, 2) for m, v in coder.psnr(reconstruction).items()}
     figures = new.figures | psnr
 
-    cache, autoencoder = run.work / "latents.safetensors", reconstruction.autoencoder
+    facts: Any = {"units": shared_units(images), "steps": config.steps, "masks": new.masks, "texture": new.texture}
+    chain, autoencoder = CHAINS[config.diffusion], reconstruction.autoencoder
+    if new.scale and config.texture_alone:
+        parts = (autoencoder, denoiser, corpus.conditions, new.scale, chain, images.height, new.few_step)
+        samples = Samples.of(LatentDiffusion(*parts, **facts), images, corpus, config.seed)
+        return samples.model, figures | _give_texture(run, images, corpus, samples, perceptual, config)
+    cache = run.work / "latents.safetensors"
     encoding = encode_latents(autoencoder, corpus, config.denoiser, config.seed, cache, device)
     run.note("encode", encoding, "images", len(images) * config.denoiser.variants)
     latents = load_latents(cache, corpus, new.scale)
-    parts = (autoencoder, denoiser, corpus.conditions, latents.scale, CHAINS[config.diffusion], images.height)
-    model = LatentDiffusion(*parts, new.few_step, units=shared_units(images), steps=config.steps)
+    parts = (autoencoder, denoiser, corpus.conditions, latents.scale, chain, images.height, new.few_step)
+    model = LatentDiffusion(*parts, **facts)
     task = DenoiserTask(denoiser, corpus, latents, model.chain, config.denoiser, device)
-    samples = Samples(model, CopyWatch.of(corpus), config.seed)
+    samples = Samples.of(model, images, corpus, config.seed)
     run.follow(task, config.denoiser.loop, partial(samples.draw, steps=8), config.compile)
     with torch.no_grad():
         if corpus.held_out:
@@ -121,7 +133,9 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
         figures |= _guide(run, task, samples, new, config)
     figures["parameters"] = sum(p.numel() for n in (denoiser, reconstruction) for p in n.parameters())
     if config.few_step.loop.steps and config.diffusion == "flow":
-        figures |= _tune(run, corpus, samples, config.few_step)
+        figures |= _tune(run, corpus, latents, samples, config.few_step)
+    if config.texture.loop.steps:
+        figures |= _give_texture(run, images, corpus, samples, perceptual, config)
     return model, figures
 
 
@@ -135,13 +149,35 @@ def _guide(run: Run, trained: DenoiserTask, samples: Samples, new: New, config: 
     return {GUIDED: config.guidance.strength}
 
 
-def _tune(run: Run, corpus: Corpus, samples: Samples, config: FewStepConfig) -> dict[str, Any]:
+def _tune(run: Run, corpus: Corpus, latents: Latents, samples: Samples, config: FewStepConfig) -> dict[str, Any]:
     """Give the model few-step weights."""
     model = samples.model
     model.to(str(run.accelerator.device))
     model.few_step = few_step_copy(model.denoiser)
-    task = FewStepTask(model.few_step, model, corpus, config, run.accelerator.device)
+    masks = None if latents.masks is None else latents.masks[0]
+    task = FewStepTask(model.few_step, model, corpus, config, run.accelerator.device, masks=masks)
     run.follow(task, config.loop, partial(samples.draw, steps=2))
     with torch.no_grad():
         distance = round(task.validate(model.few_step), 4)
     return {FEW_STEP_DISTANCE: distance, FEW_STEP_PATHS: config.loop.steps * config.loop.batch_size}
+
+
+def _give_texture(
+    run: Run,
+    images: ImageSet,
+    corpus: Corpus,
+    samples: Samples,
+    perceptual: PerceptualDistance | None,
+    config: TrainConfig,
+) -> dict[str, Any]:
+    """Give the model's images their texture."""
+    model, device, cache = samples.model, run.accelerator.device, run.work / "smooth.safetensors"
+    model.to(str(device)).texture = None
+    drawing = draw_smooth(model, images, corpus, config.texture, config.seed, cache)
+    run.note("draw smooth", drawing, "images", config.texture.images + config.texture.reconstructed)
+    smooth = load_file(cache)
+    model.texture = Texture(sorted({corpus.modalities[i] for i in smooth["rows"].tolist()})).to(device)
+    task = TextureTask(model.texture, corpus, smooth["images"], smooth["rows"], config.texture, perceptual, device)
+    run.follow(task, config.texture.loop, partial(samples.draw, steps=2))
+    with torch.no_grad():
+        return {TEXTURE_DISTANCE: round(task.validate(model.texture), 4)}

@@ -5,24 +5,30 @@ What is wrong with a corpus or a configuration shows here, before anything is wr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from accelerate.utils import set_seed
+from torch import Tensor
+from torch.nn.functional import pad
 
-from ..errors import ConfigError
+from ..errors import ConfigError, TrainingError
 from ..held_out import held_out
 from ..imageset import ImageSet
 from ..model.chains import CHAINS
 from ..model.fitting import constants
 from ..model.latent_diffusion import LatentDiffusion
+from ..model.masks import MaskFacts, masks_in_words
 from ..model.parts import LatentScale
 from ..model.withdrawal import on_columns_of
 from ..networks.autoencoder import build_autoencoder
 from ..networks.conditions import Category, Conditions, Withdrawn
 from ..networks.denoiser import Denoiser, build_embedding, build_unet
+from ..networks.masks import MASK_CHANNELS
+from ..networks.texture import Texture
 from ..optimising.compiling import check_compiler
 from . import augment
 from .autoencoder import Reconstruction
@@ -33,7 +39,8 @@ from .perceptual import SMALLEST, PerceptualDistance
 SEEN = "images seen by the denoiser"
 GUIDED = "guidance built in"
 FEW_STEP_DISTANCE, FEW_STEP_PATHS = "few steps end off the full path by", "paths walked for few-step weights"
-CARRIED = {SEEN, GUIDED, FEW_STEP_DISTANCE, FEW_STEP_PATHS}
+TEXTURE_DISTANCE = "texture is off that of real images by"
+CARRIED = {SEEN, GUIDED, FEW_STEP_DISTANCE, FEW_STEP_PATHS, TEXTURE_DISTANCE}
 """Figures of a start that can hold for other weights; all else on its card was measured on its own."""
 
 
@@ -53,8 +60,12 @@ class New:
     """That of an encoder which is not trained any further."""
     few_step: Denoiser | None = None
     """Those of a denoiser which is not trained any further."""
+    texture: Texture | None = None
+    """That of a decoder which is not trained any further."""
     worse: Denoiser | None = None
     """What predictions are pushed away from, if not from those without conditions."""
+    masks: MaskFacts | None = None
+    """Those of the training images, where the model is told them."""
     said: tuple[str, ...] = ()
     """What a person who trains is told of the corpus at the start."""
 
@@ -71,12 +82,16 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
     dropped = _dropped(images, wanted.attributes, withdrawn, old)
     names = tuple(name for name in wanted.attributes if name not in dropped)
     conditions = check_corpus(images, names, config.autoencoder.crop, withdrawn, wanted.min_patients)
-    if old:
+    if old and config.texture_alone:  # no network that is trained reads them
+        conditions = old.conditions
+    elif old:
         learns = bool(config.denoiser.loop.steps)
         conditions = on_columns_of(old.conditions, conditions, learns) or conditions
+    masks = masks_of(images) if config.masks else None
     set_seed(config.seed)
     autoencoder = build_autoencoder(config.autoencoder.shape)
-    unet = build_unet(config.denoiser.shape, config.autoencoder.shape.latent_channels, images.height // 8)
+    channels = config.autoencoder.shape.latent_channels
+    unet = build_unet(config.denoiser.shape, channels, images.height // 8, config.masks)
     perceptual = PerceptualDistance(config.features) if config.features else None
     if perceptual:
         _check_crop(perceptual, config)
@@ -90,8 +105,31 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
             f"No image{of_others} is in the split 'validation': the weights that are kept are those that fit the "
             "training images best, and the card has no validation loss."
         )
-    new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, said=tuple(said))
+    said += _said_of_masks(images, masks, old)
+    new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, masks=masks, said=tuple(said))
     return _begin_with(new, old, config) if old else new
+
+
+def masks_of(images: ImageSet) -> MaskFacts:
+    """What the masks of the training images are. Raises TrainingError where they have none."""
+    found = {i: mask for i in rows_in(images, "train") if (mask := images.mask(i)) is not None}
+    if not found:
+        raise TrainingError(
+            f"{images.folder}: no training image has a mask. Import it again with --masks, or train without."
+        )
+    counts = Counter(images.rows[i].modality for i in found)
+    return MaskFacts(images.outline, dict(sorted(counts.items())), sum(not mask.any() for mask in found.values()))
+
+
+def _said_of_masks(images: ImageSet, masks: MaskFacts | None, old: LatentDiffusion | None) -> list[str]:
+    if masks:
+        return [f"Masks: {masks_in_words(masks)}."]
+    said = []
+    if there := sum(bool(images.rows[i].mask_file_name) for i in rows_in(images, "train")):
+        said.append(f"{there} training images have a mask, which the model is not told: --masks tells it.")
+    if old and old.denoiser.takes_masks:
+        said.append("The model to start from takes masks; this one, trained without --masks, will take none.")
+    return said
 
 
 def _dropped(
@@ -128,8 +166,11 @@ def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
     if config.autoencoder.decoder_only:
         new.reconstruction.autoencoder.encoder.requires_grad_(False)
     trained = config.denoiser.loop.steps or config.guidance.loop.steps
-    few_step_stays = config.encoder_stays and not trained and old.chain == CHAINS[config.diffusion]
+    same = old.chain == CHAINS[config.diffusion] and old.denoiser.takes_masks == config.masks
+    few_step_stays = config.encoder_stays and not trained and same
+    texture_stays = not config.autoencoder.loop.steps
     stale = set() if few_step_stays else {FEW_STEP_DISTANCE, FEW_STEP_PATHS}
+    stale |= set() if texture_stays else {TEXTURE_DISTANCE}
     if any(loop.steps for loop in config.loops.values()):
         stale |= new.figures.keys() - CARRIED
     return replace(
@@ -138,6 +179,7 @@ def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
         scale=old.scale if config.encoder_stays else None,
         worse=_worse_denoiser(old, config) if worse_of(config) else None,
         few_step=old.few_step if few_step_stays else None,
+        texture=old.texture if texture_stays else None,
     )
 
 
@@ -152,6 +194,9 @@ def _worse_denoiser(old: LatentDiffusion, config: TrainConfig) -> Denoiser:
             f"guidance.worse: {folder} has other latents or conditions than {config.start}. "
             "It must be an earlier state of that model."
         )
+    if worse.denoiser.takes_masks != config.masks:
+        takes = "takes masks" if worse.denoiser.takes_masks else "takes no masks"
+        raise ConfigError(f"guidance.worse: {folder} {takes}, unlike the model that is trained here.")
     if worse.chain.name != config.diffusion:
         raise ConfigError(f"guidance.worse: {folder} is trained for {worse.chain.name}, not {config.diffusion}.")
     return worse.denoiser
@@ -163,10 +208,20 @@ def _take_weights(new: New, old: LatentDiffusion, start: str) -> None:
         raise ConfigError(f"start: {start} knows other conditions than this corpus and configuration give.")
     try:
         new.reconstruction.autoencoder.load_state_dict(old.autoencoder.state_dict())
-        new.denoiser.load_state_dict(old.denoiser.state_dict())
+        new.denoiser.load_state_dict(_with_columns_for(new.denoiser, old.denoiser))
         new.figures.update(old.card)
     except RuntimeError:
         raise ConfigError(f"start: {start} has networks of other shapes than this configuration.") from None
+
+
+def _with_columns_for(new: Denoiser, old: Denoiser) -> Mapping[str, Tensor]:
+    """The weights of a denoiser for one that takes masks, which it will not listen to at first, or that takes none.
+
+    Either way it predicts what it did where no mask is said, as that is told in zeros.
+    """
+    weights, first = old.state_dict(), "unet.conv_in.weight"
+    more = MASK_CHANNELS * (new.takes_masks - old.takes_masks)
+    return weights | {first: pad(weights[first], (0, 0, 0, 0, 0, more))}
 
 
 def _columns(conditions: Conditions) -> list[Any]:

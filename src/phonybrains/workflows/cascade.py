@@ -120,7 +120,8 @@ def _as_corpus(samples: Path, corpus: ImageSet, out: Path) -> Path:
     record = Record("cascade corpus", {"validation": validating}, inputs=[as_input(samples)])
     if not is_published(out, record):
         with publish(out, record) as draft:
-            shutil.copytree(samples / "images", draft / "images")
+            for folder in filter(Path.is_dir, (samples / "images", samples / "masks")):
+                shutil.copytree(folder, draft / folder.name)
             shown = [{k: v for k, v in row.attributes.items() if k not in NOT_SHOWN} for row in made.rows]
             splits = ["validation" if i in chosen else "train" for i in range(len(made))]
             rows = zip(made.rows, splits, shown, strict=True)

@@ -15,19 +15,18 @@ from numpy.typing import NDArray
 
 from ...imageset import ImageSet, Row
 from ...statistics.agreement import cohen_kappa
-from ...statistics.estimate import Estimate, percentile_interval, t_quantile
+from ...statistics.estimate import Estimate, percentile_interval
 from ...statistics.proportions import clopper_pearson
 from ..findings import Confusion
-from ..inputs.labels import FOLDS, WORST_RATE, telling
-from ..inputs.patients import deal
+from ..inputs.labels import WORST_RATE, telling
 from ..inputs.real import Compared
 from ..score import Null, Score, tried, unavailable
+from .gauge import DRAWS, FEWEST, Gauge, numbers_of, reading
+from .rates import found_rates
 
 Array = NDArray[Any]
 BOX = ("lesion_x", "lesion_y", "lesion_width", "lesion_height")
-FEWEST = 10
 OTHERS = 20
-DRAWS = 1000
 LEAST_R = 0.2
 """A gauge whose r on unseen real people may be lower than this is not used."""
 
@@ -56,62 +55,6 @@ def agreement(asked: Array, found: Array, k: int) -> Agreement:
     return Agreement(
         table, None if one_label else cohen_kappa(table), clopper_pearson(int(np.trace(table)), len(asked))
     )
-
-
-def correlation(asked: Array, found: Array) -> Estimate:
-    """Pearson's r with the interval of Fisher's z; NaN does not count.
-
-    Raises ValueError with fewer than FEWEST images or where a side does not vary. [Fisher 1921]
-    """
-    told = np.isfinite(asked) & np.isfinite(found)
-    asked, found = asked[told], found[told]
-    if len(asked) < FEWEST:
-        raise ValueError(f"only {len(asked)} images were asked for a number, {FEWEST} are needed")
-    for side, what in ((asked, "every image was asked for the same"), (found, "every image measures alike")):
-        if np.ptp(side) < 1e-12:
-            raise ValueError(what)
-    r = float(np.corrcoef(asked, found)[0, 1])
-    z, half = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)), t_quantile(0.95) / np.sqrt(len(asked) - 3)
-    return Estimate(r, float(np.tanh(z - half)), float(np.tanh(z + half)), len(asked))
-
-
-@dataclass(frozen=True)
-class Gauge:
-    """A number read off features by ridge regression, one for each fold of people, and its readings on the others."""
-
-    models: tuple[Any, ...]
-    truth: Array
-    found: Array
-
-    @classmethod
-    def learn(cls, features: Array, truth: Array, groups: Sequence[str], seed: int = 0) -> Gauge:
-        """Learn from real images, (n, d) and (n,), cross-validated so that people stay whole.
-
-        Raises ValueError with fewer than FEWEST images or fewer than two people.
-        """
-        from sklearn.linear_model import RidgeCV
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
-        if len(truth) < FEWEST or len(set(groups)) < 2:
-            raise ValueError(f"only {len(truth)} real images of {len(set(groups))} people say it")
-        folds = deal(groups, FOLDS, np.random.default_rng([seed, 37]))
-        models, found = [], np.full(len(truth), np.nan)
-        for fold in range(int(folds.max()) + 1):
-            fit = folds != fold
-            models.append(make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 5, 6))).fit(features[fit], truth[fit]))
-            found[~fit] = models[-1].predict(features[~fit])
-        return cls(tuple(models), truth, found)
-
-    def read(self, features: Array) -> Array:
-        """What the models together read off images of nobody they learnt from, (n,)."""
-        return np.mean([model.predict(features) for model in self.models], axis=0)
-
-
-def numbers_of(rows: Sequence[Row], attribute: str) -> Array:
-    """An attribute as numbers, (n,); NaN where it is missing or a word."""
-    values = [row[attribute] for row in rows]
-    return np.array([value if isinstance(value, float) else np.nan for value in values], dtype=float)
 
 
 def box_contrast(image: Array, box: Sequence[float]) -> float:
@@ -170,7 +113,8 @@ def _box_of(row: Row) -> list[float] | None:
 
 
 def adherence_scores(side: Compared, tables: dict[str, Confusion]) -> Iterator[Score]:
-    """κ and share of each asked label found, r of each asked number, and whether lesions lie in their boxes.
+    """κ and share of asked labels found, the rate of each label, r, ρ, R² and error of each asked number, and whether
+    lesions lie in their boxes.
 
     The null is what the same classifier, gauge or measurement scores on real people that it did not learn from: images
     that show what was asked as well as real ones do cannot score more. `tables` takes confusion matrices to draw.
@@ -178,8 +122,12 @@ def adherence_scores(side: Compared, tables: dict[str, Confusion]) -> Iterator[S
     for attribute in side.attributes:
         asked, true = (numbers_of(rows, attribute) for rows in (side.made.rows, side.real.rows))
         many = len(np.unique(true[np.isfinite(true)])) > 5 and np.isfinite(asked).any()
-        found = _of_numbers(side, attribute) if many else _of_labels(side, attribute, tables)
-        yield from tried("adherence", found, group=attribute, extractor=side.extractor.identity)
+        where: dict[str, Any] = {"group": attribute, "extractor": side.extractor.identity}
+        if many:
+            yield from tried("adherence", _of_numbers(side, attribute), **where)
+            continue
+        yield from tried("adherence", _of_labels(side, attribute, tables), **where)
+        yield from tried("found_rate", found_rates(side, attribute), **where)
     if set(BOX) <= set(side.attributes):
         yield from tried("adherence_box", _of_boxes(side), group="lesion box")
 
@@ -203,17 +151,20 @@ def _of_labels(side: Compared, attribute: str, tables: dict[str, Confusion]) -> 
 
 
 def _of_numbers(side: Compared, attribute: str) -> Iterator[Score]:
+    """r, ρ, R² and mean error of a number, each beside that of real people; where these cannot be read, no figure."""
     truth = numbers_of(side.real.rows, attribute)
     kept = np.flatnonzero(np.isfinite(truth))
-    gauge = Gauge.learn(side.real.features[kept], truth[kept], [side.real.people[i] for i in kept], side.config.seed)
-    real = correlation(gauge.truth, gauge.found)
-    if real.low < LEAST_R:
-        raise ValueError(
-            f"it cannot be measured: on real people r is {real.value:.2f} ({real.low:.2f} to {real.high:.2f})"
-        )
-    made = correlation(numbers_of(side.made.rows, attribute), gauge.read(side.features))
-    note = "r of asked and measured (ridge regression on features); null: real people it did not learn from"
-    yield _score("adherence_r", made, real, attribute, note, side.extractor.identity)
+    people = [side.real.people[i] for i in kept]
+    gauge = Gauge.learn(side.real.features[kept], truth[kept], people, side.config.seed)
+    real = reading(gauge.truth, gauge.found, side.rng(41), people)
+    if real.r.low < LEAST_R:
+        raise ValueError(f"it cannot be seen in single images: of real people it did not learn from, {real}")
+    made = reading(numbers_of(side.made.rows, attribute), gauge.read(side.features), side.rng(43))
+    note = "of asked and measured (ridge regression on features); null: real people it did not learn from"
+    figures = {"adherence_r": "r", "adherence_rank": "rank", "adherence_r2": "explained", "adherence_mae": "error"}
+    for name, figure in figures.items():
+        one, usual = (getattr(each, figure) for each in (made, real))
+        yield _score(name, one, usual, attribute, note, side.extractor.identity)
 
 
 def _of_boxes(side: Compared) -> Iterator[Score]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Array
-from .spectrum import BANDS, FAINT, noise, quarters, radial_power
+from .spectrum import FAINT, noise, quarters, radial_power
 
 NAMES = (
     *(f"histogram {i}" for i in range(16)),
@@ -36,11 +36,6 @@ def handcrafted(images: Array) -> Array:
     )
     grain = np.log10(noise(images) + LEAST_NOISE)[:, None]
     return np.concatenate([np.sqrt(shares), spectrum, _layout(images), rest, grain], axis=1)
-
-
-def power_of(features: Array) -> Array:
-    """The radial power spectrum that handcrafted features hold, (n, BANDS)."""
-    return 10.0 ** features[:, 16 : 16 + BANDS] - FAINT
 
 
 def noise_of(features: Array) -> Array:

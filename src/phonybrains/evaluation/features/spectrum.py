@@ -9,6 +9,8 @@ from ..arrays import Array
 
 BANDS = 20
 """Bands of spatial frequency, of equal width up to the Nyquist frequency."""
+RINGS = 19
+"""Those of them that are compared: the outermost, which a square grid hardly fills, is left out."""
 FAINT = 1e-3
 """Power below what rounding to 8 bits leaves; keeps the logarithm of none finite."""
 
@@ -37,14 +39,24 @@ def frequencies() -> Array:
     return (np.arange(BANDS) + 0.5) / BANDS * 0.5
 
 
-def ratio_db(power: Array, reference: Array) -> Array:
-    """Mean of powers (m, bands) over the mean of others (n, bands), in dB for each band."""
-    return 10 * np.log10((power.mean(axis=0) + FAINT) / (reference.mean(axis=0) + FAINT))
+def log_power(images: Array) -> Array:
+    """Mean power of each image in the rings up to 95 % of the Nyquist frequency, in dB, (n, RINGS).
+
+    Less than rounding to whole grey levels leaves counts as that, so that an image that shows nothing has a power too.
+    """
+    window = np.outer(*(np.hanning(side + 1)[:-1] for side in images.shape[1:]))
+    rounding = (window**2).sum() / 12
+    return 10 * np.log10(np.maximum(radial_power(images)[:, :RINGS], rounding))
 
 
-def worst_db(ratio: Array) -> float:
-    """The largest deviation up to 80 % of the Nyquist frequency."""
-    return float(np.abs(ratio[: round(0.8 * len(ratio))]).max())
+def spectrum_difference(made: Array, real: Array) -> Array:
+    """How far the power of made images (m, H, W) lies above that of real ones (n, H, W), in dB for each ring, (RINGS,).
+
+    It is the difference of means over images of the logarithm, not the logarithm of mean power: power differs by orders
+    of magnitude from slice to slice, so that a mean of it is that of the few strongest images, while here each image
+    counts alike. A filter of gain g shows as 20 log g either way.
+    """
+    return log_power(made).mean(axis=0) - log_power(real).mean(axis=0)
 
 
 def quarters(x: Array) -> tuple[Array, Array, Array, Array]:
@@ -62,8 +74,3 @@ def noise(images: Array) -> Array:
         detail = np.abs(a - b - c + d)[(a + b + c + d) > 0] / 2
         found.append(float(np.median(detail)) / 0.6745 if detail.size else 0.0)
     return np.array(found)
-
-
-def in_db(power: Array) -> Array:
-    """The mean of powers (n, bands), in dB for each band."""
-    return 10 * np.log10(power.mean(axis=0) + FAINT)

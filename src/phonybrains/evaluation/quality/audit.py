@@ -14,9 +14,8 @@ from ...statistics.proportions import clopper_pearson
 from ..arrays import Array
 from ..config import EvaluateConfig
 from ..features.extractors import Extractor, extractors_of
-from ..features.handcrafted import noise_of, power_of
+from ..features.handcrafted import noise_of
 from ..features.shards import features_of, pixels_of
-from ..features.spectrum import frequencies, in_db
 from ..findings import Facts, Findings, MapImages, Telling
 from ..inputs.labels import Scale
 from ..inputs.real import modalities_of
@@ -28,15 +27,7 @@ from .diversity import diversity_score
 from .neighbours import share_inside
 from .nulls import real_against_real
 from .prevalence import prevalence
-from .scores import (
-    Against,
-    frechet_score,
-    kernel_scores,
-    neighbour_scores,
-    noise_score,
-    spectrum_score,
-    two_sample_scores,
-)
+from .scores import Against, frechet_score, kernel_scores, neighbour_scores, noise_score, two_sample_scores
 
 SHOWN, TELLING = 300, 24
 FRECHET = {"handcrafted": "fd_handcrafted", "inception-v3-compat": "fid", "radiomics": "frd"}
@@ -119,7 +110,7 @@ class ModalityAudit:
             self.measured.scores.append(frechet_score(x, "frd"))
             return
         if extractor.name == "handcrafted":
-            self._spectrum_and_noise(x)
+            self.measured.scores.append(noise_score(x, noise_of(x.made), noise_of(x.real)))
             every, real = standardise(every, real), standardise(real, real)
             x = replace(x, made=every[side.measured], real=real)
         compared[extractor.name] = x
@@ -141,16 +132,6 @@ class ModalityAudit:
     def _against(self, made: Array, real: Array, groups: Sequence[str], held: Array, where: dict[str, Any]) -> Against:
         draws = real_against_real(groups, len(made), len(held), self.config.quality.null_draws, self.config.seed)
         return Against(made, real, groups, held, list(draws), where, self.config.seed)
-
-    def _spectrum_and_noise(self, x: Against) -> None:
-        """What raw handcrafted features hold of power and noise: two scores, and the mean spectra, drawn with where
-        those of as many real images lie."""
-        made, real = power_of(x.made), power_of(x.real)
-        self.measured.scores += [spectrum_score(x, made, real), noise_score(x, noise_of(x.made), noise_of(x.real))]
-        low, high = np.quantile([in_db(real[a]) for a, _ in x.draws], [0.025, 0.975], axis=0)
-        spectra = {"real": in_db(real[x.held]), "real_low": low, "real_high": high, "synthetic": in_db(made)}
-        for name, values in {"frequency": frequencies(), **spectra}.items():
-            self.measured.arrays[f"spectrum/{self.side.modality}/{name}"] = values
 
     def _of_features(self, x: Against, extractor: Extractor) -> None:
         """Every score of one kind of features."""

@@ -10,6 +10,9 @@ from ..arrays import Array
 from ..measures import Better
 from ..score import Null
 
+FEWEST_PEOPLE = 5
+"""Patients besides those held out from whom a null is drawn."""
+
 
 def real_against_real(
     groups: Sequence[str], made: int, real: int, draws: int, seed: int = 0
@@ -32,6 +35,29 @@ def real_against_real(
         place = np.argsort(order)  # of each patient: the last one taken is the one cut short
         shown = held[np.argsort(place[codes[held]], kind="stable")][:real]
         yield np.sort(rng.permutation(rest)[:made]), np.sort(shown)
+
+
+def other_people(
+    groups: Sequence[str], held: Array, n: int, draws: int, seed: int = 0
+) -> Iterator[tuple[Array, Array]]:
+    """Numbers of n real images of patients who are not held out, and those held out, for each draw.
+
+    Patients are drawn again with replacement, and n of the images they come with at random: what a perfect copy of the
+    other patients' distribution scores against these held-out images. Where they come with fewer, all are taken.
+    Raises ValueError with fewer than FEWEST_PEOPLE other patients.
+    """
+    names, codes = np.unique(np.asarray(groups), return_inverse=True)
+    others = np.setdiff1d(codes, codes[held])
+    if len(others) < FEWEST_PEOPLE:
+        raise ValueError(
+            f"only {len(others)} of {len(names)} patients are not held out: at least {FEWEST_PEOPLE} are "
+            "needed to say what real images score"
+        )
+    images = {code: np.flatnonzero(codes == code) for code in others.tolist()}
+    for i in range(draws):
+        rng = np.random.default_rng([seed, 5, i])
+        pool = np.concatenate([images[code] for code in rng.choice(others, len(others)).tolist()])
+        yield rng.permutation(pool)[:n], held
 
 
 def deal_like(folds: Array, n: int, rng: np.random.Generator) -> Array:

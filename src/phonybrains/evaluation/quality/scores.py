@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..features.spectrum import ratio_db, worst_db
 from ..inputs.patients import deal
 from ..score import Null, Score
 from . import c2st
@@ -117,13 +116,6 @@ def two_sample_scores(
         x.beside(f"{name}_accuracy", accuracy.value, [each.accuracy.value for each in drawn], **exact),
     ]
     return scores, found
-
-
-def spectrum_score(x: Against, made: Array, real: Array) -> Score:
-    """The largest deviation of the mean power spectrum, from powers (n, bands) and (N, bands), in dB."""
-    drawn = [worst_db(ratio_db(real[a], real[b])) for a, b in x.draws]
-    value = worst_db(ratio_db(made, real[x.held]))
-    return x.beside("spectrum_worst_db", value, drawn, note="up to 80 % of the Nyquist frequency")
 
 
 def noise_score(x: Against, made: Array, real: Array) -> Score:

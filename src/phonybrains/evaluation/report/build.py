@@ -25,6 +25,7 @@ def build_report(sides: Sides, config: EvaluateConfig, found: Mapping[Part, Find
     looks = {modality: Looks(sides.samples, sides.corpus, modality) for modality in sides.modalities}
     drawn: Mapping[Part, Callable[[Findings], list[Block]]] = {
         "quality": lambda findings: sections.quality(findings, looks, config.seed),
+        "texture": sections.texture,
         "memorisation": lambda findings: sections.memorisation(findings, looks),
         "bias": sections.bias,
         "utility": sections.utility,

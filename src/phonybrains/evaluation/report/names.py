@@ -9,6 +9,7 @@ from ..score import Null, Score
 
 PART_QUESTIONS: dict[Part, str] = {
     "quality": "Is it good?",
+    "texture": "Can a ruler tell?",
     "memorisation": "Is it new?",
     "bias": "Is it fair?",
     "utility": "Is it useful?",

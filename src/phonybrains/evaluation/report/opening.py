@@ -1,4 +1,4 @@
-"""The report's first pages: the verdict, the four questions, real and synthetic images side by side."""
+"""The report's first pages: the verdict, the questions, real and synthetic images side by side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..inputs.sets import Sides
 from .figures import Looks, gallery, short
 from .names import PART_QUESTIONS
 from .outcomes import Outcome, outcome_of
-from .verdict import status_of, verdict_text
+from .verdict import ruler_text, rulers_that_tell, status_of, verdict_text
 
 SHOWN, COLUMNS = 12, 6
 ANSWERS: tuple[Outcome, ...] = ("apart", "as real", "not shown")
@@ -27,6 +27,10 @@ def verdict(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
     if status_of(found) == "failed":
         blocks.append(Note(_alarm(found["memorisation"]), "banner"))
     blocks += [Heading("Verdict"), Paragraph(verdict_text(sides, found))]
+    for modality, ruler in rulers_that_tell(found).items():
+        blocks.append(
+            Note(f"{modality}: {ruler_text(ruler)}. These images are not as real, whatever scores say.", "warning")
+        )
     blocks += [Note(warning, "warning") for warning in sides.warnings]
     return [*blocks, _questions(found)]
 

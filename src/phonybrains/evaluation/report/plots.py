@@ -74,9 +74,9 @@ def plot_spectra(spectra: Mapping[str, Mapping[str, NDArray[Any]]], caption: str
             above.plot(frequency, one["synthetic"], color=SYNTHETIC, lw=1.5, ls="--", label="synthetic")
             above.set(title=modality, ylabel="power, dB")
             above.legend(loc="upper right")
-            if "real_low" in one:
-                low, high = one["real_low"] - real, one["real_high"] - real
-                below.fill_between(frequency, low, high, color=BAND, lw=0, label="real against real, 95 %")
+            if "low" in one:
+                band: dict[str, Any] = {"color": BAND, "lw": 0, "label": "real against real, 95 %"}
+                below.fill_between(frequency, one["low"], one["high"], **band)
             below.axhline(0, color=REAL, lw=1)
             below.plot(frequency, one["synthetic"] - real, color=SYNTHETIC, lw=1.5, ls="--", label="synthetic")
             below.set(xlabel="spatial frequency, cycles per pixel", ylabel="minus real, dB")

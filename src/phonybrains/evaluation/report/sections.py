@@ -10,22 +10,24 @@ from numpy.typing import NDArray
 
 from ...reporting.blocks import Block, Heading, Note, Paragraph, Table
 from ...reporting.wording import as_p, count_of
-from ..findings import Findings, Pair, PatientsSign, Sign
+from ..findings import Findings, Pair, PatientsSign, Ruler, Sign
 from ..measures import measure_of
 from ..score import Score
 from . import plots
 from .embed import embed
 from .figures import Looks, gallery, short
-from .tables import score_tables
+from .names import figure, with_interval
+from .tables import score_table, score_tables
 from .verdict import distance
 
-TELLING, BARS = 10, 24
+TELLING, BARS, RULERS = 10, 24, 8
 MOST_LABELS, MOST_TABLES = 8, 4
 IN_CSV_ONLY = ("prevalence", "composition_ratio", "composition_asked", "composition_ratio_asked")
+RATES = ("found_rate", "false_rate")
 
 
 def quality(findings: Findings, looks: Mapping[str, Looks], seed: int) -> list[Block]:
-    """Distances beside their nulls, the map, the spectra, what gives itself away, prevalence, all scores."""
+    """Distances beside their nulls, the map, what gives itself away, prevalence, all scores."""
     blocks: list[Block] = [Heading("Quality: is it good?")]
     for modality in looks:
         own = [score for score in findings.scores if score.modality == modality and not score.group]
@@ -39,7 +41,6 @@ def quality(findings: Findings, looks: Mapping[str, Looks], seed: int) -> list[B
     return [
         *blocks,
         *_map(findings, seed),
-        *_spectra(findings),
         *_telling(findings, looks),
         *_prevalence(findings.scores, "prevalence", "Prevalence, as the metadata say", "real"),
         *score_tables(findings, ("prevalence",)),
@@ -60,18 +61,6 @@ def _map(findings: Findings, seed: int) -> list[Block]:
         "synthetic ones near, something is missing. Only nearness means anything."
     )
     return [Heading("A map of the images", 3), plots.plot_map(maps, method, caption)]
-
-
-def _spectra(findings: Findings) -> list[Block]:
-    found = _by_modality(findings, "spectrum")
-    spectra = {modality: one for modality, one in found.items() if {"frequency", "real", "synthetic"} <= set(one)}
-    if not spectra:
-        return []
-    caption = (
-        "Mean power by spatial frequency, and below it that of synthetic images minus that of real ones. Fine "
-        "texture is at the right: below the band it is too smooth, above it too rough."
-    )
-    return [Heading("Spectra", 3), plots.plot_spectra(spectra, caption)]
 
 
 def _telling(findings: Findings, looks: Mapping[str, Looks]) -> list[Block]:
@@ -106,6 +95,44 @@ def _farthest(scores: Sequence[Score], gaps: Sequence[float]) -> list[Score]:
     """The scores with the largest gaps, at most BARS, in their order."""
     chosen = sorted(sorted(range(len(scores)), key=lambda i: -gaps[i])[:BARS])
     return [scores[i] for i in chosen]
+
+
+def texture(findings: Findings) -> list[Block]:
+    """The spectra, the features that tell most, all scores."""
+    heading = Heading("Texture: can a ruler tell?")
+    return [heading, *_spectra(findings), *_rulers(findings.facts.rulers or {}), *score_tables(findings)]
+
+
+def _spectra(findings: Findings) -> list[Block]:
+    found = _by_modality(findings, "spectrum")
+    spectra = {modality: one for modality, one in found.items() if {"frequency", "real", "synthetic"} <= set(one)}
+    if not spectra:
+        return []
+    caption = (
+        "Power by ring of the spectrum, means over images in dB, and below it that of synthetic images minus that of "
+        "held-out real ones; the band is what real images of other patients give. Fine texture is at the right: below "
+        "the band it is too smooth, above it too rough."
+    )
+    return [Heading("Spectra", 3), plots.plot_spectra(spectra, caption)]
+
+
+def _rulers(rulers: Mapping[str, Sequence[Ruler]]) -> list[Block]:
+    """A row for each of the features that tell most, of each modality."""
+    rows = []
+    for modality, features in rulers.items():
+        for one in features[:RULERS]:
+            usual = with_interval(one.usual, one.usual_low, one.usual_high)
+            medians = (figure(one.real), figure(one.synthetic))
+            rows.append((modality, one.feature, *medians, with_interval(one.auc, one.low, one.high), usual))
+    if not rows:
+        return []
+    caption = (
+        "AUC: the chance that a synthetic image has more of the feature than a held-out real one; ½ tells nothing, "
+        "0 and 1 tell all. Beside it, what images of other real people give: the median and the range of 95 of 100 "
+        "draws of this one feature. The score of the worst one is judged by the farthest of all features in each draw."
+    )
+    columns = ("images", "feature", "real, median", "synthetic, median", "AUC (95 % interval)", "other real people")
+    return [Heading("What tells most", 3), Table(columns, tuple(rows), caption, (0.7, 2.4, 1, 1, 1.7, 1.7), (0, 1))]
 
 
 def memorisation(findings: Findings, looks: Mapping[str, Looks]) -> list[Block]:
@@ -189,6 +216,7 @@ def bias(findings: Findings) -> list[Block]:
         *_prevalence(findings.scores, "composition", "Composition, as found in the images", "training"),
         *_forest("amplification", findings, "log odds, synthetic minus training (0: as in training)"),
         *_confusion(findings),
+        *_rates(findings.scores),
         *score_tables(findings, IN_CSV_ONLY),
     ]
 
@@ -205,12 +233,26 @@ def _confusion(findings: Findings) -> list[Block]:
     return [Heading("Asked for and found", 3), plots.plot_confusion(dict(list(tables.items())[:MOST_TABLES]), caption)]
 
 
+def _rates(scores: Sequence[Score]) -> list[Block]:
+    """A row or two for each label that was asked for and can be seen."""
+    rates = [score for score in scores if score.name in RATES and score.value is not None]
+    if not rates:
+        return []
+    caption = (
+        "Label by label (a;b counts for both): how often a classifier finds it in images that were asked for it, over "
+        "how often it finds it in real people who show it and of whom it learnt nothing; and in images that were asked "
+        "for something else, beside real people who do not show it."
+    )
+    return [Heading("Found at a rate", 3), score_table(rates, caption)]
+
+
 def utility(findings: Findings) -> list[Block]:
-    """What a classifier gains from synthetic images."""
+    """What a classifier, and where there are masks a segmentation network, gains from synthetic images."""
     return [
         Heading("Utility: is it useful?"),
         *_said(findings),
         *_forest("delta_auc", findings, "AUC, minus that of real images alone (0: no gain)"),
+        *_forest("delta_dice", findings, "Dice, minus that of real pairs alone (0: no gain)"),
         *score_tables(findings),
     ]
 

@@ -29,10 +29,11 @@ def verdict_text(sides: Sides, found: Mapping[Part, Findings]) -> str:
     A part that comes to a verdict of its own (the audit: `status`) has the only word on its scores.
     """
     parts = [f"{_counted(sides.samples, 'synthetic')} against {_counted(sides.real, 'held-out real')}."]
+    rulers = rulers_that_tell(found)
     for part, findings in found.items():
         own = findings.facts.sentence or ""
         final = own and findings.facts.status
-        counted = "" if final else scores_text(findings.scores, sides.modalities, optional=bool(own))
+        counted = "" if final else scores_text(findings.scores, sides.modalities, rulers, optional=bool(own))
         said = " ".join(filter(None, (own, counted)))
         parts.append(f"{part.capitalize()}: {said[0].lower() + said[1:] if said[:2].istitle() else said}")
     return " ".join(parts)
@@ -41,6 +42,18 @@ def verdict_text(sides: Sides, found: Mapping[Part, Findings]) -> str:
 def status_of(found: Mapping[Part, Findings]) -> str:
     """What the memorisation audit says: passed, failed, undecided; not audited if it did not run."""
     return found["memorisation"].facts.status or "not audited" if "memorisation" in found else "not audited"
+
+
+def rulers_that_tell(found: Mapping[Part, Findings]) -> dict[str, Score]:
+    """By modality the worst single feature of the images' texture, where it is apart: none of these images are as real,
+    whatever other scores say."""
+    scores = found["texture"].scores if "texture" in found else ()
+    return {s.modality: s for s in scores if s.name == "texture_worst_auc" and outcome_of(s) == "apart"}
+
+
+def ruler_text(ruler: Score) -> str:
+    """Which feature tells, and how well."""
+    return f"a single feature tells them from real ones ({ruler.note.partition(';')[0]}; {_beside(ruler)})"
 
 
 def farthest(scores: Sequence[Score]) -> Score | None:
@@ -67,13 +80,21 @@ def _counted(images: ImageSet, kind: str) -> str:
     return f"{count_of(len(images), f'{kind} image')} ({shown})"
 
 
-def scores_text(scores: Sequence[Score], modalities: Sequence[str], *, optional: bool = False) -> str:
+def scores_text(
+    scores: Sequence[Score],
+    modalities: Sequence[str],
+    rulers: Mapping[str, Score] | None = None,
+    *,
+    optional: bool = False,
+) -> str:
     """What the scores over whole modalities come to, each by `outcome_of` alone.
 
-    optional: something else is said already, so that nothing need be where there is nothing to say.
+    rulers: by modality the single feature that tells, where one does; nothing is then called as real. optional:
+    something else is said already, so that nothing need be where there is nothing to say.
     """
     measured = [score for score in scores if score.value is not None]
-    said = " ".join(text for text in (_of_modality(modality, measured) for modality in modalities) if text)
+    texts = (_of_modality(modality, measured, (rulers or {}).get(modality)) for modality in modalities)
+    said = " ".join(text for text in texts if text)
     if said or optional:
         return said
     if not measured:
@@ -88,20 +109,24 @@ def _reasons(scores: Sequence[Score]) -> str:
     return "; ".join(list(dict.fromkeys(notes))[:3])
 
 
-def _of_modality(modality: str, scores: Sequence[Score]) -> str:
-    """Counts of outcomes, what classifiers say, and the score farthest off."""
+def _of_modality(modality: str, scores: Sequence[Score], ruler: Score | None) -> str:
+    """Counts of outcomes, what classifiers or a single feature say, and the score farthest off."""
     own = [score for score in scores if score.modality == modality and not score.group and outcome_of(score)]
     if not own:
         return ""
     sorted_out = {outcome: [score for score in own if outcome_of(score) == outcome] for outcome in WORDS}
     counts = [f"{len(sorted_out['apart'])} of {count_of(len(own), 'score')} {WORDS['apart']}"]
-    counts += [f"{len(some)} {WORDS[outcome]}" for outcome, some in sorted_out.items() if some and outcome != "apart"]
+    words = WORDS | ({"as real": "within the margin"} if ruler else {})
+    counts += [f"{len(some)} {words[outcome]}" for outcome, some in sorted_out.items() if some and outcome != "apart"]
     text = f"{modality}: {', '.join(counts)}"
     if sorted_out["not shown"]:
         text += f" at n = {_range([score.n for score in sorted_out['not shown']])}"
     classifiers = [score for score in own if score.name.startswith("c2st")]
-    text += f"; {_told(classifiers)}" if classifiers else ""
-    worst = farthest([score for score in own if score not in classifiers])
+    if ruler in own:
+        text += f"; {ruler_text(ruler)}"
+    if classifiers and (not ruler or any(outcome_of(score) == "apart" for score in classifiers)):
+        text += f"; {_told(classifiers)}"
+    worst = farthest([score for score in own if score not in classifiers and score != ruler])
     if worst is not None:
         text += f"; farthest off is {_beside(worst)}"
     return f"{text}."

@@ -1,4 +1,5 @@
-"""Is it useful? A classifier of an attribute, learnt with and without synthetic images, tested on other real people."""
+"""Is it useful? A classifier of an attribute, learnt with and without synthetic images, tested on other real people;
+where there are masks, a segmentation network too."""
 
 from __future__ import annotations
 
@@ -32,6 +33,7 @@ from .classifier import (
     pool,
     share_of_people,
 )
+from .outlines import both_have_masks, outline_scores, outlines_sentence
 
 FEWEST = 10
 GROUP = 20
@@ -106,16 +108,34 @@ def drawn_again(people: Sequence[str], settings: UtilityConfig, rng: np.random.G
 def utility_audit(
     samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, progress: Progress = silent, folder: Path | None = None
 ) -> Findings:
-    """Measure the gain for each attribute that `utility.attribute` names (several: joined by commas), by modality."""
+    """Measure the gain for each attribute that `utility.attribute` names, and for masks where both sides have them."""
+    scores = [*_of_attributes(samples, corpus, config, progress, folder)]
+    masks = [*_of_masks(samples, corpus, config, progress, folder)]
+    said = " ".join(filter(None, (sentence(scores), outlines_sentence(masks))))
+    return Findings(scores + masks, facts=Facts(sentence=said))
+
+
+def _of_masks(
+    samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, progress: Progress, folder: Path | None
+) -> Iterator[Score]:
+    for modality, made in modalities_of(samples):
+        real = corpus.where(modality=modality)
+        if both_have_masks(made, real):
+            for score in outline_scores(made, real, config, progress, folder):
+                yield replace(score, modality=modality)
+
+
+def _of_attributes(
+    samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, progress: Progress, folder: Path | None
+) -> Iterator[Score]:
     names = [name.strip() for name in config.utility.attribute.split(",") if name.strip()]
     if not names:
-        note = "no attribute was named: choose what the classifier shall learn with --attribute"
-        return Findings([unavailable("auc", note)], facts=Facts(sentence=""))
+        yield unavailable("auc", "no attribute was named: choose what the classifier shall learn with --attribute")
+        return
     extractor, known = reading_extractor(config), {row.modality for row in corpus.rows}
-    scores: list[Score] = []
     for modality, made in modalities_of(samples):
         if modality not in known:
-            scores.append(unavailable("auc", "the corpus has no images of this modality", modality=modality))
+            yield unavailable("auc", "the corpus has no images of this modality", modality=modality)
             continue
         side = Compared.of(made, corpus, extractor, config, folder, progress)
         augmented = functools.cache(partial(_augmented, side, progress))
@@ -124,8 +144,7 @@ def utility_audit(
                 found = list(_of_attribute(side, name, augmented, progress))
             except ValueError as error:
                 found = [unavailable("auc", f"{name}: {error}", versus=side.versus)]
-            scores += [replace(score, modality=modality) for score in found]
-    return Findings(scores, facts=Facts(sentence=sentence(scores)))
+            yield from (replace(score, modality=modality) for score in found)
 
 
 def _of_attribute(side: Compared, name: str, augmented: Callable[[], Array], progress: Progress) -> Iterator[Score]:

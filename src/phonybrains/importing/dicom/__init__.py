@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..config import ImportConfig
-from ..reader import FormatReader
+from ..reader import NO_MASKS, FormatReader, Masks
 from ..slices import Notice, Slice
 
 FIRST_VRS = (b"CS", b"UI", b"UL", b"SH", b"LO", b"DA", b"TM", b"OB")
@@ -26,7 +26,9 @@ class Dicom(FormatReader):
             return False
         return head[4:6] in FIRST_VRS or 0 < int.from_bytes(head[4:8], "little") <= 256  # implicit: a short length
 
-    def read(self, root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
+    def read(
+        self, root: Path, files: Sequence[Path], config: ImportConfig, masks: Masks = NO_MASKS
+    ) -> Iterator[Slice | Notice]:
         from .reader import read_dicom
 
         return read_dicom(root, files, config)

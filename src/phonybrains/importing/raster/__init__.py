@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..config import ImportConfig
-from ..reader import FormatReader, is_text, vocabulary
+from ..reader import NO_MASKS, FormatReader, Masks, is_text, vocabulary
 from ..slices import Notice, Slice
 from .headers import JPEG_2000, JPEG_XL, PNM_MAGIC, TIFF
 
@@ -30,7 +30,9 @@ class Raster(FormatReader):
             return not is_text(head)
         return head.startswith(MAGIC) or (head[:4], head[8:12]) == (b"RIFF", b"WEBP") or bool(PNM_MAGIC.match(head))
 
-    def read(self, root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
+    def read(
+        self, root: Path, files: Sequence[Path], config: ImportConfig, masks: Masks = NO_MASKS
+    ) -> Iterator[Slice | Notice]:
         from .reader import read_rasters
 
-        return read_rasters(root, files, config)
+        return read_rasters(root, files, config, masks)

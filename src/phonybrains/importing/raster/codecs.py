@@ -42,8 +42,8 @@ def strict_pillow() -> Iterator[None]:
         log.disabled = was_disabled
 
 
-def decode_file(path: Path, max_pixels: int) -> Iterator[DecodedPicture]:
-    """Decode a file's only picture, or the pages of a multi-page TIFF one after another.
+def decode_file(path: Path, max_pixels: int, *, mask: bool = False) -> Iterator[DecodedPicture]:
+    """Decode a file's only picture, or the pages of a multi-page TIFF one after another; a mask may be of 1 bit.
 
     Raises SourceError if it is no image, damaged, too large, animated, or holds what cannot be taken as one picture;
     OSError if it cannot be read.
@@ -54,7 +54,7 @@ def decode_file(path: Path, max_pixels: int) -> Iterator[DecodedPicture]:
         if head.startswith(TIFF):
             yield from tiff_pages(path, max_pixels)
         else:
-            yield _single(path.read_bytes(), max_pixels)
+            yield _single(path.read_bytes(), max_pixels, mask)
     except (SourceError, GeneratorExit):
         raise
     except OSError as error:
@@ -69,7 +69,7 @@ def _damaged(error: Exception) -> SourceError:
     return SourceError(f"damaged or truncated ({' '.join(str(error).split())[:200] or type(error).__name__})")
 
 
-def _single(content: bytes, max_pixels: int) -> DecodedPicture:
+def _single(content: bytes, max_pixels: int, mask: bool) -> DecodedPicture:
     if content.startswith(JPEG_XL):
         return _by_imagecodecs("jpegxl", content, jpegxl_size(content), max_pixels)
     if content.startswith(JPEG_2000):
@@ -80,7 +80,7 @@ def _single(content: bytes, max_pixels: int) -> DecodedPicture:
         samples, maxval = found
         return DecodedPicture(samples, maxval, declared=maxval not in (255, 65535))
     try:
-        return _by_pillow(content, max_pixels)
+        return _by_pillow(content, max_pixels, mask)
     except Image.UnidentifiedImageError:
         if size := jpeg_size(content):  # 12 and 16 bit, lossless
             return _by_imagecodecs("jpeg8", content, size, max_pixels)
@@ -90,13 +90,13 @@ def _single(content: bytes, max_pixels: int) -> DecodedPicture:
         raise SourceError(what) from None
 
 
-def _by_pillow(content: bytes, max_pixels: int) -> DecodedPicture:
+def _by_pillow(content: bytes, max_pixels: int, mask: bool) -> DecodedPicture:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         check_size(image.height, image.width, max_pixels)
         frames = getattr(image, "n_frames", 1)
         if frames > 1:
             raise SourceError(f"holds {frames} frames: save each as a file of its own")
-        if image.mode == "1":
+        if image.mode == "1" and not mask:
             raise SourceError("black and white (1 bit), not gray: a mask, or a drawing")
         if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
             raise SourceError(f"{image.mode} colours, not gray: convert it to gray first")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import SourceError
-from ...imageset import FIXED_COLUMNS, Attribute
+from ...imageset import COLUMNS, Attribute
 from ...record import sha256_file
 from ..config import ImportConfig
 from ..intensity import ct_range
+from ..masks import inside, outlined
 from ..parallel import map_in_order, threads
+from ..reader import NO_MASKS, Masks
 from ..slices import Notice, Slice, name_below, shown
 from .codecs import decode_file, strict_pillow
 from .picture import SQUARE, DecodedPicture
@@ -25,7 +27,7 @@ from .table import MODALITIES, SPLIT_NAMES, MetadataTable, find_tables, table_of
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One raster file with the row that describes it ({} for none), and its place in its series."""
+    """One raster file with the row that describes it ({} for none), its place in its series, and its mask's file."""
 
     root: Path
     path: Path
@@ -33,18 +35,22 @@ class Found:
     table: MetadataTable | None
     series: str
     order: float
+    mask: Path | None = None
 
     @property
     def name(self) -> str:
         return name_below(self.root, self.path)
 
 
-def read_rasters(root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
+def read_rasters(
+    root: Path, files: Sequence[Path], config: ImportConfig, masks: Masks = NO_MASKS
+) -> Iterator[Slice | Notice]:
     """Yield each raster file below `root` as a Slice in a.u. (or as its metadata.csv says), or a Notice why not.
 
     8 bit: low…high is 0…255. 16 bit: 0 to the next 2ⁿ - 1 above the largest number in its series, so that 12 bits in
     a 16-bit file are not nearly black. Order: as the files are given; decoding runs in threads. A multi-page TIFF is a
-    volume: its pages are slices of one series, read one after another.
+    volume: its pages are slices of one series, read one after another. A mask, of `masks` or of the table's column
+    mask_file_name, is of the same aspect, and of as many pages; it lies on the picture as that is looked at.
 
     Raises SourceError for a metadata.csv that names none of the files.
     """
@@ -56,14 +62,16 @@ def read_rasters(root: Path, files: Sequence[Path], config: ImportConfig) -> Ite
             reason = f"{table.broken}, or remove it. The {count} image files it stands for are left out"
             yield Notice(table.name, "skipped", reason)
     found: list[Found] = []
-    for place, path in enumerate(files):
+    masks = _of_tables(tables) | dict(masks)
+    outlines = set(masks.values())
+    for place, path in enumerate(path for path in files if path not in outlines):
         table = table_of(tables, path)
         if table and (table.broken or table.spoils(path)):
             continue
         row = (table.row(path) if table else None) or {}
         if table and not row:
             yield Notice(name_below(root, path), "warning", "no row in metadata.csv names it")
-        found.append(_found(root, path, row, table, place))
+        found.append(_found(root, path, row, table, place, masks.get(path)))
     with strict_pillow(), threads() as pool:
         spans = list(map_in_order(pool, lambda item: deep_range(item.path, config.max_pixels), found))
         ranges = _by_series(spans, found)
@@ -73,14 +81,26 @@ def read_rasters(root: Path, files: Sequence[Path], config: ImportConfig) -> Ite
             yield from slices
 
 
-def _found(root: Path, path: Path, row: Mapping[str, str], table: MetadataTable | None, place: int) -> Found:
+def _of_tables(tables: Mapping[Path, MetadataTable]) -> dict[Path, Path]:
+    """The masks that tables name: an image set's, say."""
+    return {
+        table.folder / row["file_name"]: table.folder / row["mask_file_name"]
+        for table in tables.values()
+        for row in table.rows.values()
+        if row.get("mask_file_name")
+    }
+
+
+def _found(
+    root: Path, path: Path, row: Mapping[str, str], table: MetadataTable | None, place: int, mask: Path | None
+) -> Found:
     """The series is the table's folder where `source_index` numbers it, else the file's own folder."""
     try:
         order = float(row.get("source_index", ""))
         folder = table.folder if table else path.parent
     except ValueError:
         order, folder = float(place), path.parent
-    return Found(root, path, row, table, f"{root.name}/{folder.relative_to(root).as_posix()}", order)
+    return Found(root, path, row, table, f"{root.name}/{folder.relative_to(root).as_posix()}", order, mask)
 
 
 def _by_series(spans: Sequence[Range | None], found: Sequence[Found]) -> dict[str, Range]:
@@ -103,10 +123,11 @@ def _read(found: Found, deep: Range | None, config: ImportConfig) -> Iterable[Sl
         pictures = decode_file(found.path, config.max_pixels)
         first = next(pictures)
         if first.pages == 1:
-            return [*_stretched(found, first), _slice(found, first, deep, modality, config)]
+            slices = _masked(found, [_slice(found, first, deep, modality, config)], config)
+            return [*_stretched(found, first), *slices]
     except (SourceError, OSError) as error:
         return [_skipped(found.name, error)]
-    return _volume(found, itertools.chain([first], pictures), deep, modality, config)
+    return _masked(found, _volume(found, itertools.chain([first], pictures), deep, modality, config), config)
 
 
 def _volume(
@@ -121,6 +142,34 @@ def _volume(
             yield _slice(found, picture, deep, modality, config)
     except (SourceError, OSError) as error:
         yield _skipped(f"{found.name}, after page {place}", error)
+
+
+def _masked(found: Found, slices: Iterable[Slice | Notice], config: ImportConfig) -> Iterator[Slice | Notice]:
+    """The slices of a file with the pages of its mask; without, and a warning, where that cannot be used."""
+    if found.mask is None:
+        yield from slices
+        return
+    name = f"mask {shown(found.mask.name)} of {found.name}"
+    pages: Iterator[DecodedPicture] = iter(())
+    try:
+        expected = found.row.get("mask_sha256", "").lower()
+        if expected and found.row.get("mask_file_name") and sha256_file(found.mask) != expected:
+            raise SourceError("its SHA-256 differs from the one in metadata.csv")
+        pages = decode_file(found.mask, config.max_pixels, mask=True)
+    except (SourceError, OSError) as error:
+        yield replace(_skipped(name, error), kind="warning")
+    for item in slices:
+        if isinstance(item, Notice):
+            yield item
+            continue
+        try:
+            page = next(pages, None)
+            if page is None:
+                yield item
+            else:
+                yield from outlined(item, inside(gray_values(page)[0], config.mask_label), name)
+        except (SourceError, OSError) as error:
+            yield from (item, replace(_skipped(name, error), kind="warning"))
 
 
 def _skipped(name: str, error: SourceError | OSError) -> Notice:
@@ -198,4 +247,4 @@ def _number(row: Mapping[str, str], column: str, default: float) -> float:
 
 def _attributes(row: Mapping[str, str], config: ImportConfig) -> dict[str, Attribute]:
     names = row if config.attributes is None else config.attributes
-    return {name: row[name] or None for name in names if name in row and name not in FIXED_COLUMNS and name}
+    return {name: row[name] or None for name in names if name in row and name not in COLUMNS and name}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...errors import SourceError
 from ..config import ImportConfig
-from ..reader import FormatReader
+from ..reader import NO_MASKS, FormatReader, Masks
 from ..slices import Notice, Slice
 from .content import sidecar_of
 from .magic import GZIP, family, unpacked
@@ -26,11 +26,13 @@ class Volumes(FormatReader):
     def takes(self, head: bytes) -> bool:
         return bool(family(unpacked(head) if head.startswith(GZIP) else head))
 
-    def read(self, root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
+    def read(
+        self, root: Path, files: Sequence[Path], config: ImportConfig, masks: Masks = NO_MASKS
+    ) -> Iterator[Slice | Notice]:
         from .ct_ich import is_ct_ich, read_ct_ich
         from .reader import read_volumes
 
-        return (read_ct_ich if is_ct_ich(root) else read_volumes)(root, files, config)
+        return (read_ct_ich if is_ct_ich(root) else read_volumes)(root, files, config, masks)
 
     def parts(self, files: Iterable[Path]) -> set[Path]:
         found: set[Path] = set()

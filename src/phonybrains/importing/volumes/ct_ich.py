@@ -7,6 +7,7 @@ import io
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from ...imageset import Attribute
 from ..config import ImportConfig
 from ..intensity import TISSUE_HU, ct_range
+from ..reader import NO_MASKS, Masks
 from ..resize import box_around
 from ..slices import Notice, Slice, name_below, reason_of
 
@@ -43,12 +45,15 @@ def is_ct_ich(root: Path) -> bool:
     return (root / "ct_scans").is_dir() and (root / LABELS).is_file()
 
 
-def read_ct_ich(root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
+def read_ct_ich(
+    root: Path, files: Sequence[Path], config: ImportConfig, masks: Masks = NO_MASKS
+) -> Iterator[Slice | Notice]:
     """Yield the axial slices of CT-ICH in HU, anterior up and the patient's right on the left.
 
     The patient is the number of the scan; the attributes are plane, hemorrhage (`none`, or names joined by `;`),
     fracture (0, 1), slice (1 is the first as stored), age_years, sex, and the box of the mask where there is one.
-    `config.window` gives black and white; slices with less tissue than `config.empty_below` are left out.
+    `config.window` gives black and white; slices with less tissue than `config.empty_below` are left out. The release's
+    own masks are kept where `masks` names the scan.
     """
     tables = _read_tables(root)
     yield from tables.notices
@@ -59,7 +64,8 @@ def read_ct_ich(root: Path, files: Sequence[Path], config: ImportConfig) -> Iter
             yield Notice(name_below(root, path), "skipped", "neither a scan nor the mask of one")
             continue
         try:
-            yield from _scan(root, path, tables, config)
+            for found in _scan(root, path, tables, config):
+                yield found if isinstance(found, Notice) or path in masks else replace(found, mask=None)
         except DAMAGED as error:
             yield Notice(name_below(root, path), "skipped", f"not a readable NIfTI file ({reason_of(error)})")
 
@@ -100,6 +106,7 @@ def _scan(root: Path, path: Path, tables: Tables, config: ImportConfig) -> Itera
             spacing_mm=(spacing[1], spacing[0]),
             attributes=config.kept({"plane": "axial", "slice": number, **told, **box}),
             file=f"{name_below(root, path)}, slice {number}",
+            mask=None if masks is None else np.ascontiguousarray(masks[index]),
         )
     if unlabelled:
         yield Notice(name_below(root, path), "warning", f"{unlabelled} slices have no row in {LABELS}")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import nibabel
 import numpy as np
@@ -22,7 +23,9 @@ from numpy.typing import NDArray
 from ...errors import SourceError
 from ..config import ImportConfig
 from ..intensity import AIR_HU, TISSUE_HU, ct_range, head_threshold, mr_range, no_air
-from ..slices import Notice, Slice, name_below
+from ..masks import outlined
+from ..reader import NO_MASKS, Masks
+from ..slices import Notice, Slice, name_below, shown
 from .content import is_label_map, modality_by_values, modality_of, sidecar_of, stem, why_no_anatomy
 from .magic import family
 from .metaimage import read_metaimage
@@ -33,7 +36,10 @@ from .stored import StoredVolume
 
 READERS = {"nrrd": read_nrrd, "metaimage": read_metaimage}
 """By family of formats; nibabel reads all others."""
+SAME_GRID_MM = 0.05
+"""Headers store an affine in single precision, and some as a quaternion."""
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
+Voxel = TypeVar("Voxel", np.float32, np.bool_)
 SLICES = 10
 """A volume has at most this many times `max_pixels` voxels: each takes 4 bytes of memory."""
 
@@ -42,21 +48,25 @@ SLICES = 10
 class Volume:
     """A volume whose axes run to the patient's right, front and head: (X, Y, Z) float32, and its voxel size in mm.
 
-    stored: what the file said of it.
+    stored: what the file said of it; affine: (4, 4) from its voxels to mm in RAS.
     """
 
     values: NDArray[np.float32]
     spacing_mm: tuple[float, float, float]
     stored: StoredVolume
+    affine: NDArray[np.float64]
 
 
-def read_volumes(root: Path, files: Sequence[Path], config: ImportConfig) -> Iterator[Slice | Notice]:
+def read_volumes(
+    root: Path, files: Sequence[Path], config: ImportConfig, masks: Masks = NO_MASKS
+) -> Iterator[Slice | Notice]:
     """Yield every `config.every`-th slice that holds tissue of each volume, and a notice for what is left out.
 
     Slices lie in `config.plane`, front or head up, the patient's right (sagittal: front) on the left; `order` is the
     place from left, back or foot in mm, `series` a hash. The modality is told by a BIDS sidecar, the name,
     `config.modality`, or HU among the values. CT values are HU and low…high the window; MR values are a.u. and low…high
-    percentiles of the volume. The patient is told or guessed from the name, see `patients`.
+    percentiles of the volume. The patient is told or guessed from the name, see `patients`. A mask is a label map on
+    the volume's own grid.
     """
     names = {path: path.relative_to(root).as_posix() for path in files}
     reasons = {path: why_no_anatomy(name, root.name) for path, name in names.items()}
@@ -65,12 +75,14 @@ def read_volumes(root: Path, files: Sequence[Path], config: ImportConfig) -> Ite
         try:
             if reasons[path]:
                 raise SourceError(reasons[path])
-            yield from _slices(root, path, whose[name], config)
+            yield from _slices(root, path, whose[name], config, masks.get(path))
         except SourceError as error:
             yield Notice(name_below(root, path), "skipped", str(error))
 
 
-def _slices(root: Path, path: Path, patient: tuple[str, bool], config: ImportConfig) -> Iterator[Slice | Notice]:
+def _slices(
+    root: Path, path: Path, patient: tuple[str, bool], config: ImportConfig, mask_path: Path | None
+) -> Iterator[Slice | Notice]:
     name, file = path.relative_to(root).as_posix(), name_below(root, path)
     told = modality_of(sidecar_of(path), name)
     volume = load_volume(path, config)
@@ -82,6 +94,11 @@ def _slices(root: Path, path: Path, patient: tuple[str, bool], config: ImportCon
         yield Notice(file, "note", f"4-D: frame {config.frame} of {volume.stored.frames} is taken, {why}")
     for reason in _doubts(volume, modality):
         yield Notice(file, "warning", reason)
+    mask, of_mask = None, f"mask {shown(mask_path.name)} of {file}" if mask_path else ""
+    try:
+        mask = load_mask(mask_path, volume, config) if mask_path else None
+    except SourceError as error:
+        yield Notice(of_mask, "warning", str(error))
     values, low, high, tissue = _intensities(volume.values, modality, config)
     plane = native_plane(volume.spacing_mm) if config.plane == "native" else config.plane
     axis = AXES[plane]
@@ -90,7 +107,7 @@ def _slices(root: Path, path: Path, patient: tuple[str, bool], config: ImportCon
     places = range(0, values.shape[axis], config.every)
     taken = [place for place in places if np.take(tissue, place, axis).mean() >= config.empty_below]
     for place in taken:
-        yield Slice(
+        found = Slice(
             as_displayed(np.take(values, place, axis)),
             low=low,
             high=high,
@@ -105,6 +122,7 @@ def _slices(root: Path, path: Path, patient: tuple[str, bool], config: ImportCon
             attributes={"plane": plane},
             file=file,
         )
+        yield from [found] if mask is None else outlined(found, as_displayed(np.take(mask, place, axis)), of_mask)
     if not taken:
         raise SourceError(f"no slice has tissue in {config.empty_below:.0%} of its area (empty_below)")
 
@@ -131,14 +149,34 @@ def load_volume(path: Path, config: ImportConfig) -> Volume:
         raise SourceError(f"{bad} of its values are NaN or infinite: replace them first, e.g. numpy.nan_to_num")
     if values.min() == values.max():
         raise SourceError(f"an empty volume: all values are {values.min():g}")
+    turned = _turned(values, stored)
+    x, y, z = (float(size) for size in voxel_sizes(turned.affine))
+    return Volume(np.asarray(turned.dataobj, np.float32), (x, y, z), stored, np.asarray(turned.affine))
+
+
+def load_mask(path: Path, volume: Volume, config: ImportConfig) -> NDArray[np.bool_]:
+    """Where a label map is `config.mask_label` (None: not 0): (X, Y, Z), oriented as the volume it outlines.
+
+    Raises SourceError with the reason if it is damaged, or lies on another grid than the volume.
+    """
+    stored = _stored(path)
+    _check(replace(stored, label=""), config)
+    turned = _turned(np.asarray(stored.read(0), np.float32), stored)
+    labels = np.asarray(turned.dataobj, np.float32)
+    moved = np.abs(np.asarray(turned.affine) - volume.affine).max()
+    if labels.shape != volume.values.shape or moved > SAME_GRID_MM:
+        raise SourceError("it lies on another grid than its image: resample it to that, by nearest neighbour")
+    return labels != 0 if config.mask_label is None else np.rint(labels) == config.mask_label
+
+
+def _turned(values: NDArray[np.float32], stored: StoredVolume) -> SpatialImage:
+    """In canonical orientation. Raises SourceError if the affine is none."""
     try:
         if not np.isfinite(stored.affine).all() or abs(np.linalg.det(stored.affine[:3, :3])) < 1e-9:
             raise OrientationError
-        turned: SpatialImage = nibabel.as_closest_canonical(nibabel.Nifti1Image(values, stored.affine))
+        return nibabel.as_closest_canonical(nibabel.Nifti1Image(values, stored.affine))
     except (OrientationError, np.linalg.LinAlgError):
         raise SourceError("its affine is not that of a volume (a voxel size is 0, or not a number)") from None
-    x, y, z = (float(size) for size in voxel_sizes(turned.affine))
-    return Volume(np.asarray(turned.dataobj, np.float32), (x, y, z), stored)
 
 
 def _stored(path: Path) -> StoredVolume:
@@ -192,6 +230,6 @@ def native_plane(spacing_mm: Sequence[float]) -> str:
     return next(plane for plane in ("axial", "coronal", "sagittal") if spacing_mm[AXES[plane]] >= longest)
 
 
-def as_displayed(across: NDArray[np.float32]) -> NDArray[np.float32]:
+def as_displayed(across: NDArray[Voxel]) -> NDArray[Voxel]:
     """Two canonical axes as (H, W): the later axis (front or head) up, the other from right (or front) on the left."""
     return np.ascontiguousarray(across[::-1, ::-1].T)

@@ -1,0 +1,279 @@
+"""Import keeps masks with their images: which belongs to which, and where it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
+from PIL import Image
+
+from phonybrains.errors import ConfigError, SourceError
+from phonybrains.imageset import ImageSet
+from phonybrains.importing import ImportConfig, ImportReport, Source
+from phonybrains.importing.resize import fit_mask, place
+from phonybrains.phantom.corpus import make_phantoms
+from tests.importing.test_fetch import AFFINE, ct_ich_folder, mat_bytes, stored_scan
+from tests.support.imports import run
+from tests.support.pictures import head, save, write_table
+from tests.support.volume_files import head as volume_head
+from tests.support.volume_files import volume
+
+MR = ImportConfig(modality="MR", size=64, outline="tumour")
+Mask = NDArray[np.bool_]
+
+
+def outline(seed: int, size: int = 64) -> Mask:
+    """A box somewhere within the head."""
+    left, top = np.random.default_rng(seed).integers(16, 32, 2)
+    mask = np.zeros((64, 64), np.bool_)
+    mask[top : top + 12, left : left + 16] = True
+    return np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST))
+
+
+def masked(tmp_path: Path, **changes: object) -> tuple[ImageSet, ImportReport]:
+    report = run(tmp_path / "in", tmp_path / "out", MR.model_copy(update={"masks": tmp_path / "masks"} | changes))
+    return ImageSet.open(tmp_path / "out"), report
+
+
+def said(report: ImportReport, kind: str = "warning") -> str:
+    return "\n".join(f"{notice.file}: {notice.reason}" for notice in report.notices if notice.kind == kind)
+
+
+@pytest.mark.parametrize("kind", ["1 bit", "0 and 1", "0 and 255", "16 bit", "half size", "tif"])
+def test_a_mask_comes_with_the_image_of_its_name(tmp_path: Path, kind: str) -> None:
+    """Masks of 1, 8 and 16 bit, and of another size and the same aspect, become 0 and 255 of the image's size."""
+    for number in range(3):
+        mask = outline(number)
+        whole = mask.astype(np.uint8) * (1 if kind == "0 and 1" else 255)
+        pixels = {
+            "1 bit": Image.fromarray(mask),
+            "16 bit": mask.astype(np.uint16) * 3,
+            "half size": whole[::2, ::2],
+        }.get(kind, whole)
+        save(tmp_path / f"in/{number}.png", head(number))
+        save(tmp_path / f"masks/{number}.{'tif' if kind == 'tif' else 'png'}", pixels)
+    images, report = masked(tmp_path)
+    for number in range(3):
+        assert_array_equal(images.pixels(number), head(number))
+        expected = np.repeat(np.repeat(outline(number)[::2, ::2], 2, 0), 2, 1) if kind == "half size" else None
+        assert_array_equal(images.mask(number), outline(number) if expected is None else expected)
+    assert images.outline == "tumour"
+    assert report.results["masks"] == {"outline": "tumour", "images": 3, "empty": 0}
+    assert "mask" not in said(report)
+
+
+def test_images_are_the_same_with_masks_and_without(tmp_path: Path) -> None:
+    """A row differs by the mask's name and hash alone, and no file of the set names the folder of the masks."""
+    save(tmp_path / "in/a.png", head(1))
+    save(tmp_path / "masks/a.png", Image.fromarray(outline(1)))
+    images, _ = masked(tmp_path)
+    run(tmp_path / "in", tmp_path / "plain", MR.model_copy(update={"outline": ""}))
+    plain = ImageSet.open(tmp_path / "plain")
+    assert plain.rows[0].sha256 == images.rows[0].sha256
+    assert plain.rows[0].source == images.rows[0].source
+    assert "mask" not in (tmp_path / "plain/metadata.csv").read_text()
+    assert str(tmp_path) not in (tmp_path / "out/record.json").read_text()
+    assert "mask_label" not in plain.record["config"]
+
+
+def test_a_mask_is_placed_as_its_image_is(tmp_path: Path) -> None:
+    """An oblong picture is padded, and its mask with it: what is bright there is outlined."""
+    pixels = np.full((40, 80), 50, np.uint8)
+    pixels[8:24, 16:48] = 250
+    save(tmp_path / "in/a.png", pixels)
+    save(tmp_path / "masks/a.png", Image.fromarray(pixels == 250))
+    images, _ = masked(tmp_path)
+    mask = images.mask(0)
+    assert mask is not None
+    down, across = np.nonzero(mask)
+    assert (down.min(), down.max() + 1, across.min(), across.max() + 1) == (16 + 6, 16 + 19, 13, 38)
+    assert images.pixels(0)[mask].min() > 150
+
+
+def test_a_pixel_that_is_covered_by_half_is_inside() -> None:
+    """Reduced by four, a pixel has the share of 16: 8 are enough, 7 are not."""
+    mask = np.zeros((16, 16), np.bool_)
+    mask[:2, :4] = True
+    mask[4, 4:8] = mask[5, 4:7] = True
+    found = fit_mask(mask, place((16, 16), (1, 1), 4))
+    assert found[0, 0]
+    assert found.sum() == 1
+
+
+def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
+    """Images without a mask, masks without an image, empty, of another aspect, gray: reported; no image is lost."""
+    for number in range(5):
+        save(tmp_path / f"in/{number}.png", head(number))
+    save(tmp_path / "masks/1.png", np.zeros((64, 64), np.uint8))
+    save(tmp_path / "masks/2.png", np.zeros((32, 64), np.uint8))
+    save(tmp_path / "masks/3.png", head(3))
+    save(tmp_path / "masks/4.png", Image.fromarray(outline(4)))
+    save(tmp_path / "masks/9.png", Image.fromarray(outline(9)))
+    images, report = masked(tmp_path)
+    assert [row.mask_file_name for row in images.rows] == ["", "masks/000002.png", "", "", "masks/000005.png"]
+    mask = images.mask(1)
+    assert mask is not None
+    assert not mask.any()
+    text = said(report)
+    assert "1 masks belong to no image: masks/9.png" in text
+    assert "3 images have no mask: in/0.png, in/2.png, in/3.png" in text
+    assert "mask 2.png of in/2.png: a mask of another shape (64×32, and its image 64×64): left out" in text
+    assert "gray levels, and a mask has few" in text
+    assert "1 masks are empty, nothing is outlined: in/1.png" in said(report, "note")
+    assert report.results["masks"] == {"outline": "tumour", "images": 2, "empty": 1}
+
+
+def test_a_label_can_be_chosen(tmp_path: Path) -> None:
+    """Of a label map one label is inside, or everything but 0."""
+    labels = np.zeros((64, 64), np.uint8)
+    labels[10:20, 10:20], labels[30:40, 30:40] = 1, 2
+    save(tmp_path / "in/a.png", head(1))
+    save(tmp_path / "masks/a.png", labels)
+    assert_array_equal(masked(tmp_path, mask_label=2)[0].mask(0), labels == 2)
+    run(tmp_path / "in", tmp_path / "all", MR.model_copy(update={"masks": tmp_path / "masks"}))
+    assert_array_equal(ImageSet.open(tmp_path / "all").mask(0), labels > 0)
+
+
+@pytest.mark.parametrize("where", ["in/masks", "in"])
+def test_masks_among_the_images_are_no_images(tmp_path: Path, where: str) -> None:
+    """A folder of masks within the source, or names that end in _mask beside the images."""
+    end = "_mask" if where == "in" else ""
+    for number in range(2):
+        save(tmp_path / f"in/{number}.png", head(number))
+        save(tmp_path / where / f"{number}{end}.png", Image.fromarray(outline(number)))
+    images, _ = masked(tmp_path, masks=tmp_path / where)
+    assert len(images) == 2
+    assert_array_equal(images.mask(1), outline(1))
+
+
+def test_folders_tell_images_of_one_name_apart(tmp_path: Path) -> None:
+    """Where the masks lie in folders as the images do, the path decides; else one name for two is an error."""
+    for place_, number in (("a", 1), ("b", 2)):
+        save(tmp_path / f"in/{place_}/1.png", head(number))
+        save(tmp_path / f"masks/{place_}/1.png", Image.fromarray(outline(number)))
+    images, _ = masked(tmp_path)
+    assert_array_equal(images.mask(0), outline(1))
+    assert_array_equal(images.mask(1), outline(2))
+    save(tmp_path / "one/1.png", Image.fromarray(outline(1)))
+    with pytest.raises(SourceError, match=r"one/1\.png has the name of images in several folders"):
+        masked(tmp_path, masks=tmp_path / "one")
+    save(tmp_path / "two/x/1.png", Image.fromarray(outline(1)))
+    save(tmp_path / "two/y/1.png", Image.fromarray(outline(1)))
+    with pytest.raises(SourceError, match=r"two/x/1\.png and two/y/1\.png: both have the name of in/a/1\.png"):
+        masked(tmp_path, masks=tmp_path / "two")
+
+
+def test_masks_of_other_images_are_refused_at_once(tmp_path: Path) -> None:
+    """No folder, no file of an image's name, one folder for two sources: an error that says what to do, and no set."""
+    save(tmp_path / "in/a.png", head(1))
+    save(tmp_path / "masks/b.png", Image.fromarray(outline(1)))
+    with pytest.raises(SourceError, match=r"none of its 1 files has the name of an image of in, such as in/a\.png"):
+        masked(tmp_path)
+    with pytest.raises(SourceError, match="masks lie in a folder, and there is none"):
+        masked(tmp_path, masks=tmp_path / "nowhere")
+    save(tmp_path / "more/b.png", head(2))
+    both = [tmp_path / "in", tmp_path / "more"]
+    with pytest.raises(ConfigError, match=r"belongs to one source, and 2 are given.*\[sources\.NAME\]"):
+        run(both, tmp_path / "out", MR.model_copy(update={"masks": tmp_path / "masks"}))
+    assert not (tmp_path / "out").exists()
+    run(both, tmp_path / "out", MR.model_copy(update={"sources": {"more": Source(masks=tmp_path / "masks")}}))
+    images = ImageSet.open(tmp_path / "out")
+    assert images.mask(0) is None
+    assert_array_equal(images.mask(1), outline(1))
+
+
+def test_other_masks_make_another_set(tmp_path: Path) -> None:
+    """The same command with a mask changed is not taken for finished."""
+    save(tmp_path / "in/a.png", head(1))
+    save(tmp_path / "masks/a.png", Image.fromarray(outline(1)))
+    _, first = masked(tmp_path)
+    _, again = masked(tmp_path)
+    identity = ImageSet.open(tmp_path / "out").record["identity"]
+    assert (first.finished_before, again.finished_before) == (False, True)
+    save(tmp_path / "masks/a.png", Image.fromarray(outline(2)))
+    run(tmp_path / "in", tmp_path / "other", MR.model_copy(update={"masks": tmp_path / "masks"}))
+    assert ImageSet.open(tmp_path / "other").record["identity"] != identity
+
+
+def test_an_image_set_keeps_its_masks(tmp_path: Path) -> None:
+    """Imported again, alone or in a folder of sets, at half the size: masks come with their images, and none as one."""
+    made = ImageSet.open(make_phantoms(6, tmp_path / "in/set", size=128, masks="lesion", synthetic=False))
+    for source in ("in/set", "in"):
+        out = tmp_path / f"from-{source.replace('/', '-')}"
+        run(tmp_path / source, out, ImportConfig(size=64))
+        images = ImageSet.open(out)
+        assert len(images) == 6
+        for number in range(6):
+            before, after = made.mask(number), images.mask(number)
+            assert before is not None
+            assert after is not None
+            assert_array_equal(after, before.reshape(64, 2, 64, 2).mean((1, 3)) >= 0.5)
+    assert ImageSet.open(tmp_path / "from-in-set").outline == "lesion"
+
+
+def test_a_table_may_name_masks(tmp_path: Path) -> None:
+    """The column mask_file_name of a metadata.csv, as an image set has it; a wrong hash is a warning."""
+    rows = [{"file_name": f"{n}.png", "modality": "MR", "mask_file_name": f"m{n}.png"} for n in range(2)]
+    write_table(tmp_path / "in", [row | {"mask_sha256": "" if n else "0" * 64} for n, row in enumerate(rows)])
+    for number in range(2):
+        save(tmp_path / f"in/{number}.png", head(number))
+        save(tmp_path / f"in/m{number}.png", Image.fromarray(outline(number)))
+    images, report = masked(tmp_path, masks=None)
+    assert images.mask(0) is None
+    assert_array_equal(images.mask(1), outline(1))
+    assert "mask m0.png of in/0.png: its SHA-256 differs from the one in metadata.csv" in said(report)
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "PIR"])
+def test_a_label_map_is_turned_and_cut_as_its_volume(tmp_path: Path, axes: str) -> None:
+    """However both are stored, in nnU-Net's names: what is brightest in the slices is what is outlined."""
+    values = volume_head(1, (24, 24, 6))
+    values[14:19, 6:10, 1:4] = 900
+    volume(tmp_path / "in/imagesTr/p1_0000.nii.gz", values, np.eye(4), axes)
+    volume(tmp_path / "in/labelsTr/p1.nii.gz", (values == 900).astype(np.uint8) * 3, np.eye(4), axes)
+    images, report = masked(tmp_path, size=24, masks=tmp_path / "in/labelsTr")
+    assert len(images) == 6
+    for number in range(6):
+        assert_array_equal(images.mask(number), images.pixels(number) > 200)
+    assert report.results["masks"] == {"outline": "tumour", "images": 6, "empty": 3}
+    assert not said(report).count("label map")
+
+
+def test_a_label_map_on_another_grid_is_left_out(tmp_path: Path) -> None:
+    """Same size, shifted by a millimetre: the images come without, and the report says why."""
+    values, shifted = volume_head(1, (24, 24, 6)), np.eye(4)
+    shifted[0, 3] = 1
+    volume(tmp_path / "in/p1_T1w.nii.gz", values, np.eye(4))
+    volume(tmp_path / "masks/p1_T1w.nii.gz", (values > 300).astype(np.uint8), shifted)
+    images, report = masked(tmp_path)
+    assert all(images.mask(number) is None for number in range(len(images)))
+    assert "mask p1_T1w.nii.gz of in/p1_T1w.nii.gz: it lies on another grid than its image" in said(report)
+
+
+def test_the_masks_of_ct_ich_are_kept_where_they_are_asked_for(tmp_path: Path) -> None:
+    """Blood of 70 HU at the right front of the upper slice."""
+    ct_ich_folder(tmp_path / "in", AFFINE, stored_scan())
+    images, _ = masked(tmp_path, masks=tmp_path / "in/masks", size=60, empty_below=0.0)
+    assert [mask.any() for i in range(len(images)) if (mask := images.mask(i)) is not None] == [False, True]
+    mask = images.mask(1)
+    assert mask is not None
+    assert images.pixels(1)[mask].min() > 150
+    run(tmp_path / "in", tmp_path / "plain", MR)
+    assert ImageSet.open(tmp_path / "plain").mask(1) is None
+
+
+def test_the_masks_of_cheng2017_are_those_of_its_files(tmp_path: Path) -> None:
+    """The source itself is named as the folder of masks; without, the masks stay out."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/7.mat").write_bytes(mat_bytes())
+    images, report = masked(tmp_path, masks=tmp_path / "in")
+    mask = images.mask(0)
+    assert mask is not None
+    down, across = np.nonzero(mask)
+    assert (down.min(), down.max() + 1, across.min(), across.max() + 1) == (8 + 12, 8 + 24, 48, 56)
+    assert report.results["masks"]["images"] == 1
+    run(tmp_path / "in", tmp_path / "plain", MR)
+    assert ImageSet.open(tmp_path / "plain").mask(0) is None
