@@ -33,7 +33,6 @@ from phonybrains.diffusion.sampler import (
     adams,
     ancestral,
     deterministic,
-    flow_times,
     heun,
     heun_step,
     quadratic_times,
@@ -42,6 +41,7 @@ from phonybrains.diffusion.sampler import (
     schedule_times,
     step,
 )
+from phonybrains.diffusion.times import flow_times
 from phonybrains.model.sampling import SAMPLER_NAMES
 from tests.support.mixture import GAUSSIAN, TWO_PEAKS, last, normal_quantiles, seeded
 

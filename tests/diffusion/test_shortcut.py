@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from phonybrains.diffusion.process import Flow
-from phonybrains.diffusion.sampler import flow_times, sample
+from phonybrains.diffusion.sampler import sample
 from phonybrains.diffusion.shortcut import jump_times, jumps, path_points, pseudo_huber
+from phonybrains.diffusion.times import flow_times
 from tests.support.mixture import last, seeded
 
 SIGMA = 0.5

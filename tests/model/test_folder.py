@@ -17,7 +17,7 @@ from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from safetensors.torch import load_file, save_file
 
 from phonybrains.diffusion.process import Schedule
-from phonybrains.diffusion.sampler import flow_times
+from phonybrains.diffusion.times import flow_times
 from phonybrains.errors import ModelError
 from phonybrains.model import finding, for_diffusers
 from phonybrains.model import folder as model_folder

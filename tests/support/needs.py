@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.support.places import SHARED
@@ -54,6 +55,7 @@ NEEDS = {
     "pdftotext": Need(lambda: PDFTOTEXT, _debian("poppler-utils")),
     "real images": Need((SHARED / "data").is_dir, "a folder shared/data beside the repository", is_program=False),
     "weights": Need((SHARED / "weights").is_dir, "a folder shared/weights beside the repository", is_program=False),
+    "MNN": Need(lambda: find_spec("MNN"), "python -m pip install 'phonybrains[compile]'", is_program=False),
     "root": Need(lambda: os.geteuid() == 0, "only root may mount a file system", is_program=False),
     "no root": Need(lambda: os.geteuid() != 0, "root may read and write everything", is_program=False),
 }

@@ -27,6 +27,7 @@ def generate(
     guidance: float | None = None,
     sampler: str = "",
     precision: Literal["auto", "bf16", "fp32"] = "auto",
+    engine: Literal["auto", "torch", "compiled"] = "auto",
     batch_size: Whole = 16,
     grid: Path | None = None,
 ) -> None:
@@ -45,6 +46,7 @@ def generate(
         guidance: How strongly the conditions are pushed; 1 is the plain model, at half the cost (the model's own: 1).
         sampler: shortcut, adams, heun, ddim, ddpm or euler; the best for model and steps if not given.
         precision: Arithmetic of decoding: bf16, fp32, or auto for the faster here; up to 5 gray levels apart.
+        engine: What computes it: torch, compiled (see "phonybrains model compile"), or auto for the faster here.
         batch_size: Images computed at a time.
         grid: Also draw a contact sheet into this picture file.
     """
@@ -52,12 +54,16 @@ def generate(
 
     asked = _pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])])
     how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler, "precision": precision}
+    how |= {"engine": engine}
     masks = open_masks(mask, mask_split)
     config = generate_config(n := count(n, masks), asked, **how)
     folder = check_names(model, config, masks)
-    with diffusers_for(folder):
-        from ..generating.stage import generate_requests
-        from ..record import read_record
+    from ..generating.stage import engine_for, generate_requests
+    from ..record import read_record
+
+    if engine_for(folder, config, out) == "torch":
+        with diffusers_for(folder):
+            from ..model import latent_diffusion as _  # noqa: F401  # its imports are quicker here
 
     generate_requests(model, out, config, masks=masks, batch_size=batch_size, grid=grid)
     if drawn := read_record(out)["results"].get("drawn"):

@@ -36,6 +36,22 @@ def card(model: str, /) -> None:
     print(model_card(model), end="")
 
 
+@model_app.command(sort_key=5)
+def compile(model: str, /) -> None:
+    """Compile a model for this machine, once: it then makes images about twice as fast, and starts without torch.
+
+    Args:
+        model: A model folder, or the name of a model that comes with the package.
+    """
+    from ..model.compiling import compile_model
+
+    seconds = compile_model(model)["seconds"]
+    print(
+        f"{model} is compiled. An image of 2 steps takes one core {seconds['compiled']:.2f} s, by torch "
+        f"{seconds['torch']:.2f} s. generate takes the faster by itself; --engine names one."
+    )
+
+
 @model_app.command(sort_key=3)
 def push(model: str, repo: str, /, *, private: Flag = False, revision: str | None = None) -> None:
     """Copy a model, checked, to the Hugging Face Hub or into a folder, without the log of its training.

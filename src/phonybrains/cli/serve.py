@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -19,6 +19,7 @@ def serve(
     token: Annotated[str, Parameter(env_var="PHONYBRAINS_TOKEN")] = "",
     queue: Whole = 400,
     budget: Whole = 100,
+    engine: Literal["auto", "torch", "compiled"] = "auto",
 ) -> None:
     """Serve a model: OpenAI's protocol for images, and a page to play with it.
 
@@ -29,6 +30,7 @@ def serve(
         token: What clients have to send as their API key; from PHONYBRAINS_TOKEN, no list of processes shows it.
         queue: How much work may wait, in images at the model's own steps; who asks for more is told to come back later.
         budget: How much of it one request may ask for.
+        engine: What computes them: torch, compiled (see "phonybrains model compile"), or auto for the faster here.
     """
     from ..model.finding import model_folder
 
@@ -36,4 +38,4 @@ def serve(
     with lean_diffusers():
         from ..serving.serve import serve_model
 
-    serve_model(model, host=host, port=port, token=token, queue=queue, budget=budget)
+    serve_model(model, host=host, port=port, token=token, queue=queue, budget=budget, engine=engine)

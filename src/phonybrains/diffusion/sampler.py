@@ -89,15 +89,6 @@ def adams(predict: Predict, x: Tensor, times: Sequence[float], process: Process)
         yield x
 
 
-def flow_times(steps: int, shift: float = 1.0) -> list[float]:
-    """1 … 0 as `steps` + 1 falling numbers: equal steps u, shifted to s u / (1 + (s - 1) u).  [Esser 2024, eq. 23]
-
-    Coarse structure is settled near pure noise, where a shift above 1 makes the steps smaller.
-    """
-    equal = [1 - i / steps for i in range(steps)] + [0.0]
-    return [shift * u / (1 + (shift - 1) * u) for u in equal]
-
-
 def schedule_times(schedule: Schedule, steps: int) -> list[int]:
     """T … 0 in about equal steps: `steps` + 1 whole numbers."""
     return [round(schedule.T * (1 - i / steps)) for i in range(steps + 1)]

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from .process import Flow, Predict
-from .sampler import adams, flow_times
+from .sampler import adams
+from .times import flow_times
 
 
 def jump_times(counts: Sequence[int], shift: float = 1.0) -> tuple[Tensor, Tensor]:

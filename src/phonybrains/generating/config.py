@@ -15,7 +15,7 @@ from ..model.description import AGAIN, DESCRIPTION, read_description
 from ..model.finding import find_model, is_fine_tuned
 from ..model.lora_description import read_lora
 from ..model.masks import MaskFacts
-from ..model.sampling import Precision, Sampling, check_sampler
+from ..model.sampling import Engine, Precision, Sampling, check_sampler
 from ..model.schema import read_conditions
 from ..model.seal import check_part
 from ..networks.conditions import Conditions, Value
@@ -40,6 +40,16 @@ class GenerateConfig(Config):
     """Steps and guidance that are None are the model's own."""
     sampler: str = Sampling.sampler
     precision: Precision = "auto"
+    engine: Engine = "auto"
+
+    @property
+    def sampling(self) -> Sampling:
+        """How to sample, as far as that is said."""
+        return Sampling(self.seed, self.steps, Sampling.guidance, self.sampler, precision=self.precision)
+
+    def recorded(self) -> dict[str, Any]:
+        """What a record says of it. torch goes without saying, as there was no other engine before."""
+        return self.model_dump(mode="json", exclude={"engine"} if self.engine == "torch" else None)
 
 
 def generate_config(n: int, where: Mapping[str, Value] | None = None, **how: Any) -> GenerateConfig:

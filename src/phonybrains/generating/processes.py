@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from torch import distributed
-
 from ..errors import OutputError
 from ..record import Record, draft_folder, publish
 
@@ -35,6 +33,8 @@ def together(share: Share) -> Iterator[None]:
     if share.world == 1:
         yield
         return
+    from torch import distributed
+
     distributed.init_process_group("gloo", timeout=timedelta(days=30))
     try:
         yield
@@ -46,6 +46,8 @@ def wait_for_all(share: Share) -> None:
     """Wait until every process is here, in naps, so that Ctrl-C is heard."""
     if share.world == 1:
         return
+    from torch import distributed
+
     arrival = distributed.barrier(async_op=True)
     if arrival is None:
         return

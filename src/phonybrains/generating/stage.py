@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.progress import Progress
 
 from ..errors import ConfigError, ImageSetError
@@ -29,16 +28,19 @@ from ..imageset import (
     write_metadata,
     write_png,
 )
-from ..model.latent_diffusion import LatentDiffusion
-from ..model.opening import ImageModel, open_model
-from ..model.sampling import Sampling
+from ..model.compiled import Compiled, installed
+from ..model.opening import open_fastest, settle_engine
+from ..model.sampling import Engine, Sampling
 from ..networks.conditions import Category
 from ..progress import progress_bars
-from ..record import Record, as_input, draft_folder, is_published, sha256_file
+from ..record import RECORD_NAME, Record, as_input, draft_folder, is_published, read_record, sha256_file
 from ..reporting.sheets import SHEET_SUFFIXES, contact_sheet, most_images
 from .config import GenerateConfig, Request, check_names, count, generate_config, open_masks
 from .masks import MaskFolder, combinations
 from .processes import Share, shared_draft, together, wait_for_all
+
+if TYPE_CHECKING:
+    from ..model.opening import ImageModel
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,8 @@ class Work:
         wanted, batches = [self.wanted[i] for i in indices], [slice(*pair) for pair in pairwise(edges)]
         line = bar.add_task("generating", total=len(missing), unit="images")
         what: Any = (indices, wanted, self.sampling, batches)
-        if isinstance(self.model, LatentDiffusion):  # no other takes masks
-            what = (*what, self.masks)
-        for index, pixels in zip(indices, self.model.paint(*what), strict=True):
+        masks: dict[str, Any] = {"masks": self.masks} if self.masks else {}  # no other kind of model takes masks
+        for index, pixels in zip(indices, self.model.paint(*what, **masks), strict=True):
             if index in missing:
                 write_png(draft / file_name(index), pixels)
                 bar.advance(line)
@@ -117,6 +118,7 @@ def generate(
     guidance: float | None = None,
     sampler: str = "",
     precision: str = "auto",
+    engine: str = "auto",
     batch_size: int = 16,
     grid: str | Path | None = None,
     show: bool = True,
@@ -127,6 +129,7 @@ def generate(
     """
     masks = open_masks(mask, mask_split)
     how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler, "precision": precision}
+    how |= {"engine": engine}
     config = generate_config(count(n, masks), where, **how)
     return generate_requests(model, out, config, masks=masks, batch_size=batch_size, grid=grid, show=show)
 
@@ -160,8 +163,11 @@ def generate_requests(
     if grid is not None:
         _check_sheet(Path(grid), out, sum(request.n for request in config.requests))
     folder = check_names(model, config, masks)
-    work = _prepare(open_model(folder, _device()), folder.resolve().name, config, batch_size, masks)
+    opened = open_fastest(folder, engine_for(folder, config, out), config.sampling)
+    work = _prepare(opened, folder.resolve().name, config, batch_size, masks)
     record = _record(work, folder)
+    if isinstance(work.model, Compiled):
+        record.results["engine"] = f"MNN {installed()}"
     for warning in work.warnings if share.rank == 0 else ():
         print(f"WARNING: {warning}", file=sys.stderr)
     with together(share):
@@ -182,6 +188,16 @@ def generate_requests(
     return out
 
 
+def engine_for(folder: Path, config: GenerateConfig, out: Path) -> Engine:
+    """The engine that is asked for; where that is open, the one that made what is there already.
+
+    Raises ConfigError where a compiled model is asked for what it cannot do. Needs no torch.
+    """
+    made = read_record(out).get("config", {}) if config.engine == "auto" and (out / RECORD_NAME).is_file() else None
+    engine = config.engine if made is None else made.get("engine", "torch")
+    return settle_engine(folder, engine, config.sampling)
+
+
 def draw_sheet(images: ImageSet, path: Path) -> Path:
     """Draw a contact sheet of an image set; below each image what it shows."""
     labels = [" ".join([row.file_name[-10:-4].lstrip("0") or "0", row.modality, *_shown(row)]) for row in images.rows]
@@ -196,7 +212,7 @@ def file_name(index: int) -> str:
 
 def _record(work: Work, folder: Path) -> Record:
     """The record of a set, made with the model in a folder."""
-    facts, inputs = work.config.model_dump(mode="json"), [as_input(folder)]
+    facts, inputs = work.config.recorded(), [as_input(folder)]
     if work.masks:
         facts |= {"mask_split": work.masks.split}
         inputs.append(as_input(work.masks.folder))
@@ -206,7 +222,7 @@ def _record(work: Work, folder: Path) -> Record:
 
 def _outline(work: Work) -> str:
     """What the masks outline: as their folder says, else as that of the training did."""
-    taken = work.model.masks if isinstance(work.model, LatentDiffusion) else None
+    taken = getattr(work.model, "masks", None)
     return (work.masks.outline if work.masks else "") or (taken.outline if taken else "")
 
 
@@ -224,10 +240,11 @@ def _prepare(
     wanted = [model.ask([i], where, config.seed)[0] for i, where in enumerate(asked)]
     settled = {name: getattr(sampling, name) for name in ("steps", "sampler", "precision")}
     settled |= {"requests": tuple(requests), "guidance": guidance}
+    settled |= {"engine": "compiled" if isinstance(model, Compiled) else "torch"}
     said = [request.where for request in requests] if masks is None else combinations(asked, model.conditions)
     found = dict.fromkeys(doubt for where in said for doubt in model.doubts(where))
-    if masks and isinstance(model, LatentDiffusion) and model.masks:
-        found |= dict.fromkeys(masks.doubts(model.masks, asked))
+    if masks and (taken := getattr(model, "masks", None)):
+        found |= dict.fromkeys(masks.doubts(taken, asked))
     return Work(model, name, wanted, config.model_copy(update=settled), sampling, tuple(found), masks, asked)
 
 
@@ -292,9 +309,3 @@ def _check_sheet(grid: Path, out: Path, n: int) -> None:
     except OSError as error:
         why = f"the contact sheet cannot be written there ({error.strerror})"
         raise ConfigError(f"{grid}: {why}. Choose another place.") from None
-
-
-def _device() -> str:
-    if not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"

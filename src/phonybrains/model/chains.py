@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..diffusion.objective import Objective, PredictNoise, PredictVelocity
 from ..diffusion.process import Flow, Schedule, linear_schedule
-from ..diffusion.sampler import flow_times, quadratic_times
+from ..diffusion.sampler import quadratic_times
+from ..diffusion.times import flow_times
 from ..errors import ConfigError
 
 

@@ -22,11 +22,11 @@ from ..imageset import from_unit_range
 from ..networks.conditions import Value
 from ..networks.masks import encode_masks
 from .backing import doubts
-from .drawing import drawn
+from .drawing import drawn, image_seed
 from .masks import Mask, Masks, as_masks
 from .parts import ModelParts
 from .precision import computing_in, settle_precision
-from .sampling import FEW, SHORTCUT, Sampling, check_integer, check_sampler
+from .sampling import SHORTCUT, Sampling, check_integer, settle
 from .workers import count_workers, even_batches, side_by_side
 
 DECODED_AT_ONCE = 4
@@ -174,17 +174,8 @@ class LatentDiffusion(ModelParts):
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
-        steps = self.steps if sampling.steps is None else sampling.steps
-        few = self.few_step is not None and steps <= FEW
-        sampler = sampling.sampler or (SHORTCUT if few else self.chain.sampler)
-        check_sampler(sampler)
-        if sampler == SHORTCUT and self.few_step is None:
-            raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
-        if sampler == SHORTCUT and sampling.guidance != 1:
-            why = "few-step weights have theirs built in"
-            raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Give more than {FEW} steps, or another sampler.")
-        precision = settle_precision(sampling.precision, self.device)
-        return replace(sampling, steps=steps, sampler=sampler, precision=precision)
+        settled = settle(sampling, self.steps, self.chain.sampler, self.few_step is not None)
+        return replace(settled, precision=settle_precision(sampling.precision, self.device))
 
     def encode_masks(self, masks: Sequence[Mask | None]) -> Tensor:
         """What the denoiser is told of masks, (B, MASK_CHANNELS, h, w): zeros for one that is not said."""
@@ -247,5 +238,4 @@ class LatentDiffusion(ModelParts):
 
 def image_rng(seed: int, index: int) -> torch.Generator:
     """The generator that image `index` of a run with this seed owns."""
-    state = np.random.SeedSequence([seed, index]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+    return torch.Generator().manual_seed(image_seed(seed, index))

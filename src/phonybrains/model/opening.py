@@ -1,16 +1,72 @@
-"""Opens whichever kind of model: one of our own, or a fine-tuned Stable Diffusion; both are asked for images alike."""
+"""Opens whichever kind of model: one of our own, by torch or compiled, or a fine-tuned Stable Diffusion.
+
+All are asked for images alike. torch is imported where it is needed.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+from ..errors import ConfigError, ModelError, PhonyBrainsError
+from .compiled import Compiled, is_quicker, why_not
+from .description import check_model
 from .finding import is_fine_tuned
-from .fine_tuned import FineTuned
-from .latent_diffusion import LatentDiffusion
+from .sampling import Engine, Sampling
+from .workers import this_device
 
-ImageModel = LatentDiffusion | FineTuned
+if TYPE_CHECKING:
+    from .fine_tuned import FineTuned
+    from .latent_diffusion import LatentDiffusion
+
+    ImageModel = LatentDiffusion | FineTuned | Compiled
 
 
-def open_model(folder: Path, device: str = "cpu") -> ImageModel:
+def open_model(folder: Path, device: str = "cpu") -> LatentDiffusion | FineTuned:
     """Load a model folder of either kind. Raises ModelError if it is damaged, before anything is computed."""
+    from .fine_tuned import FineTuned
+    from .latent_diffusion import LatentDiffusion
+
     return (FineTuned if is_fine_tuned(folder) else LatentDiffusion).load(folder, device)
+
+
+def open_fastest(folder: Path, engine: Engine, sampling: Sampling) -> ImageModel:
+    """Load a model folder for an engine, or for the one that `settle_engine` takes.
+
+    What the cache has lost of a compiled model is made anew. Raises ModelError if the folder is damaged, ConfigError
+    where a compiled model is asked for and cannot be.
+    """
+    if settle_engine(folder, engine, sampling) == "compiled":
+        try:
+            return _open_compiled(folder)
+        except PhonyBrainsError as error:
+            if engine == "compiled":
+                raise
+            print(f"WARNING: {error} Until then torch does it.", file=sys.stderr)
+    return open_model(folder, this_device())
+
+
+def settle_engine(folder: Path, engine: Engine, sampling: Sampling) -> Literal["torch", "compiled"]:
+    """`auto` is compiled where the model was compiled here, and is not slower by it. Raises ConfigError if it cannot.
+
+    Takes milliseconds, and no torch.
+    """
+    reason = "" if engine == "torch" else why_not(folder, sampling)
+    if reason and engine == "compiled":
+        raise ConfigError(f"--engine compiled: {reason}")
+    compiled = engine == "compiled" or (engine == "auto" and not reason and is_quicker(folder))
+    return "compiled" if compiled else "torch"
+
+
+def _open_compiled(folder: Path) -> Compiled:
+    """Load a compiled model; one that is not there, or not whole, is compiled first."""
+    check_model(folder)
+    try:
+        return Compiled.load(folder)
+    except ModelError as error:
+        from .compiling import compile_model
+
+        print(f"{error} It is done now, which takes about a minute.", file=sys.stderr)
+        compile_model(folder)
+    return Compiled.load(folder)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Literal
 
 from ..errors import ConfigError
 
 Precision = Literal["auto", "bf16", "fp32"]
+Engine = Literal["auto", "torch", "compiled"]
+"""What computes the networks of a model folder: torch, or what `model compile` made of them for this machine."""
 SHORTCUT = "shortcut"
 SAMPLER_NAMES = ("heun", "adams", "ddim", "ddpm", "euler", SHORTCUT)
 """What `diffusion/sampler.py` has, by name."""
@@ -51,3 +53,19 @@ def check_sampler(name: str) -> None:
     """Raise ConfigError, listing the known names, for a sampler that is none of them; empty is the best one."""
     if name and name not in SAMPLER_NAMES:
         raise ConfigError(f"sampler '{name}' is not known. Known: {', '.join(SAMPLER_NAMES)}.")
+
+
+def settle(sampling: Sampling, steps: int, sampler: str, few_step: bool) -> Sampling:
+    """Steps and sampler, where they are open, those of a model; few_step: whether it has weights for few steps.
+
+    Raises ConfigError for what no such model can do.
+    """
+    steps = steps if sampling.steps is None else sampling.steps
+    sampler = sampling.sampler or (SHORTCUT if few_step and steps <= FEW else sampler)
+    check_sampler(sampler)
+    if sampler == SHORTCUT and not few_step:
+        raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
+    if sampler == SHORTCUT and sampling.guidance != 1:
+        why = "few-step weights have theirs built in"
+        raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Give more than {FEW} steps, or another sampler.")
+    return replace(sampling, steps=steps, sampler=sampler)

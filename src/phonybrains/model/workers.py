@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 MOST_WORKERS = 8
 """More share the cores among them: each holds a batch in memory."""
@@ -19,7 +21,18 @@ Result = TypeVar("Result")
 
 def count_workers(device: torch.device) -> int:
     """One for a GPU, otherwise one for each of torch's threads, but no more than MOST_WORKERS."""
+    import torch
+
     return 1 if device.type != "cpu" else min(torch.get_num_threads(), MOST_WORKERS)
+
+
+def this_device() -> str:
+    """The graphics processor of this process, among those that torchrun started, or "cpu"."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
 
 
 def even_batches(n: int, size: int, workers: int) -> list[slice]:
@@ -35,16 +48,27 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], work
     if workers == 1:
         yield from map(function, items)
         return
+    import torch
+
     threads = torch.get_num_threads()
-    ahead: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(max(1, threads // workers),))
+    try:
+        yield from in_order(function, items, pool, 2 * workers)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], pool: ThreadPoolExecutor, most_ahead: int
+) -> Iterator[Result]:
+    """function(item) of all items, in order, by the threads of a pool, which ends with them; none runs far ahead."""
+    ahead: deque[Future[Result]] = deque()
     try:
         for item in items:
             ahead.append(pool.submit(function, item))
-            if len(ahead) > 2 * workers:
+            if len(ahead) > most_ahead:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)

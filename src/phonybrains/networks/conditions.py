@@ -140,8 +140,11 @@ class Conditions:
         """Turn rows, or mappings from name to value, into (N, width) float32."""
         import torch
 
-        table = [[c for a in self.attributes for c in a.columns(value_in(row, a.name))] for row in rows]
-        return torch.tensor(table, dtype=torch.float32).reshape(len(rows), self.width)
+        return torch.tensor(self.table(rows), dtype=torch.float32).reshape(len(rows), self.width)
+
+    def table(self, rows: Sequence[Any]) -> list[list[float]]:
+        """`encode` as plain numbers."""
+        return [[c for a in self.attributes for c in a.columns(value_in(row, a.name))] for row in rows]
 
     def null(self, n: int) -> Tensor:
         """(n, width): every attribute missing, the unconditional model."""

@@ -1,7 +1,8 @@
 """A batch of images: what one image is ordered by, the requests that share a batch, and the making of it.
 
 A network's kernels are chosen by the shape of what they compute, and another choice moves pixels by a gray level. So
-every batch has the same shape: places that nobody asked for are filled up with copies of the last image.
+every batch has the same shape: places that nobody asked for are filled up with copies of the last image. A compiled
+model makes each image by itself, so that a batch is one image and nothing is filled up.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..model.compiled import Compiled
 from ..model.latent_diffusion import LatentDiffusion, Sampling, image_rng
 from ..model.precision import computing_in
 from ..networks.conditions import Value
@@ -111,15 +113,15 @@ class Batch:
                 queued.done.set_result([queued.images[i] for i in range(len(queued.images))])
 
 
-def make_batch(model: LatentDiffusion, places: Sequence[Place], lanes: int) -> Iterator[list[Image] | None]:
+def make_batch(model: LatentDiffusion | Compiled, places: Sequence[Place], lanes: int) -> Iterator[list[Image] | None]:
     """Make a batch in the one shape that all have: None after each step, then the images, none that nobody wants."""
     orders = [queued.orders[i] for queued, i in places]
     padded = orders + [orders[-1]] * (lanes - len(orders))
     sampling, wanted = orders[0].sampling, [order.wanted for order in padded]
     frames = places[0][0].frames
     film, latents = [], None
-    rngs = [image_rng(order.seed, order.index) for order in padded]
-    for latents in model.walk_with(rngs, wanted, sampling):
+    rngs = [] if isinstance(model, Compiled) else [image_rng(order.seed, order.index) for order in padded]
+    for latents in _walk(model, padded, rngs):
         if all(queued.gone for queued, _ in places):
             return
         if frames:
@@ -128,8 +130,29 @@ def make_batch(model: LatentDiffusion, places: Sequence[Place], lanes: int) -> I
     assert latents is not None
     if frames:
         last = len(film) - 1
-        latents = torch.cat([film[round(last * i / (frames - 1))] for i in range(frames)])
-        wanted, rngs = [orders[0].wanted] * frames, []
+        latents = [film[round(last * i / (frames - 1))] for i in range(frames)]
+        yield _decode(model, latents, [orders[0].wanted] * frames, [], sampling)
+    else:
+        yield _decode(model, [latents], wanted, rngs, sampling)[: len(orders)]
+
+
+def _walk(model: LatentDiffusion | Compiled, orders: Sequence[Order], rngs: list[torch.Generator]) -> Iterator[Any]:
+    """The latents of these images after each step, all in one array; a compiled model makes one image at a time."""
+    if isinstance(model, Compiled):
+        (order,) = orders
+        return model.walk(order.index, order.wanted, replace(order.sampling, seed=order.seed))
+    return model.walk_with(rngs, [order.wanted for order in orders], orders[0].sampling)
+
+
+def _decode(
+    model: LatentDiffusion | Compiled,
+    latents: Sequence[Any],
+    wanted: Sequence[Mapping[str, Value]],
+    rngs: list[torch.Generator],
+    sampling: Sampling,
+) -> list[Image]:
+    modalities = [row.get("modality") for row in wanted]
+    if isinstance(model, Compiled):
+        return [model.decode(latent, modality) for latent, modality in zip(latents, modalities, strict=True)]
     with computing_in(sampling.precision, model.device):
-        images = model.decode(latents, [row.get("modality") for row in wanted], rngs)
-    yield list(images[: frames or len(orders)])
+        return list(model.decode(torch.cat(list(latents)), modalities, rngs))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..model.compiled import Compiled, workers
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.workers import count_workers
 from .batch import Batch, Image, Order, Place, Queued, make_batch
@@ -37,16 +38,19 @@ class Batcher:
     Who asks for more than may wait is refused until some is done.
     """
 
-    model: LatentDiffusion
+    model: LatentDiffusion | Compiled
     most_waiting: float = 400
     budget: float = 100
     seconds: float = 0.2
     """A unit of work took about so long lately."""
 
     def __post_init__(self) -> None:
-        threads, self.workers = torch.get_num_threads(), count_workers(self.model.device)
-        self.lanes = LANES_CPU if self.model.device.type == "cpu" else LANES_GPU
-        each = max(1, threads // self.workers)
+        if isinstance(self.model, Compiled):
+            self.workers, self.lanes = workers(), 1
+        else:
+            self.workers = count_workers(self.model.device)
+            self.lanes = LANES_CPU if self.model.device.type == "cpu" else LANES_GPU
+        each = max(1, torch.get_num_threads() // self.workers)
         self._pool = ThreadPoolExecutor(self.workers, "batcher", initializer=torch.set_num_threads, initargs=(each,))
         self._queue: list[Queued] = []
         self._paused: list[Batch] = []

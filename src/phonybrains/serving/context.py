@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from ..model.compiled import Compiled
 from ..model.latent_diffusion import LatentDiffusion
 from ..web.limits import peer_of
 from .answer_cache import AnswerCache, KeptAnswer
@@ -36,7 +37,7 @@ class ModelContext:
     """One for each running server."""
 
     folder: Path
-    model: LatentDiffusion
+    model: LatentDiffusion | Compiled
     origin: Origin
     created: int
     """When the model was made, in seconds since 1970."""

@@ -11,13 +11,14 @@ import numpy as np
 from PIL import Image as Picture
 
 from ..imageset import FIXED_COLUMNS, Attribute, Row, write_metadata, write_png
+from ..model.compiled import Compiled
 from ..model.latent_diffusion import LatentDiffusion
 from ..record import Record, as_input
 from .answer_cache import KeptAnswer
 from .batch import Order
 
 
-def zip_image_set(kept: KeptAnswer, model: LatentDiffusion, folder: Path) -> bytes:
+def zip_image_set(kept: KeptAnswer, model: LatentDiffusion | Compiled, folder: Path) -> bytes:
     """Images without text chunks, metadata.csv and record.json in one folder; `folder` is the model's."""
     name = folder.resolve().name
     with tempfile.TemporaryDirectory() as place:
@@ -34,7 +35,7 @@ def zip_image_set(kept: KeptAnswer, model: LatentDiffusion, folder: Path) -> byt
         return _zip(Path(place))
 
 
-def _row(order: Order, file_name: str, digest: str, model: LatentDiffusion, name: str) -> Row:
+def _row(order: Order, file_name: str, digest: str, model: LatentDiffusion | Compiled, name: str) -> Row:
     attributes: dict[str, Attribute] = {"generator": name, "seed": order.seed, "index": order.index}
     attributes |= {setting: order.settings[setting] for setting in ("steps", "guidance")}
     for attribute, value in order.wanted.items():

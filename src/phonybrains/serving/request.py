@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import ConfigError
 from ..model.backing import doubts
+from ..model.compiled import Compiled
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.sampling import Sampling
 from ..networks.conditions import Value
@@ -77,7 +78,9 @@ def parse_request(content: object) -> ImageRequest:
     return request
 
 
-def commission(request: ImageRequest, model: LatentDiffusion, vocabulary: Vocabulary, name: str) -> Commission:
+def commission(
+    request: ImageRequest, model: LatentDiffusion | Compiled, vocabulary: Vocabulary, name: str
+) -> Commission:
     """What a request asks of the model. Raises Refusal for what it does not know or cannot do."""
     if request.model not in (None, name):
         raise no_model(request.model, name)
@@ -101,7 +104,9 @@ def commission(request: ImageRequest, model: LatentDiffusion, vocabulary: Vocabu
     return Commission(request, seed, where, orders, unknown, notes)
 
 
-def _merge(understood: Mapping[str, Value], request: ImageRequest, model: LatentDiffusion) -> dict[str, Value]:
+def _merge(
+    understood: Mapping[str, Value], request: ImageRequest, model: LatentDiffusion | Compiled
+) -> dict[str, Value]:
     """What the prompt and `where` ask for together."""
     said = _checked("prompt", understood, model)
     exact = _checked("where", request.where or {}, model)
@@ -113,7 +118,7 @@ def _merge(understood: Mapping[str, Value], request: ImageRequest, model: Latent
     return {a.name: asked[a.name] for a in model.conditions.attributes if a.name in asked}
 
 
-def _checked(param: str, where: Mapping[str, Any], model: LatentDiffusion) -> dict[str, Value]:
+def _checked(param: str, where: Mapping[str, Any], model: LatentDiffusion | Compiled) -> dict[str, Value]:
     try:
         return model.conditions.check(where)
     except ConfigError as error:

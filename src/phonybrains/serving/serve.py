@@ -7,13 +7,14 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any
 from urllib.parse import quote
 
-import torch
 import uvicorn
 
 from ..model.finding import model_folder
-from ..model.latent_diffusion import LatentDiffusion
+from ..model.opening import open_fastest
+from ..model.sampling import Engine, Sampling
 from ..record import fingerprint, read_record
 from ..web import listen as web
 from ..web.guard import is_local
@@ -45,6 +46,7 @@ def serve_model(
     token: str = "",
     queue: int = 400,
     budget: int = 100,
+    engine: Engine = "auto",
     show: Callable[[str], None] = web.show_at_once,
 ) -> None:
     """Serve a model folder, or a shipped model by its name, until Ctrl-C or SIGTERM; what is under way is finished.
@@ -57,7 +59,7 @@ def serve_model(
     """
     folder = model_folder(model)
     with web.listen(host, port) as listener:
-        context = open_context(folder, token, queue, budget)
+        context = open_context(folder, token, queue, budget, engine)
         base = f"http://{web.shown_host(host)}:{listener.getsockname()[1]}"
         app = make_app(context, local=is_local(host) and not token)
         config = web.settings(app, stop_seconds=STOP_SECONDS)
@@ -68,9 +70,11 @@ def serve_model(
         context.batcher.close()
 
 
-def open_context(folder: Path, token: str, queue: float = 400, budget: float = 100) -> ModelContext:
-    """Load a model for serving."""
-    model = LatentDiffusion.load(folder, "cuda" if torch.cuda.is_available() else "cpu")
+def open_context(
+    folder: Path, token: str, queue: float = 400, budget: float = 100, engine: Engine = "auto"
+) -> ModelContext:
+    """Load a model for serving; see `open_fastest`."""
+    model: Any = open_fastest(folder, engine, Sampling())
     origin = Origin(folder.resolve().name, fingerprint(folder))
     return ModelContext(folder, model, origin, made_at(folder), Batcher(model, queue, budget), token)
 

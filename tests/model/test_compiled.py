@@ -1,0 +1,245 @@
+"""A compiled model: the images of torch's up to a gray level, and torch wherever it cannot be had."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from phonybrains.errors import ConfigError, ModelError
+from phonybrains.generating.stage import generate
+from phonybrains.imageset import ImageSet
+from phonybrains.model import compiled, opening
+from phonybrains.model.compiled import DECODER, FEW_STEPS, Compiled, Manifest, normal, place_of, why_not
+from phonybrains.model.drawing import image_seed
+from phonybrains.model.latent_diffusion import LatentDiffusion, image_rng
+from phonybrains.model.opening import open_fastest, settle_engine
+from phonybrains.model.sampling import Sampling
+from phonybrains.record import read_record
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the tests' own, which they share as compiling takes a minute."""
+    folder = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> LatentDiffusion:
+    return LatentDiffusion.load(tiny_model)
+
+
+class ByTorch(Compiled):
+    """The walk of a compiled model with the networks of torch: what differs is the mathematics alone."""
+
+    model: LatentDiffusion
+
+    @torch.inference_mode()
+    def _compute(self, name: str, **arrays: NDArray[Any]) -> NDArray[np.float32]:
+        x, t, told = (torch.tensor(arrays[key], dtype=torch.float32) for key in ("x", "t", "told"))
+        denoiser = self.model.few_step if name == FEW_STEPS else self.model.denoiser
+        assert denoiser
+        condition, extra = told.split([denoiser.condition_width, denoiser.extra_width], dim=1)
+        return denoiser(x, t, condition, extra).numpy()
+
+
+@pytest.fixture(scope="module")
+def by_torch(model: LatentDiffusion, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> ByTorch:
+    denoisers = {"denoiser.mnn": model.denoiser, FEW_STEPS: model.few_step}
+    told = {name: denoiser.extra_width for name, denoiser in denoisers.items() if denoiser}
+    manifest = a_manifest() | {"latent_channels": model.latent_shape[0], "shift": model.chain.shift, "told": told}
+    own = ByTorch.at(tmp_path_factory.mktemp("nothing"), manifest, tiny_model)  # type: ignore[arg-type]
+    own.model = model
+    return own
+
+
+def a_manifest(torch_seconds: float = 2.0) -> Manifest:
+    return {
+        "format_version": compiled.FORMAT_VERSION,
+        "mnn": compiled.installed(),
+        "latent_channels": 8,
+        "shift": 1.0,
+        "told": {},
+        "seconds": {"torch": torch_seconds, "compiled": 1.0},
+        "sha256": {},
+    }
+
+
+@pytest.fixture
+def pretended(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A cache that says the tiny model is compiled by MNN 9; returns the manifest."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(compiled, "installed", lambda: "9")
+    place = place_of(tiny_model)
+    place.mkdir(parents=True)
+    (place / compiled.MANIFEST).write_text(json.dumps(a_manifest()))
+    return place / compiled.MANIFEST
+
+
+@pytest.mark.parametrize(("seed", "index"), [(0, 0), (3, 4), (2**40, 7), (2**63 - 1, 2**31)])
+def test_noise_is_that_of_torch(seed: int, index: int) -> None:
+    """Box and Muller's transform of the same twister: nothing but the last bits of a logarithm or cosine differs."""
+    theirs = torch.randn((8, 32, 32), generator=image_rng(seed, index)).numpy()
+    assert np.abs(normal(image_seed(seed, index), (8, 32, 32)) - theirs).max() < 2e-6
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"steps": 1},
+        {"steps": 4},
+        {"steps": 3, "sampler": "euler", "guidance": 2.5},
+        {"steps": 7},
+        {"steps": 5, "guidance": 0.5},
+        {"steps": 6, "sampler": "ddim"},
+    ],
+)
+def test_each_step_is_that_of_the_samplers(by_torch: ByTorch, model: LatentDiffusion, how: dict[str, Any]) -> None:
+    """Euler's and Adams-Bashforth's steps, guided or not, by few-step weights or by the denoiser, for one network."""
+    sampling = Sampling(seed=5, **how)
+    wanted = model.ask([3], {"modality": "CT"}, 5)
+    theirs = list(model.walk([3], wanted, sampling))
+    ours = list(by_torch.walk(3, wanted[0], by_torch.settle(sampling)))
+    assert len(ours) == len(theirs) == how["steps"] + 1
+    for mine, other in zip(ours, theirs, strict=True):
+        assert np.abs(mine - other.numpy()).max() < 1e-4 * float(other.abs().max())
+
+
+def test_settings_are_settled_alike(by_torch: ByTorch, model: LatentDiffusion) -> None:
+    """The same steps and sampler as torch takes, whatever is left open."""
+    for sampling in (Sampling(), Sampling(steps=2), Sampling(steps=4), Sampling(steps=5)):
+        assert by_torch.settle(sampling) == model.settle(sampling)
+    with pytest.raises(ConfigError, match=r"no sampler heun. Take --engine torch"):
+        by_torch.settle(Sampling(sampler="heun"))
+    assert (by_torch.size, by_torch.units, by_torch.steps) == (model.size, model.units, model.steps)
+
+
+def test_torch_does_it_where_nothing_is_compiled(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without MNN, or before `model compile`, auto is torch, and asking for compiled says what to install."""
+    assert settle_engine(tiny_model, "auto", Sampling()) == "torch" or place_of(tiny_model).is_dir()
+    monkeypatch.setattr(compiled, "installed", lambda: "")
+    assert settle_engine(tiny_model, "auto", Sampling()) == "torch"
+    assert isinstance(open_fastest(tiny_model, "auto", Sampling()), LatentDiffusion)
+    with pytest.raises(ConfigError, match=r"MNN is not installed.*phonybrains\[compile\]"):
+        settle_engine(tiny_model, "compiled", Sampling())
+
+
+def test_auto_takes_what_was_measured_as_faster(tiny_model: Path, pretended: Path) -> None:
+    """The times measured when it was compiled decide; torch can always be asked for."""
+    assert settle_engine(tiny_model, "auto", Sampling()) == "compiled"
+    assert settle_engine(tiny_model, "torch", Sampling()) == "torch"
+    pretended.write_text(json.dumps(a_manifest(torch_seconds=0.5)))
+    assert settle_engine(tiny_model, "auto", Sampling()) == "torch"
+    assert settle_engine(tiny_model, "compiled", Sampling()) == "compiled"
+
+
+@pytest.mark.parametrize("how", [{"sampler": "heun"}, {"sampler": "ddpm"}, {"precision": "bf16"}])
+def test_what_a_compiled_model_cannot_is_left_to_torch(tiny_model: Path, pretended: Path, how: dict[str, Any]) -> None:
+    """Samplers that draw noise or evaluate twice, and bf16: auto is torch, and compiled an error that says why."""
+    assert settle_engine(tiny_model, "auto", Sampling(**how)) == "torch"
+    assert why_not(tiny_model, Sampling(**how))
+    with pytest.raises(ConfigError, match="--engine compiled: a compiled model"):
+        settle_engine(tiny_model, "compiled", Sampling(**how))
+
+
+def test_a_damaged_cache_that_cannot_be_made_anew_is_left_for_torch(
+    tiny_model: Path, pretended: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Generating does not fail for the sake of a cache: it says what is wrong, and torch does it."""
+    pretended.write_text("{")
+    monkeypatch.setitem(sys.modules, "_tools", None)
+    assert isinstance(open_fastest(tiny_model, "auto", Sampling()), LatentDiffusion)
+    assert "Until then torch does it" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="_tools is not installed"):
+        open_fastest(tiny_model, "compiled", Sampling())
+
+
+def test_a_damaged_model_is_no_damaged_cache(tiny_model: Path, tmp_path: Path, pretended: Path) -> None:
+    """A model folder that is not whole is refused for any engine, as before."""
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    (folder / "conditions.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"conditions.json is damaged"):
+        open_fastest(folder, "auto", Sampling())
+
+
+def test_records_of_torch_are_as_before(tiny_model: Path, tmp_path: Path) -> None:
+    """torch goes without saying, so that a set that was made before there were engines is taken for the same."""
+    out = generate(tiny_model, tmp_path / "set", 1, steps=1, engine="torch", show=False)
+    assert "engine" not in read_record(out)["config"]
+    assert "engine" not in read_record(out)["results"]
+
+
+@pytest.mark.needs("MNN")
+def test_compiled_images_are_those_of_torch(tiny_model: Path, tmp_path: Path) -> None:
+    """Up to a gray level, whatever the sampler, and the record names what made them; the first use compiles."""
+    hows: list[dict[str, Any]] = [{"steps": 2}, {"steps": 6, "guidance": 2.0}]
+    for how in hows:
+        sets = {
+            engine: ImageSet.open(
+                generate(tiny_model, tmp_path / f"{engine}{how['steps']}", 6, engine=engine, show=False, **how)
+            )
+            for engine in ("torch", "compiled")
+        }
+        ours, theirs = (np.stack([s.pixels(i) for i in range(6)]).astype(int) for s in sets.values())
+        assert np.abs(ours - theirs).max() <= 1
+        assert [r.attributes for r in sets["torch"].rows] == [r.attributes for r in sets["compiled"].rows]
+        record = read_record(tmp_path / f"compiled{how['steps']}")
+        assert record["config"]["engine"] == "compiled"
+        assert record["results"]["engine"] == f"MNN {compiled.installed()}"
+        assert generate(tiny_model, tmp_path / f"torch{how['steps']}", 6, show=False, **how)  # is that of before
+
+
+@pytest.mark.needs("MNN")
+def test_an_image_depends_on_seed_and_index_to_the_bit(tiny_model: Path) -> None:
+    """Each is computed by itself: neighbours, order and number of threads change nothing."""
+    model = open_fastest(tiny_model, "compiled", Sampling())
+    wanted = model.ask(range(6), {}, 2)
+    together = list(model.paint(range(6), wanted, Sampling(seed=2, steps=2)))
+    (alone,) = model.paint([4], wanted[4:5], Sampling(seed=2, steps=2))
+    assert np.array_equal(alone, together[4])
+
+
+@pytest.mark.needs("MNN")
+def test_a_damaged_cache_is_made_anew(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A network whose bytes are not those of the manifest is never computed with."""
+    open_fastest(tiny_model, "compiled", Sampling())
+    damaged = place_of(tiny_model) / DECODER
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    model = open_fastest(tiny_model, "compiled", Sampling())
+    assert isinstance(model, Compiled)
+    assert "missing or damaged" in capsys.readouterr().err
+    assert opening.Compiled.load(tiny_model).manifest["sha256"] == model.manifest["sha256"]
+
+
+@pytest.mark.needs("MNN")
+def test_the_command_starts_without_torch(tiny_model: Path, tmp_path: Path) -> None:
+    """What makes the start short: a compiled model imports neither torch nor diffusers."""
+    open_fastest(tiny_model, "compiled", Sampling())
+    code = "import sys; from phonybrains.cli.app import main\ntry: main()\nfinally: print(*sorted(sys.modules))"
+    words = [
+        "generate",
+        str(tiny_model),
+        "-n",
+        "2",
+        "--steps",
+        "2",
+        "--engine",
+        "compiled",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    modules = done.stdout.splitlines()[-1].split()
+    assert "phonybrains.model.compiled" in modules
+    assert not {"torch", "diffusers"} & {*modules}
+    assert len(ImageSet.open(tmp_path / "o")) == 2
