@@ -19,7 +19,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -29,6 +29,8 @@ from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d import UNet2DModel
@@ -38,6 +40,7 @@ from diffusers.utils.outputs import BaseOutput
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor, nn
+from torch.nn.functional import avg_pool2d, pixel_unshuffle
 
 # phonybrains/errors.py
 # Errors a person can act on: what is wrong, where, and what to do.
@@ -185,8 +188,11 @@ class Conditions:
         """Turn rows, or mappings from name to value, into (N, width) float32."""
         import torch
 
-        table = [[c for a in self.attributes for c in a.columns(value_in(row, a.name))] for row in rows]
-        return torch.tensor(table, dtype=torch.float32).reshape(len(rows), self.width)
+        return torch.tensor(self.table(rows), dtype=torch.float32).reshape(len(rows), self.width)
+
+    def table(self, rows: Sequence[Any]) -> list[list[float]]:
+        """`encode` as plain numbers."""
+        return [[c for a in self.attributes for c in a.columns(value_in(row, a.name))] for row in rows]
 
     def null(self, n: int) -> Tensor:
         """(n, width): every attribute missing, the unconditional model."""
@@ -210,6 +216,16 @@ class Conditions:
             if len(labels_of(asked["modality"])) > 1:
                 raise ConfigError(f"modality '{asked['modality']}': an image has one. Ask for each by itself.")
         return {name: known[name].check(value, asked.get("modality")) for name, value in asked.items()}
+
+    def of(self, row: Any) -> dict[str, Value]:
+        """What of a row, or of a mapping from name to value, can be asked for."""
+        found = dict[str, Value]()
+        modality = value_in(row, "modality")
+        for attribute in self.attributes:
+            if (value := value_in(row, attribute.name)) is not None:
+                with suppress(ConfigError):
+                    found[attribute.name] = attribute.check(value, modality)
+        return found
 
     def draw(self, where: Mapping[str, Value], rng: np.random.Generator) -> dict[str, Value]:
         """Fill up what is asked for: a combination of categories as frequent as in training; numbers stay missing.
@@ -312,16 +328,34 @@ def near(wrong: str, known: Iterable[str]) -> str:
     return f" Known: {', '.join(names) or 'none'}.{hint}"
 
 
+# phonybrains/networks/masks.py
+# A mask as the denoiser is told it: how much of each place it covers, and that it was given.
+
+
+MASK_CHANNELS = 5
+"""Input channels of the denoiser beside the latents: four shares of a place, and whether a mask was given."""
+
+
+def encode_masks(masks: Tensor) -> Tensor:
+    """(B, 1, H, W), 1 inside and 0 outside → (B, MASK_CHANNELS, H/8, W/8): the shares covered of a place's quarters; 1.
+
+    A mask that is missing is zeros in all channels, one that is given and empty in all but the last.
+    """
+    shares = pixel_unshuffle(avg_pool2d(masks, 4), 2)
+    return torch.cat([shares, torch.ones_like(shares[:, :1])], dim=1)
+
+
 # phonybrains/networks/denoiser.py
 # The denoiser: a U-Net on latents, built from diffusers' parts, with its condition.
 
 
 class Denoiser(nn.Module):
-    """The U-Net with its condition: forward(x_t, fraction of time, condition, extra) → (B, C, h, w).
+    """The U-Net with its condition: forward(x_t, fraction of time, condition, extra, mask) → (B, C, h, w).
 
     embed: a ConditionEmbedding.
     condition: (B, condition_width); extra: (B, extra_width), zeros if not given: the augmentation that training images
     went through, or for few-step weights the length of the jump.
+    mask: (B, MASK_CHANNELS, h, w) as `encode_masks` gives it, for a U-Net that takes masks; missing if not given.
     """
 
     def __init__(self, unet: UNet2DModel, embed: ModelMixin) -> None:
@@ -331,9 +365,20 @@ class Denoiser(nn.Module):
         self.condition_width: int = embed.config["condition_width"]
         self.extra_width: int = embed.config["extra_width"]
 
-    def forward(self, x_t: Tensor, fraction: Tensor, condition: Tensor, extra: Tensor | None = None) -> Tensor:
+    @property
+    def takes_masks(self) -> bool:
+        """Whether the U-Net has input channels for a mask."""
+        return self.unet.config["in_channels"] > self.unet.config["out_channels"]
+
+    def forward(
+        self, x_t: Tensor, fraction: Tensor, condition: Tensor, extra: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         if extra is None:
             extra = condition.new_zeros(len(condition), self.extra_width)
+        if mask is None and self.takes_masks:
+            mask = x_t.new_zeros(len(x_t), MASK_CHANNELS, *x_t.shape[2:])
+        if mask is not None:
+            x_t = torch.cat([x_t, mask.to(x_t)], dim=1)
         embedded = self.embed(torch.cat([condition, extra], dim=1).to(x_t.dtype))
         return self.unet(x_t, (fraction * 1000).float(), embedded, return_dict=False)[0]
 
@@ -536,15 +581,6 @@ def adams(predict: Predict, x: Tensor, times: Sequence[float], process: Process)
         yield x
 
 
-def flow_times(steps: int, shift: float = 1.0) -> list[float]:
-    """1 … 0 as `steps` + 1 falling numbers: equal steps u, shifted to s u / (1 + (s - 1) u).  [Esser 2024, eq. 23]
-
-    Coarse structure is settled near pure noise, where a shift above 1 makes the steps smaller.
-    """
-    equal = [1 - i / steps for i in range(steps)] + [0.0]
-    return [shift * u / (1 + (shift - 1) * u) for u in equal]
-
-
 def quadratic_times(schedule: Schedule, steps: int) -> list[int]:
     """T … 0 as `steps` + 1 falling whole numbers, closer together near 0, where s(t) goes as √t.
 
@@ -596,6 +632,19 @@ SAMPLERS: dict[str, Walk] = {
 """A new one is named in model/sampling.py too, which does without torch."""
 
 
+# phonybrains/diffusion/times.py
+# The times that sampling of the flow passes; nothing here needs torch.
+
+
+def flow_times(steps: int, shift: float = 1.0) -> list[float]:
+    """1 … 0 as `steps` + 1 falling numbers: equal steps u, shifted to s u / (1 + (s - 1) u).  [Esser 2024, eq. 23]
+
+    Coarse structure is settled near pure noise, where a shift above 1 makes the steps smaller.
+    """
+    equal = [1 - i / steps for i in range(steps)] + [0.0]
+    return [shift * u / (1 + (shift - 1) * u) for u in equal]
+
+
 # phonybrains/model/chains.py
 # The kinds of diffusion a model can be trained for.
 
@@ -638,21 +687,22 @@ CHAINS = {
 # Classifier-free guidance: push a prediction away from the one made without a condition.
 
 
-Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""denoise(x_t, t, condition) is the clean image a network expects behind x_t under a condition, (B, width)."""
+Denoise = Callable[..., Tensor]
+"""denoise(x_t, t, condition, *mask) is the clean image a network expects behind x_t under a condition, (B, width)."""
 
 
-def guide(denoise: Denoise, condition: Tensor, null: Tensor, scale: float = 1.0) -> Predict:
+def guide(denoise: Denoise, condition: Tensor, null: Tensor, scale: float = 1.0, *mask: Tensor) -> Predict:
     """x̂(∅) + scale · (x̂(c) - x̂(∅)); scale 1 is the plain conditional model, at half the cost.  [Ho 2022, eq. 6]
 
     condition, null: (B, width). x_0, noise and velocity are linear in one another: guiding one guides all.
+    mask: (B, channels, h, w), told to both predictions: what is pushed is what the condition adds to it.
     """
     if scale == 1:
-        return lambda x_t, t: denoise(x_t, t, condition)
-    both = torch.cat([condition, null])
+        return lambda x_t, t: denoise(x_t, t, condition, *mask)
+    both, masks = torch.cat([condition, null]), [torch.cat([one, one]) for one in mask]
 
     def predict(x_t: Tensor, t: Tensor) -> Tensor:
-        with_condition, without = denoise(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
+        with_condition, without = denoise(torch.cat([x_t, x_t]), torch.cat([t, t]), both, *masks).chunk(2)
         return without + scale * (with_condition - without)
 
     return predict
@@ -752,6 +802,12 @@ def _what_there_is(conditions: Conditions, asked: Mapping[str, Value]) -> str:
 # What each image of a run is to show: as asked, and the rest drawn as in training.
 
 
+def image_seed(seed: int, index: int) -> int:
+    """The seed of the generator that image `index` of a run with this seed owns: below 2⁶³."""
+    state = np.random.SeedSequence([seed, index]).generate_state(2, np.uint32)
+    return int(state[0]) << 31 | int(state[1]) >> 1
+
+
 def drawn(
     conditions: Conditions, indices: Sequence[int], where: Mapping[str, Value], seed: int
 ) -> list[dict[str, Value]]:
@@ -769,6 +825,129 @@ def drawn(
         how = f"add modality={known[0]}, or ask for something else."
         raise ConfigError(f"{why} So it is not known which modality the images have: {how}")
     return rows
+
+
+# phonybrains/model/masks.py
+# Masks that a model is asked to follow: what they are, and what is wrong with one that is none.
+
+
+Mask = NDArray[np.bool_]
+
+
+class Masks(Protocol):
+    """Masks (H, W), True inside, in memory or read when they are needed; None: not said. All False: none of it here."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Mask | None: ...
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What the masks that a model takes outline, how many training images of each modality had one, and empty ones."""
+
+    outline: str = ""
+    images: Mapping[str, int] = field(default_factory=dict)
+    empty: int = 0
+
+
+def as_masks(given: Any, size: int) -> list[Mask | None]:
+    """One mask or several, as arrays or pictures of two values, checked: as many (size, size) arrays.
+
+    Raises ConfigError saying which is none, and why.
+    """
+    several = isinstance(given, (list, tuple)) or getattr(given, "ndim", 2) == 3
+    masks = [None if one is None else as_mask(one, f"mask {i}") for i, one in enumerate(given if several else [given])]
+    for i, mask in enumerate(masks):
+        if mask is not None:
+            check_size(mask.shape, size, f"mask {i}")
+    if not masks:
+        raise ConfigError("mask: the list is empty. Give at least one mask, or leave it out.")
+    return masks
+
+
+def as_mask(picture: Any, name: str) -> Mask:
+    """A picture (H, W) of 0 and one other value as a mask. Raises ConfigError for any other, and for one all inside."""
+    values = np.asarray(picture)
+    if values.ndim != 2:
+        raise ConfigError(f"{name} is of shape {values.shape}: a mask is gray, (H, W).")
+    levels = np.unique(values)
+    if len(levels) > 2 or (len(levels) == 2 and levels[0] != 0):
+        said = f"{len(levels)} different values, {levels[0]} to {levels[-1]}"
+        raise ConfigError(f"{name} has {said}. A mask has two: 0 outside, and another inside.")
+    if levels.all():
+        raise ConfigError(f"{name} covers the whole image, so it outlines nothing. Is inside 0 there, and outside not?")
+    return values != 0
+
+
+def check_size(shape: tuple[int, ...], size: int, name: str) -> None:
+    """Raise ConfigError for a mask of another (height, width) than the model's images."""
+    if shape != (size, size):
+        height, width = shape
+        raise ConfigError(
+            f"{name} is {width}×{height}, and the model draws {size}×{size}. Resize it to that, without smoothing."
+        )
+
+
+# phonybrains/networks/texture.py
+# The network that gives a decoded image its texture, as a component of diffusers. Model folders hold a copy of it.
+
+
+SPAN, MOST = 0.03, 0.25
+"""What the network's outputs are worth in the range -1…1, four of 256 grey levels, and the most a pixel changes."""
+
+
+MOST_STYLE = 16
+"""So many numbers are drawn for an image's style, however few the network takes."""
+
+
+class Texture(ModelMixin, ConfigMixin):
+    """A decoded image and noise in, the image with the fine grain, the flat air and the flat bone that a decoder loses.
+
+    A decoder is trained to be right on average, so what its latents do not tell is missing from its images; here it is
+    drawn. Everything runs at half the resolution, where an image is four channels.
+    """
+
+    @register_to_config
+    def __init__(self, modalities: Sequence[str], width: int = 16, layers: int = 3, style: int = 4) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(12, width, 3, padding=1)
+        self.middle = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(layers))
+        self.told = nn.Linear(len(modalities) + style, 2 * width * (layers + 1))
+        self.detail, self.sharpen = nn.Conv2d(width, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.amount, self.grain = nn.Conv2d(width, 4, 1), nn.Conv2d(4, 4, 3, padding=1)
+        for layer in (self.detail, self.sharpen):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, image: Tensor, noise: Tensor, style: Tensor, modality: Tensor) -> Tensor:
+        """(B, 1, H, W) in about -1…1, for image and noise of that shape, style (B, style) and modality, one-hot (B, M).
+
+        H and W are even; noise and style are standard normal. What lies outside -1…1 is meant to be cut off: air and
+        bone are flat where it does.
+        """
+        edges = image - F.avg_pool2d(image, 5, stride=1, padding=2, count_include_pad=False)
+        parts, sharp, drawn = (F.pixel_unshuffle(x, 2) for x in (image, edges, noise))
+        told = self.told(torch.cat([modality, style], dim=1)).unflatten(1, (len(self.middle) + 1, 2, -1, 1, 1))
+        x = self.enter(torch.cat([parts, 8 * sharp, drawn], dim=1))
+        x = F.silu(x * (1 + told[:, 0, 0]) + told[:, 0, 1])
+        for i, layer in enumerate(self.middle, start=1):
+            x = x + F.silu(layer(x) * (1 + told[:, i, 0]) + told[:, i, 1])
+        fine = self.detail(x) + F.softplus(self.amount(x) - 1) * self.grain(drawn)
+        change = F.pixel_shuffle(self.sharpen(sharp) + SPAN * fine, 2)
+        return image + MOST * (change / MOST).tanh()
+
+    def draw(self, images: Tensor, modalities: Sequence[object], rngs: Sequence[torch.Generator]) -> Tensor:
+        """Images (B, 1, H, W) with texture, each with its own generator. [Karras 2019, sec. 3.2, noise by the pixel]"""
+        pixels, style = images[0].numel(), int(self.config["style"])
+        drawn = torch.stack([torch.randn(pixels + MOST_STYLE, generator=rng) for rng in rngs]).to(images)
+        noise = drawn[:, :pixels].reshape(images.shape)
+        return self(images, noise, drawn[:, pixels : pixels + style], self.one_hot(modalities).to(images))
+
+    def one_hot(self, modalities: Sequence[object]) -> Tensor:
+        """(B, M): which of the modalities it knows each image has; zeros for others."""
+        known = self.config["modalities"]
+        return torch.tensor([[float(name == one) for one in known] for name in modalities])
 
 
 # phonybrains/model/parts.py
@@ -802,7 +981,8 @@ class ModelParts:
 
     few_step: the denoiser tuned for sampling in up to FEW steps, if the model has one; steps: taken if none are asked.
     units: slope, intercept and unit of generated pixels, for each modality whose training images agree on them.
-    card: free for facts about the model.
+    card: free for facts about the model; masks: what the masks outline that it takes, None for a model that takes none.
+    texture: what gives decoded images their fine grain, if the model has it.
     """
 
     autoencoder: AutoencoderDC
@@ -815,6 +995,8 @@ class ModelParts:
     steps: int = 16
     units: Mapping[str, tuple[float, float, str]] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
+    masks: MaskFacts | None = None
+    texture: Texture | None = None
 
 
 # phonybrains/model/sampling.py
@@ -871,6 +1053,22 @@ def check_sampler(name: str) -> None:
         raise ConfigError(f"sampler '{name}' is not known. Known: {', '.join(SAMPLER_NAMES)}.")
 
 
+def settle(sampling: Sampling, steps: int, sampler: str, few_step: bool) -> Sampling:
+    """Steps and sampler, where they are open, those of a model; few_step: whether it has weights for few steps.
+
+    Raises ConfigError for what no such model can do.
+    """
+    steps = steps if sampling.steps is None else sampling.steps
+    sampler = sampling.sampler or (SHORTCUT if few_step and steps <= FEW else sampler)
+    check_sampler(sampler)
+    if sampler == SHORTCUT and not few_step:
+        raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
+    if sampler == SHORTCUT and sampling.guidance != 1:
+        why = "few-step weights have theirs built in"
+        raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Give more than {FEW} steps, or another sampler.")
+    return replace(sampling, steps=steps, sampler=sampler)
+
+
 # phonybrains/model/precision.py
 # The arithmetic of decoding: bf16 where the machine has it in hardware, float32 elsewhere.
 
@@ -915,6 +1113,8 @@ Result = TypeVar("Result")
 
 def count_workers(device: torch.device) -> int:
     """One for a GPU, otherwise one for each of torch's threads, but no more than MOST_WORKERS."""
+    import torch
+
     return 1 if device.type != "cpu" else min(torch.get_num_threads(), MOST_WORKERS)
 
 
@@ -931,19 +1131,30 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item], work
     if workers == 1:
         yield from map(function, items)
         return
+    import torch
+
     threads = torch.get_num_threads()
-    ahead: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(max(1, threads // workers),))
+    try:
+        yield from in_order(function, items, pool, 2 * workers)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], pool: ThreadPoolExecutor, most_ahead: int
+) -> Iterator[Result]:
+    """function(item) of all items, in order, by the threads of a pool, which ends with them; none runs far ahead."""
+    ahead: deque[Future[Result]] = deque()
     try:
         for item in items:
             ahead.append(pool.submit(function, item))
-            if len(ahead) > 2 * workers:
+            if len(ahead) > most_ahead:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
 
 
 # phonybrains/model/latent_diffusion.py
@@ -969,7 +1180,7 @@ class LatentDiffusion(ModelParts):
 
     def to(self, device: str) -> LatentDiffusion:
         """Move the networks to a device, in the memory format that convolutions are fastest in."""
-        for network in filter(None, (self.autoencoder, self.denoiser, self.few_step)):
+        for network in filter(None, (self.autoencoder, self.denoiser, self.few_step, self.texture)):
             network.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
@@ -982,18 +1193,22 @@ class LatentDiffusion(ModelParts):
         channels = int(self.autoencoder.config["latent_channels"])
         return channels, self.size // 8, self.size // 8
 
-    def generate(self, n: int, where: Mapping[str, Value] | None = None, **sampling: Any) -> Generated:
+    def generate(
+        self, n: int, where: Mapping[str, Value] | None = None, mask: Any = None, **sampling: Any
+    ) -> Generated:
         """Make n images. Image i depends on (seed, i) alone; `sampling` takes the fields of Sampling.
 
-        Warns where few training images or patients, or none, show what is asked for. Raises ConfigError for an
-        attribute or value the model does not know.
+        mask: one (H, W) or several, 0 outside and another value inside, or None for one that is not said: image i
+        follows mask i, counted around. Warns where few training images or patients, or none, show what is asked for.
+        Raises ConfigError for an attribute or value the model does not know, and for what is no mask.
         """
         check_integer("n", n, 0)
         settings = Sampling(**sampling)
         for doubt in self.doubts(where or {}):
             warnings.warn(doubt, stacklevel=2)
+        masks = None if mask is None else as_masks(mask, self.size)
         wanted = self.ask(range(n), where or {}, settings.seed)
-        images = list(self.paint(range(n), wanted, settings))
+        images = list(self.paint(range(n), wanted, settings, masks=masks))
         return Generated(np.stack(images) if images else np.empty((0, self.size, self.size), np.uint8), wanted)
 
     def ask(self, indices: Sequence[int], where: Mapping[str, Value], seed: int) -> list[dict[str, Value]]:
@@ -1014,31 +1229,48 @@ class LatentDiffusion(ModelParts):
         wanted: Sequence[Mapping[str, Value]],
         sampling: Sampling,
         batches: Sequence[slice] | None = None,
+        masks: Masks | None = None,
     ) -> Iterator[NDArray[np.uint8]]:
         """Yield the images with these indices one by one, (H, W) uint8, computed in these batches, or `self.batches`.
 
-        The bits of an image depend on what is in its batch, by the rounding of a grey level.
+        masks: image i follows mask i, counted around. The bits of an image depend on what is in its batch, by the
+        rounding of a grey level. Raises ConfigError for masks where the model takes none.
         """
         sampling, workers = self.settle(sampling), count_workers(self.device)
+        if masks is not None and not self.denoiser.takes_masks:
+            raise ConfigError("this model takes no masks: it was trained without. Train one with --masks.")
         batches = self.batches(len(indices), sampling) if batches is None else batches
 
         def batch(part: slice) -> NDArray[np.uint8]:
-            *_, latents = self.walk(indices[part], wanted[part], sampling)
+            here = [masks[i % len(masks)] for i in indices[part]] if masks else None
+            rngs = [image_rng(sampling.seed, i) for i in indices[part]]
+            *_, latents = self.walk_with(rngs, wanted[part], sampling, here)
             with computing_in(sampling.precision, self.device):
-                return self.decode(latents, [row.get("modality") for row in wanted[part]])
+                return self.decode(latents, [row.get("modality") for row in wanted[part]], rngs)
 
         for images in side_by_side(batch, batches, workers):
             yield from images
 
     def walk(
-        self, indices: Sequence[int], wanted: Sequence[Mapping[str, Value]], sampling: Sampling
+        self,
+        indices: Sequence[int],
+        wanted: Sequence[Mapping[str, Value]],
+        sampling: Sampling,
+        masks: Sequence[Mask | None] | None = None,
     ) -> Iterator[Tensor]:
-        """Yield the latents of one batch from pure noise to the clean end, one for each step, (B, C, h, w)."""
-        yield from self.walk_with([image_rng(sampling.seed, i) for i in indices], wanted, sampling)
+        """Yield the latents of one batch from pure noise to the clean end, one for each step, (B, C, h, w).
+
+        masks: one for each image.
+        """
+        yield from self.walk_with([image_rng(sampling.seed, i) for i in indices], wanted, sampling, masks)
 
     @torch.inference_mode()
     def walk_with(
-        self, rngs: list[torch.Generator], wanted: Sequence[Mapping[str, Value]], sampling: Sampling
+        self,
+        rngs: list[torch.Generator],
+        wanted: Sequence[Mapping[str, Value]],
+        sampling: Sampling,
+        masks: Sequence[Mask | None] | None = None,
     ) -> Iterator[Tensor]:
         """`walk` with each image's own generator, so that images of several seeds share a batch."""
         sampling = self.settle(sampling)
@@ -1046,52 +1278,65 @@ class LatentDiffusion(ModelParts):
         x = x.contiguous(memory_format=torch.channels_last)
         condition = self.conditions.encode(wanted).to(self.device)
         null = self.conditions.null(len(wanted)).to(self.device)
+        mask = () if masks is None else (self.encode_masks(masks),)
         steps = sampling.steps or self.steps
         if sampling.sampler == SHORTCUT and self.few_step:
-            predict = self.shortcut(self.few_step, condition, steps)
+            predict = self.shortcut(self.few_step, condition, steps, *mask)
         else:
-            predict = guide(self.predict, condition, null, sampling.guidance)
+            predict = guide(self.predict, condition, null, sampling.guidance, *mask)
         yield x
         walk = SAMPLERS[sampling.sampler]
         yield from walk(predict, x, self.chain.times(steps), self.chain.process, rngs)
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
-        steps = self.steps if sampling.steps is None else sampling.steps
-        few = self.few_step is not None and steps <= FEW
-        sampler = sampling.sampler or (SHORTCUT if few else self.chain.sampler)
-        check_sampler(sampler)
-        if sampler == SHORTCUT and self.few_step is None:
-            raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
-        if sampler == SHORTCUT and sampling.guidance != 1:
-            why = "few-step weights have theirs built in"
-            raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Give more than {FEW} steps, or another sampler.")
-        precision = settle_precision(sampling.precision, self.device)
-        return replace(sampling, steps=steps, sampler=sampler, precision=precision)
+        settled = settle(sampling, self.steps, self.chain.sampler, self.few_step is not None)
+        return replace(settled, precision=settle_precision(sampling.precision, self.device))
 
-    def predict(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        """The clean latents expected behind x_t."""
+    def encode_masks(self, masks: Sequence[Mask | None]) -> Tensor:
+        """What the denoiser is told of masks, (B, MASK_CHANNELS, h, w): zeros for one that is not said."""
+        arrays = np.stack([np.zeros((self.size, self.size), bool) if mask is None else mask for mask in masks])
+        said = torch.tensor([mask is not None for mask in masks])[:, None, None, None]
+        return (encode_masks(torch.from_numpy(arrays).float()[:, None]) * said).to(self.device)
+
+    def predict(self, x_t: Tensor, t: Tensor, condition: Tensor, *mask: Tensor) -> Tensor:
+        """The clean latents expected behind x_t; mask: as the denoiser is told it, if there is one."""
         process, objective = self.chain.process, self.chain.objective
-        return objective.to_x0(self.denoiser(x_t, process.fraction(t), condition), x_t, t, process)
+        told = (condition, None, *mask) if mask else (condition,)
+        return objective.to_x0(self.denoiser(x_t, process.fraction(t), *told), x_t, t, process)
 
-    def shortcut(self, network: nn.Module, condition: Tensor, steps: int) -> Predict:
+    def shortcut(self, network: nn.Module, condition: Tensor, steps: int, *mask: Tensor) -> Predict:
         """Few-step weights as a prediction for Euler's method in so many steps: each jump is told its length."""
         process, objective = self.chain.process, self.chain.objective
         lengths = {t: t - r for t, r in pairwise(self.chain.times(steps))}
 
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
             length = condition.new_full((len(condition), 1), lengths[t[0].item()])
-            return objective.to_x0(network(x_t, t, condition, length), x_t, t, process)
+            return objective.to_x0(network(x_t, t, condition, length, *mask), x_t, t, process)
 
         return predict
 
-    @torch.inference_mode()
-    def decode(self, latents: Tensor, modalities: Sequence[Value]) -> NDArray[np.uint8]:
-        """Standardised latents (B, C, h, w) to images (B, H, W) uint8."""
-        restored = self.scale.restore(latents, modalities)
-        parts = restored.split(DECODED_AT_ONCE if restored.device.type == "cpu" else len(restored))
-        values = torch.cat([self.autoencoder.decode(part, return_dict=False)[0] for part in parts])
+    def decode(
+        self, latents: Tensor, modalities: Sequence[Value], rngs: Sequence[torch.Generator] = ()
+    ) -> NDArray[np.uint8]:
+        """Standardised latents (B, C, h, w) to images (B, H, W) uint8.
+
+        rngs: each image's generator, of which a model with texture draws it; without them there is none.
+        """
+        values = self.decoded(latents, modalities, rngs if self.texture else ())
         return from_unit_range(values[:, 0].float().cpu().numpy())
+
+    @torch.inference_mode()
+    def decoded(self, latents: Tensor, modalities: Sequence[Value], rngs: Sequence[torch.Generator] = ()) -> Tensor:
+        """`decode` before rounding: (B, 1, H, W) in about -1…1."""
+        restored = self.scale.restore(latents, modalities)
+        size, found = DECODED_AT_ONCE if restored.device.type == "cpu" else len(restored), []
+        for i in range(0, len(restored), size):
+            values = self.autoencoder.decode(restored[i : i + size], return_dict=False)[0]
+            if self.texture and rngs:
+                values = self.texture.draw(values, modalities[i : i + size], rngs[i : i + size])
+            found.append(values)
+        return torch.cat(found)
 
     @torch.inference_mode()
     def encode(self, pixels: NDArray[np.float32], modalities: Sequence[Value]) -> Tensor:
@@ -1109,8 +1354,7 @@ class LatentDiffusion(ModelParts):
 
 def image_rng(seed: int, index: int) -> torch.Generator:
     """The generator that image `index` of a run with this seed owns."""
-    state = np.random.SeedSequence([seed, index]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+    return torch.Generator().manual_seed(image_seed(seed, index))
 
 
 # phonybrains/model/pipeline.py
@@ -1119,6 +1363,10 @@ def image_rng(seed: int, index: int) -> torch.Generator:
 
 KINDS = {"FlowMatchEulerDiscreteScheduler": "flow", "DDPMScheduler": "ddpm"}
 """The scheduler says what kind of diffusion the networks were trained for."""
+
+
+OWN = ("condition_embedding", "texture")
+"""Components that diffusers does not have."""
 
 
 @dataclass
@@ -1135,7 +1383,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
     conditions, latent_scale: as in conditions.json and model.json of the model folder.
     """
 
-    _optional_components = ["few_step_unet", "few_step_condition_embedding"]
+    _optional_components = ["few_step_unet", "few_step_condition_embedding", "texture"]
 
     def __init__(
         self,
@@ -1145,6 +1393,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         scheduler: SchedulerMixin,
         few_step_unet: UNet2DModel | None = None,
         few_step_condition_embedding: ModelMixin | None = None,
+        texture: ModelMixin | None = None,
         size: int = 256,
         steps: int = 16,
         conditions: dict[str, Any] | None = None,
@@ -1158,6 +1407,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
             scheduler=scheduler,
             few_step_unet=few_step_unet,
             few_step_condition_embedding=few_step_condition_embedding,
+            texture=texture,
         )
         self.register_to_config(size=size, steps=steps, conditions=conditions, latent_scale=latent_scale)
 
@@ -1180,12 +1430,14 @@ class PhonyBrainsPipeline(DiffusionPipeline):
             self.config["size"],
             few_step=few,
             steps=self.config["steps"],
+            texture=self.texture,
         ).to(str(self.device))
 
     def __call__(
         self,
         n: int = 1,
         where: Mapping[str, Value] | None = None,
+        mask: Any = None,
         *,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -1197,6 +1449,8 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         """Make n images; image i depends on (seed, i) alone.
 
         where: what they show, e.g. {"modality": "CT", "plane": "axial"}; the rest is drawn as it occurred in training.
+        mask: for a model that takes masks: a picture or array of two values, 0 outside, or several: image i follows
+        mask i, counted around.
         sampling: seed, steps, guidance, sampler, batch_size (computed at a time), …: the fields of Sampling.
         num_inference_steps and guidance_scale are steps and guidance; a generator stands for the seed it was given.
         output_type: "pil", or "np" for (n, H, W, 1) float32 in 0…1.
@@ -1211,9 +1465,11 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         model = self.latent_diffusion
         for doubt in model.doubts(where or {}):
             warnings.warn(doubt, stacklevel=2)
+        masks = None if mask is None else as_masks(mask, model.size)
         wanted = model.ask(range(n), where or {}, settings.seed)
+        painted = model.paint(range(n), wanted, settings, masks=masks)
         bar: Any = self.progress_bar(range(n))  # type: ignore[arg-type]  # its type is that of a decorator
-        pixels = [image for image, _ in zip(model.paint(range(n), wanted, settings), bar, strict=True)]
+        pixels = [image for image, _ in zip(painted, bar, strict=True)]
         if output_type == "pil":
             images = [Image.fromarray(image) for image in pixels]
         else:
@@ -1229,9 +1485,10 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         index.pop("_name_or_path", None)
         shutil.copyfile(inspect.getfile(type(self)), folder / "pipeline.py")
         for name, network in self.components.items():
-            if name.endswith("condition_embedding") and network is not None:
-                index[name] = ["condition_embedding", type(network).__name__]
-                shutil.copyfile(inspect.getfile(type(network)), folder / name / "condition_embedding.py")
+            if name.endswith(OWN) and network is not None:
+                module = name.removeprefix("few_step_")
+                index[name] = [module, type(network).__name__]
+                shutil.copyfile(inspect.getfile(type(network)), folder / name / f"{module}.py")
         (folder / self.config_name).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
 
