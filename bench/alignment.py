@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -56,9 +57,9 @@ class AlignedTask(DenoiserTask):
         both = torch.cat([self.latents.parameters, self.features], dim=2)
         self.latents = replace(self.latents, parameters=both)
         super().__post_init__()
-        unet = self.network.unet
-        self.network.projection = nn.Conv2d(unet.config["block_out_channels"][-1], FEATURES, 3, padding=1)
-        self.network.projection.to(self.device)
+        unet: Any = self.network.unet
+        self.projection = nn.Conv2d(unet.config["block_out_channels"][-1], FEATURES, 3, padding=1).to(self.device)
+        self.network.projection = self.projection  # learnt with the denoiser
         self.hook = unet.mid_block.register_forward_hook(self._keep)
 
     def _keep(self, module: nn.Module, told: object, middle: Tensor) -> None:
@@ -79,7 +80,7 @@ class AlignedTask(DenoiserTask):
         if not self.network.training:
             return found
         wanted = augmentation[:, WIDTH:].unflatten(1, (FEATURES, self.side, self.side))
-        likeness = F.cosine_similarity(self.network.projection(self.middle).float(), wanted, dim=1)
+        likeness = F.cosine_similarity(self.projection(self.middle).float(), wanted, dim=1)
         return found + self.weight * (1 - likeness.mean(dim=(1, 2)))
 
     def take_off(self) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
@@ -121,10 +122,8 @@ class Network:
 
     def __init__(self, path: Path, threads: int) -> None:
         with quiet():
-            import MNN  # type: ignore[import-not-found]
-
-            self._mnn = MNN
-            self._interpreter = MNN.Interpreter(str(path))
+            self._mnn: Any = import_module("MNN")
+            self._interpreter = self._mnn.Interpreter(str(path))
             self._session = self._interpreter.createSession({"backend": "CPU", "numThread": threads})
         self._inputs = self._interpreter.getSessionInputAll(self._session)
         self._output = self._interpreter.getSessionOutput(self._session)

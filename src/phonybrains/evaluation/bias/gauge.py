@@ -78,7 +78,7 @@ def reading(truth: Array, found: Array, rng: np.random.Generator, people: Sequen
     """
     told = np.flatnonzero(np.isfinite(truth) & np.isfinite(found))
     truth, found = truth[told].astype(float), found[told].astype(float)
-    names = np.array([str(i) for i in told] if people is None else [people[i] for i in told])
+    names = np.array([str(i) for i in told] if people is None else [people[i] for i in told.tolist()])
     codes = np.unique(names, return_inverse=True)[1] if len(names) else names
     if len(told) < FEWEST:
         raise ValueError(f"only {len(told)} images were asked for a number, {FEWEST} are needed")

@@ -47,8 +47,8 @@ def _of_label(
     side: Compared, made: Sequence[frozenset[str]], real: Sequence[frozenset[str]], label: str, where: dict[str, Any]
 ) -> Iterator[Score]:
     said = np.flatnonzero([len(labels) > 0 for labels in real])
-    truth = np.array([label in real[i] for i in said], dtype=int)
-    people = [side.real.people[i] for i in said]
+    truth = np.array([label in real[i] for i in said.tolist()], dtype=int)
+    people = [side.real.people[i] for i in said.tolist()]
     for one, what in ((1, "show it"), (0, "do not show it")):
         few = len({person for person, shows in zip(people, truth, strict=True) if shows == one})
         if few < FEWEST_PEOPLE:

@@ -64,7 +64,7 @@ def texture_features(images: NDArray[np.uint8]) -> Array:
     return np.concatenate([power, falls, _ends(images), *_blocks(images), *steps, noise(images)[:, None]], axis=1)
 
 
-class Texture:
+class TextureFeatures:
     """The extractor of these features: no weights."""
 
     name, width, identity = "texture", len(NAMES), "texture-1"

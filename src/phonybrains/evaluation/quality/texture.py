@@ -20,7 +20,7 @@ from ..arrays import Array
 from ..config import EvaluateConfig
 from ..features.shards import features_of
 from ..features.spectrum import RINGS, frequencies
-from ..features.texture import CEILING, FLAT, FLOOR, NAMES, Texture, place_of
+from ..features.texture import CEILING, FLAT, FLOOR, NAMES, TextureFeatures, place_of
 from ..findings import Facts, Findings, Ruler
 from ..inputs.real import modalities_of
 from ..inputs.sides import Side, side_of, without_copies
@@ -68,7 +68,7 @@ def _against(side: Side, config: EvaluateConfig, progress: Progress, folder: Pat
         progress(f"{side.modality}, {what}", done, total)
 
     made, real = (
-        features_of(images, numbers, Texture(), folder, say).astype(np.float64)
+        features_of(images, numbers, TextureFeatures(), folder, say).astype(np.float64)
         for images, numbers in ((side.made, side.measured.tolist()), (side.real, range(len(side.real))))
     )
     draws = list(other_people(side.groups, side.held, len(made), config.quality.null_draws, config.seed))
@@ -112,7 +112,7 @@ def worst_feature(x: Against) -> tuple[Score, list[Ruler]]:
     found = aucs(x.made, x.real[x.held])
     drawn = np.array([aucs(x.real[a], x.real[b]) for a, b in x.draws])
     order = np.argsort(-np.abs(found - 0.5), kind="stable")[:SHOWN].tolist()
-    rulers = [_ruler(x, i, found[i], drawn[:, i]) for i in order]
+    rulers = [_ruler(x, i, float(found[i]), drawn[:, i]) for i in order]
     worst = rulers[0]
     low, high = (worst.low, worst.high) if worst.auc >= 0.5 else (1 - worst.high, 1 - worst.low)
     farthest = (0.5 + np.abs(drawn - 0.5).max(axis=1)).tolist()
@@ -140,7 +140,7 @@ def _ruler(x: Against, i: int, auc: float, drawn: Array) -> Ruler:
     usual = null_of(drawn.tolist())
     medians = {"real": float(np.median(real)), "synthetic": float(np.median(made))}
     limits = {"low": found.low, "high": found.high, "usual_low": usual.low, "usual_high": usual.high}
-    return Ruler(feature=NAMES[i], auc=float(auc), usual=usual.value, **medians, **limits)
+    return Ruler(feature=NAMES[i], auc=auc, usual=usual.value, **medians, **limits)
 
 
 def spectra(x: Against) -> dict[str, Array]:
