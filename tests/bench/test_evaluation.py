@@ -19,7 +19,7 @@ def test_every_test_is_tried_on_perfect_sets(capsys: pytest.CaptureFixture[str])
     table = rows(capsys.readouterr().out)
     assert {name for name, _ in table} - {"test"} == set(found)
     assert table["c2st_auc, real against real", "2"]
-    assert len(found) == 13
+    assert len(found) == 14
     assert all(0 <= share <= 1 for share in found.values())
 
 

@@ -242,8 +242,8 @@ def test_nonsense_with_the_right_hash_is_refused(copy: Path, part: str):
 
 def test_a_newer_format_asks_for_an_upgrade(copy: Path):
     """A model of a later version is not guessed at."""
-    change_json(copy / "model.json", lambda content: content.update(format_version=2))
-    refuse(copy, r"model\.json: format version 2 is newer .* \(1\)\. Upgrade phonybrains\.")
+    change_json(copy / "model.json", lambda content: content.update(format_version=3))
+    refuse(copy, r"model\.json: format version 3 is newer .* \(2\)\. Upgrade phonybrains\.")
 
 
 def test_a_description_that_is_none(tmp_path: Path):

@@ -16,7 +16,7 @@ import pytest
 from phonybrains.cli.parser import app
 from phonybrains.errors import ConfigError, ModelError, OutputError
 from phonybrains.model import share
-from phonybrains.model.description import ALL_FILES, model_files
+from phonybrains.model.description import ALL_FILES, TEXTURE, model_files
 from phonybrains.model.finding import model_card, shipped_models
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.share import pull_model, push_model
@@ -24,6 +24,9 @@ from phonybrains.model.training_data import NO_SOURCES
 from tests.support.hub_server import TOKEN, serving
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
+
+OWN_FILES = [name for name in ALL_FILES if not name.startswith(TEXTURE)]
+"""Those of a model without texture."""
 
 
 @pytest.fixture
@@ -50,7 +53,7 @@ def test_pushed_and_pulled_is_the_same_model(copy: Path, tmp_path: Path, address
     pulled = pull_model(address.format(tmp_path / "passed on"), tmp_path / "far" / "pulled")
     assert pulled == tmp_path / "far" / "pulled"
     assert files(pulled) == {name: content for name, content in files(copy).items() if name in ALL_FILES}
-    assert sorted(files(pulled)) == sorted(model_files(copy)) == sorted(ALL_FILES)
+    assert sorted(files(pulled)) == sorted(model_files(copy)) == sorted(OWN_FILES)
     assert [path.name for path in pulled.parent.iterdir()] == ["pulled"]
 
 
@@ -74,8 +77,8 @@ def test_a_relative_folder_that_exists_is_not_a_repository(copy: Path, tmp_path:
 def test_a_damaged_model_is_neither_pushed_nor_pulled(copy: Path, tmp_path: Path, damage: str):
     """The error names the part, and nothing appears."""
     if damage == "newer":
-        change(copy / "model.json", lambda text: text.replace('"format_version": 1', '"format_version": 2'))
-        words = "format version 2 is newer"
+        change(copy / "model.json", lambda text: text.replace('"format_version": 1', '"format_version": 3'))
+        words = "format version 3 is newer"
     elif damage == "missing":
         (copy / UNET).unlink()
         words = f"{UNET} is missing"
@@ -243,7 +246,7 @@ def test_through_the_hub(tiny_model: Path, tmp_path: Path):
     assert "is damaged in the cache of the Hub. It is fetched again." in run.stderr
     assert files(tmp_path / "again") == files(tmp_path / "main")
     for branch in ("main", "draft"):
-        assert sorted(hub.repositories["someone/heads"].branches[branch]) == sorted([".gitattributes", *ALL_FILES])
+        assert sorted(hub.repositories["someone/heads"].branches[branch]) == sorted([".gitattributes", *OWN_FILES])
         assert files(tmp_path / branch) == {n: c for n, c in files(tiny_model).items() if n in ALL_FILES}
     expected = LatentDiffusion.load(tiny_model).generate(1, seed=7, steps=2).images
     assert np.abs(np.array(facts["image"])[..., 0] * 255 - expected).max() <= 1.001

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import CycloptsError, Parameter
 
 from ..errors import ConfigError
 from ..startup import diffusers_for, lean_diffusers, say
@@ -55,6 +55,8 @@ def generate(
     asked = _pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])])
     how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler, "precision": precision}
     how |= {"engine": engine}
+    if n is None and mask is None:
+        raise CycloptsError(msg='Command "generate" requires -n, the number of images, or masks to follow with --mask.')
     masks = open_masks(mask, mask_split)
     config = generate_config(n := count(n, masks), asked, **how)
     folder = check_names(model, config, masks)

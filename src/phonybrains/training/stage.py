@@ -83,7 +83,6 @@ def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
     """All that decides what comes of a training: files by their content, and nothing that is left open."""
     elsewhere: Any = {"features": True, "start": True, "guidance": {"worse"}}
     elsewhere |= {} if config.masks else {"masks": True}
-    elsewhere |= {} if config.texture.loop.steps else {"texture": True}
     facts = config.model_dump(mode="json", exclude=elsewhere) | settled(config.precision)
     try:
         facts["features"] = sha256_file(config.features) if config.features else None
