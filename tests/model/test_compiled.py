@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from phonybrains.errors import ConfigError, ModelError
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet
-from phonybrains.model import compiled, opening
+from phonybrains.model import compiled, compiling, opening
 from phonybrains.model.compiled import DECODER, FEW_STEPS, Compiled, Manifest, normal, place_of, why_not
 from phonybrains.model.drawing import image_seed
 from phonybrains.model.latent_diffusion import LatentDiffusion, image_rng
@@ -79,7 +79,8 @@ def a_manifest(torch_seconds: float = 2.0) -> Manifest:
 def pretended(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A cache that says the tiny model is compiled by MNN 9; returns the manifest."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(compiled, "installed", lambda: "9")
+    for module in (compiled, compiling):  # both, as the second takes the name of the first
+        monkeypatch.setattr(module, "installed", lambda: "9")
     place = place_of(tiny_model)
     place.mkdir(parents=True)
     (place / compiled.MANIFEST).write_text(json.dumps(a_manifest()))
