@@ -18,8 +18,8 @@ from phonybrains.errors import ConfigError, ModelError
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet
 from phonybrains.model import compiled, compiling, opening
-from phonybrains.model.compiled import DECODER, FEW_STEPS, Compiled, Manifest, normal, place_of, why_not
-from phonybrains.model.drawing import image_seed
+from phonybrains.model.compiled import DECODER, FEW_STEPS, Compiled, Manifest, place_of, why_not
+from phonybrains.model.drawing import image_seed, normal
 from phonybrains.model.latent_diffusion import LatentDiffusion, image_rng
 from phonybrains.model.opening import open_fastest, settle_engine
 from phonybrains.model.sampling import Sampling

@@ -59,22 +59,11 @@ def import_(
 
     if no_window and window is not None:
         raise ConfigError("--window and --no-window do not go together.")
-    settings = load_config(
-        ImportConfig,
-        config,
-        size=size,
-        bits=16 if no_window else bits,
-        modality=modality,
-        window="none" if no_window else window,
-        plane=plane,
-        seed=seed,
-        key_file=key_file,
-        masks=masks,
-        mask_label=mask_label,
-        outline=outline,
-        synthetic=synthetic or None,
-        generator=generator,
-    )
+    given = {"size": size, "modality": modality, "plane": plane, "seed": seed, "key_file": key_file}
+    given |= {"bits": 16 if no_window else bits, "window": "none" if no_window else window}
+    given |= {"masks": masks, "mask_label": mask_label, "outline": outline}
+    given |= {"synthetic": synthetic or None, "generator": generator}
+    settings = load_config(ImportConfig, config, **given)
     return int(import_images(sources, out, settings, strict=strict).failed)
 
 

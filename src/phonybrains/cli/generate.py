@@ -53,8 +53,14 @@ def generate(
     from ..generating.config import check_names, count, generate_config, open_masks
 
     asked = _pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])])
-    how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler, "precision": precision}
-    how |= {"engine": engine}
+    how = {
+        "seed": seed,
+        "steps": steps,
+        "guidance": guidance,
+        "sampler": sampler,
+        "precision": precision,
+        "engine": engine,
+    }
     if n is None and mask is None:
         raise CycloptsError(msg='Command "generate" requires -n, the number of images, or masks to follow with --mask.')
     masks = open_masks(mask, mask_split)
@@ -69,10 +75,8 @@ def generate(
 
     generate_requests(model, out, config, masks=masks, batch_size=batch_size, grid=grid)
     if drawn := read_record(out)["results"].get("drawn"):
-        say(
-            f"Not asked for, so drawn as often as in training: {', '.join(drawn)}. Each image starts from noise of its "
-            f"own, of seed {seed} and its index."
-        )
+        own = f"Each image starts from noise of its own, of seed {seed} and its index."
+        say(f"Not asked for, so drawn as often as in training: {', '.join(drawn)}. {own}")
     say(f"{out}: {n} synthetic images" + (f"; contact sheet: {grid}" if grid else ""))
 
 

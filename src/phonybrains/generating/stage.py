@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress
 
-from ..errors import ConfigError, ImageSetError
+from ..errors import ImageSetError
 from ..imageset import (
     FIXED_COLUMNS,
     METADATA_NAME,
@@ -34,10 +31,10 @@ from ..model.sampling import Engine, Sampling
 from ..networks.conditions import Category
 from ..progress import progress_bars
 from ..record import RECORD_NAME, Record, as_input, draft_folder, is_published, read_record, sha256_file
-from ..reporting.sheets import SHEET_SUFFIXES, contact_sheet, most_images
 from .config import GenerateConfig, Request, check_names, count, generate_config, open_masks
 from .masks import MaskFolder, combinations
 from .processes import Share, shared_draft, together, wait_for_all
+from .sheet import check_sheet, draw_sheet
 
 if TYPE_CHECKING:
     from ..model.opening import ImageModel
@@ -128,8 +125,8 @@ def generate(
     mask: an image set or a folder of pictures whose masks the images follow, by default as many as there are.
     """
     masks = open_masks(mask, mask_split)
-    how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler, "precision": precision}
-    how |= {"engine": engine}
+    how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler}
+    how |= {"precision": precision, "engine": engine}
     config = generate_config(count(n, masks), where, **how)
     return generate_requests(model, out, config, masks=masks, batch_size=batch_size, grid=grid, show=show)
 
@@ -161,7 +158,7 @@ def generate_requests(
     """
     out, share = Path(out), Share.of_this_process()
     if grid is not None:
-        _check_sheet(Path(grid), out, sum(request.n for request in config.requests))
+        check_sheet(Path(grid), out, sum(request.n for request in config.requests))
     folder = check_names(model, config, masks)
     opened = open_fastest(folder, engine_for(folder, config, out), config.sampling)
     work = _prepare(opened, folder.resolve().name, config, batch_size, masks)
@@ -196,13 +193,6 @@ def engine_for(folder: Path, config: GenerateConfig, out: Path) -> Engine:
     made = read_record(out).get("config", {}) if config.engine == "auto" and (out / RECORD_NAME).is_file() else None
     engine = config.engine if made is None else made.get("engine", "torch")
     return settle_engine(folder, engine, config.sampling)
-
-
-def draw_sheet(images: ImageSet, path: Path) -> Path:
-    """Draw a contact sheet of an image set; below each image what it shows."""
-    labels = [" ".join([row.file_name[-10:-4].lstrip("0") or "0", row.modality, *_shown(row)]) for row in images.rows]
-    masks = [images.mask(i) for i in range(len(images))] if any(row.mask_file_name for row in images.rows) else ()
-    return contact_sheet([images.pixels(i) for i in range(len(images))], path, labels=labels, masks=masks)
 
 
 def file_name(index: int) -> str:
@@ -282,30 +272,3 @@ def _is_whole(path: Path, size: int) -> bool:
         return path.is_file() and read_png(path).shape == (size, size)
     except ImageSetError:
         return False
-
-
-def _shown(row: Row) -> list[str]:
-    known = ("generator", "seed", "index", "steps", "guidance", "prompt", "mask_source")
-    return [str(value) for name, value in row.attributes.items() if name not in known and isinstance(value, str)]
-
-
-def _check_sheet(grid: Path, out: Path, n: int) -> None:
-    """Raise ConfigError for a contact sheet that cannot be drawn: before the images are, not after."""
-    if grid.suffix.lower() not in SHEET_SUFFIXES:
-        raise ConfigError(f"{grid}: a contact sheet is a picture: {', '.join(SHEET_SUFFIXES)}.")
-    if grid.resolve().is_relative_to(out.resolve()):
-        raise ConfigError(f"{grid} lies inside {out}, which holds the images alone. Put the sheet beside it.")
-    if n > (most := most_images(grid)):
-        raise ConfigError(
-            f"{grid}: a contact sheet of this kind holds up to {most} images, not {n}. "
-            "Name another kind of picture (.png holds most), or leave --grid out."
-        )
-    try:
-        grid.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=grid.parent):
-            pass
-        if grid.exists() and not (grid.is_file() and os.access(grid, os.W_OK)):
-            raise PermissionError(errno.EACCES, "it is no file, or must not be written to")
-    except OSError as error:
-        why = f"the contact sheet cannot be written there ({error.strerror})"
-        raise ConfigError(f"{grid}: {why}. Choose another place.") from None

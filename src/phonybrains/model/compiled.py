@@ -9,13 +9,10 @@ depend on nothing else.
 from __future__ import annotations
 
 import os
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
@@ -33,8 +30,9 @@ from ..networks.conditions import Conditions, Value
 from ..record import fingerprint, sha256_file
 from .backing import doubts
 from .description import AGAIN, FEW_STEP, TEXTURE, check_parts, has, read_description
-from .drawing import drawn, image_seed
+from .drawing import drawn, image_seed, normal
 from .finding import is_fine_tuned
+from .mnn import Network
 from .sampling import SHORTCUT, Sampling, settle
 from .schema import read_conditions
 from .workers import MOST_WORKERS, in_order
@@ -115,29 +113,6 @@ def _read_manifest(place: Path) -> Manifest:
     if manifest["format_version"] != FORMAT_VERSION or manifest["mnn"] != installed():
         raise ModelError(f"{place} was made by MNN {manifest['mnn']}, and this is {installed()}. {REMEDY}")
     return manifest
-
-
-class Network:
-    """A compiled network: float32 arrays in by name, one out. For one thread at a time."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        with quiet():
-            self._mnn: Any = import_module("MNN")
-            self._interpreter = self._mnn.Interpreter(str(path))
-            self._session = self._interpreter.createSession({"backend": "CPU", "numThread": threads})
-        self._inputs = self._interpreter.getSessionInputAll(self._session)
-        self._output = self._interpreter.getSessionOutput(self._session)
-
-    def __call__(self, **arrays: NDArray[Any]) -> NDArray[np.float32]:
-        for name, values in arrays.items():
-            self._inputs[name].copyFrom(self._tensor(np.ascontiguousarray(values, np.float32)))
-        self._interpreter.runSession(self._session)
-        result = self._tensor(np.empty(self._output.getShape(), np.float32))
-        self._output.copyToHostTensor(result)
-        return result.getNumpyData().copy()
-
-    def _tensor(self, values: NDArray[np.float32]) -> Any:
-        return self._mnn.Tensor(values.shape, self._mnn.Halide_Type_Float, values, self._mnn.Tensor_DimensionType_Caffe)
 
 
 @dataclass
@@ -263,7 +238,10 @@ class Compiled:
     def _compute(self, name: str, **arrays: NDArray[Any]) -> NDArray[np.float32]:
         """What a network makes of these; each thread that is at work has its own."""
         idle = self._idle[name]
-        network = idle.pop() if idle else Network(self.place / name, max(1, threads() // MOST_WORKERS))
+        try:
+            network = idle.pop()  # not asked before whether there is one: another thread may take the last meanwhile
+        except IndexError:
+            network = Network(self.place / name, max(1, threads() // MOST_WORKERS))
         result = network(**arrays)
         idle.append(network)
         return result
@@ -278,30 +256,3 @@ def threads() -> int:
     """How many threads may compute: as OMP_NUM_THREADS says, else as many as there are cores."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return int(asked) if asked.isdecimal() and int(asked) else os.cpu_count() or 1
-
-
-def normal(seed: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """What `torch.randn` draws from a generator of this seed, up to the last bits; a multiple of 16 numbers.
-
-    Box and Muller's transform of the Mersenne Twister's numbers, of 24 bits each: of sixteen, eight are radii and eight
-    are angles.  [ATen, DistributionTemplates.h, normal_fill]
-    """
-    twister: Any = np.random.RandomState(seed & 0xFFFFFFFF)  # torch seeds its twister with 32 bits
-    bits = twister._bit_generator.random_raw(int(np.prod(shape))) & 0xFFFFFF
-    uniform = (bits.astype(np.float32) * np.float32(2**-24)).reshape(-1, 2, 8)
-    radius, angle = np.sqrt(-2 * np.log(1 - uniform[:, 0])), np.float32(2 * np.pi) * uniform[:, 1]
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(shape)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what libraries print by themselves off standard output meanwhile."""
-    sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)

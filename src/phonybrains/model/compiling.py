@@ -33,11 +33,11 @@ from .compiled import (
     Manifest,
     installed,
     place_of,
-    quiet,
     why_not,
 )
 from .finding import find_model
 from .latent_diffusion import LatentDiffusion
+from .mnn import quiet
 from .sampling import Sampling
 from .workers import this_device
 

@@ -1,10 +1,12 @@
-"""What each image of a run is to show: as asked, and the rest drawn as in training."""
+"""What belongs to each image of a run: its seed, its noise, and what it shows, drawn as in training where not asked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from ..networks.conditions import Category, Conditions, Value
@@ -15,6 +17,19 @@ def image_seed(seed: int, index: int) -> int:
     """The seed of the generator that image `index` of a run with this seed owns: below 2⁶³."""
     state = np.random.SeedSequence([seed, index]).generate_state(2, np.uint32)
     return int(state[0]) << 31 | int(state[1]) >> 1
+
+
+def normal(seed: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """What `torch.randn` draws from a generator of this seed, up to the last bits; a multiple of 16 numbers.
+
+    Box and Muller's transform of the Mersenne Twister's numbers, of 24 bits each: of sixteen, eight are radii and eight
+    are angles.  [ATen, DistributionTemplates.h, normal_fill]
+    """
+    twister: Any = np.random.RandomState(seed & 0xFFFFFFFF)  # torch seeds its twister with 32 bits
+    bits = twister._bit_generator.random_raw(int(np.prod(shape))) & 0xFFFFFF
+    uniform = (bits.astype(np.float32) * np.float32(2**-24)).reshape(-1, 2, 8)
+    radius, angle = np.sqrt(-2 * np.log(1 - uniform[:, 0])), np.float32(2 * np.pi) * uniform[:, 1]
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(shape)
 
 
 def drawn(

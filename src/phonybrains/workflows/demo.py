@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..generating.config import GenerateConfig, Request
-from ..generating.stage import draw_sheet, generate_requests
+from ..generating.sheet import draw_sheet
+from ..generating.stage import generate_requests
 from ..imageset import ImageSet
 from ..model.finding import shipped_models
 from ..model.latent_diffusion import LatentDiffusion

@@ -799,7 +799,7 @@ def _what_there_is(conditions: Conditions, asked: Mapping[str, Value]) -> str:
 
 
 # phonybrains/model/drawing.py
-# What each image of a run is to show: as asked, and the rest drawn as in training.
+# What belongs to each image of a run: its seed, its noise, and what it shows, drawn as in training where not asked.
 
 
 def image_seed(seed: int, index: int) -> int:
