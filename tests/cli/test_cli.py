@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from PIL import Image
 
 import phonybrains as pb
+from phonybrains.cli import app as entry
 from phonybrains.importing import ImportConfig
 from phonybrains.record import read_record
 from phonybrains.training.config import load_train_config
@@ -266,11 +267,31 @@ def test_ctrl_c_exits_with_130(
     assert run(*words, "--out", "x") == (130, "", f"phonybrains: stopped. {again}\n")
 
 
+def test_stopped_before_it_has_begun(run: Run, monkeypatch: pytest.MonkeyPatch):
+    """While the program is still being read in, and while it tells of an error, a stop is one line and 130 as well."""
+    monkeypatch.setattr("phonybrains.cli.app.overview", stop_with(KeyboardInterrupt()))
+    assert run("--help")[::2] == (130, "phonybrains: stopped. Given again, the same command starts over.\n")
+    monkeypatch.setattr("phonybrains.cli.app._fail", once(KeyboardInterrupt(), entry._fail))
+    assert run("train")[0] == 130
+
+
 def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
     """What nobody foresaw is not dressed up as the user's error."""
     monkeypatch.setattr("phonybrains.phantom.corpus.make_phantoms", stop_with(RuntimeError("shapes differ")))
     with pytest.raises(RuntimeError, match="shapes differ"):
         called("phantom", "--n", 1, "--out", "x")
+
+
+def once(error: BaseException, then: Callable[..., NoReturn]) -> Callable[..., NoReturn]:
+    """A function that raises at its first call, and is another from then on."""
+    first = iter([True])
+
+    def called(*given: object) -> NoReturn:
+        if next(first, False):
+            raise error
+        then(*given)
+
+    return called
 
 
 def stop_with(error: BaseException) -> Callable[..., None]:

@@ -26,7 +26,16 @@ def main() -> NoReturn:
         "TORCH_CPP_LOG_LEVEL": "ERROR",
     }
     os.environ.update(settings | os.environ)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        _run()
+    except KeyboardInterrupt:  # at any moment: while it imports, and while it tells of an error
+        _fail(f"stopped. {_what_again_does(sys.argv[1:])}", 130)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _run() -> NoReturn:
     if sys.argv[1:] in ([], ["-h"], ["--help"]):
         print(overview())
         sys.exit(0)
@@ -40,8 +49,6 @@ def main() -> NoReturn:
         _fail(f"{error}\nphonybrains --help lists the commands and their options.", 2)
     except PhonyBrainsError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail(f"stopped. {_what_again_does(sys.argv[1:])}", 130)
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 1)
     except (MemoryError, RuntimeError) as error:

@@ -28,6 +28,9 @@ REAL, COMPARED = 512, 96
 LEAST_DEVIATION = 0.01
 """Of a measure: shares that hardly differ between real images count no more than others."""
 
+INSIDE = 1 - 3 / 127.5
+"""Where means are held: three grey levels at either end are free, so that air can be flat that the decoder left at 1 or 2."""
+
 
 @torch.inference_mode()
 def draw_smooth(
@@ -80,7 +83,7 @@ class TextureTask:
     """The network on smooth images, of one modality a step: what single images measure is to be spread as in real ones.
 
     No image has a partner, so there is no error of pixels to blur it: only statistics of many images are compared, and
-    means over 8×8 pixels are held where the decoder put them.
+    means over 8×8 pixels are held where the decoder put them, but at the very ends.
     """
 
     network: nn.Module
@@ -116,7 +119,7 @@ class TextureTask:
         which = int(torch.randint(len(self.modalities), (), generator=rng))
         rows = self.made[which][torch.randint(len(self.made[which]), (size,), generator=rng)]
         smooth, made = self._textured(network, rows, which, rng, share)
-        moved = F.avg_pool2d(made.clamp(-1, 1) - smooth.clamp(-1, 1), 8).abs()
+        moved = F.avg_pool2d(made.clamp(-INSIDE, INSIDE) - smooth.clamp(-INSIDE, INSIDE), 8).abs()
         faithful = F.relu(moved - 0.5 / 127.5).mean()  # half a grey level is free
         outside = (made - made.clamp(-1.05, 1.05)).abs().mean()  # where no other gradient reaches
         measured = self._scaled(self._measured(shown(made)), which)
