@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet
 from phonybrains.model import compiled, compiling, opening
 from phonybrains.model.compiled import DECODER, FEW_STEPS, Compiled, Manifest, place_of, why_not
-from phonybrains.model.drawing import image_seed, normal
+from phonybrains.model.drawing import image_noise
 from phonybrains.model.latent_diffusion import LatentDiffusion, image_rng
 from phonybrains.model.opening import open_fastest, settle_engine
 from phonybrains.model.sampling import Sampling
+from phonybrains.networks.texture import Texture
 from phonybrains.record import read_record
 
 
@@ -37,6 +39,18 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 @pytest.fixture(scope="module")
 def model(tiny_model: Path) -> LatentDiffusion:
     return LatentDiffusion.load(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def textured(model: LatentDiffusion, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a texture that shows, as a model folder."""
+    torch.manual_seed(0)
+    texture = Texture(["MR", "CT"], width=8, layers=1)
+    for layer in (texture.detail, texture.sharpen):
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    folder = tmp_path_factory.mktemp("textured") / "model"
+    replace(model, texture=texture).save(folder)
+    return folder
 
 
 class ByTorch(Compiled):
@@ -70,6 +84,7 @@ def a_manifest(torch_seconds: float = 2.0) -> Manifest:
         "latent_channels": 8,
         "shift": 1.0,
         "told": {},
+        "texture": None,
         "seconds": {"torch": torch_seconds, "compiled": 1.0},
         "sha256": {},
     }
@@ -91,7 +106,7 @@ def pretended(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_noise_is_that_of_torch(seed: int, index: int) -> None:
     """Box and Muller's transform of the same twister: nothing but the last bits of a logarithm or cosine differs."""
     theirs = torch.randn((8, 32, 32), generator=image_rng(seed, index)).numpy()
-    assert np.abs(normal(image_seed(seed, index), (8, 32, 32)) - theirs).max() < 2e-6
+    assert np.abs(image_noise(seed, index).normal(8, 32, 32) - theirs).max() < 2e-6
 
 
 @pytest.mark.parametrize(
@@ -110,7 +125,7 @@ def test_each_step_is_that_of_the_samplers(by_torch: ByTorch, model: LatentDiffu
     sampling = Sampling(seed=5, **how)
     wanted = model.ask([3], {"modality": "CT"}, 5)
     theirs = list(model.walk([3], wanted, sampling))
-    ours = list(by_torch.walk(3, wanted[0], by_torch.settle(sampling)))
+    ours = list(by_torch.walk(image_noise(5, 3), wanted[0], by_torch.settle(sampling)))
     assert len(ours) == len(theirs) == how["steps"] + 1
     for mine, other in zip(ours, theirs, strict=True):
         assert np.abs(mine - other.numpy()).max() < 1e-4 * float(other.abs().max())
@@ -181,13 +196,13 @@ def test_records_of_torch_are_as_before(tiny_model: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.needs("MNN")
-def test_compiled_images_are_those_of_torch(tiny_model: Path, tmp_path: Path) -> None:
+def test_compiled_images_are_those_of_torch(textured: Path, tmp_path: Path) -> None:
     """Up to a gray level, whatever the sampler, and the record names what made them; the first use compiles."""
     hows: list[dict[str, Any]] = [{"steps": 2}, {"steps": 6, "guidance": 2.0}]
     for how in hows:
         sets = {
             engine: ImageSet.open(
-                generate(tiny_model, tmp_path / f"{engine}{how['steps']}", 6, engine=engine, show=False, **how)
+                generate(textured, tmp_path / f"{engine}{how['steps']}", 6, engine=engine, show=False, **how)
             )
             for engine in ("torch", "compiled")
         }
@@ -197,13 +212,13 @@ def test_compiled_images_are_those_of_torch(tiny_model: Path, tmp_path: Path) ->
         record = read_record(tmp_path / f"compiled{how['steps']}")
         assert record["config"]["engine"] == "compiled"
         assert record["results"]["engine"] == f"MNN {compiled.installed()}"
-        assert generate(tiny_model, tmp_path / f"torch{how['steps']}", 6, show=False, **how)  # is that of before
+        assert generate(textured, tmp_path / f"torch{how['steps']}", 6, show=False, **how)  # is that of before
 
 
 @pytest.mark.needs("MNN")
-def test_an_image_depends_on_seed_and_index_to_the_bit(tiny_model: Path) -> None:
+def test_an_image_depends_on_seed_and_index_to_the_bit(textured: Path) -> None:
     """Each is computed by itself: neighbours, order and number of threads change nothing."""
-    model = open_fastest(tiny_model, "compiled", Sampling())
+    model = open_fastest(textured, "compiled", Sampling())
     wanted = model.ask(range(6), {}, 2)
     together = list(model.paint(range(6), wanted, Sampling(seed=2, steps=2)))
     (alone,) = model.paint([4], wanted[4:5], Sampling(seed=2, steps=2))
@@ -211,25 +226,25 @@ def test_an_image_depends_on_seed_and_index_to_the_bit(tiny_model: Path) -> None
 
 
 @pytest.mark.needs("MNN")
-def test_a_damaged_cache_is_made_anew(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_cache_is_made_anew(textured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A network whose bytes are not those of the manifest is never computed with."""
-    open_fastest(tiny_model, "compiled", Sampling())
-    damaged = place_of(tiny_model) / DECODER
+    open_fastest(textured, "compiled", Sampling())
+    damaged = place_of(textured) / DECODER
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    model = open_fastest(tiny_model, "compiled", Sampling())
+    model = open_fastest(textured, "compiled", Sampling())
     assert isinstance(model, Compiled)
     assert "missing or damaged" in capsys.readouterr().err
-    assert opening.Compiled.load(tiny_model).manifest["sha256"] == model.manifest["sha256"]
+    assert opening.Compiled.load(textured).manifest["sha256"] == model.manifest["sha256"]
 
 
 @pytest.mark.needs("MNN")
-def test_the_command_starts_without_torch(tiny_model: Path, tmp_path: Path) -> None:
+def test_the_command_starts_without_torch(textured: Path, tmp_path: Path) -> None:
     """What makes the start short: a compiled model imports neither torch nor diffusers."""
-    open_fastest(tiny_model, "compiled", Sampling())
+    open_fastest(textured, "compiled", Sampling())
     code = "import sys; from phonybrains.cli.app import main\ntry: main()\nfinally: print(*sorted(sys.modules))"
     words = [
         "generate",
-        str(tiny_model),
+        str(textured),
         "-n",
         "2",
         "--steps",

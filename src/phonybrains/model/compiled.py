@@ -29,22 +29,29 @@ from ..imageset import from_unit_range
 from ..networks.conditions import Conditions, Value
 from ..record import fingerprint, sha256_file
 from .backing import doubts
-from .description import AGAIN, FEW_STEP, TEXTURE, check_parts, has, read_description
-from .drawing import drawn, image_seed, normal
+from .description import AGAIN, FEW_STEP, check_parts, has, read_description
+from .drawing import Noise, drawn, image_noise
 from .finding import is_fine_tuned
 from .mnn import Network
 from .sampling import SHORTCUT, Sampling, settle
 from .schema import read_conditions
 from .workers import MOST_WORKERS, in_order
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "compiled.json"
-DENOISER, FEW_STEPS, DECODER = "denoiser.mnn", "few_step.mnn", "decoder.mnn"
+DENOISER, FEW_STEPS, DECODER, GRAIN = "denoiser.mnn", "few_step.mnn", "decoder.mnn", "texture.mnn"
 SAMPLERS = ("adams", "ddim", "euler", SHORTCUT)
 """What is the flow's Euler or Adams-Bashforth method; the others draw noise on the way, or evaluate twice a step."""
 REMEDY = "Give phonybrains model compile, which makes it anew."
 
 Latent = NDArray[np.float32]
+
+
+class Grain(TypedDict):
+    """What a texture needs: how many numbers are drawn for an image, and the modalities it knows."""
+
+    numbers: int
+    modalities: list[str]
 
 
 class Manifest(TypedDict):
@@ -59,6 +66,7 @@ class Manifest(TypedDict):
     latent_channels: int
     shift: float
     told: dict[str, int]
+    texture: Grain | None
     seconds: dict[str, float]
     sha256: dict[str, str]
 
@@ -75,8 +83,8 @@ def why_not(folder: Path, sampling: Sampling) -> str:
     if is_fine_tuned(folder):
         return "a fine-tuned checkpoint is not compiled."
     description = read_description(folder)
-    if "masks" in description or has(description, TEXTURE):
-        return "a model with masks or texture is not compiled."
+    if "masks" in description:
+        return "a model with masks is not compiled."
     if description["diffusion"] != "flow":
         return "a model trained with diffusion = ddpm is not compiled."
     if sampling.sampler not in ("", *SAMPLERS):
@@ -196,13 +204,14 @@ class Compiled:
         sampling = self.settle(sampling)
 
         def image(order: tuple[int, Mapping[str, Value]]) -> NDArray[np.uint8]:
-            *_, latent = self.walk(*order, sampling)
-            return self.decode(latent, order[1].get("modality"))
+            noise = image_noise(sampling.seed, order[0])
+            *_, latent = self.walk(noise, order[1], sampling)
+            return self.decode(latent, order[1].get("modality"), noise)
 
         pool = ThreadPoolExecutor(workers())
         yield from in_order(image, zip(indices, wanted, strict=True), pool, 2 * workers())
 
-    def walk(self, index: int, wanted: Mapping[str, Value], sampling: Sampling) -> Iterator[Latent]:
+    def walk(self, noise: Noise, wanted: Mapping[str, Value], sampling: Sampling) -> Iterator[Latent]:
         """Yield the latent of one image from pure noise to the clean end, one for each step, (1, C, h, w).
 
         On the flow's straight paths a network's output is the velocity, so a step is x_r = x_t - (t - r) v, Euler's
@@ -212,7 +221,7 @@ class Compiled:
         few = sampling.sampler == SHORTCUT
         network = FEW_STEPS if few else DENOISER
         told = np.zeros((1, self.manifest["told"][network]), np.float32)
-        x: Any = normal(image_seed(sampling.seed, index), self.latent_shape)[None]
+        x: Any = noise.normal(1, *self.latent_shape)
         before: tuple[float, Any] | None = None
         yield x
         for t, r in pairwise(flow_times(sampling.steps or 1, self.manifest["shift"])):
@@ -228,12 +237,19 @@ class Compiled:
             x = x - np.float32(t - r) * halfway
             yield x
 
-    def decode(self, latent: Latent, modality: Value) -> NDArray[np.uint8]:
-        """A standardised latent (1, C, h, w) to an image (H, W) uint8."""
+    def decode(self, latent: Latent, modality: Value, noise: Noise | None = None) -> NDArray[np.uint8]:
+        """A standardised latent (1, C, h, w) to an image (H, W) uint8.
+
+        noise: the image's own, of which a model with texture draws it; without it there is none.
+        """
         scale = self.description["latent_scale"]
         mean, deviation = np.array(scale.get(str(modality)) or next(iter(scale.values())), np.float32)
         restored = latent * deviation[:, None, None] + mean[:, None, None]
-        return from_unit_range(self._compute(DECODER, z=restored)[0, 0])
+        image = self._compute(DECODER, z=restored)
+        if noise and (grain := self.manifest["texture"]):
+            known = np.array([[modality == name for name in grain["modalities"]]])
+            image = self._compute(GRAIN, image=image, drawn=noise.normal(1, grain["numbers"]), modality=known)
+        return from_unit_range(image[0, 0])
 
     def _compute(self, name: str, **arrays: NDArray[Any]) -> NDArray[np.float32]:
         """What a network makes of these; each thread that is at work has its own."""

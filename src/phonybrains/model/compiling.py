@@ -22,10 +22,12 @@ from torch import Tensor, nn
 from ..drafts import appear
 from ..errors import ConfigError, ModelError
 from ..networks.denoiser import Denoiser
+from ..networks.texture import MOST_STYLE, Texture
 from ..record import sha256_file
 from .compiled import (
     DECODER,
     DENOISER,
+    GRAIN,
     FEW_STEPS,
     FORMAT_VERSION,
     MANIFEST,
@@ -58,6 +60,17 @@ class Decoding(nn.Module):
         return self.decoder(z)  # type: ignore[operator]
 
 
+class Texturing(nn.Module):
+    """The texture by itself, of numbers that are drawn already."""
+
+    def __init__(self, texture: Texture) -> None:
+        super().__init__()
+        self.texture = texture
+
+    def forward(self, image: Tensor, drawn: Tensor, modality: Tensor) -> Tensor:
+        return self.texture.drawn(image, drawn, modality)
+
+
 class Denoising(nn.Module):
     """A denoiser whose condition, and what else it is told, come joined."""
 
@@ -88,6 +101,7 @@ def compile_model(name: str | Path) -> Manifest:
         "latent_channels": model.latent_shape[0],
         "shift": model.chain.shift,
         "told": {name: denoiser.extra_width for name, denoiser in denoisers.items()},
+        "texture": None,
         "seconds": {"torch": 0.0, "compiled": 0.0},
         "sha256": {},
     }
@@ -95,6 +109,12 @@ def compile_model(name: str | Path) -> Manifest:
     with appear(place, place.with_name(f".{place.name}.partial")) as draft:
         x = torch.zeros(1, *model.latent_shape)
         _convert(Decoding(model.autoencoder), {"z": x}, draft / DECODER)
+        if model.texture:
+            known, image = list(model.texture.config["modalities"]), torch.zeros(1, 1, model.size, model.size)
+            manifest["texture"] = {"numbers": image.numel() + MOST_STYLE, "modalities": known}
+            drawn = torch.zeros(1, manifest["texture"]["numbers"])
+            given = {"image": image, "drawn": drawn, "modality": torch.zeros(1, len(known))}
+            _convert(Texturing(model.texture), given, draft / GRAIN)
         for name, denoiser in denoisers.items():
             told = torch.zeros(1, denoiser.condition_width + denoiser.extra_width)
             _convert(Denoising(denoiser), {"x": x, "t": torch.ones(1), "told": told}, draft / name)

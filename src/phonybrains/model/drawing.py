@@ -19,17 +19,27 @@ def image_seed(seed: int, index: int) -> int:
     return int(state[0]) << 31 | int(state[1]) >> 1
 
 
-def normal(seed: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """What `torch.randn` draws from a generator of this seed, up to the last bits; a multiple of 16 numbers.
+class Noise:
+    """What `torch.randn` draws from a generator of this seed, call after call, up to the last bits."""
 
-    Box and Muller's transform of the Mersenne Twister's numbers, of 24 bits each: of sixteen, eight are radii and eight
-    are angles.  [ATen, DistributionTemplates.h, normal_fill]
-    """
-    twister: Any = np.random.RandomState(seed & 0xFFFFFFFF)  # torch seeds its twister with 32 bits
-    bits = twister._bit_generator.random_raw(int(np.prod(shape))) & 0xFFFFFF
-    uniform = (bits.astype(np.float32) * np.float32(2**-24)).reshape(-1, 2, 8)
-    radius, angle = np.sqrt(-2 * np.log(1 - uniform[:, 0])), np.float32(2 * np.pi) * uniform[:, 1]
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(shape)
+    def __init__(self, seed: int) -> None:
+        self._twister: Any = np.random.RandomState(seed & 0xFFFFFFFF)  # torch seeds its twister with 32 bits
+
+    def normal(self, *shape: int) -> NDArray[np.float32]:
+        """Standard normal numbers, a multiple of 16.
+
+        Box and Muller's transform of the Mersenne Twister's numbers, of 24 bits each: of sixteen, eight are radii and
+        eight are angles.  [ATen, DistributionTemplates.h, normal_fill]
+        """
+        bits = self._twister._bit_generator.random_raw(int(np.prod(shape))) & 0xFFFFFF
+        uniform = (bits.astype(np.float32) * np.float32(2**-24)).reshape(-1, 2, 8)
+        radius, angle = np.sqrt(-2 * np.log(1 - uniform[:, 0])), np.float32(2 * np.pi) * uniform[:, 1]
+        return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(shape)
+
+
+def image_noise(seed: int, index: int) -> Noise:
+    """The noise that image `index` of a run with this seed owns."""
+    return Noise(image_seed(seed, index))
 
 
 def drawn(

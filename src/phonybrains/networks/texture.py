@@ -55,10 +55,15 @@ class Texture(ModelMixin, ConfigMixin):
 
     def draw(self, images: Tensor, modalities: Sequence[object], rngs: Sequence[torch.Generator]) -> Tensor:
         """Images (B, 1, H, W) with texture, each with its own generator. [Karras 2019, sec. 3.2, noise by the pixel]"""
+        many = images[0].numel() + MOST_STYLE
+        drawn = torch.stack([torch.randn(many, generator=rng) for rng in rngs])
+        return self.drawn(images, drawn.to(images), self.one_hot(modalities).to(images))
+
+    def drawn(self, images: Tensor, drawn: Tensor, modality: Tensor) -> Tensor:
+        """Images (B, 1, H, W) with the texture of what was drawn, (B, H·W + MOST_STYLE), for modality (B, M)."""
         pixels, style = images[0].numel(), int(self.config["style"])
-        drawn = torch.stack([torch.randn(pixels + MOST_STYLE, generator=rng) for rng in rngs]).to(images)
         noise = drawn[:, :pixels].reshape(images.shape)
-        return self(images, noise, drawn[:, pixels : pixels + style], self.one_hot(modalities).to(images))
+        return self(images, noise, drawn[:, pixels : pixels + style], modality)
 
     def one_hot(self, modalities: Sequence[object]) -> Tensor:
         """(B, M): which of the modalities it knows each image has; zeros for others."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..model.compiled import Compiled
+from ..model.drawing import image_noise
 from ..model.latent_diffusion import LatentDiffusion, Sampling, image_rng
 from ..model.precision import computing_in
 from ..networks.conditions import Value
@@ -120,7 +122,8 @@ def make_batch(model: LatentDiffusion | Compiled, places: Sequence[Place], lanes
     sampling, wanted = orders[0].sampling, [order.wanted for order in padded]
     frames = places[0][0].frames
     film, latents = [], None
-    rngs = [] if isinstance(model, Compiled) else [image_rng(order.seed, order.index) for order in padded]
+    own: Callable[[int, int], Any] = image_noise if isinstance(model, Compiled) else image_rng
+    rngs = [own(order.seed, order.index) for order in padded]
     for latents in _walk(model, padded, rngs):
         if all(queued.gone for queued, _ in places):
             return
@@ -136,11 +139,11 @@ def make_batch(model: LatentDiffusion | Compiled, places: Sequence[Place], lanes
         yield _decode(model, [latents], wanted, rngs, sampling)[: len(orders)]
 
 
-def _walk(model: LatentDiffusion | Compiled, orders: Sequence[Order], rngs: list[torch.Generator]) -> Iterator[Any]:
+def _walk(model: LatentDiffusion | Compiled, orders: Sequence[Order], rngs: list[Any]) -> Iterator[Any]:
     """The latents of these images after each step, all in one array; a compiled model makes one image at a time."""
     if isinstance(model, Compiled):
         (order,) = orders
-        return model.walk(order.index, order.wanted, replace(order.sampling, seed=order.seed))
+        return model.walk(rngs[0], order.wanted, order.sampling)
     return model.walk_with(rngs, [order.wanted for order in orders], orders[0].sampling)
 
 
@@ -148,11 +151,12 @@ def _decode(
     model: LatentDiffusion | Compiled,
     latents: Sequence[Any],
     wanted: Sequence[Mapping[str, Value]],
-    rngs: list[torch.Generator],
+    rngs: list[Any],
     sampling: Sampling,
 ) -> list[Image]:
     modalities = [row.get("modality") for row in wanted]
     if isinstance(model, Compiled):
-        return [model.decode(latent, modality) for latent, modality in zip(latents, modalities, strict=True)]
+        each = zip_longest(latents, modalities, rngs)
+        return [model.decode(*one) for one in each]
     with computing_in(sampling.precision, model.device):
         return list(model.decode(torch.cat(list(latents)), modalities, rngs))
