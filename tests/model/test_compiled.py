@@ -26,6 +26,7 @@ from phonybrains.model.opening import open_fastest, settle_engine
 from phonybrains.model.sampling import Sampling
 from phonybrains.networks.texture import Texture
 from phonybrains.record import read_record
+from tests.support.needs import STRACE
 
 
 @pytest.fixture(autouse=True)
@@ -213,6 +214,16 @@ def test_compiled_images_are_those_of_torch(textured: Path, tmp_path: Path) -> N
         assert record["config"]["engine"] == "compiled"
         assert record["results"]["engine"] == f"MNN {compiled.installed()}"
         assert generate(textured, tmp_path / f"torch{how['steps']}", 6, show=False, **how)  # is that of before
+
+
+@pytest.mark.needs("MNN", "strace")
+def test_compiling_opens_no_connection(tiny_model: Path, tmp_path: Path) -> None:
+    """The converter's own command reports to its makers; as a library it is silent, as the kernel sees it."""
+    calls, command = tmp_path / "calls", [sys.executable, "-m", "phonybrains", "model", "compile", str(tiny_model)]
+    how = ["-f", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(calls)]
+    subprocess.run([str(STRACE), *how, *command], check=True, capture_output=True)
+    assert "exited with 0" in calls.read_text()
+    assert "AF_INET" not in calls.read_text()
 
 
 @pytest.mark.needs("MNN")

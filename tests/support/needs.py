@@ -47,11 +47,13 @@ def _debian(package: str) -> str:
 CHROMIUM = program("chromium", "chromium-browser", "google-chrome")
 NGINX = program("nginx")
 PDFTOTEXT = program("pdftotext")
+STRACE = program("strace")
 NEEDS = {
     "chromium": Need(lambda: CHROMIUM, _debian("chromium")),
     "nginx": Need(lambda: NGINX, _debian("nginx-light")),
     "openssl": Need(lambda: program("openssl"), _debian("openssl")),
     "postgresql": Need(postgresql_programs, _debian("postgresql")),
+    "strace": Need(lambda: STRACE, _debian("strace")),
     "pdftotext": Need(lambda: PDFTOTEXT, _debian("poppler-utils")),
     "real images": Need((SHARED / "data").is_dir, "a folder shared/data beside the repository", is_program=False),
     "weights": Need((SHARED / "weights").is_dir, "a folder shared/weights beside the repository", is_program=False),
