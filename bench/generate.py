@@ -20,6 +20,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from phonybrains.model.compiled import installed
+from phonybrains.model.sampling import Engine
+
 from .options import measurement
 from .peers import Size, System, monai, monai_is_missing, ours, stable_diffusion
 from .timing import PHONYBRAINS, Usage, cores, figure, in_turns, machine, own_peak_mib, run, table, use_threads
@@ -36,6 +39,8 @@ class Options:
     """A model folder, or the name of a shipped model."""
     steps: tuple[int, ...] = (2, 16)
     """Step settings of ours."""
+    engines: tuple[Engine, ...] = ("torch", "compiled")
+    """What computes ours; compiled where MNN is installed."""
     images: int = 95
     """Images of ours in each round, and of the commands."""
     peer_batch: int = 1
@@ -89,14 +94,14 @@ def compare(options: Options) -> None:
 
     rounds = in_turns([lambda number, place=i: turn(place, number) for i in range(len(systems))], options.rounds)
     seconds = [median(column) for column in rounds]
-    references = [(system.steps, time) for system, time in zip(systems, seconds, strict=True) if system.ours]
+    references = [(s.name, s.steps, time) for s, time in zip(systems, seconds, strict=True) if s.ours]
     rows: list[list[object]] = []
     for i, (system, time, column) in enumerate(zip(systems, seconds, rounds, strict=True)):
         spread = f"{min(column):.3g}–{max(column):.3g}"
-        ratios = [f"{figure(time / reference)}×" for _, reference in references]
+        ratios = [f"{figure(time / reference)}×" for *_, reference in references]
         rows.append([system.name, system.steps, system.timed, time, spread, peaks[i], *ratios])
     print(f"\n{machine()}; medians of {options.rounds} rounds in turns; fp32, 256×256 images")
-    ratios = [f"ratio to ours, {count} steps" for count, _ in references]
+    ratios = [f"ratio to {name}, {count} steps" for name, count, _ in references]
     print(table(["system", "steps", "timed", "s/image", "range", "peak MiB so far", *ratios], rows))
 
 
@@ -104,7 +109,11 @@ def _systems(options: Options) -> Iterator[System]:
     """What is asked for, ours first, since the peak memory of a process only rises; what is not installed is named."""
     size = Size(options.images, options.peer_batch, options.timed_steps, options.toy)
     if "ours" in options.systems:
-        yield from ours(options.model, options.steps, size)
+        for engine in options.engines:
+            if engine == "compiled" and not installed():
+                print("compiled: skipped, MNN is not installed (the extra 'compile' has it)")
+            else:
+                yield from ours(options.model, options.steps, size, engine)
     for name, sampler in (("monai-ddim", "DDIM"), ("monai-ddpm", "DDPM")):
         if name in options.systems and monai_is_missing():
             print(f"{name}: skipped, monai is not installed (the extra 'bench' has it)")
@@ -124,7 +133,7 @@ def isolate(options: Options) -> None:
             rows.append([name, "skipped: monai is not installed", "", ""])
             continue
         given = f"--rounds 1 --images {options.images} --peer-batch {options.peer_batch} --timed-steps 2"
-        given += f" --steps {options.steps[0]}" + " --toy" * options.toy
+        given += f" --steps {options.steps[0]} --engines torch" + " --toy" * options.toy
         alone = (sys.executable, "-m", "bench", "generate", "--systems", name, "--model", options.model)
         peak = run([*alone, *given.split()]).peak_mib
         reference = peak if name == "ours" else reference

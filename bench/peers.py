@@ -10,7 +10,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from phonybrains.model.finding import find_model
+from phonybrains.model.opening import open_fastest
+from phonybrains.model.sampling import Engine, Sampling
+
+if TYPE_CHECKING:
+    from phonybrains.model.opening import ImageModel
 
 Facts = dict[str, Any]
 Round = Callable[[int], float]
@@ -43,26 +51,28 @@ class System:
         return self.measure(number)
 
 
-def ours(model: str, steps: Sequence[int], size: Size) -> list[System]:
+def ours(model: str, steps: Sequence[int], size: Size, engine: Engine = "torch") -> list[System]:
     """A model of this package at several numbers of steps, from seeds to uint8 images in memory."""
-    loaded: dict[str, Any] = {}
+
+    @cache
+    def load() -> ImageModel:
+        return open_fastest(find_model(model), engine, Sampling())
 
     def make(count: int) -> Round:
-        from phonybrains.model.latent_diffusion import LatentDiffusion
+        def images(n: int, how: Sampling) -> list[Any]:
+            return list(load().paint(range(n), load().ask(range(n), {}, how.seed), how))
 
-        if not loaded:
-            loaded["model"] = LatentDiffusion.load(model)
-        loaded["model"].generate(min(16, size.images), steps=1)
+        images(min(16, size.images), Sampling(steps=1))
 
         def measure(number: int) -> float:
             begin = time.perf_counter()
-            loaded["model"].generate(size.images, steps=count, seed=number + 1)
+            images(size.images, Sampling(seed=number + 1, steps=count))
             return (time.perf_counter() - begin) / size.images
 
         return measure
 
-    timed = f"{size.images} images"
-    return [System(f"phonybrains {model}", count, timed, lambda c=count: make(c), ours=True) for count in steps]
+    name, timed = f"phonybrains {model}" + ", compiled" * (engine == "compiled"), f"{size.images} images"
+    return [System(name, count, timed, lambda c=count: make(c), ours=True) for count in steps]
 
 
 # Project-MONAI/model-zoo, models/brats_mri_axial_slices_generative_diffusion/configs/inference.json (DDIM, 50 steps);

@@ -37,7 +37,7 @@ def test_every_measurement_tells_its_options(name: str, capsys: pytest.CaptureFi
 
 def test_generation_is_compared_with_the_peers(capsys: pytest.CaptureFixture[str]):
     """The table has our model once for each number of steps, each peer with its own steps, and ratios to ours."""
-    generate.app(["--smoke"])
+    generate.app(["--smoke", "--engines", "torch"])
     text = capsys.readouterr().out
     table = rows(text)
     assert table["phonybrains heads, 1"][-2:] == ["1×", table["phonybrains heads, 1"][-1]]
@@ -55,7 +55,7 @@ def test_generation_is_compared_with_the_peers(capsys: pytest.CaptureFixture[str
 def test_a_peer_that_is_not_installed_is_left_out(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     """Without MONAI the rest is measured, and the reason is printed."""
     monkeypatch.setattr(generate, "monai_is_missing", lambda: True)
-    generate.app(["--smoke", "--systems", "ours", "monai-ddpm"])
+    generate.app(["--smoke", "--engines", "torch", "--systems", "ours", "monai-ddpm"])
     text = capsys.readouterr().out
     assert "monai-ddpm: skipped, monai is not installed" in text
     assert [name for name in rows(text) if name.startswith("MONAI")] == []

@@ -253,18 +253,7 @@ def test_the_command_starts_without_torch(textured: Path, tmp_path: Path) -> Non
     """What makes the start short: a compiled model imports neither torch nor diffusers."""
     open_fastest(textured, "compiled", Sampling())
     code = "import sys; from phonybrains.cli.app import main\ntry: main()\nfinally: print(*sorted(sys.modules))"
-    words = [
-        "generate",
-        str(textured),
-        "-n",
-        "2",
-        "--steps",
-        "2",
-        "--engine",
-        "compiled",
-        "--out",
-        str(tmp_path / "o"),
-    ]
+    words = ["generate", str(textured), "-n", "2", "--steps", "2", "--engine", "compiled", "--out", str(tmp_path / "o")]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     modules = done.stdout.splitlines()[-1].split()
     assert "phonybrains.model.compiled" in modules

@@ -24,12 +24,13 @@ from ..errors import ConfigError, ModelError
 from ..networks.denoiser import Denoiser
 from ..networks.texture import MOST_STYLE, Texture
 from ..record import sha256_file
+from ..silence import silenced
 from .compiled import (
     DECODER,
     DENOISER,
-    GRAIN,
     FEW_STEPS,
     FORMAT_VERSION,
+    GRAIN,
     MANIFEST,
     Compiled,
     Manifest,
@@ -39,7 +40,6 @@ from .compiled import (
 )
 from .finding import find_model
 from .latent_diffusion import LatentDiffusion
-from .mnn import quiet
 from .sampling import Sampling
 from .workers import this_device
 
@@ -140,7 +140,7 @@ def _convert(network: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
         torch.onnx.export(
             network.eval(), example, onnx, input_names=names, dynamo=True, external_data=False, verbose=False
         )
-        with quiet():
+        with silenced():
             converter.mnnconvert(
                 ["mnnconvert", "-f", "ONNX", "--modelFile", onnx, "--MNNModel", str(path), "--bizCode", "-"]
             )

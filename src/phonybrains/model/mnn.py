@@ -1,11 +1,7 @@
-"""MNN, which computes compiled networks: a network of one file, and silence while the library is loaded."""
+"""MNN, which computes compiled networks: a network of one file."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..silence import silenced
+
 
 class Network:
     """A compiled network: float32 arrays in by name, one out. For one thread at a time."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        with quiet():
+        with silenced():
             self._mnn: Any = import_module("MNN")
             self._interpreter = self._mnn.Interpreter(str(path))
             self._session = self._interpreter.createSession({"backend": "CPU", "numThread": threads})
@@ -35,17 +33,3 @@ class Network:
 
     def _tensor(self, values: NDArray[np.float32]) -> Any:
         return self._mnn.Tensor(values.shape, self._mnn.Halide_Type_Float, values, self._mnn.Tensor_DimensionType_Caffe)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what libraries print by themselves off standard output meanwhile."""
-    sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)

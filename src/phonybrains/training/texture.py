@@ -29,7 +29,7 @@ LEAST_DEVIATION = 0.01
 """Of a measure: shares that hardly differ between real images count no more than others."""
 
 INSIDE = 1 - 3 / 127.5
-"""Where means are held: three grey levels at either end are free, so that air can be flat that the decoder left at 1 or 2."""
+"""Where means are held: three grey levels at either end are free, so that air the decoder left at 1 can be flat."""
 
 
 @torch.inference_mode()

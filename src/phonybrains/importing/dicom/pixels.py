@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -17,6 +16,7 @@ from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import pixel_array
 
 from ...errors import SourceError
+from ...silence import ERRORS, silenced
 from ..intensity import AIR_HU, HIGHEST_12_BIT_HU, NOT_AIR_HU
 from .header import Frame, number, quiet, terms
 
@@ -112,16 +112,10 @@ def _by_gdcm(dataset: Dataset, path: Path) -> NDArray[np.uint16]:
 
     reader = gdcm.ImageReader()
     reader.SetFileName(str(path))
-    terminal = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:  # its JPEG library says there what it tries in vain before
-            os.dup2(nowhere.fileno(), 2)
+    with silenced(ERRORS):  # its JPEG library says there what it tries in vain before
         if not reader.Read():
             raise ValueError("gdcm cannot read it")
         buffer = reader.GetImage().GetBuffer().encode("utf-8", "surrogateescape")
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
     return np.frombuffer(buffer, np.uint16).reshape(-1, int(dataset.Rows), int(dataset.Columns))
 
 
