@@ -23,8 +23,8 @@ from ..drafts import appear
 from ..errors import ConfigError, ModelError
 from ..networks.denoiser import Denoiser
 from ..networks.texture import MOST_STYLE, Texture
+from ..process_wide import OUTPUT, silenced
 from ..record import sha256_file
-from ..silence import silenced
 from .compiled import (
     DECODER,
     DENOISER,
@@ -140,7 +140,7 @@ def _convert(network: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
         torch.onnx.export(
             network.eval(), example, onnx, input_names=names, dynamo=True, external_data=False, verbose=False
         )
-        with silenced():
+        with silenced(OUTPUT):
             converter.mnnconvert(
                 ["mnnconvert", "-f", "ONNX", "--modelFile", onnx, "--MNNModel", str(path), "--bizCode", "-"]
             )

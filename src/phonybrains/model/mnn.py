@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..silence import silenced
+from ..process_wide import OUTPUT, silenced
 
 
 class Network:
     """A compiled network: float32 arrays in by name, one out. For one thread at a time."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        with silenced():
+        with silenced(OUTPUT):
             self._mnn: Any = import_module("MNN")
             self._interpreter = self._mnn.Interpreter(str(path))
             self._session = self._interpreter.createSession({"backend": "CPU", "numThread": threads})

@@ -19,6 +19,7 @@ from typing import Any, cast
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from ...process_wide import process_wide
 from ..reader import vocabulary
 from .geometry import Orientation, is_orientation
 
@@ -62,6 +63,7 @@ ATLASES = "1.2.840.10008.1.4."
 LOGGERS = ("pydicom", "pylibjpeg", "openjpeg")
 
 
+@process_wide
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep pydicom and its decoders from printing header values and stack traces; a bad file has its line of report."""

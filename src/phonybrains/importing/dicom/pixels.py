@@ -16,7 +16,7 @@ from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import pixel_array
 
 from ...errors import SourceError
-from ...silence import ERRORS, silenced
+from ...process_wide import ERRORS, silenced
 from ..intensity import AIR_HU, HIGHEST_12_BIT_HU, NOT_AIR_HU
 from .header import Frame, number, quiet, terms
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from ...errors import SourceError
+from ...process_wide import process_wide
 from .headers import JPEG_2000, JPEG_XL, TIFF, check_png, jpeg_size, jpegxl_size, pnm
 from .picture import ORIENTATION, SQUARE, DecodedPicture, check_size, spacing_of, upright
 from .tiff import tiff_pages
@@ -25,6 +26,7 @@ from .tiff import tiff_pages
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "PPM")
 
 
+@process_wide
 @contextmanager
 def strict_pillow() -> Iterator[None]:
     """Let Pillow refuse truncated files and leave the limit of pixels to us; the caller's settings come back after."""

@@ -5,7 +5,6 @@ Source: teem, "Definition of NRRD File Format": `space`, `space directions`, `ki
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from nrrd.reader import _determine_datatype  # pyright: ignore[reportPrivateUsag
 from numpy.typing import NDArray
 
 from ...errors import SourceError
+from ...process_wide import without_warnings
 from .stored import StoredVolume, Voxels, affine_of, data_beside
 
 SPACES = {"RAS": (1, 1, 1), "LAS": (-1, 1, 1), "LPS": (-1, -1, 1)}
@@ -66,8 +66,7 @@ def _named(header: dict[str, Any]) -> str:
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with path.open("rb") as file, without_warnings():
             header = nrrd.read_header(file)
             return dict(header), file.tell()
     except OSError as error:
