@@ -214,6 +214,9 @@ def test_steps_choose_the_weights(model: LatentDiffusion, chain_model: LatentDif
     assert [settled(model, steps=n)[1] for n in range(1, 7)] == ["shortcut"] * 4 + ["adams"] * 2
     assert settled(replace(model, steps=3)) == (3, "shortcut")
     assert settled(replace(model, steps=3), steps=12) == (12, "adams")
+    assert settled(replace(model, steps=3), guidance=2.0) == (16, "adams")
+    assert settled(replace(model, steps=3), sampler="heun") == (16, "heun")
+    assert settled(replace(model, steps=3, few_step=None), sampler="heun") == (3, "heun")
     assert settled(model, steps=2, sampler="heun") == (2, "heun")
     assert settled(model, steps=2, sampler="euler", guidance=3.0) == (2, "euler")
     assert settled(model, steps=9, sampler="shortcut") == (9, "shortcut")

@@ -15,8 +15,8 @@ Engine = Literal["auto", "torch", "compiled"]
 SHORTCUT = "shortcut"
 SAMPLER_NAMES = ("heun", "adams", "ddim", "ddpm", "euler", SHORTCUT)
 """What `diffusion/sampler.py` has, by name."""
-FEW = 4
-"""Up to so many steps, a model with few-step weights uses them."""
+FEW, FULL = 4, 16
+"""Up to how many steps a model with few-step weights uses them, and how many stand for the whole path."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,12 @@ def check_sampler(name: str) -> None:
 def settle(sampling: Sampling, steps: int, sampler: str, few_step: bool) -> Sampling:
     """Steps and sampler, where they are open, those of a model; few_step: whether it has weights for few steps.
 
+    Of a model whose own number is a few, what these weights cannot do, guidance and other samplers, takes FULL steps.
     Raises ConfigError for what no such model can do.
     """
-    steps = steps if sampling.steps is None else sampling.steps
+    jumps = sampling.sampler in ("", SHORTCUT) and sampling.guidance == 1
+    own = FULL if few_step and steps <= FEW and not jumps else steps
+    steps = own if sampling.steps is None else sampling.steps
     sampler = sampling.sampler or (SHORTCUT if few_step and steps <= FEW else sampler)
     check_sampler(sampler)
     if sampler == SHORTCUT and not few_step:
