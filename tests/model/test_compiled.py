@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,13 +27,14 @@ from phonybrains.model.opening import open_fastest, settle_engine
 from phonybrains.model.sampling import Sampling
 from phonybrains.networks.texture import Texture
 from phonybrains.record import read_record
+from tests.conftest import one_at_a_time
 from tests.support.needs import STRACE
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the tests' own, which they share as compiling takes a minute."""
-    folder = tmp_path_factory.getbasetemp() / "cache"
+def cache(shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the tests' own, which they share as compiling takes a while."""
+    folder = shared_folder / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder
 
@@ -43,14 +45,20 @@ def model(tiny_model: Path) -> LatentDiffusion:
 
 
 @pytest.fixture(scope="module")
-def textured(model: LatentDiffusion, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with a texture that shows, as a model folder."""
-    torch.manual_seed(0)
-    texture = Texture(["MR", "CT"], width=8, layers=1)
-    for layer in (texture.detail, texture.sharpen):
-        torch.nn.init.normal_(layer.weight, std=0.1)
-    folder = tmp_path_factory.mktemp("textured") / "model"
-    replace(model, texture=texture).save(folder)
+def textured(model: LatentDiffusion, shared_folder: Path) -> Path:
+    """The tiny model with a texture that shows, as a model folder; compiled by the command, as strace watches it."""
+    with one_at_a_time(shared_folder, "compiled") as folder:
+        if not folder.is_dir():
+            torch.manual_seed(0)
+            texture = Texture(["MR", "CT"], width=8, layers=1)
+            for layer in (texture.detail, texture.sharpen):
+                torch.nn.init.normal_(layer.weight, std=0.1)
+            replace(model, texture=texture).save(folder)
+            how = ["-f", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", f"{folder}.calls"]
+            watched = [STRACE, *how] if STRACE else []
+            command = [*watched, sys.executable, "-m", "phonybrains", "model", "compile", str(folder)]
+            environment = os.environ | {"XDG_CACHE_HOME": str(shared_folder / "cache")}
+            subprocess.run(command, check=True, capture_output=True, env=environment)
     return folder
 
 
@@ -198,7 +206,7 @@ def test_records_of_torch_are_as_before(tiny_model: Path, tmp_path: Path) -> Non
 
 @pytest.mark.needs("MNN")
 def test_compiled_images_are_those_of_torch(textured: Path, tmp_path: Path) -> None:
-    """Up to a gray level, whatever the sampler, and the record names what made them; the first use compiles."""
+    """Up to a gray level, whatever the sampler, and the record names what made them."""
     hows: list[dict[str, Any]] = [{"steps": 2}, {"steps": 6, "guidance": 2.0}]
     for how in hows:
         sets = {
@@ -217,13 +225,11 @@ def test_compiled_images_are_those_of_torch(textured: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.needs("MNN", "strace")
-def test_compiling_opens_no_connection(tiny_model: Path, tmp_path: Path) -> None:
+def test_compiling_opens_no_connection(textured: Path) -> None:
     """The converter's own command reports to its makers; as a library it is silent, as the kernel sees it."""
-    calls, command = tmp_path / "calls", [sys.executable, "-m", "phonybrains", "model", "compile", str(tiny_model)]
-    how = ["-f", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(calls)]
-    subprocess.run([str(STRACE), *how, *command], check=True, capture_output=True)
-    assert "exited with 0" in calls.read_text()
-    assert "AF_INET" not in calls.read_text()
+    calls = textured.with_name(f"{textured.name}.calls").read_text()
+    assert "exited with 0" in calls
+    assert "AF_INET" not in calls
 
 
 @pytest.mark.needs("MNN")
@@ -237,9 +243,11 @@ def test_an_image_depends_on_seed_and_index_to_the_bit(textured: Path) -> None:
 
 
 @pytest.mark.needs("MNN")
-def test_a_damaged_cache_is_made_anew(textured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_cache_is_made_anew(
+    textured: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A network whose bytes are not those of the manifest is never computed with."""
-    open_fastest(textured, "compiled", Sampling())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shutil.copytree(cache, tmp_path / "cache")))
     damaged = place_of(textured) / DECODER
     damaged.write_bytes(damaged.read_bytes()[:-1])
     model = open_fastest(textured, "compiled", Sampling())
@@ -251,7 +259,6 @@ def test_a_damaged_cache_is_made_anew(textured: Path, capsys: pytest.CaptureFixt
 @pytest.mark.needs("MNN")
 def test_the_command_starts_without_torch(textured: Path, tmp_path: Path) -> None:
     """What makes the start short: a compiled model imports neither torch nor diffusers."""
-    open_fastest(textured, "compiled", Sampling())
     code = "import sys; from phonybrains.cli.app import main\ntry: main()\nfinally: print(*sorted(sys.modules))"
     words = ["generate", str(textured), "-n", "2", "--steps", "2", "--engine", "compiled", "--out", str(tmp_path / "o")]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
