@@ -112,6 +112,40 @@ def test_texture_is_drawn_from_each_images_own_generator() -> None:
     assert not torch.allclose(alone, other, atol=1e-6)
 
 
+def test_air_has_one_value_below_its_floor() -> None:
+    """The image's own: the mean there as a whole grey level; brighter pixels stay, and all without a floor."""
+    network, x = Texture(["CT", "MR"]), noise(2, 0.2)
+    network.floors[0] = 2.0
+    x[0, :, :, :32] += 1.3 / 127.5 - 1
+    x[1, :, :, :32] += 0.2 / 127.5 - 1
+    told = network.one_hot(["CT", "CT"])
+    flat = network.with_flat_air(x, told)
+    grey = ((flat.clamp(-1, 1) + 1) * 127.5).round()
+    assert [grey[i, :, :, :29].unique().tolist() for i in (0, 1)] == [[1.0], [0.0]]
+    assert torch.equal(flat[:, :, :, 34:], x[:, :, :, 34:])
+    assert torch.equal(network.with_flat_air(x, network.one_hot(["MR", "PET"])), x)
+
+
+def test_a_floor_is_found_where_real_air_is_flat(corpus: Corpus) -> None:
+    """Of images whose air is not quite black, those with a floor are nearer to real ones, and it is found."""
+    torch.manual_seed(0)
+    rows = corpus.train
+    real = corpus.images(rows)
+    hazy = real + (real == -1) * (0.8 + 0.6 * torch.rand(real.shape)) / 127.5
+    network = Texture(sorted({corpus.modalities[i] for i in rows.tolist()}))
+    config = TextureConfig(loop=LOOP | {"learning_rate": 4e-3})  # type: ignore[arg-type]
+    task = TextureTask(network, corpus, hazy[:, 0], rows, config, None, CPU)
+    task.find_floors(network)
+    assert (network.floors > 0).all()
+    told = [corpus.modalities[i] for i in rows.tolist()]
+    with torch.no_grad():
+        made = shown(network.draw(hazy, told, [torch.Generator().manual_seed(i) for i in rows.tolist()]))
+    found = [image[truth == -1].unique(return_counts=True)[1] for image, truth in zip(made, real, strict=True)]
+    shares = [float(counts.max() / counts.sum()) for counts in found if counts.sum() > 1000]
+    assert len(shares) > 5
+    assert min(shares) > 0.8
+
+
 def test_smooth_images_learn_the_grain_of_real_ones(corpus: Corpus) -> None:
     """Images without their grain come to half the distance from real ones, and their means over 8×8 pixels stay."""
     torch.manual_seed(0)

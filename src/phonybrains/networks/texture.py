@@ -32,6 +32,8 @@ class Texture(ModelMixin, ConfigMixin):
         self.told = nn.Linear(len(modalities) + style, 2 * width * (layers + 1))
         self.detail, self.sharpen = nn.Conv2d(width, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
         self.amount, self.grain = nn.Conv2d(width, 4, 1), nn.Conv2d(4, 4, 3, padding=1)
+        self.floors: Tensor
+        self.register_buffer("floors", torch.zeros(len(modalities)))
         for layer in (self.detail, self.sharpen):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -63,7 +65,19 @@ class Texture(ModelMixin, ConfigMixin):
         """Images (B, 1, H, W) with the texture of what was drawn, (B, H·W + MOST_STYLE), for modality (B, M)."""
         pixels, style = images[0].numel(), int(self.config["style"])
         noise = drawn[:, :pixels].reshape(images.shape)
-        return self(images, noise, drawn[:, pixels : pixels + style], modality)
+        return self.with_flat_air(self(images, noise, drawn[:, pixels : pixels + style], modality), modality)
+
+    def with_flat_air(self, images: Tensor, modality: Tensor) -> Tensor:
+        """Images (B, 1, H, W) whose air has one value, for modality (B, M).
+
+        Air is where 5×5 pixels lie, on average, below their modality's `floors`, in grey levels; its value is the mean
+        there, as whole grey levels. A floor of 0 changes nothing.
+        """
+        grey = (images.clamp(-1, 1) + 1) * 127.5
+        below = (modality @ self.floors.to(modality))[:, None, None, None]
+        air = (F.avg_pool2d(grey, 5, stride=1, padding=2, count_include_pad=False) < below).to(grey)
+        level = ((grey * air).sum((1, 2, 3), keepdim=True) / air.sum((1, 2, 3), keepdim=True).clamp(min=1)).round()
+        return images + air * (level / 127.5 - 1 - images)
 
     def one_hot(self, modalities: Sequence[object]) -> Tensor:
         """(B, M): which of the modalities it knows each image has; zeros for others."""

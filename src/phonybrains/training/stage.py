@@ -178,5 +178,6 @@ def _give_texture(
     model.texture = Texture(sorted({corpus.modalities[i] for i in smooth["rows"].tolist()})).to(device)
     task = TextureTask(model.texture, corpus, smooth["images"], smooth["rows"], config.texture, perceptual, device)
     run.follow(task, config.texture.loop, partial(samples.draw, steps=2))
+    task.find_floors(model.texture)
     with torch.no_grad():
         return {TEXTURE_DISTANCE: round(task.validate(model.texture), 4)}

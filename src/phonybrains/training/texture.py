@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -28,6 +29,8 @@ REAL, COMPARED = 512, 96
 LEAST_DEVIATION = 0.01
 """Of a measure: shares that hardly differ between real images count no more than others."""
 
+FLOORS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
+"""Grey levels below which air may be made flat."""
 INSIDE = 1 - 3 / 127.5
 """Where means are held: three grey levels at either end are free, so that air the decoder left at 1 can be flat."""
 
@@ -137,6 +140,22 @@ class TextureTask:
             found.append(energy_distance(measured, held, self.weights))
         return torch.stack(found).mean().item()
 
+    @torch.no_grad()
+    def find_floors(self, network: Texture) -> None:
+        """Give each modality the floor, of FLOORS, with which generated images are least off those of training."""
+        for which in range(len(self.modalities)):
+            rng = Generator().manual_seed(0)
+            parts = self.made[which][:COMPARED].split(AT_ONCE)
+            made = torch.cat([self._textured(network, rows, which, rng, slice(None))[1] for rows in parts])
+            network.floors[which] = min(FLOORS, key=partial(self._off, network, made, which))
+
+    def _off(self, network: Texture, made: Tensor, which: int, floor: float) -> float:
+        network.floors[which] = floor
+        measured = texture_statistics(shown(network.with_flat_air(made, self._told(which, len(made)))))
+        known = slice(measured.shape[1])
+        real = self.real[which][:, known]
+        return energy_distance(self._scaled(measured, which, known), real, self.weights[known]).item()
+
     def _textured(
         self, network: nn.Module, rows: Tensor, which: int, rng: Generator, share: slice
     ) -> tuple[Tensor, Tensor]:
@@ -144,8 +163,10 @@ class TextureTask:
         smooth = self.smooth[rows].float()[:, None]
         noise, style = torch.randn(smooth.shape, generator=rng), torch.randn(len(rows), self.style, generator=rng)
         smooth, noise, style = (x[share].to(self.device) for x in (smooth, noise, style))
-        told = F.one_hot(torch.tensor(which), len(self.modalities)).float().expand(len(smooth), -1).to(self.device)
-        return smooth, network(smooth, noise, style, told)
+        return smooth, network(smooth, noise, style, self._told(which, len(smooth)))
+
+    def _told(self, which: int, n: int) -> Tensor:
+        return F.one_hot(torch.tensor(which), len(self.modalities)).float().expand(n, -1).to(self.device)
 
     @torch.no_grad()
     def _measured_rows(self, rows: list[int], most: int) -> Tensor:
@@ -158,7 +179,7 @@ class TextureTask:
         statistics = texture_statistics(images)
         return torch.cat([statistics, self.perceptual.pooled(images)], dim=1) if self.perceptual else statistics
 
-    def _scaled(self, measured: Tensor, which: int) -> Tensor:
+    def _scaled(self, measured: Tensor, which: int, columns: slice = slice(None)) -> Tensor:
         """In units of the deviation over a modality's training images; large values by their logarithm."""
-        mean, deviation = self.scales[which]
+        mean, deviation = (values[columns] for values in self.scales[which])
         return ((measured - mean) / deviation).asinh()

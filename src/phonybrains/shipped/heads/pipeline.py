@@ -916,6 +916,8 @@ class Texture(ModelMixin, ConfigMixin):
         self.told = nn.Linear(len(modalities) + style, 2 * width * (layers + 1))
         self.detail, self.sharpen = nn.Conv2d(width, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
         self.amount, self.grain = nn.Conv2d(width, 4, 1), nn.Conv2d(4, 4, 3, padding=1)
+        self.floors: Tensor
+        self.register_buffer("floors", torch.zeros(len(modalities)))
         for layer in (self.detail, self.sharpen):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -939,10 +941,27 @@ class Texture(ModelMixin, ConfigMixin):
 
     def draw(self, images: Tensor, modalities: Sequence[object], rngs: Sequence[torch.Generator]) -> Tensor:
         """Images (B, 1, H, W) with texture, each with its own generator. [Karras 2019, sec. 3.2, noise by the pixel]"""
+        many = images[0].numel() + MOST_STYLE
+        drawn = torch.stack([torch.randn(many, generator=rng) for rng in rngs])
+        return self.drawn(images, drawn.to(images), self.one_hot(modalities).to(images))
+
+    def drawn(self, images: Tensor, drawn: Tensor, modality: Tensor) -> Tensor:
+        """Images (B, 1, H, W) with the texture of what was drawn, (B, H·W + MOST_STYLE), for modality (B, M)."""
         pixels, style = images[0].numel(), int(self.config["style"])
-        drawn = torch.stack([torch.randn(pixels + MOST_STYLE, generator=rng) for rng in rngs]).to(images)
         noise = drawn[:, :pixels].reshape(images.shape)
-        return self(images, noise, drawn[:, pixels : pixels + style], self.one_hot(modalities).to(images))
+        return self.with_flat_air(self(images, noise, drawn[:, pixels : pixels + style], modality), modality)
+
+    def with_flat_air(self, images: Tensor, modality: Tensor) -> Tensor:
+        """Images (B, 1, H, W) whose air has one value, for modality (B, M).
+
+        Air is where 5×5 pixels lie, on average, below their modality's `floors`, in grey levels; its value is the mean
+        there, as whole grey levels. A floor of 0 changes nothing.
+        """
+        grey = (images.clamp(-1, 1) + 1) * 127.5
+        below = (modality @ self.floors.to(modality))[:, None, None, None]
+        air = (F.avg_pool2d(grey, 5, stride=1, padding=2, count_include_pad=False) < below).to(grey)
+        level = ((grey * air).sum((1, 2, 3), keepdim=True) / air.sum((1, 2, 3), keepdim=True).clamp(min=1)).round()
+        return images + air * (level / 127.5 - 1 - images)
 
     def one_hot(self, modalities: Sequence[object]) -> Tensor:
         """(B, M): which of the modalities it knows each image has; zeros for others."""
@@ -1013,8 +1032,8 @@ SAMPLER_NAMES = ("heun", "adams", "ddim", "ddpm", "euler", SHORTCUT)
 """What `diffusion/sampler.py` has, by name."""
 
 
-FEW = 4
-"""Up to so many steps, a model with few-step weights uses them."""
+FEW, FULL = 4, 16
+"""Up to how many steps a model with few-step weights uses them, and how many stand for the whole path."""
 
 
 @dataclass(frozen=True)
@@ -1056,9 +1075,12 @@ def check_sampler(name: str) -> None:
 def settle(sampling: Sampling, steps: int, sampler: str, few_step: bool) -> Sampling:
     """Steps and sampler, where they are open, those of a model; few_step: whether it has weights for few steps.
 
+    Of a model whose own number is a few, what these weights cannot do, guidance and other samplers, takes FULL steps.
     Raises ConfigError for what no such model can do.
     """
-    steps = steps if sampling.steps is None else sampling.steps
+    jumps = sampling.sampler in ("", SHORTCUT) and sampling.guidance == 1
+    own = FULL if few_step and steps <= FEW and not jumps else steps
+    steps = own if sampling.steps is None else sampling.steps
     sampler = sampling.sampler or (SHORTCUT if few_step and steps <= FEW else sampler)
     check_sampler(sampler)
     if sampler == SHORTCUT and not few_step:
