@@ -70,12 +70,13 @@ class Texture(ModelMixin, ConfigMixin):
     def with_flat_air(self, images: Tensor, modality: Tensor) -> Tensor:
         """Images (B, 1, H, W) whose air has one value, for modality (B, M).
 
-        Air is where 5×5 pixels lie, on average, below their modality's `floors`, in grey levels; its value is the mean
-        there, as whole grey levels. A floor of 0 changes nothing.
+        Air is where 5×5 pixels lie, on average, below their modality's `floors`, in grey levels, fading out over one
+        more; its value is the mean there, as whole grey levels. A floor of 0 changes nothing.
         """
         grey = (images.clamp(-1, 1) + 1) * 127.5
         below = (modality @ self.floors.to(modality))[:, None, None, None]
-        air = (F.avg_pool2d(grey, 5, stride=1, padding=2, count_include_pad=False) < below).to(grey)
+        mean = F.avg_pool2d(grey, 5, stride=1, padding=2, count_include_pad=False)
+        air = (below + 1 - mean).clamp(0, 1) * (below > 0)
         level = ((grey * air).sum((1, 2, 3), keepdim=True) / air.sum((1, 2, 3), keepdim=True).clamp(min=1)).round()
         return images + air * (level / 127.5 - 1 - images)
 
