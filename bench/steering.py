@@ -117,7 +117,7 @@ class Bench:
         return ratio
 
     def ways(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Latents, one for each real image, by how they were come by; the first are the control."""
+        """Latents, one for each real image, by how they were come by, all judged without texture; first the control."""
         rows, o = self.study.split.rows, self.options
         stock = torch.stack([self.latents(self.model, rows, o.seed + k, "unsteered") for k in range(o.candidates)])
         yield "as they come", stock[0]

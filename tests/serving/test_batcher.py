@@ -12,6 +12,7 @@ import torch
 
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.sampling import Sampling
+from phonybrains.networks.texture import Texture
 from phonybrains.serving import batch as batch_module
 from phonybrains.serving import batcher as module
 from phonybrains.serving.batch import Order
@@ -251,8 +252,14 @@ def test_a_fault_reaches_those_whose_batch_it_was_and_no_others(
     assert (images[0] == generated(1, 1)[0]).all()
 
 
-def test_a_film_ends_in_the_image(model: LatentDiffusion):
-    """As many frames as asked for, from noise to the very image that the same order gives."""
+@pytest.mark.parametrize("textured", [False, True])
+def test_a_film_ends_in_the_image(model: LatentDiffusion, textured: bool):
+    """As many frames as asked for, from noise to the very image that the same order gives, its texture included."""
+    if textured:
+        torch.manual_seed(0)
+        texture = Texture(["MR", "CT"], width=8, layers=1)
+        torch.nn.init.normal_(texture.detail.weight, std=0.1)
+        model = replace(model, texture=texture)
 
     async def film() -> tuple[list[np.ndarray], list[np.ndarray]]:
         batcher = Batcher(model)

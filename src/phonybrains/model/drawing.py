@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ class Noise:
 
     def __init__(self, seed: int) -> None:
         self._twister: Any = np.random.RandomState(seed & 0xFFFFFFFF)  # torch seeds its twister with 32 bits
+
+    def clone_state(self) -> Noise:
+        """Another that draws the same from here on, as of torch's generators."""
+        return deepcopy(self)
 
     def normal(self, *shape: int) -> NDArray[np.float32]:
         """Standard normal numbers, a multiple of 16.

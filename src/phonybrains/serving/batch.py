@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -134,7 +133,8 @@ def make_batch(model: LatentDiffusion | Compiled, places: Sequence[Place], lanes
     if frames:
         last = len(film) - 1
         latents = [film[round(last * i / (frames - 1))] for i in range(frames)]
-        yield _decode(model, latents, [orders[0].wanted] * frames, [], sampling)
+        same = [rngs[0].clone_state() for _ in range(frames)]
+        yield _decode(model, latents, [orders[0].wanted] * frames, same, sampling)
     else:
         yield _decode(model, [latents], wanted, rngs, sampling)[: len(orders)]
 
@@ -156,7 +156,6 @@ def _decode(
 ) -> list[Image]:
     modalities = [row.get("modality") for row in wanted]
     if isinstance(model, Compiled):
-        each = zip_longest(latents, modalities, rngs)
-        return [model.decode(*one) for one in each]
+        return [model.decode(*one) for one in zip(latents, modalities, rngs, strict=True)]
     with computing_in(sampling.precision, model.device):
         return list(model.decode(torch.cat(list(latents)), modalities, rngs))

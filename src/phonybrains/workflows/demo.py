@@ -16,7 +16,7 @@ from ..generating.sheet import draw_sheet
 from ..generating.stage import generate_requests
 from ..imageset import ImageSet
 from ..model.finding import shipped_models
-from ..model.latent_diffusion import LatentDiffusion
+from ..model.latent_diffusion import LatentDiffusion, image_rng
 from ..model.sampling import Sampling
 from ..networks.conditions import Value
 from ..record import RECORD_NAME
@@ -94,13 +94,14 @@ def _shipped_model() -> tuple[str, Path]:
 def _draw_process(model: LatentDiffusion, config: GenerateConfig, path: Path) -> Path:
     """Draw the first image of the demo as it was won from noise, and as noise takes it back."""
     wanted = model.ask([0], REQUESTS[0].where, config.seed)
-    times = [i / (FRAMES - 1) for i in range(FRAMES)]
-    passed, won = zip(*_walk_past(model, wanted, config.seed, times[::-1]), strict=True)
+    times, rng = [i / (FRAMES - 1) for i in range(FRAMES)], image_rng(config.seed, 0)
+    passed, won = zip(*_walk_past(model, wanted, rng, times[::-1]), strict=True)
     drowned = model.diffuse(won[-1], FRAMES - 1, config.seed + 1)  # not the noise it was made of
     modality = [row["modality"] for row in wanted] * FRAMES
 
     def frames(latents: Sequence[Tensor], times: Sequence[float]) -> list[tuple[str, NDArray[np.uint8]]]:
-        return list(zip(map(_time, times), model.decode(torch.cat(list(latents)), modality), strict=True))
+        same = [rng.clone_state() for _ in latents]
+        return list(zip(map(_time, times), model.decode(torch.cat(list(latents)), modality, same), strict=True))
 
     rows = {
         "forward process q: noise covers an image": frames(drowned, times),
@@ -110,12 +111,12 @@ def _draw_process(model: LatentDiffusion, config: GenerateConfig, path: Path) ->
 
 
 def _walk_past(
-    model: LatentDiffusion, wanted: Sequence[Mapping[str, Value]], seed: int, times: Sequence[float]
+    model: LatentDiffusion, wanted: Sequence[Mapping[str, Value]], rng: torch.Generator, times: Sequence[float]
 ) -> list[tuple[float, Tensor]]:
     """Time and latents of the first image at the steps nearest to these times, which are fractions of that of noise."""
     steps = 4 * len(times)
     passed = torch.tensor(model.chain.times(steps)) / model.chain.times(steps)[0]
-    walk = list(model.walk([0], wanted, Sampling(seed, steps)))
+    walk = list(model.walk_with([rng], wanted, Sampling(steps=steps)))
     nearest = [int((passed - t).abs().argmin()) for t in times]
     return [(float(passed[i]), walk[i]) for i in nearest]
 
