@@ -133,7 +133,7 @@ def invert(predict: Predict, z: Tensor, times: Sequence[float], process: Process
 
 
 def time_of_noise(level: float, process: Process) -> float:
-    """The time at which noise is `level` times the signal, s(t) / a(t): y = x + σ n, scaled by a(t), is an x_t there."""
+    """The time at which s(t) / a(t) is this level: there y = x + σ n, scaled by a(t), is an x_t."""
     if isinstance(process, Flow):
         return level / (1 + level)
     steps = torch.arange(1, process.fraction(torch.ones(1)).reciprocal().round().int().item() + 1)

@@ -1,4 +1,4 @@
-"""Noise removal: an image's noise is, to the diffusion, noise like its own, and the walk begins where so much is left."""
+"""Noise removal: an image's noise is to the diffusion like its own, and the walk begins where so much of it is left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .prior import Images, Prior, as_images
 TRUSTED = 0.8
 """The walk begins at this share of the noise that the latents have: with all of it, detail is taken for noise."""
 RENEWED = 0.5
-"""The share of ancestral sampling's fresh noise: 1 draws from the posterior, 0 gives one answer; this is near its mean."""
+"""The share of ancestral sampling's fresh noise: 1 draws from the posterior, 0 gives one answer, near its mean."""
 FIRST_GUESS = 0.02
 """Deviation of the latents for each grey level of noise, about, until it is measured."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from torch.nn.functional import avg_pool2d
 
 from ..networks.conditions import Value
@@ -19,7 +20,7 @@ SMOOTHED = 5
 
 def explained(
     images: Images, prior: Prior, how: Explain, target: Sequence[Mapping[str, Value]]
-) -> tuple[Images, Tensor]:
+) -> tuple[Images, NDArray[np.float32]]:
     """Images (B, H, W), to what they would be as `target` says, and how far that lies off, (B, H, W) in grey levels.
 
     One noise, two walks: as the image is said to be, and as it is to be; what the two have in common, such as what
@@ -33,4 +34,4 @@ def explained(
     difference = 127.5 * (changed - same)
     far = avg_pool2d(difference.abs(), SMOOTHED, stride=1, padding=SMOOTHED // 2, count_include_pad=False)[:, 0]
     original = torch.from_numpy(images).float()[:, None] / 127.5 - 1
-    return as_images(original + changed - same), far
+    return as_images(original + changed - same), far.cpu().numpy()

@@ -20,7 +20,7 @@ from .explain import explained
 from .holes import hole_of
 from .inpaint import inpainted
 from .noise import NoiseProfile, adapt
-from .noise_level import NoiseLevel, add_noise, noise_level
+from .noise_level import Law, NoiseLevel, add_noise, noise_level
 from .prior import Images, Prior
 from .translate import translated
 from .upscale import block_means, fitted, upscaled
@@ -31,7 +31,7 @@ Wanted = Mapping[str, Value]
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of the source that are edited together: their numbers, pixels (B, h, w), what they show, their generators."""
+    """Rows of the source that are edited together: numbers, pixels (B, h, w), what they show, their generators."""
 
     rows: Sequence[int]
     images: Images
@@ -125,11 +125,8 @@ class _Asked:
         """What each image is to show instead. Raises ConfigError for what the model does not know, or no change."""
         if not where:
             raise ConfigError(f"{option} says what is to be another, for instance {option} modality=CT.")
-        rows = [{**one, **where} for one in self.wanted]
-        asked = [
-            self.model.conditions.check({k: v for k, v in row.items() if k in where or k == "modality"}) for row in rows
-        ]
-        return [{**one, **said} for one, said in zip(self.wanted, asked, strict=True)]
+        checked = [self.model.conditions.check({"modality": one["modality"], **where}) for one in self.wanted]
+        return [{**one, **asked} for one, asked in zip(self.wanted, checked, strict=True)]
 
     def upscale(self, how: Upscale) -> Job:
         self.check_size(1 if how.simulate else how.factor)
@@ -157,7 +154,7 @@ class _Asked:
         self.check_size()
         if how.simulate and how.sigma is None:
             raise ConfigError("--simulate adds noise, and --sigma says how much, for instance --sigma 20.")
-        law = how.law or "gaussian"
+        law: Law = how.law or "gaussian"
 
         def noisy(row: int) -> Images:
             pixels = np.asarray(self.source.pixels(row), np.uint8)
@@ -244,13 +241,13 @@ def _noise(source: ImageSet, like: ImageSet) -> Job:
         if not len(target):
             raise ConfigError(f"--like {like.folder} has no {modality} image, whose noise {source.folder} is to have.")
         chosen = np.random.default_rng(0).permutation(len(target))[:200]
-        profiles[modality] = NoiseProfile.of(np.stack([np.asarray(target.pixels(int(i)), np.uint8) for i in chosen]))
+        profiles[modality] = NoiseProfile.of([target.pixels(int(i)) for i in chosen])
 
     def paint(batch: Batch) -> tuple[Images, None]:
         made = []
         for row, image, rng in zip(batch.rows, batch.images, batch.rngs, strict=True):
             seed = int(torch.randint(2**31, (1,), generator=rng))
-            made.append(adapt(image, profiles[source.rows[row].modality], np.random.default_rng(seed)))
+            made.append(adapt(image, profiles[source.rows[row].modality], np.random.default_rng(seed)).image)
         return np.stack(made), None
 
     return Job(paint, [{"modality": row.modality} for row in source.rows])

@@ -90,15 +90,13 @@ class Prior:
 
     def walk(self, predict: Predict, z: Tensor, times: Sequence[float], fresh: FreshNoise = deterministic) -> Tensor:
         """z at the first of these falling times, led to its clean end."""
-        for z in sample(predict, z, times, self.model.chain.process, list(self.rngs), fresh):
-            pass
-        return z
+        *_, clean = sample(predict, z, times, self.model.chain.process, list(self.rngs), fresh)
+        return clean
 
     def descend(self, predict: Predict, z: Tensor, times: Sequence[float]) -> Tensor:
         """`walk` by Heun's method, which leads back where an inversion came from: two evaluations a step."""
-        for z in heun(predict, z, times, self.model.chain.process):
-            pass
-        return z
+        *_, clean = heun(predict, z, times, self.model.chain.process)
+        return clean
 
     def times(self, start: float, steps: int) -> list[float]:
         """Falling times from a fraction 0…1 of the way to pure noise down to 0, as sampling passes them."""

@@ -21,7 +21,7 @@ from ..model.workers import count_workers, even_batches, side_by_side, this_devi
 from ..progress import progress_bars
 from ..record import Record, as_input, is_published, publish, sha256_file
 from .config import Edit, Explain, Inpaint, Noise
-from .grid import check_grid, draw_grid
+from .grid import MOST, check_grid, draw_grid
 from .jobs import Batch, Job, job_of
 from .prior import Images
 
@@ -107,6 +107,18 @@ class Edits:
             for name in self.draws(row):
                 (draft / name).unlink()
 
+    def line(self, out: Path, row: int) -> dict[str, Images]:
+        """What there is to see of a row: before, after, map and spread, truth."""
+        name = self.name(row) if self.how.mean else self.name(row, 0)
+        seen = {
+            "before": self.before(row),
+            f"{self.how.name}, not measured": np.asarray(read_png(out / name), np.uint8),
+        }
+        for folder, label in (("maps", "changed"), ("spread", "spread")):
+            if (beside := out / folder / Path(self.name(row)).name).is_file():
+                seen[label] = np.asarray(read_png(beside), np.uint8)
+        return seen | ({"truth": self.job.truth(row)} if self.job.truth else {})
+
     def row(self, draft: Path, number: int, draw: int, name: str) -> Row:
         """The table's row of one edited image: its source's, marked as synthetic, and how it came to be."""
         source, shows = self.source.rows[number], dict((self.job.shows or self.job.wanted)[number])
@@ -137,7 +149,7 @@ def edit(
 ) -> Path:
     """Write an image set of edited images of a set; image (row, draw) depends on (seed, row, draw) alone.
 
-    model: a model folder, or one that ships with the package by its name. like: for `noise`, the set whose noise is had.
+    model: a model folder, or a shipped one by its name. like: for `noise`, the set whose noise is to be had.
 
     Writes  out/images, metadata.csv (the rows of the source, marked as synthetic and as edits), spread/ with the
             deviation over the draws, maps/ of an explanation, both in quarters of a grey level, truth/ where it is
@@ -169,7 +181,7 @@ def edit(
             write_metadata(draft, rows)
             record.results.update(images=len(rows), note=how.invented, **_scores(edits, draft, rows))
     if grid is not None:
-        draw_grid(edits, out, Path(grid))
+        draw_grid([edits.line(out, row) for row in range(min(MOST, len(images)))], Path(grid))
     return out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from .prior import Images, Prior, as_pixels
 
 
 def upscaled(images: Images, prior: Prior, how: Upscale) -> Images:
-    """Images (B, h, w), each pixel the mean of `factor`² ones, to (B, H, W) whose block means they are, to the rounding.
+    """Images (B, h, w) of means over `factor`² pixels, to images (B, H, W) that have them, to the rounding.
 
     The walk begins at the smoothest image that fits, under as much noise as hides what it lacks.
     """
@@ -28,7 +30,7 @@ def upscaled(images: Images, prior: Prior, how: Upscale) -> Images:
     return fitted(((exact + 1) * 127.5).numpy(), images, how.factor)
 
 
-def block_means(image: NDArray[np.uint8], factor: int) -> Images:
+def block_means(image: NDArray[Any], factor: int) -> Images:
     """(…, H, W) to (…, H / factor, W / factor), rounded: what `upscale` takes for measured."""
     *rest, height, width = image.shape
     blocks = image.reshape(*rest, height // factor, factor, width // factor, factor)
