@@ -100,7 +100,7 @@ class _Asked:
     def __init__(self, source: ImageSet, how: Edit, model: LatentDiffusion) -> None:
         self.source, self.how, self.model = source, how, model
         names = [a.name for a in model.conditions.attributes]
-        offered = list(next(a for a in model.conditions.attributes if a.name == "modality").offered)  # type: ignore[union-attr]
+        offered = [str(one) for a in model.conditions.attributes if a.name == "modality" for one in a.offered]
         for number, row in enumerate(source.rows):
             modality_of(row, number, offered)
         empty: dict[str, Value] = dict.fromkeys(names)

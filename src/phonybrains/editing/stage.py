@@ -109,11 +109,8 @@ class Edits:
 
     def line(self, out: Path, row: int) -> dict[str, Images]:
         """What there is to see of a row: before, after, map and spread, truth."""
-        name = self.name(row) if self.how.mean else self.name(row, 0)
-        seen = {
-            "before": self.before(row),
-            f"{self.how.name}, not measured": np.asarray(read_png(out / name), np.uint8),
-        }
+        after = read_png(out / (self.name(row) if self.how.mean else self.name(row, 0)))
+        seen = {"before": self.before(row), f"{self.how.name}, not measured": np.asarray(after, np.uint8)}
         for folder, label in (("maps", "changed"), ("spread", "spread")):
             if (beside := out / folder / Path(self.name(row)).name).is_file():
                 seen[label] = np.asarray(read_png(beside), np.uint8)
