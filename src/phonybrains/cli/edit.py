@@ -158,7 +158,8 @@ def explain(source: Given, /, *, change: Words, strength: float = 0.5, options: 
 
 def _run(edit: str, source: Path, options: Options, **settings: Any) -> None:
     with lean_diffusers():
-        from ..editing import functions
+        from ..model import latent_diffusion as _  # noqa: F401  # its imports are quicker here
+    from ..editing import functions
 
     given = {name: value for name, value in {**vars(options), **settings}.items() if value is not None}
     out = given.pop("out")
