@@ -1,0 +1,1 @@
+"""Edits: questions to a trained model, from image set to image set."""
