@@ -21,14 +21,18 @@ RAYLEIGH_MEDIAN = math.sqrt(2 * math.log(2))
 RAYLEIGH_MEAN = math.sqrt(math.pi / 2)
 BOX = 7
 """Side of the squares over which a local mean is taken."""
-FLAT = 0.4
+FLAT = 0.2
 """Share of the places that show something on which noise is measured: those with the least slope."""
 UNCLIPPED = 0.7
 """Least share of its deviation that noise must keep after clipping where it is measured."""
 FEWEST = 200
 """Places below which a measurement makes do with what is clipped more, and pixels below which there is no air."""
-ALIKE = (0.66, 1.3)
-"""σ in tissue over σ in air where both are Rician; clipped Gaussian noise on what is dark but not air has 0.6."""
+AIR = (0.7, 1.12)
+"""Local means that count as air, over that of Rayleigh's law: lopsided, as what is brighter can be faint tissue."""
+RAYLEIGH = 0.04
+"""Largest distance of the distribution of air from Rayleigh's; Gaussian noise on what is dark but not air has 0.055."""
+ALIKE = (0.77, 1.3)
+"""σ in tissue over σ in air where both are Rician; Gaussian noise on what is dark but not air has 0.6 to 0.75."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +47,20 @@ class NoiseLevel:
 def noise_level(image: Array) -> NoiseLevel:
     """The noise of an image (H, W) uint8 or uint16.
 
-    σ is the median of the finest diagonal detail of the Haar wavelet [Donoho 1994, sec. 4.2] where the image is flat and
-    shows something, divided by what the law and clipping leave of a deviation of 1 there. The law is Rician where air is
-    distributed as Rayleigh's, whose median gives a second σ [Gudbjartsson 1995, eq. 5] that must agree; it is not the
-    answer, as faint signal in air raises it. Otherwise, and where there is no air, the law is Gaussian, from which a
-    magnitude of SNR > 3 differs by less than 6 %. σ is 0 where nothing varies. Noise is measured as if it were white:
-    smoothed noise, as of JPEG or of resampling, counts less than its deviation.
+    Rician where air is distributed as Rayleigh's law: σ from its median [Gudbjartsson 1995, eq. 5], if tissue agrees.
+    Otherwise, and where there is no air, Gaussian, from which a magnitude of SNR > 3 differs by less than 6 %: σ is the
+    median of the finest diagonal detail of the Haar wavelet [Donoho 1994, sec. 4.2] where the image is flat and shows
+    something, divided by what clipping leaves of a deviation of 1 there. σ is 0 where nothing varies. In tissue noise
+    is measured as if it were white: smoothed, as by JPEG or by resampling, it counts less than its deviation.
     Raises ValueError for other shapes and types.
     """
     high = _range(image)
     x = image.astype(np.float64)
     air = _from_air(x)
-    if air:
-        sigma = _from_detail(x, high, "rician", air)
-        if ALIKE[0] < sigma / air < ALIKE[1]:
-            return NoiseLevel(sigma, "rician")
+    if air > 0:
+        alike = _from_detail(x, high, "rician", air) / air
+        if ALIKE[0] < alike < ALIKE[1]:
+            return NoiseLevel(air, "rician")
     return NoiseLevel(_from_detail(x, high, "gaussian"), "gaussian")
 
 
@@ -131,32 +134,35 @@ def _censored(mean: Array, deviation: Array, low: float, high: float) -> tuple[A
 
 
 def _from_air(x: Array) -> float:
-    """σ of Rayleigh's law in air, 0 where no such air is found.
+    """σ of Rayleigh's law in air, from its median; 0 where nothing is distributed so.
 
     Air is grown from the darkest places that show anything: what has the mean that their σ makes one expect.
     """
-    mean, dark = uniform_filter(x, BOX), uniform_filter((x < 0.5).astype(np.float64), BOX)
-    shown = dark < 0.95
-    if not shown.any():
+    mean, black = uniform_filter(x, BOX), uniform_filter((x < 0.5).astype(np.float64), BOX)
+    varied = black < 0.95
+    if not varied.any():
         return 0.0
-    sigma = float(np.quantile(mean[shown], 0.05)) / RAYLEIGH_MEAN
-    air = shown
+    sigma = float(np.quantile(mean[varied], 0.05)) / RAYLEIGH_MEAN
+    air = x[varied]
     for _ in range(10):
-        air = shown & (np.abs(mean / (RAYLEIGH_MEAN * sigma) - 1) < 0.3) if sigma else np.zeros_like(shown)
-        if air.sum() < FEWEST:
+        low, high = (share * RAYLEIGH_MEAN * sigma for share in AIR)
+        air = x[varied & (mean > low) & (mean < high)]
+        if air.size < FEWEST:
             return 0.0
-        sigma = float(np.median(x[air])) / RAYLEIGH_MEDIAN
-    half = 1 - math.exp(-0.125 / max(sigma, 0.1) ** 2)
-    spread = float(x[air].std() / x[air].mean())
-    return sigma if (x[air] < 0.5).mean() < 0.1 + half and 0.42 < spread < 0.65 else 0.0
+        sigma = _median(air, 1) / RAYLEIGH_MEDIAN
+    return sigma if sigma > 0 and _from_rayleigh(air, sigma) < RAYLEIGH else 0.0
+
+
+def _from_rayleigh(air: Array, sigma: float) -> float:
+    """Largest distance between the distribution of whole grey levels and Rayleigh's of σ.  [Kolmogorov 1933]"""
+    levels, counts = np.unique(air, return_counts=True)
+    return float(np.abs(counts.cumsum() / air.size + np.expm1(-0.5 * ((levels + 0.5) / sigma) ** 2)).max())
 
 
 def _from_detail(x: Array, high: int, law: Law, start: float = 0.0) -> float:
     """σ from the median diagonal detail, corrected for what the law and clipping leave of it at the local mean."""
     detail = (x[:-1, :-1] - x[:-1, 1:] - x[1:, :-1] + x[1:, 1:]) / 2
-    mean = uniform_filter(x, BOX)
-    slope = np.hypot(*(np.roll(mean, -3, axis) - np.roll(mean, 3, axis) for axis in (0, 1)))[:-1, :-1]
-    mean = mean[:-1, :-1]
+    mean, slope = uniform_filter(x, BOX)[:-1, :-1], _slope(x)[:-1, :-1]
     shown = _shown(mean) & (mean < high)
     if not shown.any():
         return 0.0
@@ -172,10 +178,16 @@ def _from_detail(x: Array, high: int, law: Law, start: float = 0.0) -> float:
         if not use.any():
             return sigma
         flat = use & (slope <= np.quantile(slope[use], FLAT))
-        before, sigma = sigma, _median(detail[flat] / kept[flat]) / MAD
+        before, sigma = sigma, _median(detail[flat] / kept[flat], 0.5) / MAD
         if abs(sigma - before) <= 1e-3 * sigma:
             break
     return sigma
+
+
+def _slope(x: Array) -> Array:
+    """How much means of 5×5 pixels differ four pixels apart: of white noise, independent of the diagonal detail."""
+    mean = uniform_filter(x, 5)
+    return np.hypot(*(np.roll(mean, -2, axis) - np.roll(mean, 2, axis) for axis in (0, 1)))
 
 
 def _shown(mean: Array) -> Array:
@@ -184,10 +196,9 @@ def _shown(mean: Array) -> Array:
     return mean > dark + (bright - dark) / 12
 
 
-def _median(details: Array) -> float:
-    """The median of details of whole grey levels, which lie half a level apart: spread evenly over that, as a histogram
-    is interpolated, so that it is not one of a few steps. 0 where most are."""
-    if np.median(details) == 0:
+def _median(sizes: Array, step: float) -> float:
+    """The median of sizes ≥ 0 that lie a step apart, interpolated so that it is not one of the steps; 0 where most are."""
+    if np.median(sizes) == 0:
         return 0.0
-    spread = (np.arange(details.size) * 0.6180339887 % 1 - 0.5) / 2
-    return float(np.median(np.abs(details + spread)))
+    spread = (np.arange(sizes.size) * 0.6180339887 % 1 - 0.5) * step
+    return float(np.median(np.abs(sizes + spread)))
