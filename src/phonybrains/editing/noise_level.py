@@ -54,7 +54,7 @@ def noise_level(image: Array) -> NoiseLevel:
     is measured as if it were white: smoothed, as by JPEG or by resampling, it counts less than its deviation.
     Raises ValueError for other shapes and types.
     """
-    high = _range(image)
+    high = checked_range(image)
     x = image.astype(np.float64)
     air = _from_air(x)
     if air > 0:
@@ -84,7 +84,7 @@ def add_noise(image: Array, sigma: float, law: Law, rng: np.random.Generator) ->
 
     rician: the magnitude of the image with noise in a real and an imaginary channel. σ = 0 gives the image back.
     """
-    high = _range(image)
+    high = checked_range(image)
     _check(sigma, law)
     if law == "gaussian":
         noisy = image + rng.normal(0, sigma, image.shape)
@@ -94,7 +94,7 @@ def add_noise(image: Array, sigma: float, law: Law, rng: np.random.Generator) ->
     return np.clip(np.rint(noisy), 0, high).astype(image.dtype)
 
 
-def _range(image: Array) -> int:
+def checked_range(image: Array) -> int:
     """The largest value that the image's type holds."""
     if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"an image must be (H, W) uint8 or uint16, not {image.shape} {image.dtype}")
@@ -162,8 +162,8 @@ def _from_rayleigh(air: Array, sigma: float) -> float:
 def _from_detail(x: Array, high: int, law: Law, start: float = 0.0) -> float:
     """σ from the median diagonal detail, corrected for what the law and clipping leave of it at the local mean."""
     detail = (x[:-1, :-1] - x[:-1, 1:] - x[1:, :-1] + x[1:, 1:]) / 2
-    mean, slope = uniform_filter(x, BOX)[:-1, :-1], _slope(x)[:-1, :-1]
-    shown = _shown(mean) & (mean < high)
+    mean, slope = uniform_filter(x, BOX)[:-1, :-1], steepness(x)[:-1, :-1]
+    shown = not_air(mean) & (mean < high)
     if not shown.any():
         return 0.0
     detail, slope, mean = np.abs(detail[shown]), slope[shown], mean[shown]
@@ -184,20 +184,20 @@ def _from_detail(x: Array, high: int, law: Law, start: float = 0.0) -> float:
     return sigma
 
 
-def _slope(x: Array) -> Array:
+def steepness(x: Array) -> Array:
     """How much means of 5×5 pixels differ four pixels apart: of white noise, independent of the diagonal detail."""
     mean = uniform_filter(x, 5)
     return np.hypot(*(np.roll(mean, -2, axis) - np.roll(mean, 2, axis) for axis in (0, 1)))
 
 
-def _shown(mean: Array) -> Array:
+def not_air(mean: Array) -> Array:
     """Where a local mean is above air: a twelfth of the way from the darkest to the bright."""
     dark, bright = mean.min(), np.quantile(mean, 0.99)
     return mean > dark + (bright - dark) / 12
 
 
 def _median(sizes: Array, step: float) -> float:
-    """The median of sizes ≥ 0 that lie a step apart, interpolated so that it is not one of the steps; 0 where most are."""
+    """The median of sizes ≥ 0 that lie a step apart, interpolated so that it is no step; 0 where most are."""
     if np.median(sizes) == 0:
         return 0.0
     spread = (np.arange(sizes.size) * 0.6180339887 % 1 - 0.5) * step
