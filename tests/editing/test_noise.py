@@ -1,5 +1,7 @@
 """Heads get the noise of others: as strong, as coarse, under the same law, and no more than they lack."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy.fft import dct
@@ -13,8 +15,13 @@ from phonybrains.phantom.corpus import draw_phantom
 SMOOTH = np.outer([1, 2, 1], [1, 2, 1]) / 16
 
 
+@cache
+def drawn(modality: str, seed: int, noise: float) -> np.ndarray:
+    return draw_phantom(np.random.default_rng(seed), modality, noise=noise)[0]
+
+
 def heads(modality: str, n: int = 5, first: int = 0, noise: float = 0) -> list[np.ndarray]:
-    return [draw_phantom(np.random.default_rng(first + i), modality, noise=noise)[0] for i in range(n)]
+    return [drawn(modality, first + i, noise) for i in range(n)]
 
 
 def coarse_noise(image: np.ndarray, sigma: float, seed: int) -> np.ndarray:
@@ -62,7 +69,7 @@ def test_a_profile_of_white_noise_is_flat():
 @pytest.mark.parametrize("modality", ["MR", "CT"])
 @pytest.mark.parametrize("sigma", [12, 24])
 def test_adapted_heads_have_the_noise_of_the_target(modality, sigma):
-    """Clean heads after adaptation: tissue noise within 3 %, each ring above the coarse ones within 10 %, or rounding."""
+    """Clean heads after adaptation: tissue noise within 3 %, each ring above the coarse within 10 %, or rounding."""
     target = NoiseProfile.of([coarse_noise(head, sigma, i) for i, head in enumerate(heads(modality, first=10))])
     adapted = [adapt(head, target, np.random.default_rng(i)) for i, head in enumerate(heads(modality))]
     found = NoiseProfile.of([each.image for each in adapted])

@@ -1,5 +1,7 @@
 """Noise of known size put into known heads is found again, and what it makes of a pixel is what a closed form says."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from phonybrains.editing.noise_level import LAWS, NoiseLevel, add_noise, expecte
 from phonybrains.phantom.corpus import draw_phantom
 
 
+@cache
 def heads(modality: str, n: int = 6) -> list[np.ndarray]:
     return [draw_phantom(np.random.default_rng(seed), modality, size=256, noise=0)[0] for seed in range(n)]
 
