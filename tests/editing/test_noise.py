@@ -66,6 +66,15 @@ def test_a_profile_of_white_noise_is_flat():
     np.testing.assert_allclose(profile.power, 144, rtol=0.1)
 
 
+def test_what_is_clipped_is_not_measured():
+    """Bone at the end of the range has no noise to show: with two thirds of it, power is the rest's."""
+    field = np.full((256, 256), 255, dtype=np.uint8)
+    field[:, :80] = add_noise(np.full((256, 80), 100, dtype=np.uint8), 12, "gaussian", np.random.default_rng(1))
+    found = tissue_power(field)
+    assert found is not None
+    np.testing.assert_allclose(found, 144, rtol=0.2)
+
+
 @pytest.mark.parametrize("modality", ["MR", "CT"])
 @pytest.mark.parametrize("sigma", [12, 24])
 def test_adapted_heads_have_the_noise_of_the_target(modality, sigma):
@@ -91,6 +100,19 @@ def test_half_noisy_heads_get_what_lacks():
         assert adapted.added == pytest.approx(np.sqrt(target.sigma**2 - adapted.sigma**2))
         assert deviation(power) == pytest.approx(target.sigma, rel=0.03)
         assert noise_level(adapted.image).sigma == pytest.approx(10, rel=0.1)
+
+
+def test_noise_that_is_coarser_already_gets_no_more_in_all():
+    """Where coarser rings have more than the target's, finer ones get less, so that the deviation is the target's."""
+    field = np.full((256, 256), 128, dtype=np.uint8)
+    target = NoiseProfile.of([add_noise(field, 6, "gaussian", np.random.default_rng(0))])
+    coarse = coarse_noise(field, 15, 1)
+    before = tissue_power(coarse)
+    assert before is not None
+    assert before[COARSE] > 1.5 * target.power[COARSE]
+    after = tissue_power(adapt(coarse, target, np.random.default_rng(2)).image)
+    assert after is not None
+    assert deviation(after) == pytest.approx(target.sigma, rel=0.03)
 
 
 def test_rician_noise_makes_rician_images():
@@ -122,7 +144,7 @@ def test_nothing_lacking_changes_no_bit():
     """An image adapted to its own profile, and one without tissue, come back to the bit, and are not called noisier."""
     head = add_noise(heads("MR")[0], 5, "gaussian", np.random.default_rng(3))
     own = NoiseProfile.of([head])
-    for image in (head, np.full((64, 64), 9, dtype=np.uint8), np.zeros((8, 8), dtype=np.uint8)):
+    for image in (head, np.zeros((64, 64), dtype=np.uint8), np.full((8, 8), 9, dtype=np.uint8)):
         adapted = adapt(image, own, np.random.default_rng(0))
         assert (adapted.noisier, adapted.added) == (False, 0)
         np.testing.assert_array_equal(adapted.image, image)

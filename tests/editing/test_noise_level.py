@@ -49,6 +49,13 @@ def test_no_air_is_measured_on_what_there_is():
         assert found.sigma == pytest.approx(8, rel=0.05)
 
 
+def test_tissue_and_bone_without_air_are_measured_on_tissue():
+    """Two thirds bone at the end of the range, the rest tissue: its noise, though it is the darkest there is."""
+    image = np.full((128, 192), 255, dtype=np.uint8)
+    image[:, :64] = 100
+    assert noise_level(add_noise(image, 10, "gaussian", np.random.default_rng(0))).sigma == pytest.approx(10, rel=0.05)
+
+
 def test_dark_tissue_is_not_taken_for_rician_air():
     """Gaussian noise on tissue of 2 σ, whose mean and deviation are near those of Rayleigh's law, is Gaussian."""
     for dark in (12, 16, 20, 24):
@@ -57,6 +64,41 @@ def test_dark_tissue_is_not_taken_for_rician_air():
         found = noise_level(add_noise(image, 10, "gaussian", np.random.default_rng(dark)))
         assert found.law == "gaussian"
         assert found.sigma == pytest.approx(10, rel=0.1)
+
+
+def scene(air: float, tissue: float, shell: float = 0) -> np.ndarray:
+    """A square of tissue, (160, 160) uint8, in air, perhaps with a shell around it."""
+    image = np.full((160, 160), air)
+    image[32:128, 32:128] = shell or tissue
+    image[44:116, 44:116] = tissue
+    return image.astype(np.uint8)
+
+
+def test_flat_air_is_not_what_is_measured():
+    """Air of one grey value that is not 0, larger than the tissue: the noise of the tissue is found."""
+    image = scene(2, 120)
+    image[image == 120] = add_noise(image, 6, "gaussian", np.random.default_rng(0))[image == 120]
+    found = noise_level(image)
+    assert found.law == "gaussian"
+    assert found.sigma == pytest.approx(6, rel=0.05)
+
+
+def test_faint_tissue_beside_air_is_not_air():
+    """A shell of twice σ around the tissue leaves the σ of air within 4 %."""
+    image = scene(0, 180, shell=40)
+    found = [noise_level(add_noise(image, 20, "rician", np.random.default_rng(i))) for i in range(4)]
+    assert {level.law for level in found} == {"rician"}
+    assert np.mean([level.sigma for level in found]) == pytest.approx(20, rel=0.04)
+
+
+def test_air_that_does_not_agree_with_tissue_is_not_believed():
+    """Air of Rayleigh's law with σ = 12 around tissue whose noise is 4: the noise is the tissue's."""
+    image = scene(0, 120)
+    noisy = add_noise(image, 12, "rician", np.random.default_rng(0))
+    noisy[image > 0] = add_noise(image, 4, "gaussian", np.random.default_rng(1))[image > 0]
+    found = noise_level(noisy)
+    assert found.law == "gaussian"
+    assert found.sigma == pytest.approx(4, rel=0.05)
 
 
 @pytest.mark.parametrize("value", [0, 7, 255])

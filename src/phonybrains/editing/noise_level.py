@@ -191,9 +191,12 @@ def steepness(x: Array) -> Array:
 
 
 def not_air(mean: Array) -> Array:
-    """Where a local mean is above air: a twelfth of the way from the darkest to the bright."""
+    """Where a local mean is above air: a twelfth of the way from the darkest to the bright.
+
+    The darkest is not air, but tissue as the rest, where it is a third as bright.
+    """
     dark, bright = mean.min(), np.quantile(mean, 0.99)
-    return mean > dark + (bright - dark) / 12
+    return mean > dark + (bright - dark) / 12 if dark < bright / 3 else mean > 0
 
 
 def _median(sizes: Array, step: float) -> float:
