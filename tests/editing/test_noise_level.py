@@ -15,7 +15,7 @@ def heads(modality: str, n: int = 6) -> list[np.ndarray]:
 
 
 def in_hu(image: np.ndarray) -> np.ndarray:
-    """A CT phantom of 0…80 HU as an image of 16 bits that holds HU + 1024, its air and bone spread out as real ones."""
+    """A CT phantom of 0…80 HU as an image of 16 bits that holds HU + 1024, with air at -1000."""
     hu = image * (80 / 255)
     hu[image == 0] = -1000
     return np.rint(hu + 1024).astype(np.uint16)

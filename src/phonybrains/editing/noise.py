@@ -150,18 +150,19 @@ def adapt(image: Array, profile: NoiseProfile, rng: np.random.Generator) -> Adap
     if added == 0:
         return Adapted(image, sigma, 0.0, noisier=sigma > profile.sigma)
     lacking *= (added / deviation(lacking)) ** 2
+    lacking[:COARSE] = np.minimum(lacking[:COARSE], lacking[COARSE])
     strength = _strength(image, profile, added)
     whites = rfft2(rng.standard_normal((2, *image.shape)))
-    gain, noisy = lacking, image
+    gain, noisy = lacking.copy(), image
     for _ in range(ROUNDS):
-        gain[:COARSE] = np.minimum(lacking[:COARSE], gain[COARSE])
         real, imaginary = (_coloured(white, image.shape, gain) for white in whites)
         exact = np.hypot(image + real, imaginary) if profile.law == "rician" else image + strength * real
         noisy = np.clip(np.rint(exact), 0, high).astype(image.dtype)
         gained = tissue_power(noisy)
         if gained is None:
             break
-        gain = gain * np.clip(lacking / np.maximum(gained - power, lacking / 4 + FAINT), 0, 4)
+        gain *= lacking / np.maximum(gained - power, lacking / 4 + FAINT)
+        gain[:COARSE] = np.minimum(lacking[:COARSE], gain[COARSE])
     return Adapted(noisy, sigma, added, noisier=False)
 
 
