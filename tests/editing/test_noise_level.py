@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy.stats import rice
 
 from phonybrains.editing.noise_level import LAWS, NoiseLevel, add_noise, expected, noise_level, variance
 from phonybrains.phantom.corpus import draw_phantom
@@ -168,3 +169,14 @@ def test_what_cannot_be_measured_is_refused():
         add_noise(image, -1, "gaussian", np.random.default_rng(0))
     with pytest.raises(ValueError, match="not 'poisson'"):
         add_noise(image, 1, "poisson", np.random.default_rng(0))  # pyright: ignore[reportArgumentType]
+
+
+def test_clipped_rice_is_near_its_integral():
+    """Where the range ends at 4.25 σ, mean and variance are those of the survival function, to 0.004 σ and 0.02 σ²."""
+    sigma, levels = 60.0, np.linspace(0, 255, 4001)
+    for value in (0.0, 80.0, 160.0, 255.0):
+        beyond = rice.sf(levels, value / sigma, scale=sigma)
+        mean, square = np.trapezoid(beyond, levels), np.trapezoid(2 * levels * beyond, levels)
+        true = np.array([value])
+        assert expected(true, sigma, "rician")[0] == pytest.approx(mean, abs=0.004 * sigma)
+        assert variance(true, sigma, "rician")[0] == pytest.approx(square - mean**2, abs=0.02 * sigma**2)
