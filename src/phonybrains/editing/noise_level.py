@@ -75,7 +75,7 @@ def expected(values: Array, sigma: float, law: Law, low: float = 0, high: float 
 
 
 def variance(values: Array, sigma: float, law: Law, low: float = 0, high: float = 255) -> Array:
-    """Variance of what `expected` is the mean of, in squared grey levels; of Rician noise right to 0.02 σ² for high ≥ 4 σ."""
+    """Variance of what `expected` is the mean of, in squared grey levels; Rician right to 0.02 σ² for high ≥ 4 σ."""
     return _moments(values, sigma, law, low, high)[1]
 
 
