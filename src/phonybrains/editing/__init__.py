@@ -1,1 +1,1 @@
-"""Edits: questions to a trained model, from image set to image set."""
+"""One prior, many uses: an image set in, an image set out, changed by what a model knows of heads."""

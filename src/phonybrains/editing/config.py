@@ -1,0 +1,106 @@
+"""What can be asked of an edit, and what is wrong with what cannot: found out without torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from ..config import Config
+from ..networks.conditions import Value
+from ..networks.shapes import Count
+
+Draws = Annotated[int, Field(ge=1, le=64)]
+Where = dict[str, Value]
+
+
+class Edit(Config):
+    """What all edits take.
+
+    n: answers for each image; mean: their mean in place of them; guidance: how strongly conditions are pushed.
+    simulate: take the images for the truth, and make of them what is to be edited, so that it can be compared.
+    """
+
+    name: ClassVar[str] = ""
+    of_people: ClassVar[bool] = False
+    """Whether an edit starts from an image whose person it keeps, and changes it, so that a search finds the person."""
+    invented: ClassVar[str] = "This detail was not measured: a model drew it."
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    n: Draws = 1
+    mean: bool = False
+    guidance: Annotated[float, Field(ge=0)] = 1.0
+    simulate: bool = False
+
+
+class Upscale(Edit):
+    """Super-resolution; start: the share of the way to pure noise that the walk begins at."""
+
+    name = "upscale"
+    n: Draws = 4
+    factor: Literal[2, 4] = 2
+    steps: Count = 4
+    start: Annotated[float, Field(gt=0, le=1)] = 0.25
+
+
+class Denoise(Edit):
+    """Noise removal; sigma: of the noise in grey levels of 8 bits, found in each image where it is not said."""
+
+    name = "denoise"
+    n: Draws = 4
+    sigma: Annotated[float, Field(gt=0, le=128)] | None = None
+    law: Literal["gaussian", "rician"] | None = None
+    steps: Count = 4
+
+
+class Noise(Edit):
+    """Noise adaptation: the noise of another set's images is added. No model draws anything."""
+
+    name = "noise"
+    invented = "This noise was not measured: it was drawn, like that of other images."
+
+
+class Inpaint(Edit):
+    """A hole is filled: the image's mask, the box of its lesion, or a rectangle x, y, width, height in pixels.
+
+    where: what the image is to show afterwards, where that is another than before.
+    """
+
+    name = "inpaint"
+    of_people = True
+    n: Draws = 4
+    area: Literal["mask", "lesion", "hole"]
+    hole: tuple[int, int, int, int] | None = None
+    where: Where = {}
+    steps: Count = 16
+    start: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class Translate(Edit):
+    """The same head under other conditions, such as modality=CT."""
+
+    name = "translate"
+    to: Where
+    steps: Count = 12
+
+
+class Vary(Edit):
+    """Images near another: strength 0 is the image itself, 1 any image of its conditions."""
+
+    name = "vary"
+    of_people = True
+    n: Draws = 4
+    strength: Annotated[float, Field(gt=0, le=1)] = 0.5
+    steps: Count = 8
+
+
+class Explain(Edit):
+    """Where an image would be another if it showed something else."""
+
+    name = "explain"
+    n: Draws = 4
+    mean: bool = True
+    change: Where
+    strength: Annotated[float, Field(gt=0, le=1)] = 0.5
+    steps: Count = 8
+    invented = "This image was not measured: it shows what a model expects instead."

@@ -1,0 +1,37 @@
+"""A picture of an edited set: before, after, spread or map, and the truth where it is known, a row for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError
+from ..reporting.sheets import SHEET_SUFFIXES, contact_sheet
+
+MOST = 24
+"""Rows of the picture."""
+MAPS = ("changed", "spread")
+BRIGHTER = 2
+"""Maps are in quarters of a grey level; so much brighter, what is 32 grey levels is white."""
+
+
+def check_grid(grid: Path, out: Path) -> None:
+    """Raise ConfigError for a picture that cannot be drawn: before the images are made, not after."""
+    if grid.suffix.lower() not in SHEET_SUFFIXES:
+        raise ConfigError(f"{grid}: the grid is a picture: {', '.join(SHEET_SUFFIXES)}.")
+    if grid.resolve().is_relative_to(out.resolve()):
+        raise ConfigError(f"{grid} lies inside {out}, which holds the images alone. Put it beside it.")
+
+
+def draw_grid(lines: Sequence[Mapping[str, NDArray[np.uint8]]], path: Path) -> Path:
+    """Draw what there is to see of some images, by label: before | after | spread or map | truth."""
+    cells, labels = [], []
+    for row, line in enumerate(lines):
+        for label, image in line.items():
+            bright = BRIGHTER if label in MAPS else 1
+            cells.append(np.clip(image.astype(int) * bright, 0, 255).astype(np.uint8))
+            labels.append(f"{row} {label}")
+    return contact_sheet(cells, path, columns=len(lines[0]), side=256, labels=labels)

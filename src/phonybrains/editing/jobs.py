@@ -1,0 +1,253 @@
+"""What an edit of an image set comes to: what is made of each row, checked before the first minute of work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import ConfigError
+from ..imageset import Attribute, ImageSet, Row
+from ..model.latent_diffusion import LatentDiffusion
+from ..networks.conditions import Value
+from .config import Denoise, Edit, Explain, Inpaint, Noise, Translate, Upscale, Vary
+from .denoise import denoised
+from .explain import explained
+from .holes import hole_of
+from .inpaint import inpainted
+from .noise import NoiseProfile, adapt
+from .noise_level import Law, NoiseLevel, add_noise, noise_level
+from .prior import Images, Prior
+from .translate import translated
+from .upscale import block_means, fitted, upscaled
+from .vary import varied
+
+Wanted = Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of the source that are edited together: numbers, pixels (B, h, w), what they show, their generators."""
+
+    rows: Sequence[int]
+    images: Images
+    wanted: Sequence[Wanted]
+    rngs: Sequence[torch.Generator]
+
+
+@dataclass(frozen=True)
+class Job:
+    """An edit of a set.
+
+    paint: a batch to images (B, H, W) and, where an edit has them, maps (B, H, W) in grey levels.
+    columns: what the table says of a row beside who made it. settle: the mean of a row's draws as an image.
+    shows: what the images show afterwards, by row. truth: images that the source was made of; None where nobody knows.
+    """
+
+    paint: Callable[[Batch], tuple[Images, NDArray[np.float32] | None]]
+    wanted: Sequence[Wanted]
+    columns: Callable[[int], dict[str, Attribute]] = lambda row: {}
+    settle: Callable[[NDArray[np.float32], int], Images] = lambda mean, row: np.rint(mean).astype(np.uint8)
+    shows: Sequence[Wanted] = ()
+    before: Callable[[int], Images] | None = None
+    truth: Callable[[int], Images] | None = None
+    notes: Sequence[str] = field(default=())
+
+
+def job_of(source: ImageSet, how: Edit, model: LatentDiffusion | None = None, like: ImageSet | None = None) -> Job:
+    """What is to be made of a set. Raises ConfigError, naming the row, for what the model or the edit cannot do."""
+    if source.bits != 8:
+        raise ConfigError(f"{source.folder} has 16-bit images, and edits are made in 8. Import them with a window.")
+    if how.simulate and not isinstance(how, (Upscale, Denoise)):
+        raise ConfigError(f"--simulate: for upscale and denoise, where the truth is then known, not for {how.name}.")
+    if isinstance(how, Noise):
+        return _noise(source, _given(like, "--like"))
+    prior = _Asked(source, how, _given(model, "--model"))
+    kinds: dict[type[Edit], Callable[[Any], Job]] = {
+        Upscale: prior.upscale,
+        Denoise: prior.denoise,
+        Inpaint: prior.inpaint,
+        Translate: prior.translate,
+        Vary: prior.vary,
+        Explain: prior.explain,
+    }
+    return kinds[type(how)](how)
+
+
+def _given(thing: Any, name: str) -> Any:
+    if thing is None:
+        raise ConfigError(f"this edit needs {name}.")
+    return thing
+
+
+def modality_of(row: Row, number: int, offered: Sequence[str]) -> str:
+    """The modality of a row, if a model knows it. Raises ConfigError naming the row."""
+    if row.modality in offered:
+        return row.modality
+    raise ConfigError(
+        f"metadata.csv, row {number + 2}: {row.file_name} is of modality '{row.modality}', and the model knows "
+        f"{' and '.join(offered)}."
+    )
+
+
+class _Asked:
+    """A set and the model that it is edited by; one method for each edit."""
+
+    def __init__(self, source: ImageSet, how: Edit, model: LatentDiffusion) -> None:
+        self.source, self.how, self.model = source, how, model
+        names = [a.name for a in model.conditions.attributes]
+        offered = [str(one) for a in model.conditions.attributes if a.name == "modality" for one in a.offered]
+        for number, row in enumerate(source.rows):
+            modality_of(row, number, offered)
+        empty: dict[str, Value] = dict.fromkeys(names)
+        self.wanted: list[Wanted] = [{**empty, **model.conditions.of(row)} for row in source.rows]
+
+    def prior(self, batch: Batch) -> Prior:
+        return Prior(self.model, batch.wanted, batch.rngs, self.how.guidance)
+
+    def check_size(self, factor: int = 1) -> None:
+        """Raise ConfigError unless the images, so many times larger, are of the model's size."""
+        size, width, height = self.model.size, self.source.width, self.source.height
+        if (width * factor, height * factor) == (size, size):
+            return
+        wanted = f"{size // factor}×{size // factor}"
+        becomes = f", which {factor} times larger are {width * factor}×{height * factor}" if factor > 1 else ""
+        raise ConfigError(
+            f"{self.source.folder} has images of {width}×{height}{becomes}; this model draws {size}×{size}. "
+            f"Import the images at {wanted}."
+        )
+
+    def changed(self, where: Mapping[str, Value], option: str) -> list[Wanted]:
+        """What each image is to show instead. Raises ConfigError for what the model does not know, or no change."""
+        if not where:
+            raise ConfigError(f"{option} says what is to be another, for instance {option} modality=CT.")
+        checked = [self.model.conditions.check({"modality": one["modality"], **where}) for one in self.wanted]
+        return [{**one, **asked} for one, asked in zip(self.wanted, checked, strict=True)]
+
+    def upscale(self, how: Upscale) -> Job:
+        self.check_size(1 if how.simulate else how.factor)
+
+        def small(row: int) -> Images:
+            pixels = np.asarray(self.source.pixels(row), np.uint8)
+            return block_means(pixels, how.factor) if how.simulate else pixels
+
+        def paint(batch: Batch) -> tuple[Images, None]:
+            return upscaled(batch.images, self.prior(batch), how), None
+
+        def settle(mean: NDArray[np.float32], row: int) -> Images:
+            return fitted(mean[None], small(row)[None], how.factor)[0]
+
+        return Job(
+            paint,
+            self.wanted,
+            lambda row: {"factor": float(how.factor)},
+            settle,
+            before=small,
+            truth=self._pixels if how.simulate else None,
+        )
+
+    def denoise(self, how: Denoise) -> Job:
+        self.check_size()
+        if how.simulate and how.sigma is None:
+            raise ConfigError("--simulate adds noise, and --sigma says how much, for instance --sigma 20.")
+        law: Law = how.law or "gaussian"
+
+        def noisy(row: int) -> Images:
+            pixels = np.asarray(self.source.pixels(row), np.uint8)
+            rng = np.random.default_rng([how.seed, row])
+            return add_noise(pixels, how.sigma or 0, law, rng) if how.simulate else pixels
+
+        found: dict[int, NoiseLevel] = {}
+
+        def level(row: int) -> NoiseLevel:
+            if row not in found:
+                seen = None if how.sigma is not None and how.law else noise_level(noisy(row))
+                sigma = how.sigma if how.sigma is not None else seen.sigma if seen else 0.0
+                found[row] = NoiseLevel(sigma, how.law or (seen.law if seen else law))
+            return found[row]
+
+        def paint(batch: Batch) -> tuple[Images, None]:
+            return denoised(batch.images, self.prior(batch), how, [level(row) for row in batch.rows]), None
+
+        return Job(
+            paint,
+            self.wanted,
+            lambda row: {"sigma": round(level(row).sigma, 3), "law": level(row).law},
+            before=noisy,
+            truth=self._pixels if how.simulate else None,
+        )
+
+    def inpaint(self, how: Inpaint) -> Job:
+        self.check_size()
+        holes = [hole_of(self.source, number, how) for number in range(len(self.source))]
+        shows = self.changed(how.where, "--where") if how.where else self.wanted
+
+        def paint(batch: Batch) -> tuple[Images, None]:
+            there = [shows[row] for row in batch.rows]
+            prior = Prior(self.model, there, batch.rngs, how.guidance)
+            return inpainted(batch.images, prior, how, np.stack([holes[row] for row in batch.rows])), None
+
+        def settle(mean: NDArray[np.float32], row: int) -> Images:
+            return np.where(holes[row], np.rint(mean), self._pixels(row)).astype(np.uint8)
+
+        def before(row: int) -> Images:
+            return np.where(holes[row], 0, self._pixels(row)).astype(np.uint8)
+
+        def columns(row: int) -> dict[str, Attribute]:
+            return {"area": how.area, "area_pixels": float(holes[row].sum())}
+
+        return Job(paint, self.wanted, columns, settle, shows, before, self._pixels)
+
+    def translate(self, how: Translate) -> Job:
+        self.check_size()
+        shows = self.changed(how.to, "--to")
+
+        def paint(batch: Batch) -> tuple[Images, None]:
+            return translated(batch.images, self.prior(batch), how, [shows[row] for row in batch.rows]), None
+
+        return Job(paint, self.wanted, shows=shows)
+
+    def vary(self, how: Vary) -> Job:
+        self.check_size()
+        return Job(
+            lambda batch: (varied(batch.images, self.prior(batch), how), None),
+            self.wanted,
+            lambda row: {"strength": how.strength},
+        )
+
+    def explain(self, how: Explain) -> Job:
+        self.check_size()
+        shows = self.changed(how.change, "--change")
+
+        def paint(batch: Batch) -> tuple[Images, NDArray[np.float32]]:
+            return explained(batch.images, self.prior(batch), how, [shows[row] for row in batch.rows])
+
+        return Job(paint, self.wanted, lambda row: {"strength": how.strength}, shows=shows)
+
+    def _pixels(self, row: int) -> Images:
+        return np.asarray(self.source.pixels(row), np.uint8)
+
+
+def _noise(source: ImageSet, like: ImageSet) -> Job:
+    """The noise of another set's images of the same modality, added."""
+    modalities = sorted({row.modality for row in source.rows})
+    profiles: dict[str, NoiseProfile] = {}
+    for modality in modalities:
+        target = like.where(modality=modality)
+        if not len(target):
+            raise ConfigError(f"--like {like.folder} has no {modality} image, whose noise {source.folder} is to have.")
+        chosen = np.random.default_rng(0).permutation(len(target))[:200]
+        profiles[modality] = NoiseProfile.of([target.pixels(int(i)) for i in chosen])
+
+    def paint(batch: Batch) -> tuple[Images, None]:
+        made = []
+        for row, image, rng in zip(batch.rows, batch.images, batch.rngs, strict=True):
+            seed = int(torch.randint(2**31, (1,), generator=rng))
+            made.append(adapt(image, profiles[source.rows[row].modality], np.random.default_rng(seed)).image)
+        return np.stack(made), None
+
+    return Job(paint, [{"modality": row.modality} for row in source.rows])

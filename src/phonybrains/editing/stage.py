@@ -1,0 +1,216 @@
+"""`phonybrains edit`: an image set and a model in, an image set of edited images out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from ..errors import ConfigError, ImageSetError
+from ..imageset import ImageSet, Row, check_whole, read_png, write_mask, write_metadata, write_png
+from ..model.finding import is_fine_tuned, model_folder
+from ..model.latent_diffusion import LatentDiffusion
+from ..model.workers import count_workers, even_batches, side_by_side, this_device
+from ..progress import progress_bars
+from ..record import Record, as_input, is_published, publish, sha256_file
+from .config import Edit, Explain, Inpaint, Noise
+from .grid import MOST, check_grid, draw_grid
+from .jobs import Batch, Job, job_of
+from .prior import Images
+
+QUARTER = 4
+"""Maps hold quarters of a grey level, up to 63.75."""
+
+
+@dataclass(frozen=True)
+class Edits:
+    """A set that is being edited, and where its images lie in a draft."""
+
+    source: ImageSet
+    how: Edit
+    job: Job
+    generator: str
+
+    def name(self, row: int, draw: int | None = None) -> str:
+        """The file of a draw of a row; of the one image that the set has of it, where no draw is named."""
+        number = "" if draw is None or self.how.n == 1 else f"-{draw}"
+        return f"images/{row:06d}-{self.how.name}{number}.png"
+
+    def draws(self, row: int) -> list[str]:
+        """The files of all draws of a row."""
+        return [self.name(row, draw) for draw in range(self.how.n)]
+
+    def before(self, row: int) -> Images:
+        """What is edited of a row."""
+        return self.job.before(row) if self.job.before else np.asarray(self.source.pixels(row), np.uint8)
+
+    def given(self, row: int) -> Images:
+        """The pixels that the edit is given: a hole is shown empty, but not given so."""
+        return np.asarray(self.source.pixels(row), np.uint8) if isinstance(self.how, Inpaint) else self.before(row)
+
+    def paint(self, draft: Path, batch_size: int, bar: Progress) -> None:
+        """Make what is missing; each image appears whole. A batch of which one is missing is made again as a whole."""
+        pairs = list(product(range(len(self.source)), range(self.how.n)))
+        done = {pair: self._is_done(draft, *pair) for pair in pairs}
+        workers = count_workers(torch.device(this_device()))
+        parts = [pairs[part] for part in even_batches(len(pairs), batch_size, workers)]
+        parts = [part for part in parts if not all(done[pair] for pair in part)]
+        line = bar.add_task(self.how.name, total=sum(not each for each in done.values()), unit="images")
+        for part, (images, maps) in zip(parts, side_by_side(self._painted, parts, workers), strict=True):
+            for i, pair in enumerate(part):
+                if not done[pair]:
+                    if maps is not None:
+                        write_png(_beside(draft, "maps", self.name(*pair)), quarters(maps[i]))
+                    write_png(draft / self.name(*pair), images[i])
+                    bar.advance(line)
+
+    def _painted(self, part: Sequence[tuple[int, int]]) -> tuple[Images, NDArray[np.float32] | None]:
+        rows = [row for row, _ in part]
+        images = np.stack([self.given(row) for row in rows])
+        rngs = [edit_rng(self.how.seed, row, draw) for row, draw in part]
+        with torch.inference_mode():
+            return self.job.paint(Batch(rows, images, [self.job.wanted[row] for row in rows], rngs))
+
+    def _is_done(self, draft: Path, row: int, draw: int) -> bool:
+        return any(_is_whole(draft / name) for name in {self.name(row, draw), self.name(row)})
+
+    def finish(self, draft: Path) -> list[Row]:
+        """The spread of each row's draws, their mean where it is asked for, the truth where it is known; the table."""
+        rows: list[Row] = []
+        for row in range(len(self.source)):
+            if self.how.n > 1 and not _is_whole(draft / self.name(row)):
+                self._gather(draft, row)
+            if self.job.truth and self.how.simulate:
+                write_png(_beside(draft, "truth", self.name(row)), self.job.truth(row))
+            names = [self.name(row)] if self.how.mean or self.how.n == 1 else self.draws(row)
+            rows += [self.row(draft, row, draw, name) for draw, name in enumerate(names)]
+        return rows
+
+    def _gather(self, draft: Path, row: int) -> None:
+        stack = np.stack([read_png(draft / name) for name in self.draws(row)]).astype(np.float32)
+        write_png(_beside(draft, "spread", self.name(row)), quarters(stack.std(axis=0, ddof=1)))
+        if isinstance(self.how, Explain):
+            maps = [_beside(draft, "maps", name) for name in self.draws(row)]
+            mean = np.mean([read_png(path) for path in maps], axis=0) / QUARTER
+            write_png(_beside(draft, "maps", self.name(row)), quarters(mean))
+            for path in maps:
+                path.unlink()
+        if self.how.mean:
+            write_png(draft / self.name(row), self.job.settle(stack.mean(axis=0), row))
+            for name in self.draws(row):
+                (draft / name).unlink()
+
+    def line(self, out: Path, row: int) -> dict[str, Images]:
+        """What there is to see of a row: before, after, map and spread, truth."""
+        after = read_png(out / (self.name(row) if self.how.mean else self.name(row, 0)))
+        seen = {"before": self.before(row), f"{self.how.name}, not measured": np.asarray(after, np.uint8)}
+        for folder, label in (("maps", "changed"), ("spread", "spread")):
+            if (beside := out / folder / Path(self.name(row)).name).is_file():
+                seen[label] = np.asarray(read_png(beside), np.uint8)
+        return seen | ({"truth": self.job.truth(row)} if self.job.truth else {})
+
+    def row(self, draft: Path, number: int, draw: int, name: str) -> Row:
+        """The table's row of one edited image: its source's, marked as synthetic, and how it came to be."""
+        source, shows = self.source.rows[number], dict((self.job.shows or self.job.wanted)[number])
+        modality = str(shows.pop("modality"))
+        same = modality == source.modality
+        attributes = dict(source.attributes) | {key: value for key, value in shows.items() if value is not None}
+        attributes |= {"edit": self.how.name, "edit_of": source.file_name, "edit_of_sha256": source.sha256}
+        attributes |= {"generator": self.generator, "seed": float(self.how.seed), "index": float(number)}
+        attributes |= {"draw": "mean" if self.how.mean and self.how.n > 1 else float(draw)} | self.job.columns(number)
+        units: Any = {"slope": source.slope, "intercept": source.intercept, "unit": source.unit} if same else {}
+        who: Any = {"patient_id": source.patient_id, "split": source.split, "synthetic": True}
+        digest = sha256_file(draft / name)
+        row = Row(name, digest, modality, source=source.source, attributes=attributes, **who, **units)
+        mask = self.source.mask(number)
+        return row if mask is None or mask.shape != read_png(draft / name).shape else write_mask(draft, row, mask)
+
+
+def edit(
+    source: str | Path,
+    out: str | Path,
+    how: Edit,
+    *,
+    model: str | Path = "heads",
+    like: str | Path | None = None,
+    batch_size: int = 8,
+    grid: str | Path | None = None,
+    show: bool = True,
+) -> Path:
+    """Write an image set of edited images of a set; image (row, draw) depends on (seed, row, draw) alone.
+
+    model: a model folder, or a shipped one by its name. like: for `noise`, the set whose noise is to be had.
+
+    Writes  out/images, metadata.csv (the rows of the source, marked as synthetic and as edits), spread/ with the
+            deviation over the draws, maps/ of an explanation, both in quarters of a grey level, truth/ where it is
+            known; record.json, in which both inputs are nested; grid, a picture of before, after, spread and truth
+    Raises  ImageSetError, ModelError or ConfigError, naming the row, for what cannot be edited, before anything is made
+
+    The same call makes only what is missing, with the same bits.
+    """
+    source, out = Path(source), Path(out)
+    images = ImageSet.open(source)
+    needs_model = not isinstance(how, Noise)
+    folder = model_folder(model) if needs_model else None
+    if folder and is_fine_tuned(folder):
+        raise ConfigError(f"{folder.name} was fine-tuned from Stable Diffusion; edits are made by models of `train`.")
+    if grid is not None:
+        check_grid(Path(grid), out)
+    opened = LatentDiffusion.load(folder, this_device()) if folder else None
+    other = ImageSet.open(like) if like is not None else None
+    edits = Edits(images, how, job_of(images, how, opened, other), folder.resolve().name if folder else "noise")
+    inputs = [as_input(source), *([as_input(folder)] if folder else []), *([as_input(Path(like))] if like else [])]
+    sources = [one for part in inputs for one in part["record"].get("sources") or ()]
+    config = {"edit": how.name, **how.model_dump(mode="json", exclude={"seed"})}
+    record = Record("edit", config, how.seed, inputs, list({str(one): one for one in sources}.values()))
+    if not is_published(out, record, check_whole):
+        with publish(out, record, resume=True) as draft, progress_bars(show) as bar:
+            (draft / "images").mkdir(exist_ok=True)
+            edits.paint(draft, batch_size, bar)
+            rows = edits.finish(draft)
+            write_metadata(draft, rows)
+            record.results.update(images=len(rows), note=how.invented, **_scores(edits, draft, rows))
+    if grid is not None:
+        draw_grid([edits.line(out, row) for row in range(min(MOST, len(images)))], Path(grid))
+    return out
+
+
+def _scores(edits: Edits, draft: Path, rows: Sequence[Row]) -> dict[str, Any]:
+    """Where the truth is known: the mean PSNR of the edited images, in dB."""
+    if not (edits.how.simulate and edits.job.truth):
+        return {}
+    truths = [edits.job.truth(int(float(str(row["index"])))) for row in rows]
+    errors = [(read_png(draft / row.file_name).astype(float) - t) ** 2 for row, t in zip(rows, truths, strict=True)]
+    return {"psnr_db": float(np.mean([10 * np.log10(255**2 / max(e.mean(), 1e-3)) for e in errors]))}
+
+
+def edit_rng(seed: int, row: int, draw: int) -> torch.Generator:
+    """The generator that a draw of a row owns."""
+    state = np.random.SeedSequence([seed, row, draw]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+
+
+def quarters(grey: NDArray[Any]) -> Images:
+    """Grey levels 0…63.75 as quarters of one, uint8."""
+    return np.clip(np.rint(grey * QUARTER), 0, 255).astype(np.uint8)
+
+
+def _beside(draft: Path, folder: str, name: str) -> Path:
+    """The file of an image's name in a folder beside `images`."""
+    path = draft / folder / Path(name).name
+    path.parent.mkdir(exist_ok=True)
+    return path
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return path.is_file() and bool(read_png(path).size)
+    except ImageSetError:
+        return False
