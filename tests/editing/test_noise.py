@@ -115,6 +115,16 @@ def test_noise_that_is_coarser_already_gets_no_more_in_all():
     assert deviation(after) == pytest.approx(target.sigma, rel=0.03)
 
 
+def test_anatomy_in_the_coarse_rings_is_not_drawn_as_noise():
+    """What the target has more in its coarse rings is not added: they get no more than the first that counts."""
+    field = np.full((256, 256), 128, dtype=np.uint8)
+    target = NoiseProfile.of([coarse_noise(field, 20, 0)])
+    assert target.power[0] > 2 * target.power[COARSE]
+    after = tissue_power(adapt(field, target, np.random.default_rng(2)).image)
+    assert after is not None
+    assert after[:COARSE].max() < 1.4 * after[COARSE]
+
+
 def test_rician_noise_makes_rician_images():
     """Adapted to magnitudes with Rician noise of 10, clean heads are found to have it, air and all: 5 % in the mean."""
     target = NoiseProfile.of(
