@@ -53,7 +53,7 @@ class Judge:
 
         errors = ((images.astype(np.float64) - self.truth) ** 2).mean((1, 2))
         pairs = list(zip(self.truth, images, strict=True))
-        found = {
+        found: dict[str, Any] = {
             "psnr": self.interval(10 * np.log10(255**2 / np.maximum(errors, 1e-3))),
             "ssim": self.interval(np.array([structural_similarity(a, b) for a, b in pairs])),
         }
@@ -201,7 +201,7 @@ def translate(source: ImageSet, model: LatentDiffusion, weights: Path, to: str, 
 def _dice(one: Images, other: Images) -> float:
     from scipy.ndimage import binary_fill_holes
 
-    a, b = (binary_fill_holes(image > 20) for image in (one, other))
+    a, b = (np.asarray(binary_fill_holes(image > 20), bool) for image in (one, other))
     return float(2 * (a & b).sum() / max(a.sum() + b.sum(), 1))
 
 
