@@ -1,5 +1,6 @@
 """The public names, and where each is defined: one line for a name, which `__init__.py` reads too."""
 
+from .editing.augment import augment as augment
 from .errors import ConfigError as ConfigError
 from .errors import ImageSetError as ImageSetError
 from .errors import ModelError as ModelError
