@@ -139,6 +139,20 @@ def test_several_attributes_are_balanced_by_their_combinations(corpus: Path, tin
     }
 
 
+def test_images_that_lack_the_attribute_are_said(corpus: Path, tiny_model: Path, tmp_path: Path):
+    """Where others of the modality have it, they are in the plan, and are neither counted nor filled up."""
+
+    def forgotten(row: Row) -> Row:
+        lost = row["hemorrhage"] in ("none", "intraventricular")
+        return replace(row, attributes={**row.attributes, "hemorrhage": None}) if lost else row
+
+    found = plan(edited(corpus, tmp_path / "other", forgotten), tiny_model, "hemorrhage")
+    assert {said: (g.images, g.more) for said, g in found.items()} == {
+        "CT, hemorrhage not given": (8, 0),
+        "CT, hemorrhage subdural": (1, 3),
+    }
+
+
 def test_a_factor_alone_makes_everything_larger(corpus: Path, tiny_model: Path, tmp_path: Path):
     """Every combination of categories, those with a missing value too, has twice as many training images."""
     out = augment(corpus, tmp_path / "set", model=tiny_model, factor=2, **QUICK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from .config import AugmentConfig
 
 AUGMENT = "augment"
 Values = tuple[Value, ...]
+NOT_TOLD = "nobody knows what they show, so that they are not counted"
 
 
 @dataclass(frozen=True)
@@ -92,33 +94,33 @@ def plan_of(corpus: ImageSet, folder: Path, config: AugmentConfig) -> list[Group
 
     With `balance`, each combination of values of these attributes is filled up to the most frequent one of its
     modality, and to `factor` times as many images as it has at most; without, each combination of what the model knows
-    is made `factor` times as large. Images that lack a balanced attribute which others of their modality have are in no
-    group. Raises ConfigError for an
-    attribute that the corpus or the model does not have, or that is a number.
+    is made `factor` times as large. Raises ConfigError for an attribute that the corpus or the model does not have, or
+    that is a number.
     """
     train, conditions = [row for row in corpus.rows if row.split == "train"], conditions_of(folder)
     names = [name for name in _names(train, conditions, config) if name != "modality"]
-    counts = Counter((row.modality, *(_text(row[name]) for name in names)) for row in train)
-    if config.balance:
-        counts = _all_said(counts)
+    counts: Counter[Values] = Counter((row.modality, *(_text(row[name]) for name in names)) for row in train)
+    told = _told(counts) if config.balance else set(counts)
     groups: list[Group] = []
     for values, images in sorted(counts.items(), key=lambda item: tuple(map(str, item[0]))):
         shows = dict(zip(["modality", *names], values, strict=True))
-        among = [n for other, n in counts.items() if _rivals(values, other, config)]
-        most = max(among) if config.balance else images * (config.factor or 1)
-        target = int(min(most, images * (config.factor or most)) + 1e-9)
+        if values not in told:
+            groups.append(Group(shows, images, images, NOT_TOLD))
+            continue
+        most = max(counts[other] for other in told if _rivals(values, other, config)) if config.balance else inf
+        target = int(min(most, images * (config.factor or inf)) + 1e-9)
         if target > images:
             groups.append(Group(shows, images, target, _why_not(conditions, shows)))
     return groups
 
 
-def _all_said(counts: Counter[Values]) -> Counter[Values]:
-    """The combinations that lack no value which other images of their modality have, and that say anything at all."""
-    given: defaultdict[Value, set[int]] = defaultdict(set)
-    for values in counts:
-        given[values[0]] |= {place for place, value in enumerate(values) if value is not None}
-    here = {values: {place for place, value in enumerate(values) if value is not None} for values in counts}
-    return Counter({values: n for values, n in counts.items() if here[values] == given[values[0]]})
+def _told(counts: Counter[Values]) -> set[Values]:
+    """The combinations that lack no value which other images of their modality have."""
+    given = {values: {place for place, value in enumerate(values) if value is not None} for values in counts}
+    known: defaultdict[Value, set[int]] = defaultdict(set)
+    for values, places in given.items():
+        known[values[0]] |= places
+    return {values for values, places in given.items() if places == known[values[0]]}
 
 
 def _rivals(values: Values, other: Values, config: AugmentConfig) -> bool:
