@@ -15,7 +15,7 @@ import pytest
 from phonybrains.cli import app as entry
 from phonybrains.editing.augment import augment
 from phonybrains.editing.config import AugmentConfig
-from phonybrains.editing.plan import Group, check_augment, plan_of
+from phonybrains.editing.plan import Combination, check_augment, plan_of
 from phonybrains.errors import ConfigError, ModelError, OutputError
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.inputs.sets import open_sides
@@ -67,7 +67,7 @@ def added(folder: Path) -> list[Row]:
     return [row for row in ImageSet.open(folder).rows if row.synthetic]
 
 
-def plan(corpus: Path, model: Path, *balance: str, factor: float | None = None) -> dict[str, Group]:
+def plan(corpus: Path, model: Path, *balance: str, factor: float | None = None) -> dict[str, Combination]:
     groups = plan_of(ImageSet.open(corpus), model, AugmentConfig(balance=balance, factor=factor))
     return {group.said: group for group in groups}
 

@@ -27,7 +27,7 @@ from ..reporting.sheets import contact_sheet
 from ..startup import say
 from .config import AugmentConfig
 from .grid import check_grid
-from .plan import AUGMENT, Group, check_augment, given, plan_in_words, plan_of
+from .plan import AUGMENT, Combination, check_augment, given, plan_in_words, plan_of
 
 if TYPE_CHECKING:
     from ..model.opening import ImageModel
@@ -49,7 +49,7 @@ class Additions:
 
     @classmethod
     def of(
-        cls, corpus: ImageSet, model: ImageModel, generator: str, sampling: Sampling, groups: Sequence[Group]
+        cls, corpus: ImageSet, model: ImageModel, generator: str, sampling: Sampling, groups: Sequence[Combination]
     ) -> Additions:
         """Settle what every image shows: what its group does, nothing where that has nothing, the rest drawn."""
         wanted: list[Mapping[str, Value]] = []
@@ -157,7 +157,7 @@ def take_over(images: ImageSet, draft: Path) -> None:
 
 
 def _additions(
-    images: ImageSet, folder: Path, config: AugmentConfig, groups: Sequence[Group], batch_size: int, out: Path
+    images: ImageSet, folder: Path, config: AugmentConfig, groups: Sequence[Combination], batch_size: int, out: Path
 ) -> Additions:
     """Open the model, and settle how it draws."""
     asked = Sampling(config.seed, config.steps, batch_size=batch_size)
@@ -177,7 +177,7 @@ def _record(additions: Additions, folder: Path, config: AugmentConfig) -> Record
     return Record(AUGMENT, facts, config.seed, inputs, list({str(one): one for one in sources}.values()))
 
 
-def _results(additions: Additions, groups: Sequence[Group]) -> dict[str, Any]:
+def _results(additions: Additions, groups: Sequence[Combination]) -> dict[str, Any]:
     """What the record says was found and made; how the corpus was split, and what its masks outline, still holds."""
     corpus, made = additions.corpus, len(additions.wanted)
     masks = corpus.record.get("results", {}).get("masks")

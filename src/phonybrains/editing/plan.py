@@ -23,7 +23,7 @@ NOT_TOLD = "nobody knows what they show, so that they are not counted"
 
 
 @dataclass(frozen=True)
-class Group:
+class Combination:
     """Training images that show the same: how many there are and are to be; why: what keeps a model from adding any."""
 
     shows: Mapping[str, Value]
@@ -89,7 +89,7 @@ def _in_words(unit: Sequence[Any]) -> str:
     return f"{slope:g} {name} from {intercept:g} on"
 
 
-def plan_of(corpus: ImageSet, folder: Path, config: AugmentConfig) -> list[Group]:
+def plan_of(corpus: ImageSet, folder: Path, config: AugmentConfig) -> list[Combination]:
     """The values of the training images, and how many images of each are added; where none is, in no group.
 
     With `balance`, each combination of values of these attributes is filled up to the most frequent one of its
@@ -101,16 +101,16 @@ def plan_of(corpus: ImageSet, folder: Path, config: AugmentConfig) -> list[Group
     names = [name for name in _names(train, conditions, config) if name != "modality"]
     counts: Counter[Values] = Counter((row.modality, *(_text(row[name]) for name in names)) for row in train)
     told = _told(counts) if config.balance else set(counts)
-    groups: list[Group] = []
+    groups: list[Combination] = []
     for values, images in sorted(counts.items(), key=lambda item: tuple(map(str, item[0]))):
         shows = dict(zip(["modality", *names], values, strict=True))
         if values not in told:
-            groups.append(Group(shows, images, images, NOT_TOLD))
+            groups.append(Combination(shows, images, images, NOT_TOLD))
             continue
         most = max(counts[other] for other in told if _rivals(values, other, config)) if config.balance else inf
         target = int(min(most, images * (config.factor or inf)) + 1e-9)
         if target > images:
-            groups.append(Group(shows, images, target, _why_not(conditions, shows)))
+            groups.append(Combination(shows, images, target, _why_not(conditions, shows)))
     return groups
 
 
@@ -163,7 +163,7 @@ def _text(value: Value) -> Value:
     return None if value in (None, "") else ";".join(labels_of(value)) or None
 
 
-def plan_in_words(groups: Sequence[Group]) -> list[str]:
+def plan_in_words(groups: Sequence[Combination]) -> list[str]:
     """The plan as a person reads it before the work, and a last line with the sum."""
     total = sum(group.more for group in groups)
     left = sum(bool(group.why) for group in groups)
