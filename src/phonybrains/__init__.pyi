@@ -1,5 +1,6 @@
 """The public names, and where each is defined: one line for a name, which `__init__.py` reads too."""
 
+from .editing.augment import augment as augment
 from .editing.functions import denoise as denoise
 from .editing.functions import explain as explain
 from .editing.functions import inpaint as inpaint

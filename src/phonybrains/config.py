@@ -52,7 +52,7 @@ def load_config(kind: type[C], *paths: Path | None, **given: Any) -> C:
         key = ".".join(str(part) for part in first["loc"])
         wrong = first["msg"].removeprefix("Value error, ")
         known = f" Known: {', '.join(kind.model_fields)}." if first["type"] == "extra_forbidden" else ""
-        raise ConfigError(f"{where}: {key}: {wrong}.{known}") from None
+        raise ConfigError(f"{where}: {f'{key}: ' if key else ''}{wrong}.{known}") from None
 
 
 def _keys_below(table: object) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""Which real images has a model not seen? One rule for training, evaluation, studies and measurements.
+"""Which images are real, and which of them has a model not seen? One rule for training, evaluation and studies.
+
+Real is what is not marked synthetic. In a set of synthetic images alone, those play the patients that no model drew,
+such as phantoms; where models drew all of them, all do.
 
 Held out is what lies in the split test or validation, unless the model sees the same in the split train: another image
 of the patient, of any modality, or the very file. An image that names no patient is held out as its split says
@@ -16,6 +19,14 @@ HELD_OUT = ("test", "validation")
 """The splits that nobody learns from, in the order in which they are compared with: validation chose the weights."""
 
 
+def real_rows(rows: Sequence[Row]) -> list[int]:
+    """The numbers of the real images among all rows of a set: of what a model added to it, none."""
+    for kind in (lambda row: not row.synthetic, lambda row: not row["generator"]):
+        if found := [number for number, row in enumerate(rows) if kind(row)]:
+            return found
+    return list(range(len(rows)))
+
+
 def held_out(rows: Sequence[Row], *splits: str) -> list[int]:
     """The numbers of the held-out images in these splits, or in both: rows are all of a set, of all modalities."""
     learnt = [row for row in rows if row.split == "train"]
@@ -23,8 +34,10 @@ def held_out(rows: Sequence[Row], *splits: str) -> list[int]:
     files = {row.sha256 for row in learnt} - {""}
     return [
         number
-        for number, row in enumerate(rows)
-        if row.split in (splits or HELD_OUT) and row.patient_id not in patients and row.sha256 not in files
+        for number in real_rows(rows)
+        if rows[number].split in (splits or HELD_OUT)
+        and rows[number].patient_id not in patients
+        and rows[number].sha256 not in files
     ]
 
 

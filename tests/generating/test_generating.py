@@ -19,6 +19,7 @@ from phonybrains.generating import stage
 from phonybrains.generating.config import GenerateConfig, Request
 from phonybrains.generating.stage import generate, generate_requests
 from phonybrains.imageset import ImageSet
+from phonybrains.model import painting
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.sampling import Sampling
 from phonybrains.networks.conditions import Category, Conditions
@@ -185,7 +186,7 @@ def fail_after(monkeypatch: pytest.MonkeyPatch, count: int, error: BaseException
         written.append(path.name)
         return write_png(path, image)
 
-    monkeypatch.setattr(stage, "write_png", write)
+    monkeypatch.setattr(painting, "write_png", write)
     return written
 
 

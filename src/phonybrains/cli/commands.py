@@ -34,6 +34,9 @@ COMMANDS = (
     Command("finetune", "train:finetune", "Fine-tune a Stable Diffusion checkpoint on an image set, as a LoRA."),
     Command("generate", "generate:generate", "Generate synthetic images as an image set."),
     Command("edit", "edit:edit_app", "Edit images by what a model knows of heads: one prior, many uses."),
+    Command(
+        "augment", "augment:augment", "Add synthetic training images of what is rare in an image set, drawn by a model."
+    ),
     Command("imagine", "imagine:imagine", "Ask a text-to-image service for images, as an image set."),
     Command(
         "evaluate",

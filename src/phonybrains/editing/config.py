@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..config import Config
 from ..networks.conditions import Value
@@ -104,3 +104,25 @@ class Explain(Edit):
     strength: Annotated[float, Field(gt=0, le=1)] = 0.5
     steps: Count = 8
     invented = "This image was not measured: it shows what a model expects instead."
+
+
+class AugmentConfig(Config):
+    """What augmentation makes, and how.
+
+    balance: attributes whose values are filled up to the most frequent one of their modality; factor: how many times as
+    many images a value has afterwards, at most where it is balanced; steps and guidance that are None: the model's own.
+    """
+
+    balance: tuple[str, ...] = ()
+    factor: Annotated[float, Field(ge=1, le=1000)] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    steps: Count | None = None
+    guidance: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> AugmentConfig:
+        if not self.balance and self.factor is None:
+            raise ValueError("what is to be filled up? Say --balance ATTRIBUTE, --factor NUMBER, or both")
+        if len(set(self.balance)) < len(self.balance):
+            raise ValueError("an attribute is balanced once")
+        return self

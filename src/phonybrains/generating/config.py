@@ -11,14 +11,12 @@ from pydantic import Field
 from ..config import Config, load_config
 from ..errors import ConfigError
 from ..model.captions import PROMPT, Described
-from ..model.description import AGAIN, DESCRIPTION, read_description
+from ..model.description import conditions_of, read_description
 from ..model.finding import find_model, is_fine_tuned
 from ..model.lora_description import read_lora
 from ..model.masks import MaskFacts
 from ..model.sampling import Engine, Precision, Sampling, check_sampler
-from ..model.schema import read_conditions
-from ..model.seal import check_part
-from ..networks.conditions import Conditions, Value
+from ..networks.conditions import Value
 from ..networks.shapes import Count
 from .masks import MaskFolder
 
@@ -86,7 +84,7 @@ def check_names(model: str | Path, config: GenerateConfig, masks: MaskFolder | N
         facts, conditions = read_lora(folder)
         facts.check_sampler(config.sampler)
     else:
-        conditions = _conditions(folder)
+        conditions = conditions_of(folder)
         check_sampler(config.sampler)
     if not isinstance(conditions, Described) and any(PROMPT in r.where for r in config.requests):
         name = folder.resolve().name
@@ -98,9 +96,3 @@ def check_names(model: str | Path, config: GenerateConfig, masks: MaskFolder | N
     for request in config.requests:
         conditions.check(request.where)
     return folder
-
-
-def _conditions(folder: Path) -> Conditions:
-    path = folder / "conditions.json"
-    check_part(path, read_description(folder)["sha256"].get(path.name), DESCRIPTION, AGAIN)
-    return read_conditions(path, AGAIN)

@@ -5,32 +5,21 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress
 
 from ..errors import ImageSetError
-from ..imageset import (
-    FIXED_COLUMNS,
-    METADATA_NAME,
-    Attribute,
-    ImageSet,
-    Row,
-    read_metadata,
-    read_png,
-    write_mask,
-    write_metadata,
-    write_png,
-)
+from ..imageset import METADATA_NAME, Attribute, ImageSet, Row, read_metadata, write_mask, write_metadata
 from ..model.compiled import Compiled, installed
-from ..model.opening import open_fastest, settle_engine
+from ..model.opening import engine_of, open_fastest
+from ..model.painting import paint_missing, painted_row
 from ..model.sampling import Engine, Sampling
 from ..networks.conditions import Category
 from ..progress import progress_bars
-from ..record import RECORD_NAME, Record, as_input, draft_folder, is_published, read_record, sha256_file
+from ..record import Record, as_input, draft_folder, is_published, sha256_file
 from .config import GenerateConfig, Request, check_names, count, generate_config, open_masks
 from .masks import MaskFolder, combinations
 from .processes import Share, shared_draft, together, wait_for_all
@@ -64,42 +53,22 @@ class Work:
         return [n for n in names if any(shown[n] is not None and n not in asked for shown, asked in pairs)]
 
     def paint(self, draft: Path, share: Share, bar: Progress) -> None:
-        """Make what is missing of this share; each image appears whole as soon as it is made.
-
-        A batch of which an image is missing is computed as a whole again, so that its bits are those of an undisturbed
-        run.
-        """
-        mine = range(share.rank, len(self.wanted), share.world)
-        missing = {i for i in mine if not _is_whole(draft / file_name(i), self.model.size)}
-        parts = [mine[part] for part in self.model.batches(len(mine), self.sampling)]
-        parts = [part for part in parts if not missing.isdisjoint(part)]
-        edges = [0, *accumulate(map(len, parts))]
-        indices = [i for part in parts for i in part]
-        wanted, batches = [self.wanted[i] for i in indices], [slice(*pair) for pair in pairwise(edges)]
-        line = bar.add_task("generating", total=len(missing), unit="images")
-        what: Any = (indices, wanted, self.sampling, batches)
+        """Make what is missing of this share; each image appears whole as soon as it is made."""
+        paths = {i: draft / file_name(i) for i in range(share.rank, len(self.wanted), share.world)}
         masks: dict[str, Any] = {"masks": self.masks} if self.masks else {}  # no other kind of model takes masks
-        for index, pixels in zip(indices, self.model.paint(*what, **masks), strict=True):
-            if index in missing:
-                write_png(draft / file_name(index), pixels)
-                bar.advance(line)
+        paint_missing(self.model, self.wanted, self.sampling, paths, bar, **masks)
 
     def row(self, index: int, draft: Path) -> Row:
         """The metadata of a finished image, beside which its mask is written if it follows one."""
-        wanted, settings = self.wanted[index], self.sampling
-        attributes: dict[str, Attribute] = {"generator": self.name, "seed": settings.seed, "index": index}
-        attributes |= {"steps": settings.steps, "guidance": settings.guidance}
-        for name, value in wanted.items():
-            if name != "modality":
-                attributes[f"condition_{name}" if name in FIXED_COLUMNS else name] = value
-        if self.masks:
-            attributes["mask_source"] = self.masks.names[index % len(self.masks)]
-        digest = sha256_file(draft / file_name(index))
-        modality = str(wanted["modality"] or "")
-        slope, intercept, unit = self.model.units.get(modality, (1.0, 0.0, "a.u."))
-        made: Any = {"synthetic": True, "source": self.name, "attributes": attributes}
-        row = Row(file_name(index), digest, modality, slope=slope, intercept=intercept, unit=unit, **made)
-        return write_mask(draft, row, self.masks[index % len(self.masks)]) if self.masks else row
+        settings = self.sampling
+        made: dict[str, Attribute] = {"generator": self.name, "seed": settings.seed, "index": index}
+        made |= {"steps": settings.steps, "guidance": settings.guidance}
+        row = painted_row(draft, file_name(index), self.wanted[index], made, self.model.units)
+        if not self.masks:
+            return row
+        number = index % len(self.masks)
+        row = replace(row, attributes={**row.attributes, "mask_source": self.masks.names[number]})
+        return write_mask(draft, row, self.masks[number])
 
 
 def generate(
@@ -186,13 +155,11 @@ def generate_requests(
 
 
 def engine_for(folder: Path, config: GenerateConfig, out: Path) -> Engine:
-    """The engine that is asked for; where that is open, the one that made what is there already.
+    """The engine that is asked for; where that is open, the one that made what is there already. Needs no torch.
 
-    Raises ConfigError where a compiled model is asked for what it cannot do. Needs no torch.
+    Raises ConfigError where a compiled model is asked for what it cannot do.
     """
-    made = read_record(out).get("config", {}) if config.engine == "auto" and (out / RECORD_NAME).is_file() else None
-    engine = config.engine if made is None else made.get("engine", "torch")
-    return settle_engine(folder, engine, config.sampling)
+    return engine_of(folder, config.engine, config.sampling, out)
 
 
 def file_name(index: int) -> str:
@@ -264,11 +231,3 @@ def _take_up(out: Path, record: Record, n: int) -> None:
     draft = draft_folder(out, record)
     shutil.rmtree(draft, ignore_errors=True)
     out.resolve().rename(draft)
-
-
-def _is_whole(path: Path, size: int) -> bool:
-    """Whether an image is there; one that a power cut left damaged is made again."""
-    try:
-        return path.is_file() and read_png(path).shape == (size, size)
-    except ImageSetError:
-        return False

@@ -18,8 +18,9 @@ from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
 from ..errors import ModelError
+from ..networks.conditions import Conditions
 from ..record import RECORD_NAME
-from .schema import Finite
+from .schema import Finite, read_conditions
 from .seal import check_part, read_sealed, sealed
 
 FORMAT_VERSION, PLAIN_VERSION = 2, 1
@@ -133,3 +134,10 @@ def model_files(folder: Path) -> list[str]:
     content = read_description(folder)
     listed = [part for part in parts_of(content) + code_of(content) if part in content["sha256"]]
     return [DESCRIPTION, *listed, *(name for name in (CARD, RECORD_NAME) if (folder / name).is_file())]
+
+
+def conditions_of(folder: Path) -> Conditions:
+    """What a model folder can be asked for. Raises ModelError where it is damaged. Needs no torch."""
+    path = folder / "conditions.json"
+    check_part(path, read_description(folder)["sha256"].get(path.name), DESCRIPTION, AGAIN)
+    return read_conditions(path, AGAIN)

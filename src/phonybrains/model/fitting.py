@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from ..errors import ConfigError
+from ..held_out import real_rows
 from ..imageset import METADATA_NAME, ImageSet, is_own_column
 from ..networks.conditions import Category, Conditions, Number, Value, Withdrawn, labels_of, near, tenth_of
 
@@ -22,9 +23,11 @@ def fit_conditions(
 ) -> Conditions:
     """Read labels and ranges of the named columns from rows, whose withdrawn values are missing already.
 
-    Raises ConfigError for a column no row has, and for a name that no attribute can have.
+    People are counted on real images alone. Raises ConfigError for a column no row has, and for a name that no
+    attribute can have.
     """
     rows = list(rows)
+    people = [rows[i] for i in real_rows(rows)]
     check_names(names)
     attributes = tuple(
         _fit(name, [row[name] for row in rows], rows, tuple(one for one in withdrawn if one.attribute == name))
@@ -35,10 +38,10 @@ def fit_conditions(
     ordered = tuple(sorted(Counter(shown).items(), key=lambda item: (-item[1], str(item[0]))))
     numbers = {name: i for i, name in enumerate(sorted({row.patient_id for row in rows} - {""}))}
     who: defaultdict[Any, list[str]] = defaultdict(list)
-    for values, row in zip(shown, rows, strict=True):
-        who[values].append(row.patient_id)
+    for row in people:
+        who[tuple(_text(row[a.name]) for a in categories)].append(row.patient_id)
     patients = tuple((frozenset(numbers[p] for p in who[v] if p), who[v].count("")) for v, _ in ordered)
-    tenths = {a.name: _tenths(a, rows) for a in attributes if isinstance(a, Number)}
+    tenths = {a.name: _tenths(a, people) for a in attributes if isinstance(a, Number)}
     return Conditions(attributes, ordered, patients, tenths, min_patients)
 
 

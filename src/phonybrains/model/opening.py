@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import ConfigError, ModelError, PhonyBrainsError
+from ..record import RECORD_NAME, read_record
 from .compiled import Compiled, is_quicker, why_not
 from .description import check_model
 from .finding import is_fine_tuned
@@ -57,6 +58,12 @@ def settle_engine(folder: Path, engine: Engine, sampling: Sampling) -> Literal["
         raise ConfigError(f"--engine compiled: {reason}")
     compiled = engine == "compiled" or (engine == "auto" and not reason and is_quicker(folder))
     return "compiled" if compiled else "torch"
+
+
+def engine_of(folder: Path, engine: Engine, sampling: Sampling, out: Path) -> Literal["torch", "compiled"]:
+    """`settle_engine`, where the choice is open the engine that made what is in `out` already."""
+    made = read_record(out).get("config", {}) if engine == "auto" and (out / RECORD_NAME).is_file() else None
+    return settle_engine(folder, engine if made is None else made.get("engine", "torch"), sampling)
 
 
 def _open_compiled(folder: Path) -> Compiled:

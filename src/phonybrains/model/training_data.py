@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from ..held_out import real_rows
 from ..imageset import ImageSet, how_split
 
 NO_SOURCES = "The corpus names no sources or licences: add them before you share this model."
@@ -20,10 +23,20 @@ def shared_units(images: ImageSet) -> dict[str, tuple[float, float, str]]:
 
 
 def splits(images: ImageSet) -> str:
-    """How many images are in each split, and how it was made."""
+    """How many images are in each split, how many of them a model drew, and how it was made."""
     counts = {split: sum(row.split == split for row in images.rows) for split in ("train", "validation", "test")}
     split = "; ".join(f"{modality} split {method}" for modality, method in how_split(images).items())
-    return ", ".join(f"{count} for {name}" for name, count in counts.items()) + (f" ({split})" if split else "")
+    drawn = {name: f" ({said})" for name in counts if (said := drawn_in_words(images, name))}
+    text = ", ".join(f"{count} for {name}{drawn.get(name, '')}" for name, count in counts.items())
+    return text + (f" ({split})" if split else "")
+
+
+def drawn_in_words(images: ImageSet, split: str) -> str:
+    """How many images of a split are synthetic beside real ones, or drawn by a model, and by which; empty for none."""
+    real = {*real_rows(images.rows)}
+    rows = [row for i, row in enumerate(images.rows) if row.split == split and (row["generator"] or i not in real)]
+    found = Counter(str(row["generator"] or row.source or "an unknown model") for row in rows)
+    return ", ".join(f"{count} synthetic, drawn by {name}" for name, count in found.items())
 
 
 def sources(images: ImageSet) -> str:

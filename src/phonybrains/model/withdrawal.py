@@ -2,7 +2,8 @@
 
 Patients are counted on the training images of each modality, as every image has one: a label that one patient has in CT
 is withdrawn there, however many have it in MR. An image whose patient is not known may show anybody: it counts as a
-patient of its own, so that only what certainly has too few is withdrawn.
+patient of its own, so that only what certainly has too few is withdrawn. What a model drew shows nobody, and counts for
+none.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import replace
 from itertools import compress, groupby
 
 from ..errors import ConfigError
+from ..held_out import real_rows
 from ..imageset import Attribute, ImageSet, Row
 from ..networks.conditions import Category, Conditions, Number, Withdrawn, labels_of
 from .fitting import is_number
@@ -33,14 +35,15 @@ def withdraw(images: ImageSet, names: Sequence[str], least: int) -> tuple[ImageS
     nothing.
     """
     rows = images.rows
-    train = [row for row in rows if row.split == "train"]
+    learnt = [row for row in rows if row.split == "train"]
+    train = [learnt[i] for i in real_rows(learnt)]
     found: list[Withdrawn] = []
     changed: list[dict[str, Attribute]] = [dict(row.attributes) for row in rows]
     for name in dict.fromkeys(names):
         if name == "modality" or least <= 1:
             continue
         number = is_number(row[name] for row in train)
-        for modality in sorted({row.modality for row in train}):
+        for modality in sorted({row.modality for row in learnt}):
             carriers = _carriers([row for row in train if row.modality == modality], name, number)
             kept = {v for v, (_, people) in carriers.items() if not number and len(people) >= least}
             spans = _spans(carriers, least) if number else []

@@ -23,6 +23,7 @@ from ..model.fitting import constants
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.masks import MaskFacts, masks_in_words
 from ..model.parts import LatentScale
+from ..model.training_data import drawn_in_words
 from ..model.withdrawal import on_columns_of
 from ..networks.autoencoder import build_autoencoder
 from ..networks.conditions import Category, Conditions, Withdrawn
@@ -104,6 +105,10 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
         said.append(
             f"No image{of_others} is in the split 'validation': the weights that are kept are those that fit the "
             "training images best, and the card has no validation loss."
+        )
+    if drawn := drawn_in_words(images, "train"):
+        said.append(
+            f"Of {len(rows_in(images, 'train'))} training images, {drawn}: those show nobody, and count no people."
         )
     said += _said_of_masks(images, masks, old)
     new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, masks=masks, said=tuple(said))

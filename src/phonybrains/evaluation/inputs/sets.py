@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import ConfigError, ImageSetError
-from ...held_out import HELD_OUT, set_apart, split_to_compare
+from ...held_out import HELD_OUT, real_rows, set_apart, split_to_compare
 from ...imageset import ImageSet, Row, how_split
 from ...record import UNSAFE
 from ...reporting.wording import count_of, listed
@@ -54,10 +54,11 @@ def open_sides(samples: Path, corpus: Path, config: EvaluateConfig) -> Sides:
     Raises ImageSetError if a set is damaged, or if the two have nothing in common; ConfigError for a split that is not
     there.
     """
-    made, opened = ImageSet.open(samples), ImageSet.open(corpus)
+    made, among = _apart(ImageSet.open(samples), real=False)
+    opened, drawn = _apart(ImageSet.open(corpus), real=True)
     real = set_apart(opened)
     splits = _splits(real, config)
-    warnings = [*_of_sizes(made, real), *_of_repeats(made, real), *_of_split(opened, real)]
+    warnings = [*_of_mixtures(among, drawn), *_of_sizes(made, real), *_of_repeats(made, real), *_of_split(opened, real)]
     here, there = ({row.modality for row in images.rows} for images in (made, real))
     common = here & there
     if not common:
@@ -74,6 +75,14 @@ def open_sides(samples: Path, corpus: Path, config: EvaluateConfig) -> Sides:
     )
     sides = Sides(made, real, {name: split for name, split in splits.items() if name in common} or splits, ())
     return replace(sides, warnings=(*warnings, *_of_numbers(sides), *_of_attributes(sides, config)))
+
+
+def _apart(images: ImageSet, *, real: bool) -> tuple[ImageSet, int]:
+    """The real images of a set, or those that are not, where it has both, and how many were left out; else all."""
+    numbers = real_rows(images.rows)
+    others = sorted({*range(len(images))} - {*numbers})
+    kept = numbers if real or not others else others
+    return part_of(images, kept), len(images) - len(kept)
 
 
 def part_of(images: ImageSet, numbers: Iterable[int]) -> ImageSet:
@@ -113,6 +122,13 @@ def _splits(real: ImageSet, config: EvaluateConfig) -> dict[str, str]:
             "is left to compare with that the model has not seen. Import it with a split."
         )
     return found
+
+
+def _of_mixtures(among: int, drawn: int) -> Iterator[str]:
+    if among:
+        yield f"{count_of(among, 'real image')} among the synthetic ones left out: these are no samples."
+    if drawn:
+        yield f"{count_of(drawn, 'synthetic image')} of the corpus left out: what a model drew shows nobody."
 
 
 def _of_split(opened: ImageSet, real: ImageSet) -> Iterator[str]:
