@@ -131,7 +131,7 @@ def audit_status(samples: Path, evaluations: Sequence[Path] = ()) -> AuditStatus
             verdict = str(audit.get("verdict", "undecided"))
             text = f"audited on {audit.get('date')}: {verdict}, {audit.get('exceedances')} of {audit.get('n')} flagged"
             return AuditStatus("audited", verdict, text + _because(audit), audit)
-    if _shows_nobody(record):
+    if shows_nobody(record):
         return AuditStatus("no patients", "", "made of phantoms alone: there is no patient to copy", {})
     maker = _maker(record)
     if audit := _stamped((maker.get("record") or {}).get("results", {}).get("audit")):
@@ -233,9 +233,9 @@ def _maker(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return inputs[0]
 
 
-def _shows_nobody(record: Mapping[str, Any]) -> bool:
+def shows_nobody(record: Mapping[str, Any]) -> bool:
     """Whether phantoms, and models of phantoms, are all that a chain of records begins with."""
     if record.get("stage") == "phantom":
         return True
     inputs = record.get("inputs") or []
-    return bool(inputs) and all(_shows_nobody(one.get("record") or {}) for one in inputs)
+    return bool(inputs) and all(shows_nobody(one.get("record") or {}) for one in inputs)

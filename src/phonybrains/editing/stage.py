@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from ..errors import ConfigError, ImageSetError
-from ..imageset import ImageSet, Row, check_whole, read_png, write_mask, write_metadata, write_png
+from ..held_out import edited_from
+from ..imageset import HOW_MADE, ImageSet, Row, check_whole, read_png, write_mask, write_metadata, write_png
 from ..model.finding import is_fine_tuned, model_folder
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.workers import count_workers, even_batches, side_by_side, this_device
@@ -121,10 +122,13 @@ class Edits:
         source, shows = self.source.rows[number], dict((self.job.shows or self.job.wanted)[number])
         modality = str(shows.pop("modality"))
         same = modality == source.modality
-        attributes = dict(source.attributes) | {key: value for key, value in shows.items() if value is not None}
-        attributes |= {"edit": self.how.name, "edit_of": source.file_name, "edit_of_sha256": source.sha256}
+        attributes = {key: value for key, value in source.attributes.items() if key not in HOW_MADE}
+        attributes |= {key: value for key, value in shows.items() if value is not None}
+        attributes |= {"edit": self.how.name, "edit_of": source.file_name, **_origin(source)}
         attributes |= {"generator": self.generator, "seed": float(self.how.seed), "index": float(number)}
-        attributes |= {"draw": "mean" if self.how.mean and self.how.n > 1 else float(draw)} | self.job.columns(number)
+        attributes |= {"edit_draw": "mean" if self.how.mean and self.how.n > 1 else float(draw)} | self.job.columns(
+            number
+        )
         units: Any = {"slope": source.slope, "intercept": source.intercept, "unit": source.unit} if same else {}
         who: Any = {"patient_id": source.patient_id, "split": source.split, "synthetic": True}
         digest = sha256_file(draft / name)
@@ -189,6 +193,12 @@ def _scores(edits: Edits, draft: Path, rows: Sequence[Row]) -> dict[str, Any]:
     truths = [edits.job.truth(int(float(str(row["index"])))) for row in rows]
     errors = [(read_png(draft / row.file_name).astype(float) - t) ** 2 for row, t in zip(rows, truths, strict=True)]
     return {"psnr_db": float(np.mean([10 * np.log10(255**2 / max(e.mean(), 1e-3)) for e in errors]))}
+
+
+def _origin(source: Row) -> dict[str, str]:
+    """What an edit comes from: the SHA-256 of its source, and of what that was edited from; whether that is real."""
+    kind = source["edit_of_kind"] or ("synthetic" if source.synthetic else "real")
+    return {"edit_of_sha256": ";".join([source.sha256, *edited_from(source)]), "edit_of_kind": str(kind)}
 
 
 def edit_rng(seed: int, row: int, draw: int) -> torch.Generator:
