@@ -25,6 +25,7 @@ from .config import Edit, Explain, Inpaint, Noise
 from .grid import MOST, check_grid, draw_grid
 from .jobs import Batch, Job, job_of
 from .prior import Images
+from .report import ROWS, check_report, write_report
 
 QUARTER = 4
 """Maps hold quarters of a grey level, up to 63.75."""
@@ -109,13 +110,15 @@ class Edits:
                 (draft / name).unlink()
 
     def line(self, out: Path, row: int) -> dict[str, Images]:
-        """What there is to see of a row: before, after, map and spread, truth."""
+        """What there is to see of a row: before, after, map and spread, truth; what lay in a hole is no truth, as
+        something else may have been asked for."""
         after = read_png(out / (self.name(row) if self.how.mean else self.name(row, 0)))
         seen = {"before": self.before(row), f"{self.how.name}, not measured": np.asarray(after, np.uint8)}
         for folder, label in (("maps", "changed"), ("spread", "spread")):
             if (beside := out / folder / Path(self.name(row)).name).is_file():
                 seen[label] = np.asarray(read_png(beside), np.uint8)
-        return seen | ({"truth": self.job.truth(row)} if self.job.truth else {})
+        known = "truth" if self.how.simulate else "as it was"
+        return seen | ({known: self.job.truth(row)} if self.job.truth else {})
 
     def row(self, draft: Path, number: int, draw: int, name: str) -> Row:
         """The table's row of one edited image: its source's, marked as synthetic, and how it came to be."""
@@ -146,6 +149,7 @@ def edit(
     like: str | Path | None = None,
     batch_size: int = 8,
     grid: str | Path | None = None,
+    report: str | Path | None = None,
     show: bool = True,
 ) -> Path:
     """Write an image set of edited images of a set; image (row, draw) depends on (seed, row, draw) alone.
@@ -154,7 +158,8 @@ def edit(
 
     Writes  out/images, metadata.csv (the rows of the source, marked as synthetic and as edits), spread/ with the
             deviation over the draws, maps/ of an explanation, both in quarters of a grey level, truth/ where it is
-            known; record.json, in which both inputs are nested; grid, a picture of before, after, spread and truth
+            known; record.json, in which both inputs are nested; grid, a picture of before, after, spread and truth;
+            report, a page (.html, .pdf) of these with what was not measured
     Raises  ImageSetError, ModelError or ConfigError, naming the row, for what cannot be edited, before anything is made
 
     The same call makes only what is missing, with the same bits.
@@ -167,6 +172,8 @@ def edit(
         raise ConfigError(f"{folder.name} was fine-tuned from Stable Diffusion; edits are made by models of `train`.")
     if grid is not None:
         check_grid(Path(grid), out)
+    if report is not None:
+        check_report(Path(report), out)
     opened = LatentDiffusion.load(folder, this_device()) if folder else None
     other = ImageSet.open(like) if like is not None else None
     edits = Edits(images, how, job_of(images, how, opened, other), folder.resolve().name if folder else "noise")
@@ -183,6 +190,8 @@ def edit(
             record.results.update(images=len(rows), note=how.invented, **_scores(edits, draft, rows))
     if grid is not None:
         draw_grid([edits.line(out, row) for row in range(min(MOST, len(images)))], Path(grid))
+    if report is not None:
+        write_report(Path(report), out, how, [edits.line(out, row) for row in range(min(ROWS, len(images)))])
     return out
 
 
