@@ -188,7 +188,7 @@ def translate(source: ImageSet, model: LatentDiffusion, weights: Path, to: str, 
     job = job_of(source, Translate(to={"modality": to}), model)
     before, real, extractor = stack(source), stack(others), SqueezeNetFeatures(weights)
     after = painted(job, source, Translate(to={"modality": to}), 1)[0]
-    levels = np.sort(real.reshape(len(real), -1), axis=1).mean(0).reshape(real.shape[1:])
+    levels = np.sort(real.reshape(len(real), -1), axis=1).mean(0).astype(np.uint8).reshape(real.shape[1:])
     matched = np.stack([match_histograms(one, levels) for one in before]).clip(0, 255).astype(np.uint8)
     target = extractor(real).astype(float)
     kinds = {"as it was": before, "translated": after, "histogram matched": matched}
