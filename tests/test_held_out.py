@@ -54,6 +54,18 @@ def test_what_a_model_has_not_seen_is_held_out() -> None:
     assert held_out([Row("a.png", "", "MR"), Row("b.png", "", "MR", "a", "train")]) == []
 
 
+def test_an_edit_is_on_the_side_of_its_source() -> None:
+    """An edit of what is learnt from is not held out, whatever its split says, by patient or by file; nor is an image
+    of which an edit, or an edit of an edit, is learnt from."""
+
+    def row(sha: str, split: str, patient: str = "", of: str = "") -> Row:
+        return Row(f"{sha}.png", sha, "MR", patient, split, attributes={"edit_of_sha256": of})
+
+    learnt = [row("a", "train"), row("b", "train", "p"), row("c", "train", of="d;e")]
+    others = [row("1", "test", of="a"), row("2", "test", "p", of="9"), row("3", "test", of="9;a"), row("e", "test")]
+    assert held_out([*learnt, *others, row("4", "test", of="8"), row("d", "validation")]) == [7]
+
+
 @pytest.mark.parametrize(
     ("modality", "wanted", "found"),
     [

@@ -4,8 +4,9 @@ Real is what is not marked synthetic. In a set of synthetic images alone, those 
 such as phantoms; where models drew all of them, all do.
 
 Held out is what lies in the split test or validation, unless the model sees the same in the split train: another image
-of the patient, of any modality, or the very file. An image that names no patient is held out as its split says
-(`how_split` warns of it); one without a split is on neither side, as it may show a neighbour of either.
+of the patient, of any modality, the very file, or an edit of it, which shows whom it shows. An image that names no
+patient is held out as its split says (`how_split` warns of it); one without a split is on neither side, as it may show
+a neighbour of either.
 """
 
 from __future__ import annotations
@@ -31,14 +32,28 @@ def held_out(rows: Sequence[Row], *splits: str) -> list[int]:
     """The numbers of the held-out images in these splits, or in both: rows are all of a set, of all modalities."""
     learnt = [row for row in rows if row.split == "train"]
     patients = {row.patient_id for row in learnt} - {""}
-    files = {row.sha256 for row in learnt} - {""}
+    files = {file for row in learnt for file in _files(row)}
     return [
         number
         for number in real_rows(rows)
         if rows[number].split in (splits or HELD_OUT)
         and rows[number].patient_id not in patients
-        and rows[number].sha256 not in files
+        and files.isdisjoint(_files(rows[number]))
     ]
+
+
+def edited_from(row: Row) -> tuple[str, ...]:
+    """SHA-256 of the image that a row's image is an edit of, and where that is an edit too, of what it is of."""
+    return tuple(filter(None, str(row["edit_of_sha256"] or "").split(";")))
+
+
+def is_edit_of_real(row: Row) -> bool:
+    """Whether an image is an edit of a real one, so that it shows a person by intent, whatever was drawn anew."""
+    return bool(edited_from(row)) and row["edit_of_kind"] != "synthetic"
+
+
+def _files(row: Row) -> set[str]:
+    return {row.sha256, *edited_from(row)} - {""}
 
 
 def split_to_compare(rows: Sequence[Row], wanted: str | None = None) -> str | None:

@@ -28,8 +28,14 @@ from .record import UNSAFE, read_record, split_methods
 from .spreadsheet import cell_of, read_sheet, sheet_text, value_of
 
 METADATA_NAME = "metadata.csv"
-OF_REQUESTS = ("prompt", "revised_prompt", "generator", "parameters", "request_id", "cost", "currency")
-MADE_COLUMNS = (*OF_REQUESTS, "index", "coloured", "chroma", "seed", "steps", "guidance", "mask_source")
+OF_REQUESTS = ("prompt", "revised_prompt", "parameters", "request_id", "cost", "currency")
+OF_EDITS = (
+    *("edit", "edit_of", "edit_of_sha256", "edit_of_kind", "edit_draw"),
+    *("edit_factor", "edit_sigma", "edit_law", "edit_strength", "edit_area", "edit_area_pixels"),
+)
+HOW_MADE = ("generator", "seed", "index", "steps", "guidance", *OF_EDITS)
+"""Columns that say how an image was made, and nothing of what it shows."""
+MADE_COLUMNS = (*OF_REQUESTS, *HOW_MADE, "coloured", "chroma", "mask_source")
 """In which those that make images write how each was made."""
 SPLITS = ("train", "validation", "test", "")
 

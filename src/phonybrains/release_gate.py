@@ -20,12 +20,14 @@ from typing_extensions import TypedDict
 from .documents import as_kind, read_json
 from .errors import ModelError, StudyError
 from .files import write_whole
+from .held_out import is_edit_of_real
 from .imageset import METADATA_NAME, read_metadata
 from .model.seal import sealed
 from .record import RECORD_NAME, fingerprint, read_record
 
 AUDIT_NAME, VERSION = "audit.json", 2
 """The version is that of the rule, too: what an earlier one called passed says nothing of patients."""
+EDITS = "edits of real images"
 Word = Literal["audited", "audited by model", "no patients", "unaudited"]
 HOW = (
     "Run 'phonybrains evaluate {set} --against CORPUS --out evaluation/' with the corpus its model was trained on "
@@ -131,7 +133,7 @@ def audit_status(samples: Path, evaluations: Sequence[Path] = ()) -> AuditStatus
             verdict = str(audit.get("verdict", "undecided"))
             text = f"audited on {audit.get('date')}: {verdict}, {audit.get('exceedances')} of {audit.get('n')} flagged"
             return AuditStatus("audited", verdict, text + _because(audit), audit)
-    if _shows_nobody(record):
+    if shows_nobody(record):
         return AuditStatus("no patients", "", "made of phantoms alone: there is no patient to copy", {})
     maker = _maker(record)
     if audit := _stamped((maker.get("record") or {}).get("results", {}).get("audit")):
@@ -145,7 +147,9 @@ def audit_status(samples: Path, evaluations: Sequence[Path] = ()) -> AuditStatus
         )
         verdict = "undecided" if earlier else verdict
         return AuditStatus("audited by model", verdict, text, audit)
-    return AuditStatus("unaudited", "", "unaudited: nobody has looked whether it holds copies of training images", {})
+    said = "unaudited: nobody has looked whether it holds copies of training images"
+    said += f"; {EDITS}, which show their patients by intent" if _edits_real(samples) else ""
+    return AuditStatus("unaudited", "", said, {})
 
 
 def require_audit(
@@ -164,6 +168,11 @@ def require_audit(
         raise StudyError(
             f"{samples} {what} ({status.sentence}). Look at the pairs in the report and leave out what "
             "repeats a patient, or say --accept-unaudited, which the protocol then tells."
+        )
+    if _edits_real(samples):
+        raise StudyError(
+            f"{samples} holds {EDITS}: they show their patients, and no audit can call them new; it can tell whether "
+            f"they repeat others. If these patients may be shown: {HOW.format(set=samples)}"
         )
     raise StudyError(f"{samples} has not been searched for copies of training images. {HOW.format(set=samples)}")
 
@@ -227,15 +236,19 @@ def _nearby(samples: Path) -> Iterator[dict[str, Any]]:
             continue
 
 
+def _edits_real(samples: Path) -> bool:
+    return any(map(is_edit_of_real, read_metadata(samples / METADATA_NAME)))
+
+
 def _maker(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The model that generated a set, as its record describes it; empty where no model did."""
+    """The model that generated a set, as its record describes it; empty where no model did, or it edited."""
     inputs = record.get("inputs") or [{}] if record.get("stage") == "generate" else [{}]
     return inputs[0]
 
 
-def _shows_nobody(record: Mapping[str, Any]) -> bool:
+def shows_nobody(record: Mapping[str, Any]) -> bool:
     """Whether phantoms, and models of phantoms, are all that a chain of records begins with."""
     if record.get("stage") == "phantom":
         return True
     inputs = record.get("inputs") or []
-    return bool(inputs) and all(_shows_nobody(one.get("record") or {}) for one in inputs)
+    return bool(inputs) and all(shows_nobody(one.get("record") or {}) for one in inputs)

@@ -36,3 +36,12 @@ def drawn_small(pixels: np.ndarray, scale: float, right: float = 0.0) -> np.ndar
     small = Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS)
     frame[top : top + side, left : left + side] = np.asarray(small)
     return frame
+
+
+def copied(images: ImageSet, folder: Path) -> list[Row]:
+    """Copy the files of a set into a folder, as they are, and return its rows."""
+    for row in images.rows:
+        for name in filter(None, (row.file_name, row.mask_file_name)):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes((images.folder / name).read_bytes())
+    return list(images.rows)

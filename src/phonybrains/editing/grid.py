@@ -26,12 +26,16 @@ def check_grid(grid: Path, out: Path) -> None:
         raise ConfigError(f"{grid} lies inside {out}, which holds the images alone. Put it beside it.")
 
 
+def as_seen(line: Mapping[str, NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:
+    """What there is to see of an image, by label, with maps made so bright that they can be seen."""
+    bright = {label: np.clip(image.astype(int) * BRIGHTER, 0, 255).astype(np.uint8) for label, image in line.items()}
+    return {label: bright[label] if label in MAPS else image for label, image in line.items()}
+
+
 def draw_grid(lines: Sequence[Mapping[str, NDArray[np.uint8]]], path: Path) -> Path:
     """Draw what there is to see of some images, by label: before | after | spread or map | truth."""
     cells, labels = [], []
     for row, line in enumerate(lines):
-        for label, image in line.items():
-            bright = BRIGHTER if label in MAPS else 1
-            cells.append(np.clip(image.astype(int) * bright, 0, 255).astype(np.uint8))
-            labels.append(f"{row} {label}")
+        cells += as_seen(line).values()
+        labels += [f"{row} {label}" for label in line]
     return contact_sheet(cells, path, columns=len(lines[0]), side=256, labels=labels)

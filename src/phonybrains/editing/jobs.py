@@ -157,7 +157,7 @@ class _Asked:
         return Job(
             paint,
             self.wanted,
-            lambda row: {"factor": float(how.factor)},
+            lambda row: {"edit_factor": float(how.factor)},
             settle,
             before=small,
             truth=self._pixels if how.simulate else None,
@@ -189,7 +189,7 @@ class _Asked:
         return Job(
             paint,
             self.wanted,
-            lambda row: {"sigma": round(level(row).sigma, 3), "law": level(row).law},
+            lambda row: {"edit_sigma": round(level(row).sigma, 3), "edit_law": level(row).law},
             before=noisy,
             truth=self._pixels if how.simulate else None,
         )
@@ -211,7 +211,7 @@ class _Asked:
             return np.where(holes[row], 0, self._pixels(row)).astype(np.uint8)
 
         def columns(row: int) -> dict[str, Attribute]:
-            return {"area": how.area, "area_pixels": float(holes[row].sum())}
+            return {"edit_area": how.area, "edit_area_pixels": float(holes[row].sum())}
 
         return Job(paint, self.wanted, columns, settle, shows, before, self._pixels)
 
@@ -229,7 +229,7 @@ class _Asked:
         return Job(
             lambda batch: (varied(batch.images, self.prior(batch), how), None),
             self.wanted,
-            lambda row: {"strength": how.strength},
+            lambda row: {"edit_strength": how.strength},
         )
 
     def explain(self, how: Explain) -> Job:
@@ -239,7 +239,7 @@ class _Asked:
         def paint(batch: Batch) -> tuple[Images, NDArray[np.float32]]:
             return explained(batch.images, self.prior(batch), how, [shows[row] for row in batch.rows])
 
-        return Job(paint, self.wanted, lambda row: {"strength": how.strength}, shows=shows)
+        return Job(paint, self.wanted, lambda row: {"edit_strength": how.strength}, shows=shows)
 
     def _pixels(self, row: int) -> Images:
         return np.asarray(self.source.pixels(row), np.uint8)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from ..errors import ConfigError, ImageSetError
-from ..imageset import ImageSet, Row, check_whole, read_png, write_mask, write_metadata, write_png
+from ..held_out import edited_from
+from ..imageset import HOW_MADE, ImageSet, Row, check_whole, read_png, write_mask, write_metadata, write_png
 from ..model.finding import is_fine_tuned, model_folder
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.workers import count_workers, even_batches, side_by_side, this_device
@@ -24,6 +25,7 @@ from .config import Edit, Explain, Inpaint, Noise
 from .grid import MOST, check_grid, draw_grid
 from .jobs import Batch, Job, job_of
 from .prior import Images
+from .report import ROWS, check_report, write_report
 
 QUARTER = 4
 """Maps hold quarters of a grey level, up to 63.75."""
@@ -108,23 +110,28 @@ class Edits:
                 (draft / name).unlink()
 
     def line(self, out: Path, row: int) -> dict[str, Images]:
-        """What there is to see of a row: before, after, map and spread, truth."""
+        """What there is to see of a row: before, after, map and spread, truth; what lay in a hole is no truth, as
+        something else may have been asked for."""
         after = read_png(out / (self.name(row) if self.how.mean else self.name(row, 0)))
         seen = {"before": self.before(row), f"{self.how.name}, not measured": np.asarray(after, np.uint8)}
         for folder, label in (("maps", "changed"), ("spread", "spread")):
             if (beside := out / folder / Path(self.name(row)).name).is_file():
                 seen[label] = np.asarray(read_png(beside), np.uint8)
-        return seen | ({"truth": self.job.truth(row)} if self.job.truth else {})
+        known = "truth" if self.how.simulate else "as it was"
+        return seen | ({known: self.job.truth(row)} if self.job.truth else {})
 
     def row(self, draft: Path, number: int, draw: int, name: str) -> Row:
         """The table's row of one edited image: its source's, marked as synthetic, and how it came to be."""
         source, shows = self.source.rows[number], dict((self.job.shows or self.job.wanted)[number])
         modality = str(shows.pop("modality"))
         same = modality == source.modality
-        attributes = dict(source.attributes) | {key: value for key, value in shows.items() if value is not None}
-        attributes |= {"edit": self.how.name, "edit_of": source.file_name, "edit_of_sha256": source.sha256}
+        attributes = {key: value for key, value in source.attributes.items() if key not in HOW_MADE}
+        attributes |= {key: value for key, value in shows.items() if value is not None}
+        attributes |= {"edit": self.how.name, "edit_of": source.file_name, **_origin(source)}
         attributes |= {"generator": self.generator, "seed": float(self.how.seed), "index": float(number)}
-        attributes |= {"draw": "mean" if self.how.mean and self.how.n > 1 else float(draw)} | self.job.columns(number)
+        attributes |= {"edit_draw": "mean" if self.how.mean and self.how.n > 1 else float(draw)} | self.job.columns(
+            number
+        )
         units: Any = {"slope": source.slope, "intercept": source.intercept, "unit": source.unit} if same else {}
         who: Any = {"patient_id": source.patient_id, "split": source.split, "synthetic": True}
         digest = sha256_file(draft / name)
@@ -142,6 +149,7 @@ def edit(
     like: str | Path | None = None,
     batch_size: int = 8,
     grid: str | Path | None = None,
+    report: str | Path | None = None,
     show: bool = True,
 ) -> Path:
     """Write an image set of edited images of a set; image (row, draw) depends on (seed, row, draw) alone.
@@ -150,7 +158,8 @@ def edit(
 
     Writes  out/images, metadata.csv (the rows of the source, marked as synthetic and as edits), spread/ with the
             deviation over the draws, maps/ of an explanation, both in quarters of a grey level, truth/ where it is
-            known; record.json, in which both inputs are nested; grid, a picture of before, after, spread and truth
+            known; record.json, in which both inputs are nested; grid, a picture of before, after, spread and truth;
+            report, a page (.html, .pdf) of these with what was not measured
     Raises  ImageSetError, ModelError or ConfigError, naming the row, for what cannot be edited, before anything is made
 
     The same call makes only what is missing, with the same bits.
@@ -163,6 +172,8 @@ def edit(
         raise ConfigError(f"{folder.name} was fine-tuned from Stable Diffusion; edits are made by models of `train`.")
     if grid is not None:
         check_grid(Path(grid), out)
+    if report is not None:
+        check_report(Path(report), out)
     opened = LatentDiffusion.load(folder, this_device()) if folder else None
     other = ImageSet.open(like) if like is not None else None
     edits = Edits(images, how, job_of(images, how, opened, other), folder.resolve().name if folder else "noise")
@@ -179,6 +190,8 @@ def edit(
             record.results.update(images=len(rows), note=how.invented, **_scores(edits, draft, rows))
     if grid is not None:
         draw_grid([edits.line(out, row) for row in range(min(MOST, len(images)))], Path(grid))
+    if report is not None:
+        write_report(Path(report), out, how, [edits.line(out, row) for row in range(min(ROWS, len(images)))])
     return out
 
 
@@ -189,6 +202,12 @@ def _scores(edits: Edits, draft: Path, rows: Sequence[Row]) -> dict[str, Any]:
     truths = [edits.job.truth(int(float(str(row["index"])))) for row in rows]
     errors = [(read_png(draft / row.file_name).astype(float) - t) ** 2 for row, t in zip(rows, truths, strict=True)]
     return {"psnr_db": float(np.mean([10 * np.log10(255**2 / max(e.mean(), 1e-3)) for e in errors]))}
+
+
+def _origin(source: Row) -> dict[str, str]:
+    """What an edit comes from: the SHA-256 of its source, and of what that was edited from; whether that is real."""
+    kind = source["edit_of_kind"] or ("synthetic" if source.synthetic else "real")
+    return {"edit_of_sha256": ";".join([source.sha256, *edited_from(source)]), "edit_of_kind": str(kind)}
 
 
 def edit_rng(seed: int, row: int, draw: int) -> torch.Generator:

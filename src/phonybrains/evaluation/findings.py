@@ -62,7 +62,8 @@ class Ruler:
 class Pair:
     """A synthetic image beside its nearest training image, by file name, as one search found it.
 
-    panel: what the search is called in figures. excess: the share of the way from the threshold to equality.
+    panel: what the search is called in figures. excess: the share of the way from the threshold to equality. edit: the
+    synthetic image is an edit of an image of this patient, and no copy, however alike they are.
     """
 
     modality: str
@@ -76,6 +77,7 @@ class Pair:
     same_file: bool
     panel: str
     excess: float
+    edit: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,7 @@ class Audited:
 class Sign:
     """What one look at the images found, in plain words; group: attribute=value, "" for all images."""
 
-    look: Literal["copies", "patients", "nearness", "corpus"]
+    look: Literal["copies", "patients", "nearness", "corpus", "edits"]
     word: Word
     modality: str
     group: str = field(default="", kw_only=True)
@@ -110,6 +112,18 @@ class Sign:
 @dataclass(frozen=True, kw_only=True)
 class CopiesSign(Audited, Sign):
     """What the search for copies of single images found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditsSign(Sign):
+    """How many of n images are edits, of whom, and how many of those of training patients are still like them."""
+
+    n: int
+    edits: int
+    of_training: int
+    of_held_out: int
+    of_others: int
+    recognised: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +183,7 @@ class Facts:
     pairs_shown: int | None = None
     status: Word | None = None
     sentence: str | None = None
-    signs: Sequence[CopiesSign | PatientsSign | NearnessSign | Sign] | None = None
+    signs: Sequence[CopiesSign | EditsSign | PatientsSign | NearnessSign | Sign] | None = None
     audit: Mapping[str, Audited] | None = None
     confusion: Mapping[str, Confusion] | None = None
     rulers: Mapping[str, Sequence[Ruler]] | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from ..errors import ConfigError
-from ..imageset import ImageSet, Row
+from ..imageset import HOW_MADE, ImageSet, Row
 from ..reporting.sheets import SHEET_SUFFIXES, contact_sheet, most_images
 
 
@@ -42,5 +42,5 @@ def check_sheet(grid: Path, out: Path, n: int) -> None:
 
 
 def _shown(row: Row) -> list[str]:
-    known = ("generator", "seed", "index", "steps", "guidance", "prompt", "mask_source")
+    known = (*HOW_MADE, "prompt", "mask_source")
     return [str(value) for name, value in row.attributes.items() if name not in known and isinstance(value, str)]

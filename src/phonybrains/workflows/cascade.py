@@ -17,14 +17,14 @@ from ..evaluation.inputs.real import modalities_of
 from ..evaluation.score import Score
 from ..generating.stage import generate
 from ..held_out import held_out
-from ..imageset import FIXED_COLUMNS, ImageSet, write_metadata
+from ..imageset import FIXED_COLUMNS, HOW_MADE, ImageSet, write_metadata
 from ..record import Record, as_input, check_files, hashes_of, is_published, publish
 from ..training.config import load_train_config
 from ..training.stage import train
 from .drift import Yardstick
 
 COLUMNS = ("generation", "modality", "name", "group", "value", "low", "high", "n", "note")
-NOT_SHOWN = ("generator", "seed", "index", "steps", "guidance", "source_index", "slice")
+NOT_SHOWN = (*HOW_MADE, "source_index", "slice")
 MOST_LABELS = 12
 
 

@@ -68,11 +68,11 @@ def test_a_search_goes_on_where_it_stopped(
     whole = ByRegistration.of(training).found(few, numbers)
     nearest, seen = CopySearch.nearest, [0]
 
-    def counting(self: CopySearch, images: torch.Tensor):
+    def counting(self: CopySearch, images: torch.Tensor, among: torch.Tensor | None = None):
         seen[0] += len(images)
         if seen[0] == 5:
             raise KeyboardInterrupt
-        return nearest(self, images)
+        return nearest(self, images, among)
 
     def searched() -> int:
         """How many images a search that finds the same looks at."""

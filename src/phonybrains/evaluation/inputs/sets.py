@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import ConfigError, ImageSetError
-from ...held_out import HELD_OUT, real_rows, set_apart, split_to_compare
-from ...imageset import ImageSet, Row, how_split
+from ...held_out import HELD_OUT, edited_from, real_rows, set_apart, split_to_compare
+from ...imageset import HOW_MADE, ImageSet, Row, how_split
 from ...record import UNSAFE
 from ...reporting.wording import count_of, listed
 from ..config import EvaluateConfig
+from .edits import warnings_of_edits
 
 FEW = 20
-NOT_ATTRIBUTES = ("generator", "seed", "index", "steps", "guidance", "source_index")
+NOT_ATTRIBUTES = (*HOW_MADE, "source_index")
 """Columns that say how an image was made or found, not what it shows."""
 PLACES = ("slice", "lesion_x", "lesion_y", "lesion_width", "lesion_height")
 """Columns that say where a slice or a lesion lies. What was asked is compared with what is found; thirds of a place are
@@ -59,6 +60,7 @@ def open_sides(samples: Path, corpus: Path, config: EvaluateConfig) -> Sides:
     real = set_apart(opened)
     splits = _splits(real, config)
     warnings = [*_of_mixtures(among, drawn), *_of_sizes(made, real), *_of_repeats(made, real), *_of_split(opened, real)]
+    warnings += warnings_of_edits(made, real, sorted(set(splits.values())))
     here, there = ({row.modality for row in images.rows} for images in (made, real))
     common = here & there
     if not common:
@@ -158,7 +160,7 @@ def _of_sizes(made: ImageSet, real: ImageSet) -> Iterator[str]:
 
 def _of_repeats(made: ImageSet, real: ImageSet) -> Iterator[str]:
     n, known = len(made), {row.sha256 for row in real.rows}
-    same = sum(row.sha256 in known for row in made.rows)
+    same = sum(row.sha256 in known and row.sha256 not in edited_from(row) for row in made.rows)
     if same:
         yield (
             f"{count_of(same, 'image')} of the {n} synthetic ones {'is' if same == 1 else 'are'} in the "

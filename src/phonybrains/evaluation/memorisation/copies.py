@@ -13,6 +13,7 @@ from ...reporting.wording import count_of
 from ...statistics.proportions import clopper_pearson
 from ..findings import Audited, CopiesSign, Facts, Findings, Pair, Sign, Word
 from ..score import Null, Score
+from .edits import Recognised
 from .registration import Matches
 from .signs import LEVEL, sentence_of, verdict_of
 from .threshold import LEAST_POWER, SHARE, Array, Calibration, Unseen, audit_p, excess_p, power
@@ -49,7 +50,10 @@ class Searched:
 
 @dataclass(frozen=True)
 class CopiesResult:
-    """The searches in one modality; what any of them flags is flagged. signs: of patients and nearness."""
+    """The searches in one modality; what any of them flags is flagged. signs: of edits, patients and nearness.
+
+    edits: of training patients, among whose own images no copy was searched for.
+    """
 
     modality: str
     samples: ImageSet
@@ -57,6 +61,7 @@ class CopiesResult:
     searches: tuple[Searched, ...]
     same_files: Array
     signs: tuple[Sign, ...] = ()
+    edits: Recognised | None = None
 
     @property
     def flagged(self) -> Array:
@@ -87,6 +92,10 @@ class CopiesResult:
         few = known.n < LEAST or known.patients < LEAST_PATIENTS or self.power < LEAST_POWER
         return "undecided" if few else "passed"
 
+    def edit_pairs(self, most: int) -> list[Pair]:
+        """Edits of training patients beside their own images."""
+        return self.edits.pairs(self.samples, self.training, self.modality, most) if self.edits else []
+
     @property
     def power(self) -> float:
         """Chance that so many images would give away a set a share SHARE of which are copies."""
@@ -102,11 +111,12 @@ def findings_of(results: Sequence[CopiesResult], scores: Sequence[Score], signs:
         for side, values in (("synthetic", one.found.score), ("held_out", one.unseen.score))
     }
     pairs = [pair for result in results for one in result.searches for pair in _pairs(result, one, most)]
+    edited = [pair for result in results for pair in result.edit_pairs(most)]
     pairs.sort(key=lambda pair: (not pair.flagged, -pair.excess))
     own = [score for result in results for one in result.searches for score in _scores(result, one)]
     signs = [sign for result in results for sign in (_sign(result), *result.signs)] + [*signs]
     facts = Facts(
-        pairs=pairs,
+        pairs=[*pairs, *edited],
         pairs_shown=most,
         status=verdict_of(signs),
         sentence=sentence_of(signs),
@@ -189,8 +199,9 @@ def _sign(result: CopiesResult) -> Sign:
     """What the search for copies of single images found, in plain words."""
     n, flagged, certain = len(result.samples), int(result.flagged.sum()), int(result.certain.sum())
     chance = sum(one.calibration.rate for one in result.searches)
+    which = "a training image of another patient than the one edited" if result.edits else "a training image"
     text = (
-        f"{result.modality}: {flagged} of {n} are nearer to a training image than "
+        f"{result.modality}: {flagged} of {n} are nearer to {which} than "
         f"{1 - result.searches[0].calibration.rate:.1%} of unseen patients' images are (chance gives "
         f"{n * chance:.1f}; p = {result.p:.2g})"
     )

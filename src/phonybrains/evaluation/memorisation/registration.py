@@ -48,6 +48,10 @@ class Matches:
     correlation: Array
     index: Array
 
+    def part(self, numbers: Array) -> Matches:
+        """Those of the queries with these numbers."""
+        return Matches(self.score[numbers], self.correlation[numbers], self.index[numbers])
+
 
 class CopySearch:
     """Training images, ready to be searched for what resembles a query."""
@@ -64,9 +68,10 @@ class CopySearch:
         self.common = self._common()
 
     @torch.inference_mode()
-    def nearest(self, images: Tensor) -> Matches:
-        """The training image most like each query, given as thumbnails."""
-        found = [self._batch(x) for x in images.split(BATCH)]
+    def nearest(self, images: Tensor, among: Tensor | None = None) -> Matches:
+        """The training image most like each query, given as thumbnails; among (n, N): which may be, all if None."""
+        among = torch.ones(len(images), len(self.images), dtype=torch.bool) if among is None else among
+        found = [self._batch(x, which) for x, which in zip(images.split(BATCH), among.split(BATCH), strict=True)]
         return Matches(*(torch.cat(part).numpy() for part in zip(*found, strict=True)))
 
     def features(self, images: Tensor) -> Tensor:
@@ -77,12 +82,13 @@ class CopySearch:
     def _unit(self, structure: Tensor) -> Tensor:
         return F.normalize(structure.flatten(1) @ self.waves, dim=1)
 
-    def _batch(self, x: Tensor) -> tuple[Tensor, ...]:
+    def _batch(self, x: Tensor, among: Tensor) -> tuple[Tensor, ...]:
         structure, edges, detail = halved(local(x, STRUCTURE)), local(x, EDGES), local(x, DETAIL)
-        rows, affine = self._coarse(structure)
+        rows, affine = self._coarse(structure, among)
         k = rows.shape[1]
         affine, alike = refine(structure.repeat_interleave(k, dim=0), self.structure[rows.flatten()], affine, 4)
-        best = alike.view(-1, k).topk(min(FINALISTS, k), dim=1).indices
+        alike = alike.view(-1, k).masked_fill(~among.gather(1, rows), -3)
+        best = alike.topk(min(FINALISTS, k), dim=1).indices
         rows = rows.gather(1, best)
         affine = affine.view(-1, k, 2, 3).gather(1, best[..., None, None].expand(-1, -1, 2, 3)).flatten(0, 1)
         k, chosen = rows.shape[1], self.images[rows.flatten()]
@@ -90,14 +96,16 @@ class CopySearch:
         score = self._particular(detail.repeat_interleave(k, dim=0), local(chosen, DETAIL), affine)
         grey, inside = _laid(x.repeat_interleave(k, dim=0), affine)
         correlation = _correlation(grey - self.mean.flatten(), (chosen - self.mean).flatten(1), inside)
-        score, every = score.view(-1, k), torch.arange(len(x))
+        barred, every = ~among.gather(1, rows), torch.arange(len(x))
+        score = score.view(-1, k).masked_fill(barred, -1)
+        correlation = correlation.view(-1, k).masked_fill(barred, -1)
         which = score.argmax(dim=1)
-        return score[every, which], correlation.view(-1, k).amax(dim=1), rows[every, which]
+        return score[every, which].clamp(min=0), correlation.amax(dim=1), rows[every, which]
 
-    def _coarse(self, structure: Tensor) -> tuple[Tensor, Tensor]:
+    def _coarse(self, structure: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
         """The training images most like each query in its best pose on the grid, (n, k), and those poses."""
         n, rows, affine = len(self.structure), [], []
-        for image in structure:
+        for image, allowed in zip(structure, among, strict=True):
             best, pose = torch.full((2 * n,), -1.0), torch.zeros(2 * n, dtype=torch.long)
             for start in range(0, len(POSES), 125):
                 grid = self.grid[start : start + 125]
@@ -106,7 +114,7 @@ class CopySearch:
                 pose = torch.where(alike > best, which + start, pose)
                 best = torch.maximum(alike, best)
             plain, mirrored = best[:n], best[n:]
-            alike = torch.maximum(plain, mirrored)
+            alike = torch.maximum(plain, mirrored).masked_fill(~allowed, -1)
             top = alike.topk(min(CANDIDATES, n)).indices
             flip = (mirrored > plain)[top, None, None]
             rows.append(top)

@@ -37,8 +37,10 @@ class Search(Protocol):
     features_name: str
     certain: float
 
-    def found(self, images: ImageSet, numbers: Sequence[int], progress: Progress = silent) -> Matches:
-        """The training image most like each of the images with these numbers."""
+    def found(
+        self, images: ImageSet, numbers: Sequence[int], progress: Progress = silent, among: Array | None = None
+    ) -> Matches:
+        """The training image most like each of the images with these numbers; among (n, N): of which, all if None."""
         ...
 
     def part(self, numbers: Array) -> Search:
@@ -83,17 +85,20 @@ class ByRegistration:
         plain = np.concatenate(parts) if parts else np.empty((0, self.search.waves.shape[1]), np.float32)
         return plain, plain * self.search.mirror.numpy()
 
-    def found(self, images: ImageSet, numbers: Sequence[int], progress: Progress = silent) -> Matches:
+    def found(
+        self, images: ImageSet, numbers: Sequence[int], progress: Progress = silent, among: Array | None = None
+    ) -> Matches:
         parts: list[Array] = []
         for start in range(0, len(numbers), SHARD):
-            shard = numbers[start : start + SHARD]
-            name = f"matches-{self.stock}-{_digest([images.rows[i].sha256 for i in shard])[:32]}.npy"
-            parts.append(self._shard(images, shard, self.folder / name if self.folder else None))
+            shard, which = numbers[start : start + SHARD], None if among is None else among[start : start + SHARD]
+            asked = [images.rows[i].sha256 for i in shard] + ([] if which is None else [which.tobytes().hex()])
+            name = f"matches-{self.stock}-{_digest(asked)[:32]}.npy"
+            parts.append(self._shard(images, shard, self.folder / name if self.folder else None, which))
             progress("looking for copies", start + len(shard), len(numbers))
         score, correlation, index = np.concatenate(parts, axis=1) if parts else np.empty((3, 0))
         return Matches(score, correlation, index.astype(int))
 
-    def _shard(self, images: ImageSet, shard: Sequence[int], path: Path | None) -> Array:
+    def _shard(self, images: ImageSet, shard: Sequence[int], path: Path | None, among: Array | None = None) -> Array:
         """Score, correlation and number of the nearest, (3, n): those kept, else new ones, which are kept."""
         try:
             kept = np.load(path, allow_pickle=False) if path else None
@@ -101,11 +106,12 @@ class ByRegistration:
             kept = None  # not there, or half written
         if kept is not None and kept.shape == (3, len(shard)):
             return kept
-        thumbnails = thumbnails_of(images, shard)
-        match = self.search.nearest(thumbnails)
+        thumbnails, which = thumbnails_of(images, shard), None if among is None else torch.from_numpy(among)
+        match = self.search.nearest(thumbnails, which)
         made = np.stack([match.score, match.correlation, match.index]).astype(np.float64)
         if small := np.flatnonzero(is_small(thumbnails).numpy()).tolist():
-            match = self.closely.nearest(thumbnails_of(images, [shard[i] for i in small], close_ups))
+            closer = thumbnails_of(images, [shard[i] for i in small], close_ups)
+            match = self.closely.nearest(closer, None if which is None else which[small])
             close = np.stack([match.score, match.correlation, match.index])
             made[:, small] = np.where(close[0] > made[0, small], close, made[:, small])
         if path:
@@ -164,13 +170,17 @@ class ByFeatures:
         )
         return plain, mirrored
 
-    def found(self, images: ImageSet, numbers: Sequence[int], progress: Progress = silent) -> Matches:
+    def found(
+        self, images: ImageSet, numbers: Sequence[int], progress: Progress = silent, among: Array | None = None
+    ) -> Matches:
         score, index = np.full(len(numbers), -1.0), np.zeros(len(numbers), dtype=int)
         for extractor in (self.extractor, Mirrored(self.extractor)):
             features = features_of(images, numbers, extractor, self.folder, progress)
             for start in range(0, len(numbers), SHARD):
                 alike = self._unit(features[start : start + SHARD]) @ self.stock.T
-                best, rows = alike.max(axis=1), slice(start, start + SHARD)
+                rows = slice(start, start + SHARD)
+                alike = alike if among is None else np.where(among[rows], alike, -1)
+                best = alike.max(axis=1)
                 index[rows] = np.where(best > score[rows], alike.argmax(axis=1), index[rows])
                 score[rows] = np.maximum(best, score[rows])
         return Matches(score, score, index)

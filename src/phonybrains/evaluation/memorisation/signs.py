@@ -15,6 +15,7 @@ GRAVER: tuple[Word, ...] = ("passed", "look", "undecided", "failed")
 LEVEL = 0.05
 """Chance that an innocent set gets more than "passed" from one kind of look at one modality."""
 MOST_SAID = 4
+ALWAYS_SAID = ("copies", "edits")
 ENDS: Mapping[Word, str] = {
     "passed": "The audit passed; flagged pairs are for a person to judge.",
     "look": "The audit asks for a look: more than chance gives, in less than most of the images.",
@@ -37,12 +38,12 @@ def verdict_of(signs: Iterable[Sign]) -> Word:
 
 
 def sentence_of(signs: Sequence[Sign]) -> str:
-    """The verdict in words: the search for copies, whatever did not pass, the gravest first, and what all comes to."""
+    """The verdict in words: copies, edits, and whatever did not pass, the gravest first, and what all comes to."""
     if not signs:
         return "No modality could be searched."
-    shown = [sign for sign in signs if sign.look == "copies" or sign.word != "passed"]
-    shown.sort(key=lambda sign: (-GRAVER.index(sign.word), sign.look == "copies"))
-    said = list(dict.fromkeys(sign.text for sign in shown if sign.look == "copies" or sign in shown[:MOST_SAID]))
+    shown = [sign for sign in signs if sign.look in ALWAYS_SAID or sign.word != "passed"]
+    shown.sort(key=lambda sign: (-GRAVER.index(sign.word), sign.look in ALWAYS_SAID))
+    said = list(dict.fromkeys(sign.text for sign in shown if sign.look in ALWAYS_SAID or sign in shown[:MOST_SAID]))
     more = sum(sign.word != "passed" for sign in shown if sign.text not in said)
     tail = [f"{more} more such findings are in audit.json"] if more else []
     return f"{'; '.join([*said, *tail])}. {ENDS[verdict_of(signs)]}"

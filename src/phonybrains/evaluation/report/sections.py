@@ -186,7 +186,7 @@ def _in_turn(pairs: Sequence[Pair]) -> list[Pair]:
 
 def _pairs(pairs: Sequence[Pair], looks: Mapping[str, Looks], most: int) -> list[Block]:
     shown: list[Any] = []
-    pairs = _in_turn(pairs)
+    edits, pairs = [pair for pair in pairs if pair.edit], _in_turn([pair for pair in pairs if not pair.edit])
     for pair in pairs[:most]:
         if pair.modality in looks:
             look, mark = looks[pair.modality], " FLAGGED" if pair.flagged else ""
@@ -203,9 +203,26 @@ def _pairs(pairs: Sequence[Pair], looks: Mapping[str, Looks], most: int) -> list
     caption += f" {count_of(undrawn, 'flagged pair')} not drawn: all are in pairs.csv." if undrawn else ""
     drawn = gallery("pairs", shown, caption, 6)
     if not drawn:
-        return []
+        return _edits(edits, looks, most)
     judge = f"{count_of(flagged, 'pair')} to be judged by a person before anything is published."
-    return [Heading("Nearest training images", 3), *([Note(judge, "warning")] if flagged else []), *drawn]
+    alarm = [Note(judge, "warning")] if flagged else []
+    return [Heading("Nearest training images", 3), *alarm, *drawn, *_edits(edits, looks, most)]
+
+
+def _edits(pairs: Sequence[Pair], looks: Mapping[str, Looks], most: int) -> list[Block]:
+    """Edits beside the images of their own patients: what is left of a person to be recognised."""
+    shown: list[Any] = []
+    for pair in (pair for pair in pairs[:most] if pair.modality in looks):
+        look, who = looks[pair.modality], f", patient {pair.patient}" if pair.patient else ""
+        label = f"edit {short(pair.synthetic)}: likeness {pair.similarity:.3f}"
+        shown.append((look.of("synthetic", pair.synthetic), label))
+        shown.append((look.of("real", pair.training), f"edit of training {short(pair.training)}{who}"))
+    caption = (
+        "Edits, each left of the image of its own patient that is most like it. They are edits of these people, not "
+        "copies: an edit starts from an image and keeps what it was not asked to change. No search can call it new."
+    )
+    drawn = gallery("edits", shown, caption, 6)
+    return [Heading("Edits and whom they show", 3), *drawn] if drawn else []
 
 
 def bias(findings: Findings) -> list[Block]:

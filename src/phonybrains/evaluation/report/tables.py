@@ -21,7 +21,7 @@ from .outcomes import margin_of, outcome_of
 WHICH = ("part", "name", "modality", "group")
 NULL = ("null_value", "null_low", "null_high", "null_draws")
 COLUMNS = (*WHICH, "value", "low", "high", "n", *NULL, "margin", "judged", "p", "versus", "extractor", "note")
-PAIR = ("modality", "synthetic", "training", "patient", "similarity", "threshold", "flagged", "same_file")
+PAIR = ("modality", "synthetic", "training", "patient", "similarity", "threshold", "flagged", "same_file", "edit")
 PAIR_COLUMNS = (*PAIR, "correlation", "panel", "judgement")
 """`judgement` is empty: for the person who looks."""
 SHOWN = {

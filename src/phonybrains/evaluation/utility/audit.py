@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 
 from ...imageset import ImageSet
+from ...reporting.wording import count_of
 from ...statistics.estimate import holm
 from ..arrays import Array
 from ..config import EvaluateConfig, UtilityConfig
 from ..features.shards import CHUNK, pixels_of
 from ..findings import Facts, Findings
+from ..inputs.edits import of_held_out
 from ..inputs.labels import Scale, text_of
 from ..inputs.real import Compared, modalities_of, reading_extractor
+from ..inputs.sets import part_of
 from ..score import Null, Progress, Score, silent, unavailable
 from .auc_gain import Drawn, auc_of, brier, calibration_error, people_weights
 from .classifier import (
@@ -108,10 +111,16 @@ def drawn_again(people: Sequence[str], settings: UtilityConfig, rng: np.random.G
 def utility_audit(
     samples: ImageSet, corpus: ImageSet, config: EvaluateConfig, progress: Progress = silent, folder: Path | None = None
 ) -> Findings:
-    """Measure the gain for each attribute that `utility.attribute` names, and for masks where both sides have them."""
+    """Measure the gain for each attribute that `utility.attribute` names, and for masks where both sides have them.
+
+    Edits of held-out people are not learnt from: they show whom the classifier is tested on.
+    """
+    seen = of_held_out(samples.rows, corpus.rows)
+    samples = part_of(samples, np.flatnonzero(~seen).tolist())
     scores = [*_of_attributes(samples, corpus, config, progress, folder)]
     masks = [*_of_masks(samples, corpus, config, progress, folder)]
-    said = " ".join(filter(None, (sentence(scores), outlines_sentence(masks))))
+    apart = f"{count_of(int(seen.sum()), 'edit')} of held-out people left out." if seen.any() else ""
+    said = " ".join(filter(None, (sentence(scores), outlines_sentence(masks), apart)))
     return Findings(scores + masks, facts=Facts(sentence=said))
 
 
