@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import io
 import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -18,8 +24,12 @@ from phonybrains.editing.config import Edit, Inpaint, Upscale, Vary
 from phonybrains.editing.stage import edit
 from phonybrains.editing.upscale import block_means
 from phonybrains.imageset import ImageSet, Row, read_png, write_mask, write_metadata, write_png
+from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.sampling import Sampling
 from phonybrains.record import sha256_file
 from phonybrains.serving.app import make_app
+from phonybrains.serving.batch import Edited, Order
+from phonybrains.serving.batcher import Batcher
 from phonybrains.serving.in_steps import in_steps
 from phonybrains.serving.serve import open_context
 from tests.support.served_model import ServedModel, pixels, texts_of
@@ -227,6 +237,47 @@ def test_an_edit_counts_as_work(tiny_model: Path, head: np.ndarray):
         assert client.post(EDIT, json=asked(head, "vary", n=1)).status_code == 200
         context.batcher.stop()
         assert client.post(EDIT, json=asked(head, "vary", n=1)).status_code == 503
+    context.batcher.close()
+
+
+def test_an_edit_gives_others_their_turn(model: LatentDiffusion):
+    """On one worker, a picture is generated while an edit is still under way: it stops between its steps."""
+    generated = Event()
+
+    def paint(pause: Callable[[], None]) -> np.ndarray:
+        for _ in range(3000):
+            pause()
+            if generated.is_set():
+                return PLAIN
+            time.sleep(0.01)
+        raise TimeoutError("nobody else got a turn")
+
+    async def both() -> list[np.ndarray]:
+        batcher, sampling = Batcher(model), model.settle(Sampling(steps=2))
+        assert batcher.workers == 1
+        order = Order(0, 0, model.ask([0], CT, 0)[0], sampling)
+        edit = asyncio.ensure_future(batcher.generate([replace(order, edited=Edited(paint, 1.0, {}))], client="editor"))
+        await asyncio.sleep(0.1)
+        await batcher.generate([order], client="other")
+        assert not edit.done()
+        generated.set()
+        return await edit
+
+    assert (asyncio.run(both())[0] == PLAIN).all()
+
+
+def test_a_compiled_model_is_joined_by_one_that_encodes(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+    """It is loaded for the first edit, once however many ask at that moment, and from the folder that is served."""
+    context = open_context(tiny_model, "")
+    served, loaded, load = context.model, [], LatentDiffusion.load
+    assert context.editor() is served
+    context.model = object()  # type: ignore[assignment]  # of no kind that has an encoder
+    monkeypatch.setattr(LatentDiffusion, "load", lambda *where: loaded.append(where) or load(*where))
+    with ThreadPoolExecutor(4) as pool:
+        editors = list(pool.map(lambda _: context.editor(), range(4)))
+    assert len(loaded) == 1
+    assert all(editor is editors[0] for editor in editors)
+    assert editors[0].size == served.size
     context.batcher.close()
 
 

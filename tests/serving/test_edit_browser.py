@@ -113,12 +113,8 @@ def test_what_is_painted_is_filled_and_nothing_else(page: Any, head: Path):
     facts = texts_of(png)["phonybrains"]
     assert (facts["edit"], facts["area_pixels"], facts["synthetic"]) == ("inpaint", hole.sum(), True)
     captions = page.locator(".run figcaption").all_inner_texts()
-    assert [caption.partition("\n")[0] for caption in captions] == [
-        "Before",
-        "After, draw 0",
-        "Spread",
-        "After, draw 1",
-    ]
+    titles = [caption.partition("\n")[0] for caption in captions]
+    assert titles == ["Before", "After, draw 0", "Spread", "After, draw 1"]
     assert all("This detail was not measured" in captions[draw] for draw in (1, 3))
     spread = pixels(saved(page, 3)[1])
     assert not spread[~hole].any()
@@ -156,20 +152,8 @@ def test_it_works_with_the_keyboard_alone(page: Any, head: Path):
     page.focus("header a")
     met, bad = focus_faults(page)
     assert bad == []
-    for control in (
-        "file",
-        "own",
-        "of-modality",
-        "edit",
-        "brush",
-        "erase",
-        "undo",
-        "clear",
-        "box-x",
-        "box",
-        "n",
-        "paint",
-    ):
+    controls = ("file", "own", "of-modality", "edit", "brush", "erase", "undo", "clear", "box-x", "box", "n", "paint")
+    for control in controls:
         assert any(f"#{control}" in name for name in met), control
 
 

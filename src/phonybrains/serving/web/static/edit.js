@@ -123,7 +123,8 @@ async function edit(signal) {
 
 function settle() {
   for (const part of document.querySelectorAll("[data-only]")) part.hidden = part.dataset.only !== what().value;
-  const notes = { inpaint: "Paint what is to be filled, or give a rectangle.", upscale: `It is made smaller first: ${what().text}.` };
+  const side = Number(form.dataset.size) / Number(what().dataset.factor ?? 1);
+  const notes = { inpaint: "Paint what is to be filled, or give a rectangle.", upscale: `It is upscaled from ${side}×${side} pixels.` };
   element("bench-note").textContent = notes[what().value] ?? "";
 }
 
