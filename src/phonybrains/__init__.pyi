@@ -1,5 +1,12 @@
 """The public names, and where each is defined: one line for a name, which `__init__.py` reads too."""
 
+from .editing.functions import denoise as denoise
+from .editing.functions import explain as explain
+from .editing.functions import inpaint as inpaint
+from .editing.functions import noise as noise
+from .editing.functions import translate as translate
+from .editing.functions import upscale as upscale
+from .editing.functions import vary as vary
 from .errors import ConfigError as ConfigError
 from .errors import ImageSetError as ImageSetError
 from .errors import ModelError as ModelError

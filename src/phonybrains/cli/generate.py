@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import CycloptsError, Parameter
 
-from ..errors import ConfigError
 from ..startup import diffusers_for, lean_diffusers, say
 from .options import Flag, Port, Seed, Whole, Words
+from .pairs import pairs
 
 
 def generate(
@@ -52,7 +52,7 @@ def generate(
     """
     from ..generating.config import check_names, count, generate_config, open_masks
 
-    asked = _pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])])
+    asked = pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])], "--where")
     how = {
         "seed": seed,
         "steps": steps,
@@ -96,19 +96,3 @@ def demo(*, out: Path = Path("out/demo"), serve: Flag = False, port: Port = 8000
         from ..readerstudy.web.serve import serve_study
 
         serve_study(demo_study(out), port=port)
-
-
-def _pairs(words: list[str]) -> dict[str, Any]:
-    """`name=value` words as a mapping."""
-    pairs: dict[str, Any] = {}
-    for word in words:
-        name, _, value = (part.strip() for part in word.partition("="))
-        if not name or not value:
-            raise ConfigError(f"--where takes name=value, for instance modality=CT, not '{word}'.")
-        if name in pairs:
-            raise ConfigError(
-                f"--where: {name} is asked for twice, as {pairs[name]} and as {value}. Say it once; "
-                "labels that one image has together are joined by ';'."
-            )
-        pairs[name] = value
-    return pairs

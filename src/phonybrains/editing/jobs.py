@@ -126,7 +126,20 @@ class _Asked:
         if not where:
             raise ConfigError(f"{option} says what is to be another, for instance {option} modality=CT.")
         checked = [self.model.conditions.check({"modality": one["modality"], **where}) for one in self.wanted]
-        return [{**one, **asked} for one, asked in zip(self.wanted, checked, strict=True)]
+        pairs = zip(self.wanted, checked, strict=True)
+        return [self.possible({**one, **asked}, asked) for one, asked in pairs]
+
+    def possible(self, shown: Mapping[str, Value], asked: Mapping[str, Value]) -> Wanted:
+        """What is shown, without what no training image shows together with what is asked for, as a plane CT lacks."""
+        conditions, kept = self.model.conditions, dict(asked)
+        for name, value in shown.items():
+            if value is None or name in kept:
+                continue
+            tenths = conditions.tenths.get(name, {}).get(str(kept["modality"]), "")
+            counted = any(not tenth.startswith("0/") for tenth in tenths.split())
+            if conditions.matching({**kept, name: value}) if name in conditions.categories else counted:
+                kept[name] = value
+        return {name: kept.get(name) for name in shown}
 
     def upscale(self, how: Upscale) -> Job:
         self.check_size(1 if how.simulate else how.factor)

@@ -68,9 +68,7 @@ class NoiseProfile:
         powers = [tissue_power(image) for image in images]
         known = [(image, power) for image, power in zip(images, powers, strict=True) if power is not None]
         if not known:
-            raise ValueError(
-                f"none of {len(images)} images shows {FEWEST} flat blocks of {BLOCK}×{BLOCK} pixels of tissue"
-            )
+            raise ValueError(f"none of {len(images)} images shows {FEWEST} blocks of tissue, {BLOCK}×{BLOCK} pixels")
         rician = sum(noise_level(image).law == "rician" for image, _ in known)
         return cls(
             law="rician" if 2 * rician > len(known) else "gaussian",
@@ -99,8 +97,8 @@ def tissue_power(image: Array) -> Array | None:
     """Power of the noise in flat tissue of an image (H, W) by rings of frequency, (RINGS,), in squared grey levels.
 
     The median |c| of each cosine coefficient over flat blocks, squared and averaged in rings, is that of noise: few
-    blocks show structure of one frequency [Ponomarenko 2007]. None where there are fewer than FEWEST. Structure that all
-    tissue has counts as noise, most in the first ring; clipped blocks are left out.
+    blocks show structure of one frequency [Ponomarenko 2007]. None where there are fewer than FEWEST blocks. Structure
+    that all tissue has counts as noise, most in the first rings; clipped blocks are left out.
     """
     high = checked_range(image)
     if min(image.shape) < 2 * BLOCK:
@@ -152,18 +150,19 @@ def adapt(image: Array, profile: NoiseProfile, rng: np.random.Generator) -> Adap
     if added == 0:
         return Adapted(image, sigma, 0.0, noisier=sigma > profile.sigma)
     lacking *= (added / deviation(lacking)) ** 2
+    lacking[:COARSE] = np.minimum(lacking[:COARSE], lacking[COARSE])
     strength = _strength(image, profile, added)
     whites = rfft2(rng.standard_normal((2, *image.shape)))
-    gain, noisy = lacking, image
+    gain, noisy = lacking.copy(), image
     for _ in range(ROUNDS):
-        gain[:COARSE] = np.minimum(lacking[:COARSE], gain[COARSE])
         real, imaginary = (_coloured(white, image.shape, gain) for white in whites)
         exact = np.hypot(image + real, imaginary) if profile.law == "rician" else image + strength * real
         noisy = np.clip(np.rint(exact), 0, high).astype(image.dtype)
         gained = tissue_power(noisy)
         if gained is None:
             break
-        gain = gain * np.clip(lacking / np.maximum(gained - power, lacking / 4 + FAINT), 0, 4)
+        gain *= lacking / np.maximum(gained - power, lacking / 4 + FAINT)
+        gain[:COARSE] = np.minimum(lacking[:COARSE], gain[COARSE])
     return Adapted(noisy, sigma, added, noisier=False)
 
 
