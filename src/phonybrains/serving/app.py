@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from ..web.pages import plain_app
 from .api_routes import api_routes
 from .context import ClientGone, ModelContext
+from .edit_routes import edit_routes
 from .guard import ModelGuard
 from .page_routes import WEB, page_routes
 from .refusal import Refusal
@@ -30,7 +31,7 @@ def make_app(context: ModelContext, *, local: bool) -> ASGIApp:
         RequestValidationError: lambda request, _: _unknown(request, 404),
         Exception: _of_fault,
     }
-    app = plain_app(WEB, [api_routes(context), page_routes(context)], handlers)
+    app = plain_app(WEB, [api_routes(context), page_routes(context), edit_routes(context)], handlers)
     return ModelGuard(app, context.token, local)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,11 +23,25 @@ from ..model.drawing import image_noise
 from ..model.latent_diffusion import LatentDiffusion, Sampling, image_rng
 from ..model.precision import computing_in
 from ..networks.conditions import Value
+from .in_steps import in_steps
 
 SLICE_SECONDS = 0.25
 """How long a batch is worked on before others get their turn."""
 
 Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Edited:
+    """How an image is made that starts from a picture: by itself, in no batch.
+
+    paint: makes it, and calls what it is given before each step. weight: the work of a step, in steps of generation.
+    facts: what is told of it in place of the settings of a sampling.
+    """
+
+    paint: Callable[[Callable[[], None]], Image]
+    weight: float
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -38,10 +53,13 @@ class Order:
     wanted: Mapping[str, Value]
     sampling: Sampling
     """What the images of one batch have in common."""
+    edited: Edited | None = None
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """The sampling as answers, images and records tell it."""
+    def settings(self) -> Mapping[str, Any]:
+        """The sampling, or the edit, as answers, images and records tell it."""
+        if self.edited:
+            return self.edited.facts
         return {name: getattr(self.sampling, name) for name in ("steps", "guidance", "sampler", "precision")}
 
 
@@ -60,6 +78,11 @@ class Queued:
     begun: int = 0
     images: dict[int, Image] = field(default_factory=dict)
     gone: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether its images share no batch."""
+        return bool(self.frames or self.orders[0].edited)
 
     @property
     def work_left(self) -> float:
@@ -117,6 +140,9 @@ class Batch:
 def make_batch(model: LatentDiffusion | Compiled, places: Sequence[Place], lanes: int) -> Iterator[list[Image] | None]:
     """Make a batch in the one shape that all have: None after each step, then the images, none that nobody wants."""
     orders = [queued.orders[i] for queued, i in places]
+    if edited := orders[0].edited:
+        yield from _edit(edited, places[0][0])
+        return
     padded = orders + [orders[-1]] * (lanes - len(orders))
     sampling, wanted = orders[0].sampling, [order.wanted for order in padded]
     frames = places[0][0].frames
@@ -137,6 +163,15 @@ def make_batch(model: LatentDiffusion | Compiled, places: Sequence[Place], lanes
         yield _decode(model, latents, [orders[0].wanted] * frames, same, sampling)
     else:
         yield _decode(model, [latents], wanted, rngs, sampling)[: len(orders)]
+
+
+def _edit(edited: Edited, queued: Queued) -> Iterator[list[Image] | None]:
+    """The one image of an edit, as long as somebody wants it."""
+    with closing(in_steps(edited.paint)) as steps:
+        for image in steps:
+            if queued.gone:
+                return
+            yield None if image is None else [image]
 
 
 def _walk(model: LatentDiffusion | Compiled, orders: Sequence[Order], rngs: list[Any]) -> Iterator[Any]:

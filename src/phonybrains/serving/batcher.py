@@ -92,8 +92,8 @@ class Batcher:
 
     def _work_of(self, order: Order) -> float:
         """Work of one image: 1 at the model's own steps, twice as much a step with guidance or by Heun's method."""
-        how = order.sampling
-        return (how.steps or 1) * (1 + (how.guidance != 1)) * (1 + (how.sampler == "heun")) / self.model.steps
+        how, weight = order.sampling, order.edited.weight if order.edited else 1
+        return weight * (how.steps or 1) * (1 + (how.guidance != 1)) * (1 + (how.sampler == "heun")) / self.model.steps
 
     def stop_soon(self) -> None:
         """`stop`, said from a handler of signals."""
@@ -163,10 +163,11 @@ class Batcher:
             self._paused.remove(paused)
             return paused
         first, places = waiting[0], list[Place]()
+        lanes = 1 if first.alone else self.lanes
         for queued in waiting:
-            alike = queued.orders[0].sampling == first.orders[0].sampling and not queued.frames and not first.frames
-            if len(places) < self.lanes and (queued is first or alike):
-                taken = min(queued.left, self.lanes - len(places))
+            alike = queued.orders[0].sampling == first.orders[0].sampling and not queued.alone
+            if len(places) < lanes and (queued is first or alike):
+                taken = min(queued.left, lanes - len(places))
                 places += [(queued, i) for i in range(queued.begun, queued.begun + taken)]
                 queued.begun += taken
         return Batch(places, make_batch(self.model, places, self.lanes))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -16,6 +17,7 @@ from starlette.requests import Request
 
 from ..model.compiled import Compiled
 from ..model.latent_diffusion import LatentDiffusion
+from ..model.workers import this_device
 from ..web.limits import peer_of
 from .answer_cache import AnswerCache, KeptAnswer
 from .batch import Image, Order
@@ -44,6 +46,8 @@ class ModelContext:
     batcher: Batcher
     token: str = ""
     answers: AnswerCache = field(default_factory=AnswerCache)
+    _editor: LatentDiffusion | None = None
+    _opening: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
         self.vocabulary = Vocabulary(self.model.conditions)
@@ -54,14 +58,14 @@ class ModelContext:
 
     async def read(self, request: Request) -> ImageRequest:
         """The body of a request. Raises Refusal for one that is no JSON, or not what this server takes."""
+        return await self.read_as(request, parse_request)
+
+    async def read_as(self, request: Request, parse: Callable[[object], T]) -> T:
+        """The JSON of a body, parsed in a thread, as it may be long. Raises Refusal for what cannot be."""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Refusal(415, "Send the request as JSON, with the header Content-Type: application/json.")
-        try:
-            content = json.loads(await request.body(), object_pairs_hook=named_once)
-            json.dumps(content, ensure_ascii=False).encode()  # half a character, as \ud800, could not be told back
-        except (ValueError, RecursionError) as error:
-            raise Refusal(400, f"The body is not valid JSON ({error}).", code="invalid_json") from None
-        return parse_request(content)
+        body = await request.body()
+        return await run_in_threadpool(lambda: parse(_json_of(body)))
 
     async def fill(self, request: Request, asked: Commission) -> tuple[str, KeptAnswer]:
         """Make what is asked for, and keep it: its key, and the images."""
@@ -77,6 +81,15 @@ class ModelContext:
         client = peer_of(request.client.host) if request.client else ""
         return await unless_gone(request, self.batcher.generate(orders, frames, client))
 
+    def editor(self) -> LatentDiffusion:
+        """The model that edits ask: a compiled one cannot encode a picture, so torch's is loaded for the first."""
+        if isinstance(self.model, LatentDiffusion):
+            return self.model
+        with self._opening:
+            if self._editor is None:
+                self._editor = LatentDiffusion.load(self.folder, this_device())
+            return self._editor
+
     def kept(self, key: str, index: int = 0) -> KeptAnswer:
         """An answer that is still kept. Raises Refusal (404) where it is not, or has no such image."""
         kept = self.answers.get(key)
@@ -87,6 +100,15 @@ class ModelContext:
         if not 0 <= index < len(kept.pngs):
             raise Refusal(404, f"This answer has {len(kept.pngs)} images, from 0 on.")
         return kept
+
+
+def _json_of(body: bytes) -> object:
+    try:
+        content = json.loads(body, object_pairs_hook=named_once)
+        json.dumps(content, ensure_ascii=False).encode()  # half a character, as \ud800, could not be told back
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"The body is not valid JSON ({error}).", code="invalid_json") from None
+    return content
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

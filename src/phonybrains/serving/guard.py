@@ -12,13 +12,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from ..web.guard import Guard, is_local, is_own, parse_host
+from ..web.guard import BODY_LIMIT, Guard, is_local, is_own, parse_host
 from .refusal import Refusal
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 )
+
+EDITS = "/playground/edits/"
+EDIT_LIMIT = 12 * 2**20
+"""Of what edits take: a picture of 8 MB as base64, and a mask."""
 
 NOT_LOCAL = (
     "This server answers to localhost and 127.0.0.1. A proxy in front has to set such a host, or the server a --token."
@@ -52,6 +56,9 @@ class ModelGuard(Guard):
             kind, _, given = headers.get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.token.encode()):
                 raise HTTPException(401, NO_TOKEN, {"WWW-Authenticate": "Bearer"})
+
+    def body_limit(self, scope: Scope) -> int:
+        return EDIT_LIMIT if scope["path"].startswith(EDITS) else BODY_LIMIT
 
     def refuse(self, error: HTTPException) -> Response:
         code = "invalid_api_key" if error.status_code == 401 else None

@@ -15,10 +15,13 @@ from ..record import versions
 from .batch import Image, Order
 
 SOFTWARE = f"phonybrains {versions()['phonybrains']}"
-SOURCE_TYPE = "trainedAlgorithmicMedia"
-SOURCE_TYPE_URL = f"http://cv.iptc.org/newscodes/digitalsourcetype/{SOURCE_TYPE}"
+SOURCE_TYPE, EDITED_TYPE = "trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"
+SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 NOTICE = (
     "Synthetic image, made by a diffusion model: it shows no patient. For research and teaching, not for diagnosis."
+)
+EDITED_NOTICE = (
+    "Edited image: a diffusion model drew detail that was not measured. For research and teaching, not for diagnosis."
 )
 XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -41,7 +44,7 @@ class Origin:
         """All that determines an image, and that it is synthetic."""
         return {
             "synthetic": True,
-            "digitalSourceType": SOURCE_TYPE,
+            "digitalSourceType": EDITED_TYPE if order.edited else SOURCE_TYPE,
             "generator": self.generator,
             "model_sha256": self.model_sha256,
             "seed": order.seed,
@@ -53,11 +56,20 @@ class Origin:
 
     def png(self, image: Image, order: Order) -> bytes:
         """(H, W) uint8 as a PNG with these facts as text: XMP for programs that know it, JSON for all others."""
-        named = {"source_type": SOURCE_TYPE_URL, "software": escape(SOFTWARE), "notice": escape(NOTICE)}
+        facts, notice = self.facts(order), EDITED_NOTICE if order.edited else NOTICE
+        source_type = SOURCE_TYPES + facts["digitalSourceType"]
+        named = {"source_type": source_type, "software": escape(SOFTWARE), "notice": escape(notice)}
         info, buffer = PngInfo(), io.BytesIO()
-        info.add_itxt("Description", NOTICE)
+        info.add_itxt("Description", notice)
         info.add_itxt("Software", SOFTWARE)
-        info.add_itxt("phonybrains", json.dumps(self.facts(order), ensure_ascii=False))
+        info.add_itxt("phonybrains", json.dumps(facts, ensure_ascii=False))
         info.add_itxt("XML:com.adobe.xmp", XMP.format(**named))
         Picture.fromarray(image).save(buffer, format="PNG", compress_level=4, pnginfo=info)
         return buffer.getvalue()
+
+
+def plain_png(image: Image) -> bytes:
+    """(H, W) uint8 as a PNG that says nothing: a picture that was given."""
+    buffer = io.BytesIO()
+    Picture.fromarray(image).save(buffer, format="PNG", compress_level=4)
+    return buffer.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,12 +22,15 @@ from .vocabulary import Vocabulary
 
 MOST_IMAGES = 32
 MOST_STEPS = 1000
+STRICT = ConfigDict(strict=True, frozen=True, extra="forbid")
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Body = TypeVar("Body", bound=BaseModel)
 
 
 class ImageRequest(BaseModel):
     """OpenAI's parameters, then ours: seed, steps, guidance, sampler and where."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = STRICT
     prompt: Annotated[str, Field(max_length=4000)] = ""
     model: str | None = None
     n: Annotated[int, Field(ge=1, le=MOST_IMAGES)] | None = None
@@ -41,7 +44,7 @@ class ImageRequest(BaseModel):
     moderation: str | None = None
     user: str | None = None
     output_compression: int | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    seed: Seed | None = None
     steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
     guidance: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     sampler: str | None = None
@@ -66,16 +69,22 @@ class Commission:
 
 def parse_request(content: object) -> ImageRequest:
     """Check the JSON of a request. Raises Refusal (400) that names the parameter."""
-    if not isinstance(content, dict):
-        raise Refusal(400, 'The body is not a JSON object. Send {"prompt": …}.')
-    try:
-        request = ImageRequest.model_validate(content)
-    except ValidationError as error:
-        raise _explained(error, content) from None
+    request = parsed(ImageRequest, content)
     if not request.prompt.strip() and request.where is None:
         missing = "Missing required parameter: 'prompt'. Say what the images show."
         raise invalid("prompt", missing, "missing_required_parameter")
     return request
+
+
+def parsed(kind: type[Body], content: object) -> Body:
+    """The JSON of a body as what it is to be. Raises Refusal (400) that names the parameter."""
+    if not isinstance(content, dict):
+        first = next(iter(kind.model_fields))
+        raise Refusal(400, f'The body is not a JSON object. Send {{"{first}": …}}.')
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise _explained(error, kind, content) from None
 
 
 def commission(
@@ -89,7 +98,7 @@ def commission(
         raise invalid("size", f"size '{request.size}': {name} paints {own}. Leave size out, or give {own}.")
     understood, unknown = understand(request.prompt, vocabulary)
     where = _merge(understood, request, model)
-    seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+    seed = drawn_seed(request.seed)
     guidance = 1.0 if request.guidance is None else request.guidance
     try:
         sampling = model.settle(Sampling(steps=request.steps, guidance=guidance, sampler=request.sampler or ""))
@@ -104,12 +113,17 @@ def commission(
     return Commission(request, seed, where, orders, unknown, notes)
 
 
+def drawn_seed(given: int | None) -> int:
+    """The seed that is asked for, or one drawn anew."""
+    return secrets.randbelow(2**31) if given is None else given
+
+
 def _merge(
     understood: Mapping[str, Value], request: ImageRequest, model: LatentDiffusion | Compiled
 ) -> dict[str, Value]:
     """What the prompt and `where` ask for together."""
-    said = _checked("prompt", understood, model)
-    exact = _checked("where", request.where or {}, model)
+    said = checked("prompt", understood, model)
+    exact = checked("where", request.where or {}, model)
     for name in said.keys() & exact.keys():
         if said[name] != exact[name]:
             contradiction = f"The prompt asks for {name} {said[name]}, 'where' for {exact[name]}."
@@ -118,19 +132,22 @@ def _merge(
     return {a.name: asked[a.name] for a in model.conditions.attributes if a.name in asked}
 
 
-def _checked(param: str, where: Mapping[str, Any], model: LatentDiffusion | Compiled) -> dict[str, Value]:
+def checked(param: str, where: Mapping[str, Any], model: LatentDiffusion | Compiled) -> dict[str, Value]:
+    """What is asked for, as the model stores it. Raises Refusal (400) for what it does not know."""
     try:
         return model.conditions.check(where)
     except ConfigError as error:
         raise invalid(param, str(error)) from None
 
 
-def _explained(error: ValidationError, content: Mapping[str, Any]) -> Refusal:
+def _explained(error: ValidationError, kind: type[BaseModel], content: Mapping[str, Any]) -> Refusal:
     """The first thing that is wrong, as a sentence."""
     first = error.errors()[0]
     name = str(first["loc"][0])
+    if first["type"] == "missing":
+        return invalid(name, f"Missing required parameter: '{name}'.", "missing_required_parameter")
     if first["type"] == "extra_forbidden":
-        known = ", ".join(ImageRequest.model_fields)
+        known = ", ".join(kind.model_fields)
         return invalid(name, f"Unknown parameter: '{name}'. Known: {known}.", "unknown_parameter")
     place = ".".join(str(part) for part in first["loc"] if part not in ("str", "int", "float", "Literal"))
     return invalid(name, f"{place} {_shown(content.get(name))}: {first['msg']}.")

@@ -45,6 +45,10 @@ class Guard(ABC):
     def admit(self, headers: Headers, scope: Scope) -> None:
         """Raises HTTPException for a request that may not come in; its host is one that can be."""
 
+    def body_limit(self, scope: Scope) -> int:
+        """How many bytes the body of a request may have."""
+        return BODY_LIMIT
+
     @abstractmethod
     def refuse(self, error: HTTPException) -> Response:
         """The response to what did not come in."""
@@ -68,7 +72,7 @@ class Guard(ABC):
             headers = Headers(scope=scope)
             _check_names(headers)
             self.admit(headers, scope)
-            body = await asyncio.wait_for(_read_body(headers, receive), BODY_SECONDS)
+            body = await asyncio.wait_for(_read_body(headers, receive, self.body_limit(scope)), BODY_SECONDS)
         except TimeoutError:
             error = HTTPException(408, "The request took too long to arrive.", CLOSE)
             await self.refuse(error)(scope, receive, send_with_headers)
@@ -137,13 +141,13 @@ def _check_names(headers: Headers) -> None:
         raise HTTPException(400, "This host name, or this origin, cannot be.", CLOSE) from None
 
 
-async def _read_body(headers: Headers, receive: Receive) -> bytes:
+async def _read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
     """The whole body. Raises HTTPException if it is, or says it is, larger than the limit."""
-    too_large = HTTPException(413, f"The body is larger than {BODY_LIMIT} bytes.", CLOSE)
+    too_large = HTTPException(413, f"The body is larger than {limit} bytes.", CLOSE)
     length = headers.get("content-length", "0")
     if not re.fullmatch(r"[0-9]{1,20}", length):
         raise HTTPException(400, "This Content-Length cannot be.", CLOSE)
-    if int(length) > BODY_LIMIT:
+    if int(length) > limit:
         raise too_large
     body = bytearray()
     while True:
@@ -151,7 +155,7 @@ async def _read_body(headers: Headers, receive: Receive) -> bytes:
         if message["type"] == "http.disconnect":
             return bytes(body)
         body += message.get("body", b"")
-        if len(body) > BODY_LIMIT:
+        if len(body) > limit:
             raise too_large
         if not message.get("more_body"):
             return bytes(body)

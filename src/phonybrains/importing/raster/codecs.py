@@ -56,13 +56,23 @@ def decode_file(path: Path, max_pixels: int, *, mask: bool = False) -> Iterator[
         if head.startswith(TIFF):
             yield from tiff_pages(path, max_pixels)
         else:
-            yield _single(path.read_bytes(), max_pixels, mask)
+            yield decode_content(path.read_bytes(), max_pixels, mask=mask)
     except (SourceError, GeneratorExit):
         raise
     except OSError as error:
         if error.filename is not None:
             raise
         raise _damaged(error) from None
+    except Exception as error:  # decoders fail in many ways on damaged files
+        raise _damaged(error) from None
+
+
+def decode_content(content: bytes, max_pixels: int, *, mask: bool = False) -> DecodedPicture:
+    """Decode the only picture in the bytes of a file that is no TIFF. Raises SourceError as `decode_file` does."""
+    try:
+        return _single(content, max_pixels, mask)
+    except SourceError:
+        raise
     except Exception as error:  # decoders fail in many ways on damaged files
         raise _damaged(error) from None
 

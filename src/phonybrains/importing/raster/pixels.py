@@ -99,7 +99,7 @@ def deep_range(path: Path, max_pixels: int) -> Range | None:
     try:
         if not _may_be_deep(path):
             return None
-        spans = [_span(picture) for picture in decode_file(path, max_pixels) if not 0 < picture.white <= 255]
+        spans = [span_of(picture) for picture in decode_file(path, max_pixels) if not 0 < picture.white <= 255]
     except (OSError, SourceError):  # it is reported when it is read
         return None
     finite = [span for span in spans if all(map(math.isfinite, span))]
@@ -118,7 +118,8 @@ def _may_be_deep(path: Path) -> bool:
     return head.startswith((*TIFF, *JPEG_2000, *JPEG_XL)) or head[:1] == b"P"
 
 
-def _span(picture: DecodedPicture) -> Range:
+def span_of(picture: DecodedPicture) -> Range:
+    """What black and white should be for a picture of more than 8 bits, as `deep_range` says."""
     channels = picture.samples[..., :-1] if picture.alpha else picture.samples
     low, high = float(channels.min()), float(channels.max())
     if picture.declared:

@@ -1,72 +1,27 @@
 // The form: what it says becomes a request in OpenAI's dialect, and the answer a run of images.
 
 import * as server from "./server.js";
+import { asks, complain, element, follow, say, whereOf } from "./form.js";
 import { save, showRun } from "./results.js";
 
-const element = (id) => document.getElementById(id);
 const form = element("ask");
 const few = Number(form.dataset.few);
-let stopping = null;
 
 function request() {
-  const where = {};
-  for (const menu of form.querySelectorAll("[data-attribute]")) {
-    if (menu.value) where[menu.dataset.attribute] = menu.value;
-  }
-  for (const slider of form.querySelectorAll("[data-number]:not(:disabled)")) {
-    where[slider.dataset.number] = Number(slider.value);
-  }
-  const body = { prompt: element("prompt").value, where, n: Number(element("n").value), response_format: "b64_json" };
+  const body = { prompt: element("prompt").value, where: whereOf(form), n: Number(element("n").value) };
+  body.response_format = "b64_json";
   body.steps = Number(element("steps").value);
   if (!element("guidance").disabled) body.guidance = Number(element("guidance").value);
   if (element("seed").value) body.seed = Number(element("seed").value);
   return body;
 }
 
-function say(text) {
-  element("state").textContent = text;
-}
-
-function complain(error) {
-  element("trouble").textContent = error.message;
-  element("trouble").hidden = false;
-  if (error.status === 401 && element("lock")) {
-    element("lock").hidden = false;
-    element("token").focus();
-  }
-}
-
-function busy(isBusy) {
-  element("paint").disabled = isBusy;
-  element("stop").hidden = !isBusy;
-  form.setAttribute("aria-busy", String(isBusy));
-}
-
-async function paint() {
+async function paint(signal) {
   const body = request();
-  const start = performance.now();
-  const seconds = () => ((performance.now() - start) / 1000).toFixed(1);
-  const clock = setInterval(() => (element("stop").textContent = `Stop (${seconds()} s)`), 100);
-  stopping = new AbortController();
-  element("trouble").hidden = true;
-  element("stop").textContent = "Stop";
-  busy(true);
   say(`Generating ${body.n === 1 ? "one image" : `${body.n} images`}.`);
-  try {
-    const answer = await server.generate(body, stopping.signal);
-    const run = showRun(answer, saveSet, showFilm);
-    say(`${answer.data.length === 1 ? "One image" : `${answer.data.length} images`} in ${seconds()} s.`);
-    if (matchMedia("(max-width: 48rem)").matches) run.scrollIntoView({ block: "start" });
-  } catch (error) {
-    if (stopping.signal.aborted) say("Stopped.");
-    else {
-      say("");
-      complain(error);
-    }
-  } finally {
-    clearInterval(clock);
-    busy(false);
-  }
+  const answer = await server.generate(body, signal);
+  const run = showRun(answer, saveSet, showFilm);
+  return { run, told: answer.data.length === 1 ? "One image" : `${answer.data.length} images` };
 }
 
 async function during(button, work) {
@@ -100,24 +55,6 @@ function showFilm(answer, item, button) {
   });
 }
 
-function follow(slider, text) {
-  const show = () => (element(text).textContent = slider.disabled ? "any" : slider.value);
-  slider.addEventListener("input", show);
-  show();
-  return show;
-}
-
-for (const slider of form.querySelectorAll("[data-number]")) {
-  const name = slider.dataset.number;
-  const show = follow(slider, `is-${name}`);
-  const box = element(`set-${name}`);
-  const settle = () => {
-    slider.disabled = !box.checked;
-    show();
-  };
-  box.addEventListener("change", settle);
-  settle();
-}
 for (const name of ["n", "steps", "guidance"]) follow(element(name), `is-${name}`);
 
 function settleGuidance() {
@@ -129,10 +66,4 @@ function settleGuidance() {
 element("steps").addEventListener("input", settleGuidance);
 settleGuidance();
 
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  if (element("token")?.value) server.setToken(element("token").value);
-  paint();
-});
-element("stop").addEventListener("click", () => stopping?.abort());
-if (element("lock")) element("lock").hidden = Boolean(server.token());
+asks(form, paint);

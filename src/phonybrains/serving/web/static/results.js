@@ -2,13 +2,15 @@
 
 const MOST_RUNS = 8;
 
-function make(kind, properties = {}, ...children) {
+/** An element with properties and children. */
+export function make(kind, properties = {}, ...children) {
   const element = Object.assign(document.createElement(kind), properties);
   element.append(...children);
   return element;
 }
 
-function blobOf(b64) {
+/** A PNG of an answer. */
+export function blobOf(b64) {
   const bytes = Uint8Array.from(atob(b64), (letter) => letter.charCodeAt(0));
   return new Blob([bytes], { type: "image/png" });
 }
@@ -29,13 +31,21 @@ function figureOf(answer, item, onFilm) {
   film.addEventListener("click", () => onFilm(answer, item, film));
   const link = make("a", { className: "button", href: url, download: name, textContent: "PNG" });
   link.setAttribute("aria-label", `Save image ${item.index} as PNG`);
+  const edit = make("a", { className: "button", href: editOf(answer, item), textContent: "Edit" });
+  edit.setAttribute("aria-label", `Edit image ${item.index}`);
   return make(
     "figure",
     {},
     make("img", { src: url, alt: `Synthetic image ${item.index}: ${what}` }),
     make("figcaption", { textContent: `${item.index}: ${what}` }),
-    make("div", { className: "row" }, link, film),
+    make("div", { className: "row" }, link, film, edit),
   );
+}
+
+/** Where the page to edit takes an image from, and what it shows. */
+function editOf(answer, item) {
+  const known = Object.entries(item.conditions).filter(([, value]) => value !== null);
+  return `/edit#${new URLSearchParams([["image", `${answer.id}/${item.index}`], ...known])}`;
 }
 
 /** What was not understood, and what the server notes, in a sentence each. */
@@ -57,6 +67,11 @@ export function showRun(answer, onSet, onFilm) {
   run.append(make("p", { className: "muted small", textContent: how }));
   for (const remark of remarksOf(answer)) run.append(make("p", { className: "notice", textContent: remark }));
   run.append(make("div", { className: "grid" }, ...answer.data.map((item) => figureOf(answer, item, onFilm))));
+  return put(run);
+}
+
+/** Show a run on top of the others; the oldest goes. */
+export function put(run) {
   const results = document.getElementById("results");
   document.getElementById("empty").hidden = true;
   results.prepend(run);

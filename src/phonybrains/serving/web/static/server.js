@@ -49,3 +49,11 @@ export const generate = async (body, signal) =>
 export const imageSet = async (id) => (await send(`/playground/answers/${id}.zip`, "GET")).blob();
 
 export const film = async (id, index) => (await send(`/playground/answers/${id}/${index}/film`, "POST", {})).blob();
+
+/** An image of an answer, as long as the server keeps it. */
+export const image = async (place) => (await send(`/images/${place}.png`, "GET")).blob();
+
+/** A picture as the model is shown it. */
+export const picture = async (b64) => (await send("/playground/edits/picture", "POST", { image: b64 })).blob();
+
+export const edit = async (body, signal) => (await send("/playground/edits/edit", "POST", body, signal)).json();
