@@ -33,6 +33,7 @@ class Options:
         guidance: How strongly the conditions are pushed.
         batch_size: Images computed at a time.
         grid: Also draw before, after, spread and truth into this picture file.
+        report: Also write a page (.html or .pdf) that shows them, and says what was not measured.
         modality: Of a picture, which does not say it.
     """
 
@@ -45,6 +46,7 @@ class Options:
     guidance: Amount | None = None
     batch_size: Whole = 8
     grid: Path | None = None
+    report: Path | None = None
     modality: Literal["MR", "CT"] | None = None
 
 
@@ -166,7 +168,8 @@ def _run(edit: str, source: Path, options: Options, **settings: Any) -> None:
     if edit == "noise":
         given.pop("model")
     getattr(functions, edit)(source, out, **given)
-    print(f"{out}: edited ({edit}). What is new in it was not measured." + (f" {options.grid}" if options.grid else ""))
+    seen = [f"; {name}: {path}" for name, path in (("grid", options.grid), ("report", options.report)) if path]
+    print(f"{out}: edited ({edit}). What is new in it was not measured{''.join(seen)}")
 
 
 def _numbers(text: str | None) -> tuple[int, ...] | None:

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.nn.functional import avg_pool2d
 
 from ..networks.conditions import Value
 from .config import Explain
-from .prior import Images, Prior, as_images
+from .prior import Images, Prior, as_images, as_pixels
 
 SMOOTHED = 5
 """Pixels over which a difference is averaged: a map says where, not which pixel."""
@@ -33,5 +32,5 @@ def explained(
     changed = there.decode(there.walk(there.predict(), z, times))
     difference = 127.5 * (changed - same)
     far = avg_pool2d(difference.abs(), SMOOTHED, stride=1, padding=SMOOTHED // 2, count_include_pad=False)[:, 0]
-    original = torch.from_numpy(images).float()[:, None] / 127.5 - 1
+    original = as_pixels(images).to(changed)
     return as_images(original + changed - same), far.cpu().numpy()

@@ -20,13 +20,16 @@ def inpainted(images: Images, prior: Prior, how: Inpaint, holes: NDArray[np.bool
     All noise is drawn anew in each step, so that what does not fit the rim is soon forgotten; at the end what is left
     of a step at the rim is spread over the hole.
     """
-    y, inside = as_pixels(images), torch.from_numpy(holes)[:, None]
-    measured = Measured(y, Masked((~inside).float()), lambda t: torch.ones(1))
+    device = prior.model.device
+    y, inside = as_pixels(images).to(device), torch.from_numpy(holes)[:, None].to(device)
+    measured = Measured(y, Masked((~inside).float()), lambda t: torch.ones(1, device=device))
     times = prior.times(how.start, how.steps)
     z = prior.noised(prior.encode(y * ~inside + inside * y.mean()), times[0]) if how.start < 1 else prior.noise()
     z = prior.walk(given(prior.predict(), measured, prior.codec), z, times, renewed)
-    drawn = prior.draw(z)
-    blended = [seamless(d, o, h) for d, o, h in zip(drawn[:, 0].numpy(), y[:, 0].numpy(), holes, strict=True)]
+    drawn = prior.draw(z).cpu()
+    blended = [
+        seamless(d, o, h) for d, o, h in zip(drawn[:, 0].numpy(), as_pixels(images)[:, 0].numpy(), holes, strict=True)
+    ]
     return np.where(holes, as_images(torch.from_numpy(np.stack(blended))[:, None]), images)
 
 

@@ -18,16 +18,16 @@ def upscaled(images: Images, prior: Prior, how: Upscale) -> Images:
 
     The walk begins at the smoothest image that fits, under as much noise as hides what it lacks.
     """
-    y, operator = as_pixels(images), BlockMean(how.factor)
+    y, operator = as_pixels(images).to(prior.model.device), BlockMean(how.factor)
     side = images.shape[-1] * how.factor
     variance = power_law(side)
     measured = Measured(y, operator, lambda t: variance)
-    smooth = measured.fit(torch.zeros(len(y), 1, side, side), torch.zeros(1))
+    smooth = measured.fit(y.new_zeros(len(y), 1, side, side), torch.zeros(1))
     times = prior.times(how.start, how.steps)
     z = prior.noised(prior.encode(smooth), times[0])
     z = prior.walk(given(prior.predict(), measured, prior.codec), z, times)
     exact = measured.fit(prior.decode(z), torch.zeros(1))[:, 0]
-    return fitted(((exact + 1) * 127.5).numpy(), images, how.factor)
+    return fitted(((exact + 1) * 127.5).cpu().numpy(), images, how.factor)
 
 
 def block_means(image: NDArray[Any], factor: int) -> Images:
