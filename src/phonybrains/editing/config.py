@@ -22,8 +22,8 @@ class Edit(Config):
     """
 
     name: ClassVar[str] = ""
-    of_people: ClassVar[bool] = False
-    """Whether an edit starts from an image whose person it keeps, and changes it, so that a search finds the person."""
+    keeps_shape: ClassVar[bool] = True
+    """Whether what a mask outlines is afterwards where it was."""
     invented: ClassVar[str] = "This detail was not measured: a model drew it."
 
     seed: Annotated[int, Field(ge=0)] = 0
@@ -67,7 +67,6 @@ class Inpaint(Edit):
     """
 
     name = "inpaint"
-    of_people = True
     n: Draws = 4
     area: Literal["mask", "lesion", "hole"]
     hole: tuple[int, int, int, int] | None = None
@@ -88,7 +87,7 @@ class Vary(Edit):
     """Images near another: strength 0 is the image itself, 1 any image of its conditions."""
 
     name = "vary"
-    of_people = True
+    keeps_shape = False
     n: Draws = 4
     strength: Annotated[float, Field(gt=0, le=1)] = 0.5
     steps: Count = 8
@@ -98,6 +97,7 @@ class Explain(Edit):
     """Where an image would be another if it showed something else."""
 
     name = "explain"
+    keeps_shape = False
     n: Draws = 4
     mean: bool = True
     change: Where

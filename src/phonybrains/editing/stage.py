@@ -122,21 +122,21 @@ class Edits:
 
     def row(self, draft: Path, number: int, draw: int, name: str) -> Row:
         """The table's row of one edited image: its source's, marked as synthetic, and how it came to be."""
-        source, shows = self.source.rows[number], dict((self.job.shows or self.job.wanted)[number])
-        modality = str(shows.pop("modality"))
+        source, told = self.source.rows[number], self.job.wanted[number]
+        shows = self.job.shows[number] if self.job.shows else told
+        modality = str(shows["modality"])
         same = modality == source.modality
         attributes = {key: value for key, value in source.attributes.items() if key not in HOW_MADE}
-        attributes |= {key: value for key, value in shows.items() if value is not None}
+        attributes |= {key: value for key, value in shows.items() if value != told[key] and key != "modality"}
         attributes |= {"edit": self.how.name, "edit_of": source.file_name, **_origin(source)}
         attributes |= {"generator": self.generator, "seed": float(self.how.seed), "index": float(number)}
-        attributes |= {"edit_draw": "mean" if self.how.mean and self.how.n > 1 else float(draw)} | self.job.columns(
-            number
-        )
+        attributes["edit_draw"] = "mean" if self.how.mean and self.how.n > 1 else float(draw)
+        attributes |= self.job.columns(number)
         units: Any = {"slope": source.slope, "intercept": source.intercept, "unit": source.unit} if same else {}
         who: Any = {"patient_id": source.patient_id, "split": source.split, "synthetic": True}
         digest = sha256_file(draft / name)
         row = Row(name, digest, modality, source=source.source, attributes=attributes, **who, **units)
-        mask = self.source.mask(number)
+        mask = self.source.mask(number) if self.how.keeps_shape else None
         return row if mask is None or mask.shape != read_png(draft / name).shape else write_mask(draft, row, mask)
 
 

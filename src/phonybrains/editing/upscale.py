@@ -38,14 +38,27 @@ def block_means(image: NDArray[Any], factor: int) -> Images:
 
 
 def fitted(grey: NDArray[np.float32], means: Images, factor: int) -> Images:
-    """Grey levels (B, H, W), rounded to images whose block means, rounded, are these (B, h, w).
+    """Grey levels (B, H, W), rounded to images whose block means are exactly these (B, h, w).
 
-    What clipping and rounding took from a block is given back to it, a grey level at a time.
+    What clipping and rounding took from a block is given back to it, a grey level at a time, to the pixels that lie
+    farthest from what they were to be.
     """
-    made = np.rint(np.clip(grey, 0, 255)).astype(np.int16)
-    for _ in range(256):
-        missing = means.astype(np.int16) - block_means(made, factor).astype(np.int16)
-        if not missing.any():
-            break
-        made = np.clip(made + np.sign(missing).repeat(factor, -2).repeat(factor, -1), 0, 255)
-    return made.astype(np.uint8)
+    exact = _blocks(np.asarray(grey, np.float32), factor)
+    made = np.rint(np.clip(exact, 0, 255))
+    wanted = means.astype(np.float32)[..., None] * factor**2
+    while (missing := wanted - made.sum(-1, keepdims=True)).any():
+        sign = np.sign(missing)
+        stuck = (made + sign < 0) | (made + sign > 255)
+        order = np.argsort(np.where(stuck, np.inf, (made - exact) * sign), axis=-1, kind="stable")
+        rank = np.argsort(order, axis=-1, kind="stable")
+        made += sign * ((rank < np.abs(missing)) & ~stuck)
+    *rest, height, width, _ = made.shape
+    tiles = made.reshape(*rest, height, width, factor, factor).swapaxes(-3, -2)
+    return tiles.reshape(*rest, height * factor, width * factor).astype(np.uint8)
+
+
+def _blocks(image: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """(…, H, W) to (…, h, w, factor²): the pixels of each block."""
+    *rest, height, width = image.shape
+    tiles = image.reshape(*rest, height // factor, factor, width // factor, factor).swapaxes(-3, -2)
+    return tiles.reshape(*rest, height // factor, width // factor, factor**2)
