@@ -4,6 +4,7 @@
     python -m bench editing denoise --images held/ --features squeezenet.safetensors
     python -m bench editing inpaint --images held/
     python -m bench editing translate --images held/ --features squeezenet.safetensors
+    python -m bench editing speed --images held/ --n 32
 
 images: an image set of people that the model has not seen. Every figure has a 95 % interval by bootstrap over patients.
 """
@@ -11,6 +12,7 @@ images: an image set of people that the model has not seen. Every figure has a 9
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +30,7 @@ from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.evaluation.quality.distances import kid
 from phonybrains.imageset import ImageSet, to_unit_range
 from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.sampling import Sampling
 from phonybrains.training.perceptual import PerceptualDistance
 
 from .options import measurement
@@ -198,6 +201,24 @@ def translate(source: ImageSet, model: LatentDiffusion, weights: Path, to: str, 
     }
 
 
+def speed(source: ImageSet, model: LatentDiffusion, steps: int) -> dict[str, float]:
+    """Seconds to upscale ×2 in so many steps, and to generate as many images in as many, in turns; and the ratio."""
+    how = Upscale(simulate=True, steps=steps)
+    job, wanted = job_of(source, how, model), [dict(one) for one in job_of(source, how, model).wanted]
+    spent = {"upscale": 0.0, "generate": 0.0}
+    for _ in range(2):
+        begun = time.perf_counter()
+        painted(job, source, how, 1)
+        spent["upscale"] += time.perf_counter() - begun
+        begun = time.perf_counter()
+        list(model.paint(range(len(source)), wanted, Sampling(steps=steps, sampler="adams", batch_size=BATCH)))
+        spent["generate"] += time.perf_counter() - begun
+    return {
+        **{name: round(s / 2, 2) for name, s in spent.items()},
+        "ratio": round(spent["upscale"] / spent["generate"], 2),
+    }
+
+
 def _dice(one: Images, other: Images) -> float:
     from scipy.ndimage import binary_fill_holes
 
@@ -210,7 +231,7 @@ app = measurement(__name__, __doc__)
 
 @app.default
 def main(
-    what: Literal["upscale", "denoise", "inpaint", "translate"],
+    what: Literal["upscale", "denoise", "inpaint", "translate", "speed"],
     /,
     *,
     images: Path,
@@ -234,7 +255,7 @@ def main(
         skip: So many images of each modality are left out first: those that settings were chosen on.
         draws: Of each image, for the mean.
         modalities: Which.
-        levels: Factors of upscale (2 4), or deviations of denoise (20 40).
+        levels: Factors of upscale (2 4), deviations of denoise (20 40), or steps of speed (4 8).
         out: File for the figures.
     """
     use_threads(1)
@@ -252,6 +273,8 @@ def main(
             found = {f"sigma {s:g}": denoise(source, prior, judge, s, draws) for s in levels or (20, 40)}
         elif what == "inpaint":
             found = inpaint(source, prior, judge, draws)
+        elif what == "speed":
+            found = {f"{steps:g} steps": speed(source, prior, int(steps)) for steps in levels or (4, 8)}
         else:
             other = next(m for m in ("MR", "CT") if m != modality)
             assert features, "translate needs --features"
