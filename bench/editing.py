@@ -24,7 +24,7 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from phonybrains.editing.config import Denoise, Edit, Inpaint, Translate, Upscale
-from phonybrains.editing.jobs import Batch, Job, job_of
+from phonybrains.editing.jobs import EditBatch, EditJob, job_of
 from phonybrains.editing.stage import edit_rng
 from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.evaluation.quality.distances import kid
@@ -81,7 +81,7 @@ def _unit(image: Images) -> torch.Tensor:
     return torch.from_numpy(to_unit_range(image)[None, None])
 
 
-def painted(job: Job, source: ImageSet, how: Edit, draws: int) -> NDArray[np.uint8]:
+def painted(job: EditJob, source: ImageSet, how: Edit, draws: int) -> NDArray[np.uint8]:
     """All images of a set, edited: (draws, n, H, W)."""
     found = []
     for draw in range(draws):
@@ -92,7 +92,7 @@ def painted(job: Job, source: ImageSet, how: Edit, draws: int) -> NDArray[np.uin
             )
             rngs = [edit_rng(how.seed, i, draw) for i in rows]
             with torch.inference_mode():
-                made, _ = job.paint(Batch(rows, images.astype(np.uint8), [job.wanted[i] for i in rows], rngs))
+                made, _ = job.paint(EditBatch(rows, images.astype(np.uint8), [job.wanted[i] for i in rows], rngs))
             found.append(made)
     images = np.concatenate(found)
     return images.reshape(draws, len(source), *images.shape[1:])

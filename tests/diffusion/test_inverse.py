@@ -13,7 +13,7 @@ from phonybrains.diffusion.inverse import (
     Codec,
     Identity,
     Masked,
-    Measured,
+    Measurement,
     Operator,
     cosines,
     given,
@@ -98,18 +98,18 @@ def far(x: Tensor, mean: Tensor, covariance: Tensor) -> tuple[float, float]:
     return float(of_mean.square().mean().sqrt()), float(of_variance.square().mean().sqrt())
 
 
-def drawn(data: Gaussian, measured: Measured, codec: Codec = SAME, n: int = N) -> Tensor:
+def drawn(data: Gaussian, measured: Measurement, codec: Codec = SAME, n: int = N) -> Tensor:
     """Samples that fit a measurement, (n, d), from the exact denoiser of the data by Adams' method."""
     z = torch.randn(n, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1), dtype=F64)
     *_, x = SAMPLERS["adams"](given(data.predict, measured, codec), z, TIMES, FLOW, [])
     return x.flatten(1)
 
 
-def measurement(data: Gaussian, operator: Operator, sigma: float) -> Measured:
+def measurement(data: Gaussian, operator: Operator, sigma: float) -> Measurement:
     rng = torch.Generator().manual_seed(0)
     y = operator.apply(data.draw(1, rng))
     y = y + sigma * torch.randn(y.shape, generator=rng, dtype=F64)
-    return Measured(operator.apply(y) if isinstance(operator, Masked) else y, operator, data.spread, sigma)
+    return Measurement(operator.apply(y) if isinstance(operator, Masked) else y, operator, data.spread, sigma)
 
 
 @pytest.mark.parametrize(("data", "operator", "sigma"), CASES)

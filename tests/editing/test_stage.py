@@ -12,7 +12,7 @@ from PIL import Image
 
 import phonybrains as pb
 from phonybrains.editing import stage
-from phonybrains.editing.config import Denoise, Edit, Explain, Inpaint, Noise, Translate, Upscale, Vary
+from phonybrains.editing.config import AddNoise, Denoise, Edit, Explain, Inpaint, Translate, Upscale, Vary
 from phonybrains.editing.stage import edit
 from phonybrains.editing.upscale import block_means, fitted
 from phonybrains.errors import ConfigError
@@ -130,10 +130,10 @@ def test_fitting_undoes_clipping():
 
 def test_noise_of_another_set(heads: Path, tmp_path: Path):
     """`noise` needs no model; images that are given their own noise stay near what they are."""
-    made = ImageSet.open(edit(heads, tmp_path / "out", Noise(), like=heads, show=False))
+    made = ImageSet.open(edit(heads, tmp_path / "out", AddNoise(), like=heads, show=False))
     assert [row["generator"] for row in made.rows] == ["noise"] * 3
     with pytest.raises(ConfigError, match="--like"):
-        edit(heads, tmp_path / "other", Noise(), show=False)
+        edit(heads, tmp_path / "other", AddNoise(), show=False)
 
 
 def test_a_picture_in_a_picture_out(heads: Path, tiny_model: Path, tmp_path: Path):

@@ -84,7 +84,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """A measurement y of an operator, with noise of deviation σ, and what is uncertain of x while it is not found."""
 
     y: Tensor
@@ -105,7 +105,7 @@ class Codec:
     decode: Callable[[Tensor], Tensor]
 
 
-def given(predict: Predict, measured: Measured, codec: Codec) -> Predict:
+def given(predict: Predict, measured: Measurement, codec: Codec) -> Predict:
     """E[x_0 | x_t, y] in place of E[x_0 | x_t]: with it, any sampler draws what fits the measurement.
 
     What is predicted is decoded, moved to fit, and encoded again; as a difference of two encodings, so that what the

@@ -53,7 +53,7 @@ class Denoise(Edit):
     steps: Count = 4
 
 
-class Noise(Edit):
+class AddNoise(Edit):
     """Noise adaptation: the noise of another set's images is added. No model draws anything."""
 
     name = "noise"

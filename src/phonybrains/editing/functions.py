@@ -10,7 +10,7 @@ from typing import Any
 from ..config import load_config
 from ..errors import ConfigError
 from ..networks.conditions import Value
-from .config import Denoise, Edit, Explain, Inpaint, Noise, Translate, Upscale, Vary
+from .config import AddNoise, Denoise, Edit, Explain, Inpaint, Translate, Upscale, Vary
 from .picture import as_set, is_picture, publish_picture
 from .stage import edit
 
@@ -36,7 +36,7 @@ def denoise(
 
 def noise(source: Source, out: Source, *, like: Source, **options: Any) -> Path:
     """Noise adaptation: images with the noise of the images of another set, where they are quieter."""
-    return _run(Noise, source, out, {"like": like, **options})
+    return _run(AddNoise, source, out, {"like": like, **options})
 
 
 def inpaint(source: Source, out: Source, *, model: Source = "heads", **options: Any) -> Path:

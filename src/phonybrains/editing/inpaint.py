@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import spsolve
 
-from ..diffusion.inverse import Masked, Measured, given
+from ..diffusion.inverse import Masked, Measurement, given
 from ..diffusion.sampler import renewed
 from .config import Inpaint
 from .prior import Images, Prior, as_images, as_pixels
@@ -22,7 +22,7 @@ def inpainted(images: Images, prior: Prior, how: Inpaint, holes: NDArray[np.bool
     """
     device = prior.model.device
     y, inside = as_pixels(images).to(device), torch.from_numpy(holes)[:, None].to(device)
-    measured = Measured(y, Masked((~inside).float()), lambda t: torch.ones(1, device=device))
+    measured = Measurement(y, Masked((~inside).float()), lambda t: torch.ones(1, device=device))
     times = prior.times(how.start, how.steps)
     z = prior.noised(prior.encode(y * ~inside + inside * y.mean()), times[0]) if how.start < 1 else prior.noise()
     z = prior.walk(given(prior.predict(), measured, prior.codec), z, times, renewed)

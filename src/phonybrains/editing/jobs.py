@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..imageset import Attribute, ImageSet, Row
 from ..model.latent_diffusion import LatentDiffusion
 from ..networks.conditions import Value
-from .config import Denoise, Edit, Explain, Inpaint, Noise, Translate, Upscale, Vary
+from .config import AddNoise, Denoise, Edit, Explain, Inpaint, Translate, Upscale, Vary
 from .denoise import denoised
 from .explain import explained
 from .holes import hole_of
@@ -30,7 +30,7 @@ Wanted = Mapping[str, Value]
 
 
 @dataclass(frozen=True)
-class Batch:
+class EditBatch:
     """Rows of the source that are edited together: numbers, pixels (B, h, w), what they show, their generators."""
 
     rows: Sequence[int]
@@ -40,7 +40,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Job:
+class EditJob:
     """An edit of a set.
 
     paint: a batch to images (B, H, W) and, where an edit has them, maps (B, H, W) in grey levels.
@@ -48,7 +48,7 @@ class Job:
     shows: what the images show afterwards, by row. truth: images that the source was made of; None where nobody knows.
     """
 
-    paint: Callable[[Batch], tuple[Images, NDArray[np.float32] | None]]
+    paint: Callable[[EditBatch], tuple[Images, NDArray[np.float32] | None]]
     wanted: Sequence[Wanted]
     columns: Callable[[int], dict[str, Attribute]] = lambda row: {}
     settle: Callable[[NDArray[np.float32], int], Images] = lambda mean, row: np.rint(mean).astype(np.uint8)
@@ -58,16 +58,16 @@ class Job:
     notes: Sequence[str] = field(default=())
 
 
-def job_of(source: ImageSet, how: Edit, model: LatentDiffusion | None = None, like: ImageSet | None = None) -> Job:
+def job_of(source: ImageSet, how: Edit, model: LatentDiffusion | None = None, like: ImageSet | None = None) -> EditJob:
     """What is to be made of a set. Raises ConfigError, naming the row, for what the model or the edit cannot do."""
     if source.bits != 8:
         raise ConfigError(f"{source.folder} has 16-bit images, and edits are made in 8. Import them with a window.")
     if how.simulate and not isinstance(how, (Upscale, Denoise)):
         raise ConfigError(f"--simulate: for upscale and denoise, where the truth is then known, not for {how.name}.")
-    if isinstance(how, Noise):
+    if isinstance(how, AddNoise):
         return _noise(source, _given(like, "--like"))
     prior = _Asked(source, how, _given(model, "--model"))
-    kinds: dict[type[Edit], Callable[[Any], Job]] = {
+    kinds: dict[type[Edit], Callable[[Any], EditJob]] = {
         Upscale: prior.upscale,
         Denoise: prior.denoise,
         Inpaint: prior.inpaint,
@@ -106,7 +106,7 @@ class _Asked:
         empty: dict[str, Value] = dict.fromkeys(names)
         self.wanted: list[Wanted] = [{**empty, **model.conditions.of(row)} for row in source.rows]
 
-    def prior(self, batch: Batch) -> Prior:
+    def prior(self, batch: EditBatch) -> Prior:
         return Prior(self.model, batch.wanted, batch.rngs, self.how.guidance)
 
     def check_size(self, factor: int = 1) -> None:
@@ -141,20 +141,20 @@ class _Asked:
                 kept[name] = value
         return {name: kept.get(name) for name in shown}
 
-    def upscale(self, how: Upscale) -> Job:
+    def upscale(self, how: Upscale) -> EditJob:
         self.check_size(1 if how.simulate else how.factor)
 
         def small(row: int) -> Images:
             pixels = np.asarray(self.source.pixels(row), np.uint8)
             return block_means(pixels, how.factor) if how.simulate else pixels
 
-        def paint(batch: Batch) -> tuple[Images, None]:
+        def paint(batch: EditBatch) -> tuple[Images, None]:
             return upscaled(batch.images, self.prior(batch), how), None
 
         def settle(mean: NDArray[np.float32], row: int) -> Images:
             return fitted(mean[None], small(row)[None], how.factor)[0]
 
-        return Job(
+        return EditJob(
             paint,
             self.wanted,
             lambda row: {"edit_factor": float(how.factor)},
@@ -163,7 +163,7 @@ class _Asked:
             truth=self._pixels if how.simulate else None,
         )
 
-    def denoise(self, how: Denoise) -> Job:
+    def denoise(self, how: Denoise) -> EditJob:
         self.check_size()
         if how.simulate and how.sigma is None:
             raise ConfigError("--simulate adds noise, and --sigma says how much, for instance --sigma 20.")
@@ -183,10 +183,10 @@ class _Asked:
                 found[row] = NoiseLevel(sigma, how.law or (seen.law if seen else law))
             return found[row]
 
-        def paint(batch: Batch) -> tuple[Images, None]:
+        def paint(batch: EditBatch) -> tuple[Images, None]:
             return denoised(batch.images, self.prior(batch), how, [level(row) for row in batch.rows]), None
 
-        return Job(
+        return EditJob(
             paint,
             self.wanted,
             lambda row: {"edit_sigma": round(level(row).sigma, 3), "edit_law": level(row).law},
@@ -194,12 +194,12 @@ class _Asked:
             truth=self._pixels if how.simulate else None,
         )
 
-    def inpaint(self, how: Inpaint) -> Job:
+    def inpaint(self, how: Inpaint) -> EditJob:
         self.check_size()
         holes = [hole_of(self.source, number, how) for number in range(len(self.source))]
         shows = self.changed(how.where, "--where") if how.where else self.wanted
 
-        def paint(batch: Batch) -> tuple[Images, None]:
+        def paint(batch: EditBatch) -> tuple[Images, None]:
             there = [shows[row] for row in batch.rows]
             prior = Prior(self.model, there, batch.rngs, how.guidance)
             return inpainted(batch.images, prior, how, np.stack([holes[row] for row in batch.rows])), None
@@ -213,39 +213,39 @@ class _Asked:
         def columns(row: int) -> dict[str, Attribute]:
             return {"edit_area": how.area, "edit_area_pixels": float(holes[row].sum())}
 
-        return Job(paint, self.wanted, columns, settle, shows, before, self._pixels)
+        return EditJob(paint, self.wanted, columns, settle, shows, before, self._pixels)
 
-    def translate(self, how: Translate) -> Job:
+    def translate(self, how: Translate) -> EditJob:
         self.check_size()
         shows = self.changed(how.to, "--to")
 
-        def paint(batch: Batch) -> tuple[Images, None]:
+        def paint(batch: EditBatch) -> tuple[Images, None]:
             return translated(batch.images, self.prior(batch), how, [shows[row] for row in batch.rows]), None
 
-        return Job(paint, self.wanted, shows=shows)
+        return EditJob(paint, self.wanted, shows=shows)
 
-    def vary(self, how: Vary) -> Job:
+    def vary(self, how: Vary) -> EditJob:
         self.check_size()
-        return Job(
+        return EditJob(
             lambda batch: (varied(batch.images, self.prior(batch), how), None),
             self.wanted,
             lambda row: {"edit_strength": how.strength},
         )
 
-    def explain(self, how: Explain) -> Job:
+    def explain(self, how: Explain) -> EditJob:
         self.check_size()
         shows = self.changed(how.change, "--change")
 
-        def paint(batch: Batch) -> tuple[Images, NDArray[np.float32]]:
+        def paint(batch: EditBatch) -> tuple[Images, NDArray[np.float32]]:
             return explained(batch.images, self.prior(batch), how, [shows[row] for row in batch.rows])
 
-        return Job(paint, self.wanted, lambda row: {"edit_strength": how.strength}, shows=shows)
+        return EditJob(paint, self.wanted, lambda row: {"edit_strength": how.strength}, shows=shows)
 
     def _pixels(self, row: int) -> Images:
         return np.asarray(self.source.pixels(row), np.uint8)
 
 
-def _noise(source: ImageSet, like: ImageSet) -> Job:
+def _noise(source: ImageSet, like: ImageSet) -> EditJob:
     """The noise of another set's images of the same modality, added."""
     modalities = sorted({row.modality for row in source.rows})
     profiles: dict[str, NoiseProfile] = {}
@@ -256,11 +256,11 @@ def _noise(source: ImageSet, like: ImageSet) -> Job:
         chosen = np.random.default_rng(0).permutation(len(target))[:200]
         profiles[modality] = NoiseProfile.of([target.pixels(int(i)) for i in chosen])
 
-    def paint(batch: Batch) -> tuple[Images, None]:
+    def paint(batch: EditBatch) -> tuple[Images, None]:
         made = []
         for row, image, rng in zip(batch.rows, batch.images, batch.rngs, strict=True):
             seed = int(torch.randint(2**31, (1,), generator=rng))
             made.append(adapt(image, profiles[source.rows[row].modality], np.random.default_rng(seed)).image)
         return np.stack(made), None
 
-    return Job(paint, [{"modality": row.modality} for row in source.rows])
+    return EditJob(paint, [{"modality": row.modality} for row in source.rows])

@@ -21,9 +21,9 @@ from ..model.latent_diffusion import LatentDiffusion
 from ..model.workers import count_workers, even_batches, side_by_side, this_device
 from ..progress import progress_bars
 from ..record import Record, as_input, is_published, publish, sha256_file
-from .config import Edit, Explain, Inpaint, Noise
+from .config import AddNoise, Edit, Explain, Inpaint
 from .grid import MOST, check_grid, draw_grid
-from .jobs import Batch, Job, job_of
+from .jobs import EditBatch, EditJob, job_of
 from .prior import Images
 from .report import ROWS, check_report, write_report
 
@@ -32,12 +32,12 @@ QUARTER = 4
 
 
 @dataclass(frozen=True)
-class Edits:
+class EditedSet:
     """A set that is being edited, and where its images lie in a draft."""
 
     source: ImageSet
     how: Edit
-    job: Job
+    job: EditJob
     generator: str
 
     def name(self, row: int, draw: int | None = None) -> str:
@@ -78,7 +78,7 @@ class Edits:
         images = np.stack([self.given(row) for row in rows])
         rngs = [edit_rng(self.how.seed, row, draw) for row, draw in part]
         with torch.inference_mode():
-            return self.job.paint(Batch(rows, images, [self.job.wanted[row] for row in rows], rngs))
+            return self.job.paint(EditBatch(rows, images, [self.job.wanted[row] for row in rows], rngs))
 
     def _is_done(self, draft: Path, row: int, draw: int) -> bool:
         return any(_is_whole(draft / name) for name in {self.name(row, draw), self.name(row)})
@@ -166,7 +166,7 @@ def edit(
     """
     source, out = Path(source), Path(out)
     images = ImageSet.open(source)
-    needs_model = not isinstance(how, Noise)
+    needs_model = not isinstance(how, AddNoise)
     folder = model_folder(model) if needs_model else None
     if folder and is_fine_tuned(folder):
         raise ConfigError(f"{folder.name} was fine-tuned from Stable Diffusion; edits are made by models of `train`.")
@@ -176,7 +176,7 @@ def edit(
         check_report(Path(report), out)
     opened = LatentDiffusion.load(folder, this_device()) if folder else None
     other = ImageSet.open(like) if like is not None else None
-    edits = Edits(images, how, job_of(images, how, opened, other), folder.resolve().name if folder else "noise")
+    edits = EditedSet(images, how, job_of(images, how, opened, other), folder.resolve().name if folder else "noise")
     inputs = [as_input(source), *([as_input(folder)] if folder else []), *([as_input(Path(like))] if like else [])]
     sources = [one for part in inputs for one in part["record"].get("sources") or ()]
     config = {"edit": how.name, **how.model_dump(mode="json", exclude={"seed"})}
@@ -195,7 +195,7 @@ def edit(
     return out
 
 
-def _scores(edits: Edits, draft: Path, rows: Sequence[Row]) -> dict[str, Any]:
+def _scores(edits: EditedSet, draft: Path, rows: Sequence[Row]) -> dict[str, Any]:
     """Where the truth is known: the mean PSNR of the edited images, in dB."""
     if not (edits.how.simulate and edits.job.truth):
         return {}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..diffusion.inverse import BlockMean, Measured, given, power_law
+from ..diffusion.inverse import BlockMean, Measurement, given, power_law
 from .config import Upscale
 from .prior import Images, Prior, as_pixels
 
@@ -21,7 +21,7 @@ def upscaled(images: Images, prior: Prior, how: Upscale) -> Images:
     y, operator = as_pixels(images).to(prior.model.device), BlockMean(how.factor)
     side = images.shape[-1] * how.factor
     variance = power_law(side)
-    measured = Measured(y, operator, lambda t: variance)
+    measured = Measurement(y, operator, lambda t: variance)
     smooth = measured.fit(y.new_zeros(len(y), 1, side, side), torch.zeros(1))
     times = prior.times(how.start, how.steps)
     z = prior.noised(prior.encode(smooth), times[0])
