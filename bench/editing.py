@@ -152,7 +152,7 @@ def inpaint(source: ImageSet, model: LatentDiffusion, judge: Judge, draws: int) 
     job, truth = job_of(source, how, model), stack(source)
     hole = np.zeros(truth.shape[1:], bool)
     hole[108:148, 104:152] = True
-    made, rim = painted(job, source, how, draws), binary_dilation(hole) & ~hole
+    made, rim = painted(job, source, how, draws), np.asarray(binary_dilation(hole), bool) & ~hole
     holed = np.where(hole, 0, truth) / 255
     smooth = [np.clip(np.rint(255 * inpaint_biharmonic(one, hole)), 0, 255).astype(np.uint8) for one in holed]
     filled = {
@@ -161,7 +161,7 @@ def inpaint(source: ImageSet, model: LatentDiffusion, judge: Judge, draws: int) 
         "biharmonic": np.stack(smooth),
         "mean of the rim": np.where(hole, truth[:, rim].mean(1)[:, None, None], truth).astype(np.uint8),
     }
-    edge, result = hole & ~binary_erosion(hole), {}
+    edge, result = hole & ~np.asarray(binary_erosion(hole), bool), {}
     real = _seam(truth, edge, rim)
     for name, images in filled.items():
         error = np.abs(images.astype(float) - truth)[:, hole].mean(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from ..imageset import Attribute, ImageSet, Row
+from ..imageset import Attribute, ImageSet, Pixels, Row
 from ..model.latent_diffusion import LatentDiffusion
 from ..networks.conditions import Value
 from .config import AddNoise, Denoise, Edit, Explain, Inpaint, Translate, Upscale, Vary
@@ -19,7 +19,7 @@ from .denoise import denoised
 from .explain import explained
 from .holes import hole_of
 from .inpaint import inpainted
-from .noise import NoiseProfile, adapt
+from .noise import NoiseProfile, adapt, deviation, tissue_power
 from .noise_level import Law, NoiseLevel, add_noise, noise_level
 from .prior import Images, Prior
 from .translate import translated
@@ -55,7 +55,7 @@ class EditJob:
     shows: Sequence[Wanted] = ()
     before: Callable[[int], Images] | None = None
     truth: Callable[[int], Images] | None = None
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
 
 
 def job_of(source: ImageSet, how: Edit, model: LatentDiffusion | None = None, like: ImageSet | None = None) -> EditJob:
@@ -128,6 +128,13 @@ class _Asked:
         checked = [self.model.conditions.check({"modality": one["modality"], **where}) for one in self.wanted]
         pairs = zip(self.wanted, checked, strict=True)
         return [self.possible({**one, **asked}, asked) for one, asked in pairs]
+
+    def doubts(self, shows: Sequence[Wanted]) -> list[str]:
+        """What there is to say against asking for this, as `generate` says it: few images or patients behind it."""
+        asked = {tuple(row.items()): {k: v for k, v in row.items() if v is not None} for row in shows}
+        categories = {"modality", *self.model.conditions.categories}
+        some = [{k: v for k, v in one.items() if k in categories} for one in asked.values()]
+        return list(dict.fromkeys(doubt for one in some for doubt in self.model.doubts(one)))
 
     def possible(self, shown: Mapping[str, Value], asked: Mapping[str, Value]) -> Wanted:
         """What is shown, without what no training image shows together with what is asked for, as a plane CT lacks."""
@@ -213,7 +220,8 @@ class _Asked:
         def columns(row: int) -> dict[str, Attribute]:
             return {"edit_area": how.area, "edit_area_pixels": float(holes[row].sum())}
 
-        return EditJob(paint, self.wanted, columns, settle, shows, before, self._pixels)
+        notes = self.doubts(shows) if how.where else ()
+        return EditJob(paint, self.wanted, columns, settle, shows, before, self._pixels, notes)
 
     def translate(self, how: Translate) -> EditJob:
         self.check_size()
@@ -222,7 +230,7 @@ class _Asked:
         def paint(batch: EditBatch) -> tuple[Images, None]:
             return translated(batch.images, self.prior(batch), how, [shows[row] for row in batch.rows]), None
 
-        return EditJob(paint, self.wanted, shows=shows)
+        return EditJob(paint, self.wanted, shows=shows, notes=self.doubts(shows))
 
     def vary(self, how: Vary) -> EditJob:
         self.check_size()
@@ -239,7 +247,8 @@ class _Asked:
         def paint(batch: EditBatch) -> tuple[Images, NDArray[np.float32]]:
             return explained(batch.images, self.prior(batch), how, [shows[row] for row in batch.rows])
 
-        return EditJob(paint, self.wanted, lambda row: {"edit_strength": how.strength}, shows=shows)
+        columns: dict[str, Attribute] = {"edit_strength": how.strength}
+        return EditJob(paint, self.wanted, lambda row: columns, shows=shows, notes=self.doubts(shows))
 
     def _pixels(self, row: int) -> Images:
         return np.asarray(self.source.pixels(row), np.uint8)
@@ -263,4 +272,13 @@ def _noise(source: ImageSet, like: ImageSet) -> EditJob:
             made.append(adapt(image, profiles[source.rows[row].modality], np.random.default_rng(seed)).image)
         return np.stack(made), None
 
-    return EditJob(paint, [{"modality": row.modality} for row in source.rows])
+    noisier = sum(_is_noisier(source.pixels(i), profiles[row.modality]) for i, row in enumerate(source.rows))
+    note = (
+        f"{noisier} of {len(source)} images are noisier than those of --like, and stay as they are: denoise them first."
+    )
+    return EditJob(paint, [{"modality": row.modality} for row in source.rows], notes=[note] if noisier else [])
+
+
+def _is_noisier(image: Pixels, profile: NoiseProfile) -> bool:
+    power = tissue_power(image)
+    return power is not None and deviation(power) > profile.sigma

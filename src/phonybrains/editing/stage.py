@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -181,13 +182,16 @@ def edit(
     sources = [one for part in inputs for one in part["record"].get("sources") or ()]
     config = {"edit": how.name, **how.model_dump(mode="json", exclude={"seed"})}
     record = Record("edit", config, how.seed, inputs, list({str(one): one for one in sources}.values()))
+    for note in edits.job.notes:
+        print(f"WARNING: {note}", file=sys.stderr)
     if not is_published(out, record, check_whole):
         with publish(out, record, resume=True) as draft, progress_bars(show) as bar:
             (draft / "images").mkdir(exist_ok=True)
             edits.paint(draft, batch_size, bar)
             rows = edits.finish(draft)
             write_metadata(draft, rows)
-            record.results.update(images=len(rows), note=how.invented, **_scores(edits, draft, rows))
+            record.results.update(images=len(rows), note=how.invented, warnings=list(edits.job.notes))
+            record.results.update(_scores(edits, draft, rows))
     if grid is not None:
         draw_grid([edits.line(out, row) for row in range(min(MOST, len(images)))], Path(grid))
     if report is not None:
