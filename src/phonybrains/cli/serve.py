@@ -36,6 +36,7 @@ def serve(
 
     model_folder(model)
     with lean_diffusers():
-        from ..serving.serve import serve_model
+        from ..model import latent_diffusion as _  # noqa: F401  # its imports are quicker here
+    from ..serving.serve import serve_model
 
     serve_model(model, host=host, port=port, token=token, queue=queue, budget=budget, engine=engine)
