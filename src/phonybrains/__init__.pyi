@@ -1,13 +1,6 @@
 """The public names, and where each is defined: one line for a name, which `__init__.py` reads too."""
 
 from .editing.augment import augment as augment
-from .editing.functions import denoise as denoise
-from .editing.functions import explain as explain
-from .editing.functions import inpaint as inpaint
-from .editing.functions import noise as noise
-from .editing.functions import translate as translate
-from .editing.functions import upscale as upscale
-from .editing.functions import vary as vary
 from .errors import ConfigError as ConfigError
 from .errors import ImageSetError as ImageSetError
 from .errors import ModelError as ModelError
@@ -46,6 +39,13 @@ from .remote.config import load_imagine_config as load_imagine_config
 from .training.config import TrainConfig as TrainConfig
 from .training.config import load_train_config as load_train_config
 from .training.stage import train as train
+from .workflows.edit import denoise as denoise
+from .workflows.edit import explain as explain
+from .workflows.edit import inpaint as inpaint
+from .workflows.edit import noise as noise
+from .workflows.edit import translate as translate
+from .workflows.edit import upscale as upscale
+from .workflows.edit import vary as vary
 from .workflows.imagine import imagine as imagine
 
 __all__: list[str]

@@ -15,10 +15,11 @@ from phonybrains.editing import stage
 from phonybrains.editing.config import AddNoise, Denoise, Edit, Explain, Inpaint, Translate, Upscale, Vary
 from phonybrains.editing.stage import edit
 from phonybrains.editing.upscale import block_means, fitted
-from phonybrains.errors import ConfigError
+from phonybrains.errors import ConfigError, ImageSetError
 from phonybrains.imageset import ImageSet, read_png
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.record import read_record
+from phonybrains.workflows.picture import gray_picture
 from tests.support.in_turn import called
 
 SETTINGS = [
@@ -148,6 +149,17 @@ def test_a_picture_in_a_picture_out(heads: Path, tiny_model: Path, tmp_path: Pat
     assert {path.name for path in tmp_path.glob("varied*")} == {"varied.png", "varied-1.png", "varied-spread.png"}
     with pytest.raises(ConfigError, match="--modality"):
         pb.vary(picture, tmp_path / "other.png", model=tiny_model, show=False)
+
+
+def test_a_deep_picture_is_not_cut(tmp_path: Path):
+    """A PNG of 16 bits becomes one of 8 over its whole range; what is no picture is named."""
+    ramp = np.tile(np.linspace(0, 65535, 64), (64, 1)).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    pixels = gray_picture(tmp_path / "deep.png")
+    assert np.abs(pixels - ramp / 257).max() < 1
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(ImageSetError, match=r"text\.png"):
+        pb.vary(tmp_path / "text.png", tmp_path / "out.png", modality="MR", show=False)
 
 
 def test_translated_images_say_what_they_show(heads: Path, tiny_model: Path, tmp_path: Path):

@@ -161,7 +161,7 @@ def explain(source: Given, /, *, change: Words, strength: float = 0.5, options: 
 def _run(edit: str, source: Path, options: Options, **settings: Any) -> None:
     with lean_diffusers():
         from ..model import latent_diffusion as _  # noqa: F401  # its imports are quicker here
-    from ..editing import functions
+    from ..workflows import edit as functions
 
     given = {name: value for name, value in {**vars(options), **settings}.items() if value is not None}
     out = given.pop("out")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ..errors import ConfigError, ImageSetError
+from ..errors import ConfigError, ImageSetError, SourceError
 from ..files import write_whole
 from ..imageset import ImageSet, Row, write_metadata, write_png
+from ..importing.raster.codecs import decode_file, strict_pillow
+from ..importing.raster.pixels import gray_values, span_of
 
+MOST_PIXELS = 8192**2
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
@@ -33,18 +39,31 @@ def as_set(picture: Path, modality: str) -> Iterator[Path]:
     if not modality:
         raise ConfigError(f"{picture}: a picture does not say what it is. Add --modality MR or --modality CT.")
     try:
-        with Image.open(picture) as opened:
-            pixels = np.asarray(opened.convert("L"), np.uint8)
+        pixels = gray_picture(picture)
     except FileNotFoundError:
         raise ImageSetError(f"{picture} is not there.") from None
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ImageSetError(f"{picture} is not a readable picture ({error}).") from None
+    except SourceError as error:
+        raise ImageSetError(f"{picture} cannot be edited: {error}.") from None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / picture.stem
         (folder / "images").mkdir(parents=True)
         digest = write_png(folder / "images/000000.png", pixels)
         write_metadata(folder, [Row("images/000000.png", digest, modality, source=picture.name)])
         yield folder
+
+
+def gray_picture(path: Path) -> NDArray[np.uint8]:
+    """A picture as (H, W) uint8, read as `import` reads it: colour by its luminance, more than 8 bits to 8.
+
+    Raises SourceError for what is no picture, is damaged, too large, partly transparent, or has several pages.
+    """
+    with strict_pillow():
+        pages = list(islice(decode_file(path, MOST_PIXELS), 2))
+    if len(pages) != 1:
+        raise SourceError("it has several pages, and an edit takes one picture")
+    values, span = gray_values(pages[0], colour=True)
+    low, high = span if pages[0].white == 255 else span_of(pages[0])
+    return np.rint(np.clip((values - low) * (255 / max(high - low, 1e-9)), 0, 255)).astype(np.uint8)
 
 
 def publish_picture(edited: Path, out: Path) -> list[Path]:
@@ -71,8 +90,6 @@ def publish_picture(edited: Path, out: Path) -> list[Path]:
 
 
 def _write(path: Path, pixels: np.ndarray, told: PngInfo) -> Path:
-    import io
-
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=told)
     write_whole(path, buffer.getbuffer())

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..config import load_config
+from ..editing.config import AddNoise, Denoise, Edit, Explain, Inpaint, Translate, Upscale, Vary
+from ..editing.stage import edit
 from ..errors import ConfigError
 from ..networks.conditions import Value
-from .config import AddNoise, Denoise, Edit, Explain, Inpaint, Translate, Upscale, Vary
 from .picture import as_set, is_picture, publish_picture
-from .stage import edit
 
 Source = str | Path
 
