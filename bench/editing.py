@@ -25,11 +25,10 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from phonybrains.editing.config import Denoise, Edit, Inpaint, Translate, Upscale
 from phonybrains.editing.jobs import EditBatch, EditJob, job_of
-from phonybrains.editing.stage import edit_rng
 from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.evaluation.quality.distances import kid
 from phonybrains.imageset import ImageSet, to_unit_range
-from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.latent_diffusion import LatentDiffusion, image_rng
 from phonybrains.model.sampling import Sampling
 from phonybrains.training.perceptual import PerceptualDistance
 
@@ -87,10 +86,8 @@ def painted(job: EditJob, source: ImageSet, how: Edit, draws: int) -> NDArray[np
     for draw in range(draws):
         for first in range(0, len(source), BATCH):
             rows = list(range(first, min(first + BATCH, len(source))))
-            images = np.stack(
-                [job.before(i) if job.before and how.name != "inpaint" else source.pixels(i) for i in rows]
-            )
-            rngs = [edit_rng(how.seed, i, draw) for i in rows]
+            images = np.stack([job.given(i) for i in rows])
+            rngs = [image_rng(how.seed, i, draw) for i in rows]
             with torch.inference_mode():
                 made, _ = job.paint(EditBatch(rows, images.astype(np.uint8), [job.wanted[i] for i in rows], rngs))
             found.append(made)
@@ -107,7 +104,7 @@ def upscale(source: ImageSet, model: LatentDiffusion, judge: Judge, factor: int,
     """Images made smaller and larger again, beside bicubic and Lanczos interpolation."""
     how = Upscale(factor=factor, simulate=True)  # type: ignore[arg-type]
     job = job_of(source, how, model)
-    small = np.stack([job.before(i) for i in range(len(source))])  # type: ignore[misc]
+    small = np.stack([job.given(i) for i in range(len(source))])
     made = painted(job, source, how, draws)
     mean = np.stack([job.settle(one.mean(0), i) for i, one in enumerate(made.swapaxes(0, 1).astype(np.float32))])
     size = (source.width, source.height)
@@ -128,7 +125,7 @@ def denoise(source: ImageSet, model: LatentDiffusion, judge: Judge, sigma: float
 
     how = Denoise(sigma=sigma, simulate=True)
     job = job_of(source, how, model)
-    noisy = np.stack([job.before(i) for i in range(len(source))])  # type: ignore[misc]
+    noisy = np.stack([job.given(i) for i in range(len(source))])
     made, share = painted(job, source, how, draws), sigma / 255
     kinds: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
         "non-local means": lambda x: denoise_nl_means(x, h=0.8 * share, sigma=share, patch_size=5, patch_distance=6),

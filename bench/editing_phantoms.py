@@ -26,11 +26,10 @@ from phonybrains.drafts import RECORD_NAME
 from phonybrains.editing.config import Explain, Translate
 from phonybrains.editing.explain import explained
 from phonybrains.editing.prior import Prior
-from phonybrains.editing.stage import edit_rng
 from phonybrains.editing.translate import translated
 from phonybrains.imageset import METADATA_NAME, ImageSet, to_unit_range, write_metadata
 from phonybrains.model.fitting import fit_conditions
-from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.latent_diffusion import LatentDiffusion, image_rng
 from phonybrains.model.parts import LatentScale
 from phonybrains.networks.denoiser import Denoiser, build_embedding, build_unet
 from phonybrains.networks.shapes import DenoiserShape
@@ -127,7 +126,7 @@ def translate(model: LatentDiffusion, n: int, means: dict[str, Images]) -> dict[
         with torch.inference_mode():
             for first in range(0, n, 10):
                 part = source[first : first + 10]
-                prior = Prior(model, here * len(part), [edit_rng(0, first + i, 0) for i in range(len(part))])
+                prior = Prior(model, here * len(part), [image_rng(0, first + i, 0) for i in range(len(part))])
                 made.append(translated(part, prior, Translate(to={"modality": to}), there * len(part)))
         again = draws_of(to, n)
         kinds = {
@@ -202,7 +201,7 @@ def explain(model: LatentDiffusion, corpus: ImageSet, n: int) -> dict[str, Any]:
             there = [{**row, "diagnosis": "none"} for row in rows[part]]
             draws = []
             for draw in range(4):
-                rngs = [edit_rng(0, first + i, draw) for i in range(len(there))]
+                rngs = [image_rng(0, first + i, draw) for i in range(len(there))]
                 draws.append(explained(stack[part], Prior(model, rows[part], rngs), how, there)[1])
             maps.append(np.mean(draws, axis=0))
     x = torch.from_numpy(to_unit_range(stack)[:, None]).requires_grad_()

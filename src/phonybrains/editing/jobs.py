@@ -45,11 +45,13 @@ class EditJob:
 
     paint: a batch to images (B, H, W) and, where an edit has them, maps (B, H, W) in grey levels.
     columns: what the table says of a row beside who made it. settle: the mean of a row's draws as an image.
-    shows: what the images show afterwards, by row. truth: images that the source was made of; None where nobody knows.
+    shows: what the images show afterwards, by row. given: what is edited of a row. before: how that is shown, where
+    otherwise, as a hole is. truth: images that the source was made of; None where nobody knows.
     """
 
     paint: Callable[[EditBatch], tuple[Images, NDArray[np.float32] | None]]
     wanted: Sequence[Wanted]
+    given: Callable[[int], Images]
     columns: Callable[[int], dict[str, Attribute]] = lambda row: {}
     settle: Callable[[NDArray[np.float32], int], Images] = lambda mean, row: np.rint(mean).astype(np.uint8)
     shows: Sequence[Wanted] = ()
@@ -164,9 +166,9 @@ class _Asked:
         return EditJob(
             paint,
             self.wanted,
+            small,
             lambda row: {"edit_factor": float(how.factor)},
             settle,
-            before=small,
             truth=self._pixels if how.simulate else None,
         )
 
@@ -196,8 +198,8 @@ class _Asked:
         return EditJob(
             paint,
             self.wanted,
+            noisy,
             lambda row: {"edit_sigma": round(level(row).sigma, 3), "edit_law": level(row).law},
-            before=noisy,
             truth=self._pixels if how.simulate else None,
         )
 
@@ -221,7 +223,7 @@ class _Asked:
             return {"edit_area": how.area, "edit_area_pixels": float(holes[row].sum())}
 
         notes = self.doubts(shows) if how.where else ()
-        return EditJob(paint, self.wanted, columns, settle, shows, before, self._pixels, notes)
+        return EditJob(paint, self.wanted, self._pixels, columns, settle, shows, before, self._pixels, notes)
 
     def translate(self, how: Translate) -> EditJob:
         self.check_size()
@@ -230,13 +232,14 @@ class _Asked:
         def paint(batch: EditBatch) -> tuple[Images, None]:
             return translated(batch.images, self.prior(batch), how, [shows[row] for row in batch.rows]), None
 
-        return EditJob(paint, self.wanted, shows=shows, notes=self.doubts(shows))
+        return EditJob(paint, self.wanted, self._pixels, shows=shows, notes=self.doubts(shows))
 
     def vary(self, how: Vary) -> EditJob:
         self.check_size()
         return EditJob(
             lambda batch: (varied(batch.images, self.prior(batch), how), None),
             self.wanted,
+            self._pixels,
             lambda row: {"edit_strength": how.strength},
         )
 
@@ -248,7 +251,7 @@ class _Asked:
             return explained(batch.images, self.prior(batch), how, [shows[row] for row in batch.rows])
 
         columns: dict[str, Attribute] = {"edit_strength": how.strength}
-        return EditJob(paint, self.wanted, lambda row: columns, shows=shows, notes=self.doubts(shows))
+        return EditJob(paint, self.wanted, self._pixels, lambda row: columns, shows=shows, notes=self.doubts(shows))
 
     def _pixels(self, row: int) -> Images:
         return np.asarray(self.source.pixels(row), np.uint8)
@@ -276,7 +279,8 @@ def _noise(source: ImageSet, like: ImageSet) -> EditJob:
     note = (
         f"{noisier} of {len(source)} images are noisier than those of --like, and stay as they are: denoise them first."
     )
-    return EditJob(paint, [{"modality": row.modality} for row in source.rows], notes=[note] if noisier else [])
+    wanted = [{"modality": row.modality} for row in source.rows]
+    return EditJob(paint, wanted, lambda row: np.asarray(source.pixels(row), np.uint8), notes=[note] if noisier else [])
 
 
 def _is_noisier(image: Pixels, profile: NoiseProfile) -> bool:

@@ -18,11 +18,11 @@ from ..errors import ConfigError, ImageSetError
 from ..held_out import edited_from
 from ..imageset import HOW_MADE, ImageSet, Row, check_whole, read_png, write_mask, write_metadata, write_png
 from ..model.finding import is_fine_tuned, model_folder
-from ..model.latent_diffusion import LatentDiffusion
+from ..model.latent_diffusion import LatentDiffusion, image_rng
 from ..model.workers import count_workers, even_batches, side_by_side, this_device
 from ..progress import progress_bars
 from ..record import Record, as_input, is_published, publish, sha256_file
-from .config import AddNoise, Edit, Explain, Inpaint
+from .config import AddNoise, Edit, Explain
 from .grid import MOST, check_grid, draw_grid
 from .jobs import EditBatch, EditJob, job_of
 from .prior import Images
@@ -50,14 +50,6 @@ class EditedSet:
         """The files of all draws of a row."""
         return [self.name(row, draw) for draw in range(self.how.n)]
 
-    def before(self, row: int) -> Images:
-        """What is edited of a row."""
-        return self.job.before(row) if self.job.before else np.asarray(self.source.pixels(row), np.uint8)
-
-    def given(self, row: int) -> Images:
-        """The pixels that the edit is given: a hole is shown empty, but not given so."""
-        return np.asarray(self.source.pixels(row), np.uint8) if isinstance(self.how, Inpaint) else self.before(row)
-
     def paint(self, draft: Path, batch_size: int, bar: Progress) -> None:
         """Make what is missing; each image appears whole. A batch of which one is missing is made again as a whole."""
         pairs = list(product(range(len(self.source)), range(self.how.n)))
@@ -76,8 +68,8 @@ class EditedSet:
 
     def _painted(self, part: Sequence[tuple[int, int]]) -> tuple[Images, NDArray[np.float32] | None]:
         rows = [row for row, _ in part]
-        images = np.stack([self.given(row) for row in rows])
-        rngs = [edit_rng(self.how.seed, row, draw) for row, draw in part]
+        images = np.stack([self.job.given(row) for row in rows])
+        rngs = [image_rng(self.how.seed, row, draw) for row, draw in part]
         with torch.inference_mode():
             return self.job.paint(EditBatch(rows, images, [self.job.wanted[row] for row in rows], rngs))
 
@@ -114,7 +106,8 @@ class EditedSet:
         """What there is to see of a row: before, after, map and spread, truth; what lay in a hole is no truth, as
         something else may have been asked for."""
         after = read_png(out / (self.name(row) if self.how.mean else self.name(row, 0)))
-        seen = {"before": self.before(row), f"{self.how.name}, not measured": np.asarray(after, np.uint8)}
+        before = (self.job.before or self.job.given)(row)
+        seen = {"before": before, f"{self.how.name}, not measured": np.asarray(after, np.uint8)}
         for folder, label in (("maps", "changed"), ("spread", "spread")):
             if (beside := out / folder / Path(self.name(row)).name).is_file():
                 seen[label] = np.asarray(read_png(beside), np.uint8)
@@ -212,12 +205,6 @@ def _origin(source: Row) -> dict[str, str]:
     """What an edit comes from: the SHA-256 of its source, and of what that was edited from; whether that is real."""
     kind = source["edit_of_kind"] or ("synthetic" if source.synthetic else "real")
     return {"edit_of_sha256": ";".join([source.sha256, *edited_from(source)]), "edit_of_kind": str(kind)}
-
-
-def edit_rng(seed: int, row: int, draw: int) -> torch.Generator:
-    """The generator that a draw of a row owns."""
-    state = np.random.SeedSequence([seed, row, draw]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
 
 
 def quarters(grey: NDArray[Any]) -> Images:

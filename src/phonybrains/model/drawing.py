@@ -14,9 +14,9 @@ from ..networks.conditions import Category, Conditions, Value
 from .backing import doubts
 
 
-def image_seed(seed: int, index: int) -> int:
-    """The seed of the generator that image `index` of a run with this seed owns: below 2⁶³."""
-    state = np.random.SeedSequence([seed, index]).generate_state(2, np.uint32)
+def image_seed(seed: int, *index: int) -> int:
+    """The seed of the generator that image `index` of a run with this seed owns, or a draw of it: below 2⁶³."""
+    state = np.random.SeedSequence([seed, *index]).generate_state(2, np.uint32)
     return int(state[0]) << 31 | int(state[1]) >> 1
 
 

@@ -236,6 +236,6 @@ class LatentDiffusion(ModelParts):
         return [q_sample(latents, t, self.chain.process, noise) for t in ends]
 
 
-def image_rng(seed: int, index: int) -> torch.Generator:
-    """The generator that image `index` of a run with this seed owns."""
-    return torch.Generator().manual_seed(image_seed(seed, index))
+def image_rng(seed: int, *index: int) -> torch.Generator:
+    """The generator that image `index` of a run with this seed owns, or a draw of it."""
+    return torch.Generator().manual_seed(image_seed(seed, *index))

@@ -15,10 +15,9 @@ from ..diffusion.process import Predict
 from ..editing.config import Inpaint, Upscale, Vary
 from ..editing.inpaint import inpainted
 from ..editing.prior import Images, Prior
-from ..editing.stage import edit_rng
 from ..editing.upscale import upscaled
 from ..editing.vary import varied
-from ..model.latent_diffusion import LatentDiffusion
+from ..model.latent_diffusion import LatentDiffusion, image_rng
 from ..model.sampling import Sampling
 from .batch import Edited, Image, Order
 from .given_picture import GivenPicture
@@ -102,7 +101,7 @@ def edit_commission(content: object, model: LatentDiffusion) -> EditCommission:
     def order(draw: int) -> Order:
         @torch.inference_mode()
         def paint(pause: Callable[[], None]) -> Image:
-            prior = PausingPrior(model, [wanted], [edit_rng(seed, 0, draw)], how.guidance, pause)
+            prior = PausingPrior(model, [wanted], [image_rng(seed, 0, draw)], how.guidance, pause)
             return question(before[None], prior)[0]
 
         return Order(seed, draw, wanted, sampling, Edited(paint, weight, facts))

@@ -802,9 +802,9 @@ def _what_there_is(conditions: Conditions, asked: Mapping[str, Value]) -> str:
 # What belongs to each image of a run: its seed, its noise, and what it shows, drawn as in training where not asked.
 
 
-def image_seed(seed: int, index: int) -> int:
-    """The seed of the generator that image `index` of a run with this seed owns: below 2⁶³."""
-    state = np.random.SeedSequence([seed, index]).generate_state(2, np.uint32)
+def image_seed(seed: int, *index: int) -> int:
+    """The seed of the generator that image `index` of a run with this seed owns, or a draw of it: below 2⁶³."""
+    state = np.random.SeedSequence([seed, *index]).generate_state(2, np.uint32)
     return int(state[0]) << 31 | int(state[1]) >> 1
 
 
@@ -1375,9 +1375,9 @@ class LatentDiffusion(ModelParts):
         return [q_sample(latents, t, self.chain.process, noise) for t in ends]
 
 
-def image_rng(seed: int, index: int) -> torch.Generator:
-    """The generator that image `index` of a run with this seed owns."""
-    return torch.Generator().manual_seed(image_seed(seed, index))
+def image_rng(seed: int, *index: int) -> torch.Generator:
+    """The generator that image `index` of a run with this seed owns, or a draw of it."""
+    return torch.Generator().manual_seed(image_seed(seed, *index))
 
 
 # phonybrains/model/pipeline.py
