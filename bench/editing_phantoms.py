@@ -10,7 +10,6 @@ with a tumour, asked to show none; does the map light up where the tumour is? Be
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,24 +21,18 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from sklearn.metrics import roc_auc_score
 
-from phonybrains.drafts import RECORD_NAME
 from phonybrains.editing.config import Explain, Translate
 from phonybrains.editing.explain import explained
 from phonybrains.editing.prior import Prior
 from phonybrains.editing.translate import translated
-from phonybrains.imageset import METADATA_NAME, ImageSet, to_unit_range, write_metadata
-from phonybrains.model.fitting import fit_conditions
+from phonybrains.imageset import ImageSet, to_unit_range
 from phonybrains.model.latent_diffusion import LatentDiffusion, image_rng
-from phonybrains.model.parts import LatentScale
-from phonybrains.networks.denoiser import Denoiser, build_embedding, build_unet
-from phonybrains.networks.shapes import DenoiserShape
 from phonybrains.phantom.anatomy import CT_HU, MR_INTENSITY, Tissue
-from phonybrains.phantom.corpus import CT_WINDOW_HU, draw_level, draw_patient, draw_slice, make_phantoms
-from phonybrains.training import augment
+from phonybrains.phantom.corpus import CT_WINDOW_HU, draw_level, draw_patient, draw_slice
 from phonybrains.training.config import load_train_config
 from phonybrains.training.stage import train
 
-from .masks import LOOP, OFF, SHAPE, SIZE
+from .masks import LOOP, OFF, SHAPE, SIZE, axial_phantoms, untaught
 from .options import measurement
 from .timing import use_threads
 
@@ -48,37 +41,6 @@ NAMES = ["diagnosis", "hemorrhage"]
 CONDITIONS: dict[str, Any] = dict.fromkeys(["modality", *NAMES])
 OTHERS = 10_000
 """Heads from this number on are never in the corpus."""
-
-
-def axial_heads(out: Path, n: int) -> Path:
-    """Axial slices of n heads, MR and CT in turns, with the masks of their lesions, as an image set."""
-    if not (out / METADATA_NAME).is_file():
-        how: dict[str, Any] = {"size": SIZE, "slices_per_patient": 3, "masks": "lesion", "synthetic": False}
-        images = ImageSet.open(make_phantoms(3 * n, out / "all", seed=0, **how)).where(plane="axial")
-        for row in images.rows:
-            for name in (row.file_name, row.mask_file_name):
-                (out / name).parent.mkdir(exist_ok=True)
-                shutil.copyfile(images.folder / name, out / name)
-        shutil.copyfile(images.folder / RECORD_NAME, out / RECORD_NAME)
-        write_metadata(out, images.rows)
-    return out
-
-
-def untaught(out: Path, images: ImageSet) -> Path:
-    """The shipped autoencoder with a new, small denoiser, as a model folder."""
-    if not (out / "model.json").is_file():
-        torch.manual_seed(0)
-        heads, conditions, scale = LatentDiffusion.load("heads"), fit_conditions(images.rows, NAMES), {}
-        for modality in ("MR", "CT"):
-            mine = images.where(modality=modality)
-            names = [modality] * min(len(mine), 300)
-            pixels = to_unit_range(np.stack([mine.pixels(i) for i in range(len(names))]))[:, None]
-            latents = heads.scale.restore(heads.encode(pixels, names), names)
-            scale[modality] = (latents.mean((0, 2, 3)).tolist(), latents.std((0, 2, 3)).tolist())
-        unet = build_unet(DenoiserShape(**SHAPE), int(heads.autoencoder.config["latent_channels"]), SIZE // 8)
-        denoiser = Denoiser(unet, build_embedding(unet, conditions.width, augment.WIDTH))
-        LatentDiffusion(heads.autoencoder, denoiser, conditions, LatentScale(scale), size=SIZE).save(out)
-    return out
 
 
 def pair(number: int) -> tuple[dict[str, Images], dict[str, Any]]:
@@ -230,9 +192,9 @@ def main(*, out: Path, heads: int = 1000, denoiser_steps: int = 1500, n: int = 1
         n: Other heads that are edited.
     """
     use_threads(1)
-    corpus = ImageSet.open(axial_heads(out / "corpus", heads))
+    corpus = ImageSet.open(axial_phantoms(out / "corpus", heads, 0, ("MR", "CT"), synthetic=False))
     learnt = corpus.where(split="train")
-    start = untaught(out / "start", learnt)
+    start = untaught(out / "start", learnt, NAMES)
     denoiser = {"variants": 2, "shape": SHAPE, "loop": LOOP | {"steps": denoiser_steps}}
     rest = {"autoencoder": OFF | {"crop": SIZE}, "few_step": OFF, "texture": OFF, "conditions": NAMES}
     if not (out / "model" / "model.json").is_file():

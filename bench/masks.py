@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,12 @@ LOOP: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 100, "averages": (0.995
 OFF: dict[str, Any] = {"loop": {"steps": 0}}
 
 
-def axial_phantoms(out: Path, n: int, seed: int) -> Path:
-    """The axial slices of MR phantoms of n heads, with the masks of their tumours, as an image set."""
+def axial_phantoms(out: Path, n: int, seed: int, modalities: tuple[str, ...] = ("MR",), synthetic: bool = True) -> Path:
+    """The axial slices of phantoms of n heads, with the masks of their lesions, as an image set."""
     if not (out / METADATA_NAME).is_file():
-        how: dict[str, Any] = {"size": SIZE, "modalities": ("MR",), "slices_per_patient": 3, "masks": "lesion"}
-        images = ImageSet.open(make_phantoms(3 * n, out / "all", seed=seed, **how)).where(plane="axial")
+        how: dict[str, Any] = {"size": SIZE, "modalities": modalities, "slices_per_patient": 3, "masks": "lesion"}
+        phantoms = make_phantoms(3 * n, out / "all", seed=seed, synthetic=synthetic, **how)
+        images = ImageSet.open(phantoms).where(plane="axial")
         for row in images.rows:
             for name in (row.file_name, row.mask_file_name):
                 (out / name).parent.mkdir(exist_ok=True)
@@ -54,18 +56,19 @@ def axial_phantoms(out: Path, n: int, seed: int) -> Path:
     return out
 
 
-def untaught(out: Path, images: ImageSet) -> Path:
-    """The shipped autoencoder with a new, small denoiser that takes no masks, as a model folder."""
+def untaught(out: Path, images: ImageSet, names: Sequence[str] = ("diagnosis",)) -> Path:
+    """The shipped autoencoder with a new, small denoiser for these conditions, without masks, as a model folder."""
     if not (out / "model.json").is_file():
         torch.manual_seed(0)
-        heads, conditions = LatentDiffusion.load("heads"), fit_conditions(images.rows, ["diagnosis"])
-        pixels, names = to_unit_range(stacked(images, range(len(images)), SIZE)[0])[:, None], ["MR"] * len(images)
-        latents = heads.scale.restore(heads.encode(pixels, names), names)
-        mean, deviation = latents.mean((0, 2, 3)).tolist(), latents.std((0, 2, 3)).tolist()
-        unet = build_unet(DenoiserShape(**SHAPE), latents.shape[1], SIZE // 8)
+        heads, conditions, scale = LatentDiffusion.load("heads"), fit_conditions(images.rows, names), {}
+        for modality in sorted({row.modality for row in images.rows}):
+            mine = images.where(modality=modality)
+            pixels = to_unit_range(np.stack([mine.pixels(i) for i in range(len(mine))]))[:, None]
+            latents = heads.scale.restore(heads.encode(pixels, [modality] * len(mine)), [modality] * len(mine))
+            scale[modality] = (latents.mean((0, 2, 3)).tolist(), latents.std((0, 2, 3)).tolist())
+        unet = build_unet(DenoiserShape(**SHAPE), int(heads.autoencoder.config["latent_channels"]), SIZE // 8)
         denoiser = Denoiser(unet, build_embedding(unet, conditions.width, augment.WIDTH))
-        scale = LatentScale({"MR": (mean, deviation)})
-        LatentDiffusion(heads.autoencoder, denoiser, conditions, scale, size=SIZE).save(out)
+        LatentDiffusion(heads.autoencoder, denoiser, conditions, LatentScale(scale), size=SIZE).save(out)
     return out
 
 
