@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from ..editing.stage import quarters
+from ..marks import plain_png
 from ..web.pages import make_pages
 from .batch import Image
 from .context import ModelContext
@@ -21,7 +22,6 @@ from .edit_request import MOST_DRAWS, EditCommission, PictureRequest, edit_commi
 from .given_picture import MOST_BYTES, GivenPicture
 from .guard import EDITS
 from .page_routes import WEB, form_of
-from .picture import plain_png
 from .request import parsed
 
 

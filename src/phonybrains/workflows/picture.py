@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from ..errors import ConfigError, ImageSetError, SourceError
 from ..files import write_whole
 from ..imageset import ImageSet, Row, write_metadata, write_png
 from ..importing.raster.codecs import decode_file, strict_pillow
 from ..importing.raster.pixels import gray_values, span_of
+from ..marks import marked_png
 
 MOST_PIXELS = 8192**2
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -74,23 +71,13 @@ def publish_picture(edited: Path, out: Path) -> list[Path]:
     images, written = ImageSet.open(edited), []
     out.parent.mkdir(parents=True, exist_ok=True)
     for number, row in enumerate(images.rows):
-        told = PngInfo()
-        told.add_itxt(
-            "Description", f"Edited ({row['edit']}) by {row['generator']}: {images.record['results']['note']}"
-        )
         facts = {key: value for key, value in row.attributes.items() if value is not None}
-        told.add_itxt("phonybrains", json.dumps({"synthetic": True, **facts}, ensure_ascii=False))
+        facts["note"] = images.record["results"]["note"]
         path = out if number == 0 else out.with_stem(f"{out.stem}-{number}")
-        written.append(_write(path, images.pixels(number), told))
+        write_whole(path, marked_png(np.asarray(images.pixels(number), np.uint8), facts, edited=True))
+        written.append(path)
     for kind in ("spread", "maps"):
         for name in sorted((edited / kind).glob("*.png")):
-            with Image.open(name) as opened:
-                written.append(_write(out.with_stem(f"{out.stem}-{kind}"), np.asarray(opened), PngInfo()))
+            write_whole(beside := out.with_stem(f"{out.stem}-{kind}"), name.read_bytes())
+            written.append(beside)
     return written
-
-
-def _write(path: Path, pixels: np.ndarray, told: PngInfo) -> Path:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=told)
-    write_whole(path, buffer.getbuffer())
-    return path
