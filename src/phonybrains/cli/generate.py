@@ -53,14 +53,8 @@ def generate(
     from ..generating.config import check_names, count, generate_config, open_masks
 
     asked = pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])], "--where")
-    how = {
-        "seed": seed,
-        "steps": steps,
-        "guidance": guidance,
-        "sampler": sampler,
-        "precision": precision,
-        "engine": engine,
-    }
+    how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler}
+    how |= {"precision": precision, "engine": engine}
     if n is None and mask is None:
         raise CycloptsError(msg='Command "generate" requires -n, the number of images, or masks to follow with --mask.')
     masks = open_masks(mask, mask_split)
