@@ -260,7 +260,7 @@ def main(
     results: dict[str, Any] = {}
     for modality in modalities:
         every = opened.where(modality=modality)
-        source = _part(every, skip, n)
+        source = part_of(every, skip, n)
         judge = Judge(stack(source), [row.patient_id for row in source.rows], features)
         if what == "upscale":
             found: Mapping[str, Any] = {
@@ -276,7 +276,7 @@ def main(
             other = next(m for m in ("MR", "CT") if m != modality)
             assert features, "translate needs --features"
             found = {
-                f"to {other}": translate(source, prior, features, other, _part(opened.where(modality=other), 0, 400))
+                f"to {other}": translate(source, prior, features, other, part_of(opened.where(modality=other), 0, 400))
             }
         results[modality] = {"n": len(source), "patients": len({row.patient_id for row in source.rows}), **found}
         print(json.dumps({modality: results[modality]}, indent=1), flush=True)
@@ -284,7 +284,7 @@ def main(
         out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
-def _part(images: ImageSet, first: int, n: int) -> ImageSet:
+def part_of(images: ImageSet, first: int, n: int) -> ImageSet:
     """Some of the rows, drawn at random once and for all."""
     from dataclasses import replace
 

@@ -12,12 +12,14 @@ from ..diffusion.inverse import time_of_noise
 from ..diffusion.sampler import ancestral
 from .config import Denoise
 from .noise_level import NoiseLevel, add_noise
-from .prior import Images, Prior, as_images
+from .prior import Images, Prior, as_images, as_pixels
 
 TRUSTED = 0.8
 """The walk begins at this share of the noise that the latents have: with all of it, detail is taken for noise."""
 RENEWED = 0.5
 """The share of ancestral sampling's fresh noise: 1 draws from the posterior, 0 gives one answer, near its mean."""
+LOST = 4.6
+"""Grey levels that the codec loses of an image, about: with them, what was measured is worth something to the end."""
 FIRST_GUESS = 0.02
 """Deviation of the latents for each grey level of noise, about, until it is measured."""
 
@@ -30,7 +32,7 @@ def half_renewed(a_t: Tensor, s_t: Tensor, a_r: Tensor, s_r: Tensor) -> Tensor:
 def denoised(images: Images, prior: Prior, how: Denoise, noise: Sequence[NoiseLevel]) -> Images:
     """Noisy images (B, H, W) and the noise of each, to images (B, H, W) of what lies behind it.
 
-    For an exact codec, one that keeps noise white, and RENEWED 1 this draws from p(x | y).
+    For an exact codec (LOST 0), one that keeps noise white, and RENEWED 1 this draws from p(x | y).
     """
     return np.concatenate([_one(images[i], prior.of(i), how, level) for i, level in enumerate(noise)])
 
@@ -44,7 +46,8 @@ def _one(image: Images, prior: Prior, how: Denoise, noise: NoiseLevel) -> Images
     guess = prior.walk(predict, prior.signal(z, times[0]), times)
     level = TRUSTED * latent_noise(as_images(prior.decode(guess)), prior, noise)
     times = prior.even_times(time_of_noise(level, process), how.steps)
-    return as_images(prior.decode(prior.walk(predict, prior.signal(z, times[0]), times, half_renewed)))
+    clean = prior.decode(prior.walk(predict, prior.signal(z, times[0]), times, half_renewed))
+    return as_images(torch.lerp(clean, as_pixels(image[None]).to(clean), LOST**2 / (LOST**2 + noise.sigma**2)))
 
 
 def latent_noise(clean: Images, prior: Prior, noise: NoiseLevel) -> float:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import spsolve
+from torch import Tensor
 
 from ..diffusion.inverse import Masked, Measurement, given
 from ..diffusion.sampler import renewed
@@ -17,20 +18,22 @@ from .prior import Images, Prior, as_images, as_pixels
 def inpainted(images: Images, prior: Prior, how: Inpaint, holes: NDArray[np.bool_]) -> Images:
     """Images and holes (B, H, W), True inside, to images that differ inside their holes alone, to the bit.
 
-    All noise is drawn anew in each step, so that what does not fit the rim is soon forgotten; at the end what is left
-    of a step at the rim is spread over the hole.
+    The walk begins at the smoothest filling, under as much noise as hides what it lacks. All noise is drawn anew in
+    each step, so that what does not fit the rim is soon forgotten; what is left of a seam is spread over the hole.
     """
-    device = prior.model.device
-    y, inside = as_pixels(images).to(device), torch.from_numpy(holes)[:, None].to(device)
-    measured = Measurement(y, Masked((~inside).float()), lambda t: torch.ones(1, device=device))
+    device, y = prior.model.device, as_pixels(images)
+    known = torch.from_numpy(~holes)[:, None].float().to(device)
+    measured = Measurement(y.to(device), Masked(known), lambda t: torch.ones(1, device=device))
     times = prior.times(how.start, how.steps)
-    z = prior.noised(prior.encode(y * ~inside + inside * y.mean()), times[0]) if how.start < 1 else prior.noise()
+    z = prior.noised(prior.encode(_blended(torch.zeros_like(y), y, holes)), times[0])
     z = prior.walk(given(prior.predict(), measured, prior.codec), z, times, renewed)
-    drawn = prior.draw(z).cpu()
-    blended = [
-        seamless(d, o, h) for d, o, h in zip(drawn[:, 0].numpy(), as_pixels(images)[:, 0].numpy(), holes, strict=True)
-    ]
-    return np.where(holes, as_images(torch.from_numpy(np.stack(blended))[:, None]), images)
+    return np.where(holes, as_images(_blended(prior.draw(z).cpu(), y, holes)), images)
+
+
+def _blended(inside: Tensor, outside: Tensor, holes: NDArray[np.bool_]) -> Tensor:
+    """`seamless` of each image, (B, 1, H, W)."""
+    images = zip(inside[:, 0].numpy(), outside[:, 0].numpy(), holes, strict=True)
+    return torch.from_numpy(np.stack([seamless(*one) for one in images]))[:, None]
 
 
 def seamless(inside: NDArray[np.float32], outside: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:

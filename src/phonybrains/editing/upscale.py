@@ -12,6 +12,9 @@ from ..diffusion.inverse import BlockMean, Measurement, given, power_law
 from .config import Upscale
 from .prior import Images, Prior, as_pixels
 
+KEPT = 0.8
+"""The share of the detail that is drawn which is kept: the rest is about as large as what the codec adds of its own."""
+
 
 def upscaled(images: Images, prior: Prior, how: Upscale) -> Images:
     """Images (B, h, w) of means over `factor`² pixels, to images (B, H, W) that have them, to the rounding.
@@ -26,7 +29,7 @@ def upscaled(images: Images, prior: Prior, how: Upscale) -> Images:
     times = prior.times(how.start, how.steps)
     z = prior.noised(prior.encode(smooth), times[0])
     z = prior.walk(given(prior.predict(), measured, prior.codec), z, times)
-    exact = measured.fit(prior.decode(z), torch.zeros(1))[:, 0]
+    exact = torch.lerp(smooth, measured.fit(prior.decode(z), torch.zeros(1)), KEPT)[:, 0]
     return fitted(((exact + 1) * 127.5).cpu().numpy(), images, how.factor)
 
 
