@@ -106,6 +106,7 @@ def inpaint(
     box: Literal["lesion"] | None = None,
     hole: str | None = None,
     where: Words = None,
+    start: float | None = None,
     options: Options,
 ) -> None:
     """Fill an area of images with what could be there; every other pixel stays as it is.
@@ -116,12 +117,14 @@ def inpaint(
         box: Fill the box of each image's lesion.
         hole: Fill a rectangle, x,y,width,height in pixels from the upper left.
         where: What the images are to show then, e.g. --where hemorrhage=none.
+        start: Share of the way to pure noise at which the walk begins (.3, or 1 where something is asked for).
     """
     areas = {"mask": mask, "lesion": box is not None, "hole": hole is not None}
     if sum(areas.values()) != 1:
         raise CycloptsError(msg="edit inpaint takes one of --mask, --box lesion and --hole x,y,width,height.")
     area = next(name for name, given in areas.items() if given)
-    _run("inpaint", source, options, area=area, hole=_numbers(hole), where=pairs(where or [], "--where"))
+    asked = pairs(where or [], "--where")
+    _run("inpaint", source, options, area=area, hole=_numbers(hole), where=asked, start=start)
 
 
 @edit_app.command(sort_key=5)
