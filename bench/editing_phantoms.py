@@ -74,7 +74,7 @@ def volumes(truth: Images, other: Images, source: Images, modality: str, to: str
     return float((near & (truth < darkness(to))).sum()), float((near & (other < darkness(to))).sum())
 
 
-def translate(model: LatentDiffusion, n: int, means: dict[str, Images]) -> dict[str, Any]:
+def translate(model: LatentDiffusion, n: int, means: dict[str, Images], strength: float = 1.0) -> dict[str, Any]:
     """Both ways, beside the image as it was, matched by histogram, and the mean image of the corpus."""
     from skimage.exposure import match_histograms
     from skimage.metrics import structural_similarity
@@ -82,6 +82,7 @@ def translate(model: LatentDiffusion, n: int, means: dict[str, Images]) -> dict[
     pairs, results = [pair(OTHERS + number)[0] for number in range(n)], {}
     none = {"MR": {"diagnosis": "none", "hemorrhage": None}, "CT": {"diagnosis": None, "hemorrhage": "none"}}
     for modality, to in (("MR", "CT"), ("CT", "MR")):
+        how = Translate(to={"modality": to}, strength=strength)
         source, truth = (np.stack([one[name] for one in pairs]) for name in (modality, to))
         here, there = ([{**CONDITIONS, "modality": name, **none[name]}] for name in (modality, to))
         made = []
@@ -89,7 +90,9 @@ def translate(model: LatentDiffusion, n: int, means: dict[str, Images]) -> dict[
             for first in range(0, n, 10):
                 part = source[first : first + 10]
                 prior = Prior(model, here * len(part), [image_rng(0, first + i, 0) for i in range(len(part))])
-                made.append(translated(part, prior, Translate(to={"modality": to}), there * len(part)))
+                made.append(
+                    translated(part, prior, Translate(to={"modality": to}, strength=strength), there * len(part))
+                )
         again = draws_of(to, n)
         kinds = {
             "translated": np.concatenate(made),
@@ -203,7 +206,8 @@ def main(*, out: Path, heads: int = 1000, denoiser_steps: int = 1500, n: int = 1
     for modality in ("MR", "CT"):
         mine = learnt.where(modality=modality)
         means[modality] = np.rint(np.mean([mine.pixels(i) for i in range(len(mine))], axis=0)).astype(np.uint8)
-    result = {"n": n, "translate": translate(model, n, means), "explain": explain(model, corpus, n)}
+    result = {"n": n} | {f"translate, strength {s:g}": translate(model, n, means, s) for s in (1.0, 0.9, 0.8)}
+    result["explain"] = explain(model, corpus, n)
     text = json.dumps(result, indent=1)
     (out / "editing.json").write_text(text + "\n", encoding="utf-8")
     print(text)

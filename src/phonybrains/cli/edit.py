@@ -128,14 +128,15 @@ def inpaint(
 
 
 @edit_app.command(sort_key=5)
-def translate(source: Given, /, *, to: Words, options: Options) -> None:
+def translate(source: Given, /, *, to: Words, strength: float = 1.0, options: Options) -> None:
     """Show the same heads under other conditions, as CT for MR.
 
     Args:
         source: An image set, or one picture.
         to: What they are to show, e.g. --to modality=CT.
+        strength: Share of the way to pure noise that is gone; below 1 more of the head stays, and more of its look.
     """
-    _run("translate", source, options, to=pairs(to or [], "--to"))
+    _run("translate", source, options, to=pairs(to or [], "--to"), strength=strength)
 
 
 @edit_app.command(sort_key=6)

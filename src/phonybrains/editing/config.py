@@ -84,10 +84,14 @@ class Inpaint(Edit):
 
 
 class Translate(Edit):
-    """The same head under other conditions, such as modality=CT."""
+    """The same head under other conditions, such as modality=CT.
+
+    strength: the share of the way to pure noise that is gone; below 1 more of the head stays, and more of its look.
+    """
 
     name = "translate"
     to: Where
+    strength: Annotated[float, Field(gt=0, le=1)] = 1.0
     steps: Count = 12
 
 

@@ -112,10 +112,10 @@ class Prior:
             return [*even, 0.0]
         return [*sorted({max(1, round(t)) for t in even}, reverse=True), 0]
 
-    def rising_times(self, steps: int) -> list[float]:
-        """The way from a nearly clean image to pure noise, for an inversion, in so many steps."""
+    def rising(self, times: Sequence[float]) -> list[float]:
+        """Falling times, the other way around from a nearly clean image on, for an inversion."""
         first = float(self.model.chain.time(NEARLY_CLEAN))
-        return sorted({max(first, t) for t in self.times(1.0, steps)})
+        return sorted({max(first, t) for t in times})
 
 
 def as_pixels(images: Images) -> Tensor:

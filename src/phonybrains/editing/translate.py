@@ -16,7 +16,6 @@ def translated(images: Images, prior: Prior, how: Translate, target: Sequence[Ma
 
     Up with the conditions of the source, down with those of the target; both ways by Heun's method.  [Su 2023, DDIB]
     """
-    chain = prior.model.chain
-    noise = invert(prior.predict(), prior.encode_images(images), prior.rising_times(how.steps), chain.process)
-    there = replace(prior, wanted=target)
-    return as_images(there.draw(there.descend(there.predict(), noise, prior.times(1.0, how.steps))))
+    times, there = prior.times(how.strength, how.steps), replace(prior, wanted=target)
+    noise = invert(prior.predict(), prior.encode_images(images), prior.rising(times), prior.model.chain.process)
+    return as_images(there.draw(there.descend(there.predict(), noise, times)))
