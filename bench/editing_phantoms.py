@@ -90,9 +90,7 @@ def translate(model: LatentDiffusion, n: int, means: dict[str, Images], strength
             for first in range(0, n, 10):
                 part = source[first : first + 10]
                 prior = Prior(model, here * len(part), [image_rng(0, first + i, 0) for i in range(len(part))])
-                made.append(
-                    translated(part, prior, Translate(to={"modality": to}, strength=strength), there * len(part))
-                )
+                made.append(translated(part, prior, how, there * len(part)))
         again = draws_of(to, n)
         kinds = {
             "translated": np.concatenate(made),
