@@ -14,6 +14,7 @@ from .evaluation.config import EvaluateConfig as EvaluateConfig
 from .evaluation.stage import evaluate as evaluate
 from .finetuning.config import FinetuneConfig as FinetuneConfig
 from .finetuning.stage import finetune as finetune
+from .generating.join import join as join
 from .generating.stage import generate as generate
 from .imageset import ImageSet as ImageSet
 from .imageset import Row as Row

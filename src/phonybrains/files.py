@@ -8,9 +8,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import OutputError
@@ -51,6 +52,21 @@ def whole(path: Path, *, sync: bool = True, mode: int = 0o666, new: bool = False
         partial.unlink(missing_ok=True)
     if sync:
         sync_path(path.parent)
+
+
+def link_or_copy(source: Path, path: Path) -> None:
+    """Have a file under one more name: as a link to the same bytes, else, on another disk or one without, as a copy.
+
+    What has that name already stays as it is.
+    """
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):
+        os.link(source, path)
+    if not path.exists():
+        with whole(path, sync=False) as partial:
+            shutil.copyfile(source, partial)
 
 
 def sync_folder(folder: Path) -> None:

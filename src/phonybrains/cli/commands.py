@@ -33,6 +33,7 @@ COMMANDS = (
     Command("train", "train:train", "Train a latent diffusion model on an image set."),
     Command("finetune", "train:finetune", "Fine-tune a Stable Diffusion checkpoint on an image set, as a LoRA."),
     Command("generate", "generate:generate", "Generate synthetic images as an image set."),
+    Command("join", "generate:join", "Join the shards of a run of generate into one image set."),
     Command("edit", "edit:edit_app", "Edit images by what a model knows of heads: one prior, many uses."),
     Command(
         "augment", "augment:augment", "Add synthetic training images of what is rare in an image set, drawn by a model."

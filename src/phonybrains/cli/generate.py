@@ -1,4 +1,4 @@
-"""The commands that make images with a model: `generate` and `demo`."""
+"""The commands that make images with a model: `generate`, `join` and `demo`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def generate(
     sampler: str = "",
     precision: Literal["auto", "bf16", "fp32"] = "auto",
     engine: Literal["auto", "torch", "compiled"] = "auto",
+    shard: str = "",
     batch_size: Whole = 16,
     grid: Path | None = None,
 ) -> None:
@@ -47,6 +48,7 @@ def generate(
         sampler: shortcut, adams, heun, ddim, ddpm or euler; the best for model and steps if not given.
         precision: Arithmetic of decoding: bf16, fp32, or auto for the faster here; up to 5 gray levels apart.
         engine: What computes it: torch, compiled (see "phonybrains model compile"), or auto for the faster here.
+        shard: Make one part of the images alone, such as 3/8, the third of eight; "phonybrains join" joins them.
         batch_size: Images computed at a time.
         grid: Also draw a contact sheet into this picture file.
     """
@@ -54,7 +56,7 @@ def generate(
 
     asked = pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])], "--where")
     how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler}
-    how |= {"precision": precision, "engine": engine}
+    how |= {"precision": precision, "engine": engine, "shard": shard}
     if n is None and mask is None:
         raise CycloptsError(msg='Command "generate" requires -n, the number of images, or masks to follow with --mask.')
     masks = open_masks(mask, mask_split)
@@ -71,7 +73,21 @@ def generate(
     if drawn := read_record(out)["results"].get("drawn"):
         own = f"Each image starts from noise of its own, of seed {seed} and its index."
         say(f"Not asked for, so drawn as often as in training: {', '.join(drawn)}. {own}")
-    say(f"{out}: {n} synthetic images" + (f"; contact sheet: {grid}" if grid else ""))
+    part = f", the shard {shard} of {n}" if shard else ""
+    say(f"{out}: {len(config.indices)} synthetic images{part}" + (f"; contact sheet: {grid}" if grid else ""))
+
+
+def join(parts: Annotated[list[Path], Parameter(name="PART", negative="")], /, *, out: Path) -> None:
+    """Join the shards of a run of generate into one image set.
+
+    Args:
+        parts: The image sets that "phonybrains generate --shard" made of one run, all of them, in any order.
+        out: Folder of the image set.
+    """
+    from ..generating.join import join
+
+    join(parts, out)
+    print(f"{out}: {len(parts)} shards joined")
 
 
 def demo(*, out: Path = Path("out/demo"), serve: Flag = False, port: Port = 8000) -> None:

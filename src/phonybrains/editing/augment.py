@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import load_config
-from ..files import whole
+from ..files import link_or_copy
 from ..imageset import Attribute, ImageSet, Row, check_whole, how_split, write_metadata
 from ..model.compiled import Compiled
 from ..model.opening import engine_of, open_fastest
@@ -144,16 +141,7 @@ def drawn_name(index: int) -> str:
 def take_over(images: ImageSet, draft: Path) -> None:
     """Have all images and masks of a set in a draft too, as links to the same bytes where the disk can."""
     for name in (name for row in images.rows for name in (row.file_name, row.mask_file_name) if name):
-        path = draft / name
-        if path.exists():
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        source = (images.folder / name).resolve()
-        with suppress(OSError):  # another disk, or one without links
-            os.link(source, path)
-        if not path.exists():
-            with whole(path, sync=False) as partial:
-                shutil.copyfile(source, partial)
+        link_or_copy((images.folder / name).resolve(), draft / name)
 
 
 def _additions(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..config import Config, load_config
 from ..errors import ConfigError
@@ -16,9 +16,10 @@ from ..model.finding import find_model, is_fine_tuned
 from ..model.lora_description import read_lora
 from ..model.masks import MaskFacts
 from ..model.sampling import Engine, Precision, Sampling, check_sampler
-from ..networks.conditions import Value
+from ..networks.conditions import Value, plural
 from ..networks.shapes import Count
 from .masks import MaskFolder
+from .processes import Share
 
 
 class Request(Config):
@@ -39,6 +40,26 @@ class GenerateConfig(Config):
     sampler: str = Sampling.sampler
     precision: Precision = "auto"
     engine: Engine = "auto"
+    shard: str = ""
+    """Which part of the images is made, such as "3/8", the third of eight; empty: all."""
+
+    @model_validator(mode="after")
+    def _has_images(self) -> Self:
+        shards = Share.read(self.shard).world
+        if self.n < shards:
+            few = f"{shards} shards of {plural(self.n, 'image')}"
+            raise ConfigError(f"--shard {self.shard}: {few}: each holds one at least. Take up to {self.n} shards.")
+        return self
+
+    @property
+    def n(self) -> int:
+        """How many images the requests make together, in all shards."""
+        return sum(request.n for request in self.requests)
+
+    @property
+    def indices(self) -> range:
+        """Which of them are made here."""
+        return Share.read(self.shard).of(range(self.n))
 
     @property
     def sampling(self) -> Sampling:
@@ -46,8 +67,9 @@ class GenerateConfig(Config):
         return Sampling(self.seed, self.steps, Sampling.guidance, self.sampler, precision=self.precision)
 
     def recorded(self) -> dict[str, Any]:
-        """What a record says of it. torch goes without saying, as there was no other engine before."""
-        return self.model_dump(mode="json", exclude={"engine"} if self.engine == "torch" else None)
+        """What a record says of it. torch and the whole go without saying, as there was nothing else before."""
+        unsaid = {"engine"} if self.engine == "torch" else set[str]()
+        return self.model_dump(mode="json", exclude=unsaid if self.shard else unsaid | {"shard"})
 
 
 def generate_config(n: int, where: Mapping[str, Value] | None = None, **how: Any) -> GenerateConfig:

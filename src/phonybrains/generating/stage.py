@@ -54,7 +54,7 @@ class Work:
 
     def paint(self, draft: Path, share: Share, bar: Progress) -> None:
         """Make what is missing of this share; each image appears whole as soon as it is made."""
-        paths = {i: draft / file_name(i) for i in range(share.rank, len(self.wanted), share.world)}
+        paths = {i: draft / file_name(i) for i in share.of(self.config.indices)}
         masks: dict[str, Any] = {"masks": self.masks} if self.masks else {}  # no other kind of model takes masks
         paint_missing(self.model, self.wanted, self.sampling, paths, bar, **masks)
 
@@ -69,6 +69,20 @@ class Work:
         number = index % len(self.masks)
         row = replace(row, attributes={**row.attributes, "mask_source": self.masks.names[number]})
         return write_mask(draft, row, self.masks[number])
+
+    def results(self) -> dict[str, Any]:
+        """What a record says was made; of a shard, in how many batches the whole run is computed.
+
+        Masks outline what their folder says, else what those of the training did.
+        """
+        found: dict[str, Any] = {"images": len(self.config.indices), "warnings": list(self.warnings)}
+        found |= {"drawn": self.drawn}
+        if self.masks:
+            taken = getattr(self.model, "masks", None)
+            found |= {"masks": {"outline": self.masks.outline or (taken.outline if taken else "")}}
+        if self.config.shard:
+            found |= {"batches": len(self.model.batches(len(self.wanted), self.sampling))}
+        return found
 
 
 def generate(
@@ -85,6 +99,7 @@ def generate(
     sampler: str = "",
     precision: str = "auto",
     engine: str = "auto",
+    shard: str = "",
     batch_size: int = 16,
     grid: str | Path | None = None,
     show: bool = True,
@@ -92,10 +107,11 @@ def generate(
     """Generate n images that show what `where` asks for; see `generate_requests`.
 
     mask: an image set or a folder of pictures whose masks the images follow, by default as many as there are.
+    shard: such as "3/8", to make the third of eight parts of them alone; `join` joins these.
     """
     masks = open_masks(mask, mask_split)
     how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler}
-    how |= {"precision": precision, "engine": engine}
+    how |= {"precision": precision, "engine": engine, "shard": shard}
     config = generate_config(count(n, masks), where, **how)
     return generate_requests(model, out, config, masks=masks, batch_size=batch_size, grid=grid, show=show)
 
@@ -122,12 +138,12 @@ def generate_requests(
             anything is written; OutputError if `out` is something else or the disk is full.
 
     Image i depends on (seed, i) alone, but for the rounding of a gray level or two, which depends on what else is in
-    its batch: on the batch size and the number of processes that torchrun starts. The same call makes only what is
-    missing, with the same bits.
+    its batch: on n, the batch size and the number of threads, not on shards and processes, which share the batches of
+    the whole run. The same call makes only what is missing, with the same bits.
     """
     out, share = Path(out), Share.of_this_process()
     if grid is not None:
-        check_sheet(Path(grid), out, sum(request.n for request in config.requests))
+        check_sheet(Path(grid), out, len(config.indices))
     folder = check_names(model, config, masks)
     opened = open_fastest(folder, engine_for(folder, config, out), config.sampling)
     work = _prepare(opened, folder.resolve().name, config, batch_size, masks)
@@ -138,16 +154,15 @@ def generate_requests(
         print(f"WARNING: {warning}", file=sys.stderr)
     with together(share):
         if share.rank == 0:
-            _take_up(out, record, len(work.wanted))
+            _take_up(out, record, len(config.indices))
         wait_for_all(share)
         if not is_published(out, record):
             with shared_draft(out, record, share) as draft, progress_bars(show and share.rank == 0) as bar:
                 work.paint(draft, share, bar)
                 wait_for_all(share)
                 if share.rank == 0:
-                    write_metadata(draft, [work.row(i, draft) for i in range(len(work.wanted))])
-                    record.results.update(images=len(work.wanted), warnings=list(work.warnings), drawn=work.drawn)
-                    record.results.update({"masks": {"outline": _outline(work)}} if masks else {})
+                    write_metadata(draft, [work.row(i, draft) for i in config.indices])
+                    record.results.update(work.results())
         wait_for_all(share)
     if grid is not None and share.rank == 0:
         draw_sheet(ImageSet.open(out), Path(grid))
@@ -175,12 +190,6 @@ def _record(work: Work, folder: Path) -> Record:
         inputs.append(as_input(work.masks.folder))
     sources = [source for one in inputs for source in one["record"].get("sources") or ()]
     return Record("generate", facts, work.config.seed, inputs, list({str(s): s for s in sources}.values()))
-
-
-def _outline(work: Work) -> str:
-    """What the masks outline: as their folder says, else as that of the training did."""
-    taken = getattr(work.model, "masks", None)
-    return (work.masks.outline if work.masks else "") or (taken.outline if taken else "")
 
 
 def _prepare(

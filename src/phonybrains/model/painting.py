@@ -27,14 +27,13 @@ def paint_missing(
     what: str = "generating",
     **masks: Any,
 ) -> None:
-    """Write the images that are not there yet, each whole as soon as it is made; paths: by index in `wanted`, in order.
+    """Write the images that are not there yet, each whole as soon as it is made; paths: of some, by index in `wanted`.
 
-    A batch of which an image is missing is computed as a whole again, so that its bits are those of an undisturbed run.
-    masks: as `paint` takes them, of models that do.
+    The batches are those of the whole run. One of which an image is missing is computed as a whole, so that the bits
+    are those of an undisturbed run that makes all. masks: as `paint` takes them, of models that do.
     """
-    mine = list(paths)
-    missing = {i for i in mine if not is_whole(paths[i], model.size)}
-    parts = [mine[part] for part in model.batches(len(mine), sampling)]
+    missing = {i for i, path in paths.items() if not is_whole(path, model.size)}
+    parts = [range(len(wanted))[part] for part in model.batches(len(wanted), sampling)]
     parts = [part for part in parts if not missing.isdisjoint(part)]
     edges = [0, *accumulate(map(len, parts))]
     indices = [i for part in parts for i in part]
