@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,7 +100,7 @@ TASKS: dict[str, tuple[Callable[[Generator], tuple[Tensor, Tensor]], Callable[[T
     "8 Gaussians": (_gaussians, None),
     "full circle": (_circle, None),
 }
-"""How points are drawn, and E(y|x), where that says what there is.  [Han 2022, tab. 7, with the constants of its code]"""
+"""How points are drawn, and E(y|x) where y has one mode.  [Han 2022, tab. 7; constants as in its code]"""
 
 
 def _follow(task: Task, loop: LoopConfig) -> None:
@@ -108,7 +109,7 @@ def _follow(task: Task, loop: LoopConfig) -> None:
             pass
 
 
-def toy(name: str, steps: int, seed: int = 0, draws: int = 500) -> dict[str, object]:
+def toy(name: str, steps: int, seed: int = 0, draws: int = 500) -> dict[str, Any]:
     """Learn one task, and measure it on the points kept apart."""
     begun, (drawn, mean) = time.process_time(), TASKS[name]
     x, y = drawn(Generator().manual_seed(seed))
@@ -125,7 +126,12 @@ def toy(name: str, steps: int, seed: int = 0, draws: int = 500) -> dict[str, obj
     found = torch.cat([model.draw(part, rng, draws, 20)[..., 0] for part in parts]).numpy()
     truth = y[held].numpy()
     error = None if mean is None else float(np.sqrt(np.mean((found.mean(1) - mean(x[held]).numpy()) ** 2)))
-    row = {"task": name, "RMSE": error, "QICE %": 100 * qice(found, truth), "PICP %": 100 * picp(found, truth)}
+    row: dict[str, Any] = {
+        "task": name,
+        "RMSE": error,
+        "QICE %": 100 * qice(found, truth),
+        "PICP %": 100 * picp(found, truth),
+    }
     rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
     return rounded | {"spread": round(float(spread), 3), "seconds": round(time.process_time() - begun, 1)}
 
@@ -150,9 +156,8 @@ def diagnosis(
 
     begun = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        trained = predict_train(
-            corpus, out or Path(folder) / "model", attribute=attribute, features=features, seed=seed
-        )
+        wanted: Any = {"attribute": attribute, "features": features, "seed": seed}
+        trained = predict_train(corpus, out or Path(folder) / "model", **wanted)
         results = json.loads((trained / "record.json").read_text())["results"]
         print(json.dumps(results["test"], indent=1), f"{time.process_time() - begun:.0f} s", flush=True)
         model, images = Predictor.load(trained), ImageSet.open(corpus)
@@ -163,9 +168,8 @@ def diagnosis(
             x[split] = model.inputs(part) if features else model.base.embed(model.inputs(part)).detach()
             y[split] = codes([label_of(row, attribute) for row in part.rows], model.subject)
     logistic = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000)).fit(x["train"], y["train"])
-    calibrated = CalibratedClassifierCV(FrozenEstimator(logistic), method="sigmoid").fit(
-        x["validation"], y["validation"]
-    )
+    calibrated: Any = CalibratedClassifierCV(FrozenEstimator(logistic), method="sigmoid")
+    calibrated.fit(x["validation"], y["validation"])
     found = calibrated.predict_proba(x["test"])
     answer, sure = calibrated.classes_[found.argmax(1)], found.max(1)
     right, most = answer == y["test"], np.argsort(-sure)[: results["test"]["certain"]]

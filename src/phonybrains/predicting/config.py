@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from ..config import Config
-from ..optimising.config import LoopConfig
+from ..networks.shapes import Count
+from ..optimising.config import LoopConfig, Rate, Share
 from ..spreadsheet import plain_name
 
 
@@ -22,14 +23,33 @@ class Drawing(Config):
     """Level of the t-test that tells certain answers from others."""
 
 
+class BaseLoop(LoopConfig):
+    """The loop of the base network."""
+
+    steps: Annotated[int, Field(ge=0)] = 600
+    batch_size: Count = 64
+    learning_rate: Rate = 2e-3
+    averages: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.98,)
+    validate_every: Count = 50
+
+
+class DiffusionLoop(LoopConfig):
+    """The loop of the diffusion."""
+
+    steps: Annotated[int, Field(ge=0)] = 3000
+    batch_size: Count = 256
+    learning_rate: Rate = 2e-3
+    averages: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.99,)
+
+
 class PredictConfig(Drawing):
     """Which attribute is learnt, and how: first the base network f, then the diffusion around what it says."""
 
     attribute: Annotated[str, AfterValidator(plain_name)]
     features: Path | None = None
     """SqueezeNet weights (safetensors): f then sees their features; without them it sees images of 64×64."""
-    base: LoopConfig = LoopConfig(steps=600, batch_size=64, learning_rate=2e-3, averages=(0.98,), validate_every=50)
-    diffusion: LoopConfig = LoopConfig(steps=3000, batch_size=256, learning_rate=2e-3, averages=(0.99,))
+    base: BaseLoop = BaseLoop()
+    diffusion: DiffusionLoop = DiffusionLoop()
     precision: Literal["fp32"] = "fp32"
 
     @property
