@@ -25,6 +25,9 @@ from .model.latent_diffusion import LatentDiffusion as LatentDiffusion
 from .model.share import pull_model as pull_model
 from .model.share import push_model as push_model
 from .phantom.corpus import make_phantoms as make_phantoms
+from .predicting.config import PredictConfig as PredictConfig
+from .predicting.stage import predict_apply as predict_apply
+from .predicting.stage import predict_train as predict_train
 from .readerstudy.analyse import analyse_study as analyse_study
 from .readerstudy.config import StudyConfig as StudyConfig
 from .readerstudy.config import load_study_config as load_study_config
