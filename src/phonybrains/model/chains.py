@@ -16,9 +16,6 @@ from ..diffusion.sampler import quadratic_times, schedule_times
 from ..diffusion.times import flow_times
 from ..errors import ConfigError
 
-ANCESTRAL, MANY = "ddpm", 100
-"""The sampler that walks a chain of DDPM as it was learnt, and from how many steps on it is the best one."""
-
 
 @dataclass(frozen=True)
 class Chain:
@@ -35,16 +32,12 @@ class Chain:
     shift: float = 1.0
     clip: float = math.inf
 
-    def sampler_for(self, steps: int) -> str:
-        """The best sampler for so many steps: for many of a chain of DDPM its own, which fewer would leave noisy."""
-        return ANCESTRAL if isinstance(self.process, Schedule) and steps >= MANY else self.sampler
-
     def predicted(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """The clean latents that an output of the network stands for."""
         return self.objective.to_x0(output, x_t, t, self.process).clamp(-self.clip, self.clip)
 
     def times(self, steps: int, sampler: str = "") -> Sequence[float]:
-        """The `steps` + 1 times that sampling passes, even ones of a whole chain.
+        """The `steps` + 1 times that a sampler, by default its own, passes: even by the chain, else closer together near 0.
 
         Raises ConfigError for more steps than the process has.
         """
@@ -52,7 +45,7 @@ class Chain:
             return flow_times(steps, self.shift)
         if steps > self.process.T:
             raise ConfigError(f"steps {steps}: this model's chain has {self.process.T} steps.")
-        return (schedule_times if sampler == ANCESTRAL else quadratic_times)(self.process, steps)
+        return (schedule_times if (sampler or self.sampler) == "ddpm" else quadratic_times)(self.process, steps)
 
     def time(self, fraction: float) -> Tensor:
         """(1,) the time at a fraction 0…1 of the way to pure noise."""
@@ -63,7 +56,7 @@ class Chain:
 
 CHAINS = {
     "flow": Chain("flow", Flow(), PredictVelocity(), "adams", shift=4.0),
-    "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim", clip=4.0),
+    "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddpm", clip=4.0),
 }
 
 

@@ -174,8 +174,7 @@ class LatentDiffusion(ModelParts):
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
-        sampler = self.chain.sampler_for(sampling.steps or self.steps)
-        settled = settle(sampling, self.steps, sampler, self.few_step is not None)
+        settled = settle(sampling, self.steps, self.chain.sampler, self.few_step is not None)
         return replace(settled, precision=settle_precision(sampling.precision, self.device))
 
     def encode_masks(self, masks: Sequence[Mask | None]) -> Tensor:
