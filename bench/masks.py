@@ -41,10 +41,12 @@ LOOP: dict[str, Any] = {"learning_rate": 1e-3, "warmup": 100, "averages": (0.995
 OFF: dict[str, Any] = {"loop": {"steps": 0}}
 
 
-def axial_phantoms(out: Path, n: int, seed: int, modalities: tuple[str, ...] = ("MR",), synthetic: bool = True) -> Path:
+def axial_phantoms(
+    out: Path, n: int, seed: int, modalities: tuple[str, ...] = ("MR",), synthetic: bool = True, size: int = SIZE
+) -> Path:
     """The axial slices of phantoms of n heads, with the masks of their lesions, as an image set."""
     if not (out / METADATA_NAME).is_file():
-        how: dict[str, Any] = {"size": SIZE, "modalities": modalities, "slices_per_patient": 3, "masks": "lesion"}
+        how: dict[str, Any] = {"size": size, "modalities": modalities, "slices_per_patient": 3, "masks": "lesion"}
         phantoms = make_phantoms(3 * n, out / "all", seed=seed, synthetic=synthetic, **how)
         images = ImageSet.open(phantoms).where(plane="axial")
         for row in images.rows:
@@ -56,7 +58,9 @@ def axial_phantoms(out: Path, n: int, seed: int, modalities: tuple[str, ...] = (
     return out
 
 
-def untaught(out: Path, images: ImageSet, names: Sequence[str] = ("diagnosis",)) -> Path:
+def untaught(
+    out: Path, images: ImageSet, names: Sequence[str] = ("diagnosis",), widths: tuple[int, ...] = SHAPE["widths"]
+) -> Path:
     """The shipped autoencoder with a new, small denoiser for these conditions, without masks, as a model folder."""
     if not (out / "model.json").is_file():
         torch.manual_seed(0)
@@ -66,9 +70,10 @@ def untaught(out: Path, images: ImageSet, names: Sequence[str] = ("diagnosis",))
             pixels = to_unit_range(np.stack([mine.pixels(i) for i in range(len(mine))]))[:, None]
             latents = heads.scale.restore(heads.encode(pixels, [modality] * len(mine)), [modality] * len(mine))
             scale[modality] = (latents.mean((0, 2, 3)).tolist(), latents.std((0, 2, 3)).tolist())
-        unet = build_unet(DenoiserShape(**SHAPE), int(heads.autoencoder.config["latent_channels"]), SIZE // 8)
+        shape = DenoiserShape(**SHAPE | {"widths": widths})
+        unet = build_unet(shape, int(heads.autoencoder.config["latent_channels"]), images.height // 8)
         denoiser = Denoiser(unet, build_embedding(unet, conditions.width, augment.WIDTH))
-        LatentDiffusion(heads.autoencoder, denoiser, conditions, LatentScale(scale), size=SIZE).save(out)
+        LatentDiffusion(heads.autoencoder, denoiser, conditions, LatentScale(scale), size=images.height).save(out)
     return out
 
 

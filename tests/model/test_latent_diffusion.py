@@ -221,7 +221,7 @@ def test_steps_choose_the_weights(model: LatentDiffusion, chain_model: LatentDif
     assert settled(model, steps=2, sampler="euler", guidance=3.0) == (2, "euler")
     assert settled(model, steps=9, sampler="shortcut") == (9, "shortcut")
     assert settled(replace(model, few_step=None), steps=2) == (2, "adams")
-    assert settled(chain_model, steps=2) == (2, "ddim")
+    assert settled(chain_model, steps=2) == (2, "ddpm")
 
 
 def test_few_steps_are_jumps_of_the_few_step_weights(model: LatentDiffusion):

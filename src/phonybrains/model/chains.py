@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..diffusion.objective import Objective, PredictNoise, PredictVelocity
 from ..diffusion.process import Flow, Schedule, linear_schedule
-from ..diffusion.sampler import quadratic_times
+from ..diffusion.sampler import quadratic_times, schedule_times
 from ..diffusion.times import flow_times
 from ..errors import ConfigError
 
@@ -20,6 +22,7 @@ class Chain:
     """A process, what the network predicts in it, and the sampler that suits both.
 
     shift: how much finer than near data the steps of the flow's sampling are near noise, 1 for equal ones.
+    clip: how many deviations from its mean a clean latent may be predicted at most.  [Ho 2020's code, clip_denoised]
     """
 
     name: str
@@ -27,14 +30,22 @@ class Chain:
     objective: Objective
     sampler: str
     shift: float = 1.0
+    clip: float = math.inf
 
-    def times(self, steps: int) -> Sequence[float]:
-        """The `steps` + 1 times that sampling passes. Raises ConfigError for more steps than the process has."""
+    def predicted(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """The clean latents that an output of the network stands for."""
+        return self.objective.to_x0(output, x_t, t, self.process).clamp(-self.clip, self.clip)
+
+    def times(self, steps: int, sampler: str = "") -> Sequence[float]:
+        """The `steps` + 1 times that a sampler, by default its own, passes: even by the chain, else closer together near 0.
+
+        Raises ConfigError for more steps than the process has.
+        """
         if isinstance(self.process, Flow):
             return flow_times(steps, self.shift)
         if steps > self.process.T:
             raise ConfigError(f"steps {steps}: this model's chain has {self.process.T} steps.")
-        return quadratic_times(self.process, steps)
+        return (schedule_times if (sampler or self.sampler) == "ddpm" else quadratic_times)(self.process, steps)
 
     def time(self, fraction: float) -> Tensor:
         """(1,) the time at a fraction 0…1 of the way to pure noise."""
@@ -45,5 +56,11 @@ class Chain:
 
 CHAINS = {
     "flow": Chain("flow", Flow(), PredictVelocity(), "adams", shift=4.0),
-    "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim"),
+    "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddpm", clip=4.0),
 }
+
+
+def chain_of(name: str, scheduler: Mapping[str, Any]) -> Chain:
+    """The chain of a model, as the configuration of its scheduler has it; the first models had no shift and no clip."""
+    clip = float(scheduler["clip_sample_range"]) if scheduler.get("clip_sample") else math.inf
+    return replace(CHAINS[name], shift=scheduler.get("shift", 1.0), clip=clip)

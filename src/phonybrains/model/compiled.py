@@ -29,7 +29,7 @@ from ..imageset import from_unit_range
 from ..networks.conditions import Conditions, Value
 from ..record import fingerprint, sha256_file
 from .backing import doubts
-from .description import AGAIN, FEW_STEP, check_parts, has, read_description
+from .description import AGAIN, FEW_STEP, PATCHES, check_parts, has, read_description
 from .drawing import Noise, drawn, image_noise
 from .finding import is_fine_tuned
 from .mnn import Network
@@ -85,6 +85,8 @@ def why_not(folder: Path, sampling: Sampling) -> str:
     description = read_description(folder)
     if "masks" in description:
         return "a model with masks is not compiled."
+    if has(description, PATCHES):
+        return "a model of pixels is not compiled."
     if description["diffusion"] != "flow":
         return "a model trained with diffusion = ddpm is not compiled."
     if sampling.sampler not in ("", *SAMPLERS):

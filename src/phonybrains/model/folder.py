@@ -2,7 +2,7 @@
 
 model.json                   format version, kind of diffusion, latent scale, image size, SHA-256 of every part
 conditions.json              the attributes the model knows
-autoencoder/, unet/          diffusers' config.json and weights
+autoencoder/, unet/          diffusers' config.json and weights; of a model of pixels no weights and patches.py
 condition_embedding/         weights of the small network that embeds conditions
 few_step_…/                  the same two, tuned for few steps, if the model has them
 texture/                     what gives decoded images their fine grain, if the model has it
@@ -14,7 +14,7 @@ README.md, record.json       model card and provenance
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,10 +30,11 @@ from typing_extensions import TypedDict
 from ..documents import read_json
 from ..errors import ModelError
 from ..networks.denoiser import Denoiser, build_embedding
+from ..networks.patches import Patches
 from ..networks.texture import Texture
 from ..record import sha256_file
 from ..tensors import brief, write_tensors
-from .chains import CHAINS
+from .chains import chain_of
 from .description import (
     AGAIN,
     CODE,
@@ -43,6 +44,7 @@ from .description import (
     FORMAT_VERSION,
     OPTIONAL,
     PARTS,
+    PATCHES,
     PLAIN_VERSION,
     TEXTURE,
     UNET,
@@ -67,6 +69,8 @@ class Scheduler(TypedDict, total=False):
     """What is read of scheduler_config.json."""
 
     shift: Annotated[Finite, Field(gt=0, le=1000)]
+    clip_sample: bool
+    clip_sample_range: Annotated[Finite, Field(gt=0, le=1000)]
 
 
 class NetworkConfig(TypedDict, total=False):
@@ -93,10 +97,10 @@ def write_model(model: ModelParts, folder: Path, dtype: torch.dtype = torch.floa
     scheduler_of(model).save_config(folder / "scheduler")
     (folder / "conditions.json").write_text(model.conditions.to_json() + "\n", encoding="utf-8")
     write_for_diffusers(model, folder)
-    present = {FEW_STEP: model.few_step, TEXTURE: model.texture}
+    present = {FEW_STEP: model.few_step, TEXTURE: model.texture, PATCHES: isinstance(model.autoencoder, Patches)}
     parts = [*PARTS, *CODE, *(part for name in present if present[name] for files in OPTIONAL[name] for part in files)]
     content = {
-        "format_version": FORMAT_VERSION if model.masks or model.texture else PLAIN_VERSION,
+        "format_version": FORMAT_VERSION if model.masks or model.texture or present[PATCHES] else PLAIN_VERSION,
         "diffusion": model.chain.name,
         "size": model.size,
         "steps": model.steps,
@@ -135,7 +139,7 @@ def read_model(name: str | Path) -> ModelParts:
 
 
 def _read(folder: Path, content: Mapping[str, Any]) -> ModelParts:
-    autoencoder = _load_network(AutoencoderDC, folder / "autoencoder")
+    autoencoder = _load_network(Patches if has(content, PATCHES) else AutoencoderDC, folder / "autoencoder")
     units = content.get("units", {}).items()
     try:
         conditions = read_conditions(folder / "conditions.json", AGAIN)
@@ -150,7 +154,7 @@ def _read(folder: Path, content: Mapping[str, Any]) -> ModelParts:
             denoiser,
             conditions,
             _read_scale(content["latent_scale"], autoencoder.config["latent_channels"]),
-            replace(CHAINS[content["diffusion"]], shift=scheduler.get("shift", 1.0)),
+            chain_of(content["diffusion"], scheduler),
             int(content["size"]),
             few_step,
             int(content.get("steps", 16)),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import math
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +20,7 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
 from ..networks.condition_embedding import ConditionEmbedding
+from ..networks.patches import Patches
 from ..networks.texture import Texture
 from .bundle import bundle
 from .description import EMBEDDING, FEW_STEP, TEXTURE, UNET
@@ -38,8 +40,9 @@ loads no model whose pipeline.py is not the one that its model.json lists. Under
 def write_for_diffusers(model: ModelParts, folder: Path) -> None:
     """Write the files of CODE, and those of OPTIONAL that a model has, into its folder."""
     (folder / "pipeline.py").write_text(pipeline_text(), encoding="utf-8")
+    pixels = isinstance(model.autoencoder, Patches)
     components = {
-        "autoencoder": ("diffusers", type(model.autoencoder)),
+        "autoencoder": ("patches" if pixels else "diffusers", type(model.autoencoder)),
         "scheduler": ("diffusers", type(scheduler_of(model))),
     }
     for prefix, denoiser in (("", model.denoiser), (FEW_STEP, model.few_step)):
@@ -50,6 +53,8 @@ def write_for_diffusers(model: ModelParts, folder: Path) -> None:
     if model.texture:
         components[TEXTURE] = (TEXTURE, Texture)
         _write_component(model.texture, folder / TEXTURE, TEXTURE)
+    if pixels:
+        _write_component(model.autoencoder, folder / "autoencoder", "patches")
     index = {
         "_class_name": ["pipeline", PIPELINE],
         **{name: [library, kind.__name__] for name, (library, kind) in components.items()},
@@ -65,7 +70,9 @@ def scheduler_of(model: ModelParts) -> FlowMatchEulerDiscreteScheduler | DDPMSch
     """The model's chain as diffusers calls it."""
     if model.chain.name == "flow":
         return FlowMatchEulerDiscreteScheduler(shift=model.chain.shift)
-    return DDPMScheduler(1000, beta_start=1e-4, beta_end=0.02, clip_sample=False)
+    clip = model.chain.clip if math.isfinite(model.chain.clip) else 1.0
+    clips = clip == model.chain.clip
+    return DDPMScheduler(1000, beta_start=1e-4, beta_end=0.02, clip_sample=clips, clip_sample_range=clip)
 
 
 @functools.cache

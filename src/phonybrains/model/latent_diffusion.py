@@ -74,8 +74,8 @@ class LatentDiffusion(ModelParts):
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        channels = int(self.autoencoder.config["latent_channels"])
-        return channels, self.size // 8, self.size // 8
+        side = self.size // self.autoencoder.spatial_compression_ratio
+        return int(self.autoencoder.config["latent_channels"]), side, side
 
     def generate(
         self, n: int, where: Mapping[str, Value] | None = None, mask: Any = None, **sampling: Any
@@ -170,7 +170,7 @@ class LatentDiffusion(ModelParts):
             predict = guide(self.predict, condition, null, sampling.guidance, *mask)
         yield x
         walk = SAMPLERS[sampling.sampler]
-        yield from walk(predict, x, self.chain.times(steps), self.chain.process, rngs)
+        yield from walk(predict, x, self.chain.times(steps, sampling.sampler), self.chain.process, rngs)
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
@@ -185,18 +185,16 @@ class LatentDiffusion(ModelParts):
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Tensor, *mask: Tensor) -> Tensor:
         """The clean latents expected behind x_t; mask: as the denoiser is told it, if there is one."""
-        process, objective = self.chain.process, self.chain.objective
         told = (condition, None, *mask) if mask else (condition,)
-        return objective.to_x0(self.denoiser(x_t, process.fraction(t), *told), x_t, t, process)
+        return self.chain.predicted(self.denoiser(x_t, self.chain.process.fraction(t), *told), x_t, t)
 
     def shortcut(self, network: nn.Module, condition: Tensor, steps: int, *mask: Tensor) -> Predict:
         """Few-step weights as a prediction for Euler's method in so many steps: each jump is told its length."""
-        process, objective = self.chain.process, self.chain.objective
         lengths = {t: t - r for t, r in pairwise(self.chain.times(steps))}
 
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
             length = condition.new_full((len(condition), 1), lengths[t[0].item()])
-            return objective.to_x0(network(x_t, t, condition, length, *mask), x_t, t, process)
+            return self.chain.predicted(network(x_t, t, condition, length, *mask), x_t, t)
 
         return predict
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..networks.conditions import Conditions, Value
 from ..networks.denoiser import Denoiser
+from ..networks.patches import Patches
 from ..networks.texture import Texture
 from .chains import CHAINS, Chain
 from .masks import MaskFacts
@@ -48,7 +49,7 @@ class ModelParts:
     texture: what gives decoded images their fine grain, if the model has it.
     """
 
-    autoencoder: AutoencoderDC
+    autoencoder: AutoencoderDC | Patches
     denoiser: Denoiser
     conditions: Conditions
     scale: LatentScale

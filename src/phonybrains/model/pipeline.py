@@ -11,7 +11,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from PIL import Image
 from ..errors import ConfigError
 from ..networks.conditions import Conditions, Value
 from ..networks.denoiser import Denoiser
-from .chains import CHAINS
+from ..networks.patches import Patches
+from .chains import chain_of
 from .latent_diffusion import LatentDiffusion
 from .masks import as_masks
 from .parts import LatentScale
@@ -37,8 +38,8 @@ from .sampling import Sampling, check_integer
 
 KINDS = {"FlowMatchEulerDiscreteScheduler": "flow", "DDPMScheduler": "ddpm"}
 """The scheduler says what kind of diffusion the networks were trained for."""
-OWN = ("condition_embedding", "texture")
-"""Components that diffusers does not have."""
+OWN = {"ConditionEmbedding": "condition_embedding", "Texture": "texture", "Patches": "patches"}
+"""Components that diffusers does not have, and where their code is."""
 
 
 @dataclass
@@ -59,7 +60,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
 
     def __init__(
         self,
-        autoencoder: AutoencoderDC,
+        autoencoder: AutoencoderDC | Patches,
         unet: UNet2DModel,
         condition_embedding: ModelMixin,
         scheduler: SchedulerMixin,
@@ -92,13 +93,12 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         if any(part.dtype != torch.float32 for part in self.components.values() if isinstance(part, ModelMixin)):
             raise ConfigError("this pipeline computes in float32: load it without a dtype.")
         few = Denoiser(self.few_step_unet, self.few_step_condition_embedding) if self.few_step_unet else None
-        chain = replace(CHAINS[kind], shift=self.scheduler.config.get("shift", 1.0))
         return LatentDiffusion(
             self.autoencoder,
             Denoiser(self.unet, self.condition_embedding),
             Conditions.from_json(json.dumps(self.config["conditions"])),
             LatentScale(self.config["latent_scale"]),
-            chain,
+            chain_of(kind, self.scheduler.config),
             self.config["size"],
             few_step=few,
             steps=self.config["steps"],
@@ -157,8 +157,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         index.pop("_name_or_path", None)
         shutil.copyfile(inspect.getfile(type(self)), folder / "pipeline.py")
         for name, network in self.components.items():
-            if name.endswith(OWN) and network is not None:
-                module = name.removeprefix("few_step_")
+            if module := OWN.get(type(network).__name__):
                 index[name] = [module, type(network).__name__]
                 shutil.copyfile(inspect.getfile(type(network)), folder / name / f"{module}.py")
         (folder / self.config_name).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 from ..networks.conditions import Conditions
 from ..record import read_record
 from .backing import counts_in_words, in_words, rule_in_words
-from .description import AGAIN, FEW_STEP, TEXTURE, check_parts, has, read_description
+from .description import AGAIN, FEW_STEP, PATCHES, TEXTURE, check_parts, has, read_description
 from .finding import is_fine_tuned, model_folder
 from .lora_description import read_lora
 from .masks import MaskFacts, masks_in_words
@@ -32,6 +32,8 @@ def summary(name: str | Path) -> str:
         f"{record.get('created', 'date not known')}",
         f"{content.get('steps', 16)} steps where none are asked for{few}",
     ]
+    if has(content, PATCHES):
+        lines.append("Runs on pixels: no autoencoder")
     if has(content, TEXTURE):
         lines.append("Gives images their texture after decoding, by each image's own random numbers")
     if "masks" in content:

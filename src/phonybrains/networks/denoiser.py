@@ -22,8 +22,8 @@ def build_unet(shape: DenoiserShape, channels: int, size: int, masks: bool = Fal
     depth, inputs = len(shape.widths), channels + MASK_CHANNELS * masks
     if size % 2 ** (depth - 1):
         raise ConfigError(
-            f"denoiser.shape: {depth} widths halve the latents {depth - 1} times, but these are {size}×"
-            f"{size} (images of {8 * size}×{8 * size}). Give fewer widths or other images."
+            f"denoiser.shape: {depth} widths halve the latents {depth - 1} times, but these are {size}×{size}. "
+            "Give fewer widths or other images."
         )
     with explained("denoiser", shape), torch.no_grad():
         unet = UNet2DModel(

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 from torch import Generator, Tensor, nn
 
+from ..networks.patches import Patches
 from .config import AutoencoderConfig
 from .corpus import Corpus
 from .perceptual import PerceptualDistance
@@ -19,7 +20,7 @@ from .sharpness import spectral_distance, unevenness
 class Reconstruction(nn.Module):
     """The autoencoder as one forward pass, so that it can be trained on several processes."""
 
-    def __init__(self, autoencoder: AutoencoderDC) -> None:
+    def __init__(self, autoencoder: AutoencoderDC | Patches) -> None:
         super().__init__()
         self.autoencoder = autoencoder
 

@@ -14,10 +14,17 @@ from ..networks.shapes import AutoencoderShape, Count, DenoiserShape
 from ..optimising.config import LoopConfig, Share, Weight
 from ..spreadsheet import plain_name
 
+DDPM_STEPS = 250
+"""Of the paper's chain, where none are named."""
+
 
 class AutoencoderConfig(Config):
     """The autoencoder's shape, loss and loop."""
 
+    kind: Literal["dc", "none"] = "dc"
+    """Deep-compression autoencoder, or none: the denoiser runs on the pixels themselves."""
+    patch: Literal[1, 2, 4, 8] = 4
+    """Without an autoencoder: side of the squares of pixels that are one place of the denoiser."""
     shape: AutoencoderShape = AutoencoderShape()
     loop: LoopConfig
     decoder_only: bool = False
@@ -35,6 +42,12 @@ class AutoencoderConfig(Config):
     """Noise on the latents, as a share of their deviation, so that the decoder forgives small errors."""
     equivariance: Share = 0.25
     """Share of batches whose latents are shrunk and must decode to the shrunk images.  [EQ-VAE, Kouzelis 2025]"""
+
+    @model_validator(mode="after")
+    def _none_learns_nothing(self) -> AutoencoderConfig:
+        if self.kind == "none" and (self.loop.steps or self.decoder_only):
+            raise ValueError('kind = "none" has nothing to train: set loop.steps = 0, and leave decoder_only out')
+        return self
 
 
 class DenoiserConfig(Config):
@@ -101,7 +114,7 @@ class ConditionsConfig(Config):
 
 
 class TrainConfig(Config):
-    """How a model is trained. The presets tiny, cpu and gpu are complete; a file or options are laid over them."""
+    """How a model is trained. The presets (tiny, cpu, gpu, ddpm) are complete; a file or options are laid over them."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     conditions: ConditionsConfig = ConditionsConfig()
@@ -116,7 +129,7 @@ class TrainConfig(Config):
     """Used for the flow alone."""
     texture: TextureConfig
     steps: Annotated[int, Field(ge=1, le=1000)] = 16
-    """How many steps the finished model takes where none are asked for."""
+    """How many steps the finished model takes where none are asked for: 16, and 250 of the paper's chain."""
     features: Path | None = None
     """SqueezeNet weights (safetensors) for the perceptual term; without them it is left out."""
     start: str | None = None
@@ -152,12 +165,22 @@ class TrainConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _spell_out(cls, values: Any) -> Any:
-        return cls.spelt_out(values) if isinstance(values, dict) else values
+        if not isinstance(values, dict):
+            return values
+        own = {"steps": DDPM_STEPS} if values.get("diffusion") == "ddpm" else {}
+        return own | cls.spelt_out(values)
 
     @model_validator(mode="after")
     def _decoder_has_latents(self) -> TrainConfig:
         if self.autoencoder.decoder_only and not self.start:
             raise ValueError("autoencoder.decoder_only needs `start`, a model whose encoder is kept")
+        if self.autoencoder.kind == "none" and self.texture.loop.steps:
+            raise ValueError('texture.loop.steps: with autoencoder.kind = "none" no texture is lost. Set it to 0')
+        if self.autoencoder.kind == "none" and self.masks and self.autoencoder.patch != 8:
+            raise ValueError(
+                f"masks are told for squares of 8×8 pixels, not {self.autoencoder.patch}×"
+                f"{self.autoencoder.patch}: set autoencoder.patch = 8"
+            )
         if self.guidance.worse and self.guidance.loop.steps and not (self.start and self.encoder_stays):
             raise ValueError(
                 "guidance.worse needs `start` and an encoder that is not trained "

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from ..errors import TrainingError
 from ..model.parts import LatentScale
+from ..networks.patches import Patches
 from ..optimising.cache import keep, take
 from .augment import augment, draw_parameters
 from .config import DenoiserConfig
@@ -34,7 +35,12 @@ class Latents:
 
 @torch.no_grad()
 def encode_latents(
-    autoencoder: AutoencoderDC, corpus: Corpus, config: DenoiserConfig, seed: int, path: Path, device: torch.device
+    autoencoder: AutoencoderDC | Patches,
+    corpus: Corpus,
+    config: DenoiserConfig,
+    seed: int,
+    path: Path,
+    device: torch.device,
 ) -> Iterator[int]:
     """Encode all versions of all images into a file, reporting how many are done; nothing to do if it is there, whole.
 

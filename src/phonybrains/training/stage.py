@@ -101,11 +101,10 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     perceptual = new.perceptual.to(device) if new.perceptual else None
     coder = AutoencoderTask(reconstruction, corpus, config.autoencoder, perceptual, device)
-    run.follow(coder, config.autoencoder.loop, partial(draw_reconstructions, coder))
-    of = "" if corpus.held_out else " on training images"
-    psnr = {f"autoencoder PSNR {m}{of}, dB": round(v, 2) for m, v in coder.psnr(reconstruction).items()}
-    figures = new.figures | psnr
-
+    of, figures = "" if corpus.held_out else " on training images", dict(new.figures)
+    if config.autoencoder.kind == "dc":
+        run.follow(coder, config.autoencoder.loop, partial(draw_reconstructions, coder))
+        figures |= {f"autoencoder PSNR {m}{of}, dB": round(v, 2) for m, v in coder.psnr(reconstruction).items()}
     facts: Any = {"units": shared_units(images), "steps": config.steps, "masks": new.masks, "texture": new.texture}
     chain, autoencoder = CHAINS[config.diffusion], reconstruction.autoencoder
     if new.scale and config.texture_alone:

@@ -29,6 +29,7 @@ from ..networks.autoencoder import build_autoencoder
 from ..networks.conditions import Category, Conditions, Withdrawn
 from ..networks.denoiser import Denoiser, build_embedding, build_unet
 from ..networks.masks import MASK_CHANNELS
+from ..networks.patches import Patches
 from ..networks.texture import Texture
 from ..optimising.compiling import check_compiler
 from . import augment
@@ -82,7 +83,9 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
     old = LatentDiffusion.load(config.start) if config.start else None
     dropped = _dropped(images, wanted.attributes, withdrawn, old)
     names = tuple(name for name in wanted.attributes if name not in dropped)
-    conditions = check_corpus(images, names, config.autoencoder.crop, withdrawn, wanted.min_patients)
+    coder = config.autoencoder
+    crop = coder.crop if coder.kind == "dc" else 0
+    conditions = check_corpus(images, names, crop, withdrawn, wanted.min_patients)
     if old and config.texture_alone:  # no network that is trained reads them
         conditions = old.conditions
     elif old:
@@ -90,9 +93,9 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
         conditions = on_columns_of(old.conditions, conditions, learns) or conditions
     masks = masks_of(images) if config.masks else None
     set_seed(config.seed)
-    autoencoder = build_autoencoder(config.autoencoder.shape)
-    channels = config.autoencoder.shape.latent_channels
-    unet = build_unet(config.denoiser.shape, channels, images.height // 8, config.masks)
+    autoencoder = build_autoencoder(coder.shape) if coder.kind == "dc" else Patches(coder.patch, coder.patch**2)
+    channels, side = autoencoder.config["latent_channels"], images.height // autoencoder.spatial_compression_ratio
+    unet = build_unet(config.denoiser.shape, channels, side, config.masks)
     perceptual = PerceptualDistance(config.features) if config.features else None
     if perceptual:
         _check_crop(perceptual, config)
@@ -192,7 +195,7 @@ def _worse_denoiser(old: LatentDiffusion, config: TrainConfig) -> Denoiser:
     """The denoiser of `guidance.worse`. Raises ConfigError if it is not of the model that training starts from."""
     folder = str(worse_of(config))
     worse = LatentDiffusion.load(folder)
-    ours, theirs = old.autoencoder.encoder.state_dict(), worse.autoencoder.encoder.state_dict()
+    ours, theirs = (getattr(m.autoencoder, "encoder", m.autoencoder).state_dict() for m in (old, worse))
     same = ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
     if not same or (_columns(old.conditions), old.scale) != (_columns(worse.conditions), worse.scale):
         raise ConfigError(

@@ -383,6 +383,33 @@ class Denoiser(nn.Module):
         return self.unet(x_t, (fraction * 1000).float(), embedded, return_dict=False)[0]
 
 
+# phonybrains/networks/patches.py
+# No autoencoder: an image's own pixels as latents, as a component of diffusers. Model folders hold a copy of it.
+
+
+class Patches(ModelMixin, ConfigMixin):
+    """Patches of pixels as channels, called as an autoencoder is; exact both ways, with nothing to learn.
+
+    patch: side of a patch in pixels; latent_channels, its pixels, is in the configuration as autoencoders have it.
+    """
+
+    @register_to_config
+    def __init__(self, patch: int = 4, latent_channels: int = 16) -> None:
+        super().__init__()
+        if latent_channels != patch**2:
+            raise ValueError(f"patches of {patch}×{patch} pixels are not {latent_channels} channels")
+        self.spatial_compression_ratio = patch
+        self.register_buffer("side", torch.tensor([float(patch)]))  # diffusers loads no component without a tensor
+
+    def encode(self, x: Tensor, return_dict: bool = False) -> tuple[Tensor]:
+        """(B, 1, H, W) to (B, patch², H/patch, W/patch)."""
+        return (F.pixel_unshuffle(x, self.spatial_compression_ratio),)
+
+    def decode(self, z: Tensor, return_dict: bool = False) -> tuple[Tensor]:
+        """(B, patch², h, w) to (B, 1, h · patch, w · patch)."""
+        return (F.pixel_shuffle(z, self.spatial_compression_ratio),)
+
+
 # phonybrains/diffusion/process.py
 # The forward process q and the reverse process p (the paper's equations 1-3 and Fig. 1), and rectified flow.
 
@@ -581,6 +608,11 @@ def adams(predict: Predict, x: Tensor, times: Sequence[float], process: Process)
         yield x
 
 
+def schedule_times(schedule: Schedule, steps: int) -> list[int]:
+    """T … 0 in about equal steps: `steps` + 1 whole numbers."""
+    return [round(schedule.T * (1 - i / steps)) for i in range(steps + 1)]
+
+
 def quadratic_times(schedule: Schedule, steps: int) -> list[int]:
     """T … 0 as `steps` + 1 falling whole numbers, closer together near 0, where s(t) goes as √t.
 
@@ -649,11 +681,16 @@ def flow_times(steps: int, shift: float = 1.0) -> list[float]:
 # The kinds of diffusion a model can be trained for.
 
 
+ANCESTRAL, MANY = "ddpm", 100
+"""The sampler that walks a chain of DDPM as it was learnt, and from how many steps on it is the best one."""
+
+
 @dataclass(frozen=True)
 class Chain:
     """A process, what the network predicts in it, and the sampler that suits both.
 
     shift: how much finer than near data the steps of the flow's sampling are near noise, 1 for equal ones.
+    clip: how many deviations from its mean a clean latent may be predicted at most.  [Ho 2020's code, clip_denoised]
     """
 
     name: str
@@ -661,14 +698,26 @@ class Chain:
     objective: Objective
     sampler: str
     shift: float = 1.0
+    clip: float = math.inf
 
-    def times(self, steps: int) -> Sequence[float]:
-        """The `steps` + 1 times that sampling passes. Raises ConfigError for more steps than the process has."""
+    def sampler_for(self, steps: int) -> str:
+        """The best sampler for so many steps: for many of a chain of DDPM its own, which fewer would leave noisy."""
+        return ANCESTRAL if isinstance(self.process, Schedule) and steps >= MANY else self.sampler
+
+    def predicted(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """The clean latents that an output of the network stands for."""
+        return self.objective.to_x0(output, x_t, t, self.process).clamp(-self.clip, self.clip)
+
+    def times(self, steps: int, sampler: str = "") -> Sequence[float]:
+        """The `steps` + 1 times that sampling passes, even ones of a whole chain.
+
+        Raises ConfigError for more steps than the process has.
+        """
         if isinstance(self.process, Flow):
             return flow_times(steps, self.shift)
         if steps > self.process.T:
             raise ConfigError(f"steps {steps}: this model's chain has {self.process.T} steps.")
-        return quadratic_times(self.process, steps)
+        return (schedule_times if sampler == ANCESTRAL else quadratic_times)(self.process, steps)
 
     def time(self, fraction: float) -> Tensor:
         """(1,) the time at a fraction 0…1 of the way to pure noise."""
@@ -679,8 +728,14 @@ class Chain:
 
 CHAINS = {
     "flow": Chain("flow", Flow(), PredictVelocity(), "adams", shift=4.0),
-    "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim"),
+    "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim", clip=4.0),
 }
+
+
+def chain_of(name: str, scheduler: Mapping[str, Any]) -> Chain:
+    """The chain of a model, as the configuration of its scheduler has it; the first models had no shift and no clip."""
+    clip = float(scheduler["clip_sample_range"]) if scheduler.get("clip_sample") else math.inf
+    return replace(CHAINS[name], shift=scheduler.get("shift", 1.0), clip=clip)
 
 
 # phonybrains/diffusion/guidance.py
@@ -1005,7 +1060,7 @@ class ModelParts:
     texture: what gives decoded images their fine grain, if the model has it.
     """
 
-    autoencoder: AutoencoderDC
+    autoencoder: AutoencoderDC | Patches
     denoiser: Denoiser
     conditions: Conditions
     scale: LatentScale
@@ -1213,8 +1268,8 @@ class LatentDiffusion(ModelParts):
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        channels = int(self.autoencoder.config["latent_channels"])
-        return channels, self.size // 8, self.size // 8
+        side = self.size // self.autoencoder.spatial_compression_ratio
+        return int(self.autoencoder.config["latent_channels"]), side, side
 
     def generate(
         self, n: int, where: Mapping[str, Value] | None = None, mask: Any = None, **sampling: Any
@@ -1309,11 +1364,12 @@ class LatentDiffusion(ModelParts):
             predict = guide(self.predict, condition, null, sampling.guidance, *mask)
         yield x
         walk = SAMPLERS[sampling.sampler]
-        yield from walk(predict, x, self.chain.times(steps), self.chain.process, rngs)
+        yield from walk(predict, x, self.chain.times(steps, sampling.sampler), self.chain.process, rngs)
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
-        settled = settle(sampling, self.steps, self.chain.sampler, self.few_step is not None)
+        sampler = self.chain.sampler_for(sampling.steps or self.steps)
+        settled = settle(sampling, self.steps, sampler, self.few_step is not None)
         return replace(settled, precision=settle_precision(sampling.precision, self.device))
 
     def encode_masks(self, masks: Sequence[Mask | None]) -> Tensor:
@@ -1324,18 +1380,16 @@ class LatentDiffusion(ModelParts):
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Tensor, *mask: Tensor) -> Tensor:
         """The clean latents expected behind x_t; mask: as the denoiser is told it, if there is one."""
-        process, objective = self.chain.process, self.chain.objective
         told = (condition, None, *mask) if mask else (condition,)
-        return objective.to_x0(self.denoiser(x_t, process.fraction(t), *told), x_t, t, process)
+        return self.chain.predicted(self.denoiser(x_t, self.chain.process.fraction(t), *told), x_t, t)
 
     def shortcut(self, network: nn.Module, condition: Tensor, steps: int, *mask: Tensor) -> Predict:
         """Few-step weights as a prediction for Euler's method in so many steps: each jump is told its length."""
-        process, objective = self.chain.process, self.chain.objective
         lengths = {t: t - r for t, r in pairwise(self.chain.times(steps))}
 
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
             length = condition.new_full((len(condition), 1), lengths[t[0].item()])
-            return objective.to_x0(network(x_t, t, condition, length, *mask), x_t, t, process)
+            return self.chain.predicted(network(x_t, t, condition, length, *mask), x_t, t)
 
         return predict
 
@@ -1388,8 +1442,8 @@ KINDS = {"FlowMatchEulerDiscreteScheduler": "flow", "DDPMScheduler": "ddpm"}
 """The scheduler says what kind of diffusion the networks were trained for."""
 
 
-OWN = ("condition_embedding", "texture")
-"""Components that diffusers does not have."""
+OWN = {"ConditionEmbedding": "condition_embedding", "Texture": "texture", "Patches": "patches"}
+"""Components that diffusers does not have, and where their code is."""
 
 
 @dataclass
@@ -1410,7 +1464,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
 
     def __init__(
         self,
-        autoencoder: AutoencoderDC,
+        autoencoder: AutoencoderDC | Patches,
         unet: UNet2DModel,
         condition_embedding: ModelMixin,
         scheduler: SchedulerMixin,
@@ -1443,13 +1497,12 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         if any(part.dtype != torch.float32 for part in self.components.values() if isinstance(part, ModelMixin)):
             raise ConfigError("this pipeline computes in float32: load it without a dtype.")
         few = Denoiser(self.few_step_unet, self.few_step_condition_embedding) if self.few_step_unet else None
-        chain = replace(CHAINS[kind], shift=self.scheduler.config.get("shift", 1.0))
         return LatentDiffusion(
             self.autoencoder,
             Denoiser(self.unet, self.condition_embedding),
             Conditions.from_json(json.dumps(self.config["conditions"])),
             LatentScale(self.config["latent_scale"]),
-            chain,
+            chain_of(kind, self.scheduler.config),
             self.config["size"],
             few_step=few,
             steps=self.config["steps"],
@@ -1508,8 +1561,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         index.pop("_name_or_path", None)
         shutil.copyfile(inspect.getfile(type(self)), folder / "pipeline.py")
         for name, network in self.components.items():
-            if name.endswith(OWN) and network is not None:
-                module = name.removeprefix("few_step_")
+            if module := OWN.get(type(network).__name__):
                 index[name] = [module, type(network).__name__]
                 shutil.copyfile(inspect.getfile(type(network)), folder / name / f"{module}.py")
         (folder / self.config_name).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
