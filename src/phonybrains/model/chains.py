@@ -13,6 +13,7 @@ from ..diffusion.process import Flow, Schedule, linear_schedule
 from ..diffusion.sampler import quadratic_times
 from ..diffusion.times import flow_times
 from ..errors import ConfigError
+from .sampling import GAN
 
 
 @dataclass(frozen=True)
@@ -46,4 +47,6 @@ class Chain:
 CHAINS = {
     "flow": Chain("flow", Flow(), PredictVelocity(), "adams", shift=4.0),
     "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim"),
+    GAN: Chain(GAN, Flow(), PredictVelocity(), "euler"),
 }
+"""A GAN's generator is the network of a flow that knows t = 1 alone, and one step leads from there to an image."""

@@ -86,7 +86,7 @@ def why_not(folder: Path, sampling: Sampling) -> str:
     if "masks" in description:
         return "a model with masks is not compiled."
     if description["diffusion"] != "flow":
-        return "a model trained with diffusion = ddpm is not compiled."
+        return f"a model trained with diffusion = {description['diffusion']} is not compiled."
     if sampling.sampler not in ("", *SAMPLERS):
         return f"a compiled model has no sampler {sampling.sampler}."
     if sampling.precision == "bf16":

@@ -33,7 +33,7 @@ from .chains import CHAINS
 from .latent_diffusion import LatentDiffusion
 from .masks import as_masks
 from .parts import LatentScale
-from .sampling import Sampling, check_integer
+from .sampling import GAN, Sampling, check_integer
 
 KINDS = {"FlowMatchEulerDiscreteScheduler": "flow", "DDPMScheduler": "ddpm"}
 """The scheduler says what kind of diffusion the networks were trained for."""
@@ -92,6 +92,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         if any(part.dtype != torch.float32 for part in self.components.values() if isinstance(part, ModelMixin)):
             raise ConfigError("this pipeline computes in float32: load it without a dtype.")
         few = Denoiser(self.few_step_unet, self.few_step_condition_embedding) if self.few_step_unet else None
+        kind = GAN if self.scheduler.config.get("num_train_timesteps") == 1 else kind
         chain = replace(CHAINS[kind], shift=self.scheduler.config.get("shift", 1.0))
         return LatentDiffusion(
             self.autoencoder,

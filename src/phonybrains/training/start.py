@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import set_seed
+from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -27,6 +28,7 @@ from ..model.training_data import drawn_in_words
 from ..model.withdrawal import on_columns_of
 from ..networks.autoencoder import build_autoencoder
 from ..networks.conditions import Category, Conditions, Withdrawn
+from ..networks.critic import Critic
 from ..networks.denoiser import Denoiser, build_embedding, build_unet
 from ..networks.masks import MASK_CHANNELS
 from ..networks.texture import Texture
@@ -61,6 +63,8 @@ class New:
     """That of an encoder which is not trained any further."""
     few_step: Denoiser | None = None
     """Those of a denoiser which is not trained any further."""
+    critic: Critic | None = None
+    """What a GAN's generator learns against; it always begins anew."""
     texture: Texture | None = None
     """That of a decoder which is not trained any further."""
     worse: Denoiser | None = None
@@ -99,6 +103,7 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
     if config.compile and config.denoiser.loop.steps:
         check_compiler()
     denoiser = Denoiser(unet, build_embedding(unet, conditions.width, augment.WIDTH))
+    critic = _critic(config, unet, conditions) if config.diffusion == "gan" else None
     said = [f"{name} is {value:g} wherever it is given: it is no condition." for name, value in dropped.items()]
     if not held_out(images.rows, "validation"):
         of_others = " of other patients than train has" if rows_in(images, "validation") else ""
@@ -111,8 +116,19 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
             f"Of {len(rows_in(images, 'train'))} training images, {drawn}: those show nobody, and count no people."
         )
     said += _said_of_masks(images, masks, old)
-    new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, masks=masks, said=tuple(said))
+    new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, masks=masks, said=tuple(said), critic=critic)
     return _begin_with(new, old, config) if old else new
+
+
+def _critic(config: TrainConfig, unet: UNet2DModel, conditions: Conditions) -> Critic:
+    """Of latents as this U-Net takes them. Raises ConfigError for more widths than the latents can be halved."""
+    size, channels, widths = unet.config["sample_size"], unet.config["in_channels"], config.critic.widths
+    if size % 2 ** (len(widths) - 1):
+        raise ConfigError(
+            f"critic: {len(widths)} widths halve the latents {len(widths) - 1} times, but these are {size}×{size}. "
+            "Give fewer widths or other images."
+        )
+    return Critic(channels, size, conditions.width, augment.WIDTH, widths, config.critic.layers)
 
 
 def masks_of(images: ImageSet) -> MaskFacts:
