@@ -35,7 +35,7 @@ class Adversaries(nn.Module):
         """Latents (B, C, h, w) of standard normal noise of the same shape; beside: augmentation and mask, if any."""
         process, t = self.chain.process, noise.new_ones(len(noise))
         output = self.generator(noise, process.fraction(t), condition, *beside)
-        return self.chain.objective.to_x0(output, noise, t, process).float()
+        return self.chain.objective.to_x0(output, noise, t, process).to(noise)
 
     def forward(self, x_0: Tensor, noise: Tensor, condition: Tensor, augmentation: Tensor, *mask: Tensor) -> Tensor:
         """The losses of each pair of a real and a generated image, (B,)."""

@@ -103,7 +103,6 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
     if config.compile and config.denoiser.loop.steps:
         check_compiler()
     denoiser = Denoiser(unet, build_embedding(unet, conditions.width, augment.WIDTH))
-    critic = _critic(config, unet, conditions) if config.diffusion == "gan" else None
     said = [f"{name} is {value:g} wherever it is given: it is no condition." for name, value in dropped.items()]
     if not held_out(images.rows, "validation"):
         of_others = " of other patients than train has" if rows_in(images, "validation") else ""
@@ -116,7 +115,9 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
             f"Of {len(rows_in(images, 'train'))} training images, {drawn}: those show nobody, and count no people."
         )
     said += _said_of_masks(images, masks, old)
-    new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, masks=masks, said=tuple(said), critic=critic)
+    new = New(
+        conditions, Reconstruction(autoencoder), denoiser, perceptual, masks=masks, said=tuple(said), critic=critic
+    )
     return _begin_with(new, old, config) if old else new
 
 
