@@ -115,9 +115,9 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
             f"Of {len(rows_in(images, 'train'))} training images, {drawn}: those show nobody, and count no people."
         )
     said += _said_of_masks(images, masks, old)
-    new = New(
-        conditions, Reconstruction(autoencoder), denoiser, perceptual, masks=masks, said=tuple(said), critic=critic
-    )
+    new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, masks=masks, said=tuple(said))
+    if config.diffusion == "gan":
+        new = replace(new, critic=_critic(config, unet, conditions))
     return _begin_with(new, old, config) if old else new
 
 
