@@ -76,7 +76,7 @@ def operations(task: DenoiserTask) -> int:
     return counter.get_total_flops()
 
 
-def judged(made: NDArray[np.uint8], real: NDArray[np.uint8], watch: CopyWatch, squeeze: Any) -> dict[str, Any]:
+def judged(made: NDArray[Any], real: NDArray[Any], watch: CopyWatch, squeeze: Any) -> dict[str, Any]:
     """KID × 10⁵ and recall against real images, and how many come nearer to a training image than these usually do."""
     deep, other = squeeze(made), squeeze(real)
     value, error = kid(deep, other)
