@@ -42,7 +42,7 @@ from phonybrains.training.latents import Latents, encode_latents, load_latents
 from .options import measurement
 
 SIZE, CPU, NAMES = 64, torch.device("cpu"), ("plane", "diagnosis")
-SHAPE: dict[str, Any] = {"widths": (64, 96), "layers": 1}
+SHAPE: dict[str, Any] = {"widths": (32, 64), "layers": 1}
 
 
 def configured(kind: str, steps: int, batch: int, rate: float, penalty: float) -> TrainConfig:
@@ -50,7 +50,7 @@ def configured(kind: str, steps: int, batch: int, rate: float, penalty: float) -
     loop = {"steps": steps, "batch_size": batch, "learning_rate": rate, "warmup": 100, "averages": (0.995,)}
     loop |= {"keep": "last", "validate_every": 10**6, "checkpoint_every": 10**6, "cooldown": 0.5}
     denoiser = {"variants": 2, "shape": SHAPE, "loop": loop}
-    critic: dict[str, Any] = {"critic": {"widths": (64, 96), "penalty": penalty}} if kind == "gan" else {}
+    critic: dict[str, Any] = {"critic": {"widths": (32, 64), "penalty": penalty}} if kind == "gan" else {}
     return load_train_config("gan" if kind == "gan" else "cpu", precision="fp32", denoiser=denoiser, **critic)
 
 
@@ -77,17 +77,13 @@ def operations(task: DenoiserTask) -> int:
 
 
 def judged(made: NDArray[Any], real: NDArray[Any], watch: CopyWatch, squeeze: Any) -> dict[str, Any]:
-    """KID × 10⁵ and recall against real images, and how many come nearer to a training image than these usually do."""
+    """KID and recall against real images, and how many come nearer to a training image than these usually do."""
     deep, other = squeeze(made), squeeze(real)
     value, error = kid(deep, other)
     copies = watch.figures(torch.from_numpy(to_unit_range(made))[:, None], ["MR"] * len(made))
     near = int(copies["nearer than 99 % of validation"])
     recall, precision = (getattr(neighbourhoods(deep, other), name) for name in ("recall", "precision"))
-    said = {
-        "KID": f"{1e5 * value:.0f} ± {1e5 * error:.0f}",
-        "recall": round(recall, 3),
-        "precision": round(precision, 3),
-    }
+    said = {"KID": f"{value:.0f} ± {error:.0f}", "recall": round(recall, 3), "precision": round(precision, 3)}
     return said | {"n": len(made), "nearer to training than 99 % of validation": near}
 
 

@@ -109,7 +109,7 @@ def test_nothing_but_torch_and_diffusers_was_there(opened: Opened):
 
 def test_weights_are_single_precision(opened: Opened):
     """Stored in half, computed in single precision, as phonybrains does."""
-    assert opened.facts["dtypes"] == dict.fromkeys(CALLS, ["torch.float32"])
+    assert opened.facts["dtypes"] == {name: ["torch.float32"] for name in CALLS}
 
 
 def test_the_habits_of_diffusers_are_understood(opened: Opened):

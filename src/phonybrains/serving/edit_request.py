@@ -83,9 +83,9 @@ class PausingPrior(Prior):
 
 def edit_commission(content: object, model: LatentDiffusion) -> EditCommission:
     """What the JSON of a request asks for. Raises Refusal (400 or 413) that names the parameter."""
-    request = parsed(EditRequest, content)
     if model.chain.name == GAN:
         raise invalid("edit", "This model is a GAN, which knows nothing between noise and image: it edits no picture.")
+    request = parsed(EditRequest, content)
     for name in request.model_fields_set & ONLY_OF.keys():
         if request.edit != ONLY_OF[name]:
             raise invalid(name, f"{name} is for {ONLY_OF[name]}, not for {request.edit}. Leave it out.")

@@ -645,6 +645,94 @@ def flow_times(steps: int, shift: float = 1.0) -> list[float]:
     return [shift * u / (1 + (shift - 1) * u) for u in equal]
 
 
+# phonybrains/model/sampling.py
+# How to sample: the settings, checked without torch, and the names of what can be chosen.
+
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+SHORTCUT = "shortcut"
+
+
+SAMPLER_NAMES = ("heun", "adams", "ddim", "ddpm", "euler", SHORTCUT)
+"""What `diffusion/sampler.py` has, by name."""
+
+
+GAN = "gan"
+"""The kind of model that makes an image in one evaluation, and knows nothing between noise and image."""
+
+
+FEW, FULL = 4, 16
+"""Up to how many steps a model with few-step weights uses them, and how many stand for the whole path."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
+
+    precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 5 gray levels apart.
+    """
+
+    seed: int = 0
+    steps: int | None = None
+    guidance: float = 1.0
+    sampler: str = ""
+    batch_size: int = 16
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what no model can do."""
+        check_integer("seed", self.seed, 0, 2**63 - 1)
+        check_integer("batch_size", self.batch_size, 1)
+        if self.steps is not None:
+            check_integer("steps", self.steps, 1)
+        if not isinstance(self.guidance, (int, float)) or not 0 <= self.guidance < math.inf:
+            raise ConfigError(f"guidance {self.guidance}: it is a number from 0 on, 1 for the plain model.")
+
+
+def check_integer(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
+    """Raise ConfigError unless a setting is a whole number in these bounds."""
+    if not isinstance(value, Integral) or not least <= int(value) <= most:
+        raise ConfigError(f"{name} {value}: it is a whole number from {least} to {most}.")
+
+
+def check_sampler(name: str) -> None:
+    """Raise ConfigError, listing the known names, for a sampler that is none of them; empty is the best one."""
+    if name and name not in SAMPLER_NAMES:
+        raise ConfigError(f"sampler '{name}' is not known. Known: {', '.join(SAMPLER_NAMES)}.")
+
+
+def check_one_evaluation(sampling: Sampling) -> None:
+    """Raise ConfigError for settings of a walk, which a GAN does not make."""
+    why = "this model is a GAN, which makes an image in one evaluation"
+    if sampling.steps not in (None, 1):
+        raise ConfigError(f"steps {sampling.steps}: {why}. Leave steps out.")
+    if sampling.guidance != 1:
+        raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Leave guidance out.")
+    if sampling.sampler not in ("", "euler"):
+        raise ConfigError(f"sampler '{sampling.sampler}': {why}. Leave the sampler open.")
+
+
+def settle(sampling: Sampling, steps: int, sampler: str, few_step: bool) -> Sampling:
+    """Steps and sampler, where they are open, those of a model; few_step: whether it has weights for few steps.
+
+    Of a model whose own number is a few, what these weights cannot do, guidance and other samplers, takes FULL steps.
+    Raises ConfigError for what no such model can do.
+    """
+    jumps = sampling.sampler in ("", SHORTCUT) and sampling.guidance == 1
+    own = FULL if few_step and steps <= FEW and not jumps else steps
+    steps = own if sampling.steps is None else sampling.steps
+    sampler = sampling.sampler or (SHORTCUT if few_step and steps <= FEW else sampler)
+    check_sampler(sampler)
+    if sampler == SHORTCUT and not few_step:
+        raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
+    if sampler == SHORTCUT and sampling.guidance != 1:
+        why = "few-step weights have theirs built in"
+        raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Give more than {FEW} steps, or another sampler.")
+    return replace(sampling, steps=steps, sampler=sampler)
+
+
 # phonybrains/model/chains.py
 # The kinds of diffusion a model can be trained for.
 
@@ -680,7 +768,9 @@ class Chain:
 CHAINS = {
     "flow": Chain("flow", Flow(), PredictVelocity(), "adams", shift=4.0),
     "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim"),
+    GAN: Chain(GAN, Flow(), PredictVelocity(), "euler"),
 }
+"""A GAN's generator is the network of a flow that knows t = 1 alone, and one step leads from there to an image."""
 
 
 # phonybrains/diffusion/guidance.py
@@ -1019,79 +1109,6 @@ class ModelParts:
     texture: Texture | None = None
 
 
-# phonybrains/model/sampling.py
-# How to sample: the settings, checked without torch, and the names of what can be chosen.
-
-
-Precision = Literal["auto", "bf16", "fp32"]
-
-
-SHORTCUT = "shortcut"
-
-
-SAMPLER_NAMES = ("heun", "adams", "ddim", "ddpm", "euler", SHORTCUT)
-"""What `diffusion/sampler.py` has, by name."""
-
-
-FEW, FULL = 4, 16
-"""Up to how many steps a model with few-step weights uses them, and how many stand for the whole path."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
-
-    precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 5 gray levels apart.
-    """
-
-    seed: int = 0
-    steps: int | None = None
-    guidance: float = 1.0
-    sampler: str = ""
-    batch_size: int = 16
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError for what no model can do."""
-        check_integer("seed", self.seed, 0, 2**63 - 1)
-        check_integer("batch_size", self.batch_size, 1)
-        if self.steps is not None:
-            check_integer("steps", self.steps, 1)
-        if not isinstance(self.guidance, (int, float)) or not 0 <= self.guidance < math.inf:
-            raise ConfigError(f"guidance {self.guidance}: it is a number from 0 on, 1 for the plain model.")
-
-
-def check_integer(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
-    """Raise ConfigError unless a setting is a whole number in these bounds."""
-    if not isinstance(value, Integral) or not least <= int(value) <= most:
-        raise ConfigError(f"{name} {value}: it is a whole number from {least} to {most}.")
-
-
-def check_sampler(name: str) -> None:
-    """Raise ConfigError, listing the known names, for a sampler that is none of them; empty is the best one."""
-    if name and name not in SAMPLER_NAMES:
-        raise ConfigError(f"sampler '{name}' is not known. Known: {', '.join(SAMPLER_NAMES)}.")
-
-
-def settle(sampling: Sampling, steps: int, sampler: str, few_step: bool) -> Sampling:
-    """Steps and sampler, where they are open, those of a model; few_step: whether it has weights for few steps.
-
-    Of a model whose own number is a few, what these weights cannot do, guidance and other samplers, takes FULL steps.
-    Raises ConfigError for what no such model can do.
-    """
-    jumps = sampling.sampler in ("", SHORTCUT) and sampling.guidance == 1
-    own = FULL if few_step and steps <= FEW and not jumps else steps
-    steps = own if sampling.steps is None else sampling.steps
-    sampler = sampling.sampler or (SHORTCUT if few_step and steps <= FEW else sampler)
-    check_sampler(sampler)
-    if sampler == SHORTCUT and not few_step:
-        raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
-    if sampler == SHORTCUT and sampling.guidance != 1:
-        why = "few-step weights have theirs built in"
-        raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Give more than {FEW} steps, or another sampler.")
-    return replace(sampling, steps=steps, sampler=sampler)
-
-
 # phonybrains/model/precision.py
 # The arithmetic of decoding: bf16 where the machine has it in hardware, float32 elsewhere.
 
@@ -1313,6 +1330,8 @@ class LatentDiffusion(ModelParts):
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
+        if self.chain.name == GAN:
+            check_one_evaluation(sampling)
         settled = settle(sampling, self.steps, self.chain.sampler, self.few_step is not None)
         return replace(settled, precision=settle_precision(sampling.precision, self.device))
 
@@ -1443,6 +1462,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         if any(part.dtype != torch.float32 for part in self.components.values() if isinstance(part, ModelMixin)):
             raise ConfigError("this pipeline computes in float32: load it without a dtype.")
         few = Denoiser(self.few_step_unet, self.few_step_condition_embedding) if self.few_step_unet else None
+        kind = GAN if self.scheduler.config.get("num_train_timesteps") == 1 else kind
         chain = replace(CHAINS[kind], shift=self.scheduler.config.get("shift", 1.0))
         return LatentDiffusion(
             self.autoencoder,
