@@ -92,7 +92,7 @@ app = measurement(__name__, __doc__)
 
 @app.default
 def main(
-    *, out: Path, features: Path, flow_steps: int = 3000, rate: float = 5e-4, penalty: float = 1.0, batch: int = 16
+    *, out: Path, features: Path, flow_steps: int = 600, rate: float = 5e-4, penalty: float = 0.3, batch: int = 16
 ) -> None:
     """Train both and judge them.
 
@@ -106,7 +106,7 @@ def main(
     """
     how: dict[str, Any] = {"size": SIZE, "modalities": ("MR",)}
     images = ImageSet.open(make_phantoms(1500, out / "corpus", seed=0, **how))
-    others = ImageSet.open(make_phantoms(400, out / "others", seed=1, **how))
+    others = ImageSet.open(make_phantoms(300, out / "others", seed=1, **how))
     real = np.stack([others.pixels(i) for i in range(len(others))])
     heads, squeeze, found = LatentDiffusion.load("heads"), SqueezeNetFeatures(features), dict[str, Any]()
     (out / "work").mkdir(exist_ok=True)

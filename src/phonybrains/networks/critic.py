@@ -26,18 +26,18 @@ class Critic(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.steps = nn.ModuleList(
-            nn.Sequential(_narrowed(before, width), *(_Residual(width) for _ in range(layers)))
+            nn.Sequential(nn.Conv2d(before, width, 1), *(_Residual(width) for _ in range(layers)))
             for before, width in zip((widths[0], *widths), widths, strict=False)
         )
         side = size // 2 ** (len(widths) - 1)
-        self.gather = nn.Conv2d(widths[-1], widths[-1], max(1, side), groups=widths[-1], bias=False)
+        self.gather = nn.Conv2d(widths[-1], widths[-1], side, groups=widths[-1], bias=False)
         self.judge = nn.Linear(widths[-1], 1)
         self.embed = ConditionEmbedding(condition_width, extra_width, widths[-1])
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
         x = self.first(x)
         for i, step in enumerate(self.steps):
-            x = step(F.avg_pool2d(x, 2) if i and x.shape[-1] > 1 else x)
+            x = step(F.avg_pool2d(x, 2) if i else x)
         found = self.gather(F.leaky_relu(x, SLOPE)).flatten(1)
         return self.judge(found)[:, 0] + (found * self.embed(told)).mean(dim=1)
 
@@ -52,7 +52,3 @@ class _Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(F.leaky_relu(self.conv1(F.leaky_relu(x, SLOPE)), SLOPE))
-
-
-def _narrowed(before: int, width: int) -> nn.Module:
-    return nn.Identity() if before == width else nn.Conv2d(before, width, 1, bias=False)

@@ -16,9 +16,6 @@ from ..model.chains import Chain
 from ..networks.critic import Critic
 from .denoiser import DenoiserTask
 
-MOST = 512
-"""Images of which a distance is taken."""
-
 
 class Adversaries(nn.Module):
     """A generator and its critic as one network, whose loss is the sum of what each has to lose.
@@ -84,7 +81,7 @@ class GanTask(DenoiserTask):
         """What both have to lose, (B,); t is not asked, as it is always 1."""
         return network(x_0, self._noise(x_0, rng), condition, augmentation, *mask)
 
-    def mean_error(self, network: nn.Module, rows: Tensor, most: int = MOST) -> float:
+    def mean_error(self, network: nn.Module, rows: Tensor, most: int = 512) -> float:
         """The energy distance of generated latents to those of up to `most` images, evenly picked: 0 for equal ones.
 
         2 E‖x - y‖ - E‖x - x'‖ - E‖y - y'‖, as neither loss says how good the images are.  [Székely 2013, eq. 2.5]

@@ -705,13 +705,10 @@ def check_sampler(name: str) -> None:
 
 def check_one_evaluation(sampling: Sampling) -> None:
     """Raise ConfigError for settings of a walk, which a GAN does not make."""
-    why = "this model is a GAN, which makes an image in one evaluation"
-    if sampling.steps not in (None, 1):
-        raise ConfigError(f"steps {sampling.steps}: {why}. Leave steps out.")
-    if sampling.guidance != 1:
-        raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Leave guidance out.")
-    if sampling.sampler not in ("", "euler"):
-        raise ConfigError(f"sampler '{sampling.sampler}': {why}. Leave the sampler open.")
+    for name, free in (("steps", (None, 1)), ("guidance", (1,)), ("sampler", ("", "euler"))):
+        if (value := getattr(sampling, name)) not in free:
+            why = "this model is a GAN, which makes an image in one evaluation"
+            raise ConfigError(f"{name} {value}: {why}. Leave {name} out.")
 
 
 def settle(sampling: Sampling, steps: int, sampler: str, few_step: bool) -> Sampling:
