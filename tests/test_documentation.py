@@ -112,6 +112,7 @@ def test_examples_of_configuration_are_valid(page: Path, tmp_path: Path):
     loaders = {
         "train.md": lambda: load_train_config("cpu", example),
         "evaluation.md": lambda: load_config(EvaluateConfig, example),
+        "gan.md": lambda: load_train_config("gan", example),
         "finetune.md": lambda: load_config(FinetuneConfig, example),
         "reader-study.md": lambda: load_study_config("controlled", example),
         "text-to-image.md": lambda: load_imagine_config("paper", example, n=1),

@@ -208,7 +208,7 @@ def test_wrong_usage_exits_with_2(run: Run, words: tuple[str, ...], message: str
         (("generate", "{model}", "-n", "1", "--where", "CT", "--out", "{tmp}/x"), "--where takes name=value"),
         (("generate", "{model}", "-n", "1", "--grid", "{tmp}/g.txt", "--out", "{tmp}/x"), "contact sheet is a picture"),
         (("train", "{tmp}", "--out", "{tmp}/x"), "is not an image set"),
-        (("train", "{corpus}", "--preset", "huge", "--out", "{tmp}/x"), "'huge' is not known. Known: cpu, ddpm"),
+        (("train", "{corpus}", "--preset", "huge", "--out", "{tmp}/x"), "'huge' is not known. Known: cpu, ddpm, gan"),
         (("train", "{corpus}", "--start", "{tmp}/none", "--out", "{tmp}/x"), "none is not a model folder"),
         (("train", "{corpus}", "--preset", "tiny", "--start", "{model}", "--out", "{tmp}/x"), "knows other conditions"),
         (("generate", "{model}", "-n", "1", "--steps", "2", "--guidance", "2", "--out", "{tmp}/x"), "theirs built in"),

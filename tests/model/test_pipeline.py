@@ -40,6 +40,7 @@ CALLS: dict[str, list[dict[str, Any]]] = {
         {"n": 2, "steps": 7, "sampler": "ddpm", "guidance": 3.0},
         {"n": 2, "steps": 3, "sampler": "heun"},
     ],
+    "gan": [{"n": 2}, {"n": 3, "seed": 5, "steps": 1, "where": {"modality": "CT"}}],
 }
 
 
@@ -63,6 +64,7 @@ def opened(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Opened
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.03)
     model.save(place / "flow")
     replace(model, chain=CHAINS["ddpm"], few_step=None).save(place / "ddpm")
+    replace(model, chain=CHAINS["gan"], few_step=None, steps=1).save(place / "gan")
     program = ROOT / "tests" / "support" / "diffusers_only.py"
     jobs = [f"{name}={json.dumps(calls)}" for name, calls in CALLS.items()]
     environment = os.environ | {"HF_HOME": str(place / "hf"), "HF_HUB_OFFLINE": "1"}
@@ -107,7 +109,7 @@ def test_nothing_but_torch_and_diffusers_was_there(opened: Opened):
 
 def test_weights_are_single_precision(opened: Opened):
     """Stored in half, computed in single precision, as phonybrains does."""
-    assert opened.facts["dtypes"] == {"flow": ["torch.float32"], "ddpm": ["torch.float32"]}
+    assert opened.facts["dtypes"] == {name: ["torch.float32"] for name in CALLS}
 
 
 def test_the_habits_of_diffusers_are_understood(opened: Opened):

@@ -118,7 +118,7 @@ def test_a_damaged_corpus(tmp_path: Path):
         ({"denoiser": {"loop": {"averages": []}}}, r"denoiser\.loop\.averages: .*at least 1"),
         ({"autoencoder": {"crop": 40}}, r"autoencoder\.crop: Input should be a multiple of 16"),
         ({"denoiser": {"loop": {"batch_size": 0}}}, r"denoiser\.loop\.batch_size: Input should be greater"),
-        ({"diffusion": "warp"}, "diffusion: Input should be 'flow' or 'ddpm'"),
+        ({"diffusion": "warp"}, "diffusion: Input should be 'flow', 'ddpm' or 'gan'"),
         ({"few_step": {"path_steps": 6}}, r"few_step: .*path_steps 6 is not a multiple of each of counts \(1, 2, 4\)"),
         ({"few_step": {"counts": [1, 3]}}, r"few_step: .*path_steps 4 is not a multiple of each of counts \(1, 3\)"),
         ({"few_step": {"counts": []}}, r"few_step\.counts: .*at least 1"),
@@ -131,7 +131,7 @@ def test_settings_that_cannot_be(values: dict[str, Any], words: str):
     """A setting out of range is an error that names its key."""
     with pytest.raises(ConfigError, match=words):
         load_train_config("tiny", **values)
-    with pytest.raises(ConfigError, match=r"preset 'huge' is not known\. Known: cpu, ddpm, gpu, tiny"):
+    with pytest.raises(ConfigError, match=r"preset 'huge' is not known\. Known: cpu, ddpm, gan, gpu, tiny"):
         load_train_config("huge")
 
 

@@ -27,7 +27,7 @@ def train(
     Args:
         corpus: An image set.
         out: Folder of the model.
-        preset: tiny (seconds, for rehearsals), cpu, gpu, or ddpm (the paper's process on pixels).
+        preset: tiny (seconds, for rehearsals), cpu, gpu, ddpm (the paper's process on pixels) or gan.
         config: TOML file with any of the settings of docs/train.md, laid over the preset; the options here win.
         conditions: Columns of metadata.csv that the model is told about, besides the modality.
         min_patients: Values of fewer patients are no conditions (5), as images of them would redraw these; 0 gives all.

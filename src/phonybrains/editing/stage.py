@@ -17,6 +17,7 @@ from rich.progress import Progress
 from ..errors import ConfigError, ImageSetError
 from ..held_out import edited_from
 from ..imageset import HOW_MADE, ImageSet, Row, check_whole, read_png, write_mask, write_metadata, write_png
+from ..model.description import check_denoises
 from ..model.finding import is_fine_tuned, model_folder
 from ..model.latent_diffusion import LatentDiffusion, image_rng
 from ..model.workers import count_workers, even_batches, side_by_side, this_device
@@ -164,6 +165,8 @@ def edit(
     folder = model_folder(model) if needs_model else None
     if folder and is_fine_tuned(folder):
         raise ConfigError(f"{folder.name} was fine-tuned from Stable Diffusion; edits are made by models of `train`.")
+    if folder:
+        check_denoises(folder, "an edit")
     if grid is not None:
         check_grid(Path(grid), out)
     if report is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -15,7 +16,7 @@ from ..model.description import conditions_of, read_description
 from ..model.finding import find_model, is_fine_tuned
 from ..model.lora_description import read_lora
 from ..model.masks import MaskFacts
-from ..model.sampling import Engine, Precision, Sampling, check_sampler
+from ..model.sampling import GAN, Engine, Precision, Sampling, check_one_evaluation, check_sampler
 from ..networks.conditions import Value, plural
 from ..networks.shapes import Count
 from .masks import MaskFolder
@@ -98,8 +99,11 @@ def check_names(model: str | Path, config: GenerateConfig, masks: MaskFolder | N
     that the model does not take: at once, as nothing here waits for torch.
     """
     folder = find_model(model)
+    content = {} if is_fine_tuned(folder) else read_description(folder)
+    if content.get("diffusion") == GAN:
+        guidance = 1.0 if config.guidance is None else config.guidance
+        check_one_evaluation(replace(config.sampling, guidance=guidance))
     if masks:
-        content = {} if is_fine_tuned(folder) else read_description(folder)
         taken = MaskFacts(**content["masks"]) if "masks" in content else None
         masks.check(folder.resolve().name, content.get("size", 0), taken)
     if is_fine_tuned(folder):

@@ -15,6 +15,7 @@ from ..diffusion.process import Flow, Schedule, linear_schedule
 from ..diffusion.sampler import quadratic_times, schedule_times
 from ..diffusion.times import flow_times
 from ..errors import ConfigError
+from .sampling import GAN
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class Chain:
 CHAINS = {
     "flow": Chain("flow", Flow(), PredictVelocity(), "adams", shift=4.0),
     "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddpm", clip=4.0),
+    GAN: Chain(GAN, Flow(), PredictVelocity(), "euler"),
 }
+"""A GAN's generator is the network of a flow that knows t = 1 alone, and one step leads from there to an image."""
 
 
 def chain_of(name: str, scheduler: Mapping[str, Any]) -> Chain:

@@ -88,7 +88,7 @@ def why_not(folder: Path, sampling: Sampling) -> str:
     if has(description, PATCHES):
         return "a model of pixels is not compiled."
     if description["diffusion"] != "flow":
-        return "a model trained with diffusion = ddpm is not compiled."
+        return f"a model trained with diffusion = {description['diffusion']} is not compiled."
     if sampling.sampler not in ("", *SAMPLERS):
         return f"a compiled model has no sampler {sampling.sampler}."
     if sampling.precision == "bf16":

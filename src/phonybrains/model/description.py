@@ -17,9 +17,10 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
-from ..errors import ModelError
+from ..errors import ConfigError, ModelError
 from ..networks.conditions import Conditions
 from ..record import RECORD_NAME
+from .sampling import GAN
 from .schema import Finite, read_conditions
 from .seal import check_part, read_sealed, sealed
 
@@ -73,7 +74,7 @@ class Description(TypedDict):
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
     format_version: int
-    diffusion: Literal["flow", "ddpm"]
+    diffusion: Literal["flow", "ddpm", "gan"]
     size: Annotated[int, Field(ge=8, le=8192, multiple_of=8)]
     augmentation_width: Annotated[int, Field(ge=0, le=1024)]
     latent_scale: Annotated[dict[str, tuple[list[Finite], list[Finite]]], Field(min_length=1)]
@@ -128,6 +129,15 @@ def check_parts(folder: Path, content: Mapping[str, Any], code: bool = True) -> 
         listed = part in content["sha256"] or part not in code_of(content)
         if listed or (folder / part).exists():  # the first models had no code
             check_part(folder / part, content["sha256"].get(part), DESCRIPTION, AGAIN)
+
+
+def check_denoises(folder: Path, what: str) -> None:
+    """Raise ConfigError for a model folder without a denoiser, which a task needs that is called `what`: a GAN."""
+    if read_description(folder)["diffusion"] == GAN:
+        raise ConfigError(
+            f"{folder.resolve().name} is a GAN: it makes images of pure noise, and knows nothing in between, which "
+            f"{what} asks for. Take a model of a diffusion."
+        )
 
 
 def check_model(folder: Path) -> None:

@@ -25,6 +25,7 @@ from ..networks.texture import Texture
 from .bundle import bundle
 from .description import EMBEDDING, FEW_STEP, TEXTURE, UNET
 from .parts import ModelParts
+from .sampling import GAN
 
 PIPELINE = "PhonyBrainsPipeline"  # not imported from pipeline.py, which is slow to load and only read here
 HEADER = """The model in this folder as a pipeline of diffusers.
@@ -68,6 +69,8 @@ def write_for_diffusers(model: ModelParts, folder: Path) -> None:
 
 def scheduler_of(model: ModelParts) -> FlowMatchEulerDiscreteScheduler | DDPMScheduler:
     """The model's chain as diffusers calls it."""
+    if model.chain.name == GAN:
+        return FlowMatchEulerDiscreteScheduler(num_train_timesteps=1)
     if model.chain.name == "flow":
         return FlowMatchEulerDiscreteScheduler(shift=model.chain.shift)
     clip = model.chain.clip if math.isfinite(model.chain.clip) else 1.0

@@ -26,7 +26,7 @@ from .drawing import drawn, image_seed
 from .masks import Mask, Masks, as_masks
 from .parts import ModelParts
 from .precision import computing_in, settle_precision
-from .sampling import SHORTCUT, Sampling, check_integer, settle
+from .sampling import GAN, SHORTCUT, Sampling, check_integer, check_one_evaluation, settle
 from .workers import count_workers, even_batches, side_by_side
 
 DECODED_AT_ONCE = 4
@@ -174,6 +174,8 @@ class LatentDiffusion(ModelParts):
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
+        if self.chain.name == GAN:
+            check_one_evaluation(sampling)
         settled = settle(sampling, self.steps, self.chain.sampler, self.few_step is not None)
         return replace(settled, precision=settle_precision(sampling.precision, self.device))
 

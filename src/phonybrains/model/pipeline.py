@@ -34,7 +34,7 @@ from .chains import chain_of
 from .latent_diffusion import LatentDiffusion
 from .masks import as_masks
 from .parts import LatentScale
-from .sampling import Sampling, check_integer
+from .sampling import GAN, Sampling, check_integer
 
 KINDS = {"FlowMatchEulerDiscreteScheduler": "flow", "DDPMScheduler": "ddpm"}
 """The scheduler says what kind of diffusion the networks were trained for."""
@@ -93,6 +93,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         if any(part.dtype != torch.float32 for part in self.components.values() if isinstance(part, ModelMixin)):
             raise ConfigError("this pipeline computes in float32: load it without a dtype.")
         few = Denoiser(self.few_step_unet, self.few_step_condition_embedding) if self.few_step_unet else None
+        kind = GAN if self.scheduler.config.get("num_train_timesteps") == 1 else kind
         return LatentDiffusion(
             self.autoencoder,
             Denoiser(self.unet, self.condition_embedding),

@@ -15,6 +15,8 @@ Engine = Literal["auto", "torch", "compiled"]
 SHORTCUT = "shortcut"
 SAMPLER_NAMES = ("heun", "adams", "ddim", "ddpm", "euler", SHORTCUT)
 """What `diffusion/sampler.py` has, by name."""
+GAN = "gan"
+"""The kind of model that makes an image in one evaluation, and knows nothing between noise and image."""
 FEW, FULL = 4, 16
 """Up to how many steps a model with few-step weights uses them, and how many stand for the whole path."""
 
@@ -53,6 +55,14 @@ def check_sampler(name: str) -> None:
     """Raise ConfigError, listing the known names, for a sampler that is none of them; empty is the best one."""
     if name and name not in SAMPLER_NAMES:
         raise ConfigError(f"sampler '{name}' is not known. Known: {', '.join(SAMPLER_NAMES)}.")
+
+
+def check_one_evaluation(sampling: Sampling) -> None:
+    """Raise ConfigError for settings of a walk, which a GAN does not make."""
+    for name, free in (("steps", (None, 1)), ("guidance", (1,)), ("sampler", ("", "euler"))):
+        if (value := getattr(sampling, name)) not in free:
+            why = "this model is a GAN, which makes an image in one evaluation"
+            raise ConfigError(f"{name} {value}: {why}. Leave {name} out.")
 
 
 def settle(sampling: Sampling, steps: int, sampler: str, few_step: bool) -> Sampling:

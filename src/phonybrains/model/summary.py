@@ -13,7 +13,7 @@ from .description import AGAIN, FEW_STEP, PATCHES, TEXTURE, check_parts, has, re
 from .finding import is_fine_tuned, model_folder
 from .lora_description import read_lora
 from .masks import MaskFacts, masks_in_words
-from .sampling import FEW
+from .sampling import FEW, GAN
 from .schema import read_conditions
 
 MOST_FREQUENT = 12
@@ -30,7 +30,9 @@ def summary(name: str | Path) -> str:
     lines = [
         f"{folder.resolve().name}: {content['size']}×{content['size']} images, {content['diffusion']}, "
         f"{record.get('created', 'date not known')}",
-        f"{content.get('steps', 16)} steps where none are asked for{few}",
+        "One evaluation an image: it makes no steps and takes no guidance"
+        if content["diffusion"] == GAN
+        else f"{content.get('steps', 16)} steps where none are asked for{few}",
     ]
     if has(content, PATCHES):
         lines.append("Runs on pixels: no autoencoder")

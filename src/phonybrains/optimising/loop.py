@@ -23,7 +23,10 @@ CHECK_EVERY = 50
 
 
 class Task(Protocol):
-    """What is trained: a network, its loss on one step's share of a batch, and its loss on the validation images."""
+    """What is trained: a network, its loss on one step's share of a batch, and its loss on the validation images.
+
+    A task may have `betas` of its own, the decays of Adam's two moments.
+    """
 
     name: str
     network: nn.Module
@@ -55,7 +58,8 @@ def fit(
     the best, unless no step is made.
     """
     checkpoint = folder / f"{task.name}.safetensors"
-    how: Any = {"lr": config.learning_rate, "betas": (0.9, 0.99), "weight_decay": config.weight_decay}
+    betas = getattr(task, "betas", (0.9, 0.99))
+    how: Any = {"lr": config.learning_rate, "betas": betas, "weight_decay": config.weight_decay}
     optimizer = torch.optim.AdamW(trained(task.network).values(), **how, fused=True)
     state = TrainState.start(task.network, optimizer, config.averages)
     state.restore(checkpoint)

@@ -18,7 +18,7 @@ from ..editing.prior import Images, Prior
 from ..editing.upscale import upscaled
 from ..editing.vary import varied
 from ..model.latent_diffusion import LatentDiffusion, image_rng
-from ..model.sampling import Sampling
+from ..model.sampling import GAN, Sampling
 from .batch import Edited, Image, Order
 from .given_picture import GivenPicture
 from .refusal import invalid
@@ -83,6 +83,8 @@ class PausingPrior(Prior):
 
 def edit_commission(content: object, model: LatentDiffusion) -> EditCommission:
     """What the JSON of a request asks for. Raises Refusal (400 or 413) that names the parameter."""
+    if model.chain.name == GAN:
+        raise invalid("edit", "This model is a GAN, which knows nothing between noise and image: it edits no picture.")
     request = parsed(EditRequest, content)
     for name in request.model_fields_set & ONLY_OF.keys():
         if request.edit != ONLY_OF[name]:

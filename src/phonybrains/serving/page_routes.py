@@ -14,7 +14,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from ..model.sampling import FEW
+from ..model.latent_diffusion import LatentDiffusion
+from ..model.sampling import FEW, GAN
 from ..networks.conditions import Category
 from ..reporting.sheets import film_strip
 from ..web.pages import make_pages
@@ -68,7 +69,7 @@ def form_of(context: ModelContext) -> dict[str, Any]:
         "menus": menus,
         "sliders": sliders,
         "steps": model.steps,
-        "most_steps": max(50, model.steps),
+        "most_steps": 1 if isinstance(model, LatentDiffusion) and model.chain.name == GAN else max(50, model.steps),
         "most_images": MOST_IMAGES,
         "few": FEW if model.few_step else 0,
         "locked": bool(context.token),

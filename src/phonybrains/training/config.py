@@ -61,6 +61,16 @@ class DenoiserConfig(Config):
     """Chance of each augmentation (flip, rotation, scale, shift, gamma) in an augmented version."""
 
 
+class CriticConfig(Config):
+    """The critic that a GAN's generator learns against; the generator has the shape and the loop of the denoiser."""
+
+    widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 96, 128)
+    """At each resolution of the latents."""
+    layers: Count = 1
+    penalty: Weight = 1.0
+    """Weight γ of the critic's squared slopes at real and at generated latents."""
+
+
 class GuidanceConfig(Config):
     """The denoiser learns its own guided predictions, which then cost one network; `loop.steps = 0` leaves it out."""
 
@@ -114,16 +124,18 @@ class ConditionsConfig(Config):
 
 
 class TrainConfig(Config):
-    """How a model is trained. The presets (tiny, cpu, gpu, ddpm) are complete; a file or options are laid over them."""
+    """How a model is trained. The presets (tiny, cpu, gpu, ddpm, gan) are complete; a file or options go over them."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     conditions: ConditionsConfig = ConditionsConfig()
     masks: bool = False
     """The model is told the masks of its images, and can later be asked to follow one."""
-    diffusion: Literal["flow", "ddpm"] = "flow"
-    """Rectified flow, or the paper's DDPM with noise prediction."""
+    diffusion: Literal["flow", "ddpm", "gan"] = "flow"
+    """Rectified flow, or the paper's DDPM with noise prediction; or none: a GAN, whose generator is the denoiser."""
     autoencoder: AutoencoderConfig
     denoiser: DenoiserConfig
+    critic: CriticConfig = CriticConfig()
+    """Used for a GAN alone."""
     guidance: GuidanceConfig
     few_step: FewStepConfig
     """Used for the flow alone."""
@@ -186,6 +198,15 @@ class TrainConfig(Config):
                 "guidance.worse needs `start` and an encoder that is not trained "
                 "(autoencoder.loop.steps = 0), as both models must have the same latents"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _gan_is_alone(self) -> TrainConfig:
+        """A GAN has no denoiser for what is learnt from one, and the compiler takes no gradients of gradients."""
+        wrong = [f"{part}.loop.steps = 0" for part in ("guidance", "few_step") if getattr(self, part).loop.steps]
+        wrong += ["steps = 1"] * (self.steps != 1) + ["compile = false"] * self.compile
+        if self.diffusion == "gan" and wrong:
+            raise ValueError(f"diffusion = gan needs {', '.join(wrong)}, as --preset gan has them")
         return self
 
 

@@ -32,6 +32,7 @@ from .config import FewStepConfig, TrainConfig, load_train_config
 from .corpus import Corpus
 from .denoiser import DenoiserTask
 from .few_step import FewStepTask, few_step_copy
+from .gan import Adversaries, GanTask
 from .guidance import GuidanceTask
 from .inspection import Samples, draw_reconstructions
 from .latents import Latents, encode_latents, load_latents
@@ -68,7 +69,7 @@ def train(
         with running(config, out, record, config.seed, show) as run:
             model, figures = _train_both(run, images, new, config)
             if run.accelerator.is_main_process:
-                sort_log(run.draft, ("autoencoder", "denoiser", "guidance", "few_step", "texture"))
+                sort_log(run.draft, ("autoencoder", "denoiser", "gan", "guidance", "few_step", "texture"))
                 lost = [asdict(one) for a in model.conditions.attributes for one in a.withdrawn]
                 masks = {"masks": asdict(new.masks)} if new.masks else {}
                 record.results.update(figures | {"threads": run.threads, "withdrawn": lost} | masks)
@@ -83,6 +84,7 @@ def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
     """All that decides what comes of a training: files by their content, and nothing that is left open."""
     elsewhere: Any = {"features": True, "start": True, "guidance": {"worse"}}
     elsewhere |= {} if config.masks else {"masks": True}
+    elsewhere |= {} if config.diffusion == "gan" else {"critic": True}
     facts = config.model_dump(mode="json", exclude=elsewhere) | settled(config.precision)
     try:
         facts["features"] = sha256_file(config.features) if config.features else None
@@ -117,13 +119,18 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
     latents = load_latents(cache, corpus, new.scale)
     parts = (autoencoder, denoiser, corpus.conditions, latents.scale, chain, images.height, new.few_step)
     model = LatentDiffusion(*parts, **facts)
-    task = DenoiserTask(denoiser, corpus, latents, model.chain, config.denoiser, device)
+    learning = (corpus, latents, model.chain, config.denoiser, device)
+    if new.critic:
+        critic = new.critic.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        task = GanTask(Adversaries(denoiser, critic, model.chain, config.critic.penalty), *learning)
+    else:
+        task = DenoiserTask(denoiser, *learning)
     samples = Samples.of(model, images, corpus, config.seed)
-    run.follow(task, config.denoiser.loop, partial(samples.draw, steps=8), config.compile)
+    run.follow(task, config.denoiser.loop, partial(samples.draw, steps=1 if new.critic else 8), config.compile)
     with torch.no_grad():
         if corpus.held_out:
-            figures["validation loss"] = round(task.validate(denoiser), 4)
-        figures["training loss on as many images"] = round(task.mean_error(denoiser, corpus.train), 4)
+            figures["validation loss"] = round(task.validate(task.network), 4)
+        figures["training loss on as many images"] = round(task.mean_error(task.network, corpus.train), 4)
     figures[SEEN] = figures.get(SEEN, 0) + config.denoiser.loop.steps * config.denoiser.loop.batch_size
     if config.denoiser.loop.steps:
         figures.pop(GUIDED, None)
@@ -176,7 +183,7 @@ def _give_texture(
     smooth = load_file(cache)
     model.texture = Texture(sorted({corpus.modalities[i] for i in smooth["rows"].tolist()})).to(device)
     task = TextureTask(model.texture, corpus, smooth["images"], smooth["rows"], config.texture, perceptual, device)
-    run.follow(task, config.texture.loop, partial(samples.draw, steps=2))
+    run.follow(task, config.texture.loop, partial(samples.draw, steps=min(2, model.steps)))
     task.find_floors(model.texture)
     with torch.no_grad():
         return {TEXTURE_DISTANCE: round(task.validate(model.texture), 4)}

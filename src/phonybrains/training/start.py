@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import set_seed
+from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -27,6 +28,7 @@ from ..model.training_data import drawn_in_words
 from ..model.withdrawal import on_columns_of
 from ..networks.autoencoder import build_autoencoder
 from ..networks.conditions import Category, Conditions, Withdrawn
+from ..networks.critic import Critic
 from ..networks.denoiser import Denoiser, build_embedding, build_unet
 from ..networks.masks import MASK_CHANNELS
 from ..networks.patches import Patches
@@ -62,6 +64,8 @@ class New:
     """That of an encoder which is not trained any further."""
     few_step: Denoiser | None = None
     """Those of a denoiser which is not trained any further."""
+    critic: Critic | None = None
+    """What a GAN's generator learns against; it always begins anew."""
     texture: Texture | None = None
     """That of a decoder which is not trained any further."""
     worse: Denoiser | None = None
@@ -115,7 +119,20 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
         )
     said += _said_of_masks(images, masks, old)
     new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, masks=masks, said=tuple(said))
+    if config.diffusion == "gan":
+        new = replace(new, critic=_critic(config, unet, conditions))
     return _begin_with(new, old, config) if old else new
+
+
+def _critic(config: TrainConfig, unet: UNet2DModel, conditions: Conditions) -> Critic:
+    """Of latents as this U-Net takes them. Raises ConfigError for more widths than the latents can be halved."""
+    size, channels, widths = unet.config["sample_size"], unet.config["in_channels"], config.critic.widths
+    if size % 2 ** (len(widths) - 1):
+        raise ConfigError(
+            f"critic: {len(widths)} widths halve the latents {len(widths) - 1} times, but these are {size}×{size}. "
+            "Give fewer widths or other images."
+        )
+    return Critic(channels, size, conditions.width, augment.WIDTH, widths, config.critic.layers)
 
 
 def masks_of(images: ImageSet) -> MaskFacts:

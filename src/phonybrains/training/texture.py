@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from ..imageset import ImageSet
 from ..model.latent_diffusion import LatentDiffusion
-from ..model.sampling import FEW, Sampling
+from ..model.sampling import FEW, GAN, Sampling
 from ..networks.conditions import value_in
 from ..networks.texture import Texture
 from ..optimising.cache import keep, take
@@ -47,8 +47,8 @@ def draw_smooth(
     if take(path):
         return
     chosen = _evenly(corpus, max(config.images, config.reconstructed), seed)
-    counts = [model.steps, FEW, model.steps, FEW // 2]
-    jobs = [(rows, counts[i % 4]) for i, rows in enumerate(chosen[: config.images].split(AT_ONCE))]
+    counts = [1] if model.chain.name == GAN else [model.steps, FEW, model.steps, FEW // 2]
+    jobs = [(rows, counts[i % len(counts)]) for i, rows in enumerate(chosen[: config.images].split(AT_ONCE))]
     jobs += [(rows, 0) for rows in chosen[: config.reconstructed].split(AT_ONCE)]
     decoded, done = [], 0
     for rows, steps in jobs:

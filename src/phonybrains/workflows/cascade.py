@@ -55,6 +55,7 @@ def cascade(
     told = tuple(conditions) if conditions is not None else _with_labels(images)
     config = load_train_config(preset, seed=seed, conditions=told, **settings)
     config = _with(config, few_step=_with(config.few_step, loop=_with(config.few_step.loop, steps=0)))
+    steps = 1 if config.diffusion == "gan" else steps
     facts = {"generations": generations, "steps": steps} | config.model_dump(mode="json", exclude={"features", "start"})
     record = Record("cascade", facts, seed, [as_input(corpus)], images.record.get("sources", ()))
     if not is_published(out, record, _check_whole):

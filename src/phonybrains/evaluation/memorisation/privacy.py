@@ -62,8 +62,11 @@ def member_losses(model_folder: Path, images: ImageSet, repeats: int = 4) -> Arr
     from ...diffusion.objective import denoising_loss, draw_steps, draw_times
     from ...diffusion.process import Schedule, q_sample
     from ...model.latent_diffusion import LatentDiffusion
+    from ...model.sampling import GAN
 
     model = LatentDiffusion.load(model_folder, "cpu")
+    if model.chain.name == GAN:
+        raise ValueError(f"{model_folder} is a GAN, which has no loss of single images to compare")
     if (model.size, model.size) != (images.height, images.width):
         raise ValueError(
             f"{model_folder} makes images of {model.size} pixels a side, the corpus has {images.width}×{images.height}"

@@ -677,12 +677,93 @@ def flow_times(steps: int, shift: float = 1.0) -> list[float]:
     return [shift * u / (1 + (shift - 1) * u) for u in equal]
 
 
+# phonybrains/model/sampling.py
+# How to sample: the settings, checked without torch, and the names of what can be chosen.
+
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+SHORTCUT = "shortcut"
+
+
+SAMPLER_NAMES = ("heun", "adams", "ddim", "ddpm", "euler", SHORTCUT)
+"""What `diffusion/sampler.py` has, by name."""
+
+
+GAN = "gan"
+"""The kind of model that makes an image in one evaluation, and knows nothing between noise and image."""
+
+
+FEW, FULL = 4, 16
+"""Up to how many steps a model with few-step weights uses them, and how many stand for the whole path."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
+
+    precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 5 gray levels apart.
+    """
+
+    seed: int = 0
+    steps: int | None = None
+    guidance: float = 1.0
+    sampler: str = ""
+    batch_size: int = 16
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what no model can do."""
+        check_integer("seed", self.seed, 0, 2**63 - 1)
+        check_integer("batch_size", self.batch_size, 1)
+        if self.steps is not None:
+            check_integer("steps", self.steps, 1)
+        if not isinstance(self.guidance, (int, float)) or not 0 <= self.guidance < math.inf:
+            raise ConfigError(f"guidance {self.guidance}: it is a number from 0 on, 1 for the plain model.")
+
+
+def check_integer(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
+    """Raise ConfigError unless a setting is a whole number in these bounds."""
+    if not isinstance(value, Integral) or not least <= int(value) <= most:
+        raise ConfigError(f"{name} {value}: it is a whole number from {least} to {most}.")
+
+
+def check_sampler(name: str) -> None:
+    """Raise ConfigError, listing the known names, for a sampler that is none of them; empty is the best one."""
+    if name and name not in SAMPLER_NAMES:
+        raise ConfigError(f"sampler '{name}' is not known. Known: {', '.join(SAMPLER_NAMES)}.")
+
+
+def check_one_evaluation(sampling: Sampling) -> None:
+    """Raise ConfigError for settings of a walk, which a GAN does not make."""
+    for name, free in (("steps", (None, 1)), ("guidance", (1,)), ("sampler", ("", "euler"))):
+        if (value := getattr(sampling, name)) not in free:
+            why = "this model is a GAN, which makes an image in one evaluation"
+            raise ConfigError(f"{name} {value}: {why}. Leave {name} out.")
+
+
+def settle(sampling: Sampling, steps: int, sampler: str, few_step: bool) -> Sampling:
+    """Steps and sampler, where they are open, those of a model; few_step: whether it has weights for few steps.
+
+    Of a model whose own number is a few, what these weights cannot do, guidance and other samplers, takes FULL steps.
+    Raises ConfigError for what no such model can do.
+    """
+    jumps = sampling.sampler in ("", SHORTCUT) and sampling.guidance == 1
+    own = FULL if few_step and steps <= FEW and not jumps else steps
+    steps = own if sampling.steps is None else sampling.steps
+    sampler = sampling.sampler or (SHORTCUT if few_step and steps <= FEW else sampler)
+    check_sampler(sampler)
+    if sampler == SHORTCUT and not few_step:
+        raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
+    if sampler == SHORTCUT and sampling.guidance != 1:
+        why = "few-step weights have theirs built in"
+        raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Give more than {FEW} steps, or another sampler.")
+    return replace(sampling, steps=steps, sampler=sampler)
+
+
 # phonybrains/model/chains.py
 # The kinds of diffusion a model can be trained for.
-
-
-ANCESTRAL, MANY = "ddpm", 100
-"""The sampler that walks a chain of DDPM as it was learnt, and from how many steps on it is the best one."""
 
 
 @dataclass(frozen=True)
@@ -700,16 +781,12 @@ class Chain:
     shift: float = 1.0
     clip: float = math.inf
 
-    def sampler_for(self, steps: int) -> str:
-        """The best sampler for so many steps: for many of a chain of DDPM its own, which fewer would leave noisy."""
-        return ANCESTRAL if isinstance(self.process, Schedule) and steps >= MANY else self.sampler
-
     def predicted(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """The clean latents that an output of the network stands for."""
         return self.objective.to_x0(output, x_t, t, self.process).clamp(-self.clip, self.clip)
 
     def times(self, steps: int, sampler: str = "") -> Sequence[float]:
-        """The `steps` + 1 times that sampling passes, even ones of a whole chain.
+        """The `steps` + 1 times that a sampler, by default its own, passes: even by the chain, else closer together near 0.
 
         Raises ConfigError for more steps than the process has.
         """
@@ -717,7 +794,7 @@ class Chain:
             return flow_times(steps, self.shift)
         if steps > self.process.T:
             raise ConfigError(f"steps {steps}: this model's chain has {self.process.T} steps.")
-        return (schedule_times if sampler == ANCESTRAL else quadratic_times)(self.process, steps)
+        return (schedule_times if (sampler or self.sampler) == "ddpm" else quadratic_times)(self.process, steps)
 
     def time(self, fraction: float) -> Tensor:
         """(1,) the time at a fraction 0…1 of the way to pure noise."""
@@ -728,8 +805,10 @@ class Chain:
 
 CHAINS = {
     "flow": Chain("flow", Flow(), PredictVelocity(), "adams", shift=4.0),
-    "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim", clip=4.0),
+    "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddpm", clip=4.0),
+    GAN: Chain(GAN, Flow(), PredictVelocity(), "euler"),
 }
+"""A GAN's generator is the network of a flow that knows t = 1 alone, and one step leads from there to an image."""
 
 
 def chain_of(name: str, scheduler: Mapping[str, Any]) -> Chain:
@@ -1074,79 +1153,6 @@ class ModelParts:
     texture: Texture | None = None
 
 
-# phonybrains/model/sampling.py
-# How to sample: the settings, checked without torch, and the names of what can be chosen.
-
-
-Precision = Literal["auto", "bf16", "fp32"]
-
-
-SHORTCUT = "shortcut"
-
-
-SAMPLER_NAMES = ("heun", "adams", "ddim", "ddpm", "euler", SHORTCUT)
-"""What `diffusion/sampler.py` has, by name."""
-
-
-FEW, FULL = 4, 16
-"""Up to how many steps a model with few-step weights uses them, and how many stand for the whole path."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
-
-    precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 5 gray levels apart.
-    """
-
-    seed: int = 0
-    steps: int | None = None
-    guidance: float = 1.0
-    sampler: str = ""
-    batch_size: int = 16
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError for what no model can do."""
-        check_integer("seed", self.seed, 0, 2**63 - 1)
-        check_integer("batch_size", self.batch_size, 1)
-        if self.steps is not None:
-            check_integer("steps", self.steps, 1)
-        if not isinstance(self.guidance, (int, float)) or not 0 <= self.guidance < math.inf:
-            raise ConfigError(f"guidance {self.guidance}: it is a number from 0 on, 1 for the plain model.")
-
-
-def check_integer(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
-    """Raise ConfigError unless a setting is a whole number in these bounds."""
-    if not isinstance(value, Integral) or not least <= int(value) <= most:
-        raise ConfigError(f"{name} {value}: it is a whole number from {least} to {most}.")
-
-
-def check_sampler(name: str) -> None:
-    """Raise ConfigError, listing the known names, for a sampler that is none of them; empty is the best one."""
-    if name and name not in SAMPLER_NAMES:
-        raise ConfigError(f"sampler '{name}' is not known. Known: {', '.join(SAMPLER_NAMES)}.")
-
-
-def settle(sampling: Sampling, steps: int, sampler: str, few_step: bool) -> Sampling:
-    """Steps and sampler, where they are open, those of a model; few_step: whether it has weights for few steps.
-
-    Of a model whose own number is a few, what these weights cannot do, guidance and other samplers, takes FULL steps.
-    Raises ConfigError for what no such model can do.
-    """
-    jumps = sampling.sampler in ("", SHORTCUT) and sampling.guidance == 1
-    own = FULL if few_step and steps <= FEW and not jumps else steps
-    steps = own if sampling.steps is None else sampling.steps
-    sampler = sampling.sampler or (SHORTCUT if few_step and steps <= FEW else sampler)
-    check_sampler(sampler)
-    if sampler == SHORTCUT and not few_step:
-        raise ConfigError(f"sampler '{sampler}': this model has no few-step weights. Leave the sampler open.")
-    if sampler == SHORTCUT and sampling.guidance != 1:
-        why = "few-step weights have theirs built in"
-        raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Give more than {FEW} steps, or another sampler.")
-    return replace(sampling, steps=steps, sampler=sampler)
-
-
 # phonybrains/model/precision.py
 # The arithmetic of decoding: bf16 where the machine has it in hardware, float32 elsewhere.
 
@@ -1368,8 +1374,9 @@ class LatentDiffusion(ModelParts):
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
-        sampler = self.chain.sampler_for(sampling.steps or self.steps)
-        settled = settle(sampling, self.steps, sampler, self.few_step is not None)
+        if self.chain.name == GAN:
+            check_one_evaluation(sampling)
+        settled = settle(sampling, self.steps, self.chain.sampler, self.few_step is not None)
         return replace(settled, precision=settle_precision(sampling.precision, self.device))
 
     def encode_masks(self, masks: Sequence[Mask | None]) -> Tensor:
@@ -1497,6 +1504,7 @@ class PhonyBrainsPipeline(DiffusionPipeline):
         if any(part.dtype != torch.float32 for part in self.components.values() if isinstance(part, ModelMixin)):
             raise ConfigError("this pipeline computes in float32: load it without a dtype.")
         few = Denoiser(self.few_step_unet, self.few_step_condition_embedding) if self.few_step_unet else None
+        kind = GAN if self.scheduler.config.get("num_train_timesteps") == 1 else kind
         return LatentDiffusion(
             self.autoencoder,
             Denoiser(self.unet, self.condition_embedding),
