@@ -36,6 +36,7 @@ class GenerateConfig(Config):
     steps: Count | None = Sampling.steps
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Steps and guidance that are None are the model's own."""
+    classifier_guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Sampling.classifier_guidance
     sampler: str = Sampling.sampler
     precision: Precision = "auto"
     engine: Engine = "auto"
@@ -43,11 +44,13 @@ class GenerateConfig(Config):
     @property
     def sampling(self) -> Sampling:
         """How to sample, as far as that is said."""
-        return Sampling(self.seed, self.steps, Sampling.guidance, self.sampler, precision=self.precision)
+        how = {"precision": self.precision, "classifier_guidance": self.classifier_guidance}
+        return Sampling(self.seed, self.steps, Sampling.guidance, self.sampler, **how)
 
     def recorded(self) -> dict[str, Any]:
-        """What a record says of it. torch goes without saying, as there was no other engine before."""
-        return self.model_dump(mode="json", exclude={"engine"} if self.engine == "torch" else None)
+        """What a record says of it. torch and no classifier go without saying, as there was nothing else before."""
+        unsaid = {"engine": self.engine == "torch", "classifier_guidance": not self.classifier_guidance}
+        return self.model_dump(mode="json", exclude={name for name, is_so in unsaid.items() if is_so})
 
 
 def generate_config(n: int, where: Mapping[str, Value] | None = None, **how: Any) -> GenerateConfig:

@@ -92,6 +92,19 @@ class TextureConfig(Config):
     """Weight of how far means over 8×8 pixels leave where the decoder put them, beyond half a grey level."""
 
 
+class ClassifierConfig(Config):
+    """A classifier of noisy latents, for `generate --classifier-guidance`; without `attribute` it is left out."""
+
+    attribute: str = ""
+    """The condition whose labels it tells."""
+    loop: LoopConfig = LoopConfig(steps=2000, batch_size=64, learning_rate=1e-3, cooldown=0.5, averages=(0.99, 0.998))
+
+    @property
+    def told(self) -> str:
+        """The condition that is learnt, if one is."""
+        return self.attribute if self.loop.steps else ""
+
+
 class ConditionsConfig(Config):
     """What the model is told of its images, besides the modality. A list of attributes alone will do."""
 
@@ -115,6 +128,7 @@ class TrainConfig(Config):
     few_step: FewStepConfig
     """Used for the flow alone."""
     texture: TextureConfig
+    classifier: ClassifierConfig = ClassifierConfig()
     steps: Annotated[int, Field(ge=1, le=1000)] = 16
     """How many steps the finished model takes where none are asked for."""
     features: Path | None = None
@@ -127,7 +141,8 @@ class TrainConfig(Config):
 
     @property
     def loops(self) -> dict[str, LoopConfig]:
-        parts = ("autoencoder", "denoiser", "guidance", "few_step", "texture")
+        parts = ["autoencoder", "denoiser", "guidance", "few_step", "texture"]
+        parts += ["classifier"] * bool(self.classifier.told)
         return {f"{name}.loop": getattr(self, name).loop for name in parts}
 
     @property
