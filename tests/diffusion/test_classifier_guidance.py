@@ -139,7 +139,7 @@ def test_both_algorithms_agree_in_small_steps():
 
 
 def test_the_ends_of_time_are_finite():
-    """At the Flow's t = 1, where a = 0, and next to t = 0 the led prediction is a number, and near E[x_0 | c] or x_t."""
+    """At the Flow's t = 1, where a = 0, and next to t = 0 the led prediction is near E[x_0 | c] and x_t."""
     process, x = Flow(), noise(64)
     led = lead(TWO.predict(process), exact(process, 0), 1.0, process)
     assert_close(led(x, torch.ones(64)).mean(), torch.tensor(TWO.means[0], dtype=torch.float64), atol=0.01, rtol=0)

@@ -93,11 +93,11 @@ class TextureConfig(Config):
 
 
 class ClassifierConfig(Config):
-    """A classifier of noisy latents, for `generate --classifier-guidance`; without `attribute` it is left out."""
+    """A classifier of noisy latents, for `generate --classifier-guidance`; without an `attribute` it is left out."""
 
     attribute: str = ""
     """The condition whose labels it tells."""
-    loop: LoopConfig = LoopConfig(steps=2000, batch_size=64, learning_rate=1e-3, cooldown=0.5, averages=(0.99, 0.998))
+    loop: LoopConfig
 
     @property
     def told(self) -> str:
@@ -128,7 +128,7 @@ class TrainConfig(Config):
     few_step: FewStepConfig
     """Used for the flow alone."""
     texture: TextureConfig
-    classifier: ClassifierConfig = ClassifierConfig()
+    classifier: ClassifierConfig
     steps: Annotated[int, Field(ge=1, le=1000)] = 16
     """How many steps the finished model takes where none are asked for."""
     features: Path | None = None

@@ -199,7 +199,8 @@ def _classify(
     classes = classes_in([images.rows[i] for i in trained.corpus.train.tolist()], name, conditions)
     places = [classes.index(one) if (one := class_of(row[name])) in classes else -1 for row in images.rows]
     set_seed(config.seed)
-    network = NoisyClassifier(latents.values.shape[2], classes, name).to(str(trained.device))
+    network = NoisyClassifier(latents.values.shape[2], classes, name)
+    network.to(device=trained.device)  # type: ignore[call-overload]
     learning = config.denoiser.model_copy(update={"loop": config.classifier.loop})
     what = (network, trained.corpus, latents, trained.chain, learning, trained.device)
     task = ClassifierTask(*what, classes=torch.tensor(places))
