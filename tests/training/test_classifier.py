@@ -21,7 +21,6 @@ from phonybrains.imageset import ImageSet, to_unit_range, write_metadata
 from phonybrains.model.compiled import why_not
 from phonybrains.model.description import read_description
 from phonybrains.model.latent_diffusion import LatentDiffusion
-from phonybrains.model.pipeline import PhonyBrainsPipeline
 from phonybrains.model.sampling import Sampling
 from phonybrains.networks.noisy_classifier import NoisyClassifier
 from phonybrains.record import read_record
@@ -59,20 +58,19 @@ def logits(model: LatentDiffusion, latents: Tensor, t: float, seed: int = 0) -> 
 
 
 def test_it_tells_planes_the_better_the_less_noise(model: LatentDiffusion, phantom_corpus: Path):
-    """On validation and test images: nearly always right at t = 0.1, less so nearer to noise, at chance next to it."""
+    """On validation and test images, with equal say of each plane: right at t = 0.1, at chance next to noise."""
     held = [r for r in ImageSet.open(phantom_corpus).rows if r.split != "train"]
     images = replace(ImageSet.open(phantom_corpus), rows=tuple(held))
     pixels = to_unit_range(np.stack([images.pixels(i) for i in range(len(images))]))[:, None]
     latents = model.encode(pixels, [row.modality for row in held]).clone()
     truth = torch.tensor([PLANES.index(row["plane"]) for row in held])
-    many = 20
     right = []
-    for t in (0.1, 0.8, 0.95, 0.999):
-        told = torch.stack([logits(model, latents, t, seed).argmax(1) for seed in range(many)])
-        right.append((told == truth).double().mean().item())
-    assert right[0] > 0.75
-    assert right[0] >= right[1] > right[2] > right[3]
-    assert right[3] < 0.5
+    for t in (0.1, 0.6, 0.8, 0.999):
+        told = torch.stack([logits(model, latents, t, seed).argmax(1) for seed in range(20)])
+        right.append(np.mean([(told == truth)[:, truth == plane].double().mean().item() for plane in range(3)]))
+    assert right[0] > 0.7
+    assert right[0] > right[1] > right[2]
+    assert right[3] == pytest.approx(1 / 3, abs=0.05)
 
 
 def test_a_model_keeps_its_other_parts_and_says_how_good_it_is(classified: Path, tiny_model: Path):
@@ -211,8 +209,8 @@ def test_what_cannot_be_led_is_refused(classified: Path, tmp_path: Path, how: di
     assert not (tmp_path / "out").exists()
 
 
-def test_python_and_diffusers_refuse_what_they_cannot(model: LatentDiffusion, classified: Path, tiny_model: Path):
-    """No classifier, a label that it has not learnt, an image that is asked for none, and diffusers' pipeline."""
+def test_python_refuses_what_it_cannot(model: LatentDiffusion, tiny_model: Path):
+    """No classifier, a label that it has not learnt, and an image that is asked for none."""
     with pytest.raises(ConfigError, match="this model has no classifier"):
         LatentDiffusion.load(tiny_model).generate(1, classifier_guidance=2.0, **ASKED)
     with pytest.raises(ConfigError, match="none is asked for"):
@@ -221,8 +219,6 @@ def test_python_and_diffusers_refuse_what_they_cannot(model: LatentDiffusion, cl
     lacking = replace(model, classifier=lambda: two)
     with pytest.raises(ConfigError, match="plane 'sagittal' is none that the model's classifier tells"):
         lacking.generate(1, {"plane": "sagittal"}, classifier_guidance=2.0, steps=8)
-    with pytest.raises(ConfigError, match="this model has no classifier"):
-        PhonyBrainsPipeline.from_pretrained(classified, trust_remote_code=True)(1, classifier_guidance=2.0, steps=8)
 
 
 def test_a_compiled_model_leaves_it_to_torch(classified: Path):
