@@ -106,7 +106,7 @@ def main(
     )
     start = untaught(out / "start", corpus.where(split="train"))
     parts: dict[str, Any] = {"denoiser": {"variants": 2, "shape": SHAPE, "loop": LOOP | {"steps": denoiser_steps}}}
-    parts["classifier"] = {"attribute": NAME, "loop": {"steps": classifier_steps}}
+    parts["classifier"] = {"attribute": NAME, "loop": {"steps": classifier_steps, "batch_size": 32}}
     parts |= {"autoencoder": OFF | {"crop": SIZE}, "few_step": OFF, "texture": OFF, "conditions": [NAME]}
     config = load_train_config("cpu", start=str(start), **parts)
     model = LatentDiffusion.load(train(corpus.folder, out / "model", config))
