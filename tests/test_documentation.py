@@ -111,6 +111,7 @@ def test_examples_of_configuration_are_valid(page: Path, tmp_path: Path):
     example = tmp_path / "example.toml"
     loaders = {
         "train.md": lambda: load_train_config("cpu", example),
+        "guided.md": lambda: load_train_config("cpu", example),
         "evaluation.md": lambda: load_config(EvaluateConfig, example),
         "gan.md": lambda: load_train_config("gan", example),
         "finetune.md": lambda: load_config(FinetuneConfig, example),

@@ -25,6 +25,7 @@ def generate(
     seed: Seed = 0,
     steps: Whole | None = None,
     guidance: float | None = None,
+    classifier_guidance: float = 0.0,
     sampler: str = "",
     precision: Literal["auto", "bf16", "fp32"] = "auto",
     engine: Literal["auto", "torch", "compiled"] = "auto",
@@ -45,6 +46,7 @@ def generate(
         seed: Start of the random numbers: image i depends on (seed, i) alone.
         steps: Steps from noise to image; the model's own number if not given. Few-step weights serve up to 4.
         guidance: How strongly the conditions are pushed; 1 is the plain model, at half the cost (the model's own: 1).
+        classifier_guidance: How strongly the model's classifier leads to what is asked, if it has one; 0 is without it.
         sampler: shortcut, adams, heun, ddim, ddpm or euler; the best for model and steps if not given.
         precision: Arithmetic of decoding: bf16, fp32, or auto for the faster here; up to 5 gray levels apart.
         engine: What computes it: torch, compiled (see "phonybrains model compile"), or auto for the faster here.
@@ -56,7 +58,7 @@ def generate(
 
     asked = pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])], "--where")
     how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler}
-    how |= {"precision": precision, "engine": engine, "shard": shard}
+    how |= {"precision": precision, "engine": engine, "shard": shard, "classifier_guidance": classifier_guidance}
     if n is None and mask is None:
         raise CycloptsError(msg='Command "generate" requires -n, the number of images, or masks to follow with --mask.')
     masks = open_masks(mask, mask_split)

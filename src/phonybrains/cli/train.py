@@ -20,6 +20,7 @@ def train(
     features: Path | None = None,
     start: str | None = None,
     masks: Flag = False,
+    classifier: str | None = None,
     seed: Seed | None = None,
 ) -> None:
     """Train a latent diffusion model on an image set.
@@ -34,6 +35,7 @@ def train(
         features: SqueezeNet weights (safetensors) for the perceptual part of the autoencoder's loss.
         start: Begin with the weights of this model folder, or of a model that comes with the package; same conditions.
         masks: Tell the model the masks of the corpus, so that it can be asked to follow one.
+        classifier: Also train a classifier of this condition, for generate --classifier-guidance.
         seed: Start of the random numbers.
     """
     from ..model.finding import model_folder
@@ -47,6 +49,7 @@ def train(
         features=features,
         start=start,
         masks=masks or None,
+        classifier={"attribute": classifier} if classifier else None,
         seed=seed,
     )
     if settings.start:

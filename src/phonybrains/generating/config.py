@@ -38,6 +38,7 @@ class GenerateConfig(Config):
     steps: Count | None = Sampling.steps
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Steps and guidance that are None are the model's own."""
+    classifier_guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Sampling.classifier_guidance
     sampler: str = Sampling.sampler
     precision: Precision = "auto"
     engine: Engine = "auto"
@@ -65,12 +66,14 @@ class GenerateConfig(Config):
     @property
     def sampling(self) -> Sampling:
         """How to sample, as far as that is said."""
-        return Sampling(self.seed, self.steps, Sampling.guidance, self.sampler, precision=self.precision)
+        how = {"precision": self.precision, "classifier_guidance": self.classifier_guidance}
+        return Sampling(self.seed, self.steps, Sampling.guidance, self.sampler, **how)
 
     def recorded(self) -> dict[str, Any]:
-        """What a record says of it. torch and the whole go without saying, as there was nothing else before."""
-        unsaid = {"engine"} if self.engine == "torch" else set[str]()
-        return self.model_dump(mode="json", exclude=unsaid if self.shard else unsaid | {"shard"})
+        """What a record says of it. torch, no classifier and the whole go without saying: there was nothing else before."""
+        unsaid = {"engine": self.engine == "torch", "classifier_guidance": not self.classifier_guidance}
+        unsaid["shard"] = not self.shard
+        return self.model_dump(mode="json", exclude={name for name, is_so in unsaid.items() if is_so})
 
 
 def generate_config(n: int, where: Mapping[str, Value] | None = None, **how: Any) -> GenerateConfig:

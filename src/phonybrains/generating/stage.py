@@ -63,6 +63,7 @@ class Work:
         settings = self.sampling
         made: dict[str, Attribute] = {"generator": self.name, "seed": settings.seed, "index": index}
         made |= {"steps": settings.steps, "guidance": settings.guidance}
+        made |= {"classifier_guidance": settings.classifier_guidance} if settings.classifier_guidance else {}
         row = painted_row(draft, file_name(index), self.wanted[index], made, self.model.units)
         if not self.masks:
             return row
@@ -96,6 +97,7 @@ def generate(
     seed: int = 0,
     steps: int | None = None,
     guidance: float | None = None,
+    classifier_guidance: float = 0.0,
     sampler: str = "",
     precision: str = "auto",
     engine: str = "auto",
@@ -111,7 +113,7 @@ def generate(
     """
     masks = open_masks(mask, mask_split)
     how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler}
-    how |= {"precision": precision, "engine": engine, "shard": shard}
+    how |= {"precision": precision, "engine": engine, "shard": shard, "classifier_guidance": classifier_guidance}
     config = generate_config(count(n, masks), where, **how)
     return generate_requests(model, out, config, masks=masks, batch_size=batch_size, grid=grid, show=show)
 
@@ -197,12 +199,13 @@ def _prepare(
 ) -> Work:
     """Check what is asked for against the model, and settle the conditions of every image."""
     guidance = model.own_guidance if config.guidance is None else config.guidance
-    how = Sampling(config.seed, config.steps, guidance, config.sampler, batch_size, config.precision)
-    sampling = model.settle(how)
+    sampling = model.settle(replace(config.sampling, guidance=guidance, batch_size=batch_size))
     requests = [Request(n=r.n, where=model.conditions.check(r.where)) for r in config.requests]
     asked: list[Mapping[str, Attribute]] = [request.where for request in requests for _ in range(request.n)]
     if masks:
         asked = [masks.asked(i, where, model.conditions) for i, where in enumerate(asked)]
+    if sampling.classifier_guidance and (classifier := getattr(model, "classifier", None)):
+        classifier().places(asked)  # refuses what it does not tell
     wanted = [model.ask([i], where, config.seed)[0] for i, where in enumerate(asked)]
     settled = {name: getattr(sampling, name) for name in ("steps", "sampler", "precision")}
     settled |= {"requests": tuple(requests), "guidance": guidance}

@@ -42,6 +42,7 @@ MANIFEST = "compiled.json"
 DENOISER, FEW_STEPS, DECODER, GRAIN = "denoiser.mnn", "few_step.mnn", "decoder.mnn", "texture.mnn"
 SAMPLERS = ("adams", "ddim", "euler", SHORTCUT)
 """What is the flow's Euler or Adams-Bashforth method; the others draw noise on the way, or evaluate twice a step."""
+NO_GRADIENT = "a compiled model gives no gradient, which classifier guidance needs."
 REMEDY = "Give phonybrains model compile, which makes it anew."
 
 Latent = NDArray[np.float32]
@@ -91,6 +92,8 @@ def why_not(folder: Path, sampling: Sampling) -> str:
         return f"a model trained with diffusion = {description['diffusion']} is not compiled."
     if sampling.sampler not in ("", *SAMPLERS):
         return f"a compiled model has no sampler {sampling.sampler}."
+    if sampling.classifier_guidance:
+        return NO_GRADIENT
     if sampling.precision == "bf16":
         return "a compiled model computes in fp32."
     if not installed():
@@ -181,6 +184,8 @@ class Compiled:
         settled = settle(sampling, self.steps, "adams", self.few_step)
         if settled.sampler not in SAMPLERS:
             raise ConfigError(f"a compiled model has no sampler {settled.sampler}. Take --engine torch.")
+        if settled.classifier_guidance:
+            raise ConfigError(f"{NO_GRADIENT} Take --engine torch.")
         return replace(settled, precision="fp32")
 
     def ask(self, indices: Sequence[int], where: Mapping[str, Value], seed: int) -> list[dict[str, Value]]:

@@ -25,13 +25,14 @@ from .schema import Finite, read_conditions
 from .seal import check_part, read_sealed, sealed
 
 FORMAT_VERSION, PLAIN_VERSION = 2, 1
-"""What is written of a model with masks or texture, or of pixels, which earlier releases do not know, and of others."""
+"""What is written of models of pixels, with masks, texture or a classifier, which are newer; and of others."""
 DESCRIPTION, CARD = "model.json", "README.md"
 AGAIN = "Copy the folder again from where it was made, or train it again."
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
 UNET, EMBEDDING, FEW_STEP, TEXTURE = "unet", "condition_embedding", "few_step_", "texture"
 PATCHES = "autoencoder/patches"
 """How the one file begins that a model of pixels has more."""
+CLASSIFIER = "classifier"
 DENOISER_PARTS = (f"{UNET}/config.json", f"{UNET}/{WEIGHTS_NAME}", f"{EMBEDDING}/{WEIGHTS_NAME}")
 PARTS = (
     "conditions.json",
@@ -44,9 +45,11 @@ FEW_STEP_PARTS = tuple(f"{FEW_STEP}{part}" for part in DENOISER_PARTS)
 CODE = ("pipeline.py", "model_index.json", f"{EMBEDDING}/config.json", f"{EMBEDDING}/{EMBEDDING}.py")
 FEW_STEP_CODE = tuple(f"{FEW_STEP}{part}" for part in CODE if part.startswith(EMBEDDING))
 TEXTURE_PARTS, TEXTURE_CODE = (f"{TEXTURE}/config.json", f"{TEXTURE}/{WEIGHTS_NAME}"), (f"{TEXTURE}/{TEXTURE}.py",)
+CLASSIFIER_PARTS = (f"{CLASSIFIER}/config.json", f"{CLASSIFIER}/{WEIGHTS_NAME}")
 OPTIONAL = {
     FEW_STEP: (FEW_STEP_PARTS, FEW_STEP_CODE),
     TEXTURE: (TEXTURE_PARTS, TEXTURE_CODE),
+    CLASSIFIER: (CLASSIFIER_PARTS, ()),
     PATCHES: ((), (f"{PATCHES}.py",)),
 }
 """How the names of what a model may have begin; its parts, and those of them that are generated for diffusers."""
@@ -119,7 +122,7 @@ def code_of(content: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def has(content: Mapping[str, Any], optional: str) -> bool:
-    """Whether a model has FEW_STEP weights or TEXTURE, or is of PATCHES."""
+    """Whether a model has FEW_STEP weights, TEXTURE or a CLASSIFIER, or is of PATCHES."""
     return any(part.startswith(optional) for part in content["sha256"])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import ModelError
+from ..errors import ConfigError, ModelError
 from ..networks.conditions import Value
 from .backing import doubts
 from .captions import PROMPT, Described
@@ -21,7 +21,7 @@ from .drawing import drawn
 from .latent_diffusion import image_rng
 from .lora_description import DESCRIPTION, SAMPLERS, WEIGHTS, LoraFacts, read_lora
 from .precision import check_precision, has_bf16
-from .sampling import Sampling
+from .sampling import NO_CLASSIFIER, Sampling
 from .stable_diffusion import Base, draw
 
 
@@ -71,6 +71,8 @@ class FineTuned:
         Looks for the base too, so that what is wrong with it shows before anything is written.
         """
         self.facts.check_sampler(sampling.sampler)
+        if sampling.classifier_guidance:
+            raise ConfigError(NO_CLASSIFIER)
         precision = check_precision(sampling.precision)
         if precision == "auto":
             precision = "bf16" if self.device.type == "cuda" and has_bf16(self.device) else "fp32"

@@ -6,6 +6,7 @@ autoencoder/, unet/          diffusers' config.json and weights; of a model of p
 condition_embedding/         weights of the small network that embeds conditions
 few_step_…/                  the same two, tuned for few steps, if the model has them
 texture/                     what gives decoded images their fine grain, if the model has it
+classifier/                  what tells an attribute from noisy latents, if the model has it
 scheduler/                   the kind of diffusion as diffusers' configuration
 pipeline.py …                what diffusers needs to open the folder: for_diffusers.py
 README.md, record.json       model card and provenance
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +39,7 @@ from ..tensors import brief, write_tensors
 from .chains import chain_of
 from .description import (
     AGAIN,
+    CLASSIFIER,
     CODE,
     DESCRIPTION,
     EMBEDDING,
@@ -94,13 +97,17 @@ def write_model(model: ModelParts, folder: Path, dtype: torch.dtype = torch.floa
         _save_denoiser(model.few_step, folder, dtype, FEW_STEP)
     if model.texture:
         _save_network(model.texture, folder / TEXTURE, dtype)
+    if model.classifier:
+        _save_network(model.classifier(), folder / CLASSIFIER, dtype)
     scheduler_of(model).save_config(folder / "scheduler")
     (folder / "conditions.json").write_text(model.conditions.to_json() + "\n", encoding="utf-8")
     write_for_diffusers(model, folder)
-    present = {FEW_STEP: model.few_step, TEXTURE: model.texture, PATCHES: isinstance(model.autoencoder, Patches)}
+    present = {FEW_STEP: model.few_step, TEXTURE: model.texture, CLASSIFIER: model.classifier}
+    present |= {PATCHES: isinstance(model.autoencoder, Patches)}
     parts = [*PARTS, *CODE, *(part for name in present if present[name] for files in OPTIONAL[name] for part in files)]
+    newer = model.masks or model.texture or model.classifier or present[PATCHES]
     content = {
-        "format_version": FORMAT_VERSION if model.masks or model.texture or present[PATCHES] else PLAIN_VERSION,
+        "format_version": FORMAT_VERSION if newer else PLAIN_VERSION,
         "diffusion": model.chain.name,
         "size": model.size,
         "steps": model.steps,
@@ -162,9 +169,17 @@ def _read(folder: Path, content: Mapping[str, Any]) -> ModelParts:
             content.get("card", {}),
             masks,
             _load_network(Texture, folder / TEXTURE) if has(content, TEXTURE) else None,
+            cache(partial(_read_classifier, folder)) if has(content, CLASSIFIER) else None,
         )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: its parts do not fit together ({brief(error)}). {AGAIN}") from None
+
+
+def _read_classifier(folder: Path) -> Any:
+    from ..networks.noisy_classifier import NoisyClassifier  # only classifier guidance needs it
+
+    with torch.inference_mode(False):
+        return _load_network(NoisyClassifier, folder / CLASSIFIER)
 
 
 def _read_scale(statistics: dict[str, Any], channels: int) -> LatentScale:

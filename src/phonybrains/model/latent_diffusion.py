@@ -26,7 +26,7 @@ from .drawing import drawn, image_seed
 from .masks import Mask, Masks, as_masks
 from .parts import ModelParts
 from .precision import computing_in, settle_precision
-from .sampling import GAN, SHORTCUT, Sampling, check_integer, check_one_evaluation, settle
+from .sampling import GAN, NO_CLASSIFIER, SHORTCUT, Sampling, check_integer, check_one_evaluation, settle
 from .workers import count_workers, even_batches, side_by_side
 
 DECODED_AT_ONCE = 4
@@ -91,6 +91,8 @@ class LatentDiffusion(ModelParts):
         for doubt in self.doubts(where or {}):
             warnings.warn(doubt, stacklevel=2)
         masks = None if mask is None else as_masks(mask, self.size)
+        if settings.classifier_guidance and self.classifier:
+            self.classifier().places([self.conditions.check(where or {})])
         wanted = self.ask(range(n), where or {}, settings.seed)
         images = list(self.paint(range(n), wanted, settings, masks=masks))
         return Generated(np.stack(images) if images else np.empty((0, self.size, self.size), np.uint8), wanted)
@@ -168,6 +170,10 @@ class LatentDiffusion(ModelParts):
             predict = self.shortcut(self.few_step, condition, steps, *mask)
         else:
             predict = guide(self.predict, condition, null, sampling.guidance, *mask)
+        if sampling.classifier_guidance and self.classifier:
+            classifier, scale = self.classifier().to(self.device), sampling.classifier_guidance
+            ancestral = self.chain.times(steps) if sampling.sampler == "ddpm" else ()
+            predict = classifier.lead(predict, wanted, scale, self.chain.process, ancestral)
         yield x
         walk = SAMPLERS[sampling.sampler]
         yield from walk(predict, x, self.chain.times(steps, sampling.sampler), self.chain.process, rngs)
@@ -177,6 +183,8 @@ class LatentDiffusion(ModelParts):
         if self.chain.name == GAN:
             check_one_evaluation(sampling)
         settled = settle(sampling, self.steps, self.chain.sampler, self.few_step is not None)
+        if sampling.classifier_guidance and not self.classifier:
+            raise ConfigError(NO_CLASSIFIER)
         return replace(settled, precision=settle_precision(sampling.precision, self.device))
 
     def encode_masks(self, masks: Sequence[Mask | None]) -> Tensor:

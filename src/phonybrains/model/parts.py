@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,7 @@ class ModelParts:
     units: slope, intercept and unit of generated pixels, for each modality whose training images agree on them.
     card: free for facts about the model; masks: what the masks outline that it takes, None for a model that takes none.
     texture: what gives decoded images their fine grain, if the model has it.
+    classifier: reads the model's classifier of noisy latents, a NoisyClassifier, if it has one.
     """
 
     autoencoder: AutoencoderDC | Patches
@@ -61,3 +62,4 @@ class ModelParts:
     card: dict[str, Any] = field(default_factory=dict)
     masks: MaskFacts | None = None
     texture: Texture | None = None
+    classifier: Callable[[], Any] | None = None

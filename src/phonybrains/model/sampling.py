@@ -20,11 +20,14 @@ GAN = "gan"
 FEW, FULL = 4, 16
 """Up to how many steps a model with few-step weights uses them, and how many stand for the whole path."""
 
+NO_CLASSIFIER = "this model has no classifier to be guided by. Train one: phonybrains train … --classifier ATTRIBUTE."
+
 
 @dataclass(frozen=True)
 class Sampling:
     """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
 
+    classifier_guidance: how strongly the model's classifier leads to what is asked; 0 is without it.
     precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 5 gray levels apart.
     """
 
@@ -34,6 +37,7 @@ class Sampling:
     sampler: str = ""
     batch_size: int = 16
     precision: str = "auto"
+    classifier_guidance: float = 0.0
 
     def __post_init__(self) -> None:
         """Raise ConfigError for what no model can do."""
@@ -41,8 +45,10 @@ class Sampling:
         check_integer("batch_size", self.batch_size, 1)
         if self.steps is not None:
             check_integer("steps", self.steps, 1)
-        if not isinstance(self.guidance, (int, float)) or not 0 <= self.guidance < math.inf:
-            raise ConfigError(f"guidance {self.guidance}: it is a number from 0 on, 1 for the plain model.")
+        for name, plain in (("guidance", "1 for the plain model"), ("classifier_guidance", "0 for none")):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise ConfigError(f"{name} {value}: it is a number from 0 on, {plain}.")
 
 
 def check_integer(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
@@ -71,7 +77,8 @@ def settle(sampling: Sampling, steps: int, sampler: str, few_step: bool) -> Samp
     Of a model whose own number is a few, what these weights cannot do, guidance and other samplers, takes FULL steps.
     Raises ConfigError for what no such model can do.
     """
-    jumps = sampling.sampler in ("", SHORTCUT) and sampling.guidance == 1
+    plain = sampling.guidance == 1 and not sampling.classifier_guidance
+    jumps = sampling.sampler in ("", SHORTCUT) and plain
     own = FULL if few_step and steps <= FEW and not jumps else steps
     steps = own if sampling.steps is None else sampling.steps
     sampler = sampling.sampler or (SHORTCUT if few_step and steps <= FEW else sampler)
@@ -81,4 +88,7 @@ def settle(sampling: Sampling, steps: int, sampler: str, few_step: bool) -> Samp
     if sampler == SHORTCUT and sampling.guidance != 1:
         why = "few-step weights have theirs built in"
         raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Give more than {FEW} steps, or another sampler.")
+    if sampler == SHORTCUT and sampling.classifier_guidance:
+        why = "few-step weights jump past the noise that a classifier looks at"
+        raise ConfigError(f"classifier guidance: {why}. Give more than {FEW} steps, or another sampler.")
     return replace(sampling, steps=steps, sampler=sampler)

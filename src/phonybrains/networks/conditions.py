@@ -272,6 +272,11 @@ def labels_of(value: Value) -> list[str]:
     return [label for part in text.split(";") if (label := plain_name(part))]
 
 
+def class_of(value: Value) -> str:
+    """The class of an image with this value, for a classifier: its labels in alphabetical order; empty without any."""
+    return "" if value is None else ";".join(sorted({*labels_of(value)}))
+
+
 def near(wrong: str, known: Iterable[str]) -> str:
     """The end of an error: what is known, and which of it a wrong name may be meant for."""
     names = list(known)

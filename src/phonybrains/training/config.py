@@ -115,6 +115,19 @@ class TextureConfig(Config):
     """Weight of how far means over 8×8 pixels leave where the decoder put them, beyond half a grey level."""
 
 
+class ClassifierConfig(Config):
+    """A classifier of noisy latents, for `generate --classifier-guidance`; without an `attribute` it is left out."""
+
+    attribute: str = ""
+    """The condition whose labels it tells."""
+    loop: LoopConfig
+
+    @property
+    def told(self) -> str:
+        """The condition that is learnt, if one is."""
+        return self.attribute if self.loop.steps else ""
+
+
 class ConditionsConfig(Config):
     """What the model is told of its images, besides the modality. A list of attributes alone will do."""
 
@@ -140,6 +153,7 @@ class TrainConfig(Config):
     few_step: FewStepConfig
     """Used for the flow alone."""
     texture: TextureConfig
+    classifier: ClassifierConfig
     steps: Annotated[int, Field(ge=1, le=1000)] = 16
     """How many steps the finished model takes where none are asked for: 16, and 250 of the paper's chain."""
     features: Path | None = None
@@ -152,7 +166,8 @@ class TrainConfig(Config):
 
     @property
     def loops(self) -> dict[str, LoopConfig]:
-        parts = ("autoencoder", "denoiser", "guidance", "few_step", "texture")
+        parts = ["autoencoder", "denoiser", "guidance", "few_step", "texture"]
+        parts += ["classifier"] * bool(self.classifier.told)
         return {f"{name}.loop": getattr(self, name).loop for name in parts}
 
     @property

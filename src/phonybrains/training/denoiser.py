@@ -42,15 +42,20 @@ class DenoiserTask:
         return draw_steps(n, process.T, rng) if isinstance(process, Schedule) else draw_times(n, rng)
 
     def loss(self, network: nn.Module, rng: Generator, share: slice) -> Tensor:
+        rows, version, t, local = self.examples(rng, share)
+        x_0 = self.values[version, rows]
+        condition = drop(self.encoded[rows], self.corpus.conditions, local)
+        mask = (hide(mask, local) for mask in self.mask(version, rows))
+        return self.errors(network, x_0, t, condition, self.parameters[version, rows], local, *mask).mean()
+
+    def examples(self, rng: Generator, share: slice) -> tuple[Tensor, Tensor, Tensor, Generator]:
+        """This share of a batch: rows, versions and times, (B,) each, and the generator of all else."""
         size = self.config.loop.batch_size
         rows = self.corpus.train[torch.randint(len(self.corpus.train), (size,), generator=rng)][share].to(self.device)
         version = torch.randint(len(self.values), (size,), generator=rng)[share].to(self.device)
         t = self.times(size, rng)[share].to(self.device)
         local = Generator(self.device).manual_seed(int(torch.randint(2**62, (1,), generator=rng)) + (share.start or 0))
-        x_0 = self.values[version, rows]
-        condition = drop(self.encoded[rows], self.corpus.conditions, local)
-        mask = (hide(mask, local) for mask in self.mask(version, rows))
-        return self.errors(network, x_0, t, condition, self.parameters[version, rows], local, *mask).mean()
+        return rows, version, t, local
 
     def errors(
         self,
@@ -84,8 +89,11 @@ class DenoiserTask:
         total, count = torch.zeros((), device=self.device), 0
         for part in rows.repeat(4).split(64):
             t = self.times(len(part), rng).to(self.device)
-            nothing = self.parameters.new_zeros(len(part), self.parameters.shape[2])
-            told = (self.encoded[part], nothing, local, *self.mask(0, part))
-            errors = self.errors(network, self.values[0, part], t, *told)
-            total, count = total + errors.sum(), count + len(part)
+            total, count = total + self.plain_errors(network, part, t, local).sum(), count + len(part)
         return (total / count).item()
+
+    def plain_errors(self, network: nn.Module, rows: Tensor, t: Tensor, rng: Generator) -> Tensor:
+        """The loss of each of these images as it is, told all that is known of it, (B,)."""
+        nothing = self.parameters.new_zeros(len(rows), self.parameters.shape[2])
+        told = (self.encoded[rows], nothing, rng, *self.mask(0, rows))
+        return self.errors(network, self.values[0, rows], t, *told)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import set_seed
 from safetensors.torch import load_file
 
 from ..errors import ConfigError
@@ -21,6 +22,8 @@ from ..model.fitting import check_names, check_numbers
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.training_data import shared_units
 from ..model.withdrawal import withdraw
+from ..networks.conditions import class_of
+from ..networks.noisy_classifier import NoisyClassifier
 from ..networks.texture import Texture
 from ..optimising.processes import settled
 from ..optimising.run import Run, running, sort_log
@@ -28,6 +31,7 @@ from ..record import Record, as_input, is_published, sha256_file
 from ..startup import say
 from .autoencoder import AutoencoderTask
 from .card import model_card
+from .classifier import ClassifierTask, classes_in
 from .config import FewStepConfig, TrainConfig, load_train_config
 from .corpus import Corpus
 from .denoiser import DenoiserTask
@@ -37,8 +41,11 @@ from .guidance import GuidanceTask
 from .inspection import Samples, draw_reconstructions
 from .latents import Latents, encode_latents, load_latents
 from .perceptual import PerceptualDistance
-from .start import FEW_STEP_DISTANCE, FEW_STEP_PATHS, GUIDED, SEEN, TEXTURE_DISTANCE, New, start, worse_of
+from .start import CLASSIFIED, FEW_STEP_DISTANCE, FEW_STEP_PATHS, GUIDED, SEEN, TEXTURE_DISTANCE, New, start, worse_of
 from .texture import TextureTask, draw_smooth
+
+LOGGED = ("autoencoder", "denoiser", "gan", "guidance", "few_step", "texture", "classifier")
+"""The parts of a training, in the order of its log."""
 
 
 def train(
@@ -69,7 +76,7 @@ def train(
         with running(config, out, record, config.seed, show) as run:
             model, figures = _train_both(run, images, new, config)
             if run.accelerator.is_main_process:
-                sort_log(run.draft, ("autoencoder", "denoiser", "gan", "guidance", "few_step", "texture"))
+                sort_log(run.draft, LOGGED)
                 lost = [asdict(one) for a in model.conditions.attributes for one in a.withdrawn]
                 masks = {"masks": asdict(new.masks)} if new.masks else {}
                 record.results.update(figures | {"threads": run.threads, "withdrawn": lost} | masks)
@@ -85,6 +92,7 @@ def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
     elsewhere: Any = {"features": True, "start": True, "guidance": {"worse"}}
     elsewhere |= {} if config.masks else {"masks": True}
     elsewhere |= {} if config.diffusion == "gan" else {"critic": True}
+    elsewhere |= {} if config.classifier.told else {"classifier": True}
     facts = config.model_dump(mode="json", exclude=elsewhere) | settled(config.precision)
     try:
         facts["features"] = sha256_file(config.features) if config.features else None
@@ -108,6 +116,7 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
         run.follow(coder, config.autoencoder.loop, partial(draw_reconstructions, coder))
         figures |= {f"autoencoder PSNR {m}{of}, dB": round(v, 2) for m, v in coder.psnr(reconstruction).items()}
     facts: Any = {"units": shared_units(images), "steps": config.steps, "masks": new.masks, "texture": new.texture}
+    facts["classifier"] = new.classifier
     chain, autoencoder = CHAINS[config.diffusion], reconstruction.autoencoder
     if new.scale and config.texture_alone:
         parts = (autoencoder, denoiser, corpus.conditions, new.scale, chain, images.height, new.few_step)
@@ -141,6 +150,8 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
         figures |= _tune(run, corpus, latents, samples, config.few_step)
     if config.texture.loop.steps:
         figures |= _give_texture(run, images, corpus, samples, perceptual, config)
+    if config.classifier.told:
+        figures |= _classify(run, images, task, samples, config)
     return model, figures
 
 
@@ -187,3 +198,21 @@ def _give_texture(
     task.find_floors(model.texture)
     with torch.no_grad():
         return {TEXTURE_DISTANCE: round(task.validate(model.texture), 4)}
+
+
+def _classify(
+    run: Run, images: ImageSet, trained: DenoiserTask, samples: Samples, config: TrainConfig
+) -> dict[str, Any]:
+    """Give the model a classifier of its noisy latents."""
+    latents, conditions, name = trained.latents, trained.corpus.conditions, config.classifier.told
+    classes = classes_in([images.rows[i] for i in trained.corpus.train.tolist()], name, conditions)
+    places = [classes.index(one) if (one := class_of(row[name])) in classes else -1 for row in images.rows]
+    set_seed(config.seed)
+    network = NoisyClassifier(latents.values.shape[2], classes, name)
+    network.to(device=trained.device)  # type: ignore[call-overload]
+    learning = config.denoiser.model_copy(update={"loop": config.classifier.loop})
+    what = (network, trained.corpus, latents, trained.chain, learning, trained.device)
+    task = ClassifierTask(*what, classes=torch.tensor(places))
+    run.follow(task, config.classifier.loop, lambda _: task.right(network))
+    samples.model.classifier = lambda: network
+    return {CLASSIFIED: " ".join(f"{share:.2f}" for share in task.right(network).values())}

@@ -6,7 +6,7 @@ What is wrong with a corpus or a configuration shows here, before anything is wr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,6 +36,7 @@ from ..networks.texture import Texture
 from ..optimising.compiling import check_compiler
 from . import augment
 from .autoencoder import Reconstruction
+from .classifier import classes_in
 from .config import TrainConfig
 from .corpus import check_corpus, rows_in
 from .perceptual import SMALLEST, PerceptualDistance
@@ -44,7 +45,8 @@ SEEN = "images seen by the denoiser"
 GUIDED = "guidance built in"
 FEW_STEP_DISTANCE, FEW_STEP_PATHS = "few steps end off the full path by", "paths walked for few-step weights"
 TEXTURE_DISTANCE = "texture is off that of real images by"
-CARRIED = {SEEN, GUIDED, FEW_STEP_DISTANCE, FEW_STEP_PATHS, TEXTURE_DISTANCE}
+CLASSIFIED = "classifier is right near images, halfway, near noise"
+CARRIED = {SEEN, GUIDED, FEW_STEP_DISTANCE, FEW_STEP_PATHS, TEXTURE_DISTANCE, CLASSIFIED}
 """Figures of a start that can hold for other weights; all else on its card was measured on its own."""
 
 
@@ -68,6 +70,8 @@ class New:
     """What a GAN's generator learns against; it always begins anew."""
     texture: Texture | None = None
     """That of a decoder which is not trained any further."""
+    classifier: Callable[[], Any] | None = None
+    """That of latents which stay as they are."""
     worse: Denoiser | None = None
     """What predictions are pushed away from, if not from those without conditions."""
     masks: MaskFacts | None = None
@@ -100,6 +104,8 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
     autoencoder = build_autoencoder(coder.shape) if coder.kind == "dc" else Patches(coder.patch, coder.patch**2)
     channels, side = autoencoder.config["latent_channels"], images.height // autoencoder.spatial_compression_ratio
     unet = build_unet(config.denoiser.shape, channels, side, config.masks)
+    if config.classifier.told:
+        classes_in([images.rows[i] for i in rows_in(images, "train")], config.classifier.told, conditions)
     perceptual = PerceptualDistance(config.features) if config.features else None
     if perceptual:
         _check_crop(perceptual, config)
@@ -194,8 +200,10 @@ def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
     same = old.chain == CHAINS[config.diffusion] and old.denoiser.takes_masks == config.masks
     few_step_stays = config.encoder_stays and not trained and same
     texture_stays = not config.autoencoder.loop.steps
+    classifier_stays = config.encoder_stays and old.chain.name == config.diffusion
     stale = set() if few_step_stays else {FEW_STEP_DISTANCE, FEW_STEP_PATHS}
     stale |= set() if texture_stays else {TEXTURE_DISTANCE}
+    stale |= set() if classifier_stays else {CLASSIFIED}
     if any(loop.steps for loop in config.loops.values()):
         stale |= new.figures.keys() - CARRIED
     return replace(
@@ -205,6 +213,7 @@ def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
         worse=_worse_denoiser(old, config) if worse_of(config) else None,
         few_step=old.few_step if few_step_stays else None,
         texture=old.texture if texture_stays else None,
+        classifier=old.classifier if classifier_stays else None,
     )
 
 

@@ -699,10 +699,14 @@ FEW, FULL = 4, 16
 """Up to how many steps a model with few-step weights uses them, and how many stand for the whole path."""
 
 
+NO_CLASSIFIER = "this model has no classifier to be guided by. Train one: phonybrains train … --classifier ATTRIBUTE."
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How to sample: seed, steps (none: the model's own), guidance, sampler (empty: the best for them), batch size.
 
+    classifier_guidance: how strongly the model's classifier leads to what is asked; 0 is without it.
     precision: of decoding: bf16, fp32, or auto for the faster on this machine; up to 5 gray levels apart.
     """
 
@@ -712,6 +716,7 @@ class Sampling:
     sampler: str = ""
     batch_size: int = 16
     precision: str = "auto"
+    classifier_guidance: float = 0.0
 
     def __post_init__(self) -> None:
         """Raise ConfigError for what no model can do."""
@@ -719,8 +724,10 @@ class Sampling:
         check_integer("batch_size", self.batch_size, 1)
         if self.steps is not None:
             check_integer("steps", self.steps, 1)
-        if not isinstance(self.guidance, (int, float)) or not 0 <= self.guidance < math.inf:
-            raise ConfigError(f"guidance {self.guidance}: it is a number from 0 on, 1 for the plain model.")
+        for name, plain in (("guidance", "1 for the plain model"), ("classifier_guidance", "0 for none")):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise ConfigError(f"{name} {value}: it is a number from 0 on, {plain}.")
 
 
 def check_integer(name: str, value: object, least: int, most: int = 2**31 - 1) -> None:
@@ -749,7 +756,8 @@ def settle(sampling: Sampling, steps: int, sampler: str, few_step: bool) -> Samp
     Of a model whose own number is a few, what these weights cannot do, guidance and other samplers, takes FULL steps.
     Raises ConfigError for what no such model can do.
     """
-    jumps = sampling.sampler in ("", SHORTCUT) and sampling.guidance == 1
+    plain = sampling.guidance == 1 and not sampling.classifier_guidance
+    jumps = sampling.sampler in ("", SHORTCUT) and plain
     own = FULL if few_step and steps <= FEW and not jumps else steps
     steps = own if sampling.steps is None else sampling.steps
     sampler = sampling.sampler or (SHORTCUT if few_step and steps <= FEW else sampler)
@@ -759,6 +767,9 @@ def settle(sampling: Sampling, steps: int, sampler: str, few_step: bool) -> Samp
     if sampler == SHORTCUT and sampling.guidance != 1:
         why = "few-step weights have theirs built in"
         raise ConfigError(f"guidance {sampling.guidance:g}: {why}. Give more than {FEW} steps, or another sampler.")
+    if sampler == SHORTCUT and sampling.classifier_guidance:
+        why = "few-step weights jump past the noise that a classifier looks at"
+        raise ConfigError(f"classifier guidance: {why}. Give more than {FEW} steps, or another sampler.")
     return replace(sampling, steps=steps, sampler=sampler)
 
 
@@ -1137,6 +1148,7 @@ class ModelParts:
     units: slope, intercept and unit of generated pixels, for each modality whose training images agree on them.
     card: free for facts about the model; masks: what the masks outline that it takes, None for a model that takes none.
     texture: what gives decoded images their fine grain, if the model has it.
+    classifier: reads the model's classifier of noisy latents, a NoisyClassifier, if it has one.
     """
 
     autoencoder: AutoencoderDC | Patches
@@ -1151,6 +1163,7 @@ class ModelParts:
     card: dict[str, Any] = field(default_factory=dict)
     masks: MaskFacts | None = None
     texture: Texture | None = None
+    classifier: Callable[[], Any] | None = None
 
 
 # phonybrains/model/precision.py
@@ -1291,6 +1304,8 @@ class LatentDiffusion(ModelParts):
         for doubt in self.doubts(where or {}):
             warnings.warn(doubt, stacklevel=2)
         masks = None if mask is None else as_masks(mask, self.size)
+        if settings.classifier_guidance and self.classifier:
+            self.classifier().places([self.conditions.check(where or {})])
         wanted = self.ask(range(n), where or {}, settings.seed)
         images = list(self.paint(range(n), wanted, settings, masks=masks))
         return Generated(np.stack(images) if images else np.empty((0, self.size, self.size), np.uint8), wanted)
@@ -1368,6 +1383,10 @@ class LatentDiffusion(ModelParts):
             predict = self.shortcut(self.few_step, condition, steps, *mask)
         else:
             predict = guide(self.predict, condition, null, sampling.guidance, *mask)
+        if sampling.classifier_guidance and self.classifier:
+            classifier, scale = self.classifier().to(self.device), sampling.classifier_guidance
+            ancestral = self.chain.times(steps) if sampling.sampler == "ddpm" else ()
+            predict = classifier.lead(predict, wanted, scale, self.chain.process, ancestral)
         yield x
         walk = SAMPLERS[sampling.sampler]
         yield from walk(predict, x, self.chain.times(steps, sampling.sampler), self.chain.process, rngs)
@@ -1377,6 +1396,8 @@ class LatentDiffusion(ModelParts):
         if self.chain.name == GAN:
             check_one_evaluation(sampling)
         settled = settle(sampling, self.steps, self.chain.sampler, self.few_step is not None)
+        if sampling.classifier_guidance and not self.classifier:
+            raise ConfigError(NO_CLASSIFIER)
         return replace(settled, precision=settle_precision(sampling.precision, self.device))
 
     def encode_masks(self, masks: Sequence[Mask | None]) -> Tensor:
