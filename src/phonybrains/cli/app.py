@@ -11,7 +11,19 @@ from typing import NoReturn
 from ..errors import PhonyBrainsError
 from .commands import overview
 
-GOES_ON = {"audit cascade", "augment", "demo", "edit", "evaluate", "fetch", "finetune", "generate", "imagine", "train"}
+GOES_ON = {
+    "audit cascade",
+    "augment",
+    "demo",
+    "edit",
+    "evaluate",
+    "fetch",
+    "finetune",
+    "generate",
+    "imagine",
+    "score",
+    "train",
+}
 """Commands that, stopped and given again, go on; the others start over."""
 
 
