@@ -63,7 +63,7 @@ class Ring:
 def test_the_density_of_a_gaussian_is_exact(process: Process):
     """With the exact E[x_0|x_t] of N(.5, .25), log p is the closed form to 1e-3 nats, out to three deviations."""
     x = points()
-    found = log_likelihood(GAUSSIAN.predict(process), x, rising(process, 300), process, every_direction(x))
+    found = log_likelihood(GAUSSIAN.predict(process), x, rising(process, 400), process, every_direction(x))
     assert_close(found, log_density(GAUSSIAN, x), atol=1e-3, rtol=0)
 
 
@@ -87,7 +87,7 @@ def test_the_density_of_a_ring_in_the_plane_is_exact(process: Process):
     """Eight Gaussians on a circle: both pixels at once, so that the whole trace counts, not that of each alone."""
     ring = Ring()
     x = torch.randn(20, 1, 1, 2, generator=seeded(3), dtype=torch.float64)
-    found = log_likelihood(ring.predict(process), x, rising(process, 300), process, every_direction(x))
+    found = log_likelihood(ring.predict(process), x, rising(process, 400), process, every_direction(x))
     assert_close(found, ring.log_density(x), atol=5e-3, rtol=0)
 
 

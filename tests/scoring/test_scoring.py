@@ -32,7 +32,9 @@ from tests.support.in_turn import called
 @pytest.fixture(scope="module")
 def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four phantoms of the tiny model's size, with masks."""
-    return make_phantoms(4, tmp_path_factory.mktemp("heads") / "set", seed=5, size=64, masks="head")
+    return make_phantoms(
+        4, tmp_path_factory.mktemp("heads") / "set", seed=5, size=64, slices_per_patient=1, masks="head"
+    )
 
 
 def pixels_of(images: ImageSet) -> np.ndarray:
