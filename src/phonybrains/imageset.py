@@ -33,8 +33,8 @@ OF_EDITS = (
     *("edit", "edit_of", "edit_of_sha256", "edit_of_kind", "edit_draw"),
     *("edit_factor", "edit_sigma", "edit_law", "edit_strength", "edit_area", "edit_area_pixels"),
 )
-HOW_MADE = ("generator", "seed", "index", "steps", "guidance", "classifier_guidance", *OF_EDITS)
-"""Columns that say how an image was made, and nothing of what it shows."""
+HOW_MADE = ("generator", "seed", "index", "steps", "guidance", "classifier_guidance", *OF_EDITS, "bits_per_dim")
+"""Columns that say how an image was made or scored, and nothing of what it shows."""
 MADE_COLUMNS = (*OF_REQUESTS, *HOW_MADE, "coloured", "chroma", "mask_source")
 """In which those that make images write how each was made."""
 SPLITS = ("train", "validation", "test", "")

@@ -11,8 +11,20 @@ from typing import NoReturn
 from ..errors import PhonyBrainsError
 from .commands import overview
 
-GOES_ON = {"audit cascade", "augment", "demo", "edit", "evaluate", "fetch", "finetune", "generate", "imagine", "join"}
-GOES_ON |= {"train"}
+GOES_ON = {
+    "audit cascade",
+    "augment",
+    "demo",
+    "edit",
+    "evaluate",
+    "fetch",
+    "finetune",
+    "generate",
+    "imagine",
+    "join",
+    "score",
+    "train",
+}
 """Commands that, stopped and given again, go on; the others start over."""
 
 

@@ -38,6 +38,7 @@ COMMANDS = (
     Command(
         "augment", "augment:augment", "Add synthetic training images of what is rare in an image set, drawn by a model."
     ),
+    Command("score", "score:score", "Say how unusual images are to a model: the exact density of their latents."),
     Command("imagine", "imagine:imagine", "Ask a text-to-image service for images, as an image set."),
     Command(
         "evaluate",

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from .process import Flow, Predict, Process
+from .process import Flow, Predict, Process, as_times
 from .sampler import heun_step
 
 Spread = Callable[[Tensor], Tensor]
@@ -126,8 +126,7 @@ def invert(predict: Predict, z: Tensor, times: Sequence[float], process: Process
     times: from near 0, where there is no noise to tell a direction from, to the end. Downwards again, with other
     conditions, it is a translation.  [Su 2023, DDIB, alg. 1]
     """
-    grid = torch.tensor(times, dtype=torch.float64 if isinstance(process, Flow) else torch.long, device=z.device)
-    for t, r in pairwise(grid):
+    for t, r in pairwise(as_times(times, process, z)):
         z = heun_step(predict, z, t.expand(len(z)), r.expand(len(z)), process)
     return z
 

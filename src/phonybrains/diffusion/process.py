@@ -1,6 +1,6 @@
 """The forward process q and the reverse process p (the paper's equations 1-3 and Fig. 1), and rectified flow.
 
-x: (B, C, H, W). t: (B,), integers 1…T for a Schedule, real numbers in (0, 1] for the Flow; t = 0 is clean data.
+x: (B, C, H, W). t: (B,), integers 1…T for a Schedule, real numbers in (0, 1] for all others; t = 0 is clean data.
 Coefficients are float64 and cast last: 1 - alpha_bar cancels in float32.
 Both processes draw x_t = a(t) x_0 + s(t) ε with ε ~ N(0, I); a is the signal's share, s the noise's.
 """
@@ -116,6 +116,11 @@ def normal_like(x: Tensor, rng: Rng) -> Tensor:
     if len(rng) != len(x):
         raise ValueError(f"{len(rng)} generators for {len(x)} images")
     return torch.stack([torch.randn(x.shape[1:], generator=g, dtype=x.dtype, device=g.device) for g in rng]).to(x)
+
+
+def as_times(times: Sequence[float], process: Process, x: Tensor) -> Tensor:
+    """Times as a process counts them, on x's device: whole numbers of a Schedule, real ones of every other."""
+    return torch.tensor(times, dtype=torch.long if isinstance(process, Schedule) else torch.float64, device=x.device)
 
 
 def at(values: Tensor, t: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .process import Flow, Predict, Process, Rng, Schedule, column, normal_like
+from .process import Predict, Process, Rng, Schedule, as_times, column, normal_like
 
 FreshNoise = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """fresh(a_t, s_t, a_r, s_r): how much of the noise left at r < t is drawn anew, 0 … s_r."""
@@ -104,8 +104,7 @@ def quadratic_times(schedule: Schedule, steps: int) -> list[int]:
 
 
 def _pairs(x: Tensor, times: Sequence[float], process: Process) -> Iterator[tuple[Tensor, Tensor]]:
-    dtype = torch.float64 if isinstance(process, Flow) else torch.long
-    grid = torch.tensor(times, dtype=dtype, device=x.device)
+    grid = as_times(times, process, x)
     if len(grid) < 2 or grid[-1] != 0 or bool((grid.diff() >= 0).any()):
         raise ValueError("times must fall strictly and end in 0")
     for t, r in pairwise(grid):

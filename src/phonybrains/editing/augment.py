@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import load_config
-from ..files import link_or_copy
 from ..imageset import Attribute, ImageSet, Row, check_whole, how_split, write_metadata
 from ..model.compiled import Compiled
+from ..model.given import take_over
 from ..model.opening import engine_of, open_fastest
 from ..model.painting import paint_missing, painted_row
 from ..model.sampling import Sampling
@@ -136,12 +136,6 @@ def augment(
 def drawn_name(index: int) -> str:
     """Where the synthetic image with this index lies in the set."""
     return f"images/{AUGMENT}-{index:06d}.png"
-
-
-def take_over(images: ImageSet, draft: Path) -> None:
-    """Have all images and masks of a set in a draft too, as links to the same bytes where the disk can."""
-    for name in (name for row in images.rows for name in (row.file_name, row.mask_file_name) if name):
-        link_or_copy((images.folder / name).resolve(), draft / name)
 
 
 def _additions(

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from ..imageset import Attribute, ImageSet, Pixels, Row
+from ..imageset import Attribute, ImageSet, Pixels
+from ..model.given import check_size, shown_by
 from ..model.latent_diffusion import LatentDiffusion
 from ..networks.conditions import Value
 from .config import AddNoise, Denoise, Edit, Explain, Inpaint, Translate, Upscale, Vary
@@ -86,42 +87,15 @@ def _given(thing: Any, name: str) -> Any:
     return thing
 
 
-def modality_of(row: Row, number: int, offered: Sequence[str]) -> str:
-    """The modality of a row, if a model knows it. Raises ConfigError naming the row."""
-    if row.modality in offered:
-        return row.modality
-    raise ConfigError(
-        f"metadata.csv, row {number + 2}: {row.file_name} is of modality '{row.modality}', and the model knows "
-        f"{' and '.join(offered)}."
-    )
-
-
 class _Asked:
     """A set and the model that it is edited by; one method for each edit."""
 
     def __init__(self, source: ImageSet, how: Edit, model: LatentDiffusion) -> None:
         self.source, self.how, self.model = source, how, model
-        names = [a.name for a in model.conditions.attributes]
-        offered = [str(one) for a in model.conditions.attributes if a.name == "modality" for one in a.offered]
-        for number, row in enumerate(source.rows):
-            modality_of(row, number, offered)
-        empty: dict[str, Value] = dict.fromkeys(names)
-        self.wanted: list[Wanted] = [{**empty, **model.conditions.of(row)} for row in source.rows]
+        self.wanted: list[Wanted] = [*shown_by(source, model.conditions)]
 
     def prior(self, batch: EditBatch) -> Prior:
         return Prior(self.model, batch.wanted, batch.rngs, self.how.guidance)
-
-    def check_size(self, factor: int = 1) -> None:
-        """Raise ConfigError unless the images, so many times larger, are of the model's size."""
-        size, width, height = self.model.size, self.source.width, self.source.height
-        if (width * factor, height * factor) == (size, size):
-            return
-        wanted = f"{size // factor}×{size // factor}"
-        becomes = f", which {factor} times larger are {width * factor}×{height * factor}" if factor > 1 else ""
-        raise ConfigError(
-            f"{self.source.folder} has images of {width}×{height}{becomes}; this model draws {size}×{size}. "
-            f"Import the images at {wanted}."
-        )
 
     def changed(self, where: Mapping[str, Value], option: str) -> list[Wanted]:
         """What each image is to show instead. Raises ConfigError for what the model does not know, or no change."""
@@ -151,7 +125,7 @@ class _Asked:
         return {name: kept.get(name) for name in shown}
 
     def upscale(self, how: Upscale) -> EditJob:
-        self.check_size(1 if how.simulate else how.factor)
+        check_size(self.source, self.model.size, 1 if how.simulate else how.factor)
 
         def small(row: int) -> Images:
             pixels = np.asarray(self.source.pixels(row), np.uint8)
@@ -173,7 +147,7 @@ class _Asked:
         )
 
     def denoise(self, how: Denoise) -> EditJob:
-        self.check_size()
+        check_size(self.source, self.model.size)
         if how.simulate and how.sigma is None:
             raise ConfigError("--simulate adds noise, and --sigma says how much, for instance --sigma 20.")
         law: Law = how.law or "gaussian"
@@ -204,7 +178,7 @@ class _Asked:
         )
 
     def inpaint(self, how: Inpaint) -> EditJob:
-        self.check_size()
+        check_size(self.source, self.model.size)
         holes = [hole_of(self.source, number, how) for number in range(len(self.source))]
         shows = self.changed(how.where, "--where") if how.where else self.wanted
 
@@ -226,7 +200,7 @@ class _Asked:
         return EditJob(paint, self.wanted, self._pixels, columns, settle, shows, before, self._pixels, notes)
 
     def translate(self, how: Translate) -> EditJob:
-        self.check_size()
+        check_size(self.source, self.model.size)
         shows = self.changed(how.to, "--to")
 
         def paint(batch: EditBatch) -> tuple[Images, None]:
@@ -235,7 +209,7 @@ class _Asked:
         return EditJob(paint, self.wanted, self._pixels, shows=shows, notes=self.doubts(shows))
 
     def vary(self, how: Vary) -> EditJob:
-        self.check_size()
+        check_size(self.source, self.model.size)
         return EditJob(
             lambda batch: (varied(batch.images, self.prior(batch), how), None),
             self.wanted,
@@ -244,7 +218,7 @@ class _Asked:
         )
 
     def explain(self, how: Explain) -> EditJob:
-        self.check_size()
+        check_size(self.source, self.model.size)
         shows = self.changed(how.change, "--change")
 
         def paint(batch: EditBatch) -> tuple[Images, NDArray[np.float32]]:

@@ -1,0 +1,1 @@
+"""How likely images are under a model: the exact density of their latents."""
