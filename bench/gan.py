@@ -92,7 +92,7 @@ app = measurement(__name__, __doc__)
 
 @app.default
 def main(
-    *, out: Path, features: Path, flow_steps: int = 600, rate: float = 5e-4, penalty: float = 0.3, batch: int = 16
+    *, out: Path, features: Path, flow_steps: int = 600, rate: float = 5e-4, penalty: float = 1.0, batch: int = 16
 ) -> None:
     """Train both and judge them.
 
