@@ -1,13 +1,13 @@
 """A GAN against the flow: as many operations of training, then quality, variety, copies and images a second.
 
-Both learn axial, coronal and sagittal MR phantoms of 64×64 on the latents of the shipped autoencoder, told the plane
-and the diagnosis, from the same generator's network. They are judged against other phantoms; beside them stand those
-others once encoded and decoded, and training images.
+Both learn MR phantoms of 64×64 on the latents of the shipped autoencoder, told plane and diagnosis, by networks of one
+shape. They are judged against other phantoms; beside them stand those once encoded and decoded.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -42,16 +42,17 @@ from phonybrains.training.latents import Latents, encode_latents, load_latents
 from .options import measurement
 
 SIZE, CPU, NAMES = 64, torch.device("cpu"), ("plane", "diagnosis")
-SHAPE: dict[str, Any] = {"widths": (32, 64), "layers": 1}
+WIDTHS, RATES = (32, 64), {"flow": 1e-3, "gan": 1e-3}
+HOW: dict[str, Any] = {"size": SIZE, "modalities": ("MR",)}
 
 
-def configured(kind: str, steps: int, batch: int, rate: float, penalty: float) -> TrainConfig:
-    """The preset of each, with a network and a loop for minutes."""
-    loop = {"steps": steps, "batch_size": batch, "learning_rate": rate, "warmup": 100, "averages": (0.995,)}
+def configured(kind: str, steps: int) -> TrainConfig:
+    """The preset of each, with networks and a loop for minutes."""
+    loop = {"steps": steps, "batch_size": 16, "learning_rate": RATES[kind], "warmup": 100, "averages": (0.995,)}
     loop |= {"keep": "last", "validate_every": 10**6, "checkpoint_every": 10**6, "cooldown": 0.5}
-    denoiser = {"variants": 2, "shape": SHAPE, "loop": loop}
-    critic: dict[str, Any] = {"critic": {"widths": (32, 64), "penalty": penalty}} if kind == "gan" else {}
-    return load_train_config("gan" if kind == "gan" else "cpu", precision="fp32", denoiser=denoiser, **critic)
+    parts: dict[str, Any] = {"denoiser": {"variants": 2, "shape": {"widths": WIDTHS, "layers": 1}, "loop": loop}}
+    parts |= {"critic": {"widths": WIDTHS}} if kind == "gan" else {}
+    return load_train_config("gan" if kind == "gan" else "cpu", precision="fp32", **parts)
 
 
 def learner(kind: str, corpus: Corpus, latents: Latents, config: TrainConfig) -> tuple[Denoiser, DenoiserTask]:
@@ -79,68 +80,50 @@ def operations(task: DenoiserTask) -> int:
 def judged(made: NDArray[Any], real: NDArray[Any], watch: CopyWatch, squeeze: Any) -> dict[str, Any]:
     """KID and recall against real images, and how many come nearer to a training image than these usually do."""
     deep, other = squeeze(made), squeeze(real)
-    value, error = kid(deep, other)
+    (value, error), around = kid(deep, other), neighbourhoods(deep, other)
     copies = watch.figures(torch.from_numpy(to_unit_range(made))[:, None], ["MR"] * len(made))
-    near = int(copies["nearer than 99 % of validation"])
-    recall, precision = (getattr(neighbourhoods(deep, other), name) for name in ("recall", "precision"))
-    said = {"KID": f"{value:.0f} ± {error:.0f}", "recall": round(recall, 3), "precision": round(precision, 3)}
-    return said | {"n": len(made), "nearer to training than 99 % of validation": near}
+    found = {"KID": round(value), "±": round(error), "recall": around.recall, "precision": around.precision}
+    return found | {"n": len(made), "nearer than 99 % of validation": copies["nearer than 99 % of validation"]}
 
 
 app = measurement(__name__, __doc__)
 
 
 @app.default
-def main(
-    *, out: Path, features: Path, flow_steps: int = 600, rate: float = 5e-4, penalty: float = 0.3, batch: int = 16
-) -> None:
+def main(*, out: Path, features: Path, flow_steps: int = 600) -> None:
     """Train both and judge them.
 
     Args:
         out: Folder for everything.
         features: SqueezeNet weights (safetensors, torchvision's names).
         flow_steps: Of the flow's training; the GAN makes as many as cost the same.
-        rate: The GAN's learning rate; the flow's is 1e-3.
-        penalty: Weight of the GAN's gradient penalties.
-        batch: Images in a step.
     """
-    how: dict[str, Any] = {"size": SIZE, "modalities": ("MR",)}
-    images = ImageSet.open(make_phantoms(1500, out / "corpus", seed=0, **how))
-    others = ImageSet.open(make_phantoms(300, out / "others", seed=1, **how))
-    real = np.stack([others.pixels(i) for i in range(len(others))])
-    heads, squeeze, found = LatentDiffusion.load("heads"), SqueezeNetFeatures(features), dict[str, Any]()
-    (out / "work").mkdir(exist_ok=True)
-    corpus = Corpus.open(images, check_corpus(images, NAMES, SIZE), out / "work", CPU)
-    encoding = configured("flow", 1, batch, 1e-3, penalty)
-    list(encode_latents(heads.autoencoder, corpus, encoding.denoiser, 0, out / "work" / "latents.safetensors", CPU))
-    latents, watch = load_latents(out / "work" / "latents.safetensors", corpus), CopyWatch.of(corpus)
-    costs = {kind: operations(learner(kind, corpus, latents, encoding)[1]) for kind in ("flow", "gan")}
-    for kind, own in (("flow", 1e-3), ("gan", rate)):
-        steps = round(flow_steps * costs["flow"] / costs[kind])
-        config = configured(kind, steps, batch, own, penalty)
+    images, others = (ImageSet.open(make_phantoms(n, out / f"of-{n}", seed=n, **HOW)) for n in (1500, 300))
+    real, modalities = np.stack([others.pixels(i) for i in range(len(others))]), ["MR"] * len(others)
+    heads, squeeze, work = LatentDiffusion.load("heads"), SqueezeNetFeatures(features), out / "work"
+    work.mkdir(exist_ok=True)
+    corpus, cache = Corpus.open(images, check_corpus(images, NAMES, SIZE), work, CPU), work / "latents.safetensors"
+    list(encode_latents(heads.autoencoder, corpus, configured("flow", 1).denoiser, 0, cache, CPU))
+    latents, watch, found = load_latents(cache, corpus), CopyWatch.of(corpus), dict[str, Any]()
+    costs = {kind: operations(learner(kind, corpus, latents, configured(kind, 1))[1]) for kind in RATES}
+    for kind, cost in costs.items():
+        steps = round(flow_steps * costs["flow"] / cost)
+        config, begun = configured(kind, steps), time.process_time()
         denoiser, task = learner(kind, corpus, latents, config)
-        work = out / "work" / f"{kind}-{steps}-{own:g}-{penalty:g}"
-        work.mkdir(exist_ok=True)
-        begun = time.process_time()
-        with accelerating(config, out / "work") as accelerator:
-            list(fit(task, config.denoiser.loop, 0, work, accelerator))
-        spent = time.process_time() - begun
+        with tempfile.TemporaryDirectory() as folder, accelerating(config, work) as accelerator:
+            list(fit(task, config.denoiser.loop, 0, Path(folder), accelerator))
+        spent = {"training steps": steps, "of CPU, s": round(time.process_time() - begun)}
         parts = (heads.autoencoder, denoiser, corpus.conditions, latents.scale, CHAINS[kind], SIZE)
-        model = LatentDiffusion(*parts, steps=1 if kind == "gan" else 16).to("cpu")
+        model = LatentDiffusion(*parts, steps=1).to("cpu")
         wanted = [model.conditions.of(row) for row in others.rows]
         for walk in (1,) if kind == "gan" else (16, 4, 1):
             begun = time.process_time()
             made = np.stack(list(model.paint(range(len(wanted)), wanted, Sampling(0, walk, precision="fp32"))))
-            a_second = len(made) / (time.process_time() - begun)
+            fast = {"images a CPU second": round(len(made) / (time.process_time() - begun), 1)}
             contact_sheet(made[:32], out / f"{kind}-{walk}.png", columns=8)
-            about = {"training steps": steps, "of CPU, s": round(spent), "images a CPU second": round(a_second, 1)}
-            found[f"{kind}, {walk} steps"] = judged(made, real, watch, squeeze) | about
-            print(found[f"{kind}, {walk} steps"], flush=True)
-    train = np.stack([images.pixels(int(i)) for i in corpus.train[: len(real)]])
-    model.scale = latents.scale
-    coded = model.decode(model.encode(to_unit_range(real)[:, None], ["MR"] * len(real)), ["MR"] * len(real))
-    for name, shown in (("encoded and decoded", coded), ("training images", train)):
-        found[name] = judged(shown, real, watch, squeeze)
-    text = json.dumps(found | {"operations a step": costs}, indent=1)
+            found[f"{kind}, {walk} steps"] = judged(made, real, watch, squeeze) | spent | fast
+        coded = model.decode(model.encode(to_unit_range(real)[:, None], modalities), modalities)
+        found["encoded and decoded"] = judged(coded, real, watch, squeeze)
+    text = json.dumps(found | {"operations a step": costs}, indent=1, ensure_ascii=False)
     (out / "gan.json").write_text(text + "\n", encoding="utf-8")
     print(text)

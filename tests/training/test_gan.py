@@ -156,7 +156,7 @@ DEVIATION = 0.1
 
 
 def learnt(
-    draw: Callable[[int], tuple[Tensor, Tensor]], steps: int = 1500, penalty: float = 0.3, sign: float = 1.0
+    draw: Callable[[int], tuple[Tensor, Tensor]], steps: int = 1500, penalty: float = 1.0, sign: float = 1.0
 ) -> Adversaries:
     """A GAN taught points (n, 2) with conditions (n, 1) by the task's own loss and betas, its weights averaged.
 
@@ -186,30 +186,34 @@ def made(both: Adversaries, condition: Tensor) -> Tensor:
 
 
 def test_no_mode_of_a_ring_is_lost():
-    """Each of eight Gaussians gets its eighth, within a third of it; their deviation is right within a factor 1.5.
+    """Each of eight Gaussians gets its eighth, within a quarter of it; their deviation is right within a factor 1.5.
 
-    Three in four points lie within four deviations of a mode: a continuous map of noise leads from one to the next.
+    Measured: .89 to 1.08 of an eighth, and .093 to .142 for a deviation of .1. Four in five points lie within four
+    deviations of a mode, as a continuous map of noise leads from one to the next.
     """
     modes = ring()
     both = learnt(lambda n: (modes[torch.randint(8, (n,))] + DEVIATION * torch.randn(n, 2), torch.zeros(n, 1)))
     points = made(both, torch.zeros(4000, 1))
     distance, nearest = torch.cdist(points, modes).min(dim=1)
     near = distance < 4 * DEVIATION
-    assert near.float().mean() > 0.75
+    assert near.float().mean() > 0.8
     for mode in range(8):
         mine = points[near & (nearest == mode)]
-        assert 2 / 3 < 8 * len(mine) / near.sum() < 4 / 3
+        assert 3 / 4 < 8 * len(mine) / near.sum() < 5 / 4
         assert DEVIATION / 1.5 < mine.std(dim=0).mean() < 1.5 * DEVIATION
 
 
 def test_a_conditional_mixture_follows_its_condition():
-    """Of two Gaussians, the one that is asked for: its mean within .15, its deviation within a factor 1.5."""
+    """Of two Gaussians, the one that is asked for: its mean within .15, its deviation within a factor 1.5.
+
+    Measured: off by .06 at most, and .22 to .27 for a deviation of .3.
+    """
 
     def draw(n: int) -> tuple[Tensor, Tensor]:
         condition = torch.randint(2, (n, 1)).float()
         return (2 * condition - 1) * torch.tensor([1.0, -0.5]) + 0.3 * torch.randn(n, 2), condition
 
-    both = learnt(draw, steps=1000)
+    both = learnt(draw)
     for asked in (0.0, 1.0):
         points = made(both, torch.full((2000, 1), asked))
         assert_close(points.mean(0), (2 * asked - 1) * torch.tensor([1.0, -0.5]), atol=0.15, rtol=0)
@@ -272,7 +276,7 @@ def test_a_training_on_phantoms_gives_a_model_like_any_other(gan_model: Path):
 
 @pytest.mark.parametrize(
     ("asked", "words"),
-    [({"steps": 4}, "steps 4"), ({"guidance": 2.0}, "guidance 2"), ({"sampler": "heun"}, "sampler heun")],
+    [({"steps": 4}, "steps 4"), ({"guidance": 2.0}, r"guidance 2\.0"), ({"sampler": "heun"}, "sampler heun")],
 )
 def test_settings_of_a_walk_are_refused(gan_model: Path, tmp_path: Path, asked: dict[str, Any], words: str):
     """Steps, guidance and samplers, by generate before it opens the model, and by whoever samples."""
