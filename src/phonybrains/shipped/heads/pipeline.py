@@ -463,6 +463,11 @@ def normal_like(x: Tensor, rng: Rng) -> Tensor:
     return torch.stack([torch.randn(x.shape[1:], generator=g, dtype=x.dtype, device=g.device) for g in rng]).to(x)
 
 
+def as_times(times: Sequence[float], process: Process, x: Tensor) -> Tensor:
+    """Times as a process counts them, on x's device: whole numbers of a Schedule, real ones of every other."""
+    return torch.tensor(times, dtype=torch.long if isinstance(process, Schedule) else torch.float64, device=x.device)
+
+
 def at(values: Tensor, t: Tensor) -> Tensor:
     """values[t] as a (B, 1, 1, 1) column, on t's device."""
     return column(values.to(t.device)[t])
@@ -591,8 +596,7 @@ def quadratic_times(schedule: Schedule, steps: int) -> list[int]:
 
 
 def _pairs(x: Tensor, times: Sequence[float], process: Process) -> Iterator[tuple[Tensor, Tensor]]:
-    dtype = torch.float64 if isinstance(process, Flow) else torch.long
-    grid = torch.tensor(times, dtype=dtype, device=x.device)
+    grid = as_times(times, process, x)
     if len(grid) < 2 or grid[-1] != 0 or bool((grid.diff() >= 0).any()):
         raise ValueError("times must fall strictly and end in 0")
     for t, r in pairwise(grid):
