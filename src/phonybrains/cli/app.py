@@ -11,19 +11,7 @@ from typing import NoReturn
 from ..errors import PhonyBrainsError
 from .commands import overview
 
-GOES_ON = {
-    "audit cascade",
-    "augment",
-    "demo",
-    "edit",
-    "evaluate",
-    "fetch",
-    "finetune",
-    "generate",
-    "imagine",
-    "score",
-    "train",
-}
+GOES_ON = {"audit cascade", *"augment demo edit evaluate fetch finetune generate imagine score train".split()}
 """Commands that, stopped and given again, go on; the others start over."""
 
 
