@@ -11,20 +11,8 @@ from typing import NoReturn
 from ..errors import PhonyBrainsError
 from .commands import overview
 
-GOES_ON = {
-    "audit cascade",
-    "augment",
-    "demo",
-    "edit",
-    "evaluate",
-    "fetch",
-    "finetune",
-    "generate",
-    "imagine",
-    "join",
-    "score",
-    "train",
-}
+GOES_ON = {"audit cascade", "augment", "demo", "edit", "evaluate", "fetch", "finetune"}
+GOES_ON |= {"generate", "imagine", "join", "predict", "score", "train"}
 """Commands that, stopped and given again, go on; the others start over."""
 
 

@@ -70,7 +70,7 @@ class GenerateConfig(Config):
         return Sampling(self.seed, self.steps, Sampling.guidance, self.sampler, **how)
 
     def recorded(self) -> dict[str, Any]:
-        """What a record says of it. torch, no classifier and the whole go without saying: there was nothing else before."""
+        """What a record says of it. torch, no classifier and the whole go without saying: nothing else was before."""
         unsaid = {"engine": self.engine == "torch", "classifier_guidance": not self.classifier_guidance}
         unsaid["shard"] = not self.shard
         return self.model_dump(mode="json", exclude={name for name, is_so in unsaid.items() if is_so})

@@ -65,7 +65,8 @@ def check_sampler(name: str) -> None:
 
 def check_one_evaluation(sampling: Sampling) -> None:
     """Raise ConfigError for settings of a walk, which a GAN does not make."""
-    for name, free in (("steps", (None, 1)), ("guidance", (1,)), ("sampler", ("", "euler"))):
+    none = {"steps": (None, 1), "guidance": (1,), "sampler": ("", "euler"), "classifier_guidance": (0,)}
+    for name, free in none.items():
         if (value := getattr(sampling, name)) not in free:
             why = "this model is a GAN, which makes an image in one evaluation"
             raise ConfigError(f"{name} {value}: {why}. Leave {name} out.")

@@ -17,6 +17,7 @@ from ..config import load_config
 from ..errors import ConfigError, ModelError
 from ..files import write_whole
 from ..imageset import ImageSet, check_whole, how_split, to_unit_range, write_metadata
+from ..model.description import check_denoises
 from ..model.finding import is_fine_tuned, model_folder
 from ..model.given import check_size, shown_by, take_over
 from ..model.latent_diffusion import LatentDiffusion, image_rng
@@ -89,6 +90,7 @@ def score(
     if is_fine_tuned(model):
         raise ConfigError(f"{model} was fine-tuned from Stable Diffusion; densities are those of models of `train`.")
     images, folder = ImageSet.open(source), model_folder(model)
+    check_denoises(folder, "a score")
     if images.bits != 8:
         raise ConfigError(f"{source} has 16-bit images, and scores are of 8. Import them with a window.")
     opened = LatentDiffusion.load(folder, this_device())
