@@ -523,6 +523,18 @@ class PredictNoise:
 
 
 @dataclass(frozen=True)
+class PredictV:
+    """v = a ε - s x_0; where a² + s² is not 1, as in the Flow, its inverse divides by it.  [Salimans 2022, app. D]"""
+
+    def target(self, x_0: Tensor, noise: Tensor, t: Tensor, process: Process) -> Tensor:
+        return process.signal(t).to(x_0) * noise - process.noise(t).to(x_0) * x_0
+
+    def to_x0(self, output: Tensor, x_t: Tensor, t: Tensor, process: Process) -> Tensor:
+        a, s = process.signal(t), process.noise(t)
+        return (a.to(x_t) * x_t - s.to(x_t) * output) / (a**2 + s**2).to(x_t)
+
+
+@dataclass(frozen=True)
 class PredictVelocity:
     """ε - x_0, the direction of the straight path from data to noise.  [Liu 2023, eq. 1]"""
 
@@ -681,10 +693,6 @@ def flow_times(steps: int, shift: float = 1.0) -> list[float]:
 # The kinds of diffusion a model can be trained for.
 
 
-ANCESTRAL, MANY = "ddpm", 100
-"""The sampler that walks a chain of DDPM as it was learnt, and from how many steps on it is the best one."""
-
-
 @dataclass(frozen=True)
 class Chain:
     """A process, what the network predicts in it, and the sampler that suits both.
@@ -700,16 +708,12 @@ class Chain:
     shift: float = 1.0
     clip: float = math.inf
 
-    def sampler_for(self, steps: int) -> str:
-        """The best sampler for so many steps: for many of a chain of DDPM its own, which fewer would leave noisy."""
-        return ANCESTRAL if isinstance(self.process, Schedule) and steps >= MANY else self.sampler
-
     def predicted(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """The clean latents that an output of the network stands for."""
         return self.objective.to_x0(output, x_t, t, self.process).clamp(-self.clip, self.clip)
 
     def times(self, steps: int, sampler: str = "") -> Sequence[float]:
-        """The `steps` + 1 times that sampling passes, even ones of a whole chain.
+        """The `steps` + 1 times that a sampler, or its own, passes: even ones by the chain, else closer near 0.
 
         Raises ConfigError for more steps than the process has.
         """
@@ -717,7 +721,7 @@ class Chain:
             return flow_times(steps, self.shift)
         if steps > self.process.T:
             raise ConfigError(f"steps {steps}: this model's chain has {self.process.T} steps.")
-        return (schedule_times if sampler == ANCESTRAL else quadratic_times)(self.process, steps)
+        return (schedule_times if (sampler or self.sampler) == "ddpm" else quadratic_times)(self.process, steps)
 
     def time(self, fraction: float) -> Tensor:
         """(1,) the time at a fraction 0…1 of the way to pure noise."""
@@ -728,14 +732,19 @@ class Chain:
 
 CHAINS = {
     "flow": Chain("flow", Flow(), PredictVelocity(), "adams", shift=4.0),
-    "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddim", clip=4.0),
+    "ddpm": Chain("ddpm", linear_schedule(1000), PredictV(), "ddpm", clip=4.0),
 }
+
+
+PREDICTIONS: dict[str, Objective] = {"epsilon": PredictNoise(), "v_prediction": PredictV()}
+"""What diffusers calls the objectives of a chain of DDPM; the first models predicted the noise."""
 
 
 def chain_of(name: str, scheduler: Mapping[str, Any]) -> Chain:
     """The chain of a model, as the configuration of its scheduler has it; the first models had no shift and no clip."""
     clip = float(scheduler["clip_sample_range"]) if scheduler.get("clip_sample") else math.inf
-    return replace(CHAINS[name], shift=scheduler.get("shift", 1.0), clip=clip)
+    objective = PREDICTIONS.get(scheduler.get("prediction_type", ""), CHAINS[name].objective)
+    return replace(CHAINS[name], objective=objective, shift=scheduler.get("shift", 1.0), clip=clip)
 
 
 # phonybrains/diffusion/guidance.py
@@ -1368,8 +1377,7 @@ class LatentDiffusion(ModelParts):
 
     def settle(self, sampling: Sampling) -> Sampling:
         """The sampling with nothing left open. Raises ConfigError for what this model cannot do."""
-        sampler = self.chain.sampler_for(sampling.steps or self.steps)
-        settled = settle(sampling, self.steps, sampler, self.few_step is not None)
+        settled = settle(sampling, self.steps, self.chain.sampler, self.few_step is not None)
         return replace(settled, precision=settle_precision(sampling.precision, self.device))
 
     def encode_masks(self, masks: Sequence[Mask | None]) -> Tensor:
