@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -64,8 +65,8 @@ def taught(space: str, kind: str, corpus: ImageSet, steps: int, out: Path) -> La
     rest = {"autoencoder": SPACES[space]["autoencoder"], "few_step": OFF, "texture": OFF, "start": start}
     name = KINDS[kind].name
     config = load_train_config("cpu", diffusion=name, denoiser=denoiser, precision="fp32", **rest)
-    CHAINS[name] = KINDS[kind]
-    return LatentDiffusion.load(train(corpus.folder, out / f"{space}-{kind}", config))
+    with patch.dict(CHAINS, {name: KINDS[kind]}):
+        return LatentDiffusion.load(train(corpus.folder, out / f"{space}-{kind}", config))
 
 
 def features(images: NDArray[np.uint8], network: SqueezeNetFeatures) -> tuple[NDArray[Any], NDArray[Any]]:
