@@ -3,7 +3,7 @@
 Small denoisers learn axial phantoms of 64×64, as patches of pixels (`[autoencoder] kind = "none"`) or as latents of the
 shipped autoencoder. Each is asked for images that show what held-out phantoms show, and KID tells how far they are from
 these, once encoded and decoded, by SqueezeNet's features (images enlarged twice) and by handcrafted ones. The DDPM that
-predicts v, as it ships, stands beside one that predicts the noise, with and without the clip, by the chain and by DDIM.
+predicts the noise, as it ships, with and without the clip, by the chain and by DDIM, stands beside one that predicts v.
 And for some times t the error of the clean image predicted there, of its mean above all: what an error of the predicted
 noise becomes when it is multiplied by s/a. The same command goes on where it stopped.
 """
@@ -24,7 +24,7 @@ from cyclopts import Parameter
 from numpy.typing import NDArray
 from torch import Tensor
 
-from phonybrains.diffusion.objective import PredictNoise
+from phonybrains.diffusion.objective import PredictV
 from phonybrains.diffusion.process import q_sample
 from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.evaluation.features.handcrafted import handcrafted
@@ -48,9 +48,9 @@ SPACES: dict[str, dict[str, Any]] = {
 }
 KINDS = {
     "flow": CHAINS["flow"],
-    "v": CHAINS["ddpm"],
-    "noise": replace(CHAINS["ddpm"], objective=PredictNoise()),
-    "noise, unclipped": replace(CHAINS["ddpm"], objective=PredictNoise(), clip=math.inf),
+    "v": replace(CHAINS["ddpm"], objective=PredictV()),
+    "noise": CHAINS["ddpm"],
+    "noise, unclipped": replace(CHAINS["ddpm"], clip=math.inf),
 }
 TIMES = (1.0, 0.9, 0.7, 0.5, 0.25, 0.1)
 

@@ -14,8 +14,9 @@ from phonybrains.diffusion.sampler import SAMPLERS
 from phonybrains.model.chains import CHAINS, Chain, chain_of
 
 DDPM, ERROR = CHAINS["ddpm"], 0.07
-NOISE = replace(DDPM, objective=PredictNoise(), clip=math.inf)
-"""The chain as the first DDPM had it, without the clip."""
+NOISE = replace(DDPM, clip=math.inf)
+"""Without the clip, as the first models were."""
+V = replace(DDPM, objective=PredictV())
 
 
 def shift(chain: Chain, steps: int, sampler: str, n: int = 2000) -> float:
@@ -45,7 +46,7 @@ def exact_shift(chain: Chain, times: list[float], ancestral: bool) -> float:
 
 @pytest.mark.parametrize(
     ("chain", "steps", "sampler", "expected"),
-    [(NOISE, 16, "ddim", -0.534), (NOISE, 250, "ddpm", -0.216), (replace(DDPM, clip=math.inf), 250, "ddpm", -0.136)],
+    [(NOISE, 16, "ddim", -0.534), (NOISE, 250, "ddpm", -0.216), (replace(V, clip=math.inf), 250, "ddpm", -0.136)],
     ids=["noise, DDIM", "noise, the chain", "v, the chain"],
 )
 def test_what_an_error_of_the_network_becomes(chain: Chain, steps: int, sampler: str, expected: float):
@@ -63,9 +64,9 @@ def test_at_the_noisy_end_only_v_knows_the_clean_image():
     x, t = torch.zeros(1, 1, 1, 1, dtype=torch.float64), torch.tensor([1000])
     error = torch.full_like(x, ERROR)
     assert NOISE.predicted(error, x, t).item() == pytest.approx(-11.0, abs=0.1)
-    assert DDPM.predicted(error, x, t).item() == pytest.approx(-0.07, abs=0.001)
-    assert replace(NOISE, clip=DDPM.clip).predicted(error, x, t).item() == -DDPM.clip
-    assert DDPM.predicted(100 * error, x, t).item() == -DDPM.clip
+    assert V.predicted(error, x, t).item() == pytest.approx(-0.07, abs=0.001)
+    assert DDPM.predicted(error, x, t).item() == -DDPM.clip
+    assert V.predicted(100 * error, x, t).item() == -DDPM.clip
 
 
 def test_a_chain_is_walked_as_it_was_learnt():
@@ -77,9 +78,9 @@ def test_a_chain_is_walked_as_it_was_learnt():
 
 
 def test_a_chain_of_before_is_what_it_was():
-    """Noise prediction without a clip, as the schedulers of the first models say it; what says nothing is as today."""
+    """Without a clip, as the schedulers of the first models say it; v where one says so; the flow with its shift."""
     before = {"prediction_type": "epsilon", "clip_sample": False, "clip_sample_range": 1.0}
     assert chain_of("ddpm", before) == NOISE
     now = {"prediction_type": "v_prediction", "clip_sample": True, "clip_sample_range": DDPM.clip}
-    assert chain_of("ddpm", now) == DDPM
+    assert chain_of("ddpm", now) == V
     assert chain_of("flow", {"shift": 2.0}) == replace(CHAINS["flow"], shift=2.0)

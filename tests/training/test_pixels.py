@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from phonybrains.diffusion.objective import PredictNoise
+from phonybrains.diffusion.objective import PredictV
 from phonybrains.editing.config import Edit, Inpaint, Upscale, Vary
 from phonybrains.editing.stage import edit
 from phonybrains.errors import ConfigError, ModelError
@@ -120,14 +120,16 @@ def test_pixels_do_not_start_from_latents(phantom_corpus: Path, tiny_model: Path
 
 
 def test_the_chain_is_kept_in_the_folder(pixels: Path, phantom_corpus: Path, tmp_path: Path):
-    """In diffusers' scheduler, as diffusers reads it; a model of before stays one when it is saved again."""
+    """In diffusers' scheduler, as diffusers reads it; one that predicts v, unclipped, stays one when it is saved."""
     model = LatentDiffusion.load(pixels)
     assert model.chain == CHAINS["ddpm"]
     scheduler = json.loads((pixels / "scheduler" / "scheduler_config.json").read_text())
     said = {key: scheduler[key] for key in ("prediction_type", "clip_sample", "clip_sample_range", "beta_end")}
-    assert said == {"prediction_type": "v_prediction", "clip_sample": True, "clip_sample_range": 4.0, "beta_end": 0.02}
-    before = replace(model, chain=replace(model.chain, objective=PredictNoise(), clip=math.inf))
-    before.save(tmp_path / "before")
-    assert LatentDiffusion.load(tmp_path / "before").chain == before.chain
-    with pytest.raises(ConfigError, match="is trained for noise prediction, not ddpm, and its denoiser makes no steps"):
-        train(phantom_corpus, tmp_path / "x", micro(**PAPER, denoiser=OFF, start=str(tmp_path / "before")), show=False)
+    assert said == {"prediction_type": "epsilon", "clip_sample": True, "clip_sample_range": 4.0, "beta_end": 0.02}
+    other = replace(model, chain=replace(model.chain, objective=PredictV(), clip=math.inf))
+    other.save(tmp_path / "other")
+    assert LatentDiffusion.load(tmp_path / "other").chain == other.chain
+    with pytest.raises(
+        ConfigError, match="is trained for another prediction, not ddpm, and its denoiser makes no steps"
+    ):
+        train(phantom_corpus, tmp_path / "x", micro(**PAPER, denoiser=OFF, start=str(tmp_path / "other")), show=False)

@@ -732,12 +732,12 @@ class Chain:
 
 CHAINS = {
     "flow": Chain("flow", Flow(), PredictVelocity(), "adams", shift=4.0),
-    "ddpm": Chain("ddpm", linear_schedule(1000), PredictV(), "ddpm", clip=4.0),
+    "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddpm", clip=4.0),
 }
 
 
 PREDICTIONS: dict[str, Objective] = {"epsilon": PredictNoise(), "v_prediction": PredictV()}
-"""What diffusers calls the objectives of a chain of DDPM; the first models predicted the noise."""
+"""What diffusers calls the objectives of a chain of DDPM."""
 
 
 def chain_of(name: str, scheduler: Mapping[str, Any]) -> Chain:
