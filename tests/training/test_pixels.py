@@ -129,7 +129,5 @@ def test_the_chain_is_kept_in_the_folder(pixels: Path, phantom_corpus: Path, tmp
     other = replace(model, chain=replace(model.chain, objective=PredictV(), clip=math.inf))
     other.save(tmp_path / "other")
     assert LatentDiffusion.load(tmp_path / "other").chain == other.chain
-    with pytest.raises(
-        ConfigError, match="is trained for another prediction, not ddpm, and its denoiser"
-    ):
+    with pytest.raises(ConfigError, match="is trained for another prediction, not ddpm, and its denoiser"):
         train(phantom_corpus, tmp_path / "x", micro(**PAPER, denoiser=OFF, start=str(tmp_path / "other")), show=False)
