@@ -2,9 +2,10 @@
 
 Small denoisers learn axial phantoms of 64×64, as patches of pixels (`[autoencoder] kind = "none"`) or as latents of the
 shipped autoencoder. Each is asked for images that show what held-out phantoms show, and KID tells how far they are from
-these, by SqueezeNet's features (images enlarged twice) and by handcrafted ones. Of the DDPM, the same weights also
-without the clip; and for some times t the error of the clean image predicted there, of its mean brightness above all:
-what an error of the predicted noise becomes when it is multiplied by s/a. The same command goes on where it stopped.
+these, once encoded and decoded, by SqueezeNet's features (images enlarged twice) and by handcrafted ones. The DDPM that
+predicts the noise, as it ships, with and without the clip, by the chain and by DDIM, stands beside one that predicts v.
+And for some times t the error of the clean image predicted there, of its mean above all: what an error of the predicted
+noise becomes when it is multiplied by s/a. The same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from cyclopts import Parameter
 from numpy.typing import NDArray
+from torch import Tensor
 
+from phonybrains.diffusion.objective import PredictV
 from phonybrains.diffusion.process import q_sample
 from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
 from phonybrains.evaluation.features.handcrafted import handcrafted
 from phonybrains.evaluation.quality.distances import kid, standardise
 from phonybrains.imageset import ImageSet, to_unit_range
+from phonybrains.model.chains import CHAINS
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.sampling import Sampling
 from phonybrains.reporting.sheets import contact_sheet
@@ -41,10 +46,16 @@ SPACES: dict[str, dict[str, Any]] = {
     "latents": {"autoencoder": OFF | {"crop": SIZE}, "widths": (64, 64)},
     "pixels": {"autoencoder": OFF | {"kind": "none", "patch": 4}, "widths": (32, 64, 64)},
 }
+KINDS = {
+    "flow": CHAINS["flow"],
+    "v": replace(CHAINS["ddpm"], objective=PredictV()),
+    "noise": CHAINS["ddpm"],
+    "noise, unclipped": replace(CHAINS["ddpm"], clip=math.inf),
+}
 TIMES = (1.0, 0.9, 0.7, 0.5, 0.25, 0.1)
 
 
-def taught(space: str, diffusion: str, corpus: ImageSet, steps: int, out: Path) -> LatentDiffusion:
+def taught(space: str, kind: str, corpus: ImageSet, steps: int, out: Path) -> LatentDiffusion:
     """A model of one arm, trained if it is not there yet."""
     widths = SPACES[space]["widths"]
     loop = {"steps": steps, "batch_size": 32, "learning_rate": 1e-3, "warmup": 100, "cooldown": 0.5, "keep": "last"}
@@ -52,8 +63,10 @@ def taught(space: str, diffusion: str, corpus: ImageSet, steps: int, out: Path) 
     denoiser = {"variants": 1, "loop": loop, "shape": {"widths": widths, "layers": 1, "dropout": 0.0}}
     start = str(untaught(out / "start", corpus.where(split="train"), (), widths)) if space == "latents" else None
     rest = {"autoencoder": SPACES[space]["autoencoder"], "few_step": OFF, "texture": OFF, "start": start}
-    config = load_train_config("cpu", diffusion=diffusion, denoiser=denoiser, precision="fp32", **rest)
-    return LatentDiffusion.load(train(corpus.folder, out / f"{space}-{diffusion}", config))
+    name = KINDS[kind].name
+    config = load_train_config("cpu", diffusion=name, denoiser=denoiser, precision="fp32", **rest)
+    with patch.dict(CHAINS, {name: KINDS[kind]}):
+        return LatentDiffusion.load(train(corpus.folder, out / f"{space}-{kind}", config))
 
 
 def features(images: NDArray[np.uint8], network: SqueezeNetFeatures) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -61,10 +74,9 @@ def features(images: NDArray[np.uint8], network: SqueezeNetFeatures) -> tuple[ND
     return network(images.repeat(2, 1).repeat(2, 2)), handcrafted(images)
 
 
-def errors(model: LatentDiffusion, held: ImageSet) -> Iterator[dict[str, float]]:
+def errors(model: LatentDiffusion, held: ImageSet, x_0: Tensor) -> Iterator[dict[str, float]]:
     """At each of TIMES: how far the clean image predicted is off, and its mean alone, in deviations of the data."""
-    pixels = to_unit_range(np.stack([held.pixels(i) for i in range(len(held))]))[:, None]
-    x_0 = model.encode(pixels, [row.modality for row in held.rows])
+    model = replace(model, chain=replace(model.chain, clip=math.inf))
     condition = model.conditions.encode([model.conditions.of(row) for row in held.rows])
     noise, process = torch.randn(x_0.shape, generator=torch.Generator().manual_seed(0)), model.chain.process
     for fraction in TIMES:
@@ -83,55 +95,54 @@ app = measurement(__name__, __doc__)
 def main(
     *,
     out: Path,
-    features_file: Path,
+    squeezenet: Path,
     n: int = 1333,
     train_steps: int = 1200,
     judged: int = 200,
-    steps: tuple[int, ...] = (250,),
+    steps: int = 250,
     spaces: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = tuple(SPACES),
 ) -> None:
     """Train, generate and measure; what is trained already is not trained again.
 
     Args:
         out: Folder for everything.
-        features_file: SqueezeNet weights (safetensors).
+        squeezenet: SqueezeNet weights (safetensors).
         n: Heads; three slices of each, of which those that are not axial are left out.
         train_steps: Of training, 32 images each.
         judged: Images generated for each figure.
-        steps: Of the DDPM's sampling.
+        steps: Of the DDPM's chain.
         spaces: latents, pixels, or both.
     """
     corpus = ImageSet.open(axial_phantoms(out / "corpus", n, seed=0, modalities=("MR", "CT"), size=SIZE))
     held = replace(corpus, rows=tuple(row for row in corpus.rows if row.split in ("validation", "test")))
-    network = SqueezeNetFeatures(features_file)
-    real, rows = np.stack([held.pixels(i) for i in range(len(held))]), []
-    told = [held.rows[i % len(held)] for i in range(judged)]
-    real_features, modality = features(real, network), np.array([row.modality for row in held.rows])
-    asked, result = np.array([row.modality for row in told]), dict[str, Any]()
+    network, modality = SqueezeNetFeatures(squeezenet), [row.modality for row in held.rows]
+    pixels = to_unit_range(np.stack([held.pixels(i) for i in range(len(held))]))[:, None]
+    told, rows = [held.rows[i % len(held)] for i in range(judged)], list[list[Any]]()
     for space in spaces:
-        flow, ddpm = (taught(space, kind, corpus, train_steps, out) for kind in ("flow", "ddpm"))
-        unclipped = replace(ddpm, chain=replace(ddpm.chain, clip=math.inf))
-        result[space] = {"flow": [*errors(flow, held)], "ddpm": [*errors(unclipped, held)]}
-        arms = [("flow", flow, 16, ""), *[("DDPM", ddpm, k, "") for k in steps]]
-        arms += [("DDPM without the clip", unclipped, steps[0], ""), ("DDPM, DDIM", ddpm, 16, "")]
-        for name, model, count, sampler in arms:
+        models = {kind: taught(space, kind, corpus, train_steps, out) for kind in ("flow", "v", "noise")}
+        x_0 = models["flow"].encode(pixels, modality)
+        real = models["flow"].decode(x_0, modality)
+        seen = features(real, network)
+        arms = [("flow", 16, ""), ("v", steps, ""), ("noise", steps, ""), ("noise, unclipped", steps, "")]
+        for kind, count, sampler in [*arms, ("noise", 16, "ddim"), ("noise, unclipped", 16, "ddim")]:
+            model = replace(models[kind.split(",")[0]], chain=KINDS[kind])
             wanted = [model.conditions.of(row) for row in told]
             how = Sampling(seed=0, steps=count, sampler=sampler, batch_size=50, precision="fp32")
             images = np.stack(list(model.paint(range(judged), wanted, how)))
-            contact_sheet([*images[:16]], out / f"{space}-{name}-{count}.png", columns=8, side=128)
-            found = [space, name, count, *_distances(features(images, network), asked, real_features, modality)]
-            rows.append([*found, float(images.mean() - real.mean())])
-    header = ["space", "arm", "steps", *(f"{kind} KID {m}" for kind in ("deep", "plain") for m in ("MR", "CT")), "grey"]
-    result["table"] = [header, *rows]
-    (out / "ddpm.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    for space in spaces:
-        for kind, found in ((k, result[space][k]) for k in ("flow", "ddpm")):
-            print(f"\nClean images that the {kind} of {space} predicts, unclipped")
-            print(table(list(found[0]), [list(row.values()) for row in found]))
-    print("\n" + table(header, rows))
+            contact_sheet([*images[:16]], out / f"{space}-{kind}-{count}.png", columns=8, side=128)
+            found = distances(features(images, network), [row.modality for row in told], seen, modality)
+            rows.append([space, kind, model.settle(how).sampler, count, *found, float(images.mean() - real.mean())])
+        for kind, model in models.items():
+            of_times = list(errors(model, held, x_0))
+            print(f"\n{space}, {kind}: errors of the clean image predicted, unclipped")
+            print(table(list(of_times[0]), [list(row.values()) for row in of_times]))
+    kids = [f"{kind} KID {m}" for kind in ("deep", "plain") for m in ("MR", "CT")]
+    print("\n" + table(["space", "predicts", "sampler", "steps", *kids, "grey levels off"], rows))
+    (out / "ddpm.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def _distances(made: Sequence[Any], asked: Any, real: Sequence[Any], modality: Any) -> list[float]:
+def distances(made: Sequence[Any], asked: Sequence[str], real: Sequence[Any], shown: Sequence[str]) -> list[float]:
     """KID by each kind of features for MR and CT; handcrafted ones in units of their deviation in real images."""
     pairs = [(made[0], real[0]), tuple(standardise(one, real[1]) for one in (made[1], real[1]))]
-    return [kid(x[asked == m], y[modality == m])[0] for x, y in pairs for m in ("MR", "CT")]
+    picks = [(np.array(asked) == m, np.array(shown) == m) for m in ("MR", "CT")]
+    return [kid(x[a], y[b])[0] for x, y in pairs for a, b in picks]

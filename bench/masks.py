@@ -70,7 +70,7 @@ def untaught(
             pixels = to_unit_range(np.stack([mine.pixels(i) for i in range(len(mine))]))[:, None]
             latents = heads.scale.restore(heads.encode(pixels, [modality] * len(mine)), [modality] * len(mine))
             scale[modality] = (latents.mean((0, 2, 3)).tolist(), latents.std((0, 2, 3)).tolist())
-        shape = DenoiserShape(**SHAPE | {"widths": widths})
+        shape = DenoiserShape(**dict[str, Any](SHAPE | {"widths": widths}))
         unet = build_unet(shape, int(heads.autoencoder.config["latent_channels"]), images.height // 8)
         denoiser = Denoiser(unet, build_embedding(unet, conditions.width, augment.WIDTH))
         LatentDiffusion(heads.autoencoder, denoiser, conditions, LatentScale(scale), size=images.height).save(out)

@@ -22,6 +22,10 @@ from phonybrains.model.finding import shipped_models
 from phonybrains.model.folder import refresh_pipeline
 from phonybrains.model.for_diffusers import pipeline_text
 from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.parts import LatentScale
+from phonybrains.networks.denoiser import Denoiser, build_embedding, build_unet
+from phonybrains.networks.patches import Patches
+from phonybrains.networks.shapes import DenoiserShape
 from tests.support.places import ROOT
 
 CALLS: dict[str, list[dict[str, Any]]] = {
@@ -41,6 +45,7 @@ CALLS: dict[str, list[dict[str, Any]]] = {
         {"n": 2, "steps": 3, "sampler": "heun"},
     ],
     "gan": [{"n": 2}, {"n": 3, "seed": 5, "steps": 1, "where": {"modality": "CT"}}],
+    "pixels": [{"n": 2}, {"n": 2, "steps": 100, "where": {"modality": "CT"}}],
 }
 
 
@@ -51,6 +56,19 @@ class Opened:
     folders: dict[str, Path]
     images: Any
     facts: dict[str, Any]
+
+
+def on_pixels(model: LatentDiffusion) -> LatentDiffusion:
+    """The paper's chain on patches of 4×4 pixels, by a denoiser of noise that tells the same conditions."""
+    torch.manual_seed(0)
+    unet = build_unet(DenoiserShape(widths=(16, 32), layers=1), 16, 16)
+    denoiser = Denoiser(unet, build_embedding(unet, model.conditions.width, 6)).eval()
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)) * 0.03)
+    scale = LatentScale({m: ([-0.5] * 16, [0.5] * 16) for m in model.scale.statistics})
+    parts: dict[str, Any] = {"autoencoder": Patches(4, 16), "denoiser": denoiser, "scale": scale}
+    return replace(model, chain=CHAINS["ddpm"], few_step=None, **parts)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +83,7 @@ def opened(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Opened
     model.save(place / "flow")
     replace(model, chain=CHAINS["ddpm"], few_step=None).save(place / "ddpm")
     replace(model, chain=CHAINS["gan"], few_step=None, steps=1).save(place / "gan")
+    on_pixels(model).save(place / "pixels")
     program = ROOT / "tests" / "support" / "diffusers_only.py"
     jobs = [f"{name}={json.dumps(calls)}" for name, calls in CALLS.items()]
     environment = os.environ | {"HF_HOME": str(place / "hf"), "HF_HUB_OFFLINE": "1"}
@@ -122,6 +141,7 @@ def test_the_habits_of_diffusers_are_understood(opened: Opened):
 def test_a_saved_pipeline_opens_again(opened: Opened):
     """`save_pretrained` takes the code along, names no path of the machine, and what it wrote gives the same images."""
     assert (opened.images["saved"] == opened.images["plain"]).all()
+    assert (opened.images["last saved"] == opened.images["last"]).all()  # of pixels
     saved = opened.folders["flow"].with_name("out-saved")
     assert "_name_or_path" not in json.loads((saved / "model_index.json").read_text())
 

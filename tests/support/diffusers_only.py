@@ -86,6 +86,10 @@ def main(out: str, *jobs: str) -> None:
             images[f"{folder}.{number}"] = made.images
             facts["conditions"][f"{folder}.{number}"] = made.conditions
 
+    last = opened(jobs[-1].partition("=")[0])
+    last.save_pretrained(f"{out}-last")
+    for name, one in (("last", last), ("last saved", opened(f"{out}-last"))):
+        images[name] = one(n=1, steps=2, output_type="np").images
     folder = jobs[0].partition("=")[0]
     pipe = opened(folder).to("cpu")
     call = {"n": 2, "where": {"modality": "CT"}, "sampler": "ddim"}

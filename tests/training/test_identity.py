@@ -21,7 +21,14 @@ from phonybrains.training.stage import record_of
 from tests.support.tiny_training import save_squeezenet
 
 OTHER: dict[str, Any] = {"attributes": ("plane",), "min_patients": 3, "diffusion": "ddpm", "keep": "last", "crop": 64}
-OTHER |= {"averages": (0.5,), "counts": (1,), "decoder_only": True, "compile": True, "precision": "bf16"}
+OTHER |= {
+    "averages": (0.5,),
+    "counts": (1,),
+    "decoder_only": True,
+    "compile": True,
+    "precision": "bf16",
+    "kind": "none",
+}
 """Another value for each setting to which one cannot just be added."""
 INPUTS = {"features", "start", "worse"}
 """Settings that name files or folders: their content counts."""

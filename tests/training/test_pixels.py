@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from phonybrains.diffusion.objective import PredictV
 from phonybrains.editing.config import Edit, Inpaint, Upscale, Vary
 from phonybrains.editing.stage import edit
 from phonybrains.errors import ConfigError, ModelError
 from phonybrains.imageset import ImageSet
+from phonybrains.model.chains import CHAINS
 from phonybrains.model.compiled import why_not
 from phonybrains.model.description import FORMAT_VERSION
 from phonybrains.model.latent_diffusion import LatentDiffusion
@@ -26,13 +29,13 @@ from phonybrains.training.stage import train
 from tests.support.tiny_training import NAMES, OFF, ON, log_of, micro
 
 PIXELS: dict[str, Any] = {"kind": "none", "patch": 4} | OFF
+PAPER: dict[str, Any] = {"autoencoder": PIXELS, "diffusion": "ddpm", "conditions": NAMES, "min_patients": 0}
 
 
 @pytest.fixture(scope="module")
 def pixels(phantom_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model of two steps on pixels, by the paper's process."""
-    config = micro(autoencoder=PIXELS, diffusion="ddpm", conditions=NAMES, min_patients=0)
-    return train(phantom_corpus, tmp_path_factory.mktemp("pixels") / "model", config, show=False)
+    return train(phantom_corpus, tmp_path_factory.mktemp("pixels") / "model", micro(**PAPER), show=False)
 
 
 def test_a_model_of_pixels_is_a_model_folder(pixels: Path, tmp_path: Path):
@@ -116,9 +119,15 @@ def test_pixels_do_not_start_from_latents(phantom_corpus: Path, tiny_model: Path
     assert not any(tmp_path.iterdir())
 
 
-def test_the_clip_is_kept_in_the_folder(pixels: Path, tmp_path: Path):
-    """In diffusers' scheduler; a model of before it, which says that it has none, is sampled as it was."""
+def test_the_chain_is_kept_in_the_folder(pixels: Path, phantom_corpus: Path, tmp_path: Path):
+    """In diffusers' scheduler, as diffusers reads it; one that predicts v, unclipped, stays one when it is saved."""
     model = LatentDiffusion.load(pixels)
-    assert math.isfinite(model.chain.clip)
+    assert model.chain == CHAINS["ddpm"]
     scheduler = json.loads((pixels / "scheduler" / "scheduler_config.json").read_text())
-    assert (scheduler["clip_sample"], scheduler["clip_sample_range"]) == (True, model.chain.clip)
+    said = {key: scheduler[key] for key in ("prediction_type", "clip_sample", "clip_sample_range", "beta_end")}
+    assert said == {"prediction_type": "epsilon", "clip_sample": True, "clip_sample_range": 4.0, "beta_end": 0.02}
+    other = replace(model, chain=replace(model.chain, objective=PredictV(), clip=math.inf))
+    other.save(tmp_path / "other")
+    assert LatentDiffusion.load(tmp_path / "other").chain == other.chain
+    with pytest.raises(ConfigError, match="is trained for another prediction, not ddpm, and its denoiser"):
+        train(phantom_corpus, tmp_path / "x", micro(**PAPER, denoiser=OFF, start=str(tmp_path / "other")), show=False)

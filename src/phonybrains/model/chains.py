@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..diffusion.objective import Objective, PredictNoise, PredictVelocity
+from ..diffusion.objective import Objective, PredictNoise, PredictV, PredictVelocity
 from ..diffusion.process import Flow, Schedule, linear_schedule
 from ..diffusion.sampler import quadratic_times, schedule_times
 from ..diffusion.times import flow_times
@@ -38,7 +38,7 @@ class Chain:
         return self.objective.to_x0(output, x_t, t, self.process).clamp(-self.clip, self.clip)
 
     def times(self, steps: int, sampler: str = "") -> Sequence[float]:
-        """The `steps` + 1 times that a sampler, by default its own, passes: even by the chain, else closer together near 0.
+        """The `steps` + 1 times that a sampler, or its own, passes: even ones by the chain, else closer near 0.
 
         Raises ConfigError for more steps than the process has.
         """
@@ -61,9 +61,12 @@ CHAINS = {
     GAN: Chain(GAN, Flow(), PredictVelocity(), "euler"),
 }
 """A GAN's generator is the network of a flow that knows t = 1 alone, and one step leads from there to an image."""
+PREDICTIONS: dict[str, Objective] = {"epsilon": PredictNoise(), "v_prediction": PredictV()}
+"""What diffusers calls the objectives of a chain of DDPM."""
 
 
 def chain_of(name: str, scheduler: Mapping[str, Any]) -> Chain:
     """The chain of a model, as the configuration of its scheduler has it; the first models had no shift and no clip."""
     clip = float(scheduler["clip_sample_range"]) if scheduler.get("clip_sample") else math.inf
-    return replace(CHAINS[name], shift=scheduler.get("shift", 1.0), clip=clip)
+    objective = PREDICTIONS.get(scheduler.get("prediction_type", ""), CHAINS[name].objective)
+    return replace(CHAINS[name], objective=objective, shift=scheduler.get("shift", 1.0), clip=clip)

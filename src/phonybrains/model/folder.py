@@ -72,6 +72,7 @@ class Scheduler(TypedDict, total=False):
     """What is read of scheduler_config.json."""
 
     shift: Annotated[Finite, Field(gt=0, le=1000)]
+    prediction_type: str
     clip_sample: bool
     clip_sample_range: Annotated[Finite, Field(gt=0, le=1000)]
 

@@ -14,6 +14,7 @@ import math
 import shutil
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
@@ -23,6 +24,7 @@ from ..networks.condition_embedding import ConditionEmbedding
 from ..networks.patches import Patches
 from ..networks.texture import Texture
 from .bundle import bundle
+from .chains import PREDICTIONS
 from .description import EMBEDDING, FEW_STEP, TEXTURE, UNET
 from .parts import ModelParts
 from .sampling import GAN
@@ -75,7 +77,8 @@ def scheduler_of(model: ModelParts) -> FlowMatchEulerDiscreteScheduler | DDPMSch
         return FlowMatchEulerDiscreteScheduler(shift=model.chain.shift)
     clip = model.chain.clip if math.isfinite(model.chain.clip) else 1.0
     clips = clip == model.chain.clip
-    return DDPMScheduler(1000, beta_start=1e-4, beta_end=0.02, clip_sample=clips, clip_sample_range=clip)
+    kind: Any = next(name for name, objective in PREDICTIONS.items() if objective == model.chain.objective)
+    return DDPMScheduler(1000, 1e-4, 0.02, clip_sample=clips, clip_sample_range=clip, prediction_type=kind)
 
 
 @functools.cache

@@ -188,10 +188,11 @@ def _check_crop(perceptual: PerceptualDistance, config: TrainConfig) -> None:
 
 def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
     """The networks with the weights of a model, and what of its figures still holds."""
-    if not config.denoiser.loop.steps and old.chain.name != config.diffusion:
+    if not config.denoiser.loop.steps and old.chain.objective != CHAINS[config.diffusion].objective:
+        other = old.chain.name if old.chain.name != config.diffusion else "another prediction"
         raise ConfigError(
-            f"start: {config.start} is trained for {old.chain.name}, not {config.diffusion}, and its denoiser makes no "
-            "steps here. Set `diffusion` to what it is."
+            f"start: {config.start} is trained for {other}, not {config.diffusion}, and its denoiser makes no "
+            "steps here. Set `diffusion` to what it is, or give it steps."
         )
     _take_weights(new, old, str(config.start))
     if config.autoencoder.decoder_only:

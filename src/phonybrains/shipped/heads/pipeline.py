@@ -528,6 +528,18 @@ class PredictNoise:
 
 
 @dataclass(frozen=True)
+class PredictV:
+    """v = a ε - s x_0; where a² + s² is not 1, as in the Flow, its inverse divides by it.  [Salimans 2022, app. D]"""
+
+    def target(self, x_0: Tensor, noise: Tensor, t: Tensor, process: Process) -> Tensor:
+        return process.signal(t).to(x_0) * noise - process.noise(t).to(x_0) * x_0
+
+    def to_x0(self, output: Tensor, x_t: Tensor, t: Tensor, process: Process) -> Tensor:
+        a, s = process.signal(t), process.noise(t)
+        return (a.to(x_t) * x_t - s.to(x_t) * output) / (a**2 + s**2).to(x_t)
+
+
+@dataclass(frozen=True)
 class PredictVelocity:
     """ε - x_0, the direction of the straight path from data to noise.  [Liu 2023, eq. 1]"""
 
@@ -748,7 +760,8 @@ def check_sampler(name: str) -> None:
 
 def check_one_evaluation(sampling: Sampling) -> None:
     """Raise ConfigError for settings of a walk, which a GAN does not make."""
-    for name, free in (("steps", (None, 1)), ("guidance", (1,)), ("sampler", ("", "euler"))):
+    none = {"steps": (None, 1), "guidance": (1,), "sampler": ("", "euler"), "classifier_guidance": (0,)}
+    for name, free in none.items():
         if (value := getattr(sampling, name)) not in free:
             why = "this model is a GAN, which makes an image in one evaluation"
             raise ConfigError(f"{name} {value}: {why}. Leave {name} out.")
@@ -801,7 +814,7 @@ class Chain:
         return self.objective.to_x0(output, x_t, t, self.process).clamp(-self.clip, self.clip)
 
     def times(self, steps: int, sampler: str = "") -> Sequence[float]:
-        """The `steps` + 1 times that a sampler, by default its own, passes: even by the chain, else closer together near 0.
+        """The `steps` + 1 times that a sampler, or its own, passes: even ones by the chain, else closer near 0.
 
         Raises ConfigError for more steps than the process has.
         """
@@ -826,10 +839,15 @@ CHAINS = {
 """A GAN's generator is the network of a flow that knows t = 1 alone, and one step leads from there to an image."""
 
 
+PREDICTIONS: dict[str, Objective] = {"epsilon": PredictNoise(), "v_prediction": PredictV()}
+"""What diffusers calls the objectives of a chain of DDPM."""
+
+
 def chain_of(name: str, scheduler: Mapping[str, Any]) -> Chain:
     """The chain of a model, as the configuration of its scheduler has it; the first models had no shift and no clip."""
     clip = float(scheduler["clip_sample_range"]) if scheduler.get("clip_sample") else math.inf
-    return replace(CHAINS[name], shift=scheduler.get("shift", 1.0), clip=clip)
+    objective = PREDICTIONS.get(scheduler.get("prediction_type", ""), CHAINS[name].objective)
+    return replace(CHAINS[name], objective=objective, shift=scheduler.get("shift", 1.0), clip=clip)
 
 
 # phonybrains/diffusion/guidance.py
