@@ -15,6 +15,7 @@
 #SBATCH --output=%x-%A-%a.txt
 set -euo pipefail
 [ $# -ge 3 ] && [ -n "${SLURM_ARRAY_TASK_ID:-}" ] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+PATH=$PATH:${SLURM_SUBMIT_DIR:-.}/recipes/bin  # where the command is not on it
 model=$1 n=$2 out=$3
 shift 3
 shard=$SLURM_ARRAY_TASK_ID/${SHARDS:-$SLURM_ARRAY_TASK_COUNT}
