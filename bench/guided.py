@@ -51,7 +51,7 @@ class Judge:
 
 
 def pixels(images: ImageSet) -> Images:
-    return np.stack([images.pixels(i) for i in range(len(images))])
+    return np.stack([images.pixels(i) for i in range(len(images))]).astype(np.uint8)
 
 
 def row(name: str, images: Images, judge: Judge, held: ImageSet, real: NDArray[Any], seconds: float) -> dict[str, Any]:
