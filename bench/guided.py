@@ -51,7 +51,7 @@ class Judge:
 
 
 def pixels(images: ImageSet) -> Images:
-    return np.stack([images.pixels(i) for i in range(len(images))])
+    return np.stack([images.pixels(i) for i in range(len(images))]).astype(np.uint8)
 
 
 def row(name: str, images: Images, judge: Judge, held: ImageSet, real: NDArray[Any], seconds: float) -> dict[str, Any]:
@@ -107,7 +107,8 @@ def main(
     start = untaught(out / "start", corpus.where(split="train"))
     parts: dict[str, Any] = {"denoiser": {"variants": 2, "shape": SHAPE, "loop": LOOP | {"steps": denoiser_steps}}}
     parts["classifier"] = {"attribute": NAME, "loop": {"steps": classifier_steps, "batch_size": 32}}
-    parts |= {"autoencoder": OFF | {"crop": SIZE}, "few_step": OFF, "texture": OFF, "conditions": [NAME]}
+    parts |= {"autoencoder": OFF | {"crop": SIZE}, "few_step": OFF, "texture": OFF}
+    parts |= {"conditions": [NAME], "min_patients": 0}  # phantoms are nobody
     config = load_train_config("cpu", start=str(start), **parts)
     model = LatentDiffusion.load(train(corpus.folder, out / "model", config))
     print(json.dumps(model.card, indent=1))

@@ -209,6 +209,7 @@ def test_what_cannot_be_led_is_refused(classified: Path, tmp_path: Path, how: di
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.filterwarnings("ignore:Too few")
 def test_python_refuses_what_it_cannot(model: LatentDiffusion, tiny_model: Path):
     """No classifier, a label that it has not learnt, and an image that is asked for none."""
     with pytest.raises(ConfigError, match="this model has no classifier"):
