@@ -101,9 +101,8 @@ def predict_apply(
             table = _columns(predictor, x, draws, how)
             names = [[row.file_name, row.sha256, row.patient_id, row.split] for row in source.rows]
             said = ["" if (v := label_of(row, subject.attribute)) is None else v for row in source.rows]
-            lines = (
-                [*name, v, *line] for name, v, line in zip(names, said, zip(*table.values(), strict=True), strict=True)
-            )
+            values = zip(*(column.tolist() for column in table.values()), strict=True)
+            lines = ([*name, v, *line] for name, v, line in zip(names, said, values, strict=True))
             head = ["file_name", "sha256", "patient_id", "split", subject.attribute, *table]
             write_whole(draft / TABLE, sheet_text([head, *lines]))
             known = truth >= 0 if subject.labels else np.isfinite(truth)
