@@ -118,10 +118,10 @@ def toy(name: str, steps: int, seed: int = 0, draws: int = 500) -> dict[str, Any
     inputs, targets = ((x - at) / wide)[:, None], ((y - centre) / spread)[:, None]
     subject = Subject(attribute=name, width=1, centre=float(centre), spread=float(spread))
     model = Predictor.new(subject, seed=seed)
-    pairs = [(inputs[part], targets[part]) for part in (learnt, held)]
+    pairs = inputs[learnt], targets[learnt]
     each = {"learning_rate": 2e-3, "averages": (0.995,), "keep": "last", "validate_every": steps}
     base, diffusion = (LoopConfig(steps=n, batch_size=256, **each) for n in (600, steps))
-    model.learn(pairs[0], pairs[0], base, diffusion, _follow)
+    model.learn(pairs, pairs, pairs, base, diffusion, _follow)
     rng, parts = Generator().manual_seed(seed + 1), inputs[held].split(32)
     found = torch.cat([model.draw(part, rng, draws, 20)[..., 0] for part in parts]).numpy()
     truth = y[held].numpy()
