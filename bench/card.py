@@ -1,8 +1,8 @@
 """CARD on its paper's toy tasks, and on a corpus beside its own base network and a calibrated logistic regression.
 
-toys: the paper's 8 tasks (10,240 points, 80 % to learn from): RMSE of the mean of 100 draws, QICE and PICP, of 1024 points.
-diagnosis: an attribute of a corpus: accuracy, also of the answers it is sure of and of the rest.
-age: the age of phantoms: error, interval and its coverage.
+toys: the paper's 8 tasks (10,240 points, 80 % to learn from): RMSE of the mean, QICE and PICP of 1024 points.
+diagnosis --corpus CORPUS: an attribute of it: accuracy, also of the answers it is sure of and of the rest.
+age --n N: the age of phantoms: error, interval and its coverage.
 """
 
 from __future__ import annotations
