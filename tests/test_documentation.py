@@ -19,6 +19,7 @@ from phonybrains.config import Config, load_config
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.finetuning.config import FinetuneConfig
 from phonybrains.importing.config import ImportConfig
+from phonybrains.predicting.config import PredictConfig
 from phonybrains.readerstudy.config import StudyConfig, load_study_config
 from phonybrains.remote.config import ImagineConfig, load_imagine_config
 from phonybrains.training.config import TrainConfig, load_train_config
@@ -95,6 +96,7 @@ def test_every_public_name_is_described():
         ("train.md", TrainConfig),
         ("evaluation.md", EvaluateConfig),
         ("finetune.md", FinetuneConfig),
+        ("predict.md", PredictConfig),
         ("reader-study.md", StudyConfig),
         ("text-to-image.md", ImagineConfig),
     ],

@@ -73,9 +73,8 @@ def test_help_lists_the_commands_in_the_order_of_the_work(run: Run, words: tuple
     """Without a command the answer is the help."""
     code, out, _ = run(*words)
     commands = [line.split()[1] for line in out.splitlines() if line.startswith("│") and line[2] not in " -"]
-    order = "import fetch phantom train finetune generate join edit augment score imagine evaluate predict serve study "
-    order += "audit model"
-    assert (code, commands) == (0, [*order.split(), "demo"])
+    first = "import fetch phantom train finetune generate join edit augment score imagine evaluate"
+    assert (code, commands) == (0, f"{first} predict serve study audit model demo".split())
 
 
 # --- The whole path --------------------------------------------------------------------------------------------------

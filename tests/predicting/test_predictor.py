@@ -57,7 +57,7 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
             pass
 
     pairs = (2 * x - 3, y / spread)
-    model.learn(pairs, pairs, LoopConfig(steps=100, **how), LoopConfig(steps=1200, **how), follow)
+    model.learn(pairs, pairs, pairs, LoopConfig(steps=100, **how), LoopConfig(steps=1200, **how), follow)
     return model
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-SIDE, EMBEDDED = 64, 64
+SIDE, EMBEDDED = 64, 16
 """Pixels of what it sees of an image, and numbers that it makes of it."""
 Labelled = tuple[Tensor, Tensor]
 """Inputs, (N, 1, SIDE, SIDE) or (N, width), and their labels: classes (N,), or numbers (N, 1)."""

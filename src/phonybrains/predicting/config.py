@@ -40,6 +40,7 @@ class DiffusionLoop(LoopConfig):
     batch_size: Count = 256
     learning_rate: Rate = 2e-3
     averages: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.99,)
+    validate_every: Count = 100
 
 
 class PredictConfig(Drawing):

@@ -29,6 +29,14 @@ def rows_of(images: ImageSet, attribute: str, split: str) -> list[int]:
     return [i for i in rows if images.rows[i].split == split and label_of(images.rows[i], attribute) is not None]
 
 
+def shared_out(images: ImageSet, rows: Sequence[int]) -> dict[str, list[int]]:
+    """Rows of train for f, and those of every third person for the diffusion around it, people kept whole."""
+    who = [images.rows[i].patient_id or images.rows[i].file_name for i in rows]
+    third = set(sorted(set(who))[2::3])
+    first, around = ([i for i, one in zip(rows, who, strict=True) if (one in third) == a] for a in (False, True))
+    return {"train": first, "around": around or first}
+
+
 def subject_of(images: ImageSet, attribute: str, features: bool) -> Subject:
     """What there is to predict. Raises ConfigError where the corpus cannot teach it, naming the reason."""
     known = list(dict.fromkeys(name for row in images.rows for name in row.attributes))

@@ -74,10 +74,15 @@ class Predictor:
             base = BaseNetwork(dim, subject.width)
         return cls(subject, base, VectorDiffusion.new(dim, EMBEDDED + dim, chain="ddpm", seed=seed), features)
 
-    def learn(self, train: Labelled, held: Labelled, base: LoopConfig, diffusion: LoopConfig, follow: Follow) -> None:
-        """Learn from labelled inputs, numbers in units of the spread, and choose weights by held-out ones."""
+    def learn(
+        self, train: Labelled, around: Labelled, held: Labelled, base: LoopConfig, diffusion: LoopConfig, follow: Follow
+    ) -> None:
+        """Learn f from `train`, the diffusion from `around`, and choose weights by held-out ones.
+
+        What f has learnt from it fits too well: around it, answers would be narrower than they are of new images.
+        """
         follow(BaseTask(self.base, train, held, base.batch_size), base)
-        pairs = [self._pairs(*part) for part in (train, held)]
+        pairs = [self._pairs(*part) for part in (around, held)]
         follow(VectorTask(self.diffusion, *pairs, batch_size=diffusion.batch_size, name="diffusion"), diffusion)
 
     def _pairs(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

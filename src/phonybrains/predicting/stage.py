@@ -22,11 +22,11 @@ from ..optimising.processes import settled
 from ..optimising.run import Run, running
 from ..progress import progress_bars
 from ..record import Record, as_input, check_files, is_published, publish, sha256_file
-from ..spreadsheet import plain_name, sheet_text
+from ..spreadsheet import cell_of, plain_name, sheet_text
 from .answers import columns, figures
 from .certainty import Array, best_temperature
 from .config import Drawing, PredictConfig
-from .labels import codes, label_of, rows_of, subject_of, targets
+from .labels import codes, label_of, rows_of, shared_out, subject_of, targets
 from .predictor import Predictor
 
 TABLE, SHARD = "predictions.csv", 64
@@ -59,12 +59,14 @@ def predict_train(
 def _learnt(model: Predictor, images: ImageSet, config: PredictConfig, run: Run) -> dict[str, Any]:
     """Train a predictor, and say how good it is on images kept apart."""
     rows = {name: rows_of(images, config.attribute, name) for name in ("train", "validation", "test")}
+    rows |= shared_out(images, rows["train"])
     truth = {name: _truth(model, images, some) for name, some in rows.items()}
     x = {
         name: model.inputs(replace(images, rows=[images.rows[i] for i in some])) for name, some in rows.items() if some
     }
-    train, held = ((x[name], targets(truth[name], model.subject)) for name in ("train", "validation"))
-    model.learn(train, held, config.base, config.diffusion, lambda task, loop: run.follow(task, loop, lambda _: {}))
+    train, around, held = ((x[name], targets(truth[name], model.subject)) for name in ("train", "around", "validation"))
+    loops = config.base, config.diffusion
+    model.learn(train, around, held, *loops, lambda task, loop: run.follow(task, loop, lambda _: {}))
     if model.subject.labels:
         draws = _drawn(model, x["validation"], rows["validation"], config, run.work, run.bars)
         model.subject = model.subject.model_copy(update={"temperature": best_temperature(draws, truth["validation"])})
@@ -100,10 +102,9 @@ def predict_apply(
             draws = _drawn(predictor, x, rows, how, draft / "work", bars)
             table = _columns(predictor, x, draws, how)
             names = [[row.file_name, row.sha256, row.patient_id, row.split] for row in source.rows]
-            said = ["" if (v := label_of(row, subject.attribute)) is None else v for row in source.rows]
-            lines = (
-                [*name, v, *line] for name, v, line in zip(names, said, zip(*table.values(), strict=True), strict=True)
-            )
+            said = [label_of(row, subject.attribute) for row in source.rows]
+            values = zip(*(column.tolist() for column in table.values()), strict=True)
+            lines = (map(cell_of, (*name, v, *line)) for name, v, line in zip(names, said, values, strict=True))
             head = ["file_name", "sha256", "patient_id", "split", subject.attribute, *table]
             write_whole(draft / TABLE, sheet_text([head, *lines]))
             known = truth >= 0 if subject.labels else np.isfinite(truth)
