@@ -220,6 +220,7 @@ class TrainConfig(Config):
         """A GAN has no denoiser for what is learnt from one, and the compiler takes no gradients of gradients."""
         wrong = [f"{part}.loop.steps = 0" for part in ("guidance", "few_step") if getattr(self, part).loop.steps]
         wrong += ["steps = 1"] * (self.steps != 1) + ["compile = false"] * self.compile
+        wrong += ['classifier.attribute = ""'] * bool(self.classifier.told)
         if self.diffusion == "gan" and wrong:
             raise ValueError(f"diffusion = gan needs {', '.join(wrong)}, as --preset gan has them")
         return self
