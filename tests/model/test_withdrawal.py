@@ -15,6 +15,7 @@ from phonybrains.model.backing import counts_in_words, doubts, rule_in_words, to
 from phonybrains.model.finding import shipped_models
 from phonybrains.model.fitting import fit_conditions
 from phonybrains.model.latent_diffusion import LatentDiffusion
+from phonybrains.model.schema import read_conditions
 from phonybrains.model.summary import summary
 from phonybrains.model.withdrawal import on_columns_of, withdraw
 from phonybrains.networks.conditions import Category, Conditions, Number
@@ -172,7 +173,7 @@ def test_what_nobody_or_few_show_is_said():
     assert "NO TRAINING IMAGE" in doubts(old, {"modality": "MR", "kind": "a"})[0]
 
 
-def test_a_start_may_know_more_than_is_kept():
+def test_a_start_may_know_more_than_is_kept(tmp_path: Path):
     """The network's columns stay; labels of too few patients are closed, and a narrower range is what is offered."""
     wide = fit_conditions([*rows("CT", 9, kind="a", age=10.0), *rows("CT", 9, kind="b", age=90.0)], ("kind", "age"))
     narrow, _ = fitted([*rows("CT", 9, kind="a", age=40.0), *rows("CT", 1, kind="b", age=40.0)], ("kind", "age"))
@@ -192,6 +193,8 @@ def test_a_start_may_know_more_than_is_kept():
     assert closed.width == wide.width
     with pytest.raises(ConfigError, match="age is withdrawn"):
         closed.check({"age": 20.0})
+    (tmp_path / "conditions.json").write_text(closed.to_json())
+    assert read_conditions(tmp_path / "conditions.json", "") == closed
     learnt = on_columns_of(wide, older)
     assert learnt is not None
     assert learnt.check({"age": 99.0}) == {"age": 99.0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from ..networks.conditions import Category, Conditions, Number, Value, plural, tenth_of
+from ..networks.conditions import UNSEEN, Category, Conditions, Number, Value, plural, tenth_of
 
 FEWEST = 5
 """Fewer patients than this are too few, whatever was asked of training."""
@@ -79,7 +79,7 @@ def _what_there_is(conditions: Conditions, asked: Mapping[str, Value]) -> str:
         given = " and ".join(f"{other} {value}" for other, value in rest.items())
         sentences.append(f"{f'With {given}, {name}' if rest else name}: {there or 'no training image either'}.")
     for name in asked.keys() - set(categories):
-        given = [m for m, tenths in conditions.tenths.get(name, {}).items() if tenths != " ".join(["0/0/0"] * 10)]
+        given = [m for m, tenths in conditions.tenths.get(name, {}).items() if tenths != UNSEEN]
         sentences.append(f"{name} is given in {' and '.join(given)}." if given else "")
     return " ".join(filter(None, sentences))
 

@@ -17,7 +17,7 @@ from itertools import compress, groupby
 from ..errors import ConfigError
 from ..held_out import real_rows
 from ..imageset import Attribute, ImageSet, Row
-from ..networks.conditions import Category, Conditions, Number, Withdrawn, labels_of
+from ..networks.conditions import UNSEEN, Category, Conditions, Number, Withdrawn, labels_of
 from .fitting import is_number
 
 REACH = 0.1
@@ -80,7 +80,9 @@ def on_columns_of(network: Conditions, wanted: Conditions, learns: bool = True) 
     pairs = zip(attributes, wanted.attributes, strict=True)
     stay = [isinstance(ours, Category) for ours, new in pairs if isinstance(new, Category)]
     shown = tuple((tuple(compress(values, stay)), n) for values, n in wanted.combinations)
-    return replace(wanted, attributes=tuple(attributes), combinations=shown)
+    unseen = dict.fromkeys(wanted.attributes[0].labels, UNSEEN)
+    tenths = {a.name: wanted.tenths.get(a.name, unseen) for a in attributes if isinstance(a, Number)}
+    return replace(wanted, attributes=tuple(attributes), combinations=shown, tenths=tenths)
 
 
 def _check_scale(ours: Number, new: Number) -> None:

@@ -225,6 +225,10 @@ class Conditions:
         )
 
 
+UNSEEN = " ".join(["0/0/0"] * 10)
+"""The tenths of a number that no image shows."""
+
+
 def tenth_of(number: Number, value: float) -> int:
     """Which of ten equal parts of its range a value lies in, 0…9."""
     low, high = number.offered

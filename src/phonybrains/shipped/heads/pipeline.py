@@ -273,6 +273,10 @@ class Conditions:
         )
 
 
+UNSEEN = " ".join(["0/0/0"] * 10)
+"""The tenths of a number that no image shows."""
+
+
 def tenth_of(number: Number, value: float) -> int:
     """Which of ten equal parts of its range a value lies in, 0…9."""
     low, high = number.offered
@@ -960,7 +964,7 @@ def _what_there_is(conditions: Conditions, asked: Mapping[str, Value]) -> str:
         given = " and ".join(f"{other} {value}" for other, value in rest.items())
         sentences.append(f"{f'With {given}, {name}' if rest else name}: {there or 'no training image either'}.")
     for name in asked.keys() - set(categories):
-        given = [m for m, tenths in conditions.tenths.get(name, {}).items() if tenths != " ".join(["0/0/0"] * 10)]
+        given = [m for m, tenths in conditions.tenths.get(name, {}).items() if tenths != UNSEEN]
         sentences.append(f"{name} is given in {' and '.join(given)}." if given else "")
     return " ".join(filter(None, sentences))
 
