@@ -40,8 +40,8 @@ from tests.support.tiny_training import CPU, NAMES, Recorder, micro, weights
 from tests.training.conftest import beginning
 
 DIM = 8
-PRIOR: dict[str, Any] = {"steps": 600, "batch_size": 64, "learning_rate": 2e-3, "validate_every": 300}
-LEARNING: dict[str, Any] = {"steps": 400, "batch_size": 16, "learning_rate": 2e-3, "validate_every": 400}
+PRIOR: dict[str, Any] = {"steps": 300, "batch_size": 64, "learning_rate": 2e-3, "validate_every": 300}
+LEARNING: dict[str, Any] = {"steps": 300, "batch_size": 16, "learning_rate": 2e-3, "validate_every": 300}
 EMBEDDING: dict[str, Any] = {"dim": DIM, "loop": PRIOR}
 
 
