@@ -31,7 +31,7 @@ METADATA_NAME = "metadata.csv"
 OF_REQUESTS = ("prompt", "revised_prompt", "parameters", "request_id", "cost", "currency")
 OF_EDITS = (
     *("edit", "edit_of", "edit_of_sha256", "edit_of_kind", "edit_draw"),
-    *("edit_factor", "edit_sigma", "edit_law", "edit_strength", "edit_area", "edit_area_pixels"),
+    *("edit_factor", "edit_sigma", "edit_law", "edit_strength", "edit_by", "edit_area", "edit_area_pixels"),
 )
 HOW_MADE = ("generator", "seed", "index", "steps", "guidance", "classifier_guidance", *OF_EDITS, "bits_per_dim")
 """Columns that say how an image was made or scored, and nothing of what it shows."""

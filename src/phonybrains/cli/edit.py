@@ -140,14 +140,17 @@ def translate(source: Given, /, *, to: Words, strength: float = 1.0, options: Op
 
 
 @edit_app.command(sort_key=6)
-def vary(source: Given, /, *, strength: float = 0.5, options: Options) -> None:
+def vary(
+    source: Given, /, *, strength: float | None = None, by: Literal["noise", "embedding"] = "noise", options: Options
+) -> None:
     """Draw images near others.
 
     Args:
         source: An image set, or one picture.
-        strength: How far from them: near 0 hardly, 1 any image that shows the same.
+        strength: How far from them: near 0 hardly, 1 any image that shows the same (.5).
+        by: Begin with noise on the images; or with noise alone, told each image's embedding, if the model has one.
     """
-    _run("vary", source, options, strength=strength)
+    _run("vary", source, options, strength=strength, by=by)
 
 
 @edit_app.command(sort_key=7)

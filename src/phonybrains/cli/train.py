@@ -21,6 +21,7 @@ def train(
     start: str | None = None,
     masks: Flag = False,
     classifier: str | None = None,
+    embedding: Whole | None = None,
     seed: Seed | None = None,
 ) -> None:
     """Train a latent diffusion model on an image set.
@@ -36,6 +37,7 @@ def train(
         start: Begin with the weights of this model folder, or of a model that comes with the package; same conditions.
         masks: Tell the model the masks of the corpus, so that it can be asked to follow one.
         classifier: Also train a classifier of this condition, for generate --classifier-guidance.
+        embedding: Also tell the model what an image looks like in so many numbers, as 64, for edit vary --by embedding.
         seed: Start of the random numbers.
     """
     from ..model.finding import model_folder
@@ -50,6 +52,7 @@ def train(
         start=start,
         masks=masks or None,
         classifier={"attribute": classifier} if classifier else None,
+        embedding={"dim": embedding} if embedding else None,
         seed=seed,
     )
     if settings.start:

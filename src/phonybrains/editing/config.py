@@ -96,13 +96,26 @@ class Translate(Edit):
 
 
 class Vary(Edit):
-    """Images near another: strength 0 is the image itself, 1 any image of its conditions."""
+    """Images near another: strength 0 is the image itself, 1 any image of its conditions.
+
+    by: "noise" on the image itself; or other noise alone, under its "embedding", which leaves no strength to choose.
+    """
 
     name = "vary"
     keeps_shape = False
     n: Draws = 4
+    by: Literal["noise", "embedding"] = "noise"
     strength: Annotated[float, Field(gt=0, le=1)] = 0.5
     steps: Count = 8
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_noise(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("by") != "embedding":
+            return values
+        if "strength" in values:
+            raise ValueError("strength: by embedding an image begins as noise alone. Leave strength out")
+        return {"steps": 16} | values | {"strength": 1.0}
 
 
 class Explain(Edit):

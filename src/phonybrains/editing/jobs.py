@@ -210,11 +210,15 @@ class _Asked:
 
     def vary(self, how: Vary) -> EditJob:
         check_size(self.source, self.model.size)
+        if how.by == "embedding" and not self.model.embedding:
+            learn = "Train one: phonybrains train … --embedding 64"
+            raise ConfigError(f"--by embedding: this model has no embedding of images. {learn}.")
+        by: dict[str, Attribute] = {"edit_by": how.by} if how.by == "embedding" else {"edit_strength": how.strength}
         return EditJob(
             lambda batch: (varied(batch.images, self.prior(batch), how), None),
             self.wanted,
             self._pixels,
-            lambda row: {"edit_strength": how.strength},
+            lambda row: by,
         )
 
     def explain(self, how: Explain) -> EditJob:

@@ -60,12 +60,10 @@ class Prior:
         """Latents to pixels (B, 1, H, W) with the texture that the model gives its images, if it gives one."""
         return self.model.decoded(z, self.modalities, self.rngs)
 
-    def predict(self, wanted: Sequence[Mapping[str, Value]] | None = None) -> Predict:
-        """E[z_0 | z_t] of these images, or of images that show something else."""
-        conditions = self.model.conditions
-        condition = conditions.encode(self.wanted if wanted is None else wanted).to(self.model.device)
-        null = conditions.null(len(condition)).to(self.model.device)
-        return guide(self.model.predict, condition, null, self.guidance)
+    def predict(self, wanted: Sequence[Mapping[str, Value]] | None = None, embedded: Tensor | None = None) -> Predict:
+        """E[z_0 | z_t] of these images, or of images that show something else; embedded: told as well, (B, D + 1)."""
+        told = self.model.told(self.wanted if wanted is None else wanted, embedded)
+        return guide(self.model.predict, *told, self.guidance)
 
     def noise(self) -> Tensor:
         """Standard normal latents, each image's own."""

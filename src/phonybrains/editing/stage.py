@@ -176,7 +176,8 @@ def edit(
     edits = EditedSet(images, how, job_of(images, how, opened, other), folder.resolve().name if folder else "noise")
     inputs = [as_input(source), *([as_input(folder)] if folder else []), *([as_input(Path(like))] if like else [])]
     sources = [one for part in inputs for one in part["record"].get("sources") or ()]
-    config = {"edit": how.name, **how.model_dump(mode="json", exclude={"seed"})}
+    unsaid = {"seed", *(["by"] if getattr(how, "by", "") == "noise" else [])}  # nothing else there was before
+    config = {"edit": how.name, **how.model_dump(mode="json", exclude=unsaid)}
     record = Record("edit", config, how.seed, inputs, list({str(one): one for one in sources}.values()))
     for note in edits.job.notes:
         print(f"WARNING: {note}", file=sys.stderr)

@@ -29,7 +29,7 @@ from ..imageset import from_unit_range
 from ..networks.conditions import Conditions, Value
 from ..record import fingerprint, sha256_file
 from .backing import doubts
-from .description import AGAIN, FEW_STEP, PATCHES, check_parts, has, read_description
+from .description import AGAIN, FEW_STEP, IMAGE_EMBEDDING, PATCHES, check_parts, has, read_description
 from .drawing import Noise, drawn, image_noise
 from .finding import is_fine_tuned
 from .mnn import Network
@@ -88,6 +88,8 @@ def why_not(folder: Path, sampling: Sampling) -> str:
         return "a model with masks is not compiled."
     if has(description, PATCHES):
         return "a model of pixels is not compiled."
+    if has(description, IMAGE_EMBEDDING):
+        return "a model with an embedding is not compiled."
     if description["diffusion"] != "flow":
         return f"a model trained with diffusion = {description['diffusion']} is not compiled."
     if sampling.sampler not in ("", *SAMPLERS):

@@ -25,14 +25,14 @@ from .schema import Finite, read_conditions
 from .seal import check_part, read_sealed, sealed
 
 FORMAT_VERSION, PLAIN_VERSION = 2, 1
-"""What is written of models of pixels, with masks, texture or a classifier, which are newer; and of others."""
+"""What is written of models of pixels, with masks, texture, a classifier or an embedding: they are newer; of others."""
 DESCRIPTION, CARD = "model.json", "README.md"
 AGAIN = "Copy the folder again from where it was made, or train it again."
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
 UNET, EMBEDDING, FEW_STEP, TEXTURE = "unet", "condition_embedding", "few_step_", "texture"
 PATCHES = "autoencoder/patches"
 """How the one file begins that a model of pixels has more."""
-CLASSIFIER = "classifier"
+CLASSIFIER, IMAGE_EMBEDDING = "classifier", "image_embedding"
 DENOISER_PARTS = (f"{UNET}/config.json", f"{UNET}/{WEIGHTS_NAME}", f"{EMBEDDING}/{WEIGHTS_NAME}")
 PARTS = (
     "conditions.json",
@@ -46,10 +46,14 @@ CODE = ("pipeline.py", "model_index.json", f"{EMBEDDING}/config.json", f"{EMBEDD
 FEW_STEP_CODE = tuple(f"{FEW_STEP}{part}" for part in CODE if part.startswith(EMBEDDING))
 TEXTURE_PARTS, TEXTURE_CODE = (f"{TEXTURE}/config.json", f"{TEXTURE}/{WEIGHTS_NAME}"), (f"{TEXTURE}/{TEXTURE}.py",)
 CLASSIFIER_PARTS = (f"{CLASSIFIER}/config.json", f"{CLASSIFIER}/{WEIGHTS_NAME}")
+IMAGE_EMBEDDING_PARTS = tuple(
+    f"{IMAGE_EMBEDDING}/{part}" for part in ("projection.safetensors", "vectors.safetensors", "vectors.json")
+)
 OPTIONAL = {
     FEW_STEP: (FEW_STEP_PARTS, FEW_STEP_CODE),
     TEXTURE: (TEXTURE_PARTS, TEXTURE_CODE),
     CLASSIFIER: (CLASSIFIER_PARTS, ()),
+    IMAGE_EMBEDDING: (IMAGE_EMBEDDING_PARTS, ()),
     PATCHES: ((), (f"{PATCHES}.py",)),
 }
 """How the names of what a model may have begin; its parts, and those of them that are generated for diffusers."""
@@ -122,7 +126,7 @@ def code_of(content: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def has(content: Mapping[str, Any], optional: str) -> bool:
-    """Whether a model has FEW_STEP weights, TEXTURE or a CLASSIFIER, or is of PATCHES."""
+    """Whether a model has FEW_STEP weights, TEXTURE, a CLASSIFIER or an IMAGE_EMBEDDING, or is of PATCHES."""
     return any(part.startswith(optional) for part in content["sha256"])
 
 

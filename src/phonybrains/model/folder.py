@@ -7,6 +7,7 @@ condition_embedding/         weights of the small network that embeds conditions
 few_step_…/                  the same two, tuned for few steps, if the model has them
 texture/                     what gives decoded images their fine grain, if the model has it
 classifier/                  what tells an attribute from noisy latents, if the model has it
+image_embedding/             what an image looks like in a few numbers, and what draws these, if the model has it
 scheduler/                   the kind of diffusion as diffusers' configuration
 pipeline.py …                what diffusers needs to open the folder: for_diffusers.py
 README.md, record.json       model card and provenance
@@ -45,6 +46,7 @@ from .description import (
     EMBEDDING,
     FEW_STEP,
     FORMAT_VERSION,
+    IMAGE_EMBEDDING,
     OPTIONAL,
     PARTS,
     PATCHES,
@@ -100,13 +102,15 @@ def write_model(model: ModelParts, folder: Path, dtype: torch.dtype = torch.floa
         _save_network(model.texture, folder / TEXTURE, dtype)
     if model.classifier:
         _save_network(model.classifier(), folder / CLASSIFIER, dtype)
+    if model.embedding:
+        model.embedding.save(folder / IMAGE_EMBEDDING)
     scheduler_of(model).save_config(folder / "scheduler")
     (folder / "conditions.json").write_text(model.conditions.to_json() + "\n", encoding="utf-8")
     write_for_diffusers(model, folder)
     present = {FEW_STEP: model.few_step, TEXTURE: model.texture, CLASSIFIER: model.classifier}
-    present |= {PATCHES: isinstance(model.autoencoder, Patches)}
+    present |= {PATCHES: isinstance(model.autoencoder, Patches), IMAGE_EMBEDDING: model.embedding}
     parts = [*PARTS, *CODE, *(part for name in present if present[name] for files in OPTIONAL[name] for part in files)]
-    newer = model.masks or model.texture or model.classifier or present[PATCHES]
+    newer = model.masks or model.texture or model.classifier or model.embedding or present[PATCHES]
     content = {
         "format_version": FORMAT_VERSION if newer else PLAIN_VERSION,
         "diffusion": model.chain.name,
@@ -151,8 +155,11 @@ def _read(folder: Path, content: Mapping[str, Any]) -> ModelParts:
     units = content.get("units", {}).items()
     try:
         conditions = read_conditions(folder / "conditions.json", AGAIN)
-        denoiser = _load_denoiser(folder, conditions.width, int(content["augmentation_width"]))
-        few_step = _load_denoiser(folder, conditions.width, 1, FEW_STEP) if has(content, FEW_STEP) else None
+        channels, width = autoencoder.config["latent_channels"], conditions.width
+        embedding = _read_embedding(folder, channels, width) if has(content, IMAGE_EMBEDDING) else None
+        width += embedding.width if embedding else 0
+        denoiser = _load_denoiser(folder, width, int(content["augmentation_width"]))
+        few_step = _load_denoiser(folder, width, 1, FEW_STEP) if has(content, FEW_STEP) else None
         masks = MaskFacts(**content["masks"]) if "masks" in content else None
         if any(one.takes_masks != bool(masks) for one in (denoiser, few_step) if one):
             raise ValueError("whether it takes masks is said in one way in model.json and in another by its networks")
@@ -161,7 +168,7 @@ def _read(folder: Path, content: Mapping[str, Any]) -> ModelParts:
             autoencoder,
             denoiser,
             conditions,
-            _read_scale(content["latent_scale"], autoencoder.config["latent_channels"]),
+            _read_scale(content["latent_scale"], channels),
             chain_of(content["diffusion"], scheduler),
             int(content["size"]),
             few_step,
@@ -171,6 +178,7 @@ def _read(folder: Path, content: Mapping[str, Any]) -> ModelParts:
             masks,
             _load_network(Texture, folder / TEXTURE) if has(content, TEXTURE) else None,
             cache(partial(_read_classifier, folder)) if has(content, CLASSIFIER) else None,
+            embedding,
         )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: its parts do not fit together ({brief(error)}). {AGAIN}") from None
@@ -181,6 +189,12 @@ def _read_classifier(folder: Path) -> Any:
 
     with torch.inference_mode(False):
         return _load_network(NoisyClassifier, folder / CLASSIFIER)
+
+
+def _read_embedding(folder: Path, channels: int, condition_width: int) -> Any:
+    from .embedding import ImageEmbedding  # only models that have one need it
+
+    return ImageEmbedding.load(folder / IMAGE_EMBEDDING, channels, condition_width)
 
 
 def _read_scale(statistics: dict[str, Any], channels: int) -> LatentScale:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from ..diffusion.guidance import guide
 from ..diffusion.process import Predict, q_sample
@@ -162,11 +163,12 @@ class LatentDiffusion(ModelParts):
         sampling = self.settle(sampling)
         x = torch.stack([torch.randn(self.latent_shape, generator=rng) for rng in rngs]).to(self.device)
         x = x.contiguous(memory_format=torch.channels_last)
-        condition = self.conditions.encode(wanted).to(self.device)
-        null = self.conditions.null(len(wanted)).to(self.device)
+        jumps = sampling.sampler == SHORTCUT and self.few_step
+        drawn = self.embedding.draw(self.conditions.encode(wanted), rngs) if self.embedding and not jumps else None
+        condition, null = self.told(wanted, drawn)
         mask = () if masks is None else (self.encode_masks(masks),)
         steps = sampling.steps or self.steps
-        if sampling.sampler == SHORTCUT and self.few_step:
+        if self.few_step and jumps:
             predict = self.shortcut(self.few_step, condition, steps, *mask)
         else:
             predict = guide(self.predict, condition, null, sampling.guidance, *mask)
@@ -186,6 +188,17 @@ class LatentDiffusion(ModelParts):
         if sampling.classifier_guidance and not self.classifier:
             raise ConfigError(NO_CLASSIFIER)
         return replace(settled, precision=settle_precision(sampling.precision, self.device))
+
+    def told(self, wanted: Sequence[Mapping[str, Value]], embedded: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the denoiser is told of these images, and what it is of any, (B, width) each.
+
+        embedded: (B, D + 1), as an ImageEmbedding tells them, for a model that has one.
+        """
+        condition = self.conditions.encode(wanted).to(self.device)
+        null = self.conditions.null(len(wanted)).to(self.device)
+        if embedded is None:
+            return condition, null
+        return torch.cat([condition, embedded.to(condition)], dim=1), pad(null, (0, embedded.shape[1]))
 
     def encode_masks(self, masks: Sequence[Mask | None]) -> Tensor:
         """What the denoiser is told of masks, (B, MASK_CHANNELS, h, w): zeros for one that is not said."""

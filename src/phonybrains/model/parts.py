@@ -48,6 +48,7 @@ class ModelParts:
     card: free for facts about the model; masks: what the masks outline that it takes, None for a model that takes none.
     texture: what gives decoded images their fine grain, if the model has it.
     classifier: reads the model's classifier of noisy latents, a NoisyClassifier, if it has one.
+    embedding: of images, an ImageEmbedding, which the denoiser can be told, if the model has one.
     """
 
     autoencoder: AutoencoderDC | Patches
@@ -63,3 +64,4 @@ class ModelParts:
     masks: MaskFacts | None = None
     texture: Texture | None = None
     classifier: Callable[[], Any] | None = None
+    embedding: Any = None

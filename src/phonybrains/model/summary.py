@@ -9,7 +9,7 @@ from typing import Any
 from ..networks.conditions import Conditions
 from ..record import read_record
 from .backing import counts_in_words, in_words, rule_in_words
-from .description import AGAIN, FEW_STEP, PATCHES, TEXTURE, check_parts, has, read_description
+from .description import AGAIN, FEW_STEP, IMAGE_EMBEDDING, PATCHES, TEXTURE, check_parts, has, read_description
 from .finding import is_fine_tuned, model_folder
 from .lora_description import read_lora
 from .masks import MaskFacts, masks_in_words
@@ -38,6 +38,8 @@ def summary(name: str | Path) -> str:
         lines.append("Runs on pixels: no autoencoder")
     if has(content, TEXTURE):
         lines.append("Gives images their texture after decoding, by each image's own random numbers")
+    if has(content, IMAGE_EMBEDDING):
+        lines.append("Can be told an embedding of an image (edit vary --by embedding); its prior draws one otherwise")
     if "masks" in content:
         lines.append(f"Takes masks (--mask): {masks_in_words(MaskFacts(**content['masks']))}")
     conditions = read_conditions(folder / "conditions.json", AGAIN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .conditions import Conditions, Number
 
@@ -18,16 +19,20 @@ def drop(
 ) -> Tensor:
     """Make attributes missing at random, so that a model learns to do without: all, all numbers, or some.
 
-    encoded: (B, width). The three shares are probabilities for an image.  [Ho 2022, alg. 1]
+    encoded: (B, width), or wider by an embedding, which is one attribute more. The three shares are probabilities for
+    an image.  [Ho 2022, alg. 1]
     """
-    n, count = len(encoded), len(conditions.attributes)
+    more = encoded.shape[1] - conditions.width
+    widths = [a.width for a in conditions.attributes] + [more] * bool(more)
+    n, count = len(encoded), len(widths)
     chance = torch.rand(n, count + 2, generator=rng, device=rng.device).to(encoded.device)
     gone = chance[:, 2:] < each
     gone |= chance[:, :1] < everything
-    is_number = torch.tensor([isinstance(a, Number) for a in conditions.attributes])
+    is_number = torch.tensor([isinstance(a, Number) for a in conditions.attributes] + [False] * bool(more))
     gone |= (chance[:, 1:2] < numbers) & is_number.to(encoded.device)
-    attribute_of_column = torch.repeat_interleave(torch.tensor([a.width for a in conditions.attributes]))
-    return torch.where(gone[:, attribute_of_column.to(encoded.device)], conditions.null(1).to(encoded), encoded)
+    attribute_of_column = torch.repeat_interleave(torch.tensor(widths))
+    null = pad(conditions.null(1), (0, more)).to(encoded)
+    return torch.where(gone[:, attribute_of_column.to(encoded.device)], null, encoded)
 
 
 def hide(mask: Tensor, rng: torch.Generator, share: float = 0.2) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from ..errors import ConfigError
 from .condition_embedding import ConditionEmbedding
@@ -59,7 +60,8 @@ class Denoiser(nn.Module):
     """The U-Net with its condition: forward(x_t, fraction of time, condition, extra, mask) → (B, C, h, w).
 
     embed: a ConditionEmbedding.
-    condition: (B, condition_width); extra: (B, extra_width), zeros if not given: the augmentation that training images
+    condition: (B, condition_width), of which columns at the end may be missing: an image's embedding, then zeros.
+    extra: (B, extra_width), zeros if not given: the augmentation that training images
     went through, or for few-step weights the length of the jump.
     mask: (B, MASK_CHANNELS, h, w) as `encode_masks` gives it, for a U-Net that takes masks; missing if not given.
     """
@@ -79,6 +81,8 @@ class Denoiser(nn.Module):
     def forward(
         self, x_t: Tensor, fraction: Tensor, condition: Tensor, extra: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
+        if missing := self.condition_width - condition.shape[1]:
+            condition = pad(condition, (0, missing))
         if extra is None:
             extra = condition.new_zeros(len(condition), self.extra_width)
         if mask is None and self.takes_masks:

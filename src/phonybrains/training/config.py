@@ -128,6 +128,20 @@ class ClassifierConfig(Config):
         return self.attribute if self.loop.steps else ""
 
 
+class EmbeddingConfig(Config):
+    """An embedding of images as one more condition, and the prior that draws it; `dim = 0` leaves it out."""
+
+    dim: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Principal components of the pooled latents."""
+    loop: LoopConfig = LoopConfig(steps=6000, batch_size=256, learning_rate=1e-3, averages=(0.99, 0.999))
+    """The prior's: a diffusion over embeddings given the conditions."""
+
+    @property
+    def told(self) -> int:
+        """How many numbers the denoiser is told of an image, and that they are given."""
+        return self.dim + 1 if self.dim and self.loop.steps else 0
+
+
 class ConditionsConfig(Config):
     """What the model is told of its images, besides the modality. A list of attributes alone will do."""
 
@@ -154,6 +168,7 @@ class TrainConfig(Config):
     """Used for the flow alone."""
     texture: TextureConfig
     classifier: ClassifierConfig
+    embedding: EmbeddingConfig = EmbeddingConfig()
     steps: Annotated[int, Field(ge=1, le=1000)] = 16
     """How many steps the finished model takes where none are asked for: 16, and 250 of the paper's chain."""
     features: Path | None = None
@@ -167,7 +182,7 @@ class TrainConfig(Config):
     @property
     def loops(self) -> dict[str, LoopConfig]:
         parts = ["autoencoder", "denoiser", "guidance", "few_step", "texture"]
-        parts += ["classifier"] * bool(self.classifier.told)
+        parts += ["classifier"] * bool(self.classifier.told) + ["embedding"] * bool(self.embedding.told)
         return {f"{name}.loop": getattr(self, name).loop for name in parts}
 
     @property
@@ -219,6 +234,7 @@ class TrainConfig(Config):
     def _gan_is_alone(self) -> TrainConfig:
         """A GAN has no denoiser for what is learnt from one, and the compiler takes no gradients of gradients."""
         wrong = [f"{part}.loop.steps = 0" for part in ("guidance", "few_step") if getattr(self, part).loop.steps]
+        wrong += ["embedding.dim = 0"] * bool(self.embedding.told)
         wrong += ["steps = 1"] * (self.steps != 1) + ["compile = false"] * self.compile
         wrong += ['classifier.attribute = ""'] * bool(self.classifier.told)
         if self.diffusion == "gan" and wrong:

@@ -31,11 +31,17 @@ class DenoiserTask:
     def __post_init__(self) -> None:
         self.values, self.parameters = self.latents.values.to(self.device), self.latents.parameters.to(self.device)
         self.encoded = self.corpus.encoded.to(self.device)
+        self.embedded = None if self.latents.embedded is None else self.latents.embedded.to(self.device)
         self.masks = None if self.latents.masks is None else self.latents.masks.to(self.device)
 
     def mask(self, version: Tensor | int, rows: Tensor) -> tuple[Tensor, ...]:
         """What is told of the masks of these images, (B, MASK_CHANNELS, h, w), or nothing where none are."""
         return () if self.masks is None else (self.masks[version, rows].float(),)
+
+    def condition(self, version: Tensor | int, rows: Tensor) -> Tensor:
+        """All that these images show, (B, width), with their embeddings where these are told."""
+        shown = self.encoded[rows]
+        return shown if self.embedded is None else torch.cat([shown, self.embedded[version, rows]], dim=1)
 
     def times(self, n: int, rng: Generator) -> Tensor:
         process = self.chain.process
@@ -44,7 +50,7 @@ class DenoiserTask:
     def loss(self, network: nn.Module, rng: Generator, share: slice) -> Tensor:
         rows, version, t, local = self.examples(rng, share)
         x_0 = self.values[version, rows]
-        condition = drop(self.encoded[rows], self.corpus.conditions, local)
+        condition = drop(self.condition(version, rows), self.corpus.conditions, local)
         mask = (hide(mask, local) for mask in self.mask(version, rows))
         return self.errors(network, x_0, t, condition, self.parameters[version, rows], local, *mask).mean()
 
@@ -95,5 +101,5 @@ class DenoiserTask:
     def plain_errors(self, network: nn.Module, rows: Tensor, t: Tensor, rng: Generator) -> Tensor:
         """The loss of each of these images as it is, told all that is known of it, (B,)."""
         nothing = self.parameters.new_zeros(len(rows), self.parameters.shape[2])
-        told = (self.encoded[rows], nothing, rng, *self.mask(0, rows))
+        told = (self.condition(0, rows), nothing, rng, *self.mask(0, rows))
         return self.errors(network, self.values[0, rows], t, *told)

@@ -25,12 +25,14 @@ class Latents:
     """values: (V, N, C, h, w), version 0 is the image itself; parameters: (V, N, 6) of the augmentation.
 
     masks: (V, N, MASK_CHANNELS, h, w) in half precision, augmented as their images; None where none are told.
+    embedded: (V, N, D + 1), what is told of the embeddings of all; None where none are.
     """
 
     values: Tensor
     parameters: Tensor
     scale: LatentScale
     masks: Tensor | None = None
+    embedded: Tensor | None = None
 
 
 @torch.no_grad()

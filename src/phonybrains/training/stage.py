@@ -35,6 +35,7 @@ from .classifier import ClassifierTask, classes_in
 from .config import FewStepConfig, TrainConfig, load_train_config
 from .corpus import Corpus
 from .denoiser import DenoiserTask
+from .embedding import embed
 from .few_step import FewStepTask, few_step_copy
 from .gan import Adversaries, GanTask
 from .guidance import GuidanceTask
@@ -44,7 +45,7 @@ from .perceptual import PerceptualDistance
 from .start import CLASSIFIED, FEW_STEP_DISTANCE, FEW_STEP_PATHS, GUIDED, SEEN, TEXTURE_DISTANCE, New, start, worse_of
 from .texture import TextureTask, draw_smooth
 
-LOGGED = ("autoencoder", "denoiser", "gan", "guidance", "few_step", "texture", "classifier")
+LOGGED = ("autoencoder", "embedding", "denoiser", "gan", "guidance", "few_step", "texture", "classifier")
 """The parts of a training, in the order of its log."""
 
 
@@ -92,7 +93,7 @@ def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
     elsewhere: Any = {"features": True, "start": True, "guidance": {"worse"}}
     elsewhere |= {} if config.masks else {"masks": True}
     elsewhere |= {} if config.diffusion == "gan" else {"critic": True}
-    elsewhere |= {} if config.classifier.told else {"classifier": True}
+    elsewhere |= {part: True for part in ("classifier", "embedding") if not getattr(config, part).told}
     facts = config.model_dump(mode="json", exclude=elsewhere) | settled(config.precision)
     try:
         facts["features"] = sha256_file(config.features) if config.features else None
@@ -126,6 +127,9 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
     encoding = encode_latents(autoencoder, corpus, config.denoiser, config.seed, cache, device)
     run.note("encode", encoding, "images", len(images) * config.denoiser.variants)
     latents = load_latents(cache, corpus, new.scale)
+    if config.embedding.told:
+        latents, facts["embedding"], told = embed(run, corpus, latents, new.embedding, config)
+        figures |= told
     parts = (autoencoder, denoiser, corpus.conditions, latents.scale, chain, images.height, new.few_step)
     model = LatentDiffusion(*parts, **facts)
     learning = (corpus, latents, model.chain, config.denoiser, device)

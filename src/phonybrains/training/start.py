@@ -74,6 +74,8 @@ class New:
     """That of latents which stay as they are."""
     worse: Denoiser | None = None
     """What predictions are pushed away from, if not from those without conditions."""
+    embedding: Any = None
+    """An ImageEmbedding of latents which stay as they are."""
     masks: MaskFacts | None = None
     """Those of the training images, where the model is told them."""
     said: tuple[str, ...] = ()
@@ -111,7 +113,8 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
         _check_crop(perceptual, config)
     if config.compile and config.denoiser.loop.steps:
         check_compiler()
-    denoiser = Denoiser(unet, build_embedding(unet, conditions.width, augment.WIDTH))
+    _check_embedding(images, config)
+    denoiser = Denoiser(unet, build_embedding(unet, conditions.width + config.embedding.told, augment.WIDTH))
     said = [f"{name} is {value:g} wherever it is given: it is no condition." for name, value in dropped.items()]
     if not held_out(images.rows, "validation"):
         of_others = " of other patients than train has" if rows_in(images, "validation") else ""
@@ -124,6 +127,8 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
             f"Of {len(rows_in(images, 'train'))} training images, {drawn}: those show nobody, and count no people."
         )
     said += _said_of_masks(images, masks, old)
+    if old and old.embedding and not config.embedding.told:
+        said.append("The model to start from has an embedding; this one, trained without --embedding, will have none.")
     new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, masks=masks, said=tuple(said))
     if config.diffusion == "gan":
         new = replace(new, critic=_critic(config, unet, conditions))
@@ -172,6 +177,14 @@ def _dropped(
     return constants([images.rows[i] for i in rows_in(images, "train")], [name for name in names if name not in stay])
 
 
+def _check_embedding(images: ImageSet, config: TrainConfig) -> None:
+    """Raise ConfigError for an embedding of more numbers than these training images can differ in."""
+    if config.embedding.told and config.embedding.dim >= (most := len(rows_in(images, "train"))):
+        raise ConfigError(
+            f"embedding.dim is {config.embedding.dim}: {most} training images differ in {most - 1} at most."
+        )
+
+
 def _check_crop(perceptual: PerceptualDistance, config: TrainConfig) -> None:
     """Raise ConfigError if the smallest images that the loss is taken of are too small for its network."""
     shrunk = 2 if config.autoencoder.equivariance > 0 else 1
@@ -194,11 +207,15 @@ def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
             f"start: {config.start} is trained for {other}, not {config.diffusion}, and its denoiser makes no "
             "steps here. Set `diffusion` to what it is, or give it steps."
         )
+    if config.embedding.told and not old.embedding and not config.denoiser.loop.steps:
+        raise ConfigError(f"start: {config.start} has no embedding, and its denoiser makes no steps here to learn one.")
     _take_weights(new, old, str(config.start))
     if config.autoencoder.decoder_only:
         new.reconstruction.autoencoder.encoder.requires_grad_(False)
     trained = config.denoiser.loop.steps or config.guidance.loop.steps
+    width = new.denoiser.condition_width
     same = old.chain == CHAINS[config.diffusion] and old.denoiser.takes_masks == config.masks
+    same &= old.denoiser.condition_width == width
     few_step_stays = config.encoder_stays and not trained and same
     texture_stays = not config.autoencoder.loop.steps
     classifier_stays = config.encoder_stays and old.chain.name == config.diffusion
@@ -215,6 +232,7 @@ def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
         few_step=old.few_step if few_step_stays else None,
         texture=old.texture if texture_stays else None,
         classifier=old.classifier if classifier_stays else None,
+        embedding=old.embedding if config.encoder_stays and old.denoiser.condition_width == width else None,
     )
 
 
@@ -232,6 +250,8 @@ def _worse_denoiser(old: LatentDiffusion, config: TrainConfig) -> Denoiser:
     if worse.denoiser.takes_masks != config.masks:
         takes = "takes masks" if worse.denoiser.takes_masks else "takes no masks"
         raise ConfigError(f"guidance.worse: {folder} {takes}, unlike the model that is trained here.")
+    if (worse.embedding.width if worse.embedding else 0) != config.embedding.told:
+        raise ConfigError(f"guidance.worse: {folder} has another embedding, or none: it must be that trained here.")
     if worse.chain.name != config.diffusion:
         raise ConfigError(f"guidance.worse: {folder} is trained for {worse.chain.name}, not {config.diffusion}.")
     return worse.denoiser
@@ -243,20 +263,25 @@ def _take_weights(new: New, old: LatentDiffusion, start: str) -> None:
         raise ConfigError(f"start: {start} knows other conditions than this corpus and configuration give.")
     try:
         new.reconstruction.autoencoder.load_state_dict(old.autoencoder.state_dict())
-        new.denoiser.load_state_dict(_with_columns_for(new.denoiser, old.denoiser))
+        new.denoiser.load_state_dict(_with_columns_for(new.denoiser, old.denoiser, old.conditions.width))
         new.figures.update(old.card)
     except RuntimeError:
         raise ConfigError(f"start: {start} has networks of other shapes than this configuration.") from None
 
 
-def _with_columns_for(new: Denoiser, old: Denoiser) -> Mapping[str, Tensor]:
-    """The weights of a denoiser for one that takes masks, which it will not listen to at first, or that takes none.
+def _with_columns_for(new: Denoiser, old: Denoiser, conditions_width: int) -> Mapping[str, Tensor]:
+    """The weights of a denoiser for one that takes masks or embeddings, to which it will not listen at first, or none.
 
-    Either way it predicts what it did where no mask is said, as that is told in zeros.
+    Either way it predicts what it did where none is said, as that is told in zeros.
     """
     weights, first = old.state_dict(), "unet.conv_in.weight"
     more = MASK_CHANNELS * (new.takes_masks - old.takes_masks)
-    return weights | {first: pad(weights[first], (0, 0, 0, 0, 0, more))}
+    weights = weights | {first: pad(weights[first], (0, 0, 0, 0, 0, more))}
+    if new.condition_width == old.condition_width:
+        return weights
+    told, wide, known = "embed.linear_1.weight", new.condition_width, conditions_width
+    shown, beside = weights[told][:, :known], weights[told][:, old.condition_width :]
+    return weights | {told: torch.cat([pad(shown, (0, wide - known)), beside], dim=1)}
 
 
 def _columns(conditions: Conditions) -> list[Any]:

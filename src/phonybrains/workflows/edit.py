@@ -49,8 +49,10 @@ def translate(source: Source, out: Source, *, to: Mapping[str, Value], model: So
     return _run(Translate, source, out, {"to": dict(to), "model": model, **options})
 
 
-def vary(source: Source, out: Source, *, strength: float = 0.5, model: Source = "heads", **options: Any) -> Path:
-    """Variations: the farther from an image the nearer `strength` is to 1."""
+def vary(
+    source: Source, out: Source, *, strength: float | None = None, model: Source = "heads", **options: Any
+) -> Path:
+    """Variations: the farther from an image the nearer `strength` is to 1 (.5); or, by="embedding", under its own."""
     return _run(Vary, source, out, {"strength": strength, "model": model, **options})
 
 

@@ -40,7 +40,7 @@ from diffusers.utils.outputs import BaseOutput
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor, nn
-from torch.nn.functional import avg_pool2d, pixel_unshuffle
+from torch.nn.functional import avg_pool2d, pad, pixel_unshuffle
 
 # phonybrains/errors.py
 # Errors a person can act on: what is wrong, where, and what to do.
@@ -357,7 +357,8 @@ class Denoiser(nn.Module):
     """The U-Net with its condition: forward(x_t, fraction of time, condition, extra, mask) → (B, C, h, w).
 
     embed: a ConditionEmbedding.
-    condition: (B, condition_width); extra: (B, extra_width), zeros if not given: the augmentation that training images
+    condition: (B, condition_width), of which columns at the end may be missing: an image's embedding, then zeros.
+    extra: (B, extra_width), zeros if not given: the augmentation that training images
     went through, or for few-step weights the length of the jump.
     mask: (B, MASK_CHANNELS, h, w) as `encode_masks` gives it, for a U-Net that takes masks; missing if not given.
     """
@@ -377,6 +378,8 @@ class Denoiser(nn.Module):
     def forward(
         self, x_t: Tensor, fraction: Tensor, condition: Tensor, extra: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
+        if missing := self.condition_width - condition.shape[1]:
+            condition = pad(condition, (0, missing))
         if extra is None:
             extra = condition.new_zeros(len(condition), self.extra_width)
         if mask is None and self.takes_masks:
@@ -1175,6 +1178,7 @@ class ModelParts:
     card: free for facts about the model; masks: what the masks outline that it takes, None for a model that takes none.
     texture: what gives decoded images their fine grain, if the model has it.
     classifier: reads the model's classifier of noisy latents, a NoisyClassifier, if it has one.
+    embedding: of images, an ImageEmbedding, which the denoiser can be told, if the model has one.
     """
 
     autoencoder: AutoencoderDC | Patches
@@ -1190,6 +1194,7 @@ class ModelParts:
     masks: MaskFacts | None = None
     texture: Texture | None = None
     classifier: Callable[[], Any] | None = None
+    embedding: Any = None
 
 
 # phonybrains/model/precision.py
@@ -1401,11 +1406,12 @@ class LatentDiffusion(ModelParts):
         sampling = self.settle(sampling)
         x = torch.stack([torch.randn(self.latent_shape, generator=rng) for rng in rngs]).to(self.device)
         x = x.contiguous(memory_format=torch.channels_last)
-        condition = self.conditions.encode(wanted).to(self.device)
-        null = self.conditions.null(len(wanted)).to(self.device)
+        jumps = sampling.sampler == SHORTCUT and self.few_step
+        drawn = self.embedding.draw(self.conditions.encode(wanted), rngs) if self.embedding and not jumps else None
+        condition, null = self.told(wanted, drawn)
         mask = () if masks is None else (self.encode_masks(masks),)
         steps = sampling.steps or self.steps
-        if sampling.sampler == SHORTCUT and self.few_step:
+        if self.few_step and jumps:
             predict = self.shortcut(self.few_step, condition, steps, *mask)
         else:
             predict = guide(self.predict, condition, null, sampling.guidance, *mask)
@@ -1425,6 +1431,17 @@ class LatentDiffusion(ModelParts):
         if sampling.classifier_guidance and not self.classifier:
             raise ConfigError(NO_CLASSIFIER)
         return replace(settled, precision=settle_precision(sampling.precision, self.device))
+
+    def told(self, wanted: Sequence[Mapping[str, Value]], embedded: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the denoiser is told of these images, and what it is of any, (B, width) each.
+
+        embedded: (B, D + 1), as an ImageEmbedding tells them, for a model that has one.
+        """
+        condition = self.conditions.encode(wanted).to(self.device)
+        null = self.conditions.null(len(wanted)).to(self.device)
+        if embedded is None:
+            return condition, null
+        return torch.cat([condition, embedded.to(condition)], dim=1), pad(null, (0, embedded.shape[1]))
 
     def encode_masks(self, masks: Sequence[Mask | None]) -> Tensor:
         """What the denoiser is told of masks, (B, MASK_CHANNELS, h, w): zeros for one that is not said."""
