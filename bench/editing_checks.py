@@ -62,7 +62,7 @@ def vary(source: ImageSet, model: LatentDiffusion, weights: Path) -> dict[str, A
         how = Vary(strength=strength, n=1)
         far.append(judge(painted(job_of(source, how, model), source, how, 1)[0])["distance"][0])
     return {f"{s:g}": d for s, d in zip(strengths, far, strict=True)} | {
-        "rank correlation": round(float(spearmanr(strengths, far).statistic), 3)
+        "rank correlation": round(float(spearmanr(strengths, far)[0]), 3)
     }
 
 
@@ -80,7 +80,7 @@ def spread(source: ImageSet, model: LatentDiffusion, draws: int) -> dict[str, An
         made = painted(job_of(source, how, model), source, how, draws).astype(float)
         error, deviation = np.abs(made.mean(0) - truth), np.maximum(made.std(0, ddof=1), 1)
         seen = where & (truth > 10)
-        ranks = [spearmanr(d[s], e[s]).statistic for d, e, s in zip(deviation, error, seen, strict=True)]
+        ranks = [spearmanr(d[s], e[s])[0] for d, e, s in zip(deviation, error, seen, strict=True)]
         found[name] = {
             "within two deviations": round(float((error <= 2 * deviation)[seen].mean()), 3),
             "rank correlation of error and spread": round(float(np.mean(ranks)), 3),

@@ -80,7 +80,7 @@ def on_columns_of(network: Conditions, wanted: Conditions, learns: bool = True) 
     pairs = zip(attributes, wanted.attributes, strict=True)
     stay = [isinstance(ours, Category) for ours, new in pairs if isinstance(new, Category)]
     shown = tuple((tuple(compress(values, stay)), n) for values, n in wanted.combinations)
-    unseen = dict.fromkeys(wanted.attributes[0].labels, UNSEEN)
+    unseen = {label: UNSEEN for a in wanted.attributes[:1] if isinstance(a, Category) for label in a.labels}
     tenths = {a.name: wanted.tenths.get(a.name, unseen) for a in attributes if isinstance(a, Number)}
     return replace(wanted, attributes=tuple(attributes), combinations=shown, tenths=tenths)
 

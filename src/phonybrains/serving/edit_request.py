@@ -71,8 +71,8 @@ class PausingPrior(Prior):
 
     pause: Callable[[], None] = lambda: None
 
-    def predict(self, wanted: Any = None) -> Predict:
-        predict = super().predict(wanted)
+    def predict(self, wanted: Any = None, embedded: torch.Tensor | None = None) -> Predict:
+        predict = super().predict(wanted, embedded)
 
         def after_a_pause(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             self.pause()
