@@ -12,8 +12,8 @@ from ..diffusion.inverse import BlockMean, Measurement, given, power_law
 from .config import Upscale
 from .prior import Images, Prior, as_pixels
 
-KEPT = 0.8
-"""The share of the detail that is drawn which is kept: the rest is about as large as what the codec adds of its own."""
+KEPT = {2: 0.8, 4: 1.0}
+"""The share of the drawn detail that is kept, by factor: of ×2, where there is little, the codec adds as much again."""
 
 
 def upscaled(images: Images, prior: Prior, how: Upscale) -> Images:
@@ -29,7 +29,7 @@ def upscaled(images: Images, prior: Prior, how: Upscale) -> Images:
     times = prior.times(how.start, how.steps)
     z = prior.noised(prior.encode(smooth), times[0])
     z = prior.walk(given(prior.predict(), measured, prior.codec), z, times)
-    exact = torch.lerp(smooth, measured.fit(prior.decode(z), torch.zeros(1)), KEPT)[:, 0]
+    exact = torch.lerp(smooth, measured.fit(prior.decode(z), torch.zeros(1)), KEPT[how.factor])[:, 0]
     return fitted(((exact + 1) * 127.5).cpu().numpy(), images, how.factor)
 
 
