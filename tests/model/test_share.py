@@ -16,7 +16,7 @@ import pytest
 from phonybrains.cli.parser import app
 from phonybrains.errors import ConfigError, ModelError, OutputError
 from phonybrains.model import share
-from phonybrains.model.description import ALL_FILES, TEXTURE, model_files
+from phonybrains.model.description import ALL_FILES, FEW_STEP, OPTIONAL, model_files
 from phonybrains.model.finding import model_card, shipped_models
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.share import pull_model, push_model
@@ -25,8 +25,9 @@ from tests.support.hub_server import TOKEN, serving
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
-OWN_FILES = [name for name in ALL_FILES if not name.startswith(TEXTURE)]
-"""Those of a model without texture."""
+MORE = tuple(name for name in OPTIONAL if name != FEW_STEP)
+OWN_FILES = [name for name in ALL_FILES if not name.startswith(MORE)]
+"""Those of a model that has few-step weights, and nothing else that a model may have."""
 
 
 @pytest.fixture

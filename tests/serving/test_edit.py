@@ -229,7 +229,7 @@ def test_who_hangs_up_ends_the_edit_between_two_steps(model_server: ServedModel,
 
 def test_an_edit_counts_as_work(tiny_model: Path, head: np.ndarray):
     """Draws × steps × what a step costs, against the budget of all requests: 413 beyond it."""
-    context = open_context(tiny_model, "", budget=20)
+    context = open_context(tiny_model, "", budget=10)
     with TestClient(make_app(context, local=False)) as client:
         most = asked(head, "inpaint", mask=MASK, n=8)
         refused = client.post(EDIT, json=most)
