@@ -199,3 +199,15 @@ def test_the_cosine_transform_is_orthonormal():
     """Its matrix times its transpose is the identity, and its first row is constant."""
     assert torch.allclose(cosines(7) @ cosines(7).T, torch.eye(7, dtype=F64), atol=1e-12)
     assert torch.allclose(cosines(7)[0], torch.full((7,), 7**-0.5, dtype=F64))
+
+
+def test_at_other_times_nothing_is_made_to_fit():
+    """`times` says when: there the prediction fits, elsewhere it is the plain one, and the codec is not asked."""
+    asked: list[int] = []
+    counting = Codec(lambda x: asked.append(1) or x, lambda x: x)  # type: ignore[func-returns-value]
+    y = torch.ones(2, 1, SIDE, SIDE, dtype=F64)
+    measured = Measurement(y, Masked(MASK), lambda t: torch.ones(1, dtype=F64))
+    fitted = given(lambda z, t: torch.zeros_like(z), measured, counting, [0.5])
+    elsewhere, there = (fitted(y, torch.full((2,), t, dtype=F64)) for t in (0.25, 0.5))
+    assert (elsewhere.abs().max(), len(asked)) == (0, 2)
+    torch.testing.assert_close(there, MASK.expand_as(y))

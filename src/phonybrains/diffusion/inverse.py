@@ -6,7 +6,7 @@ n ~ N(0, σ²I). Nothing here needs a gradient: a step costs one prediction, one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -105,15 +105,18 @@ class Codec:
     decode: Callable[[Tensor], Tensor]
 
 
-def given(predict: Predict, measured: Measurement, codec: Codec) -> Predict:
+def given(predict: Predict, measured: Measurement, codec: Codec, times: Collection[float] | None = None) -> Predict:
     """E[x_0 | x_t, y] in place of E[x_0 | x_t]: with it, any sampler draws what fits the measurement.
 
     What is predicted is decoded, moved to fit, and encoded again; as a difference of two encodings, so that what the
     codec itself loses cancels.  [Wang 2023, DDNM, eq. 17-18, in the latents of a codec]
+    times: at which that is done, all if not given.
     """
 
     def fitted(z: Tensor, t: Tensor) -> Tensor:
         z_0 = predict(z, t)
+        if times is not None and t[0].item() not in times:
+            return z_0
         x = codec.decode(z_0)
         return z_0 + codec.encode(measured.fit(x, t)) - codec.encode(x)
 
