@@ -35,7 +35,7 @@ def learnt(chain: str, folder: Path, steps: int) -> VectorDiffusion:
     return model
 
 
-@pytest.mark.parametrize(("chain", "ways"), [("ddpm", {"ddpm": 200, "ddim": 100}), ("flow", {"adams": 50})])
+@pytest.mark.parametrize(("chain", "ways"), [("ddpm", {"ddpm": 200, "ddim": 100, "heun": 20}), ("flow", {"adams": 50})])
 def test_gaussians_by_class_are_recovered(chain: str, ways: dict[str, int], tmp_path: Path):
     """Mean and covariance of each class come back, in the data's units.
 

@@ -140,6 +140,7 @@ def test_what_cannot_be_scored_is_said_before_the_work(heads: Path, tiny_model: 
     small = written(tmp_path / "small", [np.zeros((32, 32), np.uint8)]).folder
     broken = shutil.copytree(tiny_model, tmp_path / "broken")
     (broken / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    replace(LatentDiffusion.load(tiny_model), chain=CHAINS["gan"], few_step=None, steps=1).save(tmp_path / "gan")
     refused: list[tuple[Path, Path, dict[str, Any], str]] = [
         (small, tiny_model, {}, "32×32; this model draws 64×64"),
         (pet, tiny_model, {}, r"row 2: .* is of modality 'PET', and the model knows CT and MR"),
@@ -148,6 +149,7 @@ def test_what_cannot_be_scored_is_said_before_the_work(heads: Path, tiny_model: 
         (heads, tiny_model, {"steps": 0}, "steps: .*greater than or equal to 1"),
         (heads, tiny_model, {"probes": 0}, "probes: .*greater than or equal to 1"),
         (heads, broken, {}, "diffusion_pytorch_model.safetensors"),
+        (heads, tmp_path / "gan", {}, "gan is a GAN: .* which a score asks for"),
         (heads, heads, {}, "is not a model folder"),
         (tiny_model, tiny_model, {}, "is not an image set"),
     ]

@@ -72,7 +72,8 @@ class VectorDiffusion:
             return objective.to_x0(network(x_t, process.fraction(t), told), x_t, t, process)
 
         x = normal_like(told.new_empty(len(told), network.dim, 1, 1), rng)
-        *_, x = SAMPLERS[sampler or self.chain.sampler](predict, x, self.chain.times(steps), process, rng)
+        sampler = sampler or self.chain.sampler
+        *_, x = SAMPLERS[sampler](predict, x, self.chain.times(steps, sampler), process, rng)
         return x.flatten(1) * network.spread[: network.dim] + network.centre[: network.dim]
 
     def save(self, folder: Path) -> None:
