@@ -116,6 +116,19 @@ def only_writer(folder: Path, shown: Path | None = None) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Wait until no other process is at work in a folder, which is made if need be, then be the one that is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # where no folder can be locked, nobody waits
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def is_being_written(folder: Path) -> bool:
     """Whether another process is at work in a folder."""
     try:

@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from phonybrains.errors import ConfigError, ModelError
+from phonybrains.files import only_writer
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet
 from phonybrains.model import compiled, compiling, opening
@@ -194,6 +197,26 @@ def test_a_damaged_cache_that_cannot_be_made_anew_is_left_for_torch(
     assert "Until then torch does it" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="_tools is not installed"):
         open_fastest(tiny_model, "compiled", Sampling())
+
+
+def test_shards_that_begin_together_compile_once(
+    tiny_model: Path, pretended: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them compiles, the others wait for it; none is refused, and what one reads no other replaces."""
+    pretended.unlink()
+    compilations = []
+
+    def compile_slowly(folder: Path) -> None:
+        with only_writer(place_of(folder)):  # as compile_model refuses a second
+            compilations.append(folder)
+            time.sleep(0.3)
+            pretended.write_text(json.dumps(a_manifest()))
+
+    monkeypatch.setattr(compiling, "compile_model", compile_slowly)
+    with ThreadPoolExecutor(4) as pool:
+        models = list(pool.map(lambda _: open_fastest(tiny_model, "compiled", Sampling()), range(4)))
+    assert all(isinstance(model, Compiled) for model in models)
+    assert len(compilations) == 1
 
 
 def test_a_damaged_model_is_no_damaged_cache(tiny_model: Path, tmp_path: Path, pretended: Path) -> None:

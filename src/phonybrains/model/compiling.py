@@ -105,7 +105,6 @@ def compile_model(name: str | Path) -> Manifest:
         "seconds": {"torch": 0.0, "compiled": 0.0},
         "sha256": {},
     }
-    shutil.rmtree(place, ignore_errors=True)
     with appear(place, place.with_name(f".{place.name}.partial")) as draft:
         x = torch.zeros(1, *model.latent_shape)
         _convert(Decoding(model.autoencoder), {"z": x}, draft / DECODER)
@@ -121,6 +120,7 @@ def compile_model(name: str | Path) -> Manifest:
         manifest["sha256"] = {path.name: sha256_file(path) for path in sorted(draft.glob("*.mnn"))}
         manifest["seconds"] = _compare(model.to(this_device()), Compiled.at(draft, manifest, folder))
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        shutil.rmtree(place, ignore_errors=True)  # last: another process may be reading it
     return manifest
 
 

@@ -6,12 +6,14 @@ All are asked for images alike. torch is imported where it is needed.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import ConfigError, ModelError, PhonyBrainsError
+from ..files import in_turn
 from ..record import RECORD_NAME, read_record
-from .compiled import Compiled, is_quicker, why_not
+from .compiled import Compiled, is_quicker, place_of, why_not
 from .description import check_model
 from .finding import is_fine_tuned
 from .sampling import Engine, Sampling
@@ -67,13 +69,17 @@ def engine_of(folder: Path, engine: Engine, sampling: Sampling, out: Path) -> Li
 
 
 def _open_compiled(folder: Path) -> Compiled:
-    """Load a compiled model; one that is not there, or not whole, is compiled first."""
+    """Load a compiled model; one that is not there, or not whole, is compiled first: by one of the shards of a run."""
     check_model(folder)
-    try:
+    place = place_of(folder)
+    with suppress(ModelError):
         return Compiled.load(folder)
-    except ModelError as error:
-        from .compiling import compile_model
+    with in_turn(place.with_name(f".{place.name}.turn")):
+        try:
+            return Compiled.load(folder)
+        except ModelError as error:
+            from .compiling import compile_model
 
-        print(f"{error} It is done now, which takes about a minute.", file=sys.stderr)
-        compile_model(folder)
-    return Compiled.load(folder)
+            print(f"{error} It is done now, which takes about a minute.", file=sys.stderr)
+            compile_model(folder)
+        return Compiled.load(folder)
