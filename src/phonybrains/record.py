@@ -22,7 +22,7 @@ from typing_extensions import TypedDict
 
 from .documents import read_json
 from .drafts import RECORD_NAME, appear, move_in
-from .errors import OutputError, PhonyBrainsError
+from .errors import ConfigError, OutputError, PhonyBrainsError
 from .files import only_writer, write_whole
 
 PACKAGES = ("phonybrains", "torch", "diffusers", "numpy", "pillow", "pydicom", "nibabel")
@@ -121,6 +121,14 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_setting(name: str, path: Path | None) -> str | None:
+    """That of a file which a setting names, if it does. Raises ConfigError for one that cannot be read."""
+    try:
+        return sha256_file(path) if path else None
+    except OSError as error:
+        raise ConfigError(f"{name}: {path} cannot be read ({error.strerror}).") from None
 
 
 def fingerprint(folder: Path) -> str:

@@ -170,6 +170,17 @@ def test_what_cannot_be_learnt_is_said_at_once(corpus: Path, tmp_path: Path, att
     assert [path.name for path in tmp_path.iterdir()] == ["unfit"]
 
 
+def test_weights_that_cannot_be_read_are_said_at_once(corpus: Path, tmp_path: Path):
+    """SqueezeNet weights that are missing, or are something else, are refused before anything is written."""
+    wrong, out = tmp_path / "wrong.safetensors", tmp_path / "out"
+    with pytest.raises(ConfigError, match=r"features: .*wrong\.safetensors cannot be read \(No such file"):
+        predict_train(corpus, out, attribute="digit", features=wrong, **QUICK)
+    wrong.write_bytes(b"no weights")
+    with pytest.raises(ModelError, match=r"wrong\.safetensors: not SqueezeNet 1\.1 features"):
+        predict_train(corpus, out, attribute="digit", features=wrong, **QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == [wrong.name]
+
+
 def test_a_model_is_asked_for_what_it_knows(corpus: Path, model: Path, tmp_path: Path):
     """Another attribute, size or modality, no image set and no model: a line each, and nothing is written."""
     larger = digits(tmp_path / "larger", n=10, size=12)

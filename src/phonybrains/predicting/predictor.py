@@ -67,7 +67,9 @@ class Predictor:
 
     @classmethod
     def new(cls, subject: Subject, features: Path | None = None, seed: int = 0) -> Predictor:
-        """One that has learnt nothing yet."""
+        """One that has learnt nothing yet. Raises ModelError where `features` are not those weights."""
+        if features:
+            SqueezeNet(features)
         dim = len(subject.labels) or 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -21,7 +21,7 @@ from ..optimising.cache import keep, take
 from ..optimising.processes import settled
 from ..optimising.run import Run, running
 from ..progress import progress_bars
-from ..record import Record, as_input, check_files, is_published, publish, sha256_file
+from ..record import Record, as_input, check_files, is_published, publish, sha256_file, sha256_of_setting
 from ..spreadsheet import cell_of, plain_name, sheet_text
 from .answers import columns, figures
 from .certainty import Array, best_temperature
@@ -43,9 +43,9 @@ def predict_train(
     """
     corpus, out, config = Path(corpus), Path(out), config or load_config(PredictConfig, **settings)
     images = ImageSet.open(corpus)
-    model = Predictor.new(subject_of(images, config.attribute, bool(config.features)), config.features, config.seed)
     facts = config.model_dump(mode="json") | settled(config.precision)
-    facts["features"] = sha256_file(config.features) if config.features else None
+    facts["features"] = sha256_of_setting("features", config.features)
+    model = Predictor.new(subject_of(images, config.attribute, bool(config.features)), config.features, config.seed)
     record = Record("predict-train", facts, config.seed, [as_input(corpus)], images.record.get("sources", ()))
     if not is_published(out, record, check_files):
         with running(config, out, record, config.seed, show) as run:

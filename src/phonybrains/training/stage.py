@@ -12,7 +12,6 @@ import torch
 from accelerate.utils import set_seed
 from safetensors.torch import load_file
 
-from ..errors import ConfigError
 from ..imageset import ImageSet
 from ..model.backing import told
 from ..model.chains import CHAINS
@@ -27,7 +26,7 @@ from ..networks.noisy_classifier import NoisyClassifier
 from ..networks.texture import Texture
 from ..optimising.processes import settled
 from ..optimising.run import Run, running, sort_log
-from ..record import Record, as_input, is_published, sha256_file
+from ..record import Record, as_input, is_published, sha256_of_setting
 from ..startup import say
 from .autoencoder import AutoencoderTask
 from .card import model_card
@@ -95,10 +94,7 @@ def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
     elsewhere |= {} if config.diffusion == "gan" else {"critic": True}
     elsewhere |= {part: True for part in ("classifier", "embedding") if not getattr(config, part).told}
     facts = config.model_dump(mode="json", exclude=elsewhere) | settled(config.precision)
-    try:
-        facts["features"] = sha256_file(config.features) if config.features else None
-    except OSError as error:
-        raise ConfigError(f"features: {config.features} cannot be read ({error.strerror}).") from None
+    facts["features"] = sha256_of_setting("features", config.features)
     inputs = [as_input(corpus), *(as_input(model_folder(m)) for m in (config.start, worse_of(config)) if m)]
     return Record("train", facts, config.seed, inputs, images.record.get("sources", ()))
 
