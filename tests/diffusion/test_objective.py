@@ -20,6 +20,7 @@ from phonybrains.diffusion.objective import (
     denoising_loss,
     draw_steps,
     draw_times,
+    steps_at,
 )
 from phonybrains.diffusion.process import Flow, Process, Schedule, cosine_schedule, linear_schedule, q_sample
 from tests.support.mixture import ks_distance, seeded
@@ -147,3 +148,14 @@ def test_draws_repeat_with_their_generator() -> None:
         rng = seeded(3)
         assert torch.equal(draw(rng), draw(seeded(3)))
         assert not torch.equal(draw(rng), draw(seeded(3)))
+
+
+@pytest.mark.parametrize("schedule", [linear_schedule(1000), cosine_schedule(1000)], ids=["linear", "cosine"])
+def test_a_chain_is_learnt_at_the_shares_of_noise_of_the_flow(schedule: Schedule) -> None:
+    """What is drawn for the flow, as steps of a chain, has the same share s / (a + s) to within a step."""
+    tau = draw_times(20_000, seeded()).double().clamp(0.02, 0.98)
+    steps = steps_at(tau, schedule)
+    here, before = (schedule.noise(t) / (schedule.signal(t) + schedule.noise(t)) for t in (steps, steps - 1))
+    assert (here.flatten() >= tau - 1e-12).all()
+    assert (before.flatten() < tau).all()
+    assert steps_at(torch.tensor([0.0, 1.0]), schedule).tolist() == [1, 1000]

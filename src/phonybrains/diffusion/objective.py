@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor
 
-from .process import Process
+from .process import Process, Schedule
 
 
 class Objective(Protocol):
@@ -67,6 +67,13 @@ def denoising_loss(
 def draw_steps(n: int, T: int, rng: Generator) -> Tensor:
     """(n,) integers, uniform in 1…T.  [Ho 2020, alg. 1]"""
     return torch.randint(1, T + 1, (n,), generator=rng, device=rng.device)
+
+
+def steps_at(tau: Tensor, s: Schedule) -> Tensor:
+    """The steps 1…T of a chain at which the noise has these shares τ = s / (a + s), such as times of the Flow."""
+    steps = torch.arange(s.T + 1)
+    noise, signal = s.noise(steps).flatten(), s.signal(steps).flatten()
+    return torch.searchsorted((noise / (signal + noise)).to(tau.device), tau.double()).clamp(1, s.T)
 
 
 def draw_times(n: int, rng: Generator, uniform_share: float = 0.2) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from ..diffusion.objective import denoising_loss, draw_steps, draw_times
+from ..diffusion.objective import denoising_loss, draw_times, steps_at
 from ..diffusion.process import Schedule, q_sample
 from ..model.chains import Chain
 from ..networks.condition_dropout import drop, hide
@@ -44,8 +44,9 @@ class DenoiserTask:
         return shown if self.embedded is None else torch.cat([shown, self.embedded[version, rows]], dim=1)
 
     def times(self, n: int, rng: Generator) -> Tensor:
-        process = self.chain.process
-        return draw_steps(n, process.T, rng) if isinstance(process, Schedule) else draw_times(n, rng)
+        """(n,) times of the same shares of noise for each process: steps of a chain drawn evenly are mostly noise."""
+        process, times = self.chain.process, draw_times(n, rng)
+        return steps_at(times, process) if isinstance(process, Schedule) else times
 
     def loss(self, network: nn.Module, rng: Generator, share: slice) -> Tensor:
         rows, version, t, local = self.examples(rng, share)
