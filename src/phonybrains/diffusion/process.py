@@ -30,7 +30,7 @@ class Process(Protocol):
     def fraction(self, t: Tensor) -> Tensor: ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Schedule:
     """The discrete chain of DDPM: beta and alpha_bar = ∏(1 - beta), (T + 1,) float64, both with t = 0 in front."""
 

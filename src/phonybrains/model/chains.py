@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion.objective import Objective, PredictNoise, PredictV, PredictVelocity
-from ..diffusion.process import Flow, Schedule, cosine_schedule, linear_schedule
+from ..diffusion.process import Flow, Schedule, linear_schedule
 from ..diffusion.sampler import quadratic_times, schedule_times
 from ..diffusion.times import flow_times
 from ..errors import ConfigError
@@ -55,33 +55,18 @@ class Chain:
         return torch.tensor([fraction], dtype=torch.float64)
 
 
-SCHEDULES = {"linear": linear_schedule(1000), "squaredcos_cap_v2": cosine_schedule(1000)}
-"""The schedules of a chain of DDPM, by what diffusers calls them."""
 CHAINS = {
     "flow": Chain("flow", Flow(), PredictVelocity(), "adams", shift=4.0),
-    "ddpm": Chain("ddpm", SCHEDULES["squaredcos_cap_v2"], PredictV(), "ddpm", clip=4.0),
+    "ddpm": Chain("ddpm", linear_schedule(1000), PredictNoise(), "ddpm", clip=4.0),
     GAN: Chain(GAN, Flow(), PredictVelocity(), "euler"),
 }
 """A GAN's generator is the network of a flow that knows t = 1 alone, and one step leads from there to an image."""
-NOISE = Chain("ddpm", SCHEDULES["linear"], PredictNoise(), "ddpm", clip=4.0)
-"""The chain of DDPM as Ho has it, with the noise predicted: of vectors, where it has no trouble."""
 PREDICTIONS: dict[str, Objective] = {"epsilon": PredictNoise(), "v_prediction": PredictV()}
 """What diffusers calls the objectives of a chain of DDPM."""
 
 
 def chain_of(name: str, scheduler: Mapping[str, Any]) -> Chain:
-    """The chain of a model, as the configuration of its scheduler has it; the first models had no shift and no clip.
-
-    Raises ConfigError for a schedule of noise that is not one of SCHEDULES.
-    """
+    """The chain of a model, as the configuration of its scheduler has it; the first models had no shift and no clip."""
     clip = float(scheduler["clip_sample_range"]) if scheduler.get("clip_sample") else math.inf
-    of = CHAINS[name]
-    objective = PREDICTIONS.get(scheduler.get("prediction_type", ""), of.objective)
-    process = of.process if isinstance(of.process, Flow) else _schedule(scheduler.get("beta_schedule", "linear"))
-    return replace(of, process=process, objective=objective, shift=scheduler.get("shift", 1.0), clip=clip)
-
-
-def _schedule(name: str) -> Schedule:
-    if name not in SCHEDULES:
-        raise ConfigError(f"beta_schedule '{name}' of the scheduler is not known. Known: {', '.join(SCHEDULES)}.")
-    return SCHEDULES[name]
+    objective = PREDICTIONS.get(scheduler.get("prediction_type", ""), CHAINS[name].objective)
+    return replace(CHAINS[name], objective=objective, shift=scheduler.get("shift", 1.0), clip=clip)

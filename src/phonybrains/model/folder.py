@@ -75,7 +75,6 @@ class Scheduler(TypedDict, total=False):
 
     shift: Annotated[Finite, Field(gt=0, le=1000)]
     prediction_type: str
-    beta_schedule: str
     clip_sample: bool
     clip_sample_range: Annotated[Finite, Field(gt=0, le=1000)]
 

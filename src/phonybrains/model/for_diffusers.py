@@ -24,7 +24,7 @@ from ..networks.condition_embedding import ConditionEmbedding
 from ..networks.patches import Patches
 from ..networks.texture import Texture
 from .bundle import bundle
-from .chains import PREDICTIONS, SCHEDULES
+from .chains import PREDICTIONS
 from .description import EMBEDDING, FEW_STEP, TEXTURE, UNET
 from .parts import ModelParts
 from .sampling import GAN
@@ -78,9 +78,7 @@ def scheduler_of(model: ModelParts) -> FlowMatchEulerDiscreteScheduler | DDPMSch
     clip = model.chain.clip if math.isfinite(model.chain.clip) else 1.0
     clips = clip == model.chain.clip
     kind: Any = next(name for name, objective in PREDICTIONS.items() if objective == model.chain.objective)
-    schedule: Any = next(name for name, process in SCHEDULES.items() if process is model.chain.process)
-    how: dict[str, Any] = {"clip_sample": clips, "clip_sample_range": clip, "prediction_type": kind}
-    return DDPMScheduler(1000, 1e-4, 0.02, schedule, **how)
+    return DDPMScheduler(1000, 1e-4, 0.02, clip_sample=clips, clip_sample_range=clip, prediction_type=kind)
 
 
 @functools.cache

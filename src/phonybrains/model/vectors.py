@@ -23,14 +23,12 @@ from ..files import write_whole
 from ..networks.vectors import VectorDenoiser
 from ..record import sha256_file
 from ..tensors import write_tensors
-from .chains import CHAINS, NOISE, Chain
+from .chains import CHAINS, Chain
 from .seal import check_part, read_sealed, sealed
 
 DESCRIPTION, WEIGHTS, FORMAT_VERSION = "vectors.json", "vectors.safetensors", 1
 AGAIN = "Copy the folder again from where it was made."
 SHAPE = ("dim", "condition_dim", "width", "layers")
-KINDS = {"ddpm": NOISE, "flow": CHAINS["flow"]}
-"""The chains of vectors, by name."""
 
 
 class VectorFacts(TypedDict):
@@ -56,10 +54,10 @@ class VectorDiffusion:
     def new(
         cls, dim: int, condition_dim: int, width: int = 128, layers: int = 3, chain: str = "ddpm", seed: int = 0
     ) -> VectorDiffusion:
-        """One that has learnt nothing yet; chain: a name of KINDS."""
+        """One that has learnt nothing yet; chain: a name of CHAINS."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(VectorDenoiser(dim, condition_dim, width, layers), KINDS[chain])
+            return cls(VectorDenoiser(dim, condition_dim, width, layers), CHAINS[chain])
 
     @torch.inference_mode()
     def draw(self, conditions: Tensor, rng: Rng, steps: int = 50, sampler: str = "") -> Tensor:
@@ -89,7 +87,7 @@ class VectorDiffusion:
     def load(cls, folder: Path) -> VectorDiffusion:
         """Read what `save` wrote. Raises ModelError for a part that is missing, damaged or of a newer format."""
         facts = read_sealed(folder / DESCRIPTION, VectorFacts, FORMAT_VERSION, AGAIN)
-        if facts["chain"] not in KINDS:
+        if facts["chain"] not in CHAINS:
             raise ModelError(f"{folder / DESCRIPTION}: chain '{facts['chain']}' is not known. {AGAIN}")
         check_part(folder / WEIGHTS, facts["sha256"].get(WEIGHTS), DESCRIPTION, AGAIN)
         model = cls.new(**{key: facts[key] for key in (*SHAPE, "chain")})
