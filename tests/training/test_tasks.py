@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
+from phonybrains.diffusion.process import Schedule
 from phonybrains.imageset import ImageSet
 from phonybrains.model.chains import CHAINS
 from phonybrains.training import augment
@@ -124,15 +125,20 @@ def test_shares_make_up_the_batch_of_the_denoiser(corpus: Corpus):
 
 @pytest.mark.parametrize(("chain", "expected"), [("flow", 2.0), ("ddpm", 1.0)])
 def test_silence_has_the_loss_of_the_target(corpus: Corpus, chain: str, expected: float):
-    """A network that answers zero errs by the target: ε - x_0 has variance 2 on standardised latents, ε has 1."""
+    """A network that answers zero errs by the target: ε - x_0 has variance 2 on standardised latents, ε has 1.
+
+    Both are asked at shares of noise s / (a + s) from nearly none to nearly all.
+    """
     values = torch.randn(1, len(corpus.modalities), 4, 4, 4, generator=Generator().manual_seed(77))
     latents = Latents(values, torch.zeros(1, len(corpus.modalities), augment.WIDTH), None)  # type: ignore[arg-type]
     network = Recorder()
     task = DenoiserTask(network, corpus, latents, CHAINS[chain], micro().denoiser, CPU)
     assert task.mean_error(network, corpus.train) == pytest.approx(expected, rel=0.05)
-    times = torch.cat([call[1] for call in network.calls])
-    assert 0 < times.min() < 0.1
-    assert 0.9 < times.max() <= 1
+    process, fractions = CHAINS[chain].process, torch.cat([call[1] for call in network.calls])
+    times = (fractions * process.T).round().long() if isinstance(process, Schedule) else fractions
+    shares = process.noise(times) / (process.signal(times) + process.noise(times))
+    assert 0 < shares.min() < 0.1
+    assert 0.9 < shares.max() <= 1
 
 
 def test_validation_is_the_same_every_time(corpus: Corpus):
