@@ -39,6 +39,9 @@ COMMANDS = (
         "augment", "augment:augment", "Add synthetic training images of what is rare in an image set, drawn by a model."
     ),
     Command("score", "score:score", "Say how unusual images are to a model: the exact density of their latents."),
+    Command(
+        "export", "export:export", "Write an image set as DICOM, NIfTI, PNG, BIDS or Croissant, marked as what it is."
+    ),
     Command("imagine", "imagine:imagine", "Ask a text-to-image service for images, as an image set."),
     Command(
         "evaluate",
