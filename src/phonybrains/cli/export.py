@@ -18,6 +18,8 @@ def export(
     out: Path,
     window: Annotated[tuple[float, float] | None, Parameter(negative="")] = None,
     field_of_view: Amount | None = None,
+    slice_thickness: Amount | None = None,
+    contrast: Literal["T1w", "T2w", "PDw", "T2starw", "FLAIR"] | None = None,
     no_masks: Flag = False,
     real: Flag = False,
 ) -> None:
@@ -29,13 +31,15 @@ def export(
         out: Folder of the export.
         window: CT of unknown unit: centre and width of the HU that black to white stand for, e.g. 40 80.
         field_of_view: Width in mm of what an image shows, where the set does not know it.
+        slice_thickness: Thickness in mm of a slice, where the set does not know it.
+        contrast: BIDS: what MR images are called, which has no name for an unknown contrast (T1w).
         no_masks: Leave out masks and boxes of lesions.
         real: Also export scans of people, under the pseudonyms of their import.
     """
     from ..exporting.stage import export
     from ..record import read_record
 
-    options = {"window": window, "field_of_view_mm": field_of_view, "masks": not no_masks, "real": real}
-    export(source, out, to=to, **options)
+    sizes = {"field_of_view_mm": field_of_view, "slice_thickness_mm": slice_thickness}
+    export(source, out, to=to, window=window, contrast=contrast, masks=not no_masks, real=real, **sizes)
     found = read_record(out)["results"]
     print(f"{out}: {found['images']} images in {found['series']} series")

@@ -8,6 +8,7 @@ C.7.5.2 (equipment), C.7.6.1 (general image), C.8.2.1 (CT), C.8.3.1 (MR), C.12.1
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,11 +21,11 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 from pydicom.valuerep import format_number_as_ds
 
 from ..files import write_whole
-from ..record import versions
+from ..marks import SOFTWARE
 from .exported import ExportedSet, Series
+from .parts import Part
 
 STORAGE = {"MR": MRImageStorage, "CT": CTImageStorage}
-SOFTWARE = f"phonybrains {versions()['phonybrains']}"
 MEASURED = {
     "MR": {
         "EchoTime": "echo_time_ms",
@@ -51,17 +52,34 @@ TEXT_LENGTH, LABEL_LENGTH = 1024, 64
 
 
 class DicomFiles:
-    """Writes `series/name.dcm` for each image."""
+    """Writes `series/name.dcm` for each image, and `series-SEG/name.dcm` for what is outlined in one."""
+
+    table = "images.csv"
 
     def __init__(self, exported: ExportedSet) -> None:
         self.exported = exported
         self._series = lru_cache(AT_HAND)(self._of_series)
 
-    def file(self, index: int) -> str:
-        return f"{self.exported.places[index][0].folder}/{self.exported.names[index]}.dcm"
+    def parts(self) -> Sequence[Part]:
+        found: list[Part] = []
+        for index, name in enumerate(self.exported.names):
+            folder = self.exported.places[index][0].folder
+            found.append(Part(f"{folder}/{name}.dcm", (index,)))
+            if self.exported.outlined(index):
+                found.append(Part(f"{folder}-SEG/{name}.dcm", (index,), is_mask=True))
+        return found
 
-    def write(self, index: int, path: Path) -> None:
-        write_whole(path, as_file(self.image(index)), sync=False)
+    def write(self, part: Part, path: Path) -> None:
+        dataset = self.image(part.images[0])
+        content = as_file(dataset)
+        if part.is_mask:
+            from .segmentation import segmentation
+
+            content = as_file(segmentation(self.exported, part.images[0], dataset))
+        write_whole(path, content, sync=False)
+
+    def finish(self, folder: Path, parts: Sequence[Part]) -> None:
+        """There is nothing more to say."""
 
     def image(self, index: int) -> Dataset:
         """One image of the set as a dataset, whole but for the header of its file."""

@@ -11,11 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import ImageSetError
 from ..imageset import MADE_COLUMNS, ImageSet, Row
 from .config import ExportConfig
-from .geometry import FIELD_OF_VIEW, SHOWN, Geometry
-from .maker import Maker, maker_of
+from .geometry import FIELD_OF_VIEW, SHOWN, STACK, Geometry, are_even
+from .maker import Maker, maker_of, stated
 
 PSEUDONYM = re.compile(r"P-[0-9a-f]{12}")
 """What import puts in place of the id of a person."""
@@ -75,11 +78,15 @@ class Series:
 
 @dataclass(frozen=True)
 class ExportedSet:
-    """An image set on its way out. identity: that of the record of the export, from which all new ids come."""
+    """An image set on its way out.
+
+    identity: that of the record of the export, from which all new ids come; record_sha256: of the set's record.json.
+    """
 
     images: ImageSet
     config: ExportConfig
     identity: str
+    record_sha256: str = ""
     maker: Maker = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,8 +106,40 @@ class ExportedSet:
         return Rescale(row.slope, row.intercept, row.unit)
 
     def geometry(self, index: int) -> Geometry:
-        shape = (self.images.height, self.images.width)
-        return Geometry.of(self.images.rows[index], shape, self.config.field_of_view_mm)
+        """Where an image lies, by its row, the options, or what the records say of all of its modality."""
+        row, shape = self.images.rows[index], (self.images.height, self.images.width)
+        width = self.config.field_of_view_mm or self._stated_width(row.modality)
+        return Geometry.of(row, shape, width, self.config.slice_thickness_mm)
+
+    def _stated_width(self, modality: str) -> float | None:
+        return stated(self.images.record, FIELD_OF_VIEW, modality)
+
+    @cached_property
+    def stacks(self) -> Sequence[tuple[int, ...]]:
+        """Slices that fill a volume evenly, in the order of their places, and every other image alone."""
+        groups: dict[object, list[int]] = {}
+        for index, row in enumerate(self.images.rows):
+            series, _ = self.places[index]
+            known = row[STACK] is not None and self.geometry(index).position_mm is not None
+            groups.setdefault((series, row[STACK], self.scale(index)) if known else index, []).append(index)
+        found: list[tuple[int, ...]] = []
+        for group in groups.values():
+            placed = sorted(group, key=lambda index: self.geometry(index).position_mm or 0.0)
+            even = are_even([self.geometry(index).position_mm or 0.0 for index in placed])
+            found += [tuple(placed)] if even else [(index,) for index in group]
+        return found
+
+    def step_mm(self, stack: Sequence[int]) -> float:
+        """The distance of slices; of one alone its thickness, and 1 where nobody knows."""
+        if len(stack) == 1:
+            return self.geometry(stack[0]).thickness_mm or 1.0
+        first, last = (self.geometry(index).position_mm or 0.0 for index in (stack[0], stack[-1]))
+        return (last - first) / (len(stack) - 1)
+
+    @property
+    def sources(self) -> Sequence[Mapping[str, str]]:
+        """Licence and attribution of what the set was made of, as its record has them."""
+        return self.images.record.get("sources") or ()
 
     @cached_property
     def names(self) -> Sequence[str]:
@@ -129,6 +168,32 @@ class ExportedSet:
     def places(self) -> Mapping[int, tuple[Series, int]]:
         """The series of each image, and which one it is there, from 1."""
         return {index: (series, n) for series in self.series for n, index in enumerate(series.rows, start=1)}
+
+    def outlined(self, index: int) -> bool:
+        """Whether an image comes with a mask, or with the box of a lesion, and these are exported."""
+        row = self.images.rows[index]
+        return self.config.masks and (bool(row.mask_file_name) or None not in self._box(row))
+
+    def mask(self, index: int) -> NDArray[np.bool_]:
+        """What is outlined in an image (H, W): its mask, or else the box of its lesion, filled."""
+        found, row = self.images.mask(index), self.images.rows[index]
+        if found is not None:
+            return found
+        inside = np.zeros((self.images.height, self.images.width), np.bool_)
+        x, y, width, height = (float(number or 0) for number in self._box(row))
+        left, right = (round((x + side * width / 2) * self.images.width) for side in (-1, 1))
+        top, bottom = (round((y + side * height / 2) * self.images.height) for side in (-1, 1))
+        inside[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = True
+        return inside
+
+    def outline_of(self, index: int) -> str:
+        """What a mask outlines, such as "tumour"; "lesion box" where there is only that."""
+        return (self.images.outline or "lesion") if self.images.rows[index].mask_file_name else "lesion box"
+
+    @staticmethod
+    def _box(row: Row) -> tuple[float | None, ...]:
+        found = (row[f"lesion_{side}"] for side in ("x", "y", "width", "height"))
+        return tuple(number if isinstance(number, float) else None for number in found)
 
     def uid(self, *what: str) -> str:
         """A UID that this export alone gives, the same each time: a UUID from a name (PS3.5 B.2, RFC 9562 5.5)."""
@@ -182,6 +247,9 @@ class ExportedSet:
                 f"{bare} of {n} images have no known size in mm (no column {FIELD_OF_VIEW}): exported without pixel "
                 "spacing. Give --field-of-view MM, the width of an image, if you know it."
             )
+        for modality in sorted({row.modality for row in rows if row[FIELD_OF_VIEW] is None}):
+            if self.config.field_of_view_mm is None and (width := self._stated_width(modality)):
+                yield f"{modality} images are taken to be {width:g} mm wide, as the record says of the corpus."
         if bare := sum(one.along is None for one in geometries):
             yield f"{bare} of {n} images have no plane ({', '.join(SHOWN)}): exported without orientation."
         if bare := sum(row.modality == "CT" and self.scale(i).unit != "HU" for i, row in enumerate(rows)):

@@ -7,6 +7,7 @@ common origin: the middle of a slice is put at x = y = z = 0, but for its distan
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,9 @@ Vector = tuple[float, float, float]
 LEFT, BACK, DOWN = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0)
 SHOWN: dict[str, tuple[Vector, Vector]] = {"sagittal": (BACK, DOWN), "coronal": (LEFT, DOWN), "axial": (LEFT, BACK)}
 """What a row of pixels points along, and what a column does, by plane."""
-FIELD_OF_VIEW, THICKNESS, POSITION = "field_of_view_mm", "slice_thickness_mm", "slice_position_mm"
-"""Columns of a set that place its slices: width of the image, thickness, and place along the normal of the plane."""
+FIELD_OF_VIEW, THICKNESS = "field_of_view_mm", "slice_thickness_mm"
+STACK, POSITION = "stack", "slice_position_mm"
+"""Columns of a set that place its slices: width of the image, thickness, and of a stack which, and where along it."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +35,22 @@ class Geometry:
     position_mm: float | None
 
     @classmethod
-    def of(cls, row: Row, shape: tuple[int, int], field_of_view_mm: float | None) -> Geometry:
-        """That of a row of a set; field_of_view_mm is taken where the row has none of its own."""
+    def of(cls, row: Row, shape: tuple[int, int], width_mm: float | None, thickness_mm: float | None) -> Geometry:
+        """That of a row of a set; width and thickness are taken where the row has none of its own."""
         width, thickness, position = (_number(row[name]) for name in (FIELD_OF_VIEW, THICKNESS, POSITION))
-        width = width or field_of_view_mm
+        width = width or width_mm
         along = SHOWN.get(str(row["plane"]))
-        return cls(shape, width / shape[1] if width else None, along, thickness, position)
+        return cls(shape, width / shape[1] if width else None, along, thickness or thickness_mm, position)
+
+    @property
+    def directions(self) -> tuple[Vector, Vector]:
+        """What a row and a column point along; as in an axial slice where the plane is not known."""
+        return self.along or SHOWN["axial"]
 
     @property
     def normal(self) -> NDArray[np.float64]:
-        """The unit vector along which slices of this plane are stacked (3,); z where the plane is not known."""
-        along = self.along or SHOWN["axial"]
-        return np.cross(*along)
+        """The unit vector along which slices of this plane are stacked (3,)."""
+        return np.cross(*self.directions)
 
     @property
     def corner_mm(self) -> NDArray[np.float64] | None:
@@ -59,3 +65,9 @@ class Geometry:
 
 def _number(value: object) -> float | None:
     return value if isinstance(value, float) and np.isfinite(value) else None
+
+
+def are_even(positions_mm: Sequence[float]) -> bool:
+    """Whether slices, in the order of their places, are equally far apart, to within a hundredth of that."""
+    steps = np.diff(positions_mm)
+    return bool(len(steps) and steps.min() > 0 and np.ptp(steps) <= 0.01 * np.median(steps))

@@ -30,3 +30,12 @@ def _models(record: Mapping[str, Any]) -> Iterator[Maker]:
             yield Maker(str(item.get("name", "")), str(item.get("sha256", "")))
     for item in inputs:
         yield from _models(item.get("record") or {})
+
+
+def stated(record: Mapping[str, Any], name: str, modality: str) -> float | None:
+    """What a record, or else the first of its inputs that does, says under `results` of all images of a modality."""
+    found = (record.get("results") or {}).get(name)
+    if isinstance(found, Mapping) and isinstance(value := found.get(modality), int | float):
+        return float(value)
+    of_inputs = (stated(item.get("record") or {}, name, modality) for item in record.get("inputs") or ())
+    return next((value for value in of_inputs if value is not None), None)
