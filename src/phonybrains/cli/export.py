@@ -39,7 +39,16 @@ def export(
     from ..exporting.stage import export
     from ..record import read_record
 
-    sizes = {"field_of_view_mm": field_of_view, "slice_thickness_mm": slice_thickness}
-    export(source, out, to=to, window=window, contrast=contrast, masks=not no_masks, real=real, **sizes)
+    export(
+        source,
+        out,
+        to=to,
+        window=window,
+        field_of_view_mm=field_of_view,
+        slice_thickness_mm=slice_thickness,
+        contrast=contrast,
+        masks=not no_masks,
+        real=real,
+    )
     found = read_record(out)["results"]
     print(f"{out}: {found['images']} images in {found['series']} series")

@@ -21,7 +21,7 @@ from .nifti import volume_bytes
 from .parts import Part
 
 VERSION = "1.10.0"
-IGNORED = ("record.json", "images.csv", "croissant.json", "datasheet.md", "**/ct/")
+IGNORED = ("record.json", "images.csv", "croissant.json", "datasheet.md", "**/ct")
 LEVELS = {"M": "male", "F": "female", "O": "other"}
 
 

@@ -18,7 +18,7 @@ MOST_LABELS = 12
 
 def in_words(exported: ExportedSet) -> str:
     """What the images are, and what made them, in two sentences."""
-    kinds = Counter(series.kind for series in exported.series for _ in series.rows)
+    kinds: Counter[Kind] = Counter(series.kind for series in exported.series for _ in series.rows)
     told = "; ".join(f"{count} images are {KINDS[kind]}" for kind, count in kinds.items())
     maker = exported.maker
     return f"{told[0].upper()}{told[1:]}. They were made by {maker.name}" + (
