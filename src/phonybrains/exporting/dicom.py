@@ -208,7 +208,7 @@ def _pixels(image: Dataset, exported: ExportedSet, index: int) -> None:
         image.RescaleType = "HU" if scale.unit == "HU" else "US"
         low, high = (scale.slope * level + scale.intercept for level in (low, high))
     centre, width = (low + high) / 2, high - low
-    if ct and width > WIDEST_HU:
+    if scale.unit == "HU" and width > WIDEST_HU:
         centre, width = BRAIN_HU
     image.WindowCenter, image.WindowWidth = decimal(centre), decimal(width)
     image.VOILUTFunction = "LINEAR_EXACT"
