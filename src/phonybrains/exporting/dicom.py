@@ -207,11 +207,10 @@ def _pixels(image: Dataset, exported: ExportedSet, index: int) -> None:
         image.RescaleSlope, image.RescaleIntercept = decimal(scale.slope), decimal(scale.intercept)
         image.RescaleType = "HU" if scale.unit == "HU" else "US"
         low, high = (scale.slope * level + scale.intercept for level in (low, high))
-    centre, width = (low + high) / 2, high - low
-    if scale.unit == "HU" and width > WIDEST_HU:
-        centre, width = BRAIN_HU
+    centre, width = (low + high + 1) / 2, high - low + 1  # LINEAR shows centre - 0.5 ± (width - 1) / 2: C.11.2.1.2.1
+    if scale.unit == "HU":
+        centre, width = BRAIN_HU if high - low > WIDEST_HU else ((low + high) / 2, high - low)
     image.WindowCenter, image.WindowWidth = decimal(centre), decimal(width)
-    image.VOILUTFunction = "LINEAR_EXACT"
     image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
     image.Rows, image.Columns = pixels.shape
     image.BitsAllocated, image.BitsStored = 16, max(exported.images.bits, 12 if ct else 0)
