@@ -47,7 +47,10 @@ def test_a_synthetic_image_says_so_wherever_one_looks(tmp_path: Path, kind: str)
     """Tag, equipment with the hash of the model, type, ids and descriptions: the list of the plan."""
     edit = {"edit": "denoise", "edit_of_kind": "real"} if kind == "edited" else {}
     made = make_set(tmp_path / "set", noise(1), attributes=[{**PLACED, **edit}], patient_id="P-0123456789ab")
-    (image,) = exported(made)
+    if edit:
+        with pytest.raises(ImageSetError, match="row 2: an edit of a real scan"):
+            exported(made)
+    (image,) = exported(made, real=bool(edit))
     assert image.SyntheticData == "YES"
     assert list(image.ImageType[:2]) == ["DERIVED", "SECONDARY"]
     (equipment,) = image.ContributingEquipmentSequence

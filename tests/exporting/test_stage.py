@@ -12,7 +12,7 @@ import pytest
 from phonybrains.cli.parser import app
 from phonybrains.errors import ConfigError, ImageSetError, OutputError
 from phonybrains.exporting.dicom import DicomFiles
-from phonybrains.exporting.parts import Part
+from phonybrains.exporting.parts import ExportPart
 from phonybrains.exporting.stage import export
 from phonybrains.record import read_record
 from tests.support.exported_sets import make_set, noise
@@ -28,7 +28,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, count: int, error: BaseException) -
     """Let the writing of the file of this number fail; the list holds those that were begun."""
     written, write = list[str](), DicomFiles.write
 
-    def counted(self: DicomFiles, part: Part, path: Path) -> None:
+    def counted(self: DicomFiles, part: ExportPart, path: Path) -> None:
         written.append(part.file)
         if len(written) == count:
             raise error

@@ -34,7 +34,7 @@ def export(
         slice_thickness: Thickness in mm of a slice, where the set does not know it.
         contrast: BIDS: what MR images are called, which has no name for an unknown contrast (T1w).
         no_masks: Leave out masks and boxes of lesions.
-        real: Also export scans of people, under the pseudonyms of their import.
+        real: Also export scans of people, under the pseudonyms of their import, and edits of such scans.
     """
     from ..exporting.stage import export
     from ..record import read_record

@@ -18,7 +18,7 @@ from ..spreadsheet import cell_of
 from .datasheet import in_words, licences
 from .exported import ExportedSet, Person
 from .nifti import volume_bytes
-from .parts import Part
+from .parts import ExportPart
 
 VERSION = "1.10.0"
 IGNORED = ("record.json", "images.csv", "croissant.json", "datasheet.md", "**/ct")
@@ -44,8 +44,8 @@ class BidsFiles:
             found |= dict.fromkeys(stack, f"{'real' if person.kind == 'real' else 'syn'}{number:06d}")
         return found
 
-    def parts(self) -> Sequence[Part]:
-        found: list[Part] = []
+    def parts(self) -> Sequence[ExportPart]:
+        found: list[ExportPart] = []
         runs: dict[str, int] = {}
         for stack in self.exported.stacks:
             series, _ = self.exported.places[stack[0]]
@@ -54,16 +54,16 @@ class BidsFiles:
             begin = f"sub-{subject}/{'ct' if ct else 'anat'}/sub-{subject}_run-{run}"
             description = "scan" if series.kind == "real" else series.kind
             found.append(
-                Part(f"{begin}_desc-{description}_{'ct' if ct else self.exported.config.contrast}.nii.gz", stack)
+                ExportPart(f"{begin}_desc-{description}_{'ct' if ct else self.exported.config.contrast}.nii.gz", stack)
             )
             if any(self.exported.outlined(index) for index in stack):
-                found.append(Part(f"{begin}_label-{self._label(stack[0])}_mask.nii.gz", stack, is_mask=True))
+                found.append(ExportPart(f"{begin}_label-{self._label(stack[0])}_mask.nii.gz", stack, is_mask=True))
         return found
 
     def _label(self, index: int) -> str:
         return "".join(filter(str.isalnum, self.exported.outline_of(index).title())) or "Lesion"
 
-    def write(self, part: Part, path: Path) -> None:
+    def write(self, part: ExportPart, path: Path) -> None:
         """The volume last, as it says that both are there."""
         series, _ = self.exported.places[part.images[0]]
         told: dict[str, Any] = {"Description": self.exported.shown(part.images[0]) or series.modality}
@@ -75,7 +75,7 @@ class BidsFiles:
         write_whole(path.with_name(path.name.removesuffix(".nii.gz") + ".json"), _json(told), sync=False)
         write_whole(path, volume_bytes(self.exported, part), sync=False)
 
-    def finish(self, folder: Path, parts: Sequence[Part]) -> None:
+    def finish(self, folder: Path, parts: Sequence[ExportPart]) -> None:
         exported, maker = self.exported, self.exported.maker
         generated = {"Name": "phonybrains", "Version": versions()["phonybrains"], "Description": in_words(exported)}
         described: dict[str, Any] = {

@@ -32,4 +32,4 @@ class ExportConfig(Config):
     masks: bool = True
     """Whether masks, and else boxes of lesions, are exported too."""
     real: bool = False
-    """Whether scans of people may be exported, under the pseudonyms of their import."""
+    """Whether scans of people, and edits of them, may be exported, the scans under the pseudonyms of their import."""

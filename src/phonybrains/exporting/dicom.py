@@ -23,7 +23,7 @@ from pydicom.valuerep import format_number_as_ds
 from ..files import write_whole
 from ..marks import SOFTWARE
 from .exported import ExportedSet, Series
-from .parts import Part
+from .parts import ExportPart
 
 STORAGE = {"MR": MRImageStorage, "CT": CTImageStorage}
 MEASURED = {
@@ -60,16 +60,16 @@ class DicomFiles:
         self.exported = exported
         self._series = lru_cache(AT_HAND)(self._of_series)
 
-    def parts(self) -> Sequence[Part]:
-        found: list[Part] = []
+    def parts(self) -> Sequence[ExportPart]:
+        found: list[ExportPart] = []
         for index, name in enumerate(self.exported.names):
             folder = self.exported.places[index][0].folder
-            found.append(Part(f"{folder}/{name}.dcm", (index,)))
+            found.append(ExportPart(f"{folder}/{name}.dcm", (index,)))
             if self.exported.outlined(index):
-                found.append(Part(f"{folder}-SEG/{name}.dcm", (index,), is_mask=True))
+                found.append(ExportPart(f"{folder}-SEG/{name}.dcm", (index,), is_mask=True))
         return found
 
-    def write(self, part: Part, path: Path) -> None:
+    def write(self, part: ExportPart, path: Path) -> None:
         dataset = self.image(part.images[0])
         content = as_file(dataset)
         if part.is_mask:
@@ -78,7 +78,7 @@ class DicomFiles:
             content = as_file(segmentation(self.exported, part.images[0], dataset))
         write_whole(path, content, sync=False)
 
-    def finish(self, folder: Path, parts: Sequence[Part]) -> None:
+    def finish(self, folder: Path, parts: Sequence[ExportPart]) -> None:
         """There is nothing more to say."""
 
     def image(self, index: int) -> Dataset:

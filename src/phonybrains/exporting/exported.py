@@ -227,9 +227,10 @@ class ExportedSet:
             if row.modality not in MODALITIES:
                 said = f"'{row.modality}' is no modality" if row.modality else "no modality"
                 raise ImageSetError(f"{where}: {said}. Write MR or CT into that column.")
-            if kind_of(row) == "real" and not self.config.real:
+            if kind_of(row) != "synthetic" and not self.config.real:
+                what = "a real scan" if kind_of(row) == "real" else "an edit of a real scan"
                 raise ImageSetError(
-                    f"{where}: a real scan. Its pixels show a person, whatever the export calls it: "
+                    f"{where}: {what}. Its pixels show a person, whatever the export calls it: "
                     "add --real if these may leave the house."
                 )
             if kind_of(row) == "real" and row.patient_id and not PSEUDONYM.fullmatch(row.patient_id):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..files import write_whole
 from .exported import ExportedSet
-from .parts import Part
+from .parts import ExportPart
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SCANNER, UNKNOWN = 1, 0
@@ -33,23 +33,23 @@ class NiftiFiles:
     def __init__(self, exported: ExportedSet) -> None:
         self.exported = exported
 
-    def parts(self) -> Sequence[Part]:
-        found: list[Part] = []
+    def parts(self) -> Sequence[ExportPart]:
+        found: list[ExportPart] = []
         for stack in self.exported.stacks:
             name = f"{self.exported.names[stack[0]]}.nii.gz"
-            found.append(Part(f"images/{name}", stack))
+            found.append(ExportPart(f"images/{name}", stack))
             if any(self.exported.outlined(index) for index in stack):
-                found.append(Part(f"masks/{name}", stack, is_mask=True))
+                found.append(ExportPart(f"masks/{name}", stack, is_mask=True))
         return found
 
-    def write(self, part: Part, path: Path) -> None:
+    def write(self, part: ExportPart, path: Path) -> None:
         write_whole(path, volume_bytes(self.exported, part), sync=False)
 
-    def finish(self, folder: Path, parts: Sequence[Part]) -> None:
+    def finish(self, folder: Path, parts: Sequence[ExportPart]) -> None:
         """There is nothing more to say."""
 
 
-def volume_bytes(exported: ExportedSet, part: Part) -> bytes:
+def volume_bytes(exported: ExportedSet, part: ExportPart) -> bytes:
     """Slices of one geometry as a gzipped NIfTI file: (W, H, N), of uint8 or uint16."""
     first, scale = part.images[0], exported.scale(part.images[0])
     slices: list[NDArray[Any]] = [

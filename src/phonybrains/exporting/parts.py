@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Part:
+class ExportPart:
     """A file of an export: where it lies, the images of the set that it shows or outlines, by their numbers."""
 
     file: str
@@ -23,14 +23,14 @@ class ExportFormat(Protocol):
     table: str
     """Name of the table that says what became of each image."""
 
-    def parts(self) -> Sequence[Part]:
+    def parts(self) -> Sequence[ExportPart]:
         """All files with pixels, in the order in which they are written; the same each time."""
         ...
 
-    def write(self, part: Part, path: Path) -> None:
+    def write(self, part: ExportPart, path: Path) -> None:
         """Write one of them whole, with the same bytes each time."""
         ...
 
-    def finish(self, folder: Path, parts: Sequence[Part]) -> None:
+    def finish(self, folder: Path, parts: Sequence[ExportPart]) -> None:
         """Write what is about all of them."""
         ...

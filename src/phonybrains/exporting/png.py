@@ -12,7 +12,7 @@ from ..files import write_whole
 from ..imageset import HOW_MADE
 from ..marks import marked_png
 from .exported import ExportedSet
-from .parts import Part
+from .parts import ExportPart
 
 
 class PngFiles:
@@ -23,16 +23,16 @@ class PngFiles:
     def __init__(self, exported: ExportedSet) -> None:
         self.exported = exported
 
-    def parts(self) -> Sequence[Part]:
+    def parts(self) -> Sequence[ExportPart]:
         names = [f"{name}.png" for name in self.exported.names]
         masked = [index for index, row in enumerate(self.exported.images.rows) if self._has_mask(row.mask_file_name)]
-        found = [Part(f"images/{name}", (index,)) for index, name in enumerate(names)]
-        return [*found, *(Part(f"masks/{names[index]}", (index,), is_mask=True) for index in masked)]
+        found = [ExportPart(f"images/{name}", (index,)) for index, name in enumerate(names)]
+        return [*found, *(ExportPart(f"masks/{names[index]}", (index,), is_mask=True) for index in masked)]
 
     def _has_mask(self, name: str) -> bool:
         return self.exported.config.masks and bool(name)
 
-    def write(self, part: Part, path: Path) -> None:
+    def write(self, part: ExportPart, path: Path) -> None:
         """A mask, a scan and a picture that has its marks keep their bytes; a synthetic one without gets marks."""
         index = part.images[0]
         row, folder = self.exported.images.rows[index], self.exported.images.folder
@@ -51,7 +51,7 @@ class PngFiles:
             content = marked_png(pixels, facts, edited=bool(row["edit"]))
         write_whole(path, content, sync=False)
 
-    def finish(self, folder: Path, parts: Sequence[Part]) -> None:
+    def finish(self, folder: Path, parts: Sequence[ExportPart]) -> None:
         """There is nothing more to say."""
 
 

@@ -21,7 +21,7 @@ from .config import ExportConfig
 from .croissant import croissant
 from .datasheet import datasheet
 from .exported import ExportedSet
-from .parts import ExportFormat, Part
+from .parts import ExportFormat, ExportPart
 from .table import columns_of, table_of
 
 FORMATS = {
@@ -101,7 +101,9 @@ def _write(exported: ExportedSet, draft: Path, bar: Progress) -> Mapping[str, st
     return hashes | {name: sha256_file(path) for name, path in names if name not in pixels}
 
 
-def _describe(exported: ExportedSet, draft: Path, table: str, parts: Sequence[Part], hashes: Mapping[str, str]) -> None:
+def _describe(
+    exported: ExportedSet, draft: Path, table: str, parts: Sequence[ExportPart], hashes: Mapping[str, str]
+) -> None:
     """Write the table, the datasheet and the Croissant metadata."""
     text = table_of(exported, parts, hashes)
     write_whole(draft / table, text)

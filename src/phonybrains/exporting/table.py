@@ -8,7 +8,7 @@ from typing import Literal
 from ..imageset import Attribute
 from ..spreadsheet import cell_of, sheet_text
 from .exported import ExportedSet
-from .parts import Part
+from .parts import ExportPart
 
 TEXTS = ("file_name", "sha256", "modality", "patient_id", "series", "kind", "synthetic", "unit")
 MASK = "mask_file_name"
@@ -16,7 +16,7 @@ NUMBERS = ("slice_in_file", "slope", "intercept")
 FIXED = (*TEXTS, *NUMBERS, "source_image", "source_sha256")
 
 
-def columns_of(exported: ExportedSet, parts: Sequence[Part]) -> Mapping[str, Literal["number", "text"]]:
+def columns_of(exported: ExportedSet, parts: Sequence[ExportPart]) -> Mapping[str, Literal["number", "text"]]:
     """The columns of the table and what they hold: the fixed ones, then the attributes of the set."""
     found: dict[str, Literal["number", "text"]] = {}
     for name in (*FIXED, *([MASK] if any(part.is_mask for part in parts) else [])):
@@ -28,7 +28,7 @@ def columns_of(exported: ExportedSet, parts: Sequence[Part]) -> Mapping[str, Lit
     return found
 
 
-def table_of(exported: ExportedSet, parts: Sequence[Part], hashes: Mapping[str, str]) -> bytes:
+def table_of(exported: ExportedSet, parts: Sequence[ExportPart], hashes: Mapping[str, str]) -> bytes:
     """The table as CSV, in the order of the set; ids are those of the export. hashes: SHA-256 of each file."""
     places = {index: (part, n) for part in parts if not part.is_mask for n, index in enumerate(part.images)}
     masks = {index: part.file for part in parts if part.is_mask for index in part.images}
