@@ -178,6 +178,16 @@ def test_a_person_is_of_one_age_and_sex_and_in_one_study(tmp_path: Path):
     assert len({(image.StudyID, image.StudyDescription, image.StudyDate) for image in images[1:]}) == 1
 
 
+def test_each_stack_is_a_series(tmp_path: Path):
+    """Two volumes of one person in one plane are not mixed, though both are axial; what is in none is a third."""
+    told = [{**PLACED, "stack": stack, "slice_position_mm": place} for stack in (1.0, 2.0) for place in (0.0, 5.0)]
+    images = exported(make_set(tmp_path / "set", noise(5), attributes=[*told, PLACED]))
+    series = [image.SeriesInstanceUID for image in images]
+    assert series[0] == series[1] != series[2] == series[3] != series[4] != series[0]
+    assert [image.InstanceNumber for image in images] == [1, 2, 1, 2, 1]
+    assert len({image.StudyInstanceUID for image in images}) == 1
+
+
 def test_names_may_have_any_letters(tmp_path: Path):
     """What a model was asked for is written in UTF-8, and read as that by others."""
     told = [{**PLACED, "diagnosis": "Gliom Grad Ⅳ, Größe 3 µm", "note": "Ångström 頭"}]

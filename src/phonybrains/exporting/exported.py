@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageSetError
 from ..imageset import MADE_COLUMNS, ImageSet, Row
+from ..spreadsheet import cell_of
 from .config import ExportConfig
 from .geometry import FIELD_OF_VIEW, SHOWN, STACK, Geometry, are_even
 from .maker import Maker, maker_of, stated
@@ -54,11 +55,12 @@ class Person(NamedTuple):
 
 @dataclass(frozen=True)
 class Series:
-    """Images of one person, modality and plane, by their numbers in the set; `number` counts series from 1."""
+    """Images of one person, modality, plane and stack, by their numbers in the set; `number` counts series from 1."""
 
     person: Person
     modality: str
     plane: str
+    stack: str
     number: int
     rows: tuple[int, ...]
 
@@ -68,7 +70,7 @@ class Series:
 
     @property
     def key(self) -> tuple[str, ...]:
-        return (*self.person, self.modality, self.plane)
+        return (*self.person, self.modality, self.plane, self.stack)
 
     @property
     def folder(self) -> str:
@@ -121,7 +123,7 @@ class ExportedSet:
         for index, row in enumerate(self.images.rows):
             series, _ = self.places[index]
             known = row[STACK] is not None and self.geometry(index).position_mm is not None
-            groups.setdefault((series, row[STACK], self.scale(index)) if known else index, []).append(index)
+            groups.setdefault((series.number, self.scale(index)) if known else index, []).append(index)
         found: list[tuple[int, ...]] = []
         for group in groups.values():
             placed = sorted(group, key=lambda index: self.geometry(index).position_mm or 0.0)
@@ -150,9 +152,10 @@ class ExportedSet:
     @cached_property
     def series(self) -> Sequence[Series]:
         """The images in series, in the order in which these begin; numbers count from 1."""
-        found: dict[tuple[Person, str, str], list[int]] = {}
+        found: dict[tuple[Person, str, str, str], list[int]] = {}
         for index, row in enumerate(self.images.rows):
-            key = Person.of(row), row.modality, str(row["plane"] or "")
+            stack = "" if row[STACK] is None else cell_of(row[STACK])
+            key = Person.of(row), row.modality, str(row["plane"] or ""), stack
             found.setdefault(key, []).append(index)
         return [Series(*key, number, tuple(rows)) for number, (key, rows) in enumerate(found.items(), start=1)]
 
