@@ -64,10 +64,11 @@ def test_a_stack_is_one_volume_and_a_gap_makes_slices(tmp_path: Path):
     assert [row["slice_in_file"] for row in table(tmp_path / "out1/images.csv")] == ["2", "0", "1"]
 
 
-def test_the_bids_validator_finds_no_error(tmp_path: Path):
+def test_the_bids_validator_finds_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """MR and CT, masks and people: the official validator, without a network, reports no error."""
     made = make_phantoms(8, tmp_path / "set", size=32, masks="lesion")
     out = export(made, tmp_path / "out", to="bids", show=False)
+    assert "MR images are called T1w" in capsys.readouterr().err
     words = [str(Path(sys.executable).parent / "bids-validator-deno"), "--format", "json", str(out)]
     run_ = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
     found = json.loads(run_.stdout)

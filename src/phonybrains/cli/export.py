@@ -27,7 +27,7 @@ def export(
 
     Args:
         source: An image set.
-        to: The format: dicom, nifti, png, bids, or croissant, the metadata alone.
+        to: The format: dicom, nifti, png, bids, or croissant, which is png by another name.
         out: Folder of the export.
         window: CT of unknown unit: centre and width of the HU that black to white stand for, e.g. 40 80.
         field_of_view: Width in mm of what an image shows, where the set does not know it.

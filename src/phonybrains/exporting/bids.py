@@ -22,6 +22,7 @@ from .parts import ExportPart
 
 VERSION = "1.10.0"
 IGNORED = ("record.json", "images.csv", "croissant.json", "datasheet.md", "**/ct")
+UNTOLD = "T1w"
 LEVELS = {"M": "male", "F": "female", "O": "other"}
 
 
@@ -54,7 +55,10 @@ class BidsFiles:
             begin = f"sub-{subject}/{'ct' if ct else 'anat'}/sub-{subject}_run-{run}"
             description = "scan" if series.kind == "real" else series.kind
             found.append(
-                ExportPart(f"{begin}_desc-{description}_{'ct' if ct else self.exported.config.contrast}.nii.gz", stack)
+                ExportPart(
+                    f"{begin}_desc-{description}_{'ct' if ct else self.exported.config.contrast or UNTOLD}.nii.gz",
+                    stack,
+                )
             )
             if any(self.exported.outlined(index) for index in stack):
                 found.append(ExportPart(f"{begin}_label-{self._label(stack[0])}_mask.nii.gz", stack, is_mask=True))

@@ -27,8 +27,8 @@ class ExportConfig(Config):
     """Width of what an image shows, where its row has no `field_of_view_mm`."""
     slice_thickness_mm: Annotated[float, Field(gt=0, le=1000)] | None = None
     """Thickness of a slice, where its row has no `slice_thickness_mm`."""
-    contrast: Literal["T1w", "T2w", "PDw", "T2starw", "FLAIR"] = "T1w"
-    """BIDS: what MR images are called there, which has no name for an unknown contrast."""
+    contrast: Literal["T1w", "T2w", "PDw", "T2starw", "FLAIR"] | None = None
+    """BIDS: what MR images are called there, which has no name for an unknown contrast; T1w where nothing is said."""
     masks: bool = True
     """Whether masks, and else boxes of lesions, are exported too."""
     real: bool = False
