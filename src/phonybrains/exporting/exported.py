@@ -255,7 +255,7 @@ class ExportedSet:
             if self.config.field_of_view_mm is None and (width := self._stated_width(modality)):
                 yield f"{modality} images are taken to be {width:g} mm wide, as the record says of the corpus."
         if self.config.to == "bids" and not self.config.contrast and any(row.modality == "MR" for row in rows):
-            yield "MR images are called T1w, as BIDS has no name for an unknown contrast. Give --contrast to name another."
+            yield "MR images are called T1w, as BIDS has no name for an unknown contrast. Give --contrast for another."
         if bare := sum(one.along is None for one in geometries):
             yield f"{bare} of {n} images have no plane ({', '.join(SHOWN)}): exported without orientation."
         if bare := sum(row.modality == "CT" and self.scale(i).unit != "HU" for i, row in enumerate(rows)):
