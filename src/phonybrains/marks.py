@@ -35,7 +35,10 @@ NOTICES = {
     ENHANCED: f"Edited image: a program changed what was measured. {RESEARCH}",
     DRAWN: f"Synthetic image, drawn by a program: it shows no patient. {RESEARCH}",
 }
+SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 SENTENCE, FACTS, XMP_KEY = "Description", "phonybrains", "XML:com.adobe.xmp"
+CONTENT = "content_sha256"
+"""In the mark of a picture that goes out alone: the SHA-256 of the file without the mark."""
 KEYS = (SENTENCE, "Software", FACTS, XMP_KEY)
 """Keywords of the chunks of a mark; Software is in those of earlier versions."""
 XMP = (
@@ -83,8 +86,8 @@ def marked(png: bytes, mark: Mark) -> bytes:
 
 
 def unmarked(png: bytes) -> bytes:
-    """A PNG without a mark; anything else as it is."""
-    ours = [(start, end) for start, end, text in _chunks(png) if text and text[0] in KEYS]
+    """A PNG without a mark and a C2PA signature; anything else as it is."""
+    ours = [(one.start, one.end) for one in _chunks(png) if one.kind == b"caBX" or one.keyword in KEYS]
     for start, end in reversed(ours):
         png = png[:start] + png[end:]
     return png
@@ -92,10 +95,10 @@ def unmarked(png: bytes) -> bytes:
 
 def mark_in(png: bytes) -> Mark | None:
     """The mark of a PNG; None where it has none, or one that cannot be read."""
-    for _, _, text in _chunks(png):
-        if text and text[0] == FACTS:
+    for one in _chunks(png):
+        if one.keyword == FACTS:
             try:
-                facts = as_kind(json.loads(text[1]), dict[str, Any])
+                facts = as_kind(json.loads(one.text), dict[str, Any])
             except (ValueError, RecursionError):
                 return None
             source_type = str(facts.pop("digitalSourceType", ""))
@@ -117,9 +120,10 @@ def content_digest(path: Path) -> str:
 
 
 def marked_png(image: NDArray[np.uint8], facts: Mapping[str, Any], *, edited: bool) -> bytes:
-    """(H, W) uint8 as a PNG with facts, as a picture that goes out alone: it says which version made it."""
-    mark = Mark(EDITED if edited else MADE, {**facts, "software": SOFTWARE})
-    return marked(plain_png(image), mark)
+    """(H, W) uint8 as a PNG with facts, as a picture that goes out alone: with its version and hash."""
+    png = plain_png(image)
+    said = {**facts, "software": SOFTWARE, CONTENT: hashlib.sha256(png).hexdigest()}
+    return marked(png, Mark(EDITED if edited else MADE, said))
 
 
 def plain_png(image: NDArray[Any]) -> bytes:
@@ -135,18 +139,35 @@ def _chunk(keyword: str, text: str) -> bytes:
     return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
 
 
-def _chunks(png: bytes) -> Iterator[tuple[int, int, tuple[str, str] | None]]:
-    """Where each chunk before the pixels begins and ends; keyword and text of those that hold plain text."""
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk of a PNG, which ends before `end`; keyword and text of iTXt that is not compressed."""
+
+    kind: bytes
+    start: int
+    end: int
+    keyword: str = ""
+    text: str = ""
+
+
+def _chunks(png: bytes) -> Iterator[Chunk]:
     place = len(SIGNATURE)
     while png.startswith(SIGNATURE) and place + 12 <= len(png):
         kind, (length,) = png[place + 4 : place + 8], struct.unpack_from(">I", png, place)
-        if kind == b"IDAT":
-            return
-        keyword, _, rest = png[place + 8 : place + 8 + length].partition(b"\0")
-        plain = kind == b"iTXt" and rest.startswith(bytes(4))
-        yield (
-            place,
-            place + 12 + length,
-            (keyword.decode("latin-1"), rest[4:].decode("utf-8", "replace")) if plain else None,
-        )
-        place += 12 + length
+        end, body = place + 12 + length, png[place + 8 : place + 8 + length] if kind == b"iTXt" else b""
+        keyword, _, rest = body.partition(b"\0")
+        if rest.startswith(bytes(4)):
+            yield Chunk(kind, place, end, keyword.decode("latin-1"), rest[4:].decode("utf-8", "replace"))
+        else:
+            yield Chunk(kind, place, end)
+        place = end
+
+
+def is_sound(png: bytes) -> bool:
+    """Whether a PNG's chunks follow each other up to its end, each with its own checksum."""
+    place, sound = len(SIGNATURE), png.startswith(SIGNATURE)
+    for one in _chunks(png):
+        crc = png[one.end - 4 : one.end]
+        sound = sound and one.end <= len(png) and zlib.crc32(png[one.start + 4 : one.end - 4]) == int.from_bytes(crc)
+        place = one.end
+    return sound and place == len(png)

@@ -147,7 +147,7 @@ def split_methods(record: Mapping[str, Any]) -> dict[str, str]:
 
 def watermark_of(record: Mapping[str, Any]) -> str:
     """The name of the key whose watermark a set's images carry, by its record or those of the sets it was made from."""
-    if record.get("stage") in ("train", "finetune", "predict"):  # what a model learnt from is not in the files
+    if record.get("stage") in ("train", "finetune", "predict-train"):  # what a model learnt from is not in the files
         return ""
     own = (record.get("config") or {}).get("watermark") if record.get("stage") == "generate" else ""
     nested = (watermark_of(item.get("record") or {}) for item in record.get("inputs") or ())

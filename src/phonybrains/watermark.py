@@ -86,7 +86,7 @@ class Watermark:
         Its sides are at least SMALLEST, see `check`.
         """
         width = image.shape[1]
-        pattern = _resized(irfft2(self.spectrum, (SIDE, SIDE)).astype(np.float32), width)
+        pattern = _resized(np.asarray(irfft2(self.spectrum, (SIDE, SIDE)), np.float32), width)
         pattern = pattern / pattern.std() * _visibility(image)
         marked = image
         for strength in STRENGTHS:
@@ -103,9 +103,9 @@ class Watermark:
     def _scores(self, image: Image2D) -> Image2D:
         """z at every shift, (2 SHIFT + 1)²."""
         flat = _flattened(_framed(image))
-        found = irfft2(self.spectrum.conj() * flat, (SIDE, SIDE), overwrite_x=True) * (SIDE**2 / 2)
+        found = np.asarray(irfft2(self.spectrum.conj() * flat, (SIDE, SIDE), overwrite_x=True)) * (SIDE**2 / 2)
         scores = np.roll(found, (SHIFT, SHIFT), (0, 1))[: 2 * SHIFT + 1, : 2 * SHIFT + 1]
-        return scores / max(float(np.linalg.norm(flat)), 1e-9)
+        return np.asarray(scores / max(float(np.linalg.norm(flat)), 1e-9), np.float32)
 
 
 def p_value(z: float) -> float:
@@ -137,8 +137,8 @@ def _framed(image: Image2D) -> Image2D:
 
 def _flattened(image: Image2D) -> NDArray[np.complex64]:
     """The coefficients of the ring, those that are large in their surroundings made as small as the others."""
-    found = rfft2(image, overwrite_x=True) * RING
-    return found / (uniform_filter(np.abs(found), 9) + 0.3 * SIDE)
+    found = np.asarray(rfft2(image, overwrite_x=True)) * RING
+    return np.asarray(found / (uniform_filter(np.abs(found), 9) + 0.3 * SIDE), np.complex64)
 
 
 def _visibility(image: NDArray[np.uint8]) -> Image2D:
@@ -146,4 +146,4 @@ def _visibility(image: NDArray[np.uint8]) -> Image2D:
     grey = image.astype(np.float32)
     mean = uniform_filter(grey, 11)
     spread = np.sqrt(np.maximum(uniform_filter(grey * grey, 11) - mean * mean, 0))
-    return (np.clip(spread / 12, 0, 1.5) + 0.5) * np.clip(mean / 24, 0, 1)
+    return np.asarray((np.clip(spread / 12, 0, 1.5) + 0.5) * np.clip(mean / 24, 0, 1), np.float32)
