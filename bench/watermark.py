@@ -117,12 +117,12 @@ def _false_positives(watermark: Watermark, folders: Sequence[Path], crops: int) 
 
 def _crops(folders: Sequence[Path], n: int) -> Iterator[Grey]:
     rng = np.random.default_rng(0)
-    paths = sorted(path for folder in folders for path in folder.rglob("*.png"))
+    paths = sorted(path for folder in folders for path in folder.rglob("*") if path.suffix in (".png", ".jpg"))
     for i in range(n):
-        image = np.asarray(Image.open(paths[rng.permutation(len(paths))[0] if i >= len(paths) else i]).convert("L"))
+        image = np.asarray(Image.open(paths[i % len(paths)]).convert("L"))
         side = int(min(image.shape) * rng.uniform(0.5, 1))
         top, left = (int(rng.integers(m - side + 1)) for m in image.shape)
-        yield image[top : top + side, left : left + side]
+        yield np.asarray(Image.fromarray(image[top : top + side, left : left + side]).resize((256, 256), LANCZOS))
 
 
 def _distances(real: ImageSet, images: ImageSet, plain: Sequence[Grey], put: Sequence[Grey], weights: Path) -> None:

@@ -28,7 +28,7 @@ FALSE_POSITIVES = 1e-6
 """Of an image without the watermark, at most, whatever it shows: over random keys."""
 SIDE, INNER, OUTER = 256, 12, 100
 """The grid of the pattern, over the width of an image, and its frequencies in cycles across it."""
-WIDTHS, SHIFT = range(226, 262), 32
+WIDTHS, SHIFT = range(226, 262, 2), 32
 """Widths at which an image is looked at, as one of 256 may have been cropped, and how far it may have been moved."""
 THRESHOLD = float(norm.isf(FALSE_POSITIVES / (len(WIDTHS) * (2 * SHIFT + 1) ** 2)))
 SOUGHT, STRENGTHS = 16.0, (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)

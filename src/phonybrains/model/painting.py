@@ -28,7 +28,7 @@ def paint_missing(
     what: str = "generating",
     *,
     mark: Mark,
-    finish: Callable[[Pixels], Pixels] | None = None,
+    finish: Callable[[Any], Pixels] | None = None,
     **masks: Any,
 ) -> None:
     """Write the images that are not there yet, each whole as soon as it is made; paths: of some, by index in `wanted`.

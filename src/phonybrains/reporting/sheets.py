@@ -76,9 +76,9 @@ def film_strip(rows: Mapping[str, Sequence[tuple[str, NDArray[Any]]]], path: Pat
 def _write(picture: Image.Image, path: Path, mark: Mark) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer, kind = io.BytesIO(), Image.registered_extensions()[path.suffix.lower()]
-    said: dict[str, Any] = {"tiffinfo": {XMP_TAG: mark.xmp}} if kind == "TIFF" else {"xmp": mark.xmp}
-    picture.save(buffer, kind, **({} if kind == "PNG" else said))
-    write_whole(path, marked(buffer.getvalue(), mark))
+    said: dict[str, Any] = {"TIFF": {"tiffinfo": {XMP_TAG: mark.xmp}}, "PNG": {}}.get(kind, {"xmp": mark.xmp})
+    picture.save(buffer, kind, **said)
+    write_whole(path, marked(buffer.getvalue(), mark) if kind == "PNG" else buffer.getvalue())
     return path
 
 

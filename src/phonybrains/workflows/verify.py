@@ -72,7 +72,7 @@ def verify(
         raise ConfigError(f"--near {missing[0]}: there is no such folder.")
     with progress_bars(show, vanish=True) as bar:
         line = bar.add_task("verifying", total=None, unit="files")
-        around = [path.resolve().parent, path.resolve().parent.parent]
+        around = path.resolve().parents[: 2 if path.is_dir() else 3]
         chain = Chain([*explicit, *around, Path()], explicit, lambda: bar.advance(line))
         if path.is_dir():
             _folder(chain, path)
