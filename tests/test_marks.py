@@ -123,7 +123,7 @@ def test_edits_phantoms_and_imports_say_what_they_are(tiny_model: Path, tmp_path
     scans = make_phantoms(2, tmp_path / "scans", size=64, synthetic=False)
     drawn = make_phantoms(2, tmp_path / "drawn", size=64)
     varied = edit(scans, tmp_path / "varied", Vary(steps=1, n=2), model=tiny_model, show=False)
-    noisy = [edit(of, tmp_path / f"noisy-{of.name}", AddNoise(sigma=5), show=False) for of in (scans, drawn)]
+    noisy = [edit(of, tmp_path / f"noisy-{of.name}", AddNoise(), like=drawn, show=False) for of in (scans, drawn)]
     made = edit(drawn, tmp_path / "made", Vary(steps=1), model=tiny_model, show=False)
     config = ImportConfig(size=32, synthetic=True, generator="x")
     again = import_images([made], tmp_path / "again", config, progress=False).out

@@ -119,11 +119,11 @@ def content_digest(path: Path) -> str:
     return hashlib.sha256(unmarked(path.read_bytes())).hexdigest()
 
 
-def marked_png(image: NDArray[np.uint8], facts: Mapping[str, Any], *, edited: bool) -> bytes:
+def marked_png(image: NDArray[np.uint8], facts: Mapping[str, Any], source_type: str = MADE) -> bytes:
     """(H, W) uint8 as a PNG with facts, as a picture that goes out alone: with its version and hash."""
     png = plain_png(image)
     said = {**facts, "software": SOFTWARE, CONTENT: hashlib.sha256(png).hexdigest()}
-    return marked(png, Mark(EDITED if edited else MADE, said))
+    return marked(png, Mark(source_type, said))
 
 
 def plain_png(image: NDArray[Any]) -> bytes:

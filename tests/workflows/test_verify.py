@@ -181,10 +181,10 @@ def test_a_picture_alone_is_led_back(chain: Path, tmp_path: Path):
     assert words(verify(Path(alone), show=False))["image"] == "unknown"
     model = {"generator": "model", "model_sha256": fingerprint(chain / "model")}
     pixels = read_png(picture)
-    picture.write_bytes(png := marked_png(pixels.astype("uint8"), model | {"seed": 1, "index": 0}, edited=False))
+    picture.write_bytes(png := marked_png(pixels.astype("uint8"), model | {"seed": 1, "index": 0}))
     assert words(verify(picture, near=[chain], show=False))["image"] == "intact"
     assert verify(picture, near=[chain], show=False).exit_code == 0
-    repainted = marked_png((pixels // 2).astype("uint8"), model, edited=False)
+    repainted = marked_png((pixels // 2).astype("uint8"), model)
     picture.write_bytes(png[: png.index(b"IDAT") - 4] + repainted[repainted.index(b"IDAT") - 4 :])
     assert words(verify(picture, near=[chain], show=False))["image"] == "changed"
     picture.write_bytes(png[:-20] + bytes([png[-20] ^ 1]) + png[-19:])

@@ -232,12 +232,25 @@ def candidates(places: Sequence[Path]) -> Iterator[Path]:
     """Folders with a table or a model, in some places and one level below, and the models that come along."""
     seen = set[Path]()
     for place in (*places, *shipped_models().values()):
-        below = sorted(path for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
-        for path in (place, *below):
-            marked = any((path / name).is_file() for name in (METADATA_NAME, DESCRIPTION, LORA))
-            if marked and path.resolve() not in seen:
+        for path in (place, *_below(place)):
+            if _is_ours(path) and path.resolve() not in seen:
                 seen.add(path.resolve())
                 yield path
+
+
+def _below(place: Path) -> list[Path]:
+    """The folders in a folder; none where it may not be looked into."""
+    try:
+        return sorted(path for path in place.iterdir() if path.is_dir())
+    except OSError:
+        return []
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return any((folder / name).is_file() for name in (METADATA_NAME, DESCRIPTION, LORA))
+    except OSError:
+        return False
 
 
 def read_quietly(folder: Path) -> dict[str, Any]:
