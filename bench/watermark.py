@@ -29,6 +29,8 @@ from .timing import table
 
 Grey = NDArray[np.uint8]
 app = measurement(__name__, __doc__)
+MOST = 400
+"""Real images that the distances are measured from, at most."""
 BICUBIC, LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
 
 
@@ -141,12 +143,13 @@ def _distances(real: ImageSet, images: ImageSet, plain: Sequence[Grey], put: Seq
 
     for modality in ("MR", "CT"):
         own = [i for i, row in enumerate(images.rows) if row.modality == modality]
-        theirs = [i for i, row in enumerate(real.rows) if row.modality == modality and row.split != "train"][:400]
+        theirs = [i for i, row in enumerate(real.rows) if row.modality == modality]
+        theirs = theirs[:: -(-len(theirs) // MOST) or 1]
         if min(len(own), len(theirs)) < 2:
             continue
         scans = features([np.asarray(real.pixels(i), np.uint8) for i in theirs])
         without, having = (features([each[i] for i in own]) for each in (plain, put))
-        told = [f"{value:.4f} ± {error:.4f}" for value, error in (kid(without, scans), kid(having, scans))]
+        told = [f"{value:.1f} ± {error:.1f}" for value, error in (kid(without, scans), kid(having, scans))]
         print(f"{modality}: KID of {len(own)} from {len(theirs)} real: without {told[0]}, with {told[1]}", flush=True)
 
 

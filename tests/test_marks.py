@@ -89,7 +89,7 @@ def test_equal_pixels_are_equal_whatever_the_marks(tmp_path: Path):
 
 def test_generated_images_name_their_run(tiny_model: Path, tmp_path: Path):
     """Each has the identity of the record, the model's hash, seed and index; shards have those of the whole run."""
-    how: dict[str, Any] = {"seed": 5, "steps": 1, "show": False}
+    how: Any = {"seed": 5, "steps": 1, "show": False}
     whole = generate(tiny_model, tmp_path / "whole", 4, **how)
     record = read_record(whole)
     wanted = {"record_identity": record["identity"], "generator": tiny_model.name, "seed": 5}
@@ -104,7 +104,7 @@ def test_an_earlier_draft_gets_its_marks(tiny_model: Path, tmp_path: Path, monke
     """What an earlier version had half written, without marks, is finished to the bytes of an undisturbed run."""
     from phonybrains.generating import stage
 
-    how: dict[str, Any] = {"seed": 5, "steps": 1, "show": False}
+    how: Any = {"seed": 5, "steps": 1, "show": False}
     whole = generate(tiny_model, tmp_path / "whole", 4, **how)
     with monkeypatch.context() as stopped:
         stopped.setattr(stage, "write_metadata", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

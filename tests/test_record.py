@@ -223,7 +223,7 @@ def test_identity_is_the_same_in_every_process_and_version() -> None:
 
 
 def test_a_record_says_how_a_folder_came_to_be(tmp_path: Path) -> None:
-    """Stage, identity, time, configuration, seed, inputs, sources, results and versions, as JSON, and a hash of it all."""
+    """Stage, identity, time, configuration, seed, inputs, sources, results and versions, as JSON, and a hash of all."""
     record = Record("train", {"steps": 10}, 3, RECORD.inputs, [{"name": "OASIS", "licence": "CC0-1.0"}])
     with publish(tmp_path / "model", record):
         record.results["loss"] = 0.25

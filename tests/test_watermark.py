@@ -98,7 +98,7 @@ def test_models_of_small_images_refuse_it(tiny_model: Path, tmp_path: Path):
 def test_a_generated_set_carries_it(tmp_path: Path):
     """Each image, in shards too; the record names the key, verify finds it, and no study takes the set."""
     (tmp_path / "key").write_bytes(KEY.key + b"\n")
-    how: dict[str, Any] = {"steps": 1, "seed": 3, "watermark": tmp_path / "key", "show": False}
+    how: Any = {"steps": 1, "seed": 3, "watermark": tmp_path / "key", "show": False}
     made = generate("heads", tmp_path / "set", 2, **how)
     assert read_record(made)["config"]["watermark"] == KEY.name
     part = ImageSet.open(generate("heads", tmp_path / "part", 2, shard="2/2", **how))

@@ -142,8 +142,9 @@ def _flattened(image: Image2D) -> NDArray[np.complex64]:
 
 
 def _visibility(image: NDArray[np.uint8]) -> Image2D:
-    """How much of a pattern texture hides, about 0…2: none in air."""
+    """How much of a pattern texture hides, about 0…2: none in air, nor near black and white, where windows cut values off."""
     grey = image.astype(np.float32)
     mean = uniform_filter(grey, 11)
     spread = np.sqrt(np.maximum(uniform_filter(grey * grey, 11) - mean * mean, 0))
-    return np.asarray((np.clip(spread / 12, 0, 1.5) + 0.5) * np.clip(mean / 24, 0, 1), np.float32)
+    inside = np.clip(np.minimum(grey, 255 - grey) / 16, 0, 1)
+    return np.asarray((np.clip(spread / 12, 0, 1.5) + 0.5) * np.clip(mean / 24, 0, 1) * inside, np.float32)

@@ -26,7 +26,7 @@ from phonybrains.phantom.corpus import draw_phantom
 from phonybrains.record import SEAL, fingerprint, read_record, sha256_file, write_record
 from phonybrains.workflows.verify import Verification, verify
 
-HOW: dict[str, Any] = {"seed": 1, "steps": 1, "show": False}
+HOW: Any = {"seed": 1, "steps": 1, "show": False}
 FREE = ("README.md",)
 """People write a model's card: no hash holds it. The log of a training is the other thing that none does."""
 
