@@ -142,7 +142,7 @@ def _flattened(image: Image2D) -> NDArray[np.complex64]:
 
 
 def _visibility(image: NDArray[np.uint8]) -> Image2D:
-    """How much of a pattern texture hides, about 0…2: none in air, nor near black and white, where windows cut values off."""
+    """How much of a pattern texture hides, about 0…2: none in air, nor near black and white, where windows cut."""
     grey = image.astype(np.float32)
     mean = uniform_filter(grey, 11)
     spread = np.sqrt(np.maximum(uniform_filter(grey * grey, 11) - mean * mean, 0))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,13 +13,11 @@ from typing import Any, Literal
 from ..documents import as_kind
 from ..errors import PhonyBrainsError
 from ..imageset import METADATA_NAME, Row, read_metadata
-from ..importing.parallel import threads
-from ..importing.scan import scan
 from ..marks import mark_in
 from ..model import lora_description
 from ..model.description import DESCRIPTION, code_of, parts_of, read_description
-from ..model.finding import shipped_models
 from ..record import RECORD_NAME, SEAL, Content, Record, fingerprint, is_sealed, read_record
+from .nearby import candidates, listed_sources, scanned
 
 Word = Literal["intact", "changed", "unknown"]
 KEYS = {"stage", "identity", "created", "config", "seed", "inputs", "sources", "results", "files", "versions", SEAL}
@@ -216,9 +212,9 @@ class Chain:
 
     def source(self, folder: Path, number: int, name: str, wanted: str) -> None:
         """See whether what was imported is still the same: where the list beside the corpus says, or near."""
-        listed = list(_listed(folder))[number : number + 1]
+        listed = list(listed_sources(folder))[number : number + 1]
         for path in (*(path for path in listed if path.exists()), *self.near):
-            same = _scanned(path) == wanted
+            same = scanned(path) == wanted
             if same or path in listed:
                 why = f"{'' if same else 'it is not '}what {folder.name} was imported from"
                 self.add("source", path, "intact" if same else "changed", why)
@@ -226,31 +222,6 @@ class Chain:
                     self.folder(path)
                 return
         self.add("source", name, "unknown", "it is not where the import found it: name its folder with --near")
-
-
-def candidates(places: Sequence[Path]) -> Iterator[Path]:
-    """Folders with a table or a model, in some places and one level below, and the models that come along."""
-    seen = set[Path]()
-    for place in (*places, *shipped_models().values()):
-        for path in (place, *_below(place)):
-            if _is_ours(path) and path.resolve() not in seen:
-                seen.add(path.resolve())
-                yield path
-
-
-def _below(place: Path) -> list[Path]:
-    """The folders in a folder; none where it may not be looked into."""
-    try:
-        return sorted(path for path in place.iterdir() if path.is_dir())
-    except OSError:
-        return []
-
-
-def _is_ours(folder: Path) -> bool:
-    try:
-        return any((folder / name).is_file() for name in (METADATA_NAME, DESCRIPTION, LORA))
-    except OSError:
-        return False
 
 
 def read_quietly(folder: Path) -> dict[str, Any]:
@@ -296,20 +267,3 @@ def _read(path: Path, digest: str) -> tuple[bytes, str]:
     except OSError as error:
         return b"", f"it cannot be read ({error.strerror})"
     return content, "" if hashlib.sha256(content).hexdigest() == digest else "it has another SHA-256"
-
-
-def _listed(folder: Path) -> Iterator[Path]:
-    """Where the sources of a corpus lay, by the list that import left beside it for its owner."""
-    path = folder.resolve().with_name(f"{folder.resolve().name}.sources.csv")
-    if path.is_file():
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from (Path(row["path"]) for row in csv.DictReader(file) if row.get("path"))
-
-
-def _scanned(source: Path) -> str:
-    """The hash of a source, as import takes it; empty where it cannot be read."""
-    with tempfile.TemporaryDirectory() as place, threads() as pool:
-        try:
-            return scan(source, pool, lambda: Path(place)).sha256
-        except (PhonyBrainsError, OSError):
-            return ""

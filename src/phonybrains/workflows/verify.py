@@ -20,7 +20,8 @@ from ..progress import progress_bars
 from ..record import RECORD_NAME
 from ..signing import MISSING, can_sign, credentials_of, is_signed
 from ..watermark import THRESHOLD, Watermark, p_value
-from .chain import LORA, Chain, Link, Word, candidates, read_quietly, run_identity
+from .chain import LORA, Chain, Link, Word, read_quietly, run_identity
+from .nearby import candidates
 
 CODES: dict[Word, int] = {"intact": 0, "changed": 1, "unknown": 2}
 
