@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,10 +12,11 @@ from typing import Any, Literal
 from ..documents import as_kind
 from ..errors import PhonyBrainsError
 from ..imageset import METADATA_NAME, Row, read_metadata
+from ..importing.parallel import threads
 from ..marks import mark_in
 from ..model import lora_description
 from ..model.description import DESCRIPTION, code_of, parts_of, read_description
-from ..record import RECORD_NAME, SEAL, Content, Record, fingerprint, is_sealed, read_record
+from ..record import RECORD_NAME, SEAL, Content, Record, fingerprint, is_sealed, read_record, sha256_file
 from .nearby import candidates, listed_sources, scanned
 
 Word = Literal["intact", "changed", "unknown"]
@@ -24,6 +24,7 @@ KEYS = {"stage", "identity", "created", "config", "seed", "inputs", "sources", "
 LORA = lora_description.DESCRIPTION
 SHOWN = 20
 """Damaged files of a kind that are named one by one."""
+ANOTHER = "it has another SHA-256"
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,12 @@ class Chain:
             self.image_set(folder, content, rows)
         elif (folder / DESCRIPTION).is_file() or (folder / LORA).is_file():
             self.model(folder)
+        elif content.get("stage") != "fetch" and (files := (content.get("results") or {}).get("files")):
+            self.files(folder, files)
+            for name in (name for name in files if name.endswith(f"/{METADATA_NAME}")):
+                self.folder((folder / name).parent)
         else:
-            self.files(folder, (content.get("results") or {}).get("files") or {})
+            self.add("files", folder, "unknown", "its record lists no hashes of them")
         for number, item in enumerate(content.get("inputs") or ()):
             self.input(folder, content, number, item)
 
@@ -97,7 +102,9 @@ class Chain:
         elif identity != content.get("identity"):
             self.add("record", path, "changed", "its identity is not that of what it says")
         elif sealed is None:
-            self.add("record", path, "unknown", "its identity is right; of before records had a SHA-256 of their own")
+            self.add(
+                "record", path, "unknown", "its identity is right, and it has no SHA-256 of its own, as those of before"
+            )
         else:
             self.add("record", path, "intact", "its own SHA-256, and its identity")
         return content
@@ -115,7 +122,7 @@ class Chain:
             self.add("table", table, "changed", str(error))
             return
         known = {identity for one in _records(content) for identity in _identities(one)}
-        with ThreadPoolExecutor() as pool:
+        with threads() as pool:
             found = list(pool.map(lambda row: self._image(folder, row), rows))
         pairs = list(zip(rows, found, strict=True))
         self._summary("images", folder, [(row.file_name, one.fault) for row, one in pairs])
@@ -172,8 +179,8 @@ class Chain:
 
     def files(self, folder: Path, files: Mapping[str, str], what: str = "file") -> None:
         """Check files by their hashes."""
-        with ThreadPoolExecutor() as pool:
-            faults = list(pool.map(lambda item: _read(folder / item[0], item[1])[1], files.items()))
+        with threads() as pool:
+            faults = list(pool.map(lambda item: _fault(folder / item[0], item[1]), files.items()))
         for name, fault in zip(files, faults, strict=True):
             self.advance()
             if fault:
@@ -260,10 +267,18 @@ def _identities(content: Mapping[str, Any]) -> set[str]:
         return set()
 
 
+def _fault(path: Path, digest: str) -> str:
+    """What is wrong with a file of any size; "" where nothing is."""
+    try:
+        return "" if sha256_file(path) == digest else ANOTHER
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+
+
 def _read(path: Path, digest: str) -> tuple[bytes, str]:
     """A file's bytes, and what is wrong with it."""
     try:
         content = path.read_bytes()
     except OSError as error:
         return b"", f"it cannot be read ({error.strerror})"
-    return content, "" if hashlib.sha256(content).hexdigest() == digest else "it has another SHA-256"
+    return content, "" if hashlib.sha256(content).hexdigest() == digest else ANOTHER
