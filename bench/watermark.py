@@ -83,6 +83,7 @@ def main(
     features: Path | None = None,
     pictures: Sequence[Path] = (),
     crops: int = 0,
+    seed: int = 0,
     studies: int = 50,
     key: str = "the key of the measurement",
 ) -> None:
@@ -95,7 +96,7 @@ def main(
     print(f"PSNR: median {statistics.median(psnr):.1f} dB, least {min(psnr):.1f} dB", flush=True)
     print(table(("change", "found", "least z", "median z"), [_found(watermark, put, name) for name in CHANGES]))
     if crops:
-        _false_positives(watermark, pictures, crops)
+        _false_positives(watermark, pictures, crops, seed)
     if corpus and features:
         _distances(ImageSet.open(corpus), images, plain, put, features)
     if corpus and studies:
@@ -107,18 +108,18 @@ def _found(watermark: Watermark, images: Sequence[Grey], name: str) -> tuple[str
     return name, f"{sum(one > THRESHOLD for one in z)} of {len(z)}", f"{min(z):.1f}", f"{statistics.median(z):.1f}"
 
 
-def _false_positives(watermark: Watermark, folders: Sequence[Path], crops: int) -> None:
+def _false_positives(watermark: Watermark, folders: Sequence[Path], crops: int, seed: int) -> None:
     """The largest z over random crops of real images, and how many are above the threshold."""
     z = list[float]()
-    for image in _crops(folders, crops):
+    for image in _crops(folders, crops, seed):
         z.append(watermark.find(image))
         if len(z) % 500 == 0 or len(z) == crops:
             above = sum(one > THRESHOLD for one in z)
             print(f"real crops: {above} of {len(z)} above the threshold; largest z {max(z):.2f}", flush=True)
 
 
-def _crops(folders: Sequence[Path], n: int) -> Iterator[Grey]:
-    rng = np.random.default_rng(0)
+def _crops(folders: Sequence[Path], n: int, seed: int) -> Iterator[Grey]:
+    rng = np.random.default_rng(seed)
     paths = sorted(path for folder in folders for path in folder.rglob("*") if path.suffix in (".png", ".jpg"))
     for i in range(n):
         image = np.asarray(Image.open(paths[i % len(paths)]).convert("L"))

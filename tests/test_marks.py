@@ -24,7 +24,7 @@ from phonybrains.marks import (
     EDITED,
     ENHANCED,
     MADE,
-    Mark,
+    SyntheticMark,
     content_digest,
     is_sound,
     mark_in,
@@ -37,11 +37,11 @@ from phonybrains.record import read_record
 from phonybrains.reporting.sheets import contact_sheet
 
 NOISE = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
-MARK = Mark(MADE, {"record_identity": "ab" * 32, "seed": 3, "index": 7, "note": "Ärger \0 \n"})
+MARK = SyntheticMark(MADE, {"record_identity": "ab" * 32, "seed": 3, "index": 7, "note": "Ärger \0 \n"})
 TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 
 
-def marks_of(folder: Path) -> list[Mark | None]:
+def marks_of(folder: Path) -> list[SyntheticMark | None]:
     """The marks of the images of a set, in its order."""
     return [mark_in((folder / row.file_name).read_bytes()) for row in ImageSet.open(folder).rows]
 
@@ -74,7 +74,7 @@ def test_any_changed_byte_of_a_picture_is_noticed(place: int, flip: int):
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
 def test_sheets_are_marked_in_every_format(tmp_path: Path, suffix: str):
     """A contact sheet has the term as XMP, where Pillow, and whoever follows the format, looks for it."""
-    contact_sheet([NOISE], tmp_path / f"sheet{suffix}", mark=Mark(EDITED))
+    contact_sheet([NOISE], tmp_path / f"sheet{suffix}", mark=SyntheticMark(EDITED))
     with Image.open(tmp_path / f"sheet{suffix}") as sheet:
         found: Any = sheet.info.get("xmp") or dict(getattr(sheet, "tag_v2", {}))[700]
     assert f"{TERMS}{EDITED}".encode() in found
@@ -94,7 +94,7 @@ def test_generated_images_name_their_run(tiny_model: Path, tmp_path: Path):
     record = read_record(whole)
     wanted = {"record_identity": record["identity"], "generator": tiny_model.name, "seed": 5}
     wanted |= {"model_sha256": record["inputs"][0]["sha256"]}
-    assert marks_of(whole) == [Mark(MADE, wanted | {"index": i}) for i in range(4)]
+    assert marks_of(whole) == [SyntheticMark(MADE, wanted | {"index": i}) for i in range(4)]
     parts = [generate(tiny_model, tmp_path / f"{k}", 4, shard=f"{k}/2", **how) for k in (1, 2)]
     assert marks_of(parts[1]) == marks_of(whole)[2:]
     assert marks_of(join(parts, tmp_path / "joined", show=False)) == marks_of(whole)

@@ -12,7 +12,7 @@ import pytest
 
 from phonybrains import signing
 from phonybrains.errors import ConfigError
-from phonybrains.marks import EDITED, MADE, Mark, is_sound, marked, plain_png, unmarked
+from phonybrains.marks import EDITED, MADE, SyntheticMark, is_sound, marked, plain_png, unmarked
 from phonybrains.signing import credentials_of, sign
 from phonybrains.workflows.verify import verify
 
@@ -22,7 +22,9 @@ from cryptography.hazmat.primitives import hashes  # noqa: E402
 from cryptography.hazmat.primitives import serialization as pem  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa  # noqa: E402
 
-PNG = marked(plain_png(np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)), Mark(EDITED, {"seed": 1}))
+PNG = marked(
+    plain_png(np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)), SyntheticMark(EDITED, {"seed": 1})
+)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from PIL import Image
 
 from .errors import ImageSetError
 from .files import write_whole
-from .marks import Mark, content_digest, marked, plain_png
+from .marks import SyntheticMark, content_digest, marked, plain_png
 from .record import TABLE_NAME, UNSAFE, read_record, split_methods
 from .spreadsheet import cell_of, read_sheet, sheet_text, value_of
 
@@ -191,7 +191,7 @@ def read_png(path: Path) -> Pixels:
     return array if array.dtype == np.uint8 else array.astype(np.uint16)
 
 
-def write_png(path: Path, pixels: Pixels, mark: Mark | None = None) -> str:
+def write_png(path: Path, pixels: Pixels, mark: SyntheticMark | None = None) -> str:
     """Write (H, W) uint8 or uint16 as a PNG, whole or not at all, and return its SHA-256; no metadata but a mark."""
     if pixels.ndim != 2 or pixels.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"expected (H, W) uint8 or uint16, got {pixels.shape} {pixels.dtype}")

@@ -52,13 +52,13 @@ SIGNATURE, HEADER = b"\x89PNG\r\n\x1a\n", 33
 
 
 @dataclass(frozen=True)
-class Mark:
+class SyntheticMark:
     """What a picture says of itself: a term of IPTC's, and facts as JSON, `record_identity` and `index` among them."""
 
     source_type: str = MADE
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def of(self, **facts: Any) -> Mark:
+    def of(self, **facts: Any) -> SyntheticMark:
         """The mark with more facts."""
         return replace(self, facts={**self.facts, **facts})
 
@@ -75,10 +75,10 @@ class Mark:
         return {SENTENCE: NOTICES[self.source_type], FACTS: said, XMP_KEY: self.xmp.decode()}
 
 
-OF_A_MODEL = Mark()
+OF_A_MODEL = SyntheticMark()
 
 
-def marked(png: bytes, mark: Mark) -> bytes:
+def marked(png: bytes, mark: SyntheticMark) -> bytes:
     """A PNG with a mark, in place of one that it had."""
     plain = unmarked(png)
     chunks = b"".join(_chunk(keyword, text) for keyword, text in mark.texts.items())
@@ -93,7 +93,7 @@ def unmarked(png: bytes) -> bytes:
     return png
 
 
-def mark_in(png: bytes) -> Mark | None:
+def mark_in(png: bytes) -> SyntheticMark | None:
     """The mark of a PNG; None where it has none, or one that cannot be read."""
     for one in _chunks(png):
         if one.keyword == FACTS:
@@ -103,11 +103,11 @@ def mark_in(png: bytes) -> Mark | None:
                 return None
             source_type = str(facts.pop("digitalSourceType", ""))
             facts.pop("synthetic", None)
-            return Mark(source_type, facts) if source_type in NOTICES else None
+            return SyntheticMark(source_type, facts) if source_type in NOTICES else None
     return None
 
 
-def set_mark(path: Path, mark: Mark | None) -> None:
+def set_mark(path: Path, mark: SyntheticMark | None) -> None:
     """Have a PNG carry this mark: one that lies in the draft of an earlier version has another, or none."""
     png = path.read_bytes()
     if mark and (wanted := marked(png, mark)) != png:
@@ -123,7 +123,7 @@ def marked_png(image: NDArray[np.uint8], facts: Mapping[str, Any], source_type: 
     """(H, W) uint8 as a PNG with facts, as a picture that goes out alone: with its version and hash."""
     png = plain_png(image)
     said = {**facts, "software": SOFTWARE, CONTENT: hashlib.sha256(png).hexdigest()}
-    return marked(png, Mark(source_type, said))
+    return marked(png, SyntheticMark(source_type, said))
 
 
 def plain_png(image: NDArray[Any]) -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..config import load_config
 from ..imageset import Attribute, ImageSet, Row, check_whole, how_split, write_metadata
-from ..marks import Mark
+from ..marks import SyntheticMark
 from ..model.compiled import Compiled
 from ..model.given import take_over
 from ..model.opening import engine_of, open_fastest
@@ -59,7 +59,7 @@ class Additions:
         warnings = dict.fromkeys(doubt for where in asked for doubt in model.doubts(where))
         return cls(corpus, model, generator, sampling, wanted, tuple(warnings))
 
-    def paint(self, draft: Path, mark: Mark, show: bool) -> None:
+    def paint(self, draft: Path, mark: SyntheticMark, show: bool) -> None:
         """Make what is missing."""
         paths = {index: draft / drawn_name(index) for index in range(len(self.wanted))}
         with progress_bars(show) as bar:
@@ -123,7 +123,7 @@ def augment(
         print(f"WARNING: {warning}", file=sys.stderr)
     record = _record(additions, folder, config)
     said = {"record_identity": record.identity, "generator": additions.generator, "seed": config.seed}
-    mark = Mark(facts={**said, "model_sha256": record.inputs[1]["sha256"]})
+    mark = SyntheticMark(facts={**said, "model_sha256": record.inputs[1]["sha256"]})
     if not is_published(out, record, check_whole):
         with publish(out, record, resume=True) as draft:
             take_over(images, draft)
@@ -174,7 +174,7 @@ def _results(additions: Additions, groups: Sequence[Combination]) -> dict[str, A
     )
 
 
-def _draw(images: ImageSet, path: Path, mark: Mark) -> None:
+def _draw(images: ImageSet, path: Path, mark: SyntheticMark) -> None:
     """A contact sheet of synthetic images, and what each shows."""
     drawn = [i for i, row in enumerate(images.rows) if row["edit"] == AUGMENT]
     chosen = [drawn[i] for i in np.unique(np.linspace(0, len(drawn) - 1, SHOWN).astype(int))]

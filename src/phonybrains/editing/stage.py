@@ -17,7 +17,7 @@ from rich.progress import Progress
 from ..errors import ConfigError, ImageSetError
 from ..held_out import edited_from
 from ..imageset import HOW_MADE, ImageSet, Row, check_whole, read_png, write_mask, write_metadata, write_png
-from ..marks import EDITED, ENHANCED, MADE, Mark, mark_in, set_mark
+from ..marks import EDITED, ENHANCED, MADE, SyntheticMark, mark_in, set_mark
 from ..model.description import check_denoises
 from ..model.finding import is_fine_tuned, model_folder
 from ..model.latent_diffusion import LatentDiffusion, image_rng
@@ -54,7 +54,7 @@ class EditedSet:
         """The files of all draws of a row."""
         return [self.name(row, draw) for draw in range(self.how.n)]
 
-    def mark(self, row: int, draw: int | None = None) -> Mark:
+    def mark(self, row: int, draw: int | None = None) -> SyntheticMark:
         """What an image says of itself: noise needs no model, and leaves what a synthetic image said of its source."""
         source = self.source.rows[row]
         kind = EDITED if _origin(source)["edit_of_kind"] == "real" else MADE
@@ -62,7 +62,7 @@ class EditedSet:
             before = mark_in((self.source.folder / source.file_name).read_bytes())
             kind = ENHANCED if kind == EDITED else before.source_type if before else MADE
         facts = {**self.said, "edit": self.how.name, "edit_of_sha256": source.sha256, "index": row}
-        return Mark(kind, facts if draw is None else {**facts, "draw": draw})
+        return SyntheticMark(kind, facts if draw is None else {**facts, "draw": draw})
 
     def paint(self, draft: Path, batch_size: int, bar: Progress) -> None:
         """Make what is missing; each image appears whole. A batch of which one is missing is made again as a whole."""

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from ..errors import ImageSetError
 from ..imageset import METADATA_NAME, Attribute, ImageSet, Row, read_metadata, write_mask, write_metadata
-from ..marks import Mark
+from ..marks import SyntheticMark
 from ..model.compiled import Compiled, installed
 from ..model.opening import engine_of, open_fastest
 from ..model.painting import paint_missing, painted_row
@@ -55,7 +55,7 @@ class Work:
         pairs = list(zip(self.wanted, self.asked, strict=True))
         return [n for n in names if any(shown[n] is not None and n not in asked for shown, asked in pairs)]
 
-    def paint(self, draft: Path, share: Share, bar: Progress, mark: Mark) -> None:
+    def paint(self, draft: Path, share: Share, bar: Progress, mark: SyntheticMark) -> None:
         """Make what is missing of this share; each image appears whole as soon as it is made."""
         paths = {i: draft / file_name(i) for i in share.of(self.config.indices)}
         masks: dict[str, Any] = {"masks": self.masks} if self.masks else {}  # no other kind of model takes masks
@@ -168,7 +168,7 @@ def generate_requests(
         watermark.check(work.model.size)
         work = replace(work, watermark=watermark)
     record = _record(work, folder)
-    mark = Mark(facts=work.said(record))
+    mark = SyntheticMark(facts=work.said(record))
     if isinstance(work.model, Compiled):
         record.results["engine"] = f"MNN {installed()}"
     for warning in work.warnings if share.rank == 0 else ():

@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from ..errors import SourceError
 from ..imageset import METADATA_NAME, Pixels, Row, write_mask, write_png
-from ..marks import DRAWN, EDITED, MADE, Mark
+from ..marks import DRAWN, EDITED, MADE, SyntheticMark
 from ..record import split_methods
 from .config import ImportConfig
 from .parallel import map_in_order
@@ -79,7 +79,7 @@ def take_in(
     Fills `intake`, also when it fails. Raises SourceError with the first reasons if no image can be used.
     """
     kinds = [DRAWN if item.record.get("stage") == "phantom" else MADE for item in scans]
-    marks = [Mark(kind, {"record_identity": identity}) for kind in kinds]
+    marks = [SyntheticMark(kind, {"record_identity": identity}) for kind in kinds]
     numbered = _numbered(_sized(scans, config, pool, bar), intake)
     for image in map_in_order(pool, partial(_write, draft, marks), numbered):
         intake.images.append(image)
@@ -185,7 +185,7 @@ def _duplicate(found: Slice, first: Slice) -> str:
     return f"same pixels as {first.name}{unlike}; left out"
 
 
-def _mark(mark: Mark, found: Slice) -> Mark | None:
+def _mark(mark: SyntheticMark, found: Slice) -> SyntheticMark | None:
     """What a synthetic image says of itself, out of the mark for its source; nothing where it is a scan."""
     if not found.synthetic:
         return None
@@ -194,7 +194,7 @@ def _mark(mark: Mark, found: Slice) -> Mark | None:
     return replace(mark, source_type=EDITED if edited else mark.source_type).of(**known)
 
 
-def _write(draft: Path, marks: Sequence[Mark], image: SizedSlice) -> SizedSlice:
+def _write(draft: Path, marks: Sequence[SyntheticMark], image: SizedSlice) -> SizedSlice:
     mark = _mark(marks[image.source], image.slice)
     written = replace(image, sha256=write_png(draft / image.file_name, image.pixels, mark), pixels=NO_PIXELS)
     if image.mask is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageSetError
 from ..imageset import FIXED_COLUMNS, Attribute, Pixels, Row, read_png, write_png
-from ..marks import Mark, set_mark
+from ..marks import SyntheticMark, set_mark
 from ..record import sha256_file
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def paint_missing(
     bar: Progress,
     what: str = "generating",
     *,
-    mark: Mark,
+    mark: SyntheticMark,
     finish: Callable[[Any], Pixels] | None = None,
     **masks: Any,
 ) -> None:

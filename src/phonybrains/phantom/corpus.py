@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from ..imageset import Attribute, Row, check_whole, write_mask, write_metadata, write_png
-from ..marks import DRAWN, Mark
+from ..marks import DRAWN, SyntheticMark
 from ..record import Record, is_published, publish
 from .anatomy import CT_HU, FIELD_OF_VIEW_MM, HEMORRHAGES, MR_INTENSITY, PLANES, TUMOURS, Patient, Tissue
 from .paint import Labels, cut_head, paint_labels, smooth_noise
@@ -152,7 +152,7 @@ def make_phantoms(
     record = Record("phantom", {"n": n, **drawn}, seed, sources=sources)
     if is_published(Path(out), record, check_whole):
         return Path(out)
-    mark = Mark(DRAWN, {"generator": "phantom", "seed": seed}) if synthetic else None
+    mark = SyntheticMark(DRAWN, {"generator": "phantom", "seed": seed}) if synthetic else None
     with publish(Path(out), record) as draft:
         (draft / "images").mkdir()
         write_metadata(draft, [_write_image(draft, i, seed, mark, **drawn) for i in range(n)])
@@ -166,7 +166,7 @@ def _write_image(
     folder: Path,
     i: int,
     seed: int,
-    mark: Mark | None,
+    mark: SyntheticMark | None,
     *,
     size: int,
     slices_per_patient: int,

@@ -76,7 +76,7 @@ class Presentation:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class SyntheticMark:
     """A spot a reader pointed at, as fractions of the image's width and height."""
 
     x: float
@@ -94,7 +94,7 @@ class Answer:
     call: Call
     confidence: int | None = None
     description: str = ""
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[SyntheticMark, ...] = ()
     seconds: float | None = None
     answered_at: str = ""
     """UTC, ISO 8601; empty where it is not known."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ..files import write_whole
-from ..marks import OF_A_MODEL, Mark, marked
+from ..marks import OF_A_MODEL, SyntheticMark, marked
 
 GAP, LABEL_HEIGHT, PAPER, INK = 4, 14, 255, 0
 OUTLINE, XMP_TAG = (255, 176, 0), 700
@@ -34,7 +34,7 @@ def contact_sheet(
     side: int = SIDE,
     labels: Sequence[str] = (),
     masks: Sequence[NDArray[np.bool_] | None] = (),
-    mark: Mark = OF_A_MODEL,
+    mark: SyntheticMark = OF_A_MODEL,
 ) -> Path:
     """Draw images, each (H, W) uint8 or uint16, in rows of `columns`, `side` pixels wide, with labels if given.
 
@@ -73,7 +73,7 @@ def film_strip(rows: Mapping[str, Sequence[tuple[str, NDArray[Any]]]], path: Pat
     return _write(strip, path, OF_A_MODEL)
 
 
-def _write(picture: Image.Image, path: Path, mark: Mark) -> Path:
+def _write(picture: Image.Image, path: Path, mark: SyntheticMark) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer, kind = io.BytesIO(), Image.registered_extensions()[path.suffix.lower()]
     said: dict[str, Any] = {"TIFF": {"tiffinfo": {XMP_TAG: mark.xmp}}, "PNG": {}}.get(kind, {"xmp": mark.xmp})

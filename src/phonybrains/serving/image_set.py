@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from ..imageset import FIXED_COLUMNS, Attribute, Row, write_metadata, write_png
-from ..marks import Mark
+from ..marks import SyntheticMark
 from ..model.compiled import Compiled
 from ..model.latent_diffusion import LatentDiffusion
 from ..record import Record, as_input
@@ -30,7 +30,7 @@ def zip_image_set(kept: KeptAnswer, model: LatentDiffusion | Compiled, folder: P
         for order, png in zip(kept.commission.orders, kept.pngs, strict=True):
             file_name = f"images/{order.index:06d}.png"
             with Picture.open(io.BytesIO(png), formats=["PNG"]) as picture:
-                mark = Mark(facts={**said, "seed": order.seed, "index": order.index})
+                mark = SyntheticMark(facts={**said, "seed": order.seed, "index": order.index})
                 digest = write_png(out / file_name, np.asarray(picture), mark)
             rows.append(_row(order, file_name, digest, model, name))
         write_metadata(out, rows)

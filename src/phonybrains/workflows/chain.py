@@ -47,7 +47,7 @@ class Looked:
 
 
 @dataclass
-class Chain:
+class Trail:
     """What has been checked so far; folders are checked once.
 
     places: where inputs are looked for; near: those of them that were named, where sources are looked for too;

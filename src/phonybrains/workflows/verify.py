@@ -14,13 +14,13 @@ from PIL import Image
 from ..errors import ConfigError, ImageSetError, PhonyBrainsError
 from ..imageset import METADATA_NAME, Row, read_metadata, read_png
 from ..importing.parallel import threads
-from ..marks import CONTENT, Mark, content_digest, is_sound, mark_in, unmarked
+from ..marks import CONTENT, SyntheticMark, content_digest, is_sound, mark_in, unmarked
 from ..model.description import DESCRIPTION
 from ..progress import progress_bars
 from ..record import RECORD_NAME
 from ..signing import MISSING, can_sign, credentials_of, is_signed
 from ..watermark import THRESHOLD, Watermark, p_value
-from .chain import LORA, Chain, Link, Word, read_quietly, run_identity
+from .chain import LORA, Link, Trail, Word, read_quietly, run_identity
 from .nearby import candidates
 
 CODES: dict[Word, int] = {"intact": 0, "changed": 1, "unknown": 2}
@@ -74,7 +74,7 @@ def verify(
     with progress_bars(show, vanish=True) as bar:
         line = bar.add_task("verifying", total=None, unit="files")
         around = path.resolve().parents[: 2 if path.is_dir() else 3]
-        chain = Chain([*explicit, *around, Path()], explicit, lambda: bar.advance(line))
+        chain = Trail([*explicit, *around, Path()], explicit, lambda: bar.advance(line))
         if path.is_dir():
             _folder(chain, path)
         else:
@@ -84,7 +84,7 @@ def verify(
     return Verification(path, tuple(chain.links))
 
 
-def _folder(chain: Chain, folder: Path) -> None:
+def _folder(chain: Trail, folder: Path) -> None:
     """A set, a model or the output of another stage."""
     if not any((folder / name).is_file() for name in (RECORD_NAME, METADATA_NAME, DESCRIPTION, LORA)):
         raise ConfigError(
@@ -93,7 +93,7 @@ def _folder(chain: Chain, folder: Path) -> None:
     chain.folder(folder)
 
 
-def _picture(chain: Chain, path: Path) -> None:
+def _picture(chain: Trail, path: Path) -> None:
     """A picture: by the set that it lies in, else by what it says of itself."""
     folder = path.resolve().parent.parent
     png = path.read_bytes()
@@ -110,7 +110,7 @@ def _picture(chain: Chain, path: Path) -> None:
     _outside(chain, path, png, mark)
 
 
-def _outside(chain: Chain, path: Path, png: bytes, mark: Mark) -> None:
+def _outside(chain: Trail, path: Path, png: bytes, mark: SyntheticMark) -> None:
     """A picture that lies in no set: by the run or the model that its mark names."""
     identity, said = mark.facts.get("record_identity"), mark.facts.get(CONTENT)
     digest = hashlib.sha256(unmarked(png)).hexdigest()
@@ -140,7 +140,7 @@ def _outside(chain: Chain, path: Path, png: bytes, mark: Mark) -> None:
         chain.input(path, {}, 0, model)
 
 
-def _in_set(chain: Chain, path: Path, digest: str, mark: Mark, folder: Path) -> None:
+def _in_set(chain: Trail, path: Path, digest: str, mark: SyntheticMark, folder: Path) -> None:
     """Whether a picture is the one of its number in the set that it names."""
     mine = [row for row in _rows(folder) if row["index"] == mark.facts.get("index")]
     same = [
@@ -165,7 +165,7 @@ def _rows(folder: Path) -> list[Row]:
         return []
 
 
-def _signature(chain: Chain, path: Path, png: bytes) -> None:
+def _signature(chain: Trail, path: Path, png: bytes) -> None:
     """What a C2PA signature says, where there is one."""
     if not is_signed(png):
         return
@@ -181,7 +181,7 @@ def _signature(chain: Chain, path: Path, png: bytes) -> None:
         )
 
 
-def _find(chain: Chain, path: Path, key: Watermark) -> None:
+def _find(chain: Trail, path: Path, key: Watermark) -> None:
     """Look for a watermark in a picture, or in the pictures of a set."""
     paths = [path / row.file_name for row in _rows(path)] if path.is_dir() else [path]
     with threads() as pool:
