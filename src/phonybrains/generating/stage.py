@@ -21,7 +21,6 @@ from ..model.sampling import Engine, Sampling
 from ..networks.conditions import Category
 from ..progress import progress_bars
 from ..record import Record, as_input, draft_folder, is_published, sha256_file
-from ..watermark import Watermark
 from .config import GenerateConfig, Request, check_names, count, generate_config, open_masks
 from .masks import MaskFolder, combinations
 from .processes import Share, shared_draft, together, wait_for_all
@@ -29,6 +28,7 @@ from .sheet import check_sheet, draw_sheet
 
 if TYPE_CHECKING:
     from ..model.opening import ImageModel
+    from ..watermark import Watermark
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,11 @@ def generate(
     shard: such as "3/8", to make the third of eight parts of them alone; `join` joins these. watermark: a file with the
     key of an invisible watermark, which the images then carry.
     """
-    masks, mine = open_masks(mask, mask_split), Watermark.read(watermark) if watermark else None
+    masks, mine = open_masks(mask, mask_split), None
+    if watermark:
+        from ..watermark import Watermark  # scipy, which nothing else here needs
+
+        mine = Watermark.read(watermark)
     how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler}
     how |= {"precision": precision, "engine": engine, "shard": shard, "classifier_guidance": classifier_guidance}
     how |= {"watermark": mine.name if mine else ""}

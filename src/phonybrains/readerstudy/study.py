@@ -76,7 +76,7 @@ class Presentation:
 
 
 @dataclass(frozen=True, slots=True)
-class SyntheticMark:
+class Mark:
     """A spot a reader pointed at, as fractions of the image's width and height."""
 
     x: float
@@ -94,7 +94,7 @@ class Answer:
     call: Call
     confidence: int | None = None
     description: str = ""
-    marks: tuple[SyntheticMark, ...] = ()
+    marks: tuple[Mark, ...] = ()
     seconds: float | None = None
     answered_at: str = ""
     """UTC, ISO 8601; empty where it is not known."""
