@@ -14,7 +14,6 @@ import io
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,17 +129,13 @@ def _crops(folders: Sequence[Path], n: int, seed: int) -> Iterator[Grey]:
 
 def _distances(real: ImageSet, images: ImageSet, plain: Sequence[Grey], put: Sequence[Grey], weights: Path) -> None:
     """KID from real images, with and without."""
-    import torch
-
     from phonybrains.evaluation.features.extractors import SqueezeNetFeatures
     from phonybrains.evaluation.quality.distances import kid
 
     extractor = SqueezeNetFeatures(weights)
 
-    def features(batch: Sequence[Grey]) -> Any:
-        parts = [torch.from_numpy(np.stack(batch[i : i + 32])) for i in range(0, len(batch), 32)]
-        with torch.inference_mode():
-            return np.concatenate([extractor.features(part).numpy() for part in parts]).astype(np.float64)
+    def features(batch: Sequence[Grey]) -> NDArray[np.float64]:
+        return extractor(np.stack(batch)).astype(np.float64)
 
     for modality in ("MR", "CT"):
         own = [i for i, row in enumerate(images.rows) if row.modality == modality]
