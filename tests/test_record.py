@@ -20,6 +20,7 @@ from phonybrains.record import (
     draft_folder,
     fingerprint,
     is_published,
+    is_sealed,
     publish,
     read_record,
     sha256_file,
@@ -222,7 +223,7 @@ def test_identity_is_the_same_in_every_process_and_version() -> None:
 
 
 def test_a_record_says_how_a_folder_came_to_be(tmp_path: Path) -> None:
-    """Stage, identity, time, configuration, seed, inputs, sources, results and versions, as JSON."""
+    """Stage, identity, time, configuration, seed, inputs, sources, results and versions, as JSON, and a hash of all."""
     record = Record("train", {"steps": 10}, 3, RECORD.inputs, [{"name": "OASIS", "licence": "CC0-1.0"}])
     with publish(tmp_path / "model", record):
         record.results["loss"] = 0.25
@@ -231,6 +232,9 @@ def test_a_record_says_how_a_folder_came_to_be(tmp_path: Path) -> None:
     assert text == json.dumps(json.loads(text), indent=2) + "\n"  # for people and for git
     age = datetime.now(UTC) - datetime.fromisoformat(found.pop("created"))
     assert timedelta(0) <= age < timedelta(minutes=1)
+    assert is_sealed(text.encode(), found)
+    assert not is_sealed(text.replace("0.25", "0.26").encode(), found)
+    assert len(found.pop("sha256")) == 64
     assert found == {
         "stage": "train",
         "identity": record.identity,

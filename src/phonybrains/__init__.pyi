@@ -53,6 +53,7 @@ from .workflows.edit import translate as translate
 from .workflows.edit import upscale as upscale
 from .workflows.edit import vary as vary
 from .workflows.imagine import imagine as imagine
+from .workflows.verify import verify as verify
 
 __all__: list[str]
 __version__: str

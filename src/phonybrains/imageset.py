@@ -1,6 +1,6 @@
 """The one data format: a folder of grayscale PNGs, `metadata.csv` with a row for each, and `record.json`.
 
-    images/000001.png …   lossless grayscale, 8 or 16 bit, one size per set, no metadata chunks
+    images/000001.png …   lossless grayscale, 8 or 16 bit, one size per set; synthetic ones are marked (marks.py)
     masks/000001.png …    optional: what is outlined in the image of the same name, 255 inside and 0 outside
     metadata.csv          the fixed columns below, then attributes: category or number, missing allowed
     record.json           how the set came to be (record.py)
@@ -24,10 +24,11 @@ from PIL import Image
 
 from .errors import ImageSetError
 from .files import write_whole
-from .record import UNSAFE, read_record, split_methods
+from .marks import SyntheticMark, content_digest, marked, plain_png
+from .record import TABLE_NAME, UNSAFE, read_record, split_methods
 from .spreadsheet import cell_of, read_sheet, sheet_text, value_of
 
-METADATA_NAME = "metadata.csv"
+METADATA_NAME = TABLE_NAME
 OF_REQUESTS = ("prompt", "revised_prompt", "parameters", "request_id", "cost", "currency")
 OF_EDITS = (
     *("edit", "edit_of", "edit_of_sha256", "edit_of_kind", "edit_draw"),
@@ -124,6 +125,10 @@ class ImageSet:
         """The stored pixels of one image: (H, W), uint8 or uint16."""
         return read_png(self.folder / self.rows[index].file_name)
 
+    def content(self, index: int) -> str:
+        """SHA-256 of one image's file without its mark: what tells whether two images are the same, pixel for pixel."""
+        return content_digest(self.folder / self.rows[index].file_name)
+
     def values(self, index: int) -> NDArray[np.float32]:
         """The physical values of one image: (H, W), in the row's unit."""
         row = self.rows[index]
@@ -198,14 +203,14 @@ def read_png(path: Path) -> Pixels:
     return array if array.dtype == np.uint8 else array.astype(np.uint16)
 
 
-def write_png(path: Path, pixels: Pixels) -> str:
-    """Write (H, W) uint8 or uint16 as a PNG without metadata chunks, whole or not at all, and return its SHA-256."""
+def write_png(path: Path, pixels: Pixels, mark: SyntheticMark | None = None) -> str:
+    """Write (H, W) uint8 or uint16 as a PNG, whole or not at all, and return its SHA-256; no metadata but a mark."""
     if pixels.ndim != 2 or pixels.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"expected (H, W) uint8 or uint16, got {pixels.shape} {pixels.dtype}")
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=4)
-    write_whole(path, buffer.getbuffer(), sync=False)
-    return hashlib.sha256(buffer.getbuffer()).hexdigest()
+    png = plain_png(pixels)
+    png = marked(png, mark) if mark else png
+    write_whole(path, png, sync=False)
+    return hashlib.sha256(png).hexdigest()
 
 
 def write_mask(folder: Path, row: Row, mask: NDArray[np.bool_]) -> Row:

@@ -11,7 +11,7 @@ import json
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +25,9 @@ from .drafts import RECORD_NAME, appear, move_in
 from .errors import ConfigError, OutputError, PhonyBrainsError
 from .files import only_writer, write_whole
 
+TABLE_NAME = "metadata.csv"
+SEAL, UNSEALED = "sha256", "0" * 64
+"""The key of a record's own SHA-256, and what stands in its place while that is computed."""
 PACKAGES = ("phonybrains", "torch", "diffusers", "numpy", "pillow", "pydicom", "nibabel")
 
 
@@ -48,6 +51,7 @@ class Content(TypedDict, total=False):
     inputs: list[Input] | None
     sources: list[dict[str, str | None]] | None
     results: dict[str, Any]
+    files: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,11 @@ class Record:
         text = json.dumps([self.stage, self.config, self.seed, hashes], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @property
+    def run_identity(self) -> str:
+        """The identity without a shard: that of the whole run, which the images of each of its shards carry."""
+        return replace(self, config={key: self.config[key] for key in self.config if key != "shard"}).identity
+
     def write(self, folder: Path) -> None:
         """Write `record.json` into a folder, with the time, the versions and the machine's kind added."""
         content = {
@@ -81,8 +90,38 @@ class Record:
             "results": self.results,
             "versions": versions(),
         }
-        text = json.dumps(content, indent=2, default=_plain)
-        write_whole(folder / RECORD_NAME, f"{text}\n".encode())
+        write_record(folder, content)
+
+
+def write_record(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write `record.json` with the hashes that protect it: of what an image set has beside its images, and its own."""
+    said = {key: value for key, value in content.items() if key not in ("files", SEAL)}
+    if (folder / TABLE_NAME).is_file():
+        said["files"] = beside_images(folder)
+    text = json.dumps(said | {SEAL: UNSEALED}, indent=2, default=_plain) + "\n"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    write_whole(folder / RECORD_NAME, f"{text.removesuffix(_end(UNSEALED))}{_end(digest)}".encode())
+
+
+def is_sealed(text: bytes, content: Mapping[str, Any]) -> bool | None:
+    """Whether the text of a `record.json` is what its own SHA-256 says; None where it has none, as those of before."""
+    digest = content.get(SEAL)
+    if digest is None:
+        return None
+    ends = _end(digest).encode()
+    zeroed = text.removesuffix(ends) + _end(UNSEALED).encode()
+    return text.endswith(ends) and hashlib.sha256(zeroed).hexdigest() == digest
+
+
+def _end(digest: str) -> str:
+    return f'"{digest}"\n}}\n'
+
+
+def beside_images(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of an image set that is named in no row of its table, and of the table, by its name."""
+    own = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != RECORD_NAME)
+    names = [path.relative_to(folder).as_posix() for path in own if ".partial" not in path.name]
+    return {name: sha256_file(folder / name) for name in names if not name.startswith(("images/", "masks/", "."))}
 
 
 def _plain(value: Any) -> Any:
@@ -104,6 +143,15 @@ def split_methods(record: Mapping[str, Any]) -> dict[str, str]:
             if UNSAFE not in found.get(modality, ""):
                 found[modality] = method
     return found
+
+
+def watermark_of(record: Mapping[str, Any]) -> str:
+    """The name of the key whose watermark a set's images carry, by its record or those of the sets it was made from."""
+    if record.get("stage") in ("train", "finetune", "predict-train"):  # what a model learnt from is not in the files
+        return ""
+    own = (record.get("config") or {}).get("watermark") if record.get("stage") == "generate" else ""
+    nested = (watermark_of(item.get("record") or {}) for item in record.get("inputs") or ())
+    return str(own or next(filter(None, nested), ""))
 
 
 def versions() -> dict[str, str]:

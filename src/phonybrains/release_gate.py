@@ -23,7 +23,7 @@ from .files import write_whole
 from .held_out import is_edit_of_real
 from .imageset import METADATA_NAME, read_metadata
 from .model.seal import sealed
-from .record import RECORD_NAME, fingerprint, read_record
+from .record import fingerprint, read_record, write_record
 
 AUDIT_NAME, VERSION = "audit.json", 2
 """The version is that of the rule, too: what an earlier one called passed says nothing of patients."""
@@ -207,7 +207,7 @@ def stamp_model(model_folder: str | Path, audit: str | Path | Mapping[str, Any])
     text = json.dumps(sealed(content, description.name), indent=1)
     write_whole(description, f"{text}\n".encode())
     record["results"] = {**record.get("results", {}), "audit": stamp}
-    write_whole(folder / RECORD_NAME, f"{json.dumps(record, indent=2)}\n".encode())
+    write_record(folder, record)
     return stamp
 
 

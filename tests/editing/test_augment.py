@@ -217,11 +217,11 @@ def test_a_stopped_run_makes_only_what_is_missing(
     """Stopped after one image, given again: the rest is made, with the bits of an undisturbed run; then nothing is."""
     out, written = tmp_path / "set", list[str]()
 
-    def until_stopped(path: Path, image: Any) -> str:
+    def until_stopped(path: Path, image: Any, mark: Any) -> str:
         if len(written) == 1:
             raise KeyboardInterrupt
         written.append(path.name)
-        return write_png(path, image)
+        return write_png(path, image, mark)
 
     def again() -> Path:
         return augment(corpus, out, model=tiny_model, balance="hemorrhage", seed=3, **QUICK)
@@ -231,7 +231,7 @@ def test_a_stopped_run_makes_only_what_is_missing(
         again()
     assert not out.exists()
     written.clear()
-    monkeypatch.setattr(painting, "write_png", lambda path, image: written.append(path.name) or write_png(path, image))
+    monkeypatch.setattr(painting, "write_png", lambda path, *how: written.append(path.name) or write_png(path, *how))
     assert ImageSet.open(again()).rows == ImageSet.open(balanced).rows
     assert len(written) == 2
     again()

@@ -180,11 +180,11 @@ def fail_after(monkeypatch: pytest.MonkeyPatch, count: int, error: BaseException
 
     written: list[str] = []
 
-    def write(path: Path, image: Any) -> str:
+    def write(path: Path, image: Any, mark: Any) -> str:
         if len(written) == count:
             raise error
         written.append(path.name)
-        return write_png(path, image)
+        return write_png(path, image, mark)
 
     monkeypatch.setattr(painting, "write_png", write)
     return written

@@ -342,10 +342,10 @@ def test_ctrl_c_leaves_nothing(tmp_path, monkeypatch):
         save(tmp_path / f"in/{number}.png", head(number))
     write_png = intake.write_png
 
-    def stopping(path, pixels):
+    def stopping(path, pixels, mark):
         if path.name == "000009.png":
             os.kill(os.getpid(), signal.SIGINT)
-        return write_png(path, pixels)
+        return write_png(path, pixels, mark)
 
     monkeypatch.setattr(intake, "write_png", stopping)
     with pytest.raises(KeyboardInterrupt):

@@ -197,7 +197,7 @@ def same_file(sets: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
         (real_as_synthetic, r"metadata\.csv, row 2: a real image in the set that was given as synthetic"),
         (other_size, r"holds 64×64 images of 8 bit.*48×48 of 8 bit.*--size"),
         (sixteen_bit, r"holds 64×64 images of 8 bit.*64×64 of 16 bit.*--bits"),
-        (same_file, r"row 2: images/000000\.png is the same file as images/000000\.png of .*copy"),
+        (same_file, r"row 2: images/000000\.png has the pixels of images/000000\.png of .*copy"),
     ],
 )
 def test_sets_that_do_not_fit_are_refused(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 
+from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.readerstudy.design.order import presentations
 from phonybrains.readerstudy.study import Study
 from phonybrains.readerstudy.web.windows import windows_of
@@ -52,6 +54,23 @@ def test_the_image_is_the_frozen_one(site: Served):
         assert image.headers["content-length"] == str(2 * 64 * 64)
     reader.answer()
     assert [reader.image(shown).status_code for shown in (state["current"]["id"], "0" * 32)] == [404, 404]
+
+
+def test_no_mark_reaches_a_reader(site: Served, tmp_path: Path):
+    """The sets' files say that they are synthetic; of that, not a byte is stored for readers, nor sent to one."""
+    needles = (b"iTXt", b"DigitalSource", b"lgorithmicMedia", b"xpacket", b"caBX", b"record_identity", b"phantom")
+    made = make_phantoms(1, tmp_path / "set", size=64) / "images/000000.png"
+    assert all(needle in made.read_bytes() for needle in needles if needle not in (b"caBX", b"record_identity"))
+    stored = [path.read_bytes() for path in (site.study.folder / "images").iterdir()]
+    assert {len(content) for content in stored} == {2 * 64 * 64}  # pixels, and nothing else
+    reader = site.reader()
+    sent = [reader.browser.get("/read").content, json.dumps(state := reader.state()).encode()]
+    while state["current"] is not None:
+        sent.append(reader.image(state["current"]["id"]).content)
+        answer = reader.answer(state["current"]["id"])
+        sent.append(answer.content)
+        state = answer.json()["next_state"]
+    assert [needle for needle in needles for content in (*stored, *sent) if needle in content] == []
 
 
 def test_every_image_has_the_same_headers(site: Served):

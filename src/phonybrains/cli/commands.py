@@ -56,6 +56,11 @@ COMMANDS = (
         "evaluate:audit_app",
         "Search generated images for repeated training images and patients: the part memorisation of evaluate alone.",
     ),
+    Command(
+        "verify",
+        "verify:verify",
+        "Say where a picture, an image set or a model comes from, each link intact, changed or unknown.",
+    ),
     Command("model", "model:model_app", "Look at a trained model, or pass it on."),
     Command(
         "demo",

@@ -30,6 +30,7 @@ def generate(
     precision: Literal["auto", "bf16", "fp32"] = "auto",
     engine: Literal["auto", "torch", "compiled"] = "auto",
     shard: str = "",
+    watermark: Path | None = None,
     batch_size: Whole = 16,
     grid: Path | None = None,
 ) -> None:
@@ -51,6 +52,7 @@ def generate(
         precision: Arithmetic of decoding: bf16, fp32, or auto for the faster here; up to 5 gray levels apart.
         engine: What computes it: torch, compiled (see "phonybrains model compile"), or auto for the faster here.
         shard: Make one part of the images alone, such as 3/8, the third of eight; "phonybrains join" joins them.
+        watermark: A file with the key of an invisible watermark, which the images then carry.
         batch_size: Images computed at a time.
         grid: Also draw a contact sheet into this picture file.
     """
@@ -62,7 +64,12 @@ def generate(
     if n is None and mask is None:
         raise CycloptsError(msg='Command "generate" requires -n, the number of images, or masks to follow with --mask.')
     masks = open_masks(mask, mask_split)
-    config = generate_config(n := count(n, masks), asked, **how)
+    mine = None
+    if watermark:
+        from ..watermark import Watermark
+
+        mine = Watermark.read(watermark)
+    config = generate_config(n := count(n, masks), asked, **how, watermark=mine.name if mine else "")
     folder = check_names(model, config, masks)
     from ..generating.stage import engine_for, generate_requests
     from ..record import read_record
@@ -71,7 +78,7 @@ def generate(
         with diffusers_for(folder):
             from ..model import latent_diffusion as _  # noqa: F401  # its imports are quicker here
 
-    generate_requests(model, out, config, masks=masks, batch_size=batch_size, grid=grid)
+    generate_requests(model, out, config, masks=masks, watermark=mine, batch_size=batch_size, grid=grid)
     if drawn := read_record(out)["results"].get("drawn"):
         own = f"Each image starts from noise of its own, of seed {seed} and its index."
         say(f"Not asked for, so drawn as often as in training: {', '.join(drawn)}. {own}")

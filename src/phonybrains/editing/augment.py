@@ -12,6 +12,7 @@ import numpy as np
 
 from ..config import load_config
 from ..imageset import Attribute, ImageSet, Row, check_whole, how_split, write_metadata
+from ..marks import SyntheticMark
 from ..model.compiled import Compiled
 from ..model.given import take_over
 from ..model.opening import engine_of, open_fastest
@@ -58,11 +59,11 @@ class Additions:
         warnings = dict.fromkeys(doubt for where in asked for doubt in model.doubts(where))
         return cls(corpus, model, generator, sampling, wanted, tuple(warnings))
 
-    def paint(self, draft: Path, show: bool) -> None:
+    def paint(self, draft: Path, mark: SyntheticMark, show: bool) -> None:
         """Make what is missing."""
         paths = {index: draft / drawn_name(index) for index in range(len(self.wanted))}
         with progress_bars(show) as bar:
-            paint_missing(self.model, self.wanted, self.sampling, paths, bar, AUGMENT)
+            paint_missing(self.model, self.wanted, self.sampling, paths, bar, AUGMENT, mark=mark)
 
     def rows(self, draft: Path) -> list[Row]:
         """The table's rows of the synthetic images: of no patient, and for training alone."""
@@ -121,15 +122,17 @@ def augment(
     for warning in additions.warnings:
         print(f"WARNING: {warning}", file=sys.stderr)
     record = _record(additions, folder, config)
+    said = {"record_identity": record.identity, "generator": additions.generator, "seed": config.seed}
+    mark = SyntheticMark(facts={**said, "model_sha256": record.inputs[1]["sha256"]})
     if not is_published(out, record, check_whole):
         with publish(out, record, resume=True) as draft:
             take_over(images, draft)
-            additions.paint(draft, show)
+            additions.paint(draft, mark, show)
             rows = additions.rows(draft)
             write_metadata(draft, [*images.rows, *rows])
             record.results.update(_results(additions, groups))
     if grid is not None:
-        _draw(ImageSet.open(out), Path(grid))
+        _draw(ImageSet.open(out), Path(grid), mark)
     return out
 
 
@@ -171,12 +174,12 @@ def _results(additions: Additions, groups: Sequence[Combination]) -> dict[str, A
     )
 
 
-def _draw(images: ImageSet, path: Path) -> None:
+def _draw(images: ImageSet, path: Path, mark: SyntheticMark) -> None:
     """A contact sheet of synthetic images, and what each shows."""
     drawn = [i for i, row in enumerate(images.rows) if row["edit"] == AUGMENT]
     chosen = [drawn[i] for i in np.unique(np.linspace(0, len(drawn) - 1, SHOWN).astype(int))]
     labels = [" ".join([images.rows[i].modality, *_shown(images.rows[i])]) for i in chosen]
-    contact_sheet([images.pixels(i) for i in chosen], path, labels=labels)
+    contact_sheet([images.pixels(i) for i in chosen], path, labels=labels, mark=mark)
 
 
 def _shown(row: Row) -> list[str]:

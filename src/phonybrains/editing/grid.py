@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
+from ..marks import EDITED, SyntheticMark
 from ..reporting.sheets import SHEET_SUFFIXES, contact_sheet
 
 MOST = 24
@@ -38,4 +39,4 @@ def draw_grid(lines: Sequence[Mapping[str, NDArray[np.uint8]]], path: Path) -> P
     for row, line in enumerate(lines):
         cells += as_seen(line).values()
         labels += [f"{row} {label}" for label in line]
-    return contact_sheet(cells, path, columns=len(lines[0]), side=256, labels=labels)
+    return contact_sheet(cells, path, columns=len(lines[0]), side=256, labels=labels, mark=SyntheticMark(EDITED))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from rich.progress import Progress
 from ..errors import ConfigError, ImageSetError
 from ..held_out import edited_from
 from ..imageset import HOW_MADE, OF_PLACE, ImageSet, Row, check_whole, read_png, write_mask, write_metadata, write_png
+from ..marks import EDITED, ENHANCED, MADE, SyntheticMark, mark_in, set_mark
 from ..model.description import check_denoises
 from ..model.finding import is_fine_tuned, model_folder
 from ..model.latent_diffusion import LatentDiffusion, image_rng
@@ -41,6 +42,8 @@ class EditedSet:
     how: Edit
     job: EditJob
     generator: str
+    said: Mapping[str, Any] = field(default_factory=dict)
+    """What each image says of itself, beside its row."""
 
     def name(self, row: int, draw: int | None = None) -> str:
         """The file of a draw of a row; of the one image that the set has of it, where no draw is named."""
@@ -50,6 +53,16 @@ class EditedSet:
     def draws(self, row: int) -> list[str]:
         """The files of all draws of a row."""
         return [self.name(row, draw) for draw in range(self.how.n)]
+
+    def mark(self, row: int, draw: int | None = None) -> SyntheticMark:
+        """What an image says of itself: noise needs no model, and leaves what a synthetic image said of its source."""
+        source = self.source.rows[row]
+        kind = EDITED if _origin(source)["edit_of_kind"] == "real" else MADE
+        if isinstance(self.how, AddNoise):
+            before = mark_in((self.source.folder / source.file_name).read_bytes())
+            kind = ENHANCED if kind == EDITED else before.source_type if before else MADE
+        facts = {**self.said, "edit": self.how.name, "edit_of_sha256": source.sha256, "index": row}
+        return SyntheticMark(kind, facts if draw is None else {**facts, "draw": draw})
 
     def paint(self, draft: Path, batch_size: int, bar: Progress) -> None:
         """Make what is missing; each image appears whole. A batch of which one is missing is made again as a whole."""
@@ -63,8 +76,8 @@ class EditedSet:
             for i, pair in enumerate(part):
                 if not done[pair]:
                     if maps is not None:
-                        write_png(_beside(draft, "maps", self.name(*pair)), quarters(maps[i]))
-                    write_png(draft / self.name(*pair), images[i])
+                        write_png(_beside(draft, "maps", self.name(*pair)), quarters(maps[i]), self.mark(*pair))
+                    write_png(draft / self.name(*pair), images[i], self.mark(*pair))
                     bar.advance(line)
 
     def _painted(self, part: Sequence[tuple[int, int]]) -> tuple[Images, NDArray[np.float32] | None]:
@@ -85,21 +98,24 @@ class EditedSet:
                 self._gather(draft, row)
             if self.job.truth and self.how.simulate:
                 write_png(_beside(draft, "truth", self.name(row)), self.job.truth(row))
-            names = [self.name(row)] if self.how.mean or self.how.n == 1 else self.draws(row)
+            one = self.how.mean or self.how.n == 1
+            names = [self.name(row)] if one else self.draws(row)
+            for draw, name in enumerate(names):
+                set_mark(draft / name, self.mark(row, None if self.how.mean else draw))
             rows += [self.row(draft, row, draw, name) for draw, name in enumerate(names)]
         return rows
 
     def _gather(self, draft: Path, row: int) -> None:
         stack = np.stack([read_png(draft / name) for name in self.draws(row)]).astype(np.float32)
-        write_png(_beside(draft, "spread", self.name(row)), quarters(stack.std(axis=0, ddof=1)))
+        write_png(_beside(draft, "spread", self.name(row)), quarters(stack.std(axis=0, ddof=1)), self.mark(row))
         if isinstance(self.how, Explain):
             maps = [_beside(draft, "maps", name) for name in self.draws(row)]
             mean = np.mean([read_png(path) for path in maps], axis=0) / QUARTER
-            write_png(_beside(draft, "maps", self.name(row)), quarters(mean))
+            write_png(_beside(draft, "maps", self.name(row)), quarters(mean), self.mark(row))
             for path in maps:
                 path.unlink()
         if self.how.mean:
-            write_png(draft / self.name(row), self.job.settle(stack.mean(axis=0), row))
+            write_png(draft / self.name(row), self.job.settle(stack.mean(axis=0), row), self.mark(row))
             for name in self.draws(row):
                 (draft / name).unlink()
 
@@ -180,6 +196,8 @@ def edit(
     unsaid = {"seed", *(["by"] if getattr(how, "by", "") == "noise" else [])}  # nothing else there was before
     config = {"edit": how.name, **how.model_dump(mode="json", exclude=unsaid)}
     record = Record("edit", config, how.seed, inputs, list({str(one): one for one in sources}.values()))
+    said = {"record_identity": record.identity, "generator": edits.generator, "seed": how.seed}
+    edits = replace(edits, said=said | ({"model_sha256": inputs[1]["sha256"]} if folder else {}))
     for note in edits.job.notes:
         print(f"WARNING: {note}", file=sys.stderr)
     if not is_published(out, record, check_whole):

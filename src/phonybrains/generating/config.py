@@ -44,6 +44,8 @@ class GenerateConfig(Config):
     engine: Engine = "auto"
     shard: str = ""
     """Which part of the images is made, such as "3/8", the third of eight; empty: all."""
+    watermark: str = ""
+    """The name of the key whose watermark the images carry; empty: none."""
 
     @model_validator(mode="after")
     def _has_images(self) -> Self:
@@ -70,9 +72,9 @@ class GenerateConfig(Config):
         return Sampling(self.seed, self.steps, Sampling.guidance, self.sampler, **how)
 
     def recorded(self) -> dict[str, Any]:
-        """What a record says of it. torch, no classifier and the whole go without saying: nothing else was before."""
+        """What a record says of it. What there was before there was a choice goes without saying."""
         unsaid = {"engine": self.engine == "torch", "classifier_guidance": not self.classifier_guidance}
-        unsaid["shard"] = not self.shard
+        unsaid |= {"shard": not self.shard, "watermark": not self.watermark}
         return self.model_dump(mode="json", exclude={name for name, is_so in unsaid.items() if is_so})
 
 

@@ -9,14 +9,15 @@ from tempfile import TemporaryFile
 
 from ..errors import ConfigError
 from ..imageset import HOW_MADE, ImageSet, Row
+from ..marks import OF_A_MODEL, SyntheticMark
 from ..reporting.sheets import SHEET_SUFFIXES, contact_sheet, most_images
 
 
-def draw_sheet(images: ImageSet, path: Path) -> Path:
+def draw_sheet(images: ImageSet, path: Path, mark: SyntheticMark = OF_A_MODEL) -> Path:
     """Draw a contact sheet of an image set; below each image what it shows."""
     labels = [" ".join([row.file_name[-10:-4].lstrip("0") or "0", row.modality, *_shown(row)]) for row in images.rows]
     masks = [images.mask(i) for i in range(len(images))] if any(row.mask_file_name for row in images.rows) else ()
-    return contact_sheet([images.pixels(i) for i in range(len(images))], path, labels=labels, masks=masks)
+    return contact_sheet([images.pixels(i) for i in range(len(images))], path, labels=labels, masks=masks, mark=mark)
 
 
 def check_sheet(grid: Path, out: Path, n: int) -> None:

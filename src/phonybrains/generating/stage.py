@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from ..errors import ImageSetError
 from ..imageset import METADATA_NAME, Attribute, ImageSet, Row, read_metadata, write_mask, write_metadata
+from ..marks import SyntheticMark
 from ..model.compiled import Compiled, installed
 from ..model.opening import engine_of, open_fastest
 from ..model.painting import paint_missing, painted_row
@@ -27,6 +28,7 @@ from .sheet import check_sheet, draw_sheet
 
 if TYPE_CHECKING:
     from ..model.opening import ImageModel
+    from ..watermark import Watermark
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Work:
     masks: MaskFolder | None = None
     asked: Sequence[Mapping[str, Attribute]] = ()
     """Of each image's conditions, those that were not drawn."""
+    watermark: Watermark | None = None
 
     @property
     def drawn(self) -> list[str]:
@@ -52,11 +55,17 @@ class Work:
         pairs = list(zip(self.wanted, self.asked, strict=True))
         return [n for n in names if any(shown[n] is not None and n not in asked for shown, asked in pairs)]
 
-    def paint(self, draft: Path, share: Share, bar: Progress) -> None:
+    def paint(self, draft: Path, share: Share, bar: Progress, mark: SyntheticMark) -> None:
         """Make what is missing of this share; each image appears whole as soon as it is made."""
         paths = {i: draft / file_name(i) for i in share.of(self.config.indices)}
         masks: dict[str, Any] = {"masks": self.masks} if self.masks else {}  # no other kind of model takes masks
-        paint_missing(self.model, self.wanted, self.sampling, paths, bar, **masks)
+        finish = self.watermark.put if self.watermark else None
+        paint_missing(self.model, self.wanted, self.sampling, paths, bar, mark=mark, finish=finish, **masks)
+
+    def said(self, record: Record) -> dict[str, Any]:
+        """What each image says of itself, beside its index: the run, whatever the shard, and the model."""
+        facts = {"record_identity": record.run_identity, "generator": self.name}
+        return facts | {"model_sha256": record.inputs[0]["sha256"], "seed": self.sampling.seed}
 
     def row(self, index: int, draft: Path) -> Row:
         """The metadata of a finished image, beside which its mask is written if it follows one."""
@@ -102,6 +111,7 @@ def generate(
     precision: str = "auto",
     engine: str = "auto",
     shard: str = "",
+    watermark: str | Path | None = None,
     batch_size: int = 16,
     grid: str | Path | None = None,
     show: bool = True,
@@ -109,13 +119,21 @@ def generate(
     """Generate n images that show what `where` asks for; see `generate_requests`.
 
     mask: an image set or a folder of pictures whose masks the images follow, by default as many as there are.
-    shard: such as "3/8", to make the third of eight parts of them alone; `join` joins these.
+    shard: such as "3/8", to make the third of eight parts of them alone; `join` joins these. watermark: a file with the
+    key of an invisible watermark, which the images then carry.
     """
-    masks = open_masks(mask, mask_split)
+    masks, mine = open_masks(mask, mask_split), None
+    if watermark:
+        from ..watermark import Watermark  # scipy, which nothing else here needs
+
+        mine = Watermark.read(watermark)
     how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler}
     how |= {"precision": precision, "engine": engine, "shard": shard, "classifier_guidance": classifier_guidance}
+    how |= {"watermark": mine.name if mine else ""}
     config = generate_config(count(n, masks), where, **how)
-    return generate_requests(model, out, config, masks=masks, batch_size=batch_size, grid=grid, show=show)
+    return generate_requests(
+        model, out, config, masks=masks, watermark=mine, batch_size=batch_size, grid=grid, show=show
+    )
 
 
 def generate_requests(
@@ -124,6 +142,7 @@ def generate_requests(
     config: GenerateConfig,
     *,
     masks: MaskFolder | None = None,
+    watermark: Watermark | None = None,
     batch_size: int = 16,
     grid: str | Path | None = None,
     show: bool = True,
@@ -131,7 +150,7 @@ def generate_requests(
     """Write an image set of synthetic images with a model folder of either kind, or with a shipped model by name.
 
     masks: image i follows mask i, counted around, and shows what the row of that mask says where nothing else is asked
-    for.
+    for. watermark: the one that config.watermark names.
 
     Writes  out (an image set: synthetic, with generator, seed, index, conditions and masks); grid, a contact sheet
             beside it
@@ -149,7 +168,11 @@ def generate_requests(
     folder = check_names(model, config, masks)
     opened = open_fastest(folder, engine_for(folder, config, out), config.sampling)
     work = _prepare(opened, folder.resolve().name, config, batch_size, masks)
+    if watermark:
+        watermark.check(work.model.size)
+        work = replace(work, watermark=watermark)
     record = _record(work, folder)
+    mark = SyntheticMark(facts=work.said(record))
     if isinstance(work.model, Compiled):
         record.results["engine"] = f"MNN {installed()}"
     for warning in work.warnings if share.rank == 0 else ():
@@ -160,14 +183,14 @@ def generate_requests(
         wait_for_all(share)
         if not is_published(out, record):
             with shared_draft(out, record, share) as draft, progress_bars(show and share.rank == 0) as bar:
-                work.paint(draft, share, bar)
+                work.paint(draft, share, bar, mark)
                 wait_for_all(share)
                 if share.rank == 0:
                     write_metadata(draft, [work.row(i, draft) for i in config.indices])
                     record.results.update(work.results())
         wait_for_all(share)
     if grid is not None and share.rank == 0:
-        draw_sheet(ImageSet.open(out), Path(grid))
+        draw_sheet(ImageSet.open(out), Path(grid), mark)
     return out
 
 

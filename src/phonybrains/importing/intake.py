@@ -17,6 +17,7 @@ from rich.progress import Progress
 
 from ..errors import SourceError
 from ..imageset import METADATA_NAME, OF_PLACE, Attribute, Pixels, Row, write_mask, write_png
+from ..marks import DRAWN, EDITED, MADE, SyntheticMark
 from ..record import split_methods
 from .config import ImportConfig
 from .parallel import map_in_order
@@ -65,14 +66,24 @@ class Intake:
 
 
 def take_in(
-    scans: Sequence[Scan], draft: Path, config: ImportConfig, pool: ThreadPoolExecutor, bar: Progress, intake: Intake
+    scans: Sequence[Scan],
+    draft: Path,
+    config: ImportConfig,
+    pool: ThreadPoolExecutor,
+    bar: Progress,
+    intake: Intake,
+    identity: str,
 ) -> None:
     """Read, resize, number and write all images into `draft`/images, with only a few of them in memory.
 
+    identity: of the record of the import, which synthetic images carry.
+
     Fills `intake`, also when it fails. Raises SourceError with the first reasons if no image can be used.
     """
+    kinds = [DRAWN if item.record.get("stage") == "phantom" else MADE for item in scans]
+    marks = [SyntheticMark(kind, {"record_identity": identity}) for kind in kinds]
     numbered = _numbered(_sized(scans, config, pool, bar), intake)
-    for image in map_in_order(pool, partial(_write, draft), numbered):
+    for image in map_in_order(pool, partial(_write, draft, marks), numbered):
         intake.images.append(image)
     if not intake.images:
         names = ", ".join(item.name for item in scans)
@@ -197,8 +208,18 @@ def _duplicate(found: Slice, first: Slice) -> str:
     return f"same pixels as {first.name}{unlike}; left out"
 
 
-def _write(draft: Path, image: SizedSlice) -> SizedSlice:
-    written = replace(image, sha256=write_png(draft / image.file_name, image.pixels), pixels=NO_PIXELS)
+def _mark(mark: SyntheticMark, found: Slice) -> SyntheticMark | None:
+    """What a synthetic image says of itself, out of the mark for its source; nothing where it is a scan."""
+    if not found.synthetic:
+        return None
+    known = {name: found.attributes[name] for name in ("generator", "seed", "index") if name in found.attributes}
+    edited = found.attributes.get("edit_of_kind") == "real"
+    return replace(mark, source_type=EDITED if edited else mark.source_type).of(**known)
+
+
+def _write(draft: Path, marks: Sequence[SyntheticMark], image: SizedSlice) -> SizedSlice:
+    mark = _mark(marks[image.source], image.slice)
+    written = replace(image, sha256=write_png(draft / image.file_name, image.pixels, mark), pixels=NO_PIXELS)
     if image.mask is None:
         return written
     row = write_mask(draft, Row(image.file_name, written.sha256, image.slice.modality), image.mask)

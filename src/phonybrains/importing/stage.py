@@ -108,7 +108,7 @@ def _import(
     try:
         with publish(out, record) as draft, threads() as pool:
             (draft / "images").mkdir()
-            take_in(scans, draft, config, pool, bar, intake)
+            take_in(scans, draft, config, pool, bar, intake, record.identity)
             splits = split(intake.slices, config)
             near = _near_duplicates(intake, splits, bar)
             write_metadata(draft, _rows(scans, intake.images, splits, config))

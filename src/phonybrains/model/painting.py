@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageSetError
-from ..imageset import FIXED_COLUMNS, Attribute, Row, read_png, write_png
+from ..imageset import FIXED_COLUMNS, Attribute, Pixels, Row, read_png, write_png
+from ..marks import SyntheticMark, set_mark
 from ..record import sha256_file
 
 if TYPE_CHECKING:
@@ -25,14 +26,20 @@ def paint_missing(
     paths: Mapping[int, Path],
     bar: Progress,
     what: str = "generating",
+    *,
+    mark: SyntheticMark,
+    finish: Callable[[Any], Pixels] | None = None,
     **masks: Any,
 ) -> None:
     """Write the images that are not there yet, each whole as soon as it is made; paths: of some, by index in `wanted`.
 
     The batches are those of the whole run. One of which an image is missing is computed as a whole, so that the bits
-    are those of an undisturbed run that makes all. masks: as `paint` takes them, of models that do.
+    are those of an undisturbed run that makes all. mark: what each says of itself, with its index, also one that was
+    there without; finish: what is done to its pixels; masks: as `paint` takes them, of models that do.
     """
     missing = {i for i, path in paths.items() if not is_whole(path, model.size)}
+    for index in paths.keys() - missing:
+        set_mark(paths[index], mark.of(index=index))
     parts = [range(len(wanted))[part] for part in model.batches(len(wanted), sampling)]
     parts = [part for part in parts if not missing.isdisjoint(part)]
     edges = [0, *accumulate(map(len, parts))]
@@ -42,7 +49,7 @@ def paint_missing(
     asked: Any = (indices, [wanted[i] for i in indices], sampling, batches)
     for index, pixels in zip(indices, model.paint(*asked, **masks), strict=True):
         if index in missing:
-            write_png(paths[index], pixels)
+            write_png(paths[index], finish(pixels) if finish else pixels, mark.of(index=index))
             bar.advance(line)
 
 

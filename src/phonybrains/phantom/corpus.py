@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from ..imageset import Attribute, Row, check_whole, write_mask, write_metadata, write_png
+from ..marks import DRAWN, SyntheticMark
 from ..record import Record, is_published, publish
 from .anatomy import CT_HU, FIELD_OF_VIEW_MM, HEMORRHAGES, MR_INTENSITY, PLANES, TUMOURS, Patient, Tissue
 from .paint import Labels, cut_head, paint_labels, smooth_noise
@@ -140,8 +141,8 @@ def make_phantoms(
 
     Image i depends on (seed, i) and the other settings alone, not on n. With two modalities validation begins with the
     5th patient and test with the 9th; in large sets they are a tenth each. synthetic False marks the phantoms as if
-    they were scans: for rehearsals in which they play the patients. masks: one of MASKS, to write its exact mask for
-    each image, all 0 where the slice shows none of it; the images are the same without.
+    they were scans, in their files too: for rehearsals in which they play the patients. masks: one of MASKS, to write
+    its exact mask for each image, all 0 where the slice shows none of it; the images are the same without.
     """
     if masks not in ("", *MASKS):
         raise ConfigError(f"masks is {masks!r}: there are masks of {', '.join(MASKS)}.")
@@ -151,9 +152,10 @@ def make_phantoms(
     record = Record("phantom", {"n": n, **drawn}, seed, sources=sources)
     if is_published(Path(out), record, check_whole):
         return Path(out)
+    mark = SyntheticMark(DRAWN, {"generator": "phantom", "seed": seed}) if synthetic else None
     with publish(Path(out), record) as draft:
         (draft / "images").mkdir()
-        write_metadata(draft, [_write_image(draft, i, seed, **drawn) for i in range(n)])
+        write_metadata(draft, [_write_image(draft, i, seed, mark, **drawn) for i in range(n)])
         record.results.update(images=n, field_of_view_mm=dict.fromkeys(("CT", "MR"), FIELD_OF_VIEW_MM))
         if masks:
             record.results.update(masks={"outline": masks, "images": n})
@@ -164,6 +166,7 @@ def _write_image(
     folder: Path,
     i: int,
     seed: int,
+    mark: SyntheticMark | None,
     *,
     size: int,
     slices_per_patient: int,
@@ -179,7 +182,8 @@ def _write_image(
     labels = _draw_labels(rng, patient, plane, draw_level(rng, patient, plane), size)
     name = f"images/{i:06d}.png"
     split = PAIR_SPLITS[number // len(modalities) % len(PAIR_SPLITS)]
-    digest, told = write_png(folder / name, _render(rng, labels, patient, noise=1.0)), _describe(labels, patient, plane)
+    drawn, told = _render(rng, labels, patient, noise=1.0), _describe(labels, patient, plane)
+    digest = write_png(folder / name, drawn, mark and mark.of(index=i))
     row = Row(name, digest, modality, f"phantom-{number:05d}", split, synthetic, "phantom", attributes=told)
     if masks:
         row = write_mask(folder, row, outlined(labels, masks))

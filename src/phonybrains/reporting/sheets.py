@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ..files import write_whole
+from ..marks import OF_A_MODEL, SyntheticMark, marked
 
 GAP, LABEL_HEIGHT, PAPER, INK = 4, 14, 255, 0
-OUTLINE = (255, 176, 0)
+OUTLINE, XMP_TAG = (255, 176, 0), 700
 COLUMNS, SIDE = 10, 128
 HIGHEST = {".png": 500_000, ".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383, ".tif": 500_000, ".tiff": 500_000}
 """Pixels that a picture of each kind can be high: by its format, or so that it fits into memory (0.7 GB)."""
@@ -33,10 +34,12 @@ def contact_sheet(
     side: int = SIDE,
     labels: Sequence[str] = (),
     masks: Sequence[NDArray[np.bool_] | None] = (),
+    mark: SyntheticMark = OF_A_MODEL,
 ) -> Path:
     """Draw images, each (H, W) uint8 or uint16, in rows of `columns`, `side` pixels wide, with labels if given.
 
-    masks: one (H, W) or None for each image, whose outline is drawn over it in colour.
+    masks: one (H, W) or None for each image, whose outline is drawn over it in colour; mark: what the sheet says of
+    itself, in any format that is written.
     """
     columns = max(1, min(columns, len(images)))
     rows = -(-len(images) // columns)
@@ -52,7 +55,7 @@ def contact_sheet(
         if labels:
             text = labels[i][: side // 5].replace(" ", "  ")  # the font's own blanks all but vanish
             pen.text((x, y + side), text, fill=INK, font=font)
-    return _write(sheet, path)
+    return _write(sheet, path, mark)
 
 
 def film_strip(rows: Mapping[str, Sequence[tuple[str, NDArray[Any]]]], path: Path, side: int = 160) -> Path:
@@ -67,14 +70,15 @@ def film_strip(rows: Mapping[str, Sequence[tuple[str, NDArray[Any]]]], path: Pat
             x, y = GAP + i * cell, top + LABEL_HEIGHT + GAP
             strip.paste(_thumbnail(pixels, side), (x, y))
             pen.text((x, y + side), label, fill=INK, font=font)
-    return _write(strip, path)
+    return _write(strip, path, OF_A_MODEL)
 
 
-def _write(picture: Image.Image, path: Path) -> Path:
+def _write(picture: Image.Image, path: Path, mark: SyntheticMark) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    picture.save(buffer, Image.registered_extensions()[path.suffix.lower()])
-    write_whole(path, buffer.getbuffer())
+    buffer, kind = io.BytesIO(), Image.registered_extensions()[path.suffix.lower()]
+    said: dict[str, Any] = {"TIFF": {"tiffinfo": {XMP_TAG: mark.xmp}}, "PNG": {}}.get(kind, {"xmp": mark.xmp})
+    picture.save(buffer, kind, **said)
+    write_whole(path, marked(buffer.getvalue(), mark) if kind == "PNG" else buffer.getvalue())
     return path
 
 

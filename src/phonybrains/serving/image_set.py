@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from ..imageset import FIXED_COLUMNS, Attribute, Row, write_metadata, write_png
+from ..marks import SyntheticMark
 from ..model.compiled import Compiled
 from ..model.latent_diffusion import LatentDiffusion
 from ..record import Record, as_input
@@ -19,8 +20,9 @@ from .batch import Order
 
 
 def zip_image_set(kept: KeptAnswer, model: LatentDiffusion | Compiled, folder: Path) -> bytes:
-    """Images without text chunks, metadata.csv and record.json in one folder; `folder` is the model's."""
-    name = folder.resolve().name
+    """Images, marked as those of the set, metadata.csv and record.json in one folder; `folder` is the model's."""
+    name, record = folder.resolve().name, _record(kept, folder)
+    said = {"record_identity": record.identity, "generator": name, "model_sha256": record.inputs[0]["sha256"]}
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / f"{name}-seed-{kept.commission.seed}"
         (out / "images").mkdir(parents=True)
@@ -28,10 +30,11 @@ def zip_image_set(kept: KeptAnswer, model: LatentDiffusion | Compiled, folder: P
         for order, png in zip(kept.commission.orders, kept.pngs, strict=True):
             file_name = f"images/{order.index:06d}.png"
             with Picture.open(io.BytesIO(png), formats=["PNG"]) as picture:
-                digest = write_png(out / file_name, np.asarray(picture))
+                mark = SyntheticMark(facts={**said, "seed": order.seed, "index": order.index})
+                digest = write_png(out / file_name, np.asarray(picture), mark)
             rows.append(_row(order, file_name, digest, model, name))
         write_metadata(out, rows)
-        _record(kept, folder).write(out)
+        record.write(out)
         return _zip(Path(place))
 
 

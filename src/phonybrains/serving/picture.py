@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..marks import marked_png
+from ..marks import EDITED, MADE, marked_png
 from .batch import Image, Order
 
 
@@ -29,4 +29,4 @@ class Origin:
 
     def png(self, image: Image, order: Order) -> bytes:
         """(H, W) uint8 as a PNG with these facts as text."""
-        return marked_png(image, self.facts(order), edited=bool(order.edited))
+        return marked_png(image, self.facts(order), EDITED if order.edited else MADE)

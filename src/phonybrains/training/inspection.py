@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..imageset import ImageSet, from_unit_range, to_unit_range
+from ..marks import EDITED, SyntheticMark
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.masks import Mask
 from ..model.sampling import Sampling
@@ -61,5 +62,5 @@ def draw_reconstructions(task: AutoencoderTask, sheet: Path) -> dict[str, float]
     """Draw images above what the autoencoder makes of them."""
     x, y = next(iter(task.reconstructions(task.network)))
     pairs = torch.cat([x[:8], y[:8].clamp(-1, 1)])[:, 0].float().detach().cpu().numpy()
-    contact_sheet(from_unit_range(pairs), sheet, columns=min(8, len(x)), side=256)
+    contact_sheet(from_unit_range(pairs), sheet, columns=min(8, len(x)), side=256, mark=SyntheticMark(EDITED))
     return {}

@@ -16,7 +16,7 @@ from ..files import write_whole
 from ..imageset import ImageSet, Row, write_metadata, write_png
 from ..importing.raster.codecs import decode_file, strict_pillow
 from ..importing.raster.pixels import gray_values, span_of
-from ..marks import marked_png
+from ..marks import EDITED, SyntheticMark, mark_in, marked_png
 
 MOST_PIXELS = 8192**2
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -72,9 +72,11 @@ def publish_picture(edited: Path, out: Path) -> list[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     for number, row in enumerate(images.rows):
         facts = {key: value for key, value in row.attributes.items() if value is not None}
+        mark = mark_in((edited / row.file_name).read_bytes()) or SyntheticMark(EDITED)
+        facts |= {key: value for key, value in mark.facts.items() if key == "model_sha256"}
         facts["note"] = images.record["results"]["note"]
         path = out if number == 0 else out.with_stem(f"{out.stem}-{number}")
-        write_whole(path, marked_png(np.asarray(images.pixels(number), np.uint8), facts, edited=True))
+        write_whole(path, marked_png(np.asarray(images.pixels(number), np.uint8), facts, mark.source_type))
         written.append(path)
     for kind in ("spread", "maps"):
         for name in sorted((edited / kind).glob("*.png")):

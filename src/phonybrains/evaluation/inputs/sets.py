@@ -159,18 +159,22 @@ def _of_sizes(made: ImageSet, real: ImageSet) -> Iterator[str]:
 
 
 def _of_repeats(made: ImageSet, real: ImageSet) -> Iterator[str]:
-    n, known = len(made), {row.sha256 for row in real.rows}
-    same = sum(row.sha256 in known and row.sha256 not in edited_from(row) for row in made.rows)
+    n, known = len(made), {real.content(i): row.sha256 for i, row in enumerate(real.rows)}
+    contents = [made.content(i) for i in range(n)]
+    same = sum(
+        content in known and known[content] not in edited_from(row)
+        for content, row in zip(contents, made.rows, strict=True)
+    )
     if same:
         yield (
             f"{count_of(same, 'image')} of the {n} synthetic ones {'is' if same == 1 else 'are'} in the "
-            "corpus too, byte for byte: these are copies, or the sets were mixed up."
+            "corpus too, pixel for pixel: these are copies, or the sets were mixed up."
         )
-    different = len({row.sha256 for row in made.rows})
+    different = len(set(contents))
     if different == 1 < n:
-        yield f"All {n} synthetic images are one and the same, byte for byte."
+        yield f"All {n} synthetic images are one and the same, pixel for pixel."
     elif different < n:
-        yield f"{n - different} of the {n} synthetic images repeat another one of them, byte for byte."
+        yield f"{n - different} of the {n} synthetic images repeat another one of them, pixel for pixel."
 
 
 def _of_numbers(sides: Sides) -> Iterator[str]:

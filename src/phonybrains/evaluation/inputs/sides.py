@@ -72,16 +72,16 @@ def side_of(made: ImageSet, real: ImageSet, modality: str, config: EvaluateConfi
 
 
 def without_copies(made: ImageSet, real: ImageSet) -> tuple[ImageSet, list[Score]]:
-    """The made images that are not real ones byte for byte, and what was left out; and how many occur twice."""
-    known, n = {row.sha256 for row in real.rows}, len(made)
+    """The made images that are not real ones pixel for pixel, and what was left out; and how many occur twice."""
+    known, n = set(map(real.content, range(len(real)))), len(made)
     where: dict[str, Any] = {"modality": made.rows[0].modality}
-    fresh = part_of(made, (i for i, row in enumerate(made.rows) if row.sha256 not in known))
+    fresh = part_of(made, (i for i in range(n) if made.content(i) not in known))
     notes = []
     if len(fresh) < n:
-        copied = f"{n - len(fresh)} of {n} synthetic images are in the corpus too, byte for byte"
+        copied = f"{n - len(fresh)} of {n} synthetic images are in the corpus too, pixel for pixel"
         notes.append(unavailable("in_both_sets", f"{copied}; they were left out of every score", **where))
-    repeated = len(fresh) - len({row.sha256 for row in fresh.rows})
+    repeated = len(fresh) - len(set(map(fresh.content, range(len(fresh)))))
     if repeated:
-        note = "byte-equal to another image of the set"
+        note = "pixel-equal to another image of the set"
         notes.append(Score("repeated_images", repeated / len(fresh), n=len(fresh), note=note, **where))
     return fresh, notes

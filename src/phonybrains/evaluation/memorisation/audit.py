@@ -139,8 +139,8 @@ def audit_modality(
     if config.memorisation.member_loss and config.model:
         losses = membership_of(config.model, training, corpus, others, config.seed)
         scores += tried("member_loss_auc", losses, modality=modality)
-    hashes = np.array([row.sha256 for row in training.rows])
-    same = np.array([(hashes[~mine] == row.sha256).any() for row, mine in zip(samples.rows, own, strict=True)])
+    hashes = np.array([training.content(i) for i in range(len(training))])
+    same = np.array([(hashes[~mine] == samples.content(i)).any() for i, mine in enumerate(own)])
     signs = tuple(sign for _, said in looks for sign in said)
     return CopiesResult(modality, samples, training, tuple(searches), same, signs, recognised), scores
 

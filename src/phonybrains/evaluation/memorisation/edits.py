@@ -47,7 +47,7 @@ class Recognised:
                 patient=training.rows[self.found.index[i]].patient_id,
                 threshold=self.threshold,
                 flagged=False,
-                same_file=samples.rows[self.numbers[i]].sha256 == training.rows[self.found.index[i]].sha256,
+                same_file=samples.content(self.numbers[i]) == training.content(int(self.found.index[i])),
                 panel=panel,
                 excess=(float(self.found.score[i]) - self.threshold) / max(1 - self.threshold, 1e-9),
                 edit=True,

@@ -233,7 +233,7 @@ def _pool(arm: Arm, modality: str, split: str) -> list[int]:
     rows = arm.images.rows
     kept = held_out(rows, split) if split in HELD_OUT else range(len(rows))
     own = [i for i in kept if rows[i].modality == modality and split in ("any", rows[i].split)]
-    return sorted({rows[i].sha256: i for i in sorted(own, reverse=True)}.values())
+    return sorted({arm.images.content(i): i for i in sorted(own, reverse=True)}.values())
 
 
 def _patients(state: Choices, real: Arm) -> list[str]:

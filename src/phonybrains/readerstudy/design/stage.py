@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import ConfigError, StudyError
 from ...imageset import ImageSet
-from ...record import Record, as_input, is_published, keep_private, publish
+from ...record import Record, as_input, is_published, keep_private, publish, watermark_of
 from ...release_gate import AuditStatus, require_audit
 from ..config import StudyConfig
 from ..study import CASES_NAME, Case, write_cases
@@ -108,6 +108,7 @@ def open_sets(synthetic: Sequence[Path], real: Path | None) -> tuple[list[Arm], 
     controls = [] if real is None else [Arm("real", ImageSet.open(real))]
     for arm in (*arms, *controls):
         _check_truth(arm.images, arm in controls)
+        _check_watermark(arm.images)
     for arm in (*arms, *controls):
         _check_shape(arms[0].images, arm.images)
     for arm in arms:
@@ -134,6 +135,14 @@ def _check_truth(images: ImageSet, real: bool) -> None:
         )
 
 
+def _check_watermark(images: ImageSet) -> None:
+    if key := watermark_of(images.record):
+        raise StudyError(
+            f"{images.folder} carries an invisible watermark (key {key}), which no encoder takes out: it would tell "
+            "phony from real. Generate the images again without --watermark."
+        )
+
+
 def _check_shape(first: ImageSet, images: ImageSet) -> None:
     one, two = ((s.width, s.height, s.bits) for s in (first, images))
     if one != two:
@@ -144,12 +153,12 @@ def _check_shape(first: ImageSet, images: ImageSet) -> None:
 
 
 def _check_same_files(images: ImageSet, controls: ImageSet) -> None:
-    real = {row.sha256: row.file_name for row in controls.rows}
+    real = {controls.content(i): row.file_name for i, row in enumerate(controls.rows)}
     for number, row in enumerate(images.rows, start=2):
-        if row.sha256 in real:
+        if (content := images.content(number - 2)) in real:
             raise StudyError(
-                f"{images.folder / 'metadata.csv'}, row {number}: {row.file_name} is the same file as "
-                f"{real[row.sha256]} of {controls.folder}: it cannot be phony and real. Remove it from one of them."
+                f"{images.folder / 'metadata.csv'}, row {number}: {row.file_name} has the pixels of "
+                f"{real[content]} of {controls.folder}: it cannot be phony and real. Remove it from one of them."
             )
 
 
