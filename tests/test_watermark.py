@@ -43,7 +43,7 @@ def sized(image: Grey, side: int) -> Grey:
 
 @pytest.mark.parametrize("modality", ["MR", "CT"])
 def test_it_is_found_again(modality: str):
-    """As it is, as JPEG, a tenth smaller and larger, without a tenth of each side, in another window; at 35 dB, as phantoms hide little."""
+    """As it is, as JPEG, a tenth smaller and larger, without a tenth of each side, in another window; 35 dB."""
     plain = head(1, modality)
     image = KEY.put(plain)
     error = np.mean((image.astype(float) - plain) ** 2)
