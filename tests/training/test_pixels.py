@@ -93,6 +93,7 @@ def test_what_is_damaged_is_refused(pixels: Path, tmp_path: Path):
         ({"autoencoder": PIXELS | {"patch": 3}}, r"autoencoder\.patch: Input should be 1, 2, 4 or 8"),
         ({"autoencoder": PIXELS | {"kind": "vq"}}, r"autoencoder\.kind: Input should be 'dc' or 'none'"),
         ({"autoencoder": PIXELS, "texture": ON}, r"texture\.loop\.steps: with .* no texture is lost\. Set it to 0"),
+        ({"prediction": "v"}, r"prediction = .v. is of diffusion = .ddpm.\. Leave it out"),
         ({"autoencoder": PIXELS, "masks": True}, r"masks are told for squares of 8×8 pixels, not 4×4"),
     ],
 )
@@ -105,7 +106,7 @@ def test_settings_that_pixels_cannot_have(values: dict[str, Any], words: str):
 def test_the_preset_of_the_paper_is_whole():
     """DDPM on pixels, with 250 steps where none are asked for; a number that is given stays; the flow has 16."""
     config = load_train_config("ddpm")
-    assert (config.diffusion, config.autoencoder.kind, config.steps) == ("ddpm", "none", 250)
+    assert (config.diffusion, config.prediction, config.autoencoder.kind, config.steps) == ("ddpm", "v", "none", 250)
     assert load_train_config("ddpm", steps=40).steps == 40
     assert load_train_config("tiny", diffusion="ddpm").steps == 250
     assert load_train_config("tiny").steps == 16
@@ -129,5 +130,9 @@ def test_the_chain_is_kept_in_the_folder(pixels: Path, phantom_corpus: Path, tmp
     other = replace(model, chain=replace(model.chain, objective=PredictV(), clip=math.inf))
     other.save(tmp_path / "other")
     assert LatentDiffusion.load(tmp_path / "other").chain == other.chain
+    learning = micro(**PAPER, prediction="v", denoiser=OFF, start=str(tmp_path / "other"))
+    assert (
+        LatentDiffusion.load(train(phantom_corpus, tmp_path / "v", learning, show=False)).chain.objective == PredictV()
+    )
     with pytest.raises(ConfigError, match="is trained for another prediction, not ddpm, and its denoiser"):
         train(phantom_corpus, tmp_path / "x", micro(**PAPER, denoiser=OFF, start=str(tmp_path / "other")), show=False)

@@ -65,6 +65,11 @@ PREDICTIONS: dict[str, Objective] = {"epsilon": PredictNoise(), "v_prediction": 
 """What diffusers calls the objectives of a chain of DDPM."""
 
 
+def chain_to_learn(name: str, prediction: str = "noise") -> Chain:
+    """The chain of a training; prediction: what the network of a DDPM is to predict, "noise" or "v"."""
+    return replace(CHAINS[name], objective=PredictV()) if prediction == "v" else CHAINS[name]
+
+
 def chain_of(name: str, scheduler: Mapping[str, Any]) -> Chain:
     """The chain of a model, as the configuration of its scheduler has it; the first models had no shift and no clip."""
     clip = float(scheduler["clip_sample_range"]) if scheduler.get("clip_sample") else math.inf

@@ -158,7 +158,9 @@ class TrainConfig(Config):
     masks: bool = False
     """The model is told the masks of its images, and can later be asked to follow one."""
     diffusion: Literal["flow", "ddpm", "gan"] = "flow"
-    """Rectified flow, or the paper's DDPM with noise prediction; or none: a GAN, whose generator is the denoiser."""
+    """Rectified flow, or the paper's DDPM; or none: a GAN, whose generator is the denoiser."""
+    prediction: Literal["noise", "v"] = "noise"
+    """What the network of a DDPM predicts: the noise, as in the paper, or v, which is learnt sooner on pixels."""
     autoencoder: AutoencoderConfig
     denoiser: DenoiserConfig
     critic: CriticConfig = CriticConfig()
@@ -228,6 +230,12 @@ class TrainConfig(Config):
                 "guidance.worse needs `start` and an encoder that is not trained "
                 "(autoencoder.loop.steps = 0), as both models must have the same latents"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _only_ddpm_predicts_v(self) -> TrainConfig:
+        if self.prediction == "v" and self.diffusion != "ddpm":
+            raise ValueError('prediction = "v" is of diffusion = "ddpm". Leave it out')
         return self
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from ..imageset import ImageSet
 from ..model.backing import told
-from ..model.chains import CHAINS
+from ..model.chains import chain_to_learn
 from ..model.description import check_model
 from ..model.finding import model_folder
 from ..model.fitting import check_names, check_numbers
@@ -92,6 +92,7 @@ def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
     elsewhere: Any = {"features": True, "start": True, "guidance": {"worse"}}
     elsewhere |= {} if config.masks else {"masks": True}
     elsewhere |= {} if config.diffusion == "gan" else {"critic": True}
+    elsewhere |= {} if config.prediction == "v" else {"prediction": True}
     elsewhere |= {part: True for part in ("classifier", "embedding") if not getattr(config, part).told}
     facts = config.model_dump(mode="json", exclude=elsewhere) | settled(config.precision)
     facts["features"] = sha256_of_setting("features", config.features)
@@ -114,7 +115,8 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
         figures |= {f"autoencoder PSNR {m}{of}, dB": round(v, 2) for m, v in coder.psnr(reconstruction).items()}
     facts: Any = {"units": shared_units(images), "steps": config.steps, "masks": new.masks, "texture": new.texture}
     facts["classifier"] = new.classifier
-    chain, autoencoder = CHAINS[config.diffusion], reconstruction.autoencoder
+    chain = chain_to_learn(config.diffusion, config.prediction)
+    autoencoder = reconstruction.autoencoder
     if new.scale and config.texture_alone:
         parts = (autoencoder, denoiser, corpus.conditions, new.scale, chain, images.height, new.few_step)
         samples = Samples.of(LatentDiffusion(*parts, **facts), images, corpus, config.seed)

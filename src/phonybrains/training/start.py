@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 from ..errors import ConfigError, TrainingError
 from ..held_out import held_out
 from ..imageset import ImageSet
-from ..model.chains import CHAINS
+from ..model.chains import chain_to_learn
 from ..model.fitting import constants
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.masks import MaskFacts, masks_in_words
@@ -201,11 +201,12 @@ def _check_crop(perceptual: PerceptualDistance, config: TrainConfig) -> None:
 
 def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
     """The networks with the weights of a model, and what of its figures still holds."""
-    if not config.denoiser.loop.steps and old.chain.objective != CHAINS[config.diffusion].objective:
+    chain = chain_to_learn(config.diffusion, config.prediction)
+    if not config.denoiser.loop.steps and old.chain.objective != chain.objective:
         other = old.chain.name if old.chain.name != config.diffusion else "another prediction"
         raise ConfigError(
             f"start: {config.start} is trained for {other}, not {config.diffusion}, and its denoiser makes no "
-            "steps here. Set `diffusion` to what it is, or give it steps."
+            "steps here. Set `diffusion` and `prediction` to what they are, or give it steps."
         )
     if config.embedding.told and not old.embedding and not config.denoiser.loop.steps:
         raise ConfigError(f"start: {config.start} has no embedding, and its denoiser makes no steps here to learn one.")
@@ -214,7 +215,7 @@ def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
         new.reconstruction.autoencoder.encoder.requires_grad_(False)
     trained = config.denoiser.loop.steps or config.guidance.loop.steps
     width = new.denoiser.condition_width
-    same = old.chain == CHAINS[config.diffusion] and old.denoiser.takes_masks == config.masks
+    same = old.chain == chain and old.denoiser.takes_masks == config.masks
     same &= old.denoiser.condition_width == width
     few_step_stays = config.encoder_stays and not trained and same
     texture_stays = not config.autoencoder.loop.steps
