@@ -22,14 +22,14 @@ WIDEST = 7
 """Pixels: what is as wide in both directions is no stroke. Larger letters are found in the image of half the size."""
 LEAST_CONTRAST = 36
 """Of 255: fainter strokes are not looked at."""
-SMALLEST, LARGEST = 5, 24
-"""Pixels of a letter's height."""
+SIZES = {1: (5, 32), 2: (8, 24)}
+"""Least and greatest height of a letter, in pixels, in the image and in that of half the size."""
 STEEPEST = 0.12
 """Rise of a line, for lines turned by up to 7 degrees."""
 MARGIN = 3
 TALLEST = 1.8
 LEAST_WIDE, LEAST_STROKES, LEAST_DENSE = 3.0, 4.5, 0.7
-MOST_BEYOND, MOST_UNEVEN, LEAST_SHARP = 0.3, 0.5, 0.45
+MOST_BEYOND, MOST_UNEVEN, LEAST_SHARP = 0.3, 0.6, 0.45
 Grey = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
 
@@ -51,22 +51,23 @@ class TextLine:
 class Blobs:
     """Connected sets of stroke pixels, sorted by `left`, each array (N,).
 
-    rows: in how many runs their rows cut them; contrast: of the strongest stroke, of 255.
+    across, down: in how many runs their rows and their columns cut them; contrast: of the strongest stroke, of 255.
     """
 
     top: Numbers
     left: Numbers
     bottom: Numbers
     right: Numbers
-    runs: Numbers
+    across: Numbers
+    down: Numbers
     contrast: Numbers
 
     def __getitem__(self, chosen: NDArray[Any]) -> Blobs:
         return Blobs(*(getattr(self, name)[chosen] for name in self.__slots__))
 
     def turned(self) -> Blobs:
-        """Those of the transposed image; each counts for one stroke."""
-        flipped = Blobs(self.left, self.top, self.right, self.bottom, self.right - self.left, self.contrast)
+        """Those of the transposed image."""
+        flipped = Blobs(self.left, self.top, self.right, self.bottom, self.down, self.across, self.contrast)
         return flipped[np.argsort(self.top, kind="stable")]
 
 
@@ -76,10 +77,10 @@ def find_text(values: NDArray[np.float32], low: float, high: float) -> TextLine 
     Light or dark, level or turned by a few degrees or by 90. Words of a letter or two (R, L) are no line.
     """
     grey = as_shown(values, low, high)
-    for scale, least in ((1, SMALLEST), (2, 2 * SMALLEST)):
+    for scale, sizes in SIZES.items():
         image = grey if scale == 1 else np.asarray(Image.fromarray(grey).reduce(2))
         for side in (image, 255 - image):
-            if line := next(_lines(side, least), None):
+            if line := next(_lines(side, *sizes), None):
                 return TextLine(*(scale * place for place in (line.top, line.left, line.bottom, line.right)))
     return None
 
@@ -93,14 +94,14 @@ def as_shown(values: NDArray[np.float32], low: float, high: float) -> Grey:
     return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)
 
 
-def _lines(grey: Grey, least: int) -> Iterator[TextLine]:
+def _lines(grey: Grey, least: int, most: int) -> Iterator[TextLine]:
     """Lines of light text, level ones first."""
     strokes = _strokes(grey)
     blobs = _blobs(strokes)
-    for line in _rows(blobs, least):
+    for line in _rows(blobs, least, most):
         if _is_text(grey, strokes, line):
             yield TextLine(*_box(line))
-    for line in _rows(blobs.turned(), least):
+    for line in _rows(blobs.turned(), least, most):
         if _is_text(grey.T, strokes.T, line):
             left, top, right, bottom = _box(line)
             yield TextLine(top, left, bottom, right)
@@ -133,7 +134,7 @@ def _blobs(strokes: Grey) -> Blobs:
     flat = mask.ravel()
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     if not len(edges):
-        return Blobs(*[np.empty(0, np.int64)] * 6)
+        return Blobs(*[np.empty(0, np.int64)] * 7)
     begin, end, width = edges[::2], edges[1::2], mask.shape[1]
     row, column = np.divmod(begin, width)
     first = np.searchsorted(end, begin + width)
@@ -141,6 +142,10 @@ def _blobs(strokes: Grey) -> Blobs:
     above = np.repeat(np.arange(len(begin)), count)
     below = np.arange(len(above)) + np.repeat(first - np.cumsum(count) + count, count)
     order, starts = _connected(above, below, len(begin))
+    of_run = np.empty_like(order)
+    of_run[order] = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(order)))
+    tops = np.flatnonzero(mask[1:] & ~mask[:-1]) + width
+    down = np.bincount(of_run[np.searchsorted(begin, tops, "right") - 1], minlength=len(starts))
     row, left = row[order] - 1, column[order]
     right = left + (end - begin)[order]
     blobs = Blobs(
@@ -149,6 +154,7 @@ def _blobs(strokes: Grey) -> Blobs:
         np.maximum.reduceat(row, starts) + 1,
         np.maximum.reduceat(right, starts),
         np.diff(starts, append=len(begin)),
+        down,
         np.maximum.reduceat(strokes[row, (left + right) // 2].astype(np.int64), starts),
     )
     return blobs[np.argsort(blobs.left, kind="stable")]
@@ -157,26 +163,29 @@ def _blobs(strokes: Grey) -> Blobs:
 def _connected(one: Numbers, other: Numbers, count: int) -> tuple[Numbers, Numbers]:
     """An order of `count` things in which the connected ones follow each other, and where each group starts."""
     label = np.arange(count)
-    while (apart := (first := label[one]) != (second := label[other])).any():
-        np.minimum.at(label, np.maximum(first, second)[apart], np.minimum(first, second)[apart])
+    while len(one):
+        first, second = label[one], label[other]
+        np.minimum.at(label, np.maximum(first, second), np.minimum(first, second))
         label = label[label]
+        apart = first != second
+        one, other = one[apart], other[apart]
     while (label[label] != label).any():
         label = label[label]
     order = np.argsort(label, kind="stable")
     return order, np.flatnonzero(np.diff(label[order], prepend=-1))
 
 
-def _rows(blobs: Blobs, least: int) -> Iterator[Blobs]:
+def _rows(blobs: Blobs, least: int, most: int) -> Iterator[Blobs]:
     """Blobs of like height and contrast beside each other, level, with enough strokes for a word of three letters."""
     heights, widths = blobs.bottom - blobs.top, blobs.right - blobs.left
-    blobs = blobs[(heights >= least) & (heights <= LARGEST) & (widths <= 20 * heights)]
+    blobs = blobs[(heights >= least) & (heights <= most) & (widths <= 20 * heights)]
     height = blobs.bottom - blobs.top
     if not len(height):
         return
     taller, lower = np.maximum(height[:, None], height), np.minimum(height[:, None], height)
     gap = blobs.left - blobs.right[:, None]
     rise = np.minimum(abs(blobs.bottom[:, None] - blobs.bottom), abs(blobs.top[:, None] - blobs.top))
-    beside = (blobs.left >= blobs.left[:, None]) & (gap >= -0.35 * taller) & (gap <= 1.6 * taller)
+    beside = (blobs.left >= blobs.left[:, None]) & (gap >= -0.35 * taller) & (gap <= 1.35 * taller)
     level = (lower >= 0.6 * taller) & (rise <= np.maximum(1.5, 0.2 * taller))
     alike = 2 * np.minimum(blobs.contrast[:, None], blobs.contrast) >= np.maximum(
         blobs.contrast[:, None], blobs.contrast
@@ -186,7 +195,7 @@ def _rows(blobs: Blobs, least: int) -> Iterator[Blobs]:
     count = np.diff(starts, append=len(height))
     high = np.add.reduceat(height, starts) / count
     wide = (np.maximum.reduceat(blobs.right, starts) - np.minimum.reduceat(blobs.left, starts)) / high
-    strokes = np.add.reduceat(blobs.runs, starts) / high
+    strokes = np.add.reduceat(blobs.across, starts) / high
     enough = (wide >= LEAST_WIDE) & (strokes >= np.maximum(LEAST_STROKES, LEAST_DENSE * wide))
     tall = (np.maximum.reduceat(blobs.bottom, starts) - np.minimum.reduceat(blobs.top, starts)) / high
     enough &= tall <= TALLEST + STEEPEST * wide
