@@ -28,7 +28,7 @@ STEEPEST = 0.12
 """Rise of a line, for lines turned by up to 7 degrees."""
 MARGIN = 3
 TALLEST = 1.8
-LEAST_WIDE, LEAST_STROKES, LEAST_DENSE = 3.0, 4.5, 0.7
+LEAST_WIDE, LEAST_STROKES, LEAST_DENSE = 3.0, 4.0, 0.7
 MOST_BEYOND, MOST_UNEVEN, LEAST_SHARP = 0.3, 0.6, 0.45
 Grey = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
