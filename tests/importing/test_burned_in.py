@@ -22,7 +22,7 @@ from tests.support.places import SHARED
 from tests.support.volume_files import volume
 
 MR = ImportConfig(modality="MR")
-ALL_FONTS = FONTS["chosen"] | FONTS["other"]
+ALL_FONTS = {**FONTS["chosen"], **FONTS["other"]}
 SIZES = (7, 9, 12, 18, 28)
 AT = (20, 24)
 """Row and column at which the name is written where it matters."""
@@ -198,7 +198,7 @@ def test_a_dicom_header_that_says_so_is_believed_unless_text_is_kept(tmp_path: P
     write(tmp_path / "a", pixels, BurnedInAnnotation="YES")
     slices, (notice,) = read(tmp_path)
     assert (slices, notice.kind) == ([], "skipped")
-    slices, (notice,) = [*read(tmp_path, keep_text=True)]
+    slices, (notice,) = read(tmp_path, keep_text=True)
     assert (len(slices), notice.kind) == (1, "warning")
     assert notice.reason.startswith("text is burned into its pixels (BurnedInAnnotation is YES)")
 

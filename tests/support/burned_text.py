@@ -37,7 +37,8 @@ def dots(text: str, capital: int) -> Stamp:
 
 def pillows_bitmap(text: str, capital: int) -> Stamp:
     font = ImageFont.load_default_imagefont()
-    image = Image.new("1", tuple(map(int, font.getbbox(text)[2:])))
+    _, _, right, bottom = map(int, font.getbbox(text))
+    image = Image.new("1", (right, bottom))
     ImageDraw.Draw(image).text((0, 0), text, fill=1, font=font)
     return enlarged(np.asarray(image), capital)
 
@@ -50,12 +51,13 @@ def enlarged(letters: NDArray[Any], capital: int) -> Stamp:
 @cache
 def outlines(path: str, capital: int) -> Any:
     """The smallest size of a font whose capitals are that high; "" is Pillow's own font."""
-    for size in range(4, 200):
-        font = ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
-        _, top, _, bottom = font.getbbox("H")
-        if bottom - top >= capital:
-            break
-    return font
+    sizes = (ImageFont.truetype(path, size) if path else ImageFont.load_default(size) for size in range(4, 200))
+    return next(font for font in sizes if height(font) >= capital)
+
+
+def height(font: Any) -> float:
+    _, top, _, bottom = font.getbbox("H")
+    return bottom - top
 
 
 def drawn(path: str, mode: str, text: str, capital: int) -> Stamp:
@@ -123,12 +125,10 @@ def burned(image: Picture, stamp: Stamp, contrast: str, place: str, rng: np.rand
             where = head[rng.integers(len(head))] - np.array(ink.shape) // 2
         top, left = np.clip(where, 0, free).astype(int)
         under = image[top : top + ink.shape[0], left : left + ink.shape[1]].astype(float)
-        if contrast == "black in a box":
-            under, grey = np.full(ink.shape, 200.0), 20.0
+        under = np.full(ink.shape, 200.0) if contrast == "black in a box" else under
         dark, usual, light = np.percentile(under, (10, 50, 90))
-        if contrast != "black in a box":
-            lighter = {"white": 255.0, "black": 0.0, "120 lighter": usual + 120, "70 lighter": usual + 70}
-            grey = min(255.0, lighter[contrast])
+        greys = {"white": 255, "120 lighter": usual + 120, "70 lighter": usual + 70, "black": 0, "black in a box": 20}
+        grey = min(255.0, greys[contrast])
         if (place == "over tissue" and usual < 30) or not (grey - light >= 55 or dark - grey >= 55):
             continue
         whole = image.copy()

@@ -24,12 +24,13 @@ LEAST_CONTRAST = 36
 """Of 255: fainter strokes are not looked at."""
 SIZES = {1: (5, 32), 2: (8, 24)}
 """Least and greatest height of a letter, in pixels, in the image and in that of half the size."""
-STEEPEST = 0.12
-"""Rise of a line, for lines turned by up to 7 degrees."""
-MARGIN = 3
-TALLEST = 1.8
+STEEPEST, TALLEST = 0.12, 1.8
+"""The greatest rise of a line (7 degrees); what a level one measures from top to bottom, in heights of its letters."""
 LEAST_WIDE, LEAST_STROKES, LEAST_DENSE = 3.0, 4.0, 0.7
+"""A line: its width, how many strokes a row of pixels crosses, and how many of them a height of its width has."""
 MOST_BEYOND, MOST_UNEVEN, LEAST_SHARP = 0.3, 0.6, 0.45
+"""Ink above and below, as a share of that inside; spread of grey in strokes and between them, and the least step from
+one pixel to the next at their edges, of the contrast. All chosen by `python -m bench burned_in --half chosen`."""
 Grey = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
 
@@ -190,17 +191,23 @@ def _rows(blobs: Blobs, least: int, most: int) -> Iterator[Blobs]:
     alike = 2 * np.minimum(blobs.contrast[:, None], blobs.contrast) >= np.maximum(
         blobs.contrast[:, None], blobs.contrast
     )
-    order, starts = _connected(*np.nonzero(beside & level & alike), len(height))
+    one, other = np.nonzero(beside & level & alike)
+    order, starts = _connected(one, other, len(height))
     blobs, height = blobs[order], height[order]
     count = np.diff(starts, append=len(height))
     high = np.add.reduceat(height, starts) / count
     wide = (np.maximum.reduceat(blobs.right, starts) - np.minimum.reduceat(blobs.left, starts)) / high
     strokes = np.add.reduceat(blobs.across, starts) / high
-    enough = (wide >= LEAST_WIDE) & (strokes >= np.maximum(LEAST_STROKES, LEAST_DENSE * wide))
+    enough = (wide >= LEAST_WIDE) & (strokes >= _enough(wide))
     tall = (np.maximum.reduceat(blobs.bottom, starts) - np.minimum.reduceat(blobs.top, starts)) / high
     enough &= tall <= TALLEST + STEEPEST * wide
     for line in np.flatnonzero(enough):
         yield blobs[starts[line] + np.arange(count[line])]
+
+
+def _enough(wide: Any) -> Any:
+    """How many strokes a row of pixels crosses at least, in a line that is so many times as wide as high."""
+    return np.maximum(LEAST_STROKES, LEAST_DENSE * wide)
 
 
 def _box(line: Blobs) -> tuple[int, int, int, int]:
@@ -211,7 +218,7 @@ def _is_text(grey: Grey, strokes: Grey, line: Blobs) -> bool:
     """Whether a row of blobs is text: many strokes, nothing above and below, one grey, even ground, sharp edges."""
     high, contrast = float((line.bottom - line.top).mean()), float(np.median(line.contrast))
     top, left, bottom, right = _box(line)
-    rows = slice(max(0, top - MARGIN), bottom + MARGIN)
+    rows = slice(max(0, top - 3), bottom + 3)
     image, stroke = (each[rows, left:right].astype(np.float32) for each in (grey, strokes))
     slope, middle = _slope(line, high), (line.left + line.right) / 2
     y = np.arange(rows.start, rows.start + len(image))[:, None] - slope * np.arange(left, right)
@@ -222,9 +229,10 @@ def _is_text(grey: Grey, strokes: Grey, line: Blobs) -> bool:
     letters = ink & inside
     begins = letters[:, 1:] & ~letters[:, :-1]
     crossed = np.count_nonzero(letters.any(axis=1))
-    if begins.sum() < crossed * max(LEAST_STROKES, LEAST_DENSE * (right - left) / high):
+    ground = image[inside & ~ink]
+    if not crossed or not ground.size or begins.sum() < crossed * _enough((right - left) / high):
         return False
-    if ink[beyond].mean() > MOST_BEYOND * letters[inside].mean():
+    if beyond.any() and ink[beyond].mean() > MOST_BEYOND * letters[inside].mean():
         return False
     ridge = letters[:, 1:-1] & (image[:, 1:-1] >= image[:, :-2]) & (image[:, 1:-1] >= image[:, 2:])
     low_peak, high_peak = np.percentile(image[:, 1:-1][ridge], (25, 75))
@@ -232,7 +240,7 @@ def _is_text(grey: Grey, strokes: Grey, line: Blobs) -> bool:
     step[:, 1:] = np.maximum(step[:, 1:], step[:, :-1])
     return (
         high_peak - low_peak <= MOST_UNEVEN * contrast
-        and image[inside & ~ink].std() <= MOST_UNEVEN * contrast
+        and ground.std() <= MOST_UNEVEN * contrast
         and np.median(step[begins]) >= LEAST_SHARP * contrast
     )
 
