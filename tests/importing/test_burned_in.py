@@ -15,7 +15,18 @@ from phonybrains.cli.parser import app
 from phonybrains.importing import ImportConfig, import_images
 from phonybrains.importing.burned_in import find_text
 from phonybrains.record import read_record
-from tests.support.burned_text import CONTRASTS, FONTS, Picture, as_jpeg, burned, dots, trimmed, turned, words
+from tests.support.burned_text import (
+    CONTRASTS,
+    FONTS,
+    Picture,
+    as_jpeg,
+    burned,
+    dots,
+    pillows_bitmap,
+    trimmed,
+    turned,
+    words,
+)
 from tests.support.dicom_files import read, write
 from tests.support.pictures import head, save
 from tests.support.places import SHARED
@@ -78,6 +89,15 @@ def test_the_line_is_where_the_text_was_drawn() -> None:
             rows, columns = np.nonzero(image)
             assert (line.top, line.bottom) == pytest.approx((rows.min(), rows.max() + 1), abs=1)
             assert (line.left, line.right) == pytest.approx((columns.min(), columns.max() + 1), abs=1)
+
+
+def test_letters_with_broad_strokes_are_found() -> None:
+    """Strokes of 8 pixels, which no letter has that is looked for at the size of the source."""
+    image = burned(
+        head(1, 384), trimmed(pillows_bitmap("J. DOE 1967", 28)), "black in a box", "anywhere", np.random.default_rng(0)
+    )
+    assert image is not None
+    assert found(image)
 
 
 def ring(draw: ImageDraw.ImageDraw) -> None:
