@@ -110,7 +110,7 @@ def test_no_name_of_a_folder_or_file_reaches_the_set(tmp_path):
         assert [entry["licence"] for entry in made.record["sources"]] == ["CC0"] * len(made.record["inputs"])
     assert "Erika" not in str(as_input(images.folder))
     beside = (tmp_path / "Erika_set.sources.csv").read_text()
-    assert f"{images.rows[0].source},Mustermann_Erika_1964,{folder}\n" in beside
+    assert f"{images.rows[0].source},Mustermann_Erika_1964,{folder},0\n" in beside
     for name in ("Erika_set.sources.csv", "Erika_set.import.csv"):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
 

@@ -31,6 +31,7 @@ def import_(
     outline: str | None = None,
     synthetic: Flag = False,
     generator: str | None = None,
+    keep_text: Flag = False,
     strict: Flag = False,
 ) -> int:
     """Turn scans (DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, …; also in archives) into an image set.
@@ -52,6 +53,7 @@ def import_(
         outline: What the masks outline, e.g. "tumour".
         synthetic: The images were generated: no split, no patients; colour becomes luminance, and is noted.
         generator: With --synthetic: what generated them, e.g. "Midjourney 8".
+        keep_text: Keep images with text burned into their pixels; the record says so, and the report lists them.
         strict: Exit with 1 if any file was left out.
     """
     from ..config import load_config
@@ -62,7 +64,7 @@ def import_(
     given = {"size": size, "modality": modality, "plane": plane, "seed": seed, "key_file": key_file}
     given |= {"bits": 16 if no_window else bits, "window": "none" if no_window else window}
     given |= {"masks": masks, "mask_label": mask_label, "outline": outline}
-    given |= {"synthetic": synthetic or None, "generator": generator}
+    given |= {"synthetic": synthetic or None, "generator": generator, "keep_text": keep_text or None}
     settings = load_config(ImportConfig, config, **given)
     return int(import_images(sources, out, settings, strict=strict).failed)
 

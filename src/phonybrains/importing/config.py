@@ -72,6 +72,8 @@ class ImportConfig(Config):
     """… and this many at each end of a held-out run are put in no split."""
     max_pixels: int = 100_000_000
     """A larger image is refused before it is decoded."""
+    keep_text: bool = False
+    """Keep images that have text burned into their pixels, or say so; they are listed all the same."""
     sources: dict[str, Source] = Field(default_factory=dict)
     """By base name of the source folder."""
     key_file: Path | None = None
@@ -97,5 +99,6 @@ class ImportConfig(Config):
         """What determines the images, for the record; what an import of scans does not have is not in it."""
         left_out = {"key_file"} if self.synthetic else {"key_file", "synthetic", "generator"}
         left_out |= {"frame"} if self.frame == 1 else set()
+        left_out |= set() if self.keep_text else {"keep_text"}
         left_out |= {"masks"} | {name for name in ("mask_label", "outline") if getattr(self, name) in (None, "")}
         return self.model_dump(mode="json", exclude=left_out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,6 +20,7 @@ from ..errors import SourceError
 from ..imageset import METADATA_NAME, OF_PLACE, Attribute, Pixels, Row, write_mask, write_png
 from ..marks import DRAWN, EDITED, MADE, SyntheticMark
 from ..record import split_methods
+from .burned_in import BURNED_IN, KEPT, find_text
 from .config import ImportConfig
 from .parallel import map_in_order
 from .readers import READERS
@@ -34,7 +36,8 @@ NO_PIXELS = np.empty((0, 0), np.uint8)
 class SizedSlice:
     """A slice brought to size, its values let go; `digest` is that of the values as they were read.
 
-    source: the place of its source among all sources; mask: let go too when it is written, but for `mask_is_empty`.
+    source: the place of its source among all sources; mask: let go too when it is written, but for `mask_is_empty`;
+    text: what is said of text in it, "" without.
     """
 
     slice: Slice
@@ -49,16 +52,21 @@ class SizedSlice:
     mask_is_empty: bool = False
     mask_file_name: str = ""
     mask_sha256: str = ""
+    text: str = ""
 
 
 @dataclass
 class Intake:
-    """What has been taken in so far: the images without their pixels, their thumbnails, the notices."""
+    """What has been taken in so far: the images without their pixels, their thumbnails, the notices.
+
+    with_text: in how many images of each source, by its place, text was found.
+    """
 
     images: list[SizedSlice] = field(default_factory=list)
     thumbnails: list[NDArray[np.uint8]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     seen: dict[bytes, Slice] = field(default_factory=dict)
+    with_text: Counter[int] = field(default_factory=Counter[int])
 
     @property
     def slices(self) -> list[Slice]:
@@ -82,7 +90,7 @@ def take_in(
     """
     kinds = [DRAWN if item.record.get("stage") == "phantom" else MADE for item in scans]
     marks = [SyntheticMark(kind, {"record_identity": identity}) for kind in kinds]
-    numbered = _numbered(_sized(scans, config, pool, bar), intake)
+    numbered = _numbered(_sized(scans, config, pool, bar, intake), intake)
     for image in map_in_order(pool, partial(_write, draft, marks), numbered):
         intake.images.append(image)
     if not intake.images:
@@ -101,7 +109,7 @@ def _reasons(scans: Sequence[Scan], intake: Intake) -> str:
 
 
 def _sized(
-    scans: Sequence[Scan], config: ImportConfig, pool: ThreadPoolExecutor, bar: Progress
+    scans: Sequence[Scan], config: ImportConfig, pool: ThreadPoolExecutor, bar: Progress, intake: Intake
 ) -> Iterator[SizedSlice | Notice]:
     for number, item in enumerate(scans):
         yield from item.notices
@@ -117,6 +125,7 @@ def _sized(
                 read = map(of_source, reader.read(item.root, files, config, item.masks))
                 for found in map_in_order(pool, partial(_resized, number, config), read):
                     bar.advance(task)
+                    intake.with_text[number] += _has_text(found)
                     yield found
 
 
@@ -140,12 +149,15 @@ def _resized(source: int, config: ImportConfig, found: Slice | Notice) -> SizedS
     if not values.size or not np.isfinite([values.min(), values.max()]).all():  # min and max hand NaN on
         reason = "holds NaN or infinite values" if values.size else "holds no pixels"
         return Notice(found.name, "skipped", reason)
+    text = find_text(values, found.low, found.high)
+    if text and not (config.keep_text or found.synthetic):
+        return Notice(found.name, "skipped", str(text))
     placement = place((values.shape[0], values.shape[1]), found.spacing_mm, config.size)
     pixels, slope, intercept = to_pixels(values, found.low, found.high, placement, config.bits)
     digest = hashlib.sha256(str(values.shape).encode())
     digest.update(np.ascontiguousarray(values).data)
     kept = replace(found, values=NO_VALUES, mask=None, attributes=_with_place(found, placement))
-    sized = SizedSlice(kept, source, pixels, slope, intercept, digest.digest())
+    sized = SizedSlice(kept, source, pixels, slope, intercept, digest.digest(), text=f"{text}{KEPT}" if text else "")
     if found.mask is None:
         return sized
     mask = fit_mask(found.mask, placement)
@@ -173,6 +185,13 @@ def _in_stack(item: SizedSlice, stacks: dict[object, int]) -> SizedSlice:
     return replace(item, slice=replace(found, attributes={**found.attributes, STACK: float(number)}))
 
 
+def _has_text(found: SizedSlice | Notice) -> bool:
+    """Whether an image has text, kept or not; a file that only says so, and is kept, is not counted."""
+    if isinstance(found, Notice):
+        return found.kind == "skipped" and found.reason.startswith(BURNED_IN)
+    return bool(found.text)
+
+
 def _numbered(found: Iterable[SizedSlice | Notice], intake: Intake) -> Iterator[SizedSlice]:
     """Give each image its file name, in order; blank ones and exact duplicates are left out and listed.
 
@@ -195,6 +214,8 @@ def _numbered(found: Iterable[SizedSlice | Notice], intake: Intake) -> Iterator[
             continue
         if blank:
             intake.notices.append(Notice(name, "warning", "all pixels are equal"))
+        if item.text:
+            intake.notices.append(Notice(name, "warning", item.text))
         intake.thumbnails.append(thumbnail(item.pixels))
         yield replace(_in_stack(item, stacks), file_name=f"images/{next(numbers):06d}.png")
 

@@ -84,8 +84,10 @@ def import_images(
         if is_published(out, record, check_whole):
             report = ImportReport(out, file, read_record(out)["results"], finished_before=True, strict=strict)
         else:
-            found = [(item.label, item.root.name, str(path.resolve())) for item, path in zip(scans, paths, strict=True)]
-            notices = _import(scans, out, record, config, bar, [("source", "name", "path"), *found])
+            places = [
+                (item.label, item.root.name, str(path.resolve())) for item, path in zip(scans, paths, strict=True)
+            ]
+            notices = _import(scans, out, record, config, bar, places)
             report = ImportReport(out, file, record.results, tuple(notices), strict=strict)
     if progress:
         show(report)
@@ -116,10 +118,12 @@ def _import(
             values = record.results["values"]
             notices = intake.notices + _findings(intake.slices, splits, near, values)
             notices += _on_sources(scans, record, config) + _on_masks(scans, intake.images)
+            notices += _on_text(intake)
             imported = [Notice(image.slice.name, "imported", image.file_name) for image in intake.images]
             written = True
             write_report(_beside(out, "import"), notices + of_values(values) + imported)
-            write_for_owner(_beside(out, "sources"), places)
+            counted = [(*found, str(intake.with_text[place])) for place, found in enumerate(places)]
+            write_for_owner(_beside(out, "sources"), [("source", "name", "path", "burned_in"), *counted])
     except SourceError as error:
         write_report(_beside(out, "import"), intake.notices)
         raise SourceError(f"{error} All reasons: {_beside(out, 'import')}") from None
@@ -260,6 +264,14 @@ def _on_masks(scans: Sequence[Scan], images: Sequence[SizedSlice]) -> list[Notic
     return [*notices, nothing] if empty else notices
 
 
+def _on_text(intake: Intake) -> list[Notice]:
+    """In how many images text was found, and how to have them all the same."""
+    found, kept = intake.with_text.total(), sum(bool(image.text) for image in intake.images)
+    told = f"{found} images have text burned into their pixels; {kept} of them are kept"
+    more = "" if kept == found else ". Look at those left out: --keep-text keeps them"
+    return [Notice("", "warning", told + more)] if found else []
+
+
 def _results(intake: Intake, splits: Splits, near: NearDuplicates) -> dict[str, Any]:
     """Counts for the record: no name of a file or a patient."""
     kinds = Counter(notice.kind for notice in intake.notices)
@@ -272,6 +284,7 @@ def _results(intake: Intake, splits: Splits, near: NearDuplicates) -> dict[str, 
         "split": dict(splits.methods),
         **_widths(slices),
         "skipped": kinds["skipped"],
+        "burned_in": intake.with_text.total(),
         "duplicates": kinds["duplicate"],
         "near_duplicates": {"pairs": near.pairs, **across},
     }

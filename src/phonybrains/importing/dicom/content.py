@@ -18,6 +18,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
 
+from ..burned_in import BURNED_IN
 from .header import number, terms, text
 
 CT = (uid.CTImageStorage, uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
@@ -146,15 +147,20 @@ def modality_of(header: Dataset) -> str:
     return modality if modality in ("CT", "MR") and named in ("", modality) else ""
 
 
-def why_left_out(header: Dataset, meta: Dataset | None, max_pixels: int) -> str | None:
+def why_left_out(header: Dataset, meta: Dataset | None, max_pixels: int, keep_text: bool = False) -> str | None:
     """The reason why an object is not a slice that can be used, or None if it is one."""
-    burned_in = "text is burned into its pixels (BurnedInAnnotation is YES) and could identify the patient"
     return (
         _wrong_kind(header)
         or _wrong_pixels(header, max_pixels)
-        or (burned_in if text(header, "BurnedInAnnotation").upper() == "YES" else None)
+        or (None if keep_text else says_burned_in(header))
         or _unknown_compression(meta or Dataset())
     )
+
+
+def says_burned_in(header: Dataset) -> str | None:
+    """What a header says of text in its pixels; None where it says nothing, or that there is none (PS3.3 C.7.6.1)."""
+    told = f"{BURNED_IN} (BurnedInAnnotation is YES) and could identify the patient"
+    return told if text(header, "BurnedInAnnotation").upper() == "YES" else None
 
 
 def _wrong_kind(header: Dataset) -> str | None:

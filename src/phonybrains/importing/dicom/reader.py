@@ -18,9 +18,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from ...errors import SourceError
+from ..burned_in import KEPT
 from ..config import ImportConfig
 from ..slices import Notice, Slice, name_below
-from .content import modality_of, why_left_out, why_no_anatomy
+from .content import modality_of, says_burned_in, why_left_out, why_no_anatomy
 from .geometry import same_orientation
 from .grid import GRIDS, taken_apart
 from .header import SCANNED, Frame, frames_of, functional_groups, quiet, terms, text
@@ -51,7 +52,8 @@ def read_dicom(root: Path, files: Sequence[Path], config: ImportConfig) -> Itera
         yield from notices
     for path in paths:
         found, reasons = _scan(path, config)
-        yield from (Notice(name_below(root, path), "skipped", reason) for reason in reasons)
+        for reason in reasons:
+            yield Notice(name_below(root, path), "warning" if reason.endswith(KEPT) else "skipped", reason)
         frames += found
     for volume in _volumes(with_patients(frames)):
         yield from read_volume(root, _series(volume[0]), volume, config)
@@ -76,7 +78,7 @@ def _listed_files(root: Path, directory: Path) -> tuple[list[Path], list[Notice]
 
 
 def _scan(path: Path, config: ImportConfig) -> tuple[list[Frame], list[str]]:
-    """The frames of one file that can be used, and the reasons why it, or some of its frames, cannot."""
+    """The frames of one file that can be used; why it, or some of them, cannot, or could not without keep_text."""
     try:
         with path.open("rb") as file:
             start = file.read(132)
@@ -84,8 +86,12 @@ def _scan(path: Path, config: ImportConfig) -> tuple[list[Frame], list[str]]:
             return [], ["not a DICOM file"]
         with quiet():
             header = dcmread(path, stop_before_pixels=True, specific_tags=list(SCANNED), force=True)
-            reason = why_left_out(header, getattr(header, "file_meta", None), config.max_pixels)
-            return ([], [reason]) if reason else _frames(header, path)
+            reason = why_left_out(header, getattr(header, "file_meta", None), config.max_pixels, config.keep_text)
+            if reason:
+                return [], [reason]
+            frames, reasons = _frames(header, path)
+            told = says_burned_in(header)
+            return frames, [*reasons, f"{told}{KEPT}"] if told else reasons
     except SourceError as error:
         return [], [str(error)]
     except OSError as error:
