@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -49,13 +50,17 @@ class DicomWeb:
         self.address, self.client = address, client
 
     def find(self, level: Level, uids: Uids, keys: Mapping[str, str]) -> list[Dataset]:
-        """As `Peer.find`; what comes page by page is asked for until nothing new comes."""
+        """As `Peer.find`; what comes page by page is asked for until nothing new comes.
+
+        Only words of letters and digits are asked for: services differ in how they read escaped * and blanks. What
+        comes in excess, `asking.matches` sorts out.
+        """
         search: dict[Level, Callable[..., Any]] = {
             "STUDY": self.client.search_for_studies,
             "SERIES": self.client.search_for_series,
             "IMAGE": self.client.search_for_instances,
         }
-        filters, found = {key: value for key, value in keys.items() if value}, {}
+        filters, found = {key: value for key, value in keys.items() if re.fullmatch(r"[\w.-]+", value, re.ASCII)}, {}
         while True:
             ask = partial(search[level], *uids, search_filters=filters, fields=list(keys), offset=len(found))
             page = self._asked(ask)
