@@ -9,7 +9,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from phonybrains.errors import OutputError, PeerError, SourceError
@@ -17,8 +16,10 @@ from phonybrains.exporting.send import send
 from phonybrains.imageset import ImageSet
 from phonybrains.importing import ImportConfig, ImportReport, import_images
 from phonybrains.importing.pseudonym import load_key, pseudonym
+from phonybrains.importing.retrieve import retrieve
+from phonybrains.pacs.address import parse_address
 from phonybrains.record import read_record
-from tests.support.imports import reasons, table
+from tests.support.imports import table
 from tests.support.orthanc import (
     OPEN,
     Orthanc,
@@ -50,7 +51,7 @@ def test_a_thousand_images_there_and_back(tmp_path: Path):
     """Sent by C-STORE and fetched by C-GET, the PACS killed in the middle of both: the same call goes on each time.
 
     In the end the PACS has each of the 1000 once, none of which was sent again that it had, and each has come back
-    once, with the pixels that it had; an import has them all, none like another.
+    once, with the pixels that it had.
     """
     folder, ledger, out = write_heads(tmp_path / "heads", 1000), tmp_path / "heads.sent.csv", tmp_path / "corpus"
     with orthanc(tmp_path / "orthanc") as server:
@@ -68,16 +69,16 @@ def test_a_thousand_images_there_and_back(tmp_path: Path):
         assert send(folder, server.pacs(), show=False).sent == 0
 
         killing = kill_when(server, lambda: len(come(out)) > 300)
+        address, place = parse_address(server.pacs("?modality=CT")), tmp_path / "corpus.originals"
         with pytest.raises(PeerError, match=r"of 1000 images have come and are kept: give the same command again"):
-            fetched(out, server.pacs("?modality=CT"))
+            retrieve(address, place, b"key", show=False)
         killing.join()
         kept = {path.name for path in come(out)}
         assert 300 < len(kept) < 1000
         server.start()
-        report = fetched(out, server.pacs("?modality=CT"))
-    assert report.results["total"] == 1000
+        retrieve(address, place, b"key", show=False)
     assert kept <= {path.name for path in come(out)}
-    assert pixels_of(out.with_name("corpus.originals")) == pixels_of(folder)
+    assert pixels_of(place) == pixels_of(folder)
 
 
 def test_by_dicomweb_too(tmp_path: Path):
@@ -201,3 +202,162 @@ def test_nobody_there(filled: Orthanc, head: Path, tmp_path: Path):
         for said in both(address, head, tmp_path / "out"):
             assert why in said
             assert "\n" not in said
+
+
+def test_what_orthanc_allows_to_strangers(head: Path, tmp_path: Path):
+    """As it is installed, Orthanc takes what anybody sends, and answers no query of an AE title that it does not know.
+
+    So it can be sent to; what was sent stands in the ledger, and is not sent again though it cannot be asked for.
+    """
+    known = {"us": ["FRIEND", "127.0.0.1", 104]}
+    closed = dict.fromkeys(OPEN, False) | {"DicomModalities": known}
+    with orthanc(tmp_path / "orthanc", **closed) as server:
+        assert send(head, server.pacs(), show=False).sent == 1
+        again = send(head, server.pacs(), show=False)
+        assert again.sent == 0
+        assert "counted by the ledger, as the PACS does not say what it has (" in str(again)
+        with pytest.raises(PeerError, match=r"It may not allow this to 'PHONYBRAINS' \(\?aet=…\)"):
+            fetched(tmp_path / "out", server.pacs("?modality=CT"))
+        assert fetched(tmp_path / "out", server.pacs("?modality=CT&aet=FRIEND")).results["total"] == 1
+
+
+@pytest.mark.parametrize("way", ["pacs", "web"])
+def test_a_line_that_stalls(filled: Orthanc, tmp_path: Path, way: str):
+    """A PACS that falls silent in the middle is given up after the time-out; what came stays, the call goes on.
+
+    Sent images count once they are answered for, and the same call sends the rest.
+    """
+    line = SlowLine(filled.dicom_port if way == "pacs" else filled.web_port)
+    scheme, path = ("pacs", "ORTHANC") if way == "pacs" else ("dicomweb", "dicom-web")
+    address = f"{scheme}://127.0.0.1:{line.port}/{path}"
+    line.allowed = 18_000
+    with pytest.raises(PeerError, match=r"no answer within 1 s \(\?timeout=…\)\. [1-9]\d* of 15 images have come"):
+        fetched(tmp_path / "out", f"{address}?timeout=1&description=Head*&patient=Müller-?&study_date=2020-2022")
+    some = len(come(tmp_path / "out"))
+    line.allowed = 1 << 60
+    again = f"{address}?timeout=60&description=Head*&patient=Müller-?&study_date=2020-2022"
+    assert fetched(tmp_path / "out", again).results["total"] == 15
+    assert 0 < some < 15
+    folder = write_heads(tmp_path / "heads", 40, f"1.2.826.0.1.3680043.8.498.{13 + len(way)}", whose="Meier")
+    line.allowed = 3_000 if way == "pacs" else 500
+    with pytest.raises(PeerError, match=r"no answer within 1 s \(\?timeout=…\)\. \d+ of 40 images are there: give"):
+        send(folder, f"{address}?timeout=1", show=False)
+    line.allowed = 1 << 60
+    assert 0 < send(folder, address, show=False).sent <= 40
+    listed = [row["instance"] for row in table(tmp_path / "heads.sent.csv") if row["outcome"] != "sent"]
+    line.close()
+    assert len(set(listed)) == len(listed)
+
+
+@pytest.mark.needs("root")
+def test_a_pacs_without_room(tmp_path: Path):
+    """A PACS whose disk is full refuses: what it has confirmed counts, and when it has room, the rest goes."""
+    folder = write_heads(tmp_path / "heads", 60)
+    with small_disk(tmp_path / "orthanc", "600k") as disk, orthanc(disk) as server:
+        for address in (server.pacs(), server.web()):
+            with pytest.raises(PeerError) as error:
+                send(folder, address, show=False)
+            print(error.value)
+        subprocess.run(["mount", "-o", "remount,size=30m", str(disk)], check=True)
+        assert send(folder, server.pacs(), show=False).sent > 0
+        assert len(server) == 60
+
+
+@pytest.mark.needs("root")
+def test_no_room_at_home(filled: Orthanc, tmp_path: Path):
+    """Where the disk fills up, what has come is kept, and with more room the same call goes on."""
+    with small_disk(tmp_path / "disk", "44k") as disk:
+        query = filled.pacs("?patient=Müller-?&description=*axial*")
+        with pytest.raises(OutputError, match=r"the disk is full. What is done is kept: free some space, give the"):
+            fetched(disk / "out", query)
+        assert 0 < len(come(disk / "out")) < 21
+        subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+        assert fetched(disk / "out", query).results["total"] == 21
+
+
+# --- TLS and logins --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs("openssl")
+def test_tls_and_logins(head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Over TLS both ways, with a certificate that is trusted, of the host, and of today; and with the right password.
+
+    By DIMSE, the PACS wants our certificate too. All else is refused in a line; no password is in one, nor in a file.
+    """
+    tls = tmp_path / "tls"
+    good, foreign = certificate(tls, "good"), certificate(tls, "foreign", host="elsewhere.example")
+    expired = certificate(tls, "expired", days=-1)
+    logins = {"AuthenticationEnabled": True, "RegisteredUsers": {"alice": "wonder11"}}
+    for name, value in {"USER": "alice", "PASSWORD": "wonder11", "CERT": good[0], "KEY": good[1]}.items():
+        monkeypatch.setenv(f"PACS_{name}", str(value))
+    for why, (cert, key) in {"": good, "certificate has expired": expired, "Hostname mismatch": foreign}.items():
+        dimse = {"DicomTlsEnabled": True, "DicomTlsCertificate": str(cert), "DicomTlsPrivateKey": str(key)}
+        place = tmp_path / cert.stem
+        with orthanc(place, **dimse, **logins, DicomTlsTrustedCertificates=str(good[0])) as server:
+            line = SlowLine(server.web_port, (cert, key))
+            web = f"dicomwebs://localhost:{line.port}/dicom-web"
+            for number, address in enumerate((server.pacs(scheme="pacss", host="localhost"), web)):
+                monkeypatch.delenv("PACS_CA", raising=False)
+                for said in both(address, head, place / f"{number}"):
+                    assert "its certificate is not accepted: self-signed certificate" in said
+                monkeypatch.setenv("PACS_CA", str(cert))
+                for said in both(address, head, place / f"{number}") if why else ():
+                    assert f"its certificate is not accepted: {why}" in said
+                if not why:
+                    assert send(head, address, show=False).images == 1
+                    assert fetched(place / f"{number}", f"{address}?modality=CT").results["total"] == 1
+            if not why:
+                refused_logins(server, web, head, tmp_path, monkeypatch)
+            line.close()
+    own = {place / "orthanc.json" for place in tmp_path.iterdir()}
+    assert not [
+        path for path in tmp_path.rglob("*") if path.is_file() and path not in own and b"wonder11" in path.read_bytes()
+    ]
+
+
+def refused_logins(server: Orthanc, web: str, head: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong password, none, TLS where there is none, and none where it is asked for."""
+    head = write_heads(place / "other", 1, "1.2.826.0.1.3680043.8.498.19")
+    for said in both(server.pacs(host="localhost"), head, place / "out"):
+        assert "answers no association" in said or "the connection was lost" in said
+    for said in both(server.web(scheme="dicomwebs", host="localhost"), head, place / "out"):
+        assert "it does not take part in TLS" in said
+    monkeypatch.setenv("PACS_PASSWORD", "wrong-pass")
+    for said in both(web, head, place / "out"):
+        assert "it does not accept the login, or asks for one (HTTP 401): give them as PACS_USER" in said
+        assert "wrong-pass" not in said
+    for name in ("USER", "PASSWORD", "CERT", "KEY"):
+        monkeypatch.delenv(f"PACS_{name}")
+    for said in both(web, head, place / "out"):
+        assert "it does not accept the login, or asks for one (HTTP 401)" in said
+    for said in both(server.pacs(scheme="pacss", host="localhost"), head, place / "out"):
+        assert "does it ask for a certificate (PACS_CERT, PACS_KEY)?" in said, said
+    for name, value in {
+        "USER": "alice",
+        "PASSWORD": "wonder11",
+        "CERT": place / "tls/good.crt",
+        "KEY": place / "tls/good.key",
+    }.items():
+        monkeypatch.setenv(f"PACS_{name}", str(value))
+
+
+# --- Stopped ---------------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_keeps_what_came(filled: Orthanc, tmp_path: Path):
+    """Ctrl-C ends an import from a PACS with 130 and one line, which says that the same command goes on; so it does."""
+    line = SlowLine(filled.dicom_port)
+    line.pause = 0.05
+    address = f"pacs://127.0.0.1:{line.port}/ORTHANC?modality=CT&description=Head*"
+    command = [sys.executable, "-m", "phonybrains", "import", address, "--size", "16", "--no-window", "--out", "out"]
+    started = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    until(lambda: bool(come(tmp_path / "out")))
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=60)
+    assert (started.returncode, said) == (130, "phonybrains: stopped. Give the same command again to go on.\n")
+    some = len(come(tmp_path / "out"))
+    line.pause = 0
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    line.close()
+    assert done.returncode == 0, done.stderr
+    assert some < len(come(tmp_path / "out"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -113,10 +114,16 @@ def kill_when(server: Orthanc, reached: Any) -> threading.Thread:
 
 
 class SlowLine:
-    """A port that leads to another one, and passes no more than `allowed` bytes back; then it is silent."""
+    """A port that leads to another one; it passes no more than `allowed` bytes back, each piece after a pause (s).
 
-    def __init__(self, port: int) -> None:
-        self.allowed = 1 << 60
+    tls: the certificate and key of its own end: HTTPS of Orthanc 1.10.1 itself ends in a crash with OpenSSL 3.
+    """
+
+    def __init__(self, port: int, tls: tuple[Path, Path] | None = None) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if tls else None
+        if self._context and tls:
+            self._context.load_cert_chain(*tls)
+        self.allowed, self.pause = 1 << 60, 0.0
         self._to = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -129,14 +136,20 @@ class SlowLine:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._to))
-                for source, sink, counts in ((near, far, False), (far, near, True)):
-                    threading.Thread(target=self._pass, args=(source, sink, counts), daemon=True).start()
+                threading.Thread(target=self._join, args=(near,), daemon=True).start()
+
+    def _join(self, near: socket.socket) -> None:
+        with suppress(OSError):
+            near = self._context.wrap_socket(near, server_side=True) if self._context else near
+            far = socket.create_connection(("127.0.0.1", self._to))
+            threading.Thread(target=self._pass, args=(near, far, False), daemon=True).start()
+            self._pass(far, near, True)
 
     def _pass(self, source: socket.socket, sink: socket.socket, counts: bool) -> None:
         with suppress(OSError):
             while piece := source.recv(4096):
                 if counts:
+                    time.sleep(self.pause)
                     self.allowed -= len(piece)
                     while self.allowed < 0:
                         time.sleep(0.02)
@@ -157,7 +170,9 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def write_heads(folder: Path, count: int, root: str = "1.2.826.0.1.3680043.8.498.7", per_series: int = 100) -> Path:
+def write_heads(
+    folder: Path, count: int, root: str = "1.2.826.0.1.3680043.8.498.7", per_series: int = 100, whose: str = "Müller"
+) -> Path:
     """CT images of noise, no two alike; each series is a study of a patient of its own; the tenth shows the neck."""
     rng = np.random.default_rng(int(root.rpartition(".")[2]))
     for i in range(count):
@@ -168,7 +183,7 @@ def write_heads(folder: Path, count: int, root: str = "1.2.826.0.1.3680043.8.498
             SOPInstanceUID=f"{root}.{part}.{number + 1}",
             SeriesInstanceUID=f"{root}.{part}.0",
             StudyInstanceUID=f"{root}.{part}",
-            PatientID=f"Müller-{part}",
+            PatientID=f"{whose}-{part}",
             SpecificCharacterSet="ISO_IR 192",
             SeriesDescription="NECK" if part == 9 else f"Head axial {part}",
             StudyDate=f"202{part}0131",

@@ -26,14 +26,19 @@ SENT, THERE = "sent", "was there"
 
 @dataclass(frozen=True)
 class Delivery:
-    """What became of a folder's images: how many, how many were sent now, how many the PACS had before."""
+    """What became of a folder's images: how many there are, and how many were sent now, as the others were there.
+
+    doubt: why the PACS does not say what it has, so that the ledger says what was there before.
+    """
 
     images: int
     sent: int
     ledger: Path
+    doubt: str = ""
 
     def __str__(self) -> str:
-        before = f", {self.images - self.sent} were there before" if self.sent < self.images else ""
+        by = f", counted by the ledger, as the PACS does not say what it has ({self.doubt})" if self.doubt else ""
+        before = f", {self.images - self.sent} were there before{by}" if self.sent < self.images else ""
         return f"{self.images} images: {self.sent} sent{before}; each is in {self.ledger.name}"
 
 
@@ -53,13 +58,17 @@ def send(folder: str | Path, address: str, *, show: bool = True) -> Delivery:
         files = _dicom_files(folder)
         ledger = folder.resolve().with_name(f"{folder.resolve().name}.sent.csv")
         noted = _noted(ledger, to.name)
-        there = _there(to, files)
-        for image in sorted((there or set()) - noted):
+        there, doubt = noted, ""
+        try:
+            there = _there(to, files)
+        except PeerError as error:  # it may take what it does not let be asked for; what else is wrong shows then
+            doubt = str(error)
+        for image in sorted(there - noted):
             _note(ledger, to.name, image, THERE)
-        missing = [file for file in files if file.uids[-1] not in (noted if there is None else there)]
+        missing = [file for file in files if file.uids[-1] not in there]
         if missing:
             _send_all(to, missing, len(files), ledger, show)
-    return Delivery(len(files), len(missing), ledger)
+    return Delivery(len(files), len(missing), ledger, doubt)
 
 
 def _recipient(address: str) -> Address:
@@ -99,14 +108,11 @@ def _dicom_files(folder: Path) -> list[Stored]:
     return list(found.values())
 
 
-def _there(to: Address, files: Sequence[Stored]) -> set[str] | None:
-    """Which of the images the PACS has; None where it does not answer. What else is wrong shows when it is sent to."""
-    try:
-        with connect(to, ()) as peer:
-            series = dict.fromkeys(file.uids[:2] for file in files)
-            listed = {image for of in series for image in images_of(peer, of)}
-    except PeerError:
-        return None
+def _there(to: Address, files: Sequence[Stored]) -> set[str]:
+    """Which of the images the PACS has."""
+    with connect(to, ()) as peer:
+        series = dict.fromkeys(file.uids[:2] for file in files)
+        listed = {image for of in series for image in images_of(peer, of)}
     return listed & {file.uids[-1] for file in files}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from io import BytesIO
 from typing import Any, TypeVar
 
 import requests
-import retrying
 from dicomweb_client.web import DICOMwebClient
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
@@ -30,6 +30,7 @@ T = TypeVar("T")
 @contextmanager
 def web_service(address: Address) -> Iterator[DicomWeb]:
     """A DICOMweb service: nothing but the address and our own files is checked before the first question."""
+    logging.getLogger("retrying").setLevel("ERROR")  # it would print a traceback for each failed request
     with requests.Session() as session:
         session.trust_env = False  # else ~/.netrc and REQUESTS_CA_BUNDLE have their say without being asked
         session.headers["Accept"] = "application/dicom+json"
@@ -40,7 +41,9 @@ def web_service(address: Address) -> Iterator[DicomWeb]:
             ca, cert, key = client_files()
             session.verify, session.cert = ca or True, (cert, key) if cert and key else None
         where = f"{'https' if address.is_encrypted else 'http'}://{address.name.partition('://')[2]}".rstrip("/")
-        yield DicomWeb(address, DICOMwebClient(where, session, timeout=address.timeout))
+        client = DICOMwebClient(where, session, timeout=address.timeout)
+        client.set_http_retry_params(retry=False)  # else it is silent for half a minute where nobody answers
+        yield DicomWeb(address, client)
 
 
 class DicomWeb:
@@ -100,7 +103,7 @@ class DicomWeb:
             for file in batch:
                 code = reasons.get(file.uids[-1])
                 if code is not None and code & 0xFF00 == 0xA700:
-                    raise PeerError(f"{self.address.name}: it is full (out of resources), reason 0x{code:04X}")
+                    raise PeerError(f"{self.address.name}: it is full (out of resources), reason 0x{code:04X}.")
                 refused = "it does not say that it has stored it" if code is None else f"reason 0x{code:04X}"
                 yield file, "" if file.uids[-1] in stored and code is None else refused
 
@@ -119,12 +122,10 @@ class DicomWeb:
             return ask()
         except requests.HTTPError as error:
             raise _Refused(address, getattr(error.response, "status_code", 0)) from None
-        except retrying.RetryError as error:
-            raise _Refused(address, error.last_attempt.value.status_code) from None
-        except requests.Timeout:
-            why = why_unreachable(address) or f"no answer within {address.timeout:g} s (?timeout=…)."
-        except requests.ConnectionError:
-            why = why_unreachable(address) or "the connection was lost."
+        except (requests.ConnectionError, requests.Timeout) as error:
+            silent = "timed out" in str(error)  # in the middle of an answer requests calls that so
+            lost = f"no answer within {address.timeout:g} s (?timeout=…)." if silent else "the connection was lost."
+            why = why_unreachable(address) or lost
         except requests.RequestException as error:
             why = f"it answers something else than DICOMweb ({type(error).__name__}). Check the path."
         except OSError:
@@ -143,6 +144,7 @@ class _Refused(PeerError):
             403: "it refuses access to this user (HTTP 403).",
             404: "there is no DICOMweb service at this path (HTTP 404). Check the address.",
             413: "a request is too large for it (HTTP 413).",
+            503: "it is busy (HTTP 503).",
             507: "it is full (HTTP 507).",
         }
         super().__init__(f"{address.name}: {known.get(status, f'it answers HTTP {status}.')}")

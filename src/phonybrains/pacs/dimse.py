@@ -66,20 +66,23 @@ def association(address: Address, sends: Collection[Stored] | None = None) -> It
     entity.acse_timeout = entity.dimse_timeout = entity.connection_timeout = address.timeout
     entity.network_timeout = None
     peer = Dimse(address)
-    talk = entity.associate(
-        address.host,
-        address.port,
-        _contexts(sends),
-        ae_title=address.called,
-        max_pdu=PDU_BYTES,
-        ext_neg=roles,
-        evt_handlers=[
-            (evt.EVT_CONN_OPEN, _quick, [address.timeout]),
-            (evt.EVT_C_STORE, peer.take),
-            (evt.EVT_PDU_RECV, peer.hear),
-        ],
-        tls_args=(tls_context(), address.host) if address.is_encrypted else None,
-    )
+    try:
+        talk = entity.associate(
+            address.host,
+            address.port,
+            _contexts(sends),
+            ae_title=address.called,
+            max_pdu=PDU_BYTES,
+            ext_neg=roles,
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, _quick, [address.timeout]),
+                (evt.EVT_C_STORE, peer.take),
+                (evt.EVT_PDU_RECV, peer.hear),
+            ],
+            tls_args=(tls_context(), address.host) if address.is_encrypted else None,
+        )
+    except OSError as error:  # a host without an address
+        raise PeerError(f"{address.name}: {why_unreachable(address) or error}") from None
     if not talk.is_established:
         raise PeerError(f"{address.name}: {_why_not(talk, address)}")
     peer.talk = talk
@@ -118,8 +121,9 @@ def _why_not(talk: Association, address: Address) -> str:
     if talk.is_rejected and talk.acceptor.primitive:
         reason = talk.acceptor.primitive.reason_str.lower()
         return f"it refuses the association: {reason}. We are '{address.aet}' (?aet=…), it is '{address.called}'."
-    how = f"it answers no association within {address.timeout:g} s, or breaks it off. Is it a DICOM port, without TLS?"
-    return why_unreachable(address) or (how.replace(", without TLS", "") if address.is_encrypted else how)
+    doubt = "does it ask for a certificate (PACS_CERT, PACS_KEY)" if address.is_encrypted else "without TLS"
+    how = f"it answers no association within {address.timeout:g} s, or breaks it off. Is it a DICOM port, {doubt}?"
+    return why_unreachable(address) or how
 
 
 class Dimse:
@@ -192,7 +196,7 @@ class Dimse:
                 content.decompress(generate_instance_uid=False)
             code = self._code(self._begun(self.talk.send_c_store, content))
             if code & 0xFF00 == 0xA700:
-                raise PeerError(f"{self.address.name}: {_reason(code)}")
+                raise PeerError(f"{self.address.name}: {_reason(code)}.")
             yield file, "" if code == 0 or code >> 12 == 0xB else _reason(code)
 
     def _begun(self, ask: Callable[..., T], *given: Any) -> T:

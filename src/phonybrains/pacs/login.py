@@ -79,7 +79,9 @@ def tls_context() -> ssl.SSLContext:
             context.load_cert_chain(cert, key, password=lambda: b"")
     except ssl.SSLError as error:
         wrong = (
-            "the key does not fit the certificate" if "MISMATCH" in str(error.reason) else "no PEM, or one with a passphrase"
+            "the key does not fit the certificate"
+            if "MISMATCH" in str(error.reason)
+            else "no PEM, or one with a passphrase"
         )
         raise ConfigError(f"PACS_CERT and PACS_KEY: {cert} and {key} cannot be used: {wrong}.") from None
     except OSError as error:
