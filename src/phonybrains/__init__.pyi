@@ -12,6 +12,7 @@ from .errors import StudyError as StudyError
 from .errors import TrainingError as TrainingError
 from .evaluation.config import EvaluateConfig as EvaluateConfig
 from .evaluation.stage import evaluate as evaluate
+from .exporting.stage import export as export
 from .finetuning.config import FinetuneConfig as FinetuneConfig
 from .finetuning.stage import finetune as finetune
 from .generating.join import join as join

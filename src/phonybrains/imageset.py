@@ -33,8 +33,20 @@ OF_EDITS = (
     *("edit", "edit_of", "edit_of_sha256", "edit_of_kind", "edit_draw"),
     *("edit_factor", "edit_sigma", "edit_law", "edit_strength", "edit_by", "edit_area", "edit_area_pixels"),
 )
-HOW_MADE = ("generator", "seed", "index", "steps", "guidance", "classifier_guidance", *OF_EDITS, "bits_per_dim")
-"""Columns that say how an image was made or scored, and nothing of what it shows."""
+OF_PLACE = ("field_of_view_mm", "stack", "slice_position_mm")
+"""Columns that say where an image lies: its width, which volume it is a slice of, and how far along that."""
+HOW_MADE = (
+    "generator",
+    "seed",
+    "index",
+    "steps",
+    "guidance",
+    "classifier_guidance",
+    *OF_EDITS,
+    "bits_per_dim",
+    *OF_PLACE,
+)
+"""Columns that say how an image was made, scored or placed, and nothing of what it shows."""
 MADE_COLUMNS = (*OF_REQUESTS, *HOW_MADE, "coloured", "chroma", "mask_source")
 """In which those that make images write how each was made."""
 SPLITS = ("train", "validation", "test", "")

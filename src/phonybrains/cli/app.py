@@ -11,7 +11,7 @@ from typing import NoReturn
 from ..errors import PhonyBrainsError
 from .commands import overview
 
-GOES_ON = {"audit cascade", "augment", "demo", "edit", "evaluate", "fetch", "finetune"}
+GOES_ON = {"audit cascade", "augment", "demo", "edit", "evaluate", "export", "fetch", "finetune"}
 GOES_ON |= {"generate", "imagine", "join", "predict", "score", "train"}
 """Commands that, stopped and given again, go on; the others start over."""
 

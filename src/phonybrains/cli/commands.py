@@ -46,6 +46,9 @@ COMMANDS = (
         "Measure synthetic images against the corpus their model learnt from: good, new, fair, useful?",
     ),
     Command("predict", "predict:predict_app", "Predict an attribute of images, and how sure each answer is (CARD)."),
+    Command(
+        "export", "export:export", "Write an image set as DICOM, NIfTI, PNG, BIDS or Croissant, marked as what it is."
+    ),
     Command("serve", "serve:serve", "Serve a model: OpenAI's protocol for images, and a page to play with it."),
     Command("study", "study:study_app", "Let specialists tell real images from phony ones, blinded."),
     Command(

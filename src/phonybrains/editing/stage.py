@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from ..errors import ConfigError, ImageSetError
 from ..held_out import edited_from
-from ..imageset import HOW_MADE, ImageSet, Row, check_whole, read_png, write_mask, write_metadata, write_png
+from ..imageset import HOW_MADE, OF_PLACE, ImageSet, Row, check_whole, read_png, write_mask, write_metadata, write_png
 from ..model.description import check_denoises
 from ..model.finding import is_fine_tuned, model_folder
 from ..model.latent_diffusion import LatentDiffusion, image_rng
@@ -121,7 +121,8 @@ class EditedSet:
         shows = self.job.shows[number] if self.job.shows else told
         modality = str(shows["modality"])
         same = modality == source.modality
-        attributes = {key: value for key, value in source.attributes.items() if key not in HOW_MADE}
+        kept = {*source.attributes} - {*HOW_MADE} | {*OF_PLACE}
+        attributes = {key: value for key, value in source.attributes.items() if key in kept}
         attributes |= {key: value for key, value in shows.items() if value != told[key] and key != "modality"}
         attributes |= {"edit": self.how.name, "edit_of": source.file_name, **_origin(source)}
         attributes |= {"generator": self.generator, "seed": float(self.how.seed), "index": float(number)}

@@ -53,7 +53,7 @@ def send(folder: str | Path, address: str, *, show: bool = True) -> Delivery:
     Sent is what the PACS has answered success for. It is asked first what it has (C-FIND, QIDO-RS); where it does not
     answer that, the ledger counts. So the same call goes on where one was stopped, and sends nothing twice.
     """
-    folder, to = Path(folder), _recipient(address)
+    folder, to = Path(folder), recipient(address)
     with only_writer(_existing(folder)):
         files = _dicom_files(folder)
         ledger = folder.resolve().with_name(f"{folder.resolve().name}.sent.csv")
@@ -71,7 +71,8 @@ def send(folder: str | Path, address: str, *, show: bool = True) -> Delivery:
     return Delivery(len(files), len(missing), ledger, doubt)
 
 
-def _recipient(address: str) -> Address:
+def recipient(address: str) -> Address:
+    """The PACS of an address. Raises ConfigError for one that cannot be sent to."""
     to = parse_address(address)
     if to.query:
         raise ConfigError(f"{to.name}: to send takes no {', '.join(to.query)}: that is for import. Leave it out.")

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,15 +16,16 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from ..errors import SourceError
-from ..imageset import METADATA_NAME, Pixels, Row, write_mask, write_png
+from ..imageset import METADATA_NAME, OF_PLACE, Attribute, Pixels, Row, write_mask, write_png
 from ..record import split_methods
 from .config import ImportConfig
 from .parallel import map_in_order
 from .readers import READERS
-from .resize import fit_mask, place, placed, thumbnail, to_pixels
+from .resize import Placement, fit_mask, place, placed, thumbnail, to_pixels
 from .scan import Scan
 from .slices import NO_VALUES, Notice, Slice, shown
 
+WIDTH, STACK, POSITION = OF_PLACE
 NO_PIXELS = np.empty((0, 0), np.uint8)
 
 
@@ -131,7 +133,7 @@ def _resized(source: int, config: ImportConfig, found: Slice | Notice) -> SizedS
     pixels, slope, intercept = to_pixels(values, found.low, found.high, placement, config.bits)
     digest = hashlib.sha256(str(values.shape).encode())
     digest.update(np.ascontiguousarray(values).data)
-    kept = replace(found, values=NO_VALUES, mask=None, attributes=placed(found.attributes, placement))
+    kept = replace(found, values=NO_VALUES, mask=None, attributes=_with_place(found, placement))
     sized = SizedSlice(kept, source, pixels, slope, intercept, digest.digest())
     if found.mask is None:
         return sized
@@ -139,12 +141,33 @@ def _resized(source: int, config: ImportConfig, found: Slice | Notice) -> SizedS
     return replace(sized, mask=mask, mask_is_empty=not mask.any())
 
 
+def _with_place(found: Slice, placement: Placement) -> dict[str, Attribute]:
+    """The attributes of a slice in its square, with its width in mm and its place, as far as these are known."""
+    attributes = placed(found.attributes, placement)
+    across = found.values.shape[1] * found.spacing_mm[1] if found.in_mm else attributes.get(WIDTH)
+    with suppress(TypeError, ValueError):  # not known, or a text
+        attributes[WIDTH] = round(float(across) * placement.size / placement.width, 4)  # type: ignore[arg-type]
+    if found.position_mm is not None:
+        attributes[POSITION] = round(found.position_mm, 4)
+    return attributes
+
+
+def _in_stack(item: SizedSlice, stacks: dict[object, int]) -> SizedSlice:
+    """A slice whose place is known, with the number of its volume; those of image sets are counted anew."""
+    found = item.slice
+    if found.attributes.get(POSITION) is None:
+        return item
+    series = found.series if found.position_mm is not None else found.attributes.get(STACK)
+    number = stacks.setdefault((item.source, series), len(stacks) + 1)
+    return replace(item, slice=replace(found, attributes={**found.attributes, STACK: float(number)}))
+
+
 def _numbered(found: Iterable[SizedSlice | Notice], intake: Intake) -> Iterator[SizedSlice]:
     """Give each image its file name, in order; blank ones and exact duplicates are left out and listed.
 
     A blank image that was generated stays, with a warning: it is a fact about its generator.
     """
-    numbers = itertools.count(1)
+    numbers, stacks = itertools.count(1), dict[object, int]()
     for item in found:
         if isinstance(item, Notice):
             intake.notices.append(replace(item, file=shown(item.file)))
@@ -162,7 +185,7 @@ def _numbered(found: Iterable[SizedSlice | Notice], intake: Intake) -> Iterator[
         if blank:
             intake.notices.append(Notice(name, "warning", "all pixels are equal"))
         intake.thumbnails.append(thumbnail(item.pixels))
-        yield replace(item, file_name=f"images/{next(numbers):06d}.png")
+        yield replace(_in_stack(item, stacks), file_name=f"images/{next(numbers):06d}.png")
 
 
 def _duplicate(found: Slice, first: Slice) -> str:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..files import write_whole
+from ..imageset import OF_PLACE
 from ..spreadsheet import sheet_text
 from .slices import Notice, Slice, shown
 
@@ -110,7 +111,8 @@ def count_values(found: Sequence[Slice], splits: Sequence[str]) -> Values:
     """Count the labels of all attributes that have few; a cell «a;b» counts for a and for b."""
     cells: dict[tuple[str, str], dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
     for item, split in zip(found, splits, strict=True):
-        for name, value in item.attributes.items() if not item.synthetic else ():
+        for name in item.attributes.keys() - {*OF_PLACE} if not item.synthetic else ():
+            value = item.attributes[name]
             text = f"{value:g}" if isinstance(value, float) else str(value if value is not None else "")
             for label in filter(None, (part.strip() for part in text.split(";"))):
                 cells[item.modality, name][label].append((item.patient, split))

@@ -28,6 +28,8 @@ class Slice:
     split: the split the source gives it (train, validation, test or ""), None where it gives none.
     inherited: how the image set that it comes from was split, "" for what comes from none.
     synthetic: whether it was generated (a source that is an image set says so).
+    in_mm: whether spacing_mm is in millimetres, as the source says, and not only a ratio.
+    position_mm: its place along the normal of its plane, as shown (see docs/image-set.md); None where not known.
     volume: whether its series is one scan, and so of one patient.
     mask: (h, w) of the same aspect, True inside what is outlined; None where the source has no mask for it.
     """
@@ -43,6 +45,8 @@ class Slice:
     patient: str = ""
     patient_is_guess: bool = False
     spacing_mm: tuple[float, float] = (1.0, 1.0)
+    in_mm: bool = False
+    position_mm: float | None = None
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     file: str = ""
     split: str | None = None

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 from unicodedata import normalize
 
@@ -21,7 +22,7 @@ from ..record import Record, is_published, publish, read_record
 from .archives import workspace
 from .config import ImportConfig
 from .duplicates import NearDuplicates, find_near_duplicates
-from .intake import Intake, SizedSlice, take_in
+from .intake import WIDTH, Intake, SizedSlice, take_in
 from .pairing import some, with_masks
 from .parallel import threads
 from .pseudonym import load_key, pseudonym
@@ -42,6 +43,7 @@ from .slices import Notice, Slice, shown
 from .split import Splits, split
 
 DEFAULTS = ImportConfig()
+ALIKE = 0.1
 IDENTIFYING = re.compile(
     r"name|birth|dob|mrn|accession|address|phone|mail|ssn|subject|participant|patient|pid|(^|_)(file|path|folder)(name|s)?($|_)",
     re.IGNORECASE,
@@ -212,6 +214,17 @@ def _rows(scans: Sequence[Scan], images: Sequence[SizedSlice], splits: Splits, c
     ]
 
 
+def _widths(slices: Sequence[Slice]) -> dict[str, Any]:
+    """How wide the images of each modality are, in mm: the median, where all are known and alike to within a tenth."""
+    found: dict[str, float] = {}
+    for modality in sorted({item.modality for item in slices}):
+        widths = [item.attributes.get(WIDTH) for item in slices if item.modality == modality]
+        known = [width for width in widths if isinstance(width, float)]
+        if len(known) == len(widths) and max(known) - min(known) <= ALIKE * median(known):
+            found[modality] = median(known)
+    return {WIDTH: found} if found else {}
+
+
 def _near_duplicates(intake: Intake, splits: Splits, bar: Progress) -> NearDuplicates:
     patients, modalities = zip(*((item.patient, item.modality) for item in intake.slices), strict=True)
     task = bar.add_task("near duplicates", total=len(patients))
@@ -276,6 +289,7 @@ def _results(intake: Intake, splits: Splits, near: NearDuplicates) -> dict[str, 
         "patients": {m: len({s.patient for s in slices if s.modality == m} - {""}) for m in splits.methods},
         "values": count_values(slices, splits.names),
         "split": dict(splits.methods),
+        **_widths(slices),
         "skipped": kinds["skipped"],
         "duplicates": kinds["duplicate"],
         "near_duplicates": {"pairs": near.pairs, **across},

@@ -154,7 +154,7 @@ def make_phantoms(
     with publish(Path(out), record) as draft:
         (draft / "images").mkdir()
         write_metadata(draft, [_write_image(draft, i, seed, **drawn) for i in range(n)])
-        record.results.update(images=n)
+        record.results.update(images=n, field_of_view_mm=dict.fromkeys(("CT", "MR"), FIELD_OF_VIEW_MM))
         if masks:
             record.results.update(masks={"outline": masks, "images": n})
     return Path(out)

@@ -47,6 +47,13 @@ def distance_along_normal(position: Sequence[float], orientation: Orientation) -
     return float(np.dot(get_normal_vector(orientation), position))
 
 
+def place_as_shown(position: Sequence[float], orientation: Orientation) -> float:
+    """The same along the normal of the slice as displayed: to the head, the back or, of a sagittal one, the right."""
+    normal = get_normal_vector(orientation)
+    right, down = SHOWN[PLANES[int(np.abs(normal).argmax())]]
+    return distance_along_normal(position, orientation) * float(np.sign(normal @ np.cross(right, down)))
+
+
 def as_displayed(
     values: NDArray[np.float32], spacing_mm: tuple[float, float], orientation: Orientation
 ) -> tuple[NDArray[np.float32], tuple[float, float]]:

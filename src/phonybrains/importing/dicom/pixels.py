@@ -18,7 +18,7 @@ from pydicom.pixels.utils import pixel_array
 from ...errors import SourceError
 from ...process_wide import ERRORS, silenced
 from ..intensity import AIR_HU, HIGHEST_12_BIT_HU, NOT_AIR_HU
-from .header import Frame, number, quiet, terms
+from .header import Frame, lookup, number, quiet, terms
 
 HU_TYPES = ("", "HU", "HU_MOD", "US")  # US: unspecified
 BELOW_AIR_HU = -1100.0
@@ -50,7 +50,7 @@ def frame_values(
     """
     ct = frame.modality == "CT"
     marked = _padding(dataset, raw)  # before unused bits are cleared: some scanners pad with values beyond them
-    unmarked = _unmarked_padding(raw, below=not ct)
+    unmarked = np.zeros(raw.shape, bool) if frame.synthetic else _unmarked_padding(raw, below=not ct)
     with quiet():
         values = _rescale(dataset, frame, sources, _stored_bits(dataset, raw))
         if ct:
@@ -63,6 +63,22 @@ def frame_values(
     if measured.any():
         values[~measured] = values[measured].max() if frame.inverted else values[measured].min()
     return values, measured
+
+
+def shown_range(sources: Sequence[Dataset]) -> tuple[float, float] | None:
+    """What the window of a file shows as black and white, where that is the only meaning its values have; else None.
+
+    For images that were generated: their contrast is the generator's own, and no percentile of a head. CT in HU keep
+    to the settings. Source: PS3.3 C.11.2.1.2 (LINEAR) and C.11.2.1.3.2 (LINEAR_EXACT).
+    """
+    centre, width = (number(sources, keyword) for keyword in ("WindowCenter", "WindowWidth"))
+    if centre is None or not width or "".join(terms(sources, "RescaleType")) not in ("", "US"):
+        return None
+    if lookup(sources, "RescaleSlope") is not None and not terms(sources, "RescaleType"):
+        return None
+    exact = terms(sources, "VOILUTFunction") == ["LINEAR_EXACT"]
+    low = centre - width / 2 if exact else centre - 0.5 - (width - 1) / 2
+    return low, low + (width if exact else width - 1)
 
 
 def decoder(dataset: Dataset, path: Path) -> Callable[[int], NDArray[Any]]:

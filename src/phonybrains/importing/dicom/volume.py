@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,9 @@ from ..config import ImportConfig
 from ..intensity import ENOUGH_VOXELS, ct_range, mr_range, no_air
 from ..slices import NO_VALUES, Notice, Slice, name_below
 from .deidentify import allowed_attributes
-from .geometry import as_displayed, distance_along_normal, irregularities, plane_of
+from .geometry import as_displayed, distance_along_normal, irregularities, place_as_shown, plane_of
 from .header import Frame, functional_groups, quiet
-from .pixels import decoder, frame_values, load
+from .pixels import decoder, frame_values, load, shown_range
 
 IN_MEMORY = 256_000_000
 """Bytes of decoded slices above which they wait on disk."""
@@ -119,8 +120,12 @@ def _slice(
     with quiet():
         attributes = allowed_attributes(sources, plane)
     found = Slice(np.ascontiguousarray(values), 0.0, 0.0, frame.modality, series, _order(frame), source)
-    told = {name: getattr(frame, name) for name in ("patient", "patient_is_guess", "synthetic")}
-    return replace(found, spacing_mm=spacing, attributes=attributes, file=file, **told)
+    told: dict[str, Any] = {name: getattr(frame, name) for name in ("patient", "patient_is_guess", "synthetic")}
+    if frame.position is not None and frame.orientation is not None:
+        told["position_mm"] = place_as_shown(frame.position, frame.orientation)
+    if frame.synthetic and (shown := shown_range(sources)):
+        told["low"], told["high"] = shown
+    return replace(found, spacing_mm=spacing, in_mm=not frame.square, attributes=attributes, file=file, **told)
 
 
 def _spooled(
@@ -169,6 +174,8 @@ def _without_copies(decoded: Sequence[Decoded]) -> tuple[list[Decoded], list[Not
 
 def _range(decoded: Sequence[Decoded], highest: np.float32, config: ImportConfig) -> tuple[float, float, str]:
     """What becomes black and white, and the unit. Raises ValueError if all values of an MR volume are equal."""
+    if all(item.frame.synthetic and item.slice.high > item.slice.low for item in decoded):
+        return min(item.slice.low for item in decoded), max(item.slice.high for item in decoded), "a.u."
     if decoded[0].frame.modality == "CT":
         return *ct_range(config), "HU"
     samples = [highest - item.sample if item.frame.inverted else item.sample for item in decoded]

@@ -119,6 +119,8 @@ def _slices(
             patient=patient[0],
             patient_is_guess=patient[1],
             spacing_mm=(rows_mm, columns_mm),
+            in_mm=True,
+            position_mm=place * volume.spacing_mm[axis] * (-1 if plane == "coronal" else 1),  # to the back, as in DICOM
             attributes={"plane": plane},
             file=file,
         )

@@ -1,0 +1,131 @@
+"""NIfTI, PNG, BIDS and Croissant: other programs read them, and find what the set holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+from PIL import Image
+
+from phonybrains.exporting.stage import export
+from phonybrains.imageset import ImageSet
+from phonybrains.importing.config import ImportConfig
+from phonybrains.phantom.corpus import make_phantoms
+from tests.support.exported_sets import MODEL, PLACED, make_set, noise
+from tests.support.imports import run, table
+
+HU: dict[str, Any] = {"slope": 0.5, "intercept": -20.0, "unit": "HU"}
+MASK = np.arange(32 * 32).reshape(32, 32) % 5 == 0
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_nifti_has_values_and_affine(tmp_path: Path, bits: int):
+    """A slice is a volume with a third axis of its thickness, in HU; nibabel and SimpleITK agree where it lies."""
+    told = [{**PLACED, "plane": "coronal"}]
+    made = ImageSet.open(make_set(tmp_path / "set", noise(1, bits), "CT", attributes=told, masks=[MASK], **HU))
+    out = export(made.folder, tmp_path / "out", to="nifti", show=False)
+    volume: Any = nibabel.load(out / "images/000000.nii.gz")
+    assert (volume.shape, volume.get_data_dtype().itemsize * 8) == ((32, 32, 1), bits)
+    np.testing.assert_allclose(volume.get_fdata()[..., 0], made.values(0).T, rtol=1e-6)
+    assert nibabel.aff2axcodes(volume.affine) == ("L", "I", "P")
+    assert volume.header.get_zooms() == (7.5, 7.5, 5.0)
+    read = SimpleITK.ReadImage(str(out / "images/000000.nii.gz"))
+    np.testing.assert_allclose(read.GetDirection(), (1, 0, 0, 0, 0, 1, 0, -1, 0), atol=1e-6)
+    mask: Any = nibabel.load(out / "masks/000000.nii.gz")
+    np.testing.assert_array_equal(mask.get_fdata()[..., 0].astype(bool), MASK.T)
+
+
+def test_nifti_does_not_invent_a_place(tmp_path: Path):
+    """Where size or plane is not known, sform and qform are of code 0 and the units unknown."""
+    out = export(make_set(tmp_path / "set", noise(1), attributes=[{}]), tmp_path / "out", to="nifti", show=False)
+    header: Any = nibabel.load(out / "images/000000.nii.gz").header
+    assert (int(header["sform_code"]), int(header["qform_code"]), header.get_xyzt_units()[0]) == (0, 0, "unknown")
+
+
+def test_a_stack_is_one_volume_and_a_gap_makes_slices(tmp_path: Path):
+    """Even distances give one file, ordered by place; a missing slice gives files of one slice each."""
+    for places, files in (([4.0, 0.0, 2.0], 1), ([0.0, 2.0, 6.0], 3)):
+        told = [{**PLACED, "stack": 1.0, "slice_position_mm": place} for place in places]
+        made = ImageSet.open(make_set(tmp_path / f"set{files}", noise(3), attributes=told))
+        out = export(made.folder, tmp_path / f"out{files}", to="nifti", show=False)
+        found = sorted((out / "images").iterdir())
+        assert len(found) == files
+    volume: Any = nibabel.load(tmp_path / "out1/images/000001.nii.gz")
+    first = ImageSet.open(tmp_path / "set1")
+    np.testing.assert_array_equal(volume.get_fdata(), np.stack([first.pixels(i).T for i in (1, 2, 0)], axis=-1))
+    assert [row["slice_in_file"] for row in table(tmp_path / "out1/images.csv")] == ["2", "0", "1"]
+
+
+def test_the_bids_validator_finds_no_error(tmp_path: Path):
+    """MR and CT, masks and people: the official validator, without a network, reports no error."""
+    made = make_phantoms(8, tmp_path / "set", size=32, masks="lesion")
+    out = export(made, tmp_path / "out", to="bids", show=False)
+    words = [str(Path(sys.executable).parent / "bids-validator-deno"), "--format", "json", str(out)]
+    run_ = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
+    found = json.loads(run_.stdout)
+    assert [issue for issue in found["issues"]["issues"] if issue["severity"] == "error"] == []
+    assert found["summary"]["subjects"] == ["syn000001"], "the other one has CT only, which is in .bidsignore"
+    assert len(list(out.rglob("*_T1w.nii.gz"))) == 4
+    assert len(list(out.rglob("*_mask.nii.gz"))) == 8
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_png_keeps_pixels_and_says_what_they_are(tmp_path: Path, bits: int):
+    """Pictures carry their marks, masks are the set's; another import gives the same set of pixels."""
+    made = ImageSet.open(make_set(tmp_path / "set", noise(3, bits), masks=[MASK] * 3, attributes=[{"note": "ä頭"}]))
+    out = export(made.folder, tmp_path / "out", to="png", show=False)
+    rows = table(out / "metadata.csv")
+    for index, row in enumerate(rows):
+        with Image.open(out / row["file_name"]) as image:
+            np.testing.assert_array_equal(np.asarray(image), made.pixels(index))
+            assert json.loads(image.info["phonybrains"])["modelSha256"] == MODEL["sha256"]
+        assert (out / row["mask_file_name"]).read_bytes() == (
+            made.folder / made.rows[index].mask_file_name
+        ).read_bytes()
+        assert (row["source_sha256"], row["note"]) == (made.rows[index].sha256, "ä頭")
+    run(out, tmp_path / "back", ImportConfig(size=32, bits=bits))  # type: ignore[arg-type]
+    back = ImageSet.open(tmp_path / "back")
+    assert {back.pixels(i).tobytes() for i in range(3)} == {made.pixels(i).tobytes() for i in range(3)}
+
+
+def test_croissant_and_imagefolder_open_a_folder_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """mlcroissant finds no fault in the metadata and reads the table; `datasets` finds pictures, masks and columns."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    import datasets
+    import mlcroissant
+
+    made = make_set(tmp_path / "set", noise(2), masks=[MASK] * 2)
+    out = export(made, tmp_path / "out", to="croissant", show=False)
+    told = mlcroissant.Dataset(jsonld=out / "croissant.json")
+    assert not told.metadata.ctx.issues.errors
+    rows = list(told.records("images"))
+    assert [row["images/file_name"] for row in rows] == [b"images/000000.png", b"images/000001.png"]
+    found: Any = datasets.load_dataset("imagefolder", data_dir=str(out), cache_dir=str(tmp_path / "cache"))["train"]
+    assert (len(found), found[0]["modality"]) == (2, "MR")
+    np.testing.assert_array_equal(np.asarray(found[0]["image"]), ImageSet.open(made).pixels(0))
+
+
+def test_a_datasheet_answers_from_the_record(tmp_path: Path):
+    """It has the sections of Gebru et al., and names counts, model, licence and what is not known."""
+    made = make_set(tmp_path / "set", noise(2), attributes=[{"plane": "axial"}])
+    text = (export(made, tmp_path / "out", to="png", show=False) / "datasheet.md").read_text(encoding="utf-8")
+    sections = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert sections == [
+        "Motivation",
+        "Composition",
+        "Collection process",
+        "Preprocessing, cleaning, labelling",
+        "Uses",
+        "Distribution",
+        "Maintenance",
+    ]
+    for said in ("2 images are synthetic", MODEL["sha256"], "CC BY 4.0", "plane: axial 2", "no known size in mm"):
+        assert said in text
