@@ -39,6 +39,6 @@ def test_into_orthanc_in_five_minutes(server: Orthanc, tmp_path: Path, monkeypat
         kinds = [kind for series in series_matching(peer, address) for kind in images_of(peer, series).values()]
     assert sum(kind in IMAGES for kind in kinds) == 12
     for instance in server.rest("/instances"):
-        assert server.rest(f"/instances/{instance}/content/0008-001c") == "YES"
+        assert server.rest(f"/instances/{instance}/tags")["0008,001c"]["Value"] == "YES"
     one, other = (sorted(row["sha256"] for row in ImageSet.open(tmp_path / name).rows) for name in ("samples", "back"))
     assert one == other

@@ -39,12 +39,12 @@ def storage(answer: Any, syntaxes: list[str] | None = None, **handlers: Any) -> 
 
 
 def test_sent_is_what_was_answered_with_success(tmp_path: Path):
-    """A warning is success (PS3.7 C.4); a refusal is not, is named, and leaves the others; the same call sends it again."""
+    """A warning is success (PS3.7 C.4); a refusal is not, is named, and holds up no others."""
     folder = write_heads(tmp_path / "heads", 4)
     statuses = iter([0x0000, 0xB000, 0xC123, 0x0124])
-    with storage(lambda event: next(statuses)) as address:
-        with pytest.raises(PeerError, match=r"2 of 4 images were refused, the first is 0002.dcm: it cannot be unders"):
-            send(folder, address, show=False)
+    said = r"2 of 4 images were refused, the first is 0002.dcm: it cannot be understood"
+    with storage(lambda event: next(statuses)) as address, pytest.raises(PeerError, match=said):
+        send(folder, address, show=False)
     outcomes = [row["outcome"] for row in table(tmp_path / "heads.sent.csv")]
     assert outcomes == ["sent", "sent", "it cannot be understood, status 0xC123", "not authorised, status 0x0124"]
 
