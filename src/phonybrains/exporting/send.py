@@ -13,7 +13,7 @@ from pydicom.errors import InvalidDicomError
 
 from ..errors import ConfigError, PeerError, SourceError
 from ..files import only_writer
-from ..pacs.address import Address, parse_address
+from ..pacs.address import PeerAddress, parse_address
 from ..pacs.asking import connect, images_of
 from ..pacs.peer import UIDS, Stored
 from ..progress import progress_bars
@@ -71,7 +71,7 @@ def send(folder: str | Path, address: str, *, show: bool = True) -> Delivery:
     return Delivery(len(files), len(missing), ledger, doubt)
 
 
-def recipient(address: str) -> Address:
+def recipient(address: str) -> PeerAddress:
     """The PACS of an address. Raises ConfigError for one that cannot be sent to."""
     to = parse_address(address)
     if to.query:
@@ -109,7 +109,7 @@ def _dicom_files(folder: Path) -> list[Stored]:
     return list(found.values())
 
 
-def _there(to: Address, files: Sequence[Stored]) -> set[str]:
+def _there(to: PeerAddress, files: Sequence[Stored]) -> set[str]:
     """Which of the images the PACS has."""
     with connect(to, ()) as peer:
         series = dict.fromkeys(file.uids[:2] for file in files)
@@ -117,7 +117,7 @@ def _there(to: Address, files: Sequence[Stored]) -> set[str]:
     return listed & {file.uids[-1] for file in files}
 
 
-def _send_all(to: Address, files: Sequence[Stored], total: int, ledger: Path, show: bool) -> None:
+def _send_all(to: PeerAddress, files: Sequence[Stored], total: int, ledger: Path, show: bool) -> None:
     """Send, and note each answer as it comes. Raises PeerError in the end if images were refused."""
     done, refused = total - len(files), dict[Path, str]()
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import PeerError, SourceError
 from ..files import write_whole
-from ..pacs.address import SERIES_KEYS, STUDY_KEYS, Address
+from ..pacs.address import SERIES_KEYS, STUDY_KEYS, PeerAddress
 from ..pacs.asking import connect, images_of, series_matching
 from ..pacs.peer import IMAGES, Peer, Uids
 from ..progress import progress_bars
@@ -19,7 +19,7 @@ Wanted = dict[Uids, dict[str, Path]]
 """By series, where each of its images is to lie, by SOP instance UID."""
 
 
-def retrieve(address: Address, place: Path, key: bytes, *, show: bool = True) -> Path:
+def retrieve(address: PeerAddress, place: Path, key: bytes, *, show: bool = True) -> Path:
     """Have all CT and MR images sent that match the query of an address, as they are, into a folder of their own.
 
     Writes  place/pacs-…/: DICOM files, which are those of patients, so that `place` is for its owner alone; record.json
@@ -46,7 +46,7 @@ def retrieve(address: Address, place: Path, key: bytes, *, show: bool = True) ->
     return out
 
 
-def _record(address: Address, key: bytes) -> Record:
+def _record(address: PeerAddress, key: bytes) -> Record:
     """What a fetch is called: the PACS, and the query as far as it tells of nobody; the whole of it as a keyed hash."""
     shown = dict(address.query)
     for name in {"patient", "accession"} & set(shown):
@@ -57,7 +57,7 @@ def _record(address: Address, key: bytes) -> Record:
     return Record("fetch", {"pacs": address.name, "query": shown, "query_id": keyed(whole, key)})
 
 
-def _wanted(peer: Peer, address: Address, draft: Path, key: bytes, show: bool) -> tuple[Wanted, int]:
+def _wanted(peer: Peer, address: PeerAddress, draft: Path, key: bytes, show: bool) -> tuple[Wanted, int]:
     """All that matches, and how many objects of these series are no images that import reads."""
     wanted: Wanted = {}
     other = 0
@@ -75,7 +75,7 @@ def _wanted(peer: Peer, address: Address, draft: Path, key: bytes, show: bool) -
     return wanted, other
 
 
-def _fetch_all(peer: Peer, address: Address, wanted: Wanted, show: bool) -> Counter[str]:
+def _fetch_all(peer: Peer, address: PeerAddress, wanted: Wanted, show: bool) -> Counter[str]:
     """Fetch what is missing: whole series at once, else image by image. Counts why what did not come."""
     total = sum(map(len, wanted.values()))
     have = sum(path.exists() for paths in wanted.values() for path in paths.values())

@@ -28,7 +28,7 @@ HOW_TO_LOG_IN = (
 
 
 @dataclass(frozen=True)
-class Address:
+class PeerAddress:
     """Where a PACS is, and what is asked of it.
 
     called: the AE title of the PACS, or the path of its DICOMweb service; query: by key, what to look for, * and ?
@@ -72,7 +72,7 @@ def is_address(source: str | Path) -> bool:
     return isinstance(source, str) and "://" in source
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> PeerAddress:
     """Raises ConfigError for what is no address, has unknown keys, or a password in it, which is not shown."""
     try:
         parts = urlsplit(text)
@@ -89,8 +89,8 @@ def parse_address(text: str) -> Address:
     if parts.scheme not in WEB_PORTS:
         _check_aet(called)
     given = _query(text, parts.query)
-    aet, timeout = _check_aet(given.pop("aet", Address.aet)), _seconds(given.pop("timeout", "60"))
-    return Address(parts.scheme, parts.hostname, port, called, given, aet, timeout)
+    aet, timeout = _check_aet(given.pop("aet", PeerAddress.aet)), _seconds(given.pop("timeout", "60"))
+    return PeerAddress(parts.scheme, parts.hostname, port, called, given, aet, timeout)
 
 
 def _query(text: str, query: str) -> dict[str, str]:

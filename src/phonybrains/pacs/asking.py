@@ -9,11 +9,11 @@ from fnmatch import fnmatchcase
 from pydicom.dataset import Dataset
 
 from ..errors import PeerError
-from .address import SERIES_KEYS, STUDY_KEYS, Address
+from .address import SERIES_KEYS, STUDY_KEYS, PeerAddress
 from .peer import Peer, Stored, Uids
 
 
-def connect(address: Address, sends: Collection[Stored] | None = None) -> AbstractContextManager[Peer]:
+def connect(address: PeerAddress, sends: Collection[Stored] | None = None) -> AbstractContextManager[Peer]:
     """A PACS to ask and to fetch from; or one to send these files to; or, where these are none, one only to ask.
 
     Raises PeerError if it is not to be had, and ConfigError for a login or a certificate of ours that will not do.
@@ -31,7 +31,7 @@ def connect(address: Address, sends: Collection[Stored] | None = None) -> Abstra
         raise PeerError(f"{error.name} is not installed, which speaks with a PACS. {how}") from None
 
 
-def series_matching(peer: Peer, address: Address) -> Iterator[Uids]:
+def series_matching(peer: Peer, address: PeerAddress) -> Iterator[Uids]:
     """Study and series UID of all that a query asks for; what the PACS ignores of it is seen to here."""
     of_study, of_series = address.keys(STUDY_KEYS), address.keys(SERIES_KEYS)
     hint = {"ModalitiesInStudy": of_series["Modality"]} if "Modality" in of_series else {}

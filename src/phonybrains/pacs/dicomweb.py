@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from requests.auth import HTTPBasicAuth
 
 from ..errors import PeerError
-from .address import HOW_TO_LOG_IN, Address
+from .address import HOW_TO_LOG_IN, PeerAddress
 from .login import client_files, find_login, tls_context
 from .peer import LEVELS, UIDS, Keep, Level, Stored, Uids, why_unreachable
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def web_service(address: Address) -> Iterator[DicomWeb]:
+def web_service(address: PeerAddress) -> Iterator[DicomWeb]:
     """A DICOMweb service: nothing but the address and our own files is checked before the first question."""
     logging.getLogger("retrying").setLevel("ERROR")  # it would print a traceback for each failed request
     with requests.Session() as session:
@@ -49,7 +49,7 @@ def web_service(address: Address) -> Iterator[DicomWeb]:
 class DicomWeb:
     """A PACS behind a DICOMweb service: a `Peer`."""
 
-    def __init__(self, address: Address, client: DICOMwebClient) -> None:
+    def __init__(self, address: PeerAddress, client: DICOMwebClient) -> None:
         self.address, self.client = address, client
 
     def find(self, level: Level, uids: Uids, keys: Mapping[str, str]) -> list[Dataset]:
@@ -138,7 +138,7 @@ class DicomWeb:
 class _Refused(PeerError):
     """The service answered a request with an HTTP status of failure."""
 
-    def __init__(self, address: Address, status: int) -> None:
+    def __init__(self, address: PeerAddress, status: int) -> None:
         known = {
             401: f"it does not accept the login, or asks for one (HTTP 401): {HOW_TO_LOG_IN}.",
             403: "it refuses access to this user (HTTP 403).",

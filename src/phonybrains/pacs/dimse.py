@@ -19,7 +19,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as F
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET  # pyright: ignore[reportAttributeAccessIssue]  # pyright: ignore[reportAttributeAccessIssue]
 
 from ..errors import PeerError
-from .address import Address
+from .address import PeerAddress
 from .login import find_login, tls_context
 from .peer import IMAGES, LEVELS, UIDS, Keep, Level, Stored, Uids, why_unreachable
 
@@ -49,7 +49,7 @@ REASONS |= {0x0124: "not authorised", 0xC000: "it cannot be understood"}
 
 
 @contextmanager
-def association(address: Address, sends: Collection[Stored] | None = None) -> Iterator[Dimse]:
+def association(address: PeerAddress, sends: Collection[Stored] | None = None) -> Iterator[Dimse]:
     """An association, released at the end, or aborted where something went wrong; `sends` as in `connect`.
 
     Each transfer syntax has a presentation context of its own, so that images come and go as they are.
@@ -117,7 +117,7 @@ def _quick(event: evt.Event, timeout: float) -> None:
     opened.socket.settimeout(timeout)
 
 
-def _why_not(talk: Association, address: Address) -> str:
+def _why_not(talk: Association, address: PeerAddress) -> str:
     if talk.is_rejected and talk.acceptor.primitive:
         reason = talk.acceptor.primitive.reason_str.lower()
         return f"it refuses the association: {reason}. We are '{address.aet}' (?aet=…), it is '{address.called}'."
@@ -131,7 +131,7 @@ class Dimse:
 
     talk: Association
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: PeerAddress) -> None:
         self.address = address
         self._keep: Keep | None = None
         self._failed: OSError | None = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ConfigError
-from .address import HOW_TO_LOG_IN, Address
+from .address import HOW_TO_LOG_IN, PeerAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Login:
     password: str = field(repr=False)
 
 
-def find_login(address: Address) -> Login | None:
+def find_login(address: PeerAddress) -> Login | None:
     """The line of the host in ~/.netrc, or in the file that NETRC names; else PACS_USER and PACS_PASSWORD.
 
     Raises ConfigError if the file may be read by others, if half is missing, or if it would travel unencrypted.

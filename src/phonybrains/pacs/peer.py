@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from .address import Address
+from .address import PeerAddress
 from .login import tls_context
 
 IMAGES = (
@@ -59,7 +59,7 @@ class Peer(Protocol):
         ...
 
 
-def why_unreachable(address: Address) -> str:
+def why_unreachable(address: PeerAddress) -> str:
     """What is wrong with the way to a PACS, found out by a connection: a sentence. "" if nothing is."""
     where = f"{address.host}, port {address.port}"
     try:
