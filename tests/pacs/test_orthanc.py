@@ -126,7 +126,7 @@ def filled(server: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Orthanc
         ("?study_date=2022", 5),
         ("?study_date=20250101-", 5),
         ("?patient=Müller-1", 5),
-        ("?patient=M?ller-9", 1),
+        ("?patient=M*ller-9", 1),
     ],
 )
 def test_a_query_finds_what_it_says(filled: Orthanc, tmp_path: Path, way: str, query: str, count: int):
