@@ -31,6 +31,10 @@ class ServiceError(PhonyBrainsError):
     """A text-to-image service did not bring what it was asked for; what it brought is kept."""
 
 
+class PeerError(PhonyBrainsError):
+    """A PACS cannot be reached, refuses, or breaks off; what has come or gone by then is kept."""
+
+
 class TrainingError(PhonyBrainsError):
     """Training cannot start or had to stop; the last good checkpoint is kept."""
 

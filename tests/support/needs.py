@@ -40,6 +40,11 @@ def postgresql_programs() -> Path | None:
     return next((folder for folder in reversed(folders) if (folder / "initdb").exists()), None)
 
 
+def dicomweb_plugin() -> Path | None:
+    """Orthanc's DICOMweb plugin, where Debian puts it."""
+    return next(iter(sorted(Path("/usr/share/orthanc/plugins").glob("libOrthancDicomWeb*"))), None)
+
+
 def _debian(package: str) -> str:
     return f"Debian's package {package}; make test-all installs it"
 
@@ -51,6 +56,7 @@ STRACE = program("strace")
 NEEDS = {
     "chromium": Need(lambda: CHROMIUM, _debian("chromium")),
     "nginx": Need(lambda: NGINX, _debian("nginx-light")),
+    "Orthanc": Need(lambda: program("Orthanc") and dicomweb_plugin(), _debian("orthanc-dicomweb")),
     "openssl": Need(lambda: program("openssl"), _debian("openssl")),
     "postgresql": Need(postgresql_programs, _debian("postgresql")),
     "strace": Need(lambda: STRACE, _debian("strace")),

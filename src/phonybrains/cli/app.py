@@ -60,7 +60,8 @@ def _run() -> NoReturn:
 
 
 def _what_again_does(words: list[str]) -> str:
-    if " ".join(words[:2] if words[:1] == ["audit"] else words[:1]) in GOES_ON:
+    from_pacs = words[:1] == ["import"] and any("://" in word for word in words)
+    if from_pacs or " ".join(words[:2] if words[:1] == ["audit"] else words[:1]) in GOES_ON:
         return "Give the same command again to go on."
     return "Given again, the same command starts over."
 

@@ -13,7 +13,7 @@ from .options import Flag, Seed, Whole
 
 
 def import_(
-    sources: Annotated[list[Path], Parameter(name="SRC", negative="")],
+    sources: Annotated[list[str], Parameter(name="SRC", negative="")],
     /,
     *,
     out: Path,
@@ -37,7 +37,7 @@ def import_(
     """Turn scans (DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, …; also in archives) into an image set.
 
     Args:
-        sources: Folders or files, of any mixture.
+        sources: Folders, files, and queries of a PACS (docs/pacs.md), of any mixture.
         out: Folder of the image set; what was left out is listed beside it, in OUT.import.csv.
         config: TOML file with any of the settings of docs/import.md; the options here win.
         size: Side of the images in pixels (256).

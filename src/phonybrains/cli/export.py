@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from ..errors import ConfigError
 from .options import Amount, Flag
 
 
@@ -14,19 +15,20 @@ def export(
     source: Annotated[Path, Parameter(name="SET")],
     /,
     *,
-    to: Literal["dicom", "nifti", "png", "bids", "croissant"],
-    out: Path,
+    to: Literal["dicom", "nifti", "png", "bids", "croissant"] | None = None,
+    out: Path | None = None,
     window: Annotated[tuple[float, float] | None, Parameter(negative="")] = None,
     field_of_view: Amount | None = None,
     slice_thickness: Amount | None = None,
     contrast: Literal["T1w", "T2w", "PDw", "T2starw", "FLAIR"] | None = None,
     no_masks: Flag = False,
     real: Flag = False,
+    send: str | None = None,
 ) -> None:
     """Write an image set as DICOM, NIfTI, PNG, BIDS or with Croissant metadata, marked as what it is.
 
     Args:
-        source: An image set.
+        source: An image set; or, with --send alone, a folder of DICOM files.
         to: The format: dicom, nifti, png, bids, or croissant, which is png by another name.
         out: Folder of the export.
         window: CT of unknown unit: centre and width of the HU that black to white stand for, e.g. 40 80.
@@ -35,20 +37,34 @@ def export(
         contrast: BIDS: what MR images are called, which has no name for an unknown contrast (T1w).
         no_masks: Leave out masks and boxes of lesions.
         real: Also export scans of people, under the pseudonyms of their import, and edits of such scans.
+        send: Address of a PACS that the DICOM files are sent to, as pacs://host:port/AET (docs/pacs.md).
     """
-    from ..exporting.stage import export
-    from ..record import read_record
+    if send is not None and to not in (None, "dicom"):
+        raise ConfigError(f"--send takes DICOM files: give --to dicom, not --to {to}.")
+    if (to is None) != (out is None) or (to is None and send is None):
+        raise ConfigError("--to and --out are needed, both; or --send alone, for a folder of DICOM files.")
+    if send is not None:
+        from ..exporting.send import recipient
 
-    export(
-        source,
-        out,
-        to=to,
-        window=window,
-        field_of_view_mm=field_of_view,
-        slice_thickness_mm=slice_thickness,
-        contrast=contrast,
-        masks=not no_masks,
-        real=real,
-    )
-    found = read_record(out)["results"]
-    print(f"{out}: {found['images']} images in {found['series']} series")
+        recipient(send)
+    if to is not None and out is not None:
+        from ..exporting.stage import export
+        from ..record import read_record
+
+        export(
+            source,
+            out,
+            to=to,
+            window=window,
+            field_of_view_mm=field_of_view,
+            slice_thickness_mm=slice_thickness,
+            contrast=contrast,
+            masks=not no_masks,
+            real=real,
+        )
+        found = read_record(out)["results"]
+        print(f"{out}: {found['images']} images in {found['series']} series")
+    if send is not None:
+        from ..exporting import send as sending
+
+        print(f"{send}: {sending.send(out or source, send)}")

@@ -62,4 +62,9 @@ def pseudonym(patient: str, key: bytes) -> str:
     patient = patient.strip()
     if not patient or PSEUDONYM.fullmatch(patient):
         return patient
-    return "P-" + hmac.new(key, patient.encode(), hashlib.sha256).hexdigest()[:12]
+    return f"P-{keyed(patient, key)}"
+
+
+def keyed(text: str, key: bytes) -> str:
+    """12 hexadecimal digits that stand for a text: HMAC-SHA256 (RFC 2104), cut to 48 bits."""
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:12]

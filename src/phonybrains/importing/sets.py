@@ -10,6 +10,7 @@ from ..errors import ImageSetError, PhonyBrainsError
 from ..imageset import FIXED_COLUMNS, METADATA_NAME, read_metadata
 from ..record import RECORD_NAME, as_input, read_record
 from ..spreadsheet import read_columns
+from .slices import Notice
 
 
 def is_image_set(folder: Path) -> bool:
@@ -45,3 +46,12 @@ def is_fetched(folder: Path) -> bool:
         return read_record(folder).get("stage") in ("fetch", "imagine")
     except PhonyBrainsError:
         return False
+
+
+def not_fetched(record: dict[str, Any], name: str) -> list[Notice]:
+    """What a PACS listed and did not send, and what was not asked for, by the record of a download of that name."""
+    results = record.get("results", {})
+    missing: dict[str, int] = results.get("not_sent") or {}
+    notices = [Notice(name, "skipped", f"{count} images did not come: {why}") for why, count in missing.items()]
+    other = Notice(name, "note", f"{results.get('other_objects')} objects that are no CT or MR images were not fetched")
+    return notices + [other] * bool(results.get("other_objects"))

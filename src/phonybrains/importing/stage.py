@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from ..errors import ConfigError, OutputError, SourceError
 from ..imageset import Row, check_whole, write_metadata
+from ..pacs.address import is_address, parse_address
 from ..progress import progress_bars
 from ..record import Record, is_published, publish, read_record
 from .archives import workspace
@@ -36,6 +37,7 @@ from .report import (
     write_for_owner,
     write_report,
 )
+from .retrieve import retrieve
 from .scan import Scan, scan_all
 from .slices import Notice, Slice, shown
 from .split import Splits, split
@@ -56,9 +58,10 @@ def import_images(
     strict: bool = False,
     progress: bool = True,
 ) -> ImportReport:
-    """Write one image set from folders, archives or single files of any format in docs/import.md.
+    """Write one image set from folders, archives or single files of any format in docs/import.md, or from a PACS.
 
-    Reads   sources, of any mixture; a folder can have a metadata.csv, or be an image set itself
+    Reads   sources, of any mixture; a folder can have a metadata.csv, or be an image set itself; addresses of a PACS
+            (docs/pacs.md), from which files are fetched first, into <out>.originals
     Writes  out (an image set); beside it, for the owner alone, <out>.import.csv: file, kind, reason of all that was
             left out or noticed, and <out>.sources.csv: which folder stands behind the number and digest of a source
     Raises  SourceError if a source does not exist, a metadata.csv names none of the files beside it, or no image can be
@@ -69,7 +72,8 @@ def import_images(
     The same command again, when it has finished, does nothing. `strict` makes `ImportReport.failed` true if a file was
     left out; `progress` shows a bar and the summary.
     """
-    paths, out = [Path(source) for source in sources], Path(out)
+    out = Path(out)
+    paths = _on_disk(sources, out, config, progress)
     if inside := [source for source in paths if source.is_dir() and out.resolve().is_relative_to(source.resolve())]:
         what = f"lies inside the source {inside[0]}: a later import would read it. Choose another --out."
         raise OutputError(f"{out} {what}")
@@ -92,6 +96,17 @@ def import_images(
     if progress:
         show(report)
     return report
+
+
+def _on_disk(sources: Sequence[str | Path], out: Path, config: ImportConfig, show: bool) -> list[Path]:
+    """The sources as folders and files: what lies in a PACS is fetched, once all addresses are known to be right."""
+    parsed = {source: parse_address(str(source)) for source in sources if is_address(source)}
+    missing = [source for source in sources if source not in parsed and not Path(source).exists()]
+    if not parsed or missing:  # scan says what is the matter with a path
+        return [Path(source) for source in missing or sources]
+    place, key = _named(out, "originals"), load_key(config.key_file)
+    found = {source: retrieve(address, place, key, show=show) for source, address in parsed.items()}
+    return [found.get(source, Path(source)) for source in sources]
 
 
 def _import(
@@ -135,8 +150,12 @@ def _import(
 
 
 def _beside(out: Path, what: str) -> Path:
+    return _named(out, f"{what}.csv")
+
+
+def _named(out: Path, what: str) -> Path:
     out = out.resolve() if out.name in ("", "..") else out
-    return out.with_name(f"{out.name}.{what}.csv")
+    return out.with_name(f"{out.name}.{what}")
 
 
 def _record(scans: Sequence[Scan], config: ImportConfig) -> Record:
