@@ -12,7 +12,10 @@ import pytest
 
 from phonybrains import signing
 from phonybrains.errors import ConfigError
-from phonybrains.marks import EDITED, MADE, SyntheticMark, is_sound, marked, plain_png, unmarked
+from phonybrains.exporting.stage import export
+from phonybrains.imageset import ImageSet, read_png
+from phonybrains.marks import DRAWN, EDITED, MADE, SyntheticMark, is_sound, mark_in, marked, plain_png, unmarked
+from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.signing import credentials_of, sign
 from phonybrains.workflows.verify import verify
 
@@ -140,3 +143,23 @@ def test_without_the_package_it_says_how_to_get_it(ada: Signer, tmp_path: Path, 
         sign(PNG, ada.certificate, ada.key)
     link = verify(tmp_path / "a.png", show=False).links[0]
     assert (link.what, link.word) == ("signature", "unknown")
+
+
+def test_an_export_is_signed(tmp_path: Path):
+    """Every synthetic picture by the certificate, its mark and pixels kept; a wrong pair is refused before a byte."""
+    made, mine = ImageSet.open(make_phantoms(2, tmp_path / "set", size=32)), signer(tmp_path)
+    other = signer(tmp_path / "other")
+    with pytest.raises(ConfigError, match=r"is not the key of"):
+        export(made.folder, tmp_path / "out", to="png", c2pa=(mine.certificate, other.key), show=False)
+    with pytest.raises(ConfigError, match=r"C2PA signs PNG files: export to png, not nifti"):
+        export(made.folder, tmp_path / "out", to="nifti", c2pa=(mine.certificate, mine.key), show=False)
+    assert not (tmp_path / "out").exists()
+    out = export(made.folder, tmp_path / "out", to="png", c2pa=(mine.certificate, mine.key), show=False)
+    for number, row in enumerate(made.rows):
+        png = (out / row.file_name).read_bytes()
+        found = credentials_of(png)
+        assert found
+        assert (found.whole, found.source_type) == (True, DRAWN)
+        assert mark_in(png) == mark_in((made.folder / row.file_name).read_bytes())
+        assert np.array_equal(read_png(out / row.file_name), made.pixels(number))
+    assert export(made.folder, out, to="png", c2pa=(mine.certificate, mine.key), show=False) == out

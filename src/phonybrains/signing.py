@@ -78,6 +78,11 @@ def sign(picture: bytes | Path, certificate: Path, key: Path, source_type: str =
     return signed.getvalue()
 
 
+def check_credentials(certificate: Path, key: Path) -> None:
+    """Raise ConfigError for a certificate and a key that `sign` refuses."""
+    _credentials(certificate, key)
+
+
 def credentials_of(png: bytes) -> Credentials | None:
     """What a PNG's signature says; None where it has none. Raises ConfigError without the package."""
     if not is_signed(png):

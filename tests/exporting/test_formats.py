@@ -87,7 +87,7 @@ def test_png_keeps_pixels_and_says_what_they_are(tmp_path: Path, bits: int):
     for index, row in enumerate(rows):
         with Image.open(out / row["file_name"]) as image:
             np.testing.assert_array_equal(np.asarray(image), made.pixels(index))
-            assert json.loads(image.info["phonybrains"])["modelSha256"] == MODEL["sha256"]
+            assert json.loads(image.info["phonybrains"])["model_sha256"] == MODEL["sha256"]
         assert (out / row["mask_file_name"]).read_bytes() == (
             made.folder / made.rows[index].mask_file_name
         ).read_bytes()

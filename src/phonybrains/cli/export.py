@@ -24,6 +24,7 @@ def export(
     no_masks: Flag = False,
     real: Flag = False,
     send: str | None = None,
+    c2pa: Annotated[tuple[Path, Path] | None, Parameter(negative="")] = None,
 ) -> None:
     """Write an image set as DICOM, NIfTI, PNG, BIDS or with Croissant metadata, marked as what it is.
 
@@ -38,6 +39,7 @@ def export(
         no_masks: Leave out masks and boxes of lesions.
         real: Also export scans of people, under the pseudonyms of their import, and edits of such scans.
         send: Address of a PACS that the DICOM files are sent to, as pacs://host:port/AET (docs/pacs.md).
+        c2pa: PNG: certificate and key, in PEM, that synthetic pictures are signed with (docs/verify.md).
     """
     if send is not None and to not in (None, "dicom"):
         raise ConfigError(f"--send takes DICOM files: give --to dicom, not --to {to}.")
@@ -61,6 +63,7 @@ def export(
             contrast=contrast,
             masks=not no_masks,
             real=real,
+            c2pa=c2pa,
         )
         found = read_record(out)["results"]
         print(f"{out}: {found['images']} images in {found['series']} series")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from ..config import Config
 
@@ -31,5 +31,13 @@ class ExportConfig(Config):
     """BIDS: what MR images are called there, which has no name for an unknown contrast; T1w where nothing is said."""
     masks: bool = True
     """Whether masks, and else boxes of lesions, are exported too."""
+    signed_by: str | None = None
+    """SHA-256 of the certificate that synthetic pictures are signed with."""
     real: bool = False
     """Whether scans of people, and edits of them, may be exported, the scans under the pseudonyms of their import."""
+
+    @model_validator(mode="after")
+    def _only_pictures_are_signed(self) -> ExportConfig:
+        if self.signed_by and self.to not in ("png", "croissant"):
+            raise ValueError(f"C2PA signs PNG files: export to png, not {self.to}, or leave the certificate out")
+        return self

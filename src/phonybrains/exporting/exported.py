@@ -89,6 +89,8 @@ class ExportedSet:
     config: ExportConfig
     identity: str
     record_sha256: str = ""
+    c2pa: tuple[Path, Path] | None = None
+    """Certificate and key that pictures are signed with."""
     maker: Maker = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,16 +1,14 @@
-"""PNG: a plain folder of pictures, each marked as what it is, with masks and a table that `datasets` opens too."""
+"""PNG: pictures that are marked as what they are, or signed, with masks and a table that `datasets` opens too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from PIL import Image
 
 from ..files import write_whole
-from ..imageset import HOW_MADE
-from ..marks import marked_png
+from ..imageset import Row
+from ..marks import EDITED, MADE, SyntheticMark, mark_in, marked
+from ..signing import sign
 from .exported import ExportedSet
 from .parts import ExportPart
 
@@ -33,28 +31,25 @@ class PngFiles:
         return self.exported.config.masks and bool(name)
 
     def write(self, part: ExportPart, path: Path) -> None:
-        """A mask, a scan and a picture that has its marks keep their bytes; a synthetic one without gets marks."""
+        """A mask, a scan and a picture that is marked keep their bytes; a synthetic one of before gets a mark.
+
+        With a certificate all synthetic pictures are signed.
+        """
         index = part.images[0]
         row, folder = self.exported.images.rows[index], self.exported.images.folder
-        source = folder / (row.mask_file_name if part.is_mask else row.file_name)
-        content = source.read_bytes()
-        if not part.is_mask and row.synthetic and not _is_marked(source):
-            maker = self.exported.maker
-            made = {name: value for name in HOW_MADE if (value := row[name]) not in (None, "")}
-            facts = {
-                "generator": maker.name,
-                **made,
-                "modelSha256": maker.sha256,
-                "record": self.exported.record_sha256,
-            }
-            pixels: Any = self.exported.images.pixels(index)
-            content = marked_png(pixels, facts, edited=bool(row["edit"]))
+        content = (folder / (row.mask_file_name if part.is_mask else row.file_name)).read_bytes()
+        if row.synthetic and not part.is_mask:
+            content = content if mark_in(content) else marked(content, self._mark(row))
+            content = sign(content, *self.exported.c2pa) if self.exported.c2pa else content
         write_whole(path, content, sync=False)
+
+    def _mark(self, row: Row) -> SyntheticMark:
+        """What a picture says of itself that was made before pictures were marked."""
+        maker, record = self.exported.maker, self.exported.images.record
+        facts = {"record_identity": record.get("identity"), "generator": maker.name, "model_sha256": maker.sha256}
+        facts |= {name: row[name] for name in ("seed", "index")}
+        said = {name: value for name, value in facts.items() if value not in (None, "")}
+        return SyntheticMark(EDITED if row["edit_of_kind"] == "real" else MADE, said)
 
     def finish(self, folder: Path, parts: Sequence[ExportPart]) -> None:
         """There is nothing more to say."""
-
-
-def _is_marked(path: Path) -> bool:
-    with Image.open(path) as image:
-        return "phonybrains" in image.info

@@ -17,6 +17,7 @@ from ..files import write_whole
 from ..imageset import ImageSet
 from ..progress import progress_bars
 from ..record import RECORD_NAME, Record, as_input, check_files, is_published, publish, sha256_file
+from ..signing import check_credentials
 from .config import ExportConfig
 from .croissant import croissant
 from .datasheet import datasheet
@@ -45,13 +46,15 @@ def export(
     contrast: str | None = None,
     masks: bool = True,
     real: bool = False,
+    c2pa: tuple[str | Path, str | Path] | None = None,
     show: bool = True,
 ) -> Path:
     """Write an image set in another format: dicom, nifti, png, bids or croissant (docs/export.md).
 
     window: centre and width in HU that black to white stand for, of CT without unit; field_of_view_mm,
     slice_thickness_mm: of what an image shows, where its row does not say it; contrast: what BIDS calls MR; masks:
-    export them too; real: also scans of people, under pseudonyms.
+    export them too; real: also scans of people, under pseudonyms; c2pa: certificate and key, PEM, that synthetic
+    pictures are signed with, for png and croissant.
 
     Writes  out: the images, a table of what became of each, datasheet.md, croissant.json, record.json
     Warns   on standard error and in the record, of what the set does not know: sizes, planes, units
@@ -62,12 +65,16 @@ def export(
     """
     source, out = Path(source), Path(out)
     given = {"window": window, "field_of_view_mm": field_of_view_mm, "slice_thickness_mm": slice_thickness_mm}
-    config = load_config(ExportConfig, None, to=to, contrast=contrast, masks=masks, real=real, **given)
+    signer = (Path(c2pa[0]), Path(c2pa[1])) if c2pa else None
+    if signer:
+        check_credentials(*signer)
+    signed = {"signed_by": sha256_file(signer[0]) if signer else None}
+    config = load_config(ExportConfig, None, to=to, contrast=contrast, masks=masks, real=real, **given, **signed)
     images = ImageSet.open(source)
     known = sha256_file(source / RECORD_NAME) if images.record else ""
     facts = config.model_dump(mode="json", exclude_none=True) | {"record_sha256": known}
     record = Record("export", facts, None, [as_input(source)], images.record.get("sources") or ())
-    exported = ExportedSet(images, config, record.identity, known)
+    exported = ExportedSet(images, config, record.identity, known, signer)
     exported.check()
     if is_published(out, record, check_files):
         return out
