@@ -15,8 +15,8 @@ from pynetdicom.association import Association
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND  # pyright: ignore[reportAttributeAccessIssue]  # pyright: ignore[reportAttributeAccessIssue]
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET  # pyright: ignore[reportAttributeAccessIssue]  # pyright: ignore[reportAttributeAccessIssue]
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND  # pyright: ignore[reportAttributeAccessIssue]
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET  # pyright: ignore[reportAttributeAccessIssue]
 
 from ..errors import PeerError
 from .address import PeerAddress
