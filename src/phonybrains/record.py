@@ -199,7 +199,7 @@ def fingerprint(folder: Path) -> str:
 
 def _stated_identity(path: Path) -> str:
     """The identity that a model.json states; empty where it states none, as did those of before."""
-    with suppress(ValueError, AttributeError):
+    with suppress(ValueError, AttributeError, RecursionError):
         return str(json.loads(path.read_bytes()).get("identity", "")) if path.name == "model.json" else ""
     return ""
 

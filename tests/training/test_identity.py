@@ -29,6 +29,7 @@ OTHER |= {
     "precision": "bf16",
     "kind": "none",
     "attribute": "diagnosis",
+    "prediction": "v",
 }
 """Another value for each setting to which one cannot just be added."""
 INPUTS = {"features", "start", "worse"}

@@ -177,8 +177,8 @@ def test_a_picture_alone_is_led_back(chain: Path, tmp_path: Path):
     shutil.copy(chain / "set/images/000002.png", picture)
     found = verify(picture, near=[chain], show=False)
     assert (found.word, "000002.png" in str(found)) == ("intact", True)
-    (tmp_path / "alone").mkdir()
-    alone = shutil.copy(picture, tmp_path / "alone/b.png")
+    (tmp_path / "far/away/alone").mkdir(parents=True)  # other tests' sets lie one level above
+    alone = shutil.copy(picture, tmp_path / "far/away/alone/b.png")
     assert words(verify(Path(alone), show=False))["image"] == "unknown"
     model = {"generator": "model", "model_sha256": fingerprint(chain / "model")}
     pixels = read_png(picture)

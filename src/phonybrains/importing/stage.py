@@ -37,7 +37,6 @@ from .report import (
     write_for_owner,
     write_report,
 )
-from .retrieve import retrieve
 from .scan import Scan, scan_all
 from .slices import Notice, Slice, shown
 from .split import Splits, split
@@ -104,6 +103,8 @@ def _on_disk(sources: Sequence[str | Path], out: Path, config: ImportConfig, sho
     missing = [source for source in sources if source not in parsed and not Path(source).exists()]
     if not parsed or missing:  # scan says what is the matter with a path
         return [Path(source) for source in missing or sources]
+    from .retrieve import retrieve
+
     place, key = _named(out, "originals"), load_key(config.key_file)
     found = {source: retrieve(address, place, key, show=show) for source, address in parsed.items()}
     return [found.get(source, Path(source)) for source in sources]

@@ -122,11 +122,11 @@ def _outside(chain: Trail, path: Path, png: bytes, mark: SyntheticMark) -> None:
             "intact" if whole else "changed",
             "the hash of its pixels, which it carries" if whole else "its pixels are not those that it says",
         )
-    for folder in candidates(chain.places) if identity else ():
-        record = read_quietly(folder)
-        if record and identity in (record.get("identity"), run_identity(record)):
-            _in_set(chain, path, digest, mark, folder)
-            return
+    near = [(folder, read_quietly(folder)) for folder in candidates(chain.places)] if identity else []
+    sets = [folder for folder, said in near if said and identity in (said.get("identity"), run_identity(said))]
+    if sets:
+        _in_set(chain, path, digest, mark, next((one for one in sets if _holding(one, digest, mark)), sets[0]))
+        return
     if not said:
         chain.add(
             "image", path, "unknown", f"it says that it is of the run {str(identity)[:12]}, and no set of it is near"
@@ -140,12 +140,17 @@ def _outside(chain: Trail, path: Path, png: bytes, mark: SyntheticMark) -> None:
         chain.input(path, {}, 0, model)
 
 
+def _holding(folder: Path, digest: str, mark: SyntheticMark) -> list[Row]:
+    """The rows of a set with the number that a mark says, whose pixels are those of the picture."""
+    rows = [row for row in _rows(folder) if row["index"] == mark.facts.get("index")]
+    files = [row for row in rows if (folder / row.file_name).is_file()]
+    return [row for row in files if content_digest(folder / row.file_name) == digest]
+
+
 def _in_set(chain: Trail, path: Path, digest: str, mark: SyntheticMark, folder: Path) -> None:
     """Whether a picture is the one of its number in the set that it names."""
     mine = [row for row in _rows(folder) if row["index"] == mark.facts.get("index")]
-    same = [
-        row for row in mine if (folder / row.file_name).is_file() and content_digest(folder / row.file_name) == digest
-    ]
+    same = _holding(folder, digest, mark)
     if same:
         chain.add("image", path, "intact", f"the pixels of {folder}/{same[0].file_name}, to which its mark leads")
     else:
