@@ -18,7 +18,7 @@ def test_each_arm_predicts_what_it_is_called(tmp_path: Path, capsys: pytest.Capt
     """Models of flow, v and noise on pixels, a row for each arm, and the chains of the package as they were."""
     before = dict(CHAINS)
     weights = save_squeezenet(tmp_path / "squeezenet.safetensors", seed=0)
-    ddpm.main(out=tmp_path, squeezenet=weights, n=20, train_steps=2, judged=12, steps=3, spaces=("pixels",))
+    ddpm.main(out=tmp_path, squeezenet=weights, n=15, train_steps=2, judged=8, steps=3, spaces=("pixels",))
     assert before == CHAINS
     chains = {kind: LatentDiffusion.load(tmp_path / f"pixels-{kind}").chain for kind in ("flow", "v", "noise")}
     assert (chains["flow"].name, chains["v"].objective, chains["noise"].objective) == (

@@ -12,7 +12,7 @@ from tests.support.tiny_training import save_squeezenet
 def test_every_setting_has_its_row(tmp_path: Path):
     """On a few heads: phantoms kept apart first, then each strength, the condition told and not, then without."""
     weights = save_squeezenet(tmp_path / "squeezenet.safetensors", seed=0)
-    few = "--n 40 --held 12 --denoiser-steps 2 --classifier-steps 2 --steps 5 --strengths 0 2"
+    few = "--n 24 --held 9 --denoiser-steps 2 --classifier-steps 2 --steps 3 --strengths 0 2"
     guided.app(f"--out {tmp_path}/out --features {weights} {few}".split())
     with (tmp_path / "out" / "guided.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
