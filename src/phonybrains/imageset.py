@@ -15,6 +15,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,8 @@ class ImageSet:
 
     def content(self, index: int) -> str:
         """SHA-256 of one image's file without its mark: what tells whether two images are the same, pixel for pixel."""
-        return content_digest(self.folder / self.rows[index].file_name)
+        row = self.rows[index]
+        return _content(self.folder / row.file_name, row.sha256)
 
     def values(self, index: int) -> NDArray[np.float32]:
         """The physical values of one image: (H, W), in the row's unit."""
@@ -149,6 +151,12 @@ class ImageSet:
         for start in range(0, len(self), size):
             stop = min(start + size, len(self))
             yield to_unit_range(np.stack([self.pixels(i) for i in range(start, stop)]))[:, None]
+
+
+@lru_cache(maxsize=1 << 17)
+def _content(path: Path, sha256: str) -> str:
+    """`content_digest` of a file with these bytes, which is read once, however often it is asked for."""
+    return content_digest(path)
 
 
 def check_whole(folder: Path) -> None:
