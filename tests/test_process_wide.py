@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 import warnings
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from PIL import Image, ImageFile
 
 from phonybrains.importing.dicom.header import LOGGERS, quiet
 from phonybrains.importing.raster.codecs import strict_pillow
-from phonybrains.process_wide import ERRORS, OUTPUT, process_wide, silenced, without_warnings
+from phonybrains.process_wide import ERRORS, OUTPUT, process_wide, silenced, whole_steps, without_warnings
 
 
 def overlapping(change: Callable[[], AbstractContextManager[object]], meanwhile: Callable[[], object]) -> None:
@@ -72,3 +73,26 @@ def test_a_change_that_fails_leaves_nobody_inside() -> None:
     with change("a"), change("a"):
         pass
     assert made == ["a", "a", "a"]
+
+
+def test_a_signal_waits_for_the_end_of_a_step_and_a_second_one_does_not():
+    """The step is told of the first; the second interrupts it; afterwards signals are as before."""
+    before = signal.getsignal(signal.SIGINT)
+    with whole_steps() as interrupted:
+        assert not interrupted()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    """As under nohup, where a step is told of none."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with whole_steps() as interrupted:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not interrupted()
+    finally:
+        signal.signal(signal.SIGTERM, before)

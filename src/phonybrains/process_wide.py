@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from threading import Lock
+from types import FrameType
 
 OUTPUT, ERRORS = 1, 2
 
@@ -62,3 +65,28 @@ def silenced(descriptor: int) -> Iterator[None]:
         os.dup2(kept, descriptor)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextmanager
+def whole_steps(on: bool = True) -> Iterator[Callable[[], bool]]:
+    """What SIGINT and SIGTERM would interrupt goes on to the end of this; the value says whether one came.
+
+    A second one interrupts at once. Signals that are ignored, and other threads than the main one, stay as they are.
+    """
+    came = list[int]()
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1:
+            signal.default_int_handler(number, frame)
+
+    ours = on and threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if ours}
+    for number, handler in handlers.items():
+        if handler == signal.default_int_handler:
+            signal.signal(number, wait)
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

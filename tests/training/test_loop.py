@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -194,6 +196,29 @@ def test_stopped_anywhere_it_ends_the_same(tmp_path: Path, accelerator: Accelera
     assert again.step == 60 - stop // 10 * 10
     assert same(weights(again.network), weights(whole.network))
     assert later == [r for r in expected if r.step > stop // 10 * 10]
+
+
+@pytest.mark.parametrize("stop", [13, 20, 60])
+def test_control_c_keeps_the_step_it_came_in(stop: int, tmp_path: Path, accelerator: Accelerator):
+    """A signal during a step, also one that is due a report, ends that step and keeps it; nothing else is different."""
+    whole = Line(dropout=0.3)
+    expected = run(whole, tmp_path / "whole", accelerator)
+
+    def interrupt(step: int, loss: Tensor) -> Tensor:
+        if step == stop:
+            os.kill(os.getpid(), signal.SIGINT)
+        return loss
+
+    reports, steps = list[Milestone](), list[int]()
+    with pytest.raises(KeyboardInterrupt):
+        reports.extend(fit(Line(spoil=interrupt, dropout=0.3), config(), 0, tmp_path, accelerator, False, steps.append))
+    assert steps == [*range(1, stop + 1)]
+    assert steps_saved(tmp_path) == stop
+    again = Line(seed=1, dropout=0.3)
+    later = run(again, tmp_path, accelerator)
+    assert again.step == 60 - stop
+    assert same(weights(again.network), weights(whole.network))
+    assert later == [r for r in expected if r.step >= stop]
 
 
 def test_a_report_comes_before_its_checkpoint(tmp_path: Path, accelerator: Accelerator):

@@ -33,7 +33,7 @@ def test_without_steps_all_stays_as_it_was(tiny_model: Path, phantom_corpus: Pat
 @pytest.mark.parametrize(
     ("given", "kind", "words"),
     [
-        ({"conditions": ()}, ConfigError, "knows other conditions"),
+        ({"conditions": (), "denoiser": OFF}, ConfigError, "knows other conditions"),
         ({"denoiser": {"shape": {"widths": [16, 48]}}}, ConfigError, "networks of other shapes"),
         ({"start": "/nowhere"}, ModelError, "nowhere is not a model folder"),
         ({"denoiser": OFF, "diffusion": "ddpm"}, ConfigError, "is trained for flow, not ddpm"),
@@ -103,3 +103,20 @@ def test_a_denoiser_that_learns_on_has_seen_more(started: Path, tiny_model: Path
     assert not [key for key in model.card if "few" in key]
     assert weights(longer, ("autoencoder",)) == weights(tiny_model, ("autoencoder",))
     assert weights(longer, ("unet",)) != weights(tiny_model, ("unet",))
+
+
+def test_a_start_learns_other_conditions(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):
+    """Those that both know go on, others are left or begun; few-step weights go on from those of the start."""
+    still = LOOP | {"learning_rate": 1e-12, "weight_decay": 0.0}
+    parts: Any = {"denoiser": {"loop": still}, "few_step": {"loop": still, "from_start": True}}
+    config = beginning(tiny_model, conditions=("sex", "age_years"), **parts)
+    model = LatentDiffusion.load(train(phantom_corpus, tmp_path / "other", config, show=False))
+    old = LatentDiffusion.load(tiny_model)
+    assert [a.name for a in model.conditions.attributes] == ["modality", "sex", "age_years"]
+    assert old.few_step
+    assert model.few_step
+    row = {"modality": "CT", "age_years": 50.0}
+    noise, t, extra = torch.randn(1, *old.latent_shape), torch.tensor([0.5]), torch.ones(1, 1)
+    for new, known, told in ((model.denoiser, old.denoiser, None), (model.few_step, old.few_step, extra)):
+        found = new(noise, t, model.conditions.encode([row]), told)
+        torch.testing.assert_close(found, known(noise, t, old.conditions.encode([row]), told), atol=1e-4, rtol=0)

@@ -29,12 +29,12 @@ def train(
     Args:
         corpus: An image set.
         out: Folder of the model.
-        preset: tiny (seconds, for rehearsals), cpu, gpu, ddpm (the paper's process on pixels) or gan.
+        preset: tiny (seconds, for rehearsals), laptop (heads learns your scans), cpu, gpu, ddpm (on pixels) or gan.
         config: TOML file with any of the settings of docs/train.md, laid over the preset; the options here win.
         conditions: Columns of metadata.csv that the model is told about, besides the modality.
         min_patients: Values of fewer patients are no conditions (5), as images of them would redraw these; 0 gives all.
         features: SqueezeNet weights (safetensors) for the perceptual part of the autoencoder's loss.
-        start: Begin with the weights of this model folder, or of a model that comes with the package; same conditions.
+        start: Begin with the weights of this model folder, or of a model that comes with the package; same shapes.
         masks: Tell the model the masks of the corpus, so that it can be asked to follow one.
         classifier: Also train a classifier of this condition, for generate --classifier-guidance.
         embedding: Also tell the model what an image looks like in so many numbers, as 64, for edit vary --by embedding.

@@ -76,7 +76,7 @@ def on_columns_of(network: Conditions, wanted: Conditions, learns: bool = True) 
         return None
     for ours, new in zip(network.attributes, wanted.attributes, strict=True):
         if isinstance(ours, Number) and isinstance(new, Number):
-            _check_scale(ours, new)
+            check_scale(ours, new)
     pairs = zip(attributes, wanted.attributes, strict=True)
     stay = [isinstance(ours, Category) for ours, new in pairs if isinstance(new, Category)]
     shown = tuple((tuple(compress(values, stay)), n) for values, n in wanted.combinations)
@@ -85,7 +85,7 @@ def on_columns_of(network: Conditions, wanted: Conditions, learns: bool = True) 
     return replace(wanted, attributes=tuple(attributes), combinations=shown, tenths=tenths)
 
 
-def _check_scale(ours: Number, new: Number) -> None:
+def check_scale(ours: Number, new: Number) -> None:
     """Raise ConfigError for a number that a network would be told as a huge one."""
     span = ours.high - ours.low
     if new.low < ours.low - FAR * span or new.high > ours.high + FAR * span:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from .cache import keep, take
 class TrainState:
     """A network, its optimiser, its averaged weights by decay, the best average so far, and the steps made.
 
+    since, total: the steps since the last report, and the sums of their losses and gradient norms.
     Of weights that are frozen it keeps nothing.
     """
 
@@ -27,6 +28,8 @@ class TrainState:
     best: dict[str, Tensor]
     best_loss: float = float("inf")
     step: int = 0
+    since: int = 0
+    total: Tensor = field(default_factory=lambda: torch.zeros(2))
 
     @classmethod
     def start(cls, network: nn.Module, optimizer: torch.optim.Optimizer, decays: Sequence[float]) -> TrainState:
@@ -39,6 +42,16 @@ class TrainState:
         for decay, average in self.averages.items():
             rate = 1 - min(decay, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(list(average.values()), weights, rate)  # pyright: ignore[reportPrivateImportUsage]
+
+    def count(self, figures: Tensor) -> None:
+        """Add the loss and the gradient norm of a step, (2,), to those since the last report."""
+        self.total, self.since = self.total.to(figures) + figures, self.since + 1
+
+    def mean_since_report(self) -> Tensor:
+        """Mean loss and gradient norm, (2,), since the last report, which this is."""
+        mean = self.total / self.since
+        self.total, self.since = torch.zeros_like(self.total), 0
+        return mean
 
     def kept(self, which: str) -> dict[str, Tensor]:
         """The averaged weights to keep: `best`, or `last`, those of the last average."""
@@ -64,7 +77,8 @@ class TrainState:
             tensors |= {f"average/{decay}/{name}": p for name, p in average.items()}
         for index, entry in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in entry.items()}
-        keep(path, tensors, {"step": str(self.step), "best_loss": repr(self.best_loss)})
+        facts = {"step": str(self.step), "best_loss": repr(self.best_loss), "since": str(self.since)}
+        keep(path, tensors | {"total": self.total}, facts)
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint, if there is a sound one. Raises TrainingError if it is of another network."""
@@ -80,6 +94,7 @@ class TrainState:
                     tensor.copy_(tensors[f"average/{decay}/{name}"])
             self._restore_optimizer(_below(tensors, "optimizer"))
             self.step, self.best_loss = int(facts["step"]), float(facts["best_loss"])
+            self.since, self.total = int(facts.get("since", 0)), tensors.get("total", self.total)
         except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise TrainingError(f"{path}: the checkpoint cannot be used ({error}). Remove it to start over.") from None
 

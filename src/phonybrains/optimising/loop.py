@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import Generator, Tensor, nn
 
 from ..errors import TrainingError
+from ..process_wide import whole_steps
 from .checkpoint import TrainState, load_weights, trained
 from .compiling import compiled
 from .config import LoopConfig
@@ -45,15 +46,26 @@ class Milestone:
     loss: float
     validation: float | None = None
 
+    def __str__(self) -> str:
+        validation = "" if self.validation is None else f", validation {self.validation:.4f}"
+        return f"{self.task} {self.step}/{self.steps}: loss {self.loss:.4f}{validation}"
+
 
 def fit(
-    task: Task, config: LoopConfig, seed: int, folder: Path, accelerator: Accelerator, compile: bool = False
+    task: Task,
+    config: LoopConfig,
+    seed: int,
+    folder: Path,
+    accelerator: Accelerator,
+    compile: bool = False,
+    on_step: Callable[[int], object] = lambda step: None,
 ) -> Iterator[Milestone]:
     """Train a task to its end, from its last checkpoint in `folder` if there is one, and report progress.
 
     While it reports a validation, the network holds the averaged weights that would be kept; at the end it holds them
-    for good.
-    Closing the iterator early, or an exception inside, leaves the last checkpoint.
+    for good. on_step is told how many steps are made, after each.
+    Ctrl-C during a step ends that step and leaves a checkpoint of it, where one process trains; closing the iterator
+    early, or an exception inside, leaves the last checkpoint.
     Raises TrainingError at a loss, gradient or validation loss that is not finite; the weights at the start are never
     the best, unless no step is made.
     """
@@ -67,26 +79,32 @@ def fit(
     if compile:  # for the training step alone: validation comes in other sizes, each of which would be compiled anew
         network = compiled(network)
     share = slice(accelerator.process_index, config.batch_size, accelerator.num_processes)
-    total, since = torch.zeros(2, device=accelerator.device), 0
+    alone = accelerator.num_processes == 1
     network.train()
-    while state.step < config.steps:
-        rng = step_rng(seed, task.name, state.step, accelerator)
-        with accelerator.autocast():
-            loss = task.loss(network, rng, share)
-        total, since = total + _descend(state, loss, config, accelerator), since + 1
+    while True:
         due = [
             state.step % every == 0 or state.step == config.steps
             for every in (CHECK_EVERY, config.validate_every, config.checkpoint_every)
         ]
-        if any(due):
-            means: Any = accelerator.reduce(total / since, "mean")
+        if state.since and any(due):
+            means: Any = accelerator.reduce(state.mean_since_report(), "mean")
             mean = _finite(task, state, means, checkpoint)
             validation = _validate(task, state, accelerator, checkpoint) if due[1] else None
-            total, since = torch.zeros_like(total), 0
             with state.using(state.kept(config.keep)) if validation is not None else nullcontext():
                 yield Milestone(task.name, state.step, config.steps, mean, validation)
             if (due[1] or due[2]) and accelerator.is_main_process:
                 state.save(checkpoint)  # after the report, so that no report is missing when a stopped run goes on
+        if state.step >= config.steps:
+            break
+        with whole_steps(alone) as interrupted:
+            rng = step_rng(seed, task.name, state.step, accelerator)
+            with accelerator.autocast():
+                loss = task.loss(network, rng, share)
+            state.count(_descend(state, loss, config, accelerator))
+        on_step(state.step)
+        if interrupted():
+            state.save(checkpoint)
+            raise KeyboardInterrupt
     load_weights(task.network, state.kept(config.keep))
     task.network.eval()
 

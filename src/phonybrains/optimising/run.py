@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from accelerate import Accelerator
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from ..files import sync_path, write_whole
 from ..progress import progress_bars
@@ -32,6 +33,7 @@ class Run:
     seed: int
     bars: Progress
     threads: int = 0
+    show: bool = True
 
     @property
     def work(self) -> Path:
@@ -49,14 +51,25 @@ class Run:
         """Train a task, showing and logging how far it is; at each validation `inspect` draws and measures."""
         line = self.bars.add_task(task.name, total=loop.steps, unit="steps")
         begun, main = False, self.accelerator.is_main_process
-        for passed in fit(task, loop, self.seed, self.work, self.accelerator, compile):
+        shown = partial(self._show_step, line)
+        for passed in fit(task, loop, self.seed, self.work, self.accelerator, compile, shown):
             self.bars.update(line, completed=passed.step, note=f"loss {passed.loss:.4f}")
             if not begun and main:
                 _forget(self.draft / LOG_NAME, task.name, passed.step)
             begun = True
             sheet = self.draft / "training" / f"{task.name}-{passed.step:07d}.png"
             self._log(passed, inspect(sheet) if passed.validation is not None and main else {})
+            if sheet.is_file():
+                self._say(f"{passed}, sheet {sheet}")
         self.bars.update(line, completed=loop.steps)
+
+    def _show_step(self, line: TaskID, step: int) -> None:
+        self.bars.update(line, completed=step)
+
+    def _say(self, text: str) -> None:
+        """A line above the bars, and where there are none, as in a log."""
+        if self.show:
+            self.bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _log(self, passed: Milestone, figures: Mapping[str, float]) -> None:
         values = {f"{passed.task}/loss": passed.loss}
@@ -76,7 +89,7 @@ def running(config: Training, out: Path, record: Record, seed: int, show: bool) 
     with accelerating(config, draft_folder(out, record)) as accelerator:
         main = accelerator.is_main_process
         with shared_draft(out, record, accelerator) as draft, progress_bars(show and main) as bars:
-            run = Run(draft, accelerator, seed, bars)
+            run = Run(draft, accelerator, seed, bars, show=show and main)
             for folder in (run.work, draft / "training"):
                 folder.mkdir(exist_ok=True)
             accelerator.init_trackers("tensorboard")

@@ -93,6 +93,8 @@ class FewStepConfig(Config):
     """Steps of the denoiser's own sampling paths: a multiple of each of `counts`."""
     guidance: Weight = 1.0
     """Strength of the guidance that is built in; 1 is none, at three quarters of the cost."""
+    from_start: bool = False
+    """Begin with the few-step weights of `start`, where it has some, and not with a copy of the denoiser."""
 
     @model_validator(mode="after")
     def _path_meets_jumps(self) -> FewStepConfig:
@@ -151,7 +153,7 @@ class ConditionsConfig(Config):
 
 
 class TrainConfig(Config):
-    """How a model is trained. The presets (tiny, cpu, gpu, ddpm, gan) are complete; a file or options go over them."""
+    """How a model is trained. The presets (tiny, laptop, cpu, gpu, ddpm, gan) are complete; options go over them."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     conditions: ConditionsConfig = ConditionsConfig()

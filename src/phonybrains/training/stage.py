@@ -93,6 +93,7 @@ def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
     elsewhere |= {} if config.masks else {"masks": True}
     elsewhere |= {} if config.diffusion == "gan" else {"critic": True}
     elsewhere |= {} if config.prediction == "v" else {"prediction": True}
+    elsewhere |= {} if config.few_step.from_start else {"few_step": {"from_start"}}
     elsewhere |= {part: True for part in ("classifier", "embedding") if not getattr(config, part).told}
     facts = config.model_dump(mode="json", exclude=elsewhere) | settled(config.precision)
     facts["features"] = sha256_of_setting("features", config.features)
@@ -149,7 +150,9 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
         figures |= _guide(run, task, samples, new, config)
     figures["parameters"] = sum(p.numel() for n in (denoiser, reconstruction) for p in n.parameters())
     if config.few_step.loop.steps and config.diffusion == "flow":
+        before = figures.get(FEW_STEP_PATHS, 0) if new.few_step else 0
         figures |= _tune(run, corpus, latents, samples, config.few_step)
+        figures[FEW_STEP_PATHS] += before
     if config.texture.loop.steps:
         figures |= _give_texture(run, images, corpus, samples, perceptual, config)
     if config.classifier.told:
@@ -171,7 +174,7 @@ def _tune(run: Run, corpus: Corpus, latents: Latents, samples: Samples, config: 
     """Give the model few-step weights."""
     model = samples.model
     model.to(str(run.accelerator.device))
-    model.few_step = few_step_copy(model.denoiser)
+    model.few_step = (model.few_step or few_step_copy(model.denoiser)).requires_grad_(True)
     masks = None if latents.masks is None else latents.masks[0]
     task = FewStepTask(model.few_step, model, corpus, config, run.accelerator.device, masks=masks)
     run.follow(task, config.loop, partial(samples.draw, steps=2))

@@ -6,15 +6,13 @@ What is wrong with a corpus or a configuration shows here, before anything is wr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from accelerate.utils import set_seed
 from diffusers.models.unets.unet_2d import UNet2DModel
-from torch import Tensor
-from torch.nn.functional import pad
 
 from ..errors import ConfigError, TrainingError
 from ..held_out import held_out
@@ -27,18 +25,19 @@ from ..model.parts import LatentScale
 from ..model.training_data import drawn_in_words
 from ..model.withdrawal import on_columns_of
 from ..networks.autoencoder import build_autoencoder
-from ..networks.conditions import Category, Conditions, Withdrawn
+from ..networks.conditions import Conditions, Withdrawn
 from ..networks.critic import Critic
 from ..networks.denoiser import Denoiser, build_embedding, build_unet
-from ..networks.masks import MASK_CHANNELS
 from ..networks.patches import Patches
 from ..networks.texture import Texture
 from ..optimising.compiling import check_compiler
 from . import augment
 from .autoencoder import Reconstruction
 from .classifier import classes_in
+from .columns import meanings, weights_for
 from .config import TrainConfig
 from .corpus import check_corpus, rows_in
+from .few_step import few_step_copy
 from .perceptual import SMALLEST, PerceptualDistance
 
 SEEN = "images seen by the denoiser"
@@ -210,17 +209,21 @@ def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
         )
     if config.embedding.told and not old.embedding and not config.denoiser.loop.steps:
         raise ConfigError(f"start: {config.start} has no embedding, and its denoiser makes no steps here to learn one.")
-    _take_weights(new, old, str(config.start))
+    _take_weights(new, old, config)
     if config.autoencoder.decoder_only:
         new.reconstruction.autoencoder.encoder.requires_grad_(False)
     trained = config.denoiser.loop.steps or config.guidance.loop.steps
-    width = new.denoiser.condition_width
-    same = old.chain == chain and old.denoiser.takes_masks == config.masks
-    same &= old.denoiser.condition_width == width
+    same_conditions = meanings(old.conditions) == meanings(new.conditions)
+    told_alike = same_conditions and old.denoiser.condition_width == new.denoiser.condition_width
+    same = old.chain == chain and old.denoiser.takes_masks == config.masks and told_alike
     few_step_stays = config.encoder_stays and not trained and same
     texture_stays = not config.autoencoder.loop.steps
-    classifier_stays = config.encoder_stays and old.chain.name == config.diffusion
-    stale = set() if few_step_stays else {FEW_STEP_DISTANCE, FEW_STEP_PATHS}
+    classifier_stays = config.encoder_stays and old.chain.name == config.diffusion and same_conditions
+    few_step = old.few_step if few_step_stays else None
+    if config.few_step.loop.steps:
+        few_step = _few_step_of(old, new, config)
+    stale = set() if few_step_stays else {FEW_STEP_DISTANCE}
+    stale |= set() if few_step else {FEW_STEP_PATHS}
     stale |= set() if texture_stays else {TEXTURE_DISTANCE}
     stale |= set() if classifier_stays else {CLASSIFIED}
     if any(loop.steps for loop in config.loops.values()):
@@ -230,10 +233,10 @@ def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
         figures={name: value for name, value in new.figures.items() if name not in stale},
         scale=old.scale if config.encoder_stays else None,
         worse=_worse_denoiser(old, config) if worse_of(config) else None,
-        few_step=old.few_step if few_step_stays else None,
+        few_step=few_step,
         texture=old.texture if texture_stays else None,
         classifier=old.classifier if classifier_stays else None,
-        embedding=old.embedding if config.encoder_stays and old.denoiser.condition_width == width else None,
+        embedding=old.embedding if config.encoder_stays and told_alike else None,
     )
 
 
@@ -243,7 +246,7 @@ def _worse_denoiser(old: LatentDiffusion, config: TrainConfig) -> Denoiser:
     worse = LatentDiffusion.load(folder)
     ours, theirs = (getattr(m.autoencoder, "encoder", m.autoencoder).state_dict() for m in (old, worse))
     same = ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
-    if not same or (_columns(old.conditions), old.scale) != (_columns(worse.conditions), worse.scale):
+    if not same or (meanings(old.conditions), old.scale) != (meanings(worse.conditions), worse.scale):
         raise ConfigError(
             f"guidance.worse: {folder} has other latents or conditions than {config.start}. "
             "It must be an earlier state of that model."
@@ -258,33 +261,25 @@ def _worse_denoiser(old: LatentDiffusion, config: TrainConfig) -> Denoiser:
     return worse.denoiser
 
 
-def _take_weights(new: New, old: LatentDiffusion, start: str) -> None:
-    """Start from the weights of a model. Raises ConfigError if it has other shapes or knows other conditions."""
-    if _columns(old.conditions) != _columns(new.conditions):
-        raise ConfigError(f"start: {start} knows other conditions than this corpus and configuration give.")
+def _take_weights(new: New, old: LatentDiffusion, config: TrainConfig) -> None:
+    """Start from the weights of a model. Raises ConfigError if it has other shapes, or conditions it cannot learn."""
+    if meanings(old.conditions) != meanings(new.conditions) and (worse_of(config) or not config.denoiser.loop.steps):
+        raise ConfigError(
+            f"start: {config.start} knows other conditions than this corpus and configuration give, and its denoiser "
+            "makes no steps here to learn them. Give it steps, or the conditions of the model."
+        )
     try:
         new.reconstruction.autoencoder.load_state_dict(old.autoencoder.state_dict())
-        new.denoiser.load_state_dict(_with_columns_for(new.denoiser, old.denoiser, old.conditions.width))
+        new.denoiser.load_state_dict(weights_for(new.denoiser, new.conditions, old.denoiser, old.conditions))
         new.figures.update(old.card)
     except RuntimeError:
-        raise ConfigError(f"start: {start} has networks of other shapes than this configuration.") from None
+        raise ConfigError(f"start: {config.start} has networks of other shapes than this configuration.") from None
 
 
-def _with_columns_for(new: Denoiser, old: Denoiser, conditions_width: int) -> Mapping[str, Tensor]:
-    """The weights of a denoiser for one that takes masks or embeddings, to which it will not listen at first, or none.
-
-    Either way it predicts what it did where none is said, as that is told in zeros.
-    """
-    weights, first = old.state_dict(), "unet.conv_in.weight"
-    more = MASK_CHANNELS * (new.takes_masks - old.takes_masks)
-    weights = weights | {first: pad(weights[first], (0, 0, 0, 0, 0, more))}
-    if new.condition_width == old.condition_width:
-        return weights
-    told, wide, known = "embed.linear_1.weight", new.condition_width, conditions_width
-    shown, beside = weights[told][:, :known], weights[told][:, old.condition_width :]
-    return weights | {told: torch.cat([pad(shown, (0, wide - known)), beside], dim=1)}
-
-
-def _columns(conditions: Conditions) -> list[Any]:
-    """What the columns of a network stand for."""
-    return [(a.name, a.labels if isinstance(a, Category) else (a.low, a.high)) for a in conditions.attributes]
+def _few_step_of(old: LatentDiffusion, new: New, config: TrainConfig) -> Denoiser | None:
+    """The few-step weights of the start, to be learnt further, where that is wanted and it has some."""
+    if not (config.few_step.from_start and old.few_step):
+        return None
+    few_step = few_step_copy(new.denoiser)
+    few_step.load_state_dict(weights_for(few_step, new.conditions, old.few_step, old.conditions))
+    return few_step
