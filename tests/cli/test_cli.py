@@ -210,7 +210,7 @@ def test_wrong_usage_exits_with_2(run: Run, words: tuple[str, ...], message: str
         (("train", "{tmp}", "--out", "{tmp}/x"), "is not an image set"),
         (("train", "{corpus}", "--preset", "huge", "--out", "{tmp}/x"), "'huge' is not known. Known: cpu, ddpm, gan"),
         (("train", "{corpus}", "--start", "{tmp}/none", "--out", "{tmp}/x"), "none is not a model folder"),
-        (("train", "{corpus}", "--preset", "tiny", "--start", "{model}", "--out", "{tmp}/x"), "knows other conditions"),
+        (("train", "{corpus}", "--preset", "tiny", "--start", "heads", "--out", "{tmp}/x"), "networks of other shapes"),
         (("generate", "{model}", "-n", "1", "--steps", "2", "--guidance", "2", "--out", "{tmp}/x"), "theirs built in"),
         (("train", "{corpus}", "--config", "{tmp}/no.toml", "--out", "{tmp}/x"), "no.toml: cannot be read"),
         (("import", "{tmp}/none", "--out", "{tmp}/x"), "none"),

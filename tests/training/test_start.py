@@ -12,8 +12,10 @@ import torch
 
 from phonybrains.errors import ConfigError, ModelError
 from phonybrains.imageset import ImageSet
+from phonybrains.model.finding import model_folder
 from phonybrains.model.latent_diffusion import LatentDiffusion
 from phonybrains.model.seal import sealed
+from phonybrains.training.config import load_train_config
 from phonybrains.training.stage import train
 from phonybrains.training.start import start
 from tests.support.tiny_training import FEW_STEP_PARTS, LOOP, NAMES, OFF, ON, log_of, micro, weights
@@ -120,3 +122,17 @@ def test_a_start_learns_other_conditions(tiny_model: Path, phantom_corpus: Path,
     for new, known, told in ((model.denoiser, old.denoiser, None), (model.few_step, old.few_step, extra)):
         found = new(noise, t, model.conditions.encode([row]), told)
         torch.testing.assert_close(found, known(noise, t, old.conditions.encode([row]), told), atol=1e-4, rtol=0)
+
+
+def test_a_laptop_goes_on_with_the_shipped_model(phantom_corpus: Path, tmp_path: Path):
+    """The preset fits it as it is, whatever the corpus tells of its images; decoder and texture stay, and are named."""
+    short = {part: {"loop": {"steps": 1, "batch_size": 2}} for part in ("denoiser", "few_step")}
+    config = load_train_config("laptop", conditions=("age_years",), **short)
+    folder = train(phantom_corpus, tmp_path / "mine", config, show=False)
+    model, shipped = LatentDiffusion.load(folder), LatentDiffusion.load("heads")
+    stay = ("autoencoder", "texture")
+    assert weights(folder, stay) == weights(model_folder("heads"), stay)
+    assert [a.name for a in model.conditions.attributes] == ["modality", "age_years"]
+    walked = "paths walked for few-step weights"
+    assert model.card[walked] == shipped.card[walked] + 2
+    assert "brain-mri" in (folder / "record.json").read_text()
