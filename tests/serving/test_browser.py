@@ -17,7 +17,7 @@ import pytest
 
 from phonybrains.exporting.stage import export
 from phonybrains.imageset import ImageSet
-from phonybrains.model.seal import sealed
+from phonybrains.model.description import write_description
 from tests.support.served_model import ServedModel, pixels, serving, texts_of
 from tests.support.study_accessibility import faults
 from tests.support.study_browser import chromium, shoot, wait_until
@@ -182,6 +182,7 @@ def test_window_and_level_are_those_of_dicom(page: Any):
     """
     page.select_option("#of-modality", "CT")
     slide(page, "steps", 1)
+    slide(page, "n", 2)
     with page.expect_response("**/v1/images/generations") as answer:
         paint(page, 2)
     stored = [pixels(base64.b64decode(item["b64_json"])) for item in answer.value.json()["data"]]
@@ -219,12 +220,13 @@ def test_presets_stay_within_what_is_stored(browser: Any, tiny_model: Path, tmp_
     shutil.copytree(tiny_model, tmp_path / "known")
     described = json.loads((tmp_path / "known" / "model.json").read_text())
     described["units"]["CT"] = [0.8, -60.0, "HU"]
-    (tmp_path / "known" / "model.json").write_text(json.dumps(sealed(described, "model.json")))
+    write_description(tmp_path / "known", described)
     with serving(tmp_path / "known") as known, browser.new_context() as context:
         page = context.new_page()
         page.goto(known.base)
         page.select_option("#of-modality", "CT")
         slide(page, "steps", 1)
+        slide(page, "n", 1)
         paint(page, 1)
         page.click("figure .open")
         wait_until(page, "document.getElementById('view').open")

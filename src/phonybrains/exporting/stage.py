@@ -82,9 +82,7 @@ def export(
     return out
 
 
-def open_set(
-    source: Path, config: ExportConfig, signer: tuple[Path, Path] | None = None
-) -> tuple[ExportedSet, Record]:
+def open_set(source: Path, config: ExportConfig, signer: tuple[Path, Path] | None = None) -> tuple[ExportedSet, Record]:
     """An image set as it is exported, and the record of that. Raises ImageSetError for what cannot be exported."""
     images = ImageSet.open(source)
     known = sha256_file(source / RECORD_NAME) if images.record else ""

@@ -1,0 +1,158 @@
+"""`phonybrains mcp`, started as agents start it and asked by the SDK's own client over standard input and output."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mcp import Client, StdioServerParameters
+from PIL import Image
+
+from phonybrains.agents.command import run_command
+from phonybrains.imageset import ImageSet
+from tests.support.web_server import until
+
+
+def ask(root: Path, talk: Callable[[Client], Awaitable[None]]) -> None:
+    """Start the server over a folder and talk to it."""
+    arguments = ["-m", "phonybrains", "mcp", "--root", str(root)]
+
+    async def session() -> None:
+        async with Client(
+            StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ))
+        ) as client:
+            await talk(client)
+
+    asyncio.run(session())
+
+
+async def done(client: Client, tool: str, **given: Any) -> dict[str, Any]:
+    """What a tool answers, which is its structured answer and the same as text."""
+    answer = await client.call_tool(tool, given)
+    assert not answer.is_error, answer.content
+    assert answer.structured_content == json.loads(answer.content[0].text)
+    return answer.structured_content
+
+
+def test_from_pictures_to_a_verdict(tmp_path: Path, phantom_corpus: Path, tiny_model: Path):
+    """Pictures are imported, images generated, measured against the corpus and traced back, with short answers.
+
+    While a long call works, the server tells how far it is, and answers others.
+    """
+    for name, folder in (("corpus", phantom_corpus), ("model", tiny_model)):
+        shutil.copytree(folder, tmp_path / name)
+    (tmp_path / "scans").mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 64), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "scans" / f"{number}.png")
+
+    async def talk(client: Client) -> None:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert list(tools) == ["import", "generate", "evaluate", "verify"]
+        assert tools["generate"].input_schema["properties"]["n"]["minimum"] == 1
+        given = {"sources": ["scans"], "out": "imported", "modality": "MR", "size": 64}
+        imported = await done(client, "import", **given)
+        assert (imported["out"], imported["images"]) == ("./imported", 3)
+        assert imported["said"][0] == "imported: 3 images"
+        assert not any(letter in line for line in imported["said"] for letter in "│━\x1b")
+        assert len(ImageSet.open(tmp_path / "imported")) == 3
+
+        progress: list[tuple[float, float | None, str | None]] = []
+        listed = []
+
+        async def watch(*told: Any) -> None:
+            progress.append(told)
+            listed.append(len((await client.list_tools(cache_mode="bypass")).tools))
+
+        order = {"model": "model", "n": 2, "steps": 2, "out": "samples", "where": {"modality": "CT"}, "seed": 3}
+        answer = await client.call_tool("generate", order, progress_callback=watch)
+        assert answer.structured_content["images"] == 2
+        assert (2.0, 2.0, "generating") in progress
+        assert set(listed) == {4}
+        rows = ImageSet.open(tmp_path / "samples").rows
+        assert [(row.modality, row.attributes["seed"]) for row in rows] == [("CT", 3)] * 2
+
+        measured = await done(
+            client, "evaluate", samples="samples", against="corpus", out="seen", only=["memorisation"]
+        )
+        assert (tmp_path / measured["report"]).is_file()
+        assert measured["verdict"] == json.loads((tmp_path / "seen" / "scores.json").read_text())["verdict"]
+        assert any(measured["verdict"] in line for line in measured["said"])
+
+        before = await done(client, "verify", path="samples")
+        assert before["verdict"] != "changed"
+        picture = tmp_path / rows[0].file_name.replace("images", "samples/images")
+        picture.write_bytes(picture.read_bytes()[:-20])
+        after = await done(client, "verify", path="samples")
+        assert after["verdict"] == "changed"
+        assert [link["what"] for link in after["links"] if link["word"] == "changed"] == ["images"]
+
+    ask(tmp_path, talk)
+
+
+def test_what_is_refused_says_why_and_writes_nothing(tmp_path: Path, tiny_model: Path):
+    """Paths out of the root, options in disguise and what the command line refuses are errors of the tool, in words."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (root / "link").symlink_to(outside)
+    (root / "pictures").mkdir()
+    order = {"model": "heads", "n": 1, "out": "new"}
+    refused: list[tuple[str, dict[str, Any], str]] = [
+        ("generate", order | {"out": "../outside/new"}, "is not inside of the root"),
+        ("generate", order | {"out": str(outside / "new")}, "is not inside of the root"),
+        ("generate", order | {"out": "link/new"}, "is not inside of the root"),
+        ("generate", order | {"model": str(tiny_model)}, "is not inside of the root"),
+        ("generate", order | {"out": "a\0b"}, "cannot be a path"),
+        ("generate", order | {"n": 0}, "greater than or equal to 1"),
+        ("evaluate", {"samples": "a", "against": "b", "out": "c", "only": ["beauty"]}, "'bias' or 'utility'"),
+        ("evaluate", {"samples": "a", "against": "b", "out": "c", "features": "https://example.org/w"}, "a is"),
+        ("verify", {"path": "pictures", "near": [".."]}, "is not inside of the root"),
+        ("verify", {"path": "--help"}, "--help is not there"),
+        ("import", {"sources": ["dimse://pacs:104/A"], "out": "new"}, "dimse"),
+        ("import", {"sources": ["pictures"], "out": "new"}, "pictures"),
+        ("generate", order | {"model": "pictures"}, "pictures"),
+    ]
+
+    async def talk(client: Client) -> None:
+        for tool, given, why in refused:
+            answer = await client.call_tool(tool, given)
+            assert answer.is_error, (tool, given)
+            assert why in answer.content[0].text, answer.content[0].text
+            assert "Traceback" not in answer.content[0].text
+
+    ask(root, talk)
+    assert sorted(path.name for path in root.iterdir()) == ["link", "pictures"]
+    assert list(outside.iterdir()) == []
+
+
+def test_who_no_longer_waits_stops_the_work(tmp_path: Path):
+    """A call that is cancelled ends its command, which leaves nothing half written."""
+
+    def children() -> str:
+        return "".join(path.read_text() for path in Path("/proc/self/task").glob("*/children"))
+
+    async def cancelled() -> None:
+        begun = asyncio.Event()
+
+        async def progress(*_: Any) -> None:
+            begun.set()
+
+        before = children()
+        work = asyncio.create_task(run_command(["phantom", "-n=9999", "--out=./many"], tmp_path, progress))
+        await begun.wait()
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        await asyncio.to_thread(until, lambda: children() == before)
+
+    asyncio.run(cancelled())
+    assert not (tmp_path / "many").exists()
