@@ -134,8 +134,8 @@ def test_what_is_refused_says_why_and_writes_nothing(tmp_path: Path, tiny_model:
     assert list(outside.iterdir()) == []
 
 
-def test_who_no_longer_waits_stops_the_work(tmp_path: Path):
-    """A call that is cancelled ends its command, which leaves nothing half written."""
+def test_who_no_longer_waits_stops_the_work(tmp_path: Path, tiny_model: Path):
+    """A call that is cancelled ends its command, and nothing half made has the name of a set."""
 
     def children() -> str:
         return "".join(path.read_text() for path in Path("/proc/self/task").glob("*/children"))
@@ -147,7 +147,8 @@ def test_who_no_longer_waits_stops_the_work(tmp_path: Path):
             begun.set()
 
         before = children()
-        work = asyncio.create_task(run_command(["phantom", "-n=9999", "--out=./many"], tmp_path, progress))
+        command = ["generate", str(tiny_model), "-n=9999", "--out=./many"]
+        work = asyncio.create_task(run_command(command, tmp_path, progress))
         await begun.wait()
         work.cancel()
         with pytest.raises(asyncio.CancelledError):

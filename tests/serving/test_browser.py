@@ -216,7 +216,7 @@ def test_window_and_level_are_those_of_dicom(page: Any):
 
 
 def test_presets_stay_within_what_is_stored(browser: Any, tiny_model: Path, tmp_path: Path):
-    """Of a model that knows its HU, a preset shows its window of them; one wider than what is stored cannot be pressed."""
+    """Of a model that knows its HU, presets show their windows; one wider than what is stored cannot be pressed."""
     shutil.copytree(tiny_model, tmp_path / "known")
     described = json.loads((tmp_path / "known" / "model.json").read_text())
     described["units"]["CT"] = [0.8, -60.0, "HU"]

@@ -34,7 +34,7 @@ Seed = Annotated[int, Field(ge=0)]
 Part = Literal["quality", "texture", "memorisation", "bias", "utility"]
 
 
-class Made(TypedDict):
+class SetAnswer(TypedDict):
     """An image set that a tool made: its folder, how many images, what the command said."""
 
     out: str
@@ -42,7 +42,7 @@ class Made(TypedDict):
     said: list[str]
 
 
-class Measured(TypedDict):
+class EvaluateAnswer(TypedDict):
     """An evaluation: its folder and report, the verdict of the search for repeated patients, what the command said."""
 
     out: str
@@ -51,7 +51,7 @@ class Measured(TypedDict):
     said: list[str]
 
 
-class Verified(TypedDict):
+class VerifyAnswer(TypedDict):
     """Where something comes from: intact, changed or unknown, and each link with its reason."""
 
     path: str
@@ -80,9 +80,9 @@ class Tools:
     async def _run(self, context: Context[Any, Any], *words: str, **options: object) -> Finished:
         return await run_command([*words, *_as_words(options)], self.root.folder, context.report_progress)
 
-    def _made(self, out: str, finished: Finished) -> Made:
+    def _made(self, out: str, finished: Finished) -> SetAnswer:
         images = len(read_metadata(self.root.folder / out / TABLE_NAME))
-        return Made(out=out, images=images, said=finished.lines)
+        return SetAnswer(out=out, images=images, said=finished.lines)
 
     async def import_(
         self,
@@ -96,7 +96,7 @@ class Tools:
         seed: Seed | None = None,
         synthetic: bool = False,
         generator: str | None = None,
-    ) -> Made:
+    ) -> SetAnswer:
         """Turn scans (folders or files: DICOM, NIfTI, PNG, …) into an image set in the folder `out`, split by patient.
 
         size: side in pixels (256); modality: of files that do not say theirs; window: of CT, centre and width in HU;
@@ -117,7 +117,7 @@ class Tools:
         seed: Seed = 0,
         steps: Count | None = None,
         guidance: float | None = None,
-    ) -> Made:
+    ) -> SetAnswer:
         """Generate n synthetic images with a model (a folder, or "heads") as an image set in the folder `out`.
 
         where: what they show, as {"modality": "CT"}; an unknown name is refused with those that the model knows.
@@ -139,7 +139,7 @@ class Tools:
         model: str | None = None,
         held_out: Literal["test", "validation"] | None = None,
         seed: Seed | None = None,
-    ) -> Measured:
+    ) -> EvaluateAnswer:
         """Measure synthetic images against the corpus that their model learnt from: as real, new, fair, useful?
 
         only: the parts to measure, all if not given; features: a file of SqueezeNet weights; model: the folder of the
@@ -153,16 +153,16 @@ class Tools:
         place = str(paths["out"])
         found = read_json(self.root.folder / place / "scores.json", dict[str, Any], "Evaluate again.")
         said, report = finished.lines, f"{place}/report.html"
-        return Measured(out=place, report=report, verdict=str(found["verdict"] or ""), said=said)
+        return EvaluateAnswer(out=place, report=report, verdict=str(found["verdict"] or ""), said=said)
 
-    async def verify(self, context: Context[Any, Any], path: str, near: list[str] | None = None) -> Verified:
+    async def verify(self, context: Context[Any, Any], path: str, near: list[str] | None = None) -> VerifyAnswer:
         """Say where a picture, an image set, a model or an evaluation comes from: intact, changed or unknown.
 
         near: more folders in which what it was made from is looked for.
         """
         places = [self.root.inside(place) for place in near or ()]
         finished = await self._run(context, "verify", self.root.inside(path), near=places, within=".", json=True)
-        return Verified(**json.loads(finished.out))
+        return VerifyAnswer(**json.loads(finished.out))
 
 
 def _as_words(options: Mapping[str, object]) -> Sequence[str]:
