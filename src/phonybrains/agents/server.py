@@ -20,6 +20,7 @@ from ..documents import read_json
 from ..errors import ConfigError
 from ..imageset import read_metadata
 from ..record import TABLE_NAME, versions
+from ..release_gate import AUDIT_NAME
 from .command import Finished, run_command
 from .root import Root
 
@@ -43,12 +44,13 @@ class SetAnswer(TypedDict):
 
 
 class EvaluateAnswer(TypedDict):
-    """An evaluation: its folder and report, the verdict of the search for repeated patients, what the command said."""
+    """An evaluation: its folder and report, what it found in sentences, and the word of the audit; "" without one."""
 
     out: str
     report: str
     verdict: str
-    said: list[str]
+    warnings: list[str]
+    audit: str
 
 
 class VerifyAnswer(TypedDict):
@@ -143,17 +145,18 @@ class Tools:
         """Measure synthetic images against the corpus that their model learnt from: as real, new, fair, useful?
 
         only: the parts to measure, all if not given; features: a file of SqueezeNet weights; model: the folder of the
-        model. verdict: passed, look, undecided, failed, or empty without the part memorisation.
+        model. audit: passed, look, undecided or failed, where memorisation is measured: a failed set repeats patients.
         """
-        paths = {"against": self.root.inside(against), "out": self.root.inside(out)}
-        paths |= {"features": features and self.root.inside(features), "model": model and self.root.inside(model)}
-        finished = await self._run(
-            context, "evaluate", self.root.inside(samples), only=only, held_out=held_out, seed=seed, **paths
-        )
-        place = str(paths["out"])
-        found = read_json(self.root.folder / place / "scores.json", dict[str, Any], "Evaluate again.")
-        said, report = finished.lines, f"{place}/report.html"
-        return EvaluateAnswer(out=place, report=report, verdict=str(found["verdict"] or ""), said=said)
+        place, how = self.root.inside(out), {"only": only, "held_out": held_out, "seed": seed}
+        how |= {"features": features and self.root.inside(features), "model": model and self.root.inside(model)}
+        given = self.root.inside(samples)
+        await self._run(context, "evaluate", given, against=self.root.inside(against), out=place, **how)
+        folder, again = self.root.folder / place, "Evaluate again."
+        found = read_json(folder / "scores.json", dict[str, Any], again)
+        audit = folder / AUDIT_NAME
+        word = read_json(audit, dict[str, Any], again)["verdict"] if audit.is_file() else ""
+        told = {"verdict": found["verdict"], "warnings": found["warnings"], "audit": word}
+        return EvaluateAnswer(out=place, report=f"{place}/report.html", **told)
 
     async def verify(self, context: Context[Any, Any], path: str, near: list[str] | None = None) -> VerifyAnswer:
         """Say where a picture, an image set, a model or an evaluation comes from: intact, changed or unknown.
