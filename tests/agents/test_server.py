@@ -19,6 +19,8 @@ from PIL import Image
 
 from phonybrains.agents.command import run_command
 from phonybrains.agents.root import Root
+from phonybrains.cli.agents import mcp
+from phonybrains.errors import ConfigError
 from phonybrains.imageset import ImageSet
 from tests.support.web_server import until
 
@@ -136,6 +138,17 @@ def test_what_is_refused_says_why_and_writes_nothing(tmp_path: Path, tiny_model:
     assert [Root(root).inside(word) for word in ("--help", "dimse://pacs/A")] == ["./--help", "./dimse:/pacs/A"]
     assert sorted(path.name for path in root.iterdir()) == ["link", "new.import.csv", "pictures"]
     assert list(outside.iterdir()) == []
+
+
+def test_a_root_that_is_not_there_and_a_missing_package_are_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The command line ends with a sentence before any agent is answered."""
+    with pytest.raises(ConfigError, match=r"--root .*nowhere: there is no such folder"):
+        mcp(root=tmp_path / "nowhere")
+    monkeypatch.setattr("phonybrains.cli.agents.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'phonybrains\[mcp\]'"):
+        mcp(root=tmp_path)
 
 
 def test_who_no_longer_waits_stops_the_work(tmp_path: Path):
