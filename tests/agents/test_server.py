@@ -101,7 +101,7 @@ def test_from_pictures_to_a_verdict(tmp_path: Path, phantom_corpus: Path, tiny_m
         picture.write_bytes(picture.read_bytes()[:-20])
         after = await done(client, "verify", path="samples")
         assert after["verdict"] == "changed"
-        assert "images" in [link["what"] for link in after["links"] if link["word"] == "changed"]
+        assert "image" in [link["what"] for link in after["links"] if link["word"] == "changed"]
 
     ask(tmp_path, talk)
 
