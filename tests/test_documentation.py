@@ -25,8 +25,9 @@ from phonybrains.remote.config import ImagineConfig, load_imagine_config
 from phonybrains.training.config import TrainConfig, load_train_config
 from tests.support.places import ROOT
 
+SKILL = ROOT / "skills" / "phonybrains" / "SKILL.md"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ALL_PAGES = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "LOG.md"))]
+ALL_PAGES = [*PAGES, SKILL, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "LOG.md"))]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 Pages = pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
@@ -78,6 +79,16 @@ def test_a_command_in_the_documentation_parses(line: str):
     tokens = shlex.split(line, comments=True)[1:]
     if tokens != ["--help"] and tokens != ["--version"]:
         cli.app.parse_args(tokens, exit_on_error=False, print_error=False)
+
+
+def test_the_skill_says_when_to_use_it():
+    """Its front matter has the name of its folder and a description, as short as agents take them."""
+    head = SKILL.read_text(encoding="utf-8").split("---\n")[1]
+    said = dict(line.split(": ", 1) for line in head.splitlines())
+    assert said.keys() == {"name", "description"}
+    assert said["name"] == SKILL.parent.name
+    assert 0 < len(said["description"]) <= 1024
+    assert ": " not in said["description"]
 
 
 def test_every_public_name_is_described():

@@ -64,7 +64,7 @@ def test_diffusion_imports_only_torch_and_the_standard_library():
 def test_every_imported_package_is_declared():
     """What the package imports is a dependency in pyproject.toml, not a guest of another dependency."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    named = ("c2pa", "compile", "finetune", "pacs", "remote")
+    named = ("c2pa", "compile", "finetune", "mcp", "pacs", "remote")
     extras = [line for name in named for line in project["optional-dependencies"][name]]
     declared = {re.split(r"[<>=\[ ]", line)[0].lower() for line in [*project["dependencies"], *extras]}
     imported = set().union(*(top_level_imports(path) for path in PACKAGE.rglob("*.py")))

@@ -64,6 +64,8 @@ class Record:
     inputs: Sequence[Mapping[str, Any]] = ()
     sources: Sequence[Mapping[str, str]] = ()
     results: dict[str, Any] = field(default_factory=dict)
+    created: str = ""
+    """When it was made, in ISO 8601; now, where nothing is said."""
 
     @property
     def identity(self) -> str:
@@ -82,7 +84,7 @@ class Record:
         content = {
             "stage": self.stage,
             "identity": self.identity,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "created": self.created or now(),
             "config": self.config,
             "seed": self.seed,
             "inputs": self.inputs,
@@ -91,6 +93,11 @@ class Record:
             "versions": versions(),
         }
         write_record(folder, content)
+
+
+def now() -> str:
+    """The time as records tell it: UTC, in ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def write_record(folder: Path, content: Mapping[str, Any]) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pydicom
 import pytest
 
+from phonybrains.exporting.stage import export
 from phonybrains.imageset import ImageSet
+from phonybrains.model.description import write_description
 from tests.support.served_model import ServedModel, pixels, serving, texts_of
 from tests.support.study_accessibility import faults
 from tests.support.study_browser import chromium, shoot, wait_until
@@ -116,7 +122,7 @@ def test_the_film_shows_the_way_from_noise(page: Any):
     slide(page, "steps", 6)
     slide(page, "n", 1)
     paint(page, 1)
-    page.click("figure button")
+    page.click("figure button:text('Film')")
     wait_until(page, "document.getElementById('film').open && document.getElementById('film-strip').naturalWidth > 0")
     with page.expect_download() as saving:
         page.click("#film-save")
@@ -125,6 +131,178 @@ def test_the_film_shows_the_way_from_noise(page: Any):
     assert pixels(png).shape[1] == 7 * 164 + 4
     page.keyboard.press("Escape")
     wait_until(page, "!document.getElementById('film').open")
+
+
+def test_an_image_is_saved_as_dicom(page: Any, tmp_path: Path):
+    """The file that the button saves opens in pydicom, says that it is synthetic, and has the pixels of the PNG.
+
+    It is, byte for byte, what `phonybrains export` makes of the same answer saved as an image set.
+    """
+    page.select_option("#of-modality", "CT")
+    page.fill("#seed", "9")
+    slide(page, "steps", 1)
+    paint(page, 4)
+    saved = {}
+    for name, place in (("png", "figure:nth-of-type(2) a"), ("dcm", "figure:nth-of-type(2) button:text('DICOM')")):
+        with page.expect_download() as saving:
+            page.click(place)
+        assert saving.value.suggested_filename == f"tiny-seed-9-1.{name}"
+        saved[name] = Path(saving.value.path())
+    with page.expect_download() as saving:
+        page.click(".run .row button")
+    image = pydicom.dcmread(saved["dcm"])
+    assert (image.SyntheticData, image.Modality, image.PatientID[:4]) == ("YES", "CT", "SYN-")
+    assert (image.pixel_array == pixels(saved["png"].read_bytes())).all()
+    zipfile.ZipFile(saving.value.path()).extractall(tmp_path)
+    export(tmp_path / "tiny-seed-9", tmp_path / "dicom", to="dicom", show=False)
+    (exported,) = (tmp_path / "dicom").rglob("000001.dcm")
+    assert exported.read_bytes() == saved["dcm"].read_bytes()
+
+
+def grey(page: Any, canvas: int = 0) -> np.ndarray:
+    """The grey levels (H, W) of a canvas of the view, as they are shown."""
+    read = """(number) => {
+        const canvas = document.querySelectorAll('#panes canvas')[number];
+        const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        return [canvas.height, canvas.width, Array.from(data.filter((_, i) => i % 4 === 0))];
+    }"""
+    height, width, data = page.evaluate(read, canvas)
+    return np.array(data, np.uint8).reshape(height, width)
+
+
+def windowed(image: np.ndarray, level: float, width: float) -> np.ndarray:
+    """LINEAR_EXACT of PS3.3 C.11.2.1.3.2, to whole grey levels."""
+    return np.clip(np.rint(((image.astype(float) - level) / width + 0.5) * 255), 0, 255).astype(np.uint8)
+
+
+def test_window_and_level_are_those_of_dicom(page: Any):
+    """At first the pixels of the PNG; sliders and drags show HU as DICOM says, Reset leads back."""
+    page.select_option("#of-modality", "CT")
+    slide(page, "steps", 1)
+    slide(page, "n", 2)
+    with page.expect_response("**/v1/images/generations") as answer:
+        paint(page, 2)
+    items = answer.value.json()["data"]
+    stored = [pixels(base64.b64decode(item["b64_json"])) for item in items]
+    first, second = (image * item["slope"] + item["intercept"] for image, item in zip(stored, items, strict=True))
+    assert (items[0]["slope"] * 255, items[0]["intercept"], items[0]["unit"]) == (80, 0, "HU")
+    page.click("figure .open")
+    wait_until(page, "document.getElementById('view').open")
+    assert (grey(page) == stored[0]).all()
+    slide(page, "level", 50)
+    slide(page, "width", 30)
+    assert (grey(page) == windowed(first, 50, 30)).all()
+    assert (page.inner_text("#is-level"), page.inner_text("#is-width")) == ("50 HU", "30 HU")
+    page.click("#next")
+    wait_until(page, "document.getElementById('view-title').textContent === 'Image 1'")
+    assert (grey(page) == windowed(second, 50, 30)).all()
+    box = page.locator("#panes canvas").bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 60, box["y"] + 100)
+    page.mouse.up()
+    level, width = (float(page.input_value(f"#{name}")) for name in ("level", "width"))
+    assert (level, width) == pytest.approx((50 + 80 * 80 / 400, 30 + 40 * 80 / 400))
+    assert (grey(page) == windowed(second, level, width)).all()
+    page.focus("#width")
+    page.keyboard.press("ArrowLeft")
+    assert float(page.input_value("#width")) < width
+    page.click("#reset")
+    assert (grey(page) == stored[1]).all()
+    page.keyboard.press("Escape")
+    wait_until(page, "!document.getElementById('view').open")
+    assert page.evaluate("document.activeElement.className") == "open"
+
+
+@pytest.mark.parametrize(
+    ("scale", "presets", "note"),
+    [
+        ([0.8, -60.0, "HU"], {"Brain": True, "Subdural": False, "Bone": False}, "Stored are -60 to 144 HU"),
+        ([1.0, 0.0, "a.u."], {}, "What HU they stand for, the model does not know."),
+    ],
+)
+def test_presets_stay_within_what_is_stored(
+    browser: Any, tiny_model: Path, tmp_path: Path, scale: list[Any], presets: dict[str, bool], note: str
+):
+    """A preset shows its HU; one wider than what is stored cannot be pressed; without HU there is none."""
+    shutil.copytree(tiny_model, tmp_path / "known")
+    described = json.loads((tmp_path / "known" / "model.json").read_text())
+    described["units"]["CT"] = scale
+    write_description(tmp_path / "known", described)
+    with serving(tmp_path / "known") as known, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(known.base)
+        page.select_option("#of-modality", "CT")
+        slide(page, "steps", 1)
+        slide(page, "n", 1)
+        paint(page, 1)
+        page.click("figure .open")
+        wait_until(page, "document.getElementById('view').open")
+        buttons = page.locator("#presets button").all()
+        assert {button.inner_text(): button.is_enabled() for button in buttons} == presets
+        assert note in page.inner_text("#window-note")
+        if presets:
+            stored = grey(page)
+            page.click("#presets button:text('Brain')")
+            assert (grey(page) == windowed(stored * 0.8 - 60, 40, 80)).all()
+
+
+def test_two_settings_are_compared(page: Any):
+    """With A held, the next answer has its seed and stands beside it; the third picture is B minus A."""
+    page.fill("#seed", "4")
+    slide(page, "steps", 1)
+    slide(page, "n", 2)
+    paint(page, 2)
+    page.fill("#seed", "")
+    page.click(".compare")
+    slide(page, "steps", 6)
+    with page.expect_response("**/v1/images/generations") as answer:
+        page.click("#paint")
+    assert answer.value.json()["seed"] == 4
+    wait_until(page, "document.getElementById('view').open")
+    page.click("#next")
+    wait_until(page, "document.getElementById('view-title').textContent === 'A and B, image 1'")
+    a, b, difference = (grey(page, number).astype(float) for number in range(3))
+    assert (b == pixels(base64.b64decode(answer.value.json()["data"][1]["b64_json"]))).all()
+    assert (a != b).any()
+    assert (difference == np.rint((b - a + 255) / 2)).all()
+    captions = page.locator("#panes figcaption").all_inner_texts()
+    assert ["1 steps" in captions[0], "6 steps" in captions[1]] == [True, True]
+    assert f"apart by {np.abs(b - a).mean():.1f} of 255" in captions[2]
+    page.uncheck("#difference")
+    assert page.locator("#panes figure:visible").count() == 2
+    page.keyboard.press("Escape")
+    assert page.locator(".compare").all_inner_texts() == ["Compare with A", "Let A go"]
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept by the server", "forgotten by the server"])
+def test_history_brings_an_answer_back(page: Any, kept: bool):
+    """After a reload, too, what was made can be had again, to the bit, and its settings stand in the form."""
+    page.select_option("#of-modality", "CT")
+    slide(page, "steps", 2)
+    slide(page, "n", 1)
+    with page.expect_response("**/v1/images/generations") as answer:
+        paint(page, 1)
+    said = answer.value.json()
+    made = base64.b64decode(said["data"][0]["b64_json"])
+    slide(page, "steps", 1)
+    paint(page, 1)
+    page.reload()
+    if not kept:
+        page.route("**/images/**/*.png", lambda route: route.fulfill(status=404, body="{}"))
+    page.click("#history-title")
+    assert page.locator("#made li").count() == 2
+    page.click("#made li:nth-child(2) button")
+    wait_until(page, "document.querySelectorAll('.run img').length === 1")
+    with page.expect_download() as saving:
+        page.click("figure a")
+    assert Path(saving.value.path()).read_bytes() == made
+    assert (page.input_value("#of-modality"), page.input_value("#steps")) == ("CT", "2")
+    assert page.input_value("#seed") == str(said["seed"])
+    assert page.inner_text("#history-title") == "History (2)"
+    page.click("#forget")
+    page.reload()
+    assert page.is_hidden("#history")
 
 
 def test_it_works_with_the_keyboard_alone(page: Any):
@@ -177,7 +355,14 @@ def test_the_page_meets_wcag(
         page.click("summary")
         slide(page, "steps", 1)
         paint(page, 4)
+        page.click("#history-title")
         shoot(f"{kind}-{scheme}", [page])
+        assert faults(page, touch=kind == "phone") == []
+        page.click(".compare")
+        slide(page, "steps", 2)
+        page.click("#paint")
+        wait_until(page, "document.getElementById('view').open")
+        shoot(f"{kind}-{scheme}-compared", [page])
         assert faults(page, touch=kind == "phone") == []
 
 

@@ -119,6 +119,12 @@ def test_what_is_not_at_hand_is_unknown(chain: Path, tmp_path: Path):
     assert verify(folder, near=[tmp_path / "near"], show=False).exit_code == 1
 
 
+def test_within_a_folder_nothing_outside_is_looked_for(chain: Path):
+    """A model that lies beside the set is unknown within the set's own folder, and found within the one around both."""
+    assert words(verify(chain / "set", within=chain / "set", show=False))["model"] == "unknown"
+    assert verify(chain / "set", within=chain, show=False).word == "intact"
+
+
 def test_sets_of_before_are_not_accused(chain: Path, tmp_path: Path):
     """A set without marks, without the hashes of record and table: its images are intact, the rest unknown."""
     shutil.copytree(chain / "set", folder := tmp_path / "set")
@@ -162,6 +168,7 @@ def test_an_import_leads_to_its_sources(tmp_path: Path):
     config = ImportConfig(size=64, modality="MR", key_file=tmp_path / "key")
     corpus = import_images([scans], tmp_path / "corpus", config, progress=False).out
     assert verify(corpus, show=False).word == "intact"
+    assert words(verify(corpus, within=corpus, show=False))["source"] == "unknown"
     moved = scans.rename(tmp_path / "elsewhere")
     assert words(verify(corpus, show=False))["source"] == "unknown"
     assert words(verify(corpus, near=[moved], show=False))["source"] == "intact"

@@ -50,6 +50,7 @@ COMMANDS = (
         "export", "export:export", "Write an image set as DICOM, NIfTI, PNG, BIDS or Croissant, marked as what it is."
     ),
     Command("serve", "serve:serve", "Serve a model: OpenAI's protocol for images, and a page to play with it."),
+    Command("mcp", "agents:mcp", "Offer import, generate, evaluate and verify to agents, over MCP, within one folder."),
     Command("study", "study:study_app", "Let specialists tell real images from phony ones, blinded."),
     Command(
         "audit",

@@ -17,6 +17,7 @@ def verify(
     *,
     near: Annotated[list[Path] | None, Parameter(negative="")] = None,
     watermark: Path | None = None,
+    within: Path | None = None,
     json_: Annotated[Flag, Parameter(name="--json")] = False,
 ) -> int:
     """Say where a picture, an image set or a model comes from, each link intact, changed or unknown.
@@ -27,10 +28,11 @@ def verify(
         path: A picture, an image set, a model folder, or what another command wrote.
         near: Folder in which what it was made from is looked for, beside those around it; again for more of them.
         watermark: Also look for the watermark of the key in this file.
+        within: Folder outside of which nothing is looked for, but for the models that come along.
         json_: Print the links as JSON.
     """
     from ..workflows.verify import verify
 
-    found = verify(path, near=near or (), watermark=watermark)
+    found = verify(path, near=near or (), watermark=watermark, within=within)
     print(json.dumps(found.to_json(), indent=1) if json_ else found)
     return found.exit_code

@@ -70,12 +70,7 @@ def export(
         check_credentials(*signer)
     signed = {"signed_by": sha256_file(signer[0]) if signer else None}
     config = load_config(ExportConfig, None, to=to, contrast=contrast, masks=masks, real=real, **given, **signed)
-    images = ImageSet.open(source)
-    known = sha256_file(source / RECORD_NAME) if images.record else ""
-    facts = config.model_dump(mode="json", exclude_none=True) | {"record_sha256": known}
-    record = Record("export", facts, None, [as_input(source)], images.record.get("sources") or ())
-    exported = ExportedSet(images, config, record.identity, known, signer)
-    exported.check()
+    exported, record = open_set(source, config, signer)
     if is_published(out, record, check_files):
         return out
     doubts = list(exported.doubts())
@@ -83,8 +78,19 @@ def export(
         print(f"WARNING: {doubt}", file=sys.stderr)
     with publish(out, record, resume=True) as draft, progress_bars(show) as bar:
         files = _write(exported, draft, bar)
-        record.results.update(images=len(images), series=len(exported.series), doubts=doubts, files=files)
+        record.results.update(images=len(exported.images), series=len(exported.series), doubts=doubts, files=files)
     return out
+
+
+def open_set(source: Path, config: ExportConfig, signer: tuple[Path, Path] | None = None) -> tuple[ExportedSet, Record]:
+    """An image set as it is exported, and the record of that. Raises ImageSetError for what cannot be exported."""
+    images = ImageSet.open(source)
+    known = sha256_file(source / RECORD_NAME) if images.record else ""
+    facts = config.model_dump(mode="json", exclude_none=True) | {"record_sha256": known}
+    record = Record("export", facts, None, [as_input(source)], images.record.get("sources") or ())
+    exported = ExportedSet(images, config, record.identity, known, signer)
+    exported.check()
+    return exported, record
 
 
 def _write(exported: ExportedSet, draft: Path, bar: Progress) -> Mapping[str, str]:

@@ -8,16 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
+from ..record import now
 from .request import Commission
 
 
 @dataclass(frozen=True)
 class KeptAnswer:
-    """The images of one answer as PNG, what they were commissioned as, and until when they are kept."""
+    """The images of one answer as PNG, what they were commissioned as, until when they are kept, and since when."""
 
     commission: Commission
     pngs: tuple[bytes, ...]
     until: float
+    created: str = field(default_factory=now)
 
     @property
     def size(self) -> int:

@@ -59,7 +59,9 @@ def answer(context: ModelContext, asked: Commission, kept: KeptAnswer, key: str,
             image = {"url": f"{base}/images/{key}/{index}.png"}
         else:
             image = {"b64_json": base64.b64encode(png).decode()}
-        return image | {"revised_prompt": in_words(wanted), "index": index, "conditions": dict(wanted)}
+        scale = context.model.units.get(str(wanted.get("modality")), (1.0, 0.0, "a.u."))
+        told = {"revised_prompt": in_words(wanted), "index": index, "conditions": dict(wanted)}
+        return image | told | dict(zip(("slope", "intercept", "unit"), scale, strict=True))
 
     size, how = context.model.size, asked.orders[0].settings
     return {

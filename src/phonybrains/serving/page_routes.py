@@ -1,4 +1,4 @@
-"""The page to play with a model, and what only it asks for: an answer as an image set, and the film of an image."""
+"""The page to play with a model, and what only it asks for: an answer as image set or DICOM, and films."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..reporting.sheets import film_strip
 from ..web.pages import make_pages
 from .batch import Image, Order
 from .context import ModelContext
-from .image_set import zip_image_set
+from .image_set import dicom_of, zip_image_set
 from .prompt import in_words
 from .request import MOST_IMAGES
 
@@ -43,6 +43,13 @@ def page_routes(context: ModelContext) -> APIRouter:
         content = await run_in_threadpool(zip_image_set, kept, context.model, context.folder)
         name = f"{context.name}-seed-{kept.commission.seed}.zip"
         return Response(content, media_type="application/zip", headers=_attachment(name))
+
+    @router.get("/playground/answers/{key}/{index}.dcm")
+    async def dicom(key: str, index: int) -> Response:
+        kept = context.kept(key, index)
+        content = await run_in_threadpool(dicom_of, kept, index, context.model, context.folder)
+        name = f"{context.name}-seed-{kept.commission.seed}-{index}.dcm"
+        return Response(content, media_type="application/dicom", headers=_attachment(name))
 
     @router.post("/playground/answers/{key}/{index}/film")
     async def film(key: str, index: int, request: Request) -> Response:
@@ -66,6 +73,7 @@ def form_of(context: ModelContext) -> dict[str, Any]:
             sliders.append(named | {"low": low, "high": high, "step": _step(low, high)})
     return {
         "name": context.name,
+        "sha256": context.origin.model_sha256,
         "menus": menus,
         "sliders": sliders,
         "steps": model.steps,

@@ -51,12 +51,13 @@ class Trail:
     """What has been checked so far; folders are checked once.
 
     places: where inputs are looked for; near: those of them that were named, where sources are looked for too;
-    advance: is told of every file that was read.
+    advance: is told of every file that was read; bounds: what holds all that is looked at.
     """
 
     places: Sequence[Path]
     near: Sequence[Path] = ()
     advance: Callable[[], object] = lambda: None
+    bounds: Path = Path("/")
     links: list[Link] = field(default_factory=list)
     seen: set[Path] = field(default_factory=set)
     hashes: dict[Path, str] = field(default_factory=dict)
@@ -219,7 +220,8 @@ class Trail:
 
     def source(self, folder: Path, number: int, name: str, wanted: str) -> None:
         """See whether what was imported is still the same: where the list beside the corpus says, or near."""
-        listed = list(listed_sources(folder))[number : number + 1]
+        named = list(listed_sources(folder))[number : number + 1]
+        listed = [path for path in named if path.resolve().is_relative_to(self.bounds)]
         for path in (*(path for path in listed if path.exists()), *self.near):
             same = scanned(path) == wanted
             if same or path in listed:

@@ -54,12 +54,18 @@ class Verification:
 
 
 def verify(
-    path: str | Path, *, near: Sequence[str | Path] = (), watermark: str | Path | None = None, show: bool = True
+    path: str | Path,
+    *,
+    near: Sequence[str | Path] = (),
+    watermark: str | Path | None = None,
+    within: str | Path | None = None,
+    show: bool = True,
 ) -> Verification:
     """Check a picture or a folder, and what it was made from, by the hashes of their records, down to the sources.
 
     near: folders where what it was made from is looked for, beside those around it; a source of an import is looked for
-    where the import found it, and here. watermark: a key file, to look for its watermark in the pictures.
+    where the import found it, and here. watermark: a key file, to look for its watermark in the pictures. within: the
+    folder outside of which nothing is looked for, but the models that come along.
     Raises ConfigError for a path that is nothing of phonybrains', and for a key that cannot be read.
 
     Reads each file once. A hash tells that a file changed, not who wrote it: whoever can write all files of a set can
@@ -74,7 +80,9 @@ def verify(
     with progress_bars(show, vanish=True) as bar:
         line = bar.add_task("verifying", total=None, unit="files")
         around = path.resolve().parents[: 2 if path.is_dir() else 3]
-        chain = Trail([*explicit, *around, Path()], explicit, lambda: bar.advance(line))
+        bounds = Path(within or "/").resolve()
+        places = [place for place in (*explicit, *around, Path()) if place.resolve().is_relative_to(bounds)]
+        chain = Trail(places, explicit, lambda: bar.advance(line), bounds=bounds)
         if path.is_dir():
             _folder(chain, path)
         else:

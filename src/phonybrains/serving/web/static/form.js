@@ -16,6 +16,21 @@ export function whereOf(form) {
   return where;
 }
 
+/** Let the form say what a request says. */
+export function fill(form, body) {
+  for (const menu of form.querySelectorAll("[data-attribute]")) menu.value = body.where[menu.dataset.attribute] ?? "";
+  for (const slider of form.querySelectorAll("[data-number]")) {
+    const box = element(`set-${slider.dataset.number}`);
+    box.checked = slider.dataset.number in body.where;
+    if (box.checked) slider.value = body.where[slider.dataset.number];
+    box.dispatchEvent(new Event("change"));
+  }
+  for (const name of ["prompt", "n", "steps", "guidance", "seed"].filter((name) => name in body)) {
+    element(name).value = body[name];
+    element(name).dispatchEvent(new Event("input"));
+  }
+}
+
 export function say(text) {
   element("state").textContent = text;
 }

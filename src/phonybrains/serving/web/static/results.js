@@ -22,24 +22,29 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
-function figureOf(answer, item, onFilm) {
-  const name = `${answer.model}-seed-${answer.seed}-${item.index}.png`;
-  const url = URL.createObjectURL(blobOf(item.b64_json));
+function button(text, label, press) {
+  const made = make("button", { type: "button", textContent: text });
+  if (label) made.setAttribute("aria-label", label);
+  made.addEventListener("click", () => press(made));
+  return made;
+}
+
+function figureOf(answer, item, act) {
+  const name = `${answer.model}-seed-${answer.seed}-${item.index}`;
+  const url = URL.createObjectURL(item.blob);
   const what = item.revised_prompt || "nothing asked for, nothing drawn";
-  const film = make("button", { type: "button", textContent: "Film" });
-  film.setAttribute("aria-label", `Film of image ${item.index}: from noise to the image`);
-  film.addEventListener("click", () => onFilm(answer, item, film));
-  const link = make("a", { className: "button", href: url, download: name, textContent: "PNG" });
+  const opener = button("", `Open image ${item.index} at full size`, () => act.open(answer, item));
+  opener.className = "open";
+  opener.append(make("img", { src: url, alt: `Synthetic image ${item.index}: ${what}` }));
+  const link = make("a", { className: "button", href: url, download: `${name}.png`, textContent: "PNG" });
   link.setAttribute("aria-label", `Save image ${item.index} as PNG`);
   const edit = make("a", { className: "button", href: editOf(answer, item), textContent: "Edit" });
   edit.setAttribute("aria-label", `Edit image ${item.index}`);
-  return make(
-    "figure",
-    {},
-    make("img", { src: url, alt: `Synthetic image ${item.index}: ${what}` }),
-    make("figcaption", { textContent: `${item.index}: ${what}` }),
-    make("div", { className: "row" }, link, film, edit),
-  );
+  const dicom = button("DICOM", `Save image ${item.index} as DICOM`, (pressed) => act.dicom(answer, item, name, pressed));
+  const label = `Film of image ${item.index}: from noise to the image`;
+  const film = button("Film", label, (pressed) => act.film(answer, item, pressed));
+  const row = make("div", { className: "row" }, link, dicom, film, edit);
+  return make("figure", {}, opener, make("figcaption", { textContent: `${item.index}: ${what}` }), row);
 }
 
 /** Where the page to edit takes an image from, and what it shows. */
@@ -57,16 +62,19 @@ function remarksOf(answer) {
   return remarks;
 }
 
-export function showRun(answer, onSet, onFilm) {
+/** How an answer was made. */
+export const howOf = (answer) => `seed ${answer.seed}, ${answer.steps} steps, guidance ${answer.guidance}`;
+
+/** Show the images of an answer; `act` is what their buttons do. */
+export function showRun(answer, act) {
   const asked = answer.understood || "nothing asked for: all as in training";
-  const how = `seed ${answer.seed}, ${answer.steps} steps, guidance ${answer.guidance}`;
-  const set = make("button", { type: "button", textContent: "Save as image set" });
-  set.addEventListener("click", () => onSet(answer, set));
+  const set = button("Save as image set", "", (pressed) => act.set(answer, pressed));
+  const compare = Object.assign(button("Compare", "", act.compare), { className: "compare" });
   const run = make("section", { className: "run" });
-  run.append(make("div", { className: "row" }, make("h2", { textContent: asked }), set));
-  run.append(make("p", { className: "muted small", textContent: how }));
+  run.append(make("div", { className: "row" }, make("h2", { textContent: asked }), set, compare));
+  run.append(make("p", { className: "muted small", textContent: howOf(answer) }));
   for (const remark of remarksOf(answer)) run.append(make("p", { className: "notice", textContent: remark }));
-  run.append(make("div", { className: "grid" }, ...answer.data.map((item) => figureOf(answer, item, onFilm))));
+  run.append(make("div", { className: "grid" }, ...answer.data.map((item) => figureOf(answer, item, act))));
   return put(run);
 }
 

@@ -48,6 +48,8 @@ export const generate = async (body, signal) =>
 
 export const imageSet = async (id) => (await send(`/playground/answers/${id}.zip`, "GET")).blob();
 
+export const dicom = async (id, index) => (await send(`/playground/answers/${id}/${index}.dcm`, "GET")).blob();
+
 export const film = async (id, index) => (await send(`/playground/answers/${id}/${index}/film`, "POST", {})).blob();
 
 /** An image of an answer, as long as the server keeps it. */
