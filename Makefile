@@ -67,7 +67,6 @@ lint: .venv/installed-dev
 	$(BIN)/lint-imports --no-logo
 
 docs: .venv/installed-dev
-	mv docs/commands.md.new docs/commands.md
 	$(BIN)/python -m phonybrains.cli.reference > docs/commands.md
 	$(BIN)/zensical build --strict
 

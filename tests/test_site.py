@@ -60,7 +60,7 @@ def nav(entries: list[dict[str, str | list]]) -> Iterator[str]:
 
 
 def test_every_link_leads_to_a_page_and_a_heading(pages: dict[Path, Page]):
-    """Within the site each address is a file, and what follows # is an id in it; so are those of README.md and the like."""
+    """Within the site an address is a file, and what follows # an id in it; so it is with those of README.md."""
     broken = []
     for path, page in pages.items():
         for link in page.links + page.fetched:
@@ -77,7 +77,7 @@ def test_every_link_leads_to_a_page_and_a_heading(pages: dict[Path, Page]):
 
 
 def test_reading_it_asks_no_other_machine(pages: dict[Path, Page]):
-    """Scripts, styles, fonts and pictures lie in the site itself: it reads without a network, and nobody counts readers."""
+    """Scripts, styles, fonts and pictures lie in the site itself: it reads without a network, and none counts readers."""
     assert {address for page in pages.values() for address in page.fetched if "//" in address} == set()
 
 
