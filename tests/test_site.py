@@ -77,7 +77,7 @@ def test_every_link_leads_to_a_page_and_a_heading(pages: dict[Path, Page]):
 
 
 def test_reading_it_asks_no_other_machine(pages: dict[Path, Page]):
-    """Scripts, styles, fonts and pictures lie in the site itself: it reads without a network, and none counts readers."""
+    """Scripts, styles, fonts and pictures lie in the site itself: it reads without a network, and no one counts."""
     assert {address for page in pages.values() for address in page.fetched if "//" in address} == set()
 
 
