@@ -13,7 +13,7 @@ NOTEBOOK = ROOT / "docs" / "notebooks" / "from-scans-to-report.ipynb"
 
 
 def test_the_notebook_leads_from_scans_to_a_report(tmp_path: Path):
-    """Run from top to bottom in an empty folder, it ends with the report of the study; as committed it holds no outputs."""
+    """Run from top to bottom in an empty folder, it ends with the report of the study; it is kept without outputs."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.execution_count is None and cell.outputs == [] for cell in cells)
