@@ -2,6 +2,7 @@
 # make test       every test but those that start a browser, a database server or a proxy
 # make test-all   those too; on Debian, as root, it installs these programs
 # make lint       ruff, pyright, import-linter
+# make docs       the site of docs/, in site/, with the command reference made anew from the parser
 # make models     write the generated files of the shipped models anew, after a change of the code that samples
 # make clean      remove the environment and everything that was made
 #
@@ -19,7 +20,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 NEEDS := pyproject.toml constraints.txt
 
-.PHONY: help env dev demo test test-all lint models clean
+.PHONY: help env dev demo test test-all lint docs models clean
 .DELETE_ON_ERROR:
 
 help:
@@ -65,9 +66,13 @@ lint: .venv/installed-dev
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
 
+docs: .venv/installed-dev
+	$(BIN)/python -m phonybrains.cli.reference > docs/commands.md
+	$(BIN)/zensical build --strict
+
 models: .venv/installed
 	$(BIN)/python -c 'from phonybrains.model.finding import shipped_models; from phonybrains.model.folder import refresh_pipeline; [*map(refresh_pipeline, shipped_models().values())]'
 
 clean:
-	rm -rf .venv build dist out .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist out site .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from ..held_out import real_rows
@@ -9,6 +10,12 @@ from ..imageset import ImageSet, how_split
 
 NO_SOURCES = "The corpus names no sources or licences: add them before you share this model."
 """What a card says where nothing is known of the training data."""
+HUB_LICENCE = re.compile(
+    r"apache-2\.0|mit|unlicense|gfdl|c-uda|cc|cc0-1\.0|cc-by-(2\.[05]|[34]\.0)|cc-by-sa-[34]\.0|cc-by-nc-[234]\.0"
+    r"|cc-by-nd-4\.0|cc-by-nc-nd-[34]\.0|cc-by-nc-sa-[234]\.0|cdla-sharing-1\.0|cdla-permissive-[12]\.0|etalab-2\.0"
+    r"|odbl|odc-by|pddl"
+)
+"""Licences of data by the names that the Hub takes [huggingface.co/docs/hub/repositories-licenses]."""
 
 
 def shared_units(images: ImageSet) -> dict[str, tuple[float, float, str]]:
@@ -50,6 +57,9 @@ def sources(images: ImageSet) -> str:
 
 
 def licence(images: ImageSet) -> str:
-    """The line with the licence, as hubs spell it, where all sources have the same one."""
+    """The lines with the licence, as the Hub spells it, where all sources have the same one: `other` if it has none."""
     licences = {source.get("licence", "") for source in images.record.get("sources") or []}
-    return f"license: {'-'.join(licences.pop().lower().split())}\n" if len(licences) == 1 and any(licences) else ""
+    if len(licences) != 1 or not any(licences):
+        return ""
+    name = re.sub(r"[^a-z0-9.]+", "-", licences.pop().lower()).strip("-")
+    return f"license: {name}\n" if HUB_LICENCE.fullmatch(name) else f"license: other\nlicense_name: {name}\n"
