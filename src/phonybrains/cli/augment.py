@@ -8,8 +8,10 @@ from cyclopts import CycloptsError
 
 from ..startup import lean_diffusers, say
 from .options import Finite, Flag, Seed, Whole, Words
+from .working import working
 
 
+@working("quiet", "overwrite", "device")
 def augment(
     corpus: Path,
     /,

@@ -10,8 +10,10 @@ from cyclopts.validators import Number
 
 from ..errors import ConfigError
 from .options import Flag, Seed, Whole
+from .working import working
 
 
+@working("quiet", "overwrite")
 def import_(
     sources: Annotated[list[str], Parameter(name="SRC", negative="")],
     /,
@@ -69,6 +71,7 @@ def import_(
     return int(import_images(sources, out, settings, strict=strict).failed)
 
 
+@working("quiet")
 def fetch(name: str, /, *, out: Path) -> None:
     """Download a public data set from its publisher, for import.
 
@@ -81,6 +84,7 @@ def fetch(name: str, /, *, out: Path) -> None:
     print(f"{fetch(name, out)} is complete. Next: phonybrains import {out} --out corpus/")
 
 
+@working("quiet", "overwrite")
 def phantom(
     *,
     n: Annotated[Whole, Parameter(name=["--n", "-n"])],

@@ -9,8 +9,10 @@ from cyclopts import Parameter
 
 from ..errors import ConfigError
 from .options import Amount, Flag
+from .working import working
 
 
+@working("quiet", "overwrite")
 def export(
     source: Annotated[Path, Parameter(name="SET")],
     /,

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from ..errors import ConfigError
 from .options import Amount, Seed, Whole
+from .working import working
 
 
 @Parameter(name="*")
@@ -47,6 +48,7 @@ class Limits:
     """Requests at a time (4)."""
 
 
+@working("quiet")
 def imagine(
     prompt: str | None = None,
     /,
@@ -83,7 +85,7 @@ def imagine(
     settings = load_imagine_config(preset, config, prompts, **given)
     from ..workflows.imagine import imagine
 
-    imagine(out, settings, confirm=_confirm if sys.stdin.isatty() else None)
+    imagine(out, settings, confirm=_confirm if sys.stdin.isatty() and sys.stderr.isatty() else None)
 
 
 def _confirm(question: str) -> bool:

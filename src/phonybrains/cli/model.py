@@ -8,6 +8,7 @@ from cyclopts import App
 
 from ..startup import lean_diffusers
 from .options import Flag
+from .working import working
 
 model_app = App(name="model", help="Look at a trained model, or pass it on.", sort_key=9)
 
@@ -37,6 +38,7 @@ def card(model: str, /) -> None:
 
 
 @model_app.command(sort_key=5)
+@working("quiet")
 def compile(model: str, /) -> None:
     """Compile a model for this machine, once: it then makes images about twice as fast, and starts without torch.
 
@@ -53,6 +55,7 @@ def compile(model: str, /) -> None:
 
 
 @model_app.command(sort_key=3)
+@working("quiet")
 def push(model: str, repo: str, /, *, private: Flag = False, revision: str | None = None) -> None:
     """Copy a model, checked, to the Hugging Face Hub or into a folder, without the log of its training.
 
@@ -72,6 +75,7 @@ def push(model: str, repo: str, /, *, private: Flag = False, revision: str | Non
 
 
 @model_app.command(sort_key=4)
+@working("quiet")
 def pull(repo: str, /, *, out: Path, revision: str | None = None) -> None:
     """Fetch a model that was pushed, and check it.
 

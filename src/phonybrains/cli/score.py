@@ -9,8 +9,10 @@ from cyclopts import Parameter
 
 from ..startup import lean_diffusers
 from .options import Seed, Whole
+from .working import working
 
 
+@working("quiet", "overwrite", "device")
 def score(
     source: Annotated[Path, Parameter(name="SET")],
     /,

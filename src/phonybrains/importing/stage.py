@@ -15,6 +15,7 @@ import numpy as np
 from rich.progress import Progress
 
 from ..errors import ConfigError, OutputError, SourceError
+from ..files import write_whole
 from ..imageset import Row, check_whole, write_metadata
 from ..pacs.address import is_address, parse_address
 from ..progress import progress_bars
@@ -123,6 +124,9 @@ def _import(
     A report stays also where no image can be used.
     """
     intake, written = Intake(), False
+    lists = [_beside(out, what) for what in ("import", "sources")]
+    before = {path: path.read_bytes() for path in lists if path.is_file() and out.exists()}
+    """Of a set that is to be replaced, and stays where that fails."""
     try:
         with publish(out, record) as draft, threads() as pool:
             (draft / "images").mkdir()
@@ -137,15 +141,19 @@ def _import(
             notices += _on_text(intake)
             imported = [Notice(image.slice.name, "imported", image.file_name) for image in intake.images]
             written = True
-            write_report(_beside(out, "import"), notices + of_values(values) + imported)
+            write_report(lists[0], notices + of_values(values) + imported)
             counted = [(*found, str(intake.with_text[place])) for place, found in enumerate(places)]
-            write_for_owner(_beside(out, "sources"), [("source", "name", "path", "burned_in"), *counted])
+            write_for_owner(lists[1], [("source", "name", "path", "burned_in"), *counted])
     except SourceError as error:
-        write_report(_beside(out, "import"), intake.notices)
-        raise SourceError(f"{error} All reasons: {_beside(out, 'import')}") from None
+        if before:
+            raise
+        write_report(lists[0], intake.notices)
+        raise SourceError(f"{error} All reasons: {lists[0]}") from None
     except BaseException:
-        for what in ("import", "sources") if written else ():
-            _beside(out, what).unlink(missing_ok=True)
+        for path in lists if written else ():
+            path.unlink(missing_ok=True)
+            if path in before:
+                write_whole(path, before[path], mode=0o600)
         raise
     return notices
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -239,9 +239,11 @@ def read_quietly(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def run_identity(content: Mapping[str, Any]) -> str:
-    """The identity of the run that a record is of, whatever the shard: what the images of it carry."""
-    return _as_record(content).run_identity
+def identities(content: Mapping[str, Any]) -> set[str]:
+    """What the images of the run that a record is of carry: of this version, and of those before."""
+    record = _as_record(content)
+    whole = replace(record, config={key: record.config[key] for key in record.config if key != "shard"})
+    return {str(content.get("identity")), whole.identity, record.run_identity}
 
 
 def _as_record(content: Mapping[str, Any]) -> Record:
@@ -262,7 +264,7 @@ def _records(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _identities(content: Mapping[str, Any]) -> set[str]:
     try:
-        return {str(content.get("identity")), run_identity(content)} if content else set()
+        return identities(content) if content else set()
     except (TypeError, KeyError):
         return set()
 
