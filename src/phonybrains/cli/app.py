@@ -17,7 +17,7 @@ GOES_ON |= {"generate", "imagine", "join", "predict", "score", "train"}
 
 
 def main() -> NoReturn:
-    """Run the command line: 0 done, 1 an error that a person can act on, 2 wrong usage, 130 stopped."""
+    """Run the command line: 0 done, 1 an error that a person can act on, 2 wrong usage, 130 stopped, 141 not read."""
     warnings.simplefilter("ignore")
     # On busy cores, threads that spin while they wait make everything three times slower.
     settings = {
@@ -29,7 +29,13 @@ def main() -> NoReturn:
     os.environ.update(settings | os.environ)
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        _run()
+        try:
+            _run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who read the output has gone, as head does: silence, and the code of who dies of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt:  # at any moment: while it imports, and while it tells of an error
         _fail(f"stopped. {_what_again_does(sys.argv[1:])}", 130)
     finally:
@@ -51,6 +57,7 @@ def _run() -> NoReturn:
     except PhonyBrainsError as error:
         _fail(str(error), 1)
     except OSError as error:
+        sys.stdout.flush()  # where that is what broke, it breaks again
         _fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 1)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):

@@ -1,4 +1,4 @@
-"""The commands on models: `phonybrains model info`, `card`, `push` and `pull`."""
+"""The commands on models: `phonybrains model list`, `info`, `card`, `push` and `pull`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ def info(model: str, /) -> None:
     from ..model.summary import summary
 
     print(summary(model))
+
+
+@model_app.command(name="list", sort_key=0)
+def list_(folder: Path | None = None, /) -> None:
+    """List the models that come with the package, and those below a folder.
+
+    Args:
+        folder: Where else to look, in this folder and those in it.
+    """
+    from ..model.listing import models_in_words
+
+    print(models_in_words(folder))
 
 
 @model_app.command(sort_key=2)

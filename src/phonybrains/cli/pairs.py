@@ -6,6 +6,9 @@ from typing import Any
 
 from ..errors import ConfigError
 
+MODALITIES = {"mri": "MR", "mr": "MR", "ct": "CT"}
+"""How people write them; upper and lower case of all else are told apart by what there is (networks/conditions.py)."""
+
 
 def pairs(words: list[str], option: str) -> dict[str, Any]:
     """The `name=value` words of an option as a mapping. Raises ConfigError for others, and for a name given twice."""
@@ -19,5 +22,5 @@ def pairs(words: list[str], option: str) -> dict[str, Any]:
                 f"{option}: {name} is asked for twice, as {found[name]} and as {value}. Say it once; "
                 "labels that one image has together are joined by ';'."
             )
-        found[name] = value
+        found[name] = MODALITIES.get(value.casefold(), value) if name.casefold() == "modality" else value
     return found

@@ -23,7 +23,7 @@ from ..model.sampling import Engine, Sampling
 from ..networks.conditions import Category
 from ..progress import progress_bars
 from ..record import Record, as_input, draft_folder, is_published, sha256_file
-from ..replacing import overwriting
+from ..replacing import check_vacant, overwriting
 from .config import GenerateConfig, Request, check_names, count, generate_config, open_masks
 from .growing import is_smaller, take_over
 from .masks import MaskFolder, combinations
@@ -183,6 +183,8 @@ def generate_requests(
     for warning in work.warnings if share.rank == 0 else ():
         print(f"WARNING: {warning}", file=sys.stderr)
     smaller = is_smaller(out, record)
+    if grid is not None and (smaller or not is_published(out, record)):
+        check_vacant(Path(grid))
     with overwriting(out) if smaller else nullcontext(), together(share):
         if share.rank == 0:
             _take_up(out, record, len(config.indices))
@@ -197,7 +199,7 @@ def generate_requests(
                     record.results.update(work.results())
         wait_for_all(share)
     if grid is not None and share.rank == 0:
-        draw_sheet(ImageSet.open(out), Path(grid), mark)
+        draw_sheet(ImageSet.open(out), Path(grid), mark, named=True)
     return out
 
 
