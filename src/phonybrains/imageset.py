@@ -119,12 +119,16 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __repr__(self) -> str:
+    @property
+    def summary(self) -> str:
         """One line: how many images of what."""
         modalities = ", ".join(f"{n} {name}" for name, n in sorted(Counter(row.modality for row in self.rows).items()))
         synthetic = sum(row.synthetic for row in self.rows)
         what = f"{count_of(len(self), 'image')} ({modalities or 'none'}), {self.width}×{self.height} {self.bits}-bit"
-        return f"ImageSet({self.folder}: {what}, {synthetic} synthetic)"
+        return f"{self.folder}: {what}, {synthetic} synthetic"
+
+    def __repr__(self) -> str:
+        return f"ImageSet({self.summary})"
 
     def where(self, **wanted: Attribute | bool) -> ImageSet:
         """The rows whose columns have the given values, e.g. `where(split="train", modality="CT")`."""
@@ -174,7 +178,7 @@ def check_whole(folder: Path) -> None:
     results = images.record.get("results", {})
     made = results.get("total", results.get("images"))
     if isinstance(made, int) and made != len(images):
-        raise ImageSetError(f"{folder} holds {len(images)} images, and {made} were made")
+        raise ImageSetError(f"{folder} holds {count_of(len(images), 'image')}, and {made} were made")
 
 
 def how_split(images: ImageSet) -> dict[str, str]:

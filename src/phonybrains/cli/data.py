@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ..errors import ConfigError
+from ..wording import count_of
 from .options import Flag, Seed, Whole
 from .working import working
 
@@ -110,4 +111,4 @@ def phantom(
         sizes = " or ".join(str(side) for side in (size // 32 * 32, size // 32 * 32 + 32) if side)
         raise ConfigError(f"--size {size}: training needs a multiple of 32 pixels a side. Give {sizes}.")
     make_phantoms(n, out, seed=seed, size=size, synthetic=not as_scans, masks=masks or "")
-    print(f"{out}: {n} phantoms")
+    print(f"{out}: {count_of(n, 'phantom')}")

@@ -67,10 +67,11 @@ def generate(
     from ..generating.config import GenerateConfig, GenerateFile, HowDrawn, check_names, open_masks
 
     asked = pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])], "--where")
-    given = {"n": n, "where": asked or None, "mask": mask, "mask_split": mask_split, "watermark": watermark}
+    words = asked.pop("prompt", None)
+    given = {"n": n, "where": asked or None, "prompt": words, "mask": mask, "mask_split": mask_split}
     given |= {"seed": seed, "steps": steps, "guidance": guidance, "classifier_guidance": classifier_guidance}
     given |= {"sampler": sampler, "precision": precision, "engine": engine, "shard": shard}
-    said = load_config(GenerateFile, config, **given, batch_size=batch_size, grid=grid)
+    said = load_config(GenerateFile, config, **given, watermark=watermark, batch_size=batch_size, grid=grid)
     if said.n is None and said.mask is None and not said.requests:
         raise CycloptsError(msg='Command "generate" requires -n, the number of images, or masks to follow with --mask.')
     masks, mine = open_masks(said.mask, said.mask_split), None
@@ -113,7 +114,7 @@ def join(parts: Annotated[list[Path], Parameter(name="PART", negative="")], /, *
     from ..generating.join import join
 
     join(parts, out)
-    print(f"{out}: {len(parts)} shards joined")
+    print(f"{out}: {count_of(len(parts), 'shard')} joined")
 
 
 @working("device")

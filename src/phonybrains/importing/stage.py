@@ -20,6 +20,7 @@ from ..imageset import Row, check_whole, write_metadata
 from ..pacs.address import is_address, parse_address
 from ..progress import progress_bars
 from ..record import Record, is_published, publish, read_record
+from ..wording import count_of
 from .archives import workspace
 from .config import ImportConfig
 from .duplicates import NearDuplicates, find_near_duplicates
@@ -287,8 +288,8 @@ def _on_masks(scans: Sequence[Scan], images: Sequence[SizedSlice]) -> list[Notic
     having |= {place for place, item in enumerate(scans) if item.masks}
     bare = [image.slice.name for image in images if image.source in having and not image.mask_file_name]
     empty = [image.slice.name for image in images if image.mask_is_empty]
-    notices = [Notice("", "warning", f"{len(bare)} images have no mask: {some(bare)}")] if bare else []
-    nothing = Notice("", "note", f"{len(empty)} masks are empty, nothing is outlined: {some(empty)}")
+    notices = [Notice("", "warning", f"{count_of(len(bare), 'image')} without a mask: {some(bare)}")] if bare else []
+    nothing = Notice("", "note", f"{count_of(len(empty), 'mask')} empty, nothing is outlined: {some(empty)}")
     return [*notices, nothing] if empty else notices
 
 

@@ -51,7 +51,7 @@ def contact_sheet(
     rows = -(-len(images) // columns)
     most = (HIGHEST[path.suffix.lower()] - GAP) // rows - side - GAP
     font = ImageFont.load_default(size=10)
-    texts = [_fitted(label, side, max(1, min(LINES, most // LABEL_HEIGHT)), font) for label in labels]
+    texts = [_fitted(label, side - GAP, max(1, min(LINES, most // LABEL_HEIGHT)), font) for label in labels]
     cell = side + GAP, side + GAP + LABEL_HEIGHT * max(map(len, texts), default=0)
     sheet = Image.new("L", (columns * cell[0] + GAP, rows * cell[1] + GAP), PAPER)
     sheet = sheet.convert("RGB") if masks else sheet

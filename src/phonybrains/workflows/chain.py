@@ -17,6 +17,7 @@ from ..marks import mark_in
 from ..model import lora_description
 from ..model.description import DESCRIPTION, code_of, parts_of, read_description
 from ..record import RECORD_NAME, SEAL, Content, Record, fingerprint, is_sealed, read_record, sha256_file
+from ..wording import count_of
 from .nearby import candidates, listed_sources, scanned
 
 Word = Literal["intact", "changed", "unknown"]
@@ -150,7 +151,7 @@ class Trail:
         strange, bare = [one for one in said if one and one not in known], said.count(None)
         if strange and known:
             run = f"name the run {strange[0][:12]}, of which the record knows nothing"
-            self.add("marks", folder, "changed", f"{len(strange)} of {len(said)} images {run}")
+            self.add("marks", folder, "changed", f"{len(strange)} of {count_of(len(said), 'image')} {run}")
         elif bare:
             self.add("marks", folder, "unknown", f"{bare} of {len(said)} synthetic images carry none")
         elif said:

@@ -65,7 +65,7 @@ def show_set(
     shown = chosen(images, where or {})
     alone = None if number is None else replace(images, rows=(images.rows[number],))
     kind = f"image-{number}" if alone else "sheet"
-    lines = [repr(images)] if alone is None else _record_of(images, alone.rows[0])
+    lines = [images.summary] if alone is None else _record_of(images, alone.rows[0])
     if browser:
         page = _page(folder.resolve().name, alone or shown, images)
         lines.append(str(_written(Path(out) if out else None, f"{folder.resolve().name}-{kind}.html", page.encode())))
@@ -197,7 +197,7 @@ def _page(name: str, shown: ImageSet, images: ImageSet) -> str:
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'\">"
         f"<title>{escape(name)}</title><style>{STYLE}{PAGE_STYLE}</style></head><body><h1>{escape(name)}</h1>"
-        f'<p class="subtitle">{escape(repr(images))}</p><main>{"".join(links)}</main>{"".join(parts)}</body></html>\n'
+        f'<p class="subtitle">{escape(images.summary)}</p><main>{"".join(links)}</main>{"".join(parts)}</body></html>\n'
     )
 
 
