@@ -118,11 +118,11 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     assert mask is not None
     assert not mask.any()
     text = said(report)
-    assert "1 masks belong to no image: masks/9.png" in text
-    assert "3 images have no mask: in/0.png, in/2.png, in/3.png" in text
+    assert "1 mask of no image: masks/9.png" in text
+    assert "3 images without a mask: in/0.png, in/2.png, in/3.png" in text
     assert "mask 2.png of in/2.png: a mask of another shape (64×32, and its image 64×64): left out" in text
     assert "gray levels, and a mask has few" in text
-    assert "1 masks are empty, nothing is outlined: in/1.png" in said(report, "note")
+    assert "1 empty mask, nothing is outlined: in/1.png" in said(report, "note")
     assert report.results["masks"] == {"outline": "tumour", "images": 2, "empty": 1}
 
 

@@ -289,7 +289,7 @@ def _on_masks(scans: Sequence[Scan], images: Sequence[SizedSlice]) -> list[Notic
     bare = [image.slice.name for image in images if image.source in having and not image.mask_file_name]
     empty = [image.slice.name for image in images if image.mask_is_empty]
     notices = [Notice("", "warning", f"{count_of(len(bare), 'image')} without a mask: {some(bare)}")] if bare else []
-    nothing = Notice("", "note", f"{count_of(len(empty), 'mask')} empty, nothing is outlined: {some(empty)}")
+    nothing = Notice("", "note", f"{count_of(len(empty), 'empty mask')}, nothing is outlined: {some(empty)}")
     return [*notices, nothing] if empty else notices
 
 

@@ -58,9 +58,8 @@ def import_answers(
             )
         store.import_readers(answers, source="imported")
     if show:
-        print(
-            f"{table}: {count_of(len(answers), 'answer')} of {', '.join(names)}. Next: phonybrains study analyse {study}"
-        )
+        taken = f"{count_of(len(answers), 'answer')} of {', '.join(names)}"
+        print(f"{table}: {taken}. Next: phonybrains study analyse {study}")
     return names
 
 
