@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -259,6 +260,8 @@ def is_published(out: Path, record: Record, whole: Callable[[Path], object] | No
                 lost = f"{out} was finished, but is no longer whole: {str(error).partition('. ')[0].rstrip('.')}"
                 raise OutputError(f"{lost}. Remove it, and give the command again.") from None
         else:
+            if read_record(left := draft_folder(out, record)).get("identity", record.identity) != record.identity:
+                shutil.rmtree(left, ignore_errors=True)  # the one that was replaced as a stop came
             return True
     if gives_way(out):
         _check_replaceable(out, record)
