@@ -19,31 +19,16 @@ from tests.support.places import ROOT
 from tests.test_documentation import commands
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-OVERWRITE = [
-    "import",
-    "phantom",
-    "train",
-    "finetune",
-    "generate",
-    "join",
-    "edit",
-    "augment",
-    "score",
-    "evaluate",
-    "predict",
-    "export",
-    "audit",
-    "show",
-]
+OVERWRITE = "import phantom train finetune generate join edit augment score evaluate predict export audit show"
 DEVICES = ["train", "finetune", "generate", "edit", "augment", "score", "serve", "demo"]
 
 
 def options(*names: str) -> set[str]:
-    return (
-        {name for argument in parser.app[names[0]].assemble_argument_collection() for name in argument.names}
-        if len(names) == 1
-        else {name for a in parser.app[names[0]][names[1]].assemble_argument_collection() for name in a.names}
-    )
+    """The options of a command."""
+    app = parser.app
+    for name in names:
+        app = app[name]
+    return {name for argument in app.assemble_argument_collection() for name in argument.names}
 
 
 def test_each_command_has_the_options_that_it_can_keep() -> None:
@@ -51,7 +36,7 @@ def test_each_command_has_the_options_that_it_can_keep() -> None:
     for path in commands(parser.app):
         if len(path) < 3 and path[0] not in ("study", "model"):
             found = options(*path)
-            assert ("--overwrite" in found) == (path[0] in OVERWRITE), path
+            assert ("--overwrite" in found) == (path[0] in OVERWRITE.split()), path
             device = (path[0] in DEVICES and path != ("edit", "noise")) or path == ("audit", "cascade")
             assert ("--device" in found) == device, path
         elif path[0] == "study":
@@ -116,10 +101,11 @@ def test_a_device_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("words", ["--help", "model info heads", "generate --help"])
 def test_a_pipe_that_nobody_reads_is_silent(words: str) -> None:
     """As `head` ends before all is printed: no word of it, and the code of a program that dies of it."""
-    line = f"{sys.executable} -m phonybrains {words} | true; echo ${{PIPESTATUS[0]}}"
-    late = f'{sys.executable} -c \'import time, runpy, sys; time.sleep(.3); sys.argv = ["p", *"{words}".split()]; '
-    late += 'runpy.run_module("phonybrains", run_name="__main__")\' | true; echo ${PIPESTATUS[0]}'
-    done = subprocess.run(["bash", "-c", late or line], capture_output=True, text=True, env=ENVIRONMENT)
+    late = f"import time, runpy, sys; time.sleep(.3); sys.argv = ['p', *'{words}'.split()]; "
+    late += "runpy.run_module('phonybrains', run_name='__main__')"
+    line = f'"$PYTHON" -c "{late}" | true; echo ${{PIPESTATUS[0]}}'
+    environment = ENVIRONMENT | {"PYTHON": sys.executable}
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment)
     assert (done.stdout, done.stderr) == ("141\n", "")
 
 
@@ -145,7 +131,7 @@ def complete(script: Path, line: str) -> list[str]:
 
 
 def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
-    """The installed script, in bash itself: it starts no Python, so that it costs nothing; torch is not imported for it."""
+    """The installed script, in bash itself: it starts no Python, and torch is not imported to make it."""
     home = ENVIRONMENT | {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path / "data")}
     program = "import sys; from phonybrains.cli import app\ntry: app.main()\nfinally: assert 'torch' not in sys.modules"
     words = ("--install-completion", "--shell", "bash", "--output", str(tmp_path / "script"))

@@ -22,7 +22,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_sheet_is_written_where_no_picture_can_be_shown(phantom_corpus: Path) -> None:
-    """In the current folder, marked as what it shows; the same again is the same file, another one has the next name."""
+    """In the current folder, marked as what it shows; the same again is the same file, another has the next name."""
     lines = show_set(phantom_corpus, grid=(3, 2))
     assert lines == [ImageSet.open(phantom_corpus).summary, "6 of 48 images", "phantoms-sheet.png"]
     assert mark_in(Path("phantoms-sheet.png").read_bytes()) is not None
@@ -56,7 +56,7 @@ def test_one_image_with_its_record(phantom_corpus: Path) -> None:
         Path(written).unlink()
     assert "file_name: images/000003.png" in lines
     assert lines[-1].startswith("made by: phantom, 20")
-    with pytest.raises(ConfigError, match="a number from 0 to 47, or a file name such as images/000000.png"):
+    with pytest.raises(ConfigError, match=r"a number from 0 to 47, or a file name such as images/000000\.png"):
         show_set(phantom_corpus, image="48")
 
 
