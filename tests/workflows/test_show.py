@@ -42,7 +42,7 @@ def test_only_what_is_asked_for(phantom_corpus: Path) -> None:
         ({"modalty": "CT"}, r"no such column.*Did you mean modality\?"),
         ({"plane": "axal"}, r"no image has axal.*Did you mean axial\?"),
         ({"sha256": "0"}, "no such column"),
-        ({"modality": "MR", "hemorrhage": "epidural"}, "all of that together"),
+        ({"modality": "MR", "hemorrhage": "subdural"}, "all of that together"),
     ):
         with pytest.raises(ConfigError, match=words):
             chosen(images, where)

@@ -15,14 +15,14 @@ def is_smaller(out: Path, record: Record) -> bool:
 
     Shards never do: which images are theirs depends on n.
     """
-    said = read_record(out)
-    there, wanted = (said.get("config") or {}).get("requests") or [], record.config["requests"]
-    if not there or len(there) != len(wanted) or "shard" in record.config or not there[-1]["n"] < wanted[-1]["n"]:
+    said, wanted = read_record(out), record.config["requests"]
+    if said.get("stage") != record.stage or "shard" in record.config:
         return False
-    return (
-        there[:-1] == wanted[:-1]
-        and said["identity"] == replace(record, config={**record.config, "requests": there}).identity
-    )
+    there = said["config"]["requests"]
+    if not there[-1]["n"] < wanted[-1]["n"]:
+        return False
+    fewer = [*wanted[:-1], {**wanted[-1], "n": there[-1]["n"]}]
+    return bool(said["identity"] == replace(record, config={**record.config, "requests": fewer}).identity)
 
 
 def take_over(out: Path, draft: Path) -> None:
