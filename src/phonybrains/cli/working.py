@@ -20,36 +20,16 @@ from .options import Flag
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 EVERYWHERE = Group("Every command that works", sort_key=9)
+QUIET = "Print nothing but errors and the result."
+OVERWRITE = "Replace what this command made here before with other settings, once that is complete, and named pictures."
+DEVICE = "Where the model runs: cpu, cuda, one of several as cuda:1, or mps; a graphics processor if there is one."
 Option = inspect.Parameter
 OPTIONS: dict[str, tuple[Any, Any]] = {
-    "quiet": (
-        Annotated[Flag, Parameter(group=EVERYWHERE, help="Print nothing but errors and the last line, the result.")],
-        False,
-    ),
-    "overwrite": (
-        Annotated[
-            Flag,
-            Parameter(
-                group=EVERYWHERE,
-                help="Replace what this command made here before with other settings, once the new one is complete; "
-                "and pictures and reports that are named.",
-            ),
-        ],
-        False,
-    ),
-    "device": (
-        Annotated[
-            str,
-            Parameter(
-                group=EVERYWHERE,
-                help="Where the model runs: cpu, cuda, one of several as cuda:1, or mps; a graphics processor if there "
-                "is one.",
-                show_default=False,
-            ),
-        ],
-        "",
-    ),
+    "quiet": (Annotated[Flag, Parameter(group=EVERYWHERE, help=QUIET)], False),
+    "overwrite": (Annotated[Flag, Parameter(group=EVERYWHERE, help=OVERWRITE)], False),
+    "device": (Annotated[str, Parameter(group=EVERYWHERE, help=DEVICE, show_default=False)], ""),
 }
+"""Their kinds and defaults."""
 WRITTEN = ("out", "grid", "report")
 """Options that name what a command writes; all other paths are read."""
 
@@ -103,16 +83,17 @@ def _paths(arguments: dict[str, Any]) -> Iterator[tuple[str, str | Path]]:
 
 @contextmanager
 def _on_device(name: str) -> Iterator[None]:
-    from ..model.workers import DEVICE, chosen_device
+    from ..model.workers import DEVICE as VARIABLE
+    from ..model.workers import chosen_device
 
-    before = os.environ.get(DEVICE)
-    os.environ[DEVICE] = name
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = name
     try:
         chosen_device()
         yield
     finally:
-        os.environ.pop(DEVICE)
-        os.environ.update({} if before is None else {DEVICE: before})
+        os.environ.pop(VARIABLE)
+        os.environ.update({} if before is None else {VARIABLE: before})
 
 
 class _Last(io.TextIOBase):
