@@ -69,6 +69,10 @@ def correct_the_table(out: Path) -> None:
     (out / "metadata.csv").write_text((out / "metadata.csv").read_text().replace("axial", "Axial"))
 
 
+def save_as_another_code(out: Path) -> None:
+    (out / "metadata.csv").write_bytes((out / "metadata.csv").read_text().encode("utf-16"))
+
+
 def link_in(out: Path) -> None:
     (out / "images/more").symlink_to(out.parent)
 
@@ -94,6 +98,7 @@ def as_model(out: Path) -> None:
     [
         (add_a_file, "notes.txt is not as phonybrains left it"),
         (correct_the_table, "metadata.csv is not as"),
+        (save_as_another_code, "is not as phonybrains left it"),
         (link_in, "images/more is not as"),
         (forget, "no finished output of phonybrains"),
         (as_study, "what 'design' made never is"),

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def _digest(path: Path) -> str:
 def _in_tables(folder: Path) -> Iterator[Path]:
     """The pictures that tables of image sets name, of this folder or of one below it."""
     for table in folder.rglob("metadata.csv"):
-        with table.open(encoding="utf-8-sig", newline="") as file:
+        with table.open(encoding="utf-8-sig", errors="replace", newline="") as file, suppress(csv.Error):
             for row in csv.DictReader(file):
                 yield from (table.parent / row[column] for column in ("file_name", "mask_file_name") if row.get(column))
 
