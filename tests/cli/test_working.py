@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclopts import CycloptsError
 
 from phonybrains.cli import parser
 from phonybrains.cli.commands import COMMANDS
+from phonybrains.cli.pairs import pairs
 from phonybrains.model.workers import DEVICE, chosen_device, this_device
 from phonybrains.wording import count_of
 from tests.support.in_turn import called
@@ -144,6 +146,17 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     assert "compiled" in complete(tmp_path / "script", "phonybrains generate heads --engine ")
     for shell in ("zsh", "fish"):
         assert "generate" in parser.app.generate_completion(prog_name="phonybrains", shell=shell)
+
+
+@pytest.mark.parametrize("word", ["mr", "MRI", "Mr"])
+def test_a_modality_in_any_letters(word: str) -> None:
+    """As an option and in --where; another word is refused with what there is."""
+    _, bound, _ = parser.app.parse_args(["import", "a", "--out", "b", "--modality", word], exit_on_error=False)
+    assert bound.arguments["modality"] == "MR"
+    assert pairs([f"Modality={word}", "plane=MRI"], "--where") == {"Modality": "MR", "plane": "MRI"}
+    words = ["import", "a", "--out", "b", "--modality", f"{word}x"]
+    with pytest.raises(CycloptsError, match='Choose from: "MR", "CT"'):
+        parser.app.parse_args(words, exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize(("n", "words"), [(0, "0 images"), (1, "1 image"), (2, "2 images")])

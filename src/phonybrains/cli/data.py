@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 
 from ..errors import ConfigError
 from ..wording import count_of
-from .options import Flag, Seed, Whole
+from .options import Flag, Modality, Seed, Whole
 from .working import working
 
 
@@ -23,7 +23,7 @@ def import_(
     config: Path | None = None,
     size: int | None = None,
     bits: Literal[8, 16] | None = None,
-    modality: Literal["MR", "CT"] | None = None,
+    modality: Modality | None = None,
     window: Annotated[tuple[float, float] | None, Parameter(negative="")] = None,
     no_window: Flag = False,
     plane: Literal["native", "axial", "coronal", "sagittal"] | None = None,

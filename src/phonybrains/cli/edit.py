@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from ..errors import ConfigError
 from ..startup import lean_diffusers
-from .options import Amount, Flag, Seed, Whole, Words
+from .options import Amount, Flag, Modality, Seed, Whole, Words
 from .pairs import pairs
 from .working import working
 
@@ -48,7 +48,7 @@ class Options:
     batch_size: Whole = 8
     grid: Path | None = None
     report: Path | None = None
-    modality: Literal["MR", "CT"] | None = None
+    modality: Modality | None = None
 
 
 @edit_app.command(sort_key=1)

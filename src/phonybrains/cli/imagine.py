@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ..errors import ConfigError
-from .options import Amount, Seed, Whole
+from .options import Amount, Modality, Seed, Whole
 from .working import working
 
 
@@ -58,7 +58,7 @@ def imagine(
     prompts: Path | None = None,
     preset: str | None = None,
     config: Path | None = None,
-    modality: Literal["MR", "CT"] | None = None,
+    modality: Modality | None = None,
     service: Service = Service(),
     limits: Limits = Limits(),
 ) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ConfigError
-
-MODALITIES = {"mri": "MR", "mr": "MR", "ct": "CT"}
-"""How people write them; upper and lower case of all else are told apart by what there is (networks/conditions.py)."""
+from .options import MODALITIES
 
 
 def pairs(words: list[str], option: str) -> dict[str, Any]:
