@@ -170,7 +170,7 @@ def test_masks_of_other_images_are_refused_at_once(tmp_path: Path) -> None:
     """No folder, no file of an image's name, one folder for two sources: an error that says what to do, and no set."""
     save(tmp_path / "in/a.png", head(1))
     save(tmp_path / "masks/b.png", Image.fromarray(outline(1)))
-    with pytest.raises(SourceError, match=r"none of its 1 files has the name of an image of in, such as in/a\.png"):
+    with pytest.raises(SourceError, match=r"of its 1 file none has the name of an image of in, such as in/a\.png"):
         masked(tmp_path)
     with pytest.raises(SourceError, match="masks lie in a folder, and there is none"):
         masked(tmp_path, masks=tmp_path / "nowhere")

@@ -55,7 +55,7 @@ def _matched(item: Scan, folder: Path, pool: ThreadPoolExecutor) -> Scan:
     if not of:
         such = f", such as {name_below(item.root, images[0])}" if images else ""
         raise SourceError(
-            f"{folder}: none of its {count_of(len(found), 'file')} has the name of an image of {item.name}{such}."
+            f"{folder}: of its {count_of(len(found), 'file')} none has the name of an image of {item.name}{such}."
         )
     alone = [name_below(masks.root, path) for path in sorted(found - set(of.values()))]
     notices = [Notice("", "warning", f"{count_of(len(alone), 'mask')} of no image: {some(alone)}")] if alone else []
