@@ -18,6 +18,7 @@ from phonybrains.cli import parser as cli
 from phonybrains.config import Config, load_config
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.finetuning.config import FinetuneConfig
+from phonybrains.generating.config import GenerateFile
 from phonybrains.importing.config import ImportConfig
 from phonybrains.predicting.config import PredictConfig
 from phonybrains.readerstudy.config import StudyConfig, load_study_config
@@ -108,6 +109,7 @@ def test_every_public_name_is_described():
         ("train.md", TrainConfig),
         ("evaluation.md", EvaluateConfig),
         ("finetune.md", FinetuneConfig),
+        ("generate.md", GenerateFile),
         ("predict.md", PredictConfig),
         ("reader-study.md", StudyConfig),
         ("text-to-image.md", ImagineConfig),
@@ -129,6 +131,7 @@ def test_examples_of_configuration_are_valid(page: Path, tmp_path: Path):
         "evaluation.md": lambda: load_config(EvaluateConfig, example),
         "gan.md": lambda: load_train_config("gan", example),
         "finetune.md": lambda: load_config(FinetuneConfig, example),
+        "generate.md": lambda: load_config(GenerateFile, example),
         "reader-study.md": lambda: load_study_config("controlled", example),
         "text-to-image.md": lambda: load_imagine_config("paper", example, n=1),
     }

@@ -34,7 +34,7 @@ from phonybrains.marks import (
     unmarked,
 )
 from phonybrains.phantom.corpus import make_phantoms
-from phonybrains.record import read_record
+from phonybrains.record import Record, read_record
 from phonybrains.reporting.sheets import contact_sheet
 
 NOISE = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
@@ -89,11 +89,12 @@ def test_equal_pixels_are_equal_whatever_the_marks(tmp_path: Path):
 
 
 def test_generated_images_name_their_run(tiny_model: Path, tmp_path: Path):
-    """Each has the identity of the record, the model's hash, seed and index; shards have those of the whole run."""
+    """Each has the identity of the run, whatever its length, the model's hash, seed and index; so have shards."""
     how: Any = {"seed": 5, "steps": 1, "show": False}
     whole = generate(tiny_model, tmp_path / "whole", 4, **how)
     record = read_record(whole)
-    wanted = {"record_identity": record["identity"], "generator": tiny_model.name, "seed": 5}
+    run = Record("generate", record["config"], 5, record["inputs"]).run_identity
+    wanted = {"record_identity": run, "generator": tiny_model.name, "seed": 5}
     wanted |= {"model_sha256": record["inputs"][0]["sha256"]}
     assert marks_of(whole) == [SyntheticMark(MADE, wanted | {"index": i}) for i in range(4)]
     parts = [generate(tiny_model, tmp_path / f"{k}", 4, shard=f"{k}/2", **how) for k in (1, 2)]

@@ -41,6 +41,7 @@ from .readerstudy.study import Study as Study
 from .readerstudy.web.serve import serve_study as serve_study
 from .remote.config import ImagineConfig as ImagineConfig
 from .remote.config import load_imagine_config as load_imagine_config
+from .replacing import overwriting as overwriting
 from .scoring.stage import score as score
 from .training.config import TrainConfig as TrainConfig
 from .training.config import load_train_config as load_train_config

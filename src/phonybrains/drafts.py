@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .errors import OutputError
 from .files import at_work, is_being_written, only_writer, sync_folder, sync_path
+from .replacing import take_place
 
 RECORD_NAME = "record.json"
 """The file that says that a folder is finished; it comes last."""
@@ -31,12 +32,12 @@ def appear(out: Path, draft: Path, *, keep: bool = False) -> Iterator[Path]:
             with _cleaned(draft, keep):
                 _check_others(out, target, draft)
                 if not keep:
-                    _empty(draft)
+                    empty(draft)
                 yield draft
                 sync_folder(draft)
                 here = target.is_dir() and target.samefile(".")
                 if not here:
-                    draft.rename(target)  # also in place of an empty folder
+                    take_place(draft, target)
             if here:
                 move_in(draft, target)
             for path in (target.parent, *(path.parent for path in new)):
@@ -99,7 +100,8 @@ def move_in(draft: Path, target: Path) -> None:
     draft.rmdir()
 
 
-def _empty(folder: Path) -> None:
+def empty(folder: Path) -> None:
+    """Remove what is in a folder."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

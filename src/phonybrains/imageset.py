@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
@@ -28,6 +29,7 @@ from .files import write_whole
 from .marks import SyntheticMark, content_digest, marked, plain_png
 from .record import TABLE_NAME, UNSAFE, read_record, split_methods
 from .spreadsheet import cell_of, read_sheet, sheet_text, value_of
+from .wording import count_of
 
 METADATA_NAME = TABLE_NAME
 OF_REQUESTS = ("prompt", "revised_prompt", "parameters", "request_id", "cost", "currency")
@@ -117,6 +119,17 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def summary(self) -> str:
+        """One line: how many images of what."""
+        modalities = ", ".join(f"{n} {name}" for name, n in sorted(Counter(row.modality for row in self.rows).items()))
+        synthetic = sum(row.synthetic for row in self.rows)
+        what = f"{count_of(len(self), 'image')} ({modalities or 'none'}), {self.width}×{self.height} {self.bits}-bit"
+        return f"{self.folder}: {what}, {synthetic} synthetic"
+
+    def __repr__(self) -> str:
+        return f"ImageSet({self.summary})"
+
     def where(self, **wanted: Attribute | bool) -> ImageSet:
         """The rows whose columns have the given values, e.g. `where(split="train", modality="CT")`."""
         rows = tuple(r for r in self.rows if all(r[name] == value for name, value in wanted.items()))
@@ -165,7 +178,7 @@ def check_whole(folder: Path) -> None:
     results = images.record.get("results", {})
     made = results.get("total", results.get("images"))
     if isinstance(made, int) and made != len(images):
-        raise ImageSetError(f"{folder} holds {len(images)} images, and {made} were made")
+        raise ImageSetError(f"{folder} holds {count_of(len(images), 'image')}, and {made} were made")
 
 
 def how_split(images: ImageSet) -> dict[str, str]:

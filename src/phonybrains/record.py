@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -21,9 +22,10 @@ from pydantic import ConfigDict
 from typing_extensions import TypedDict
 
 from .documents import read_json
-from .drafts import RECORD_NAME, appear, move_in
+from .drafts import RECORD_NAME, appear, empty, move_in
 from .errors import ConfigError, OutputError, PhonyBrainsError
 from .files import only_writer, write_whole
+from .replacing import NEVER, check_replaceable, gives_way, settle, unlike
 
 TABLE_NAME = "metadata.csv"
 SEAL, UNSEALED = "sha256", "0" * 64
@@ -76,8 +78,11 @@ class Record:
 
     @property
     def run_identity(self) -> str:
-        """The identity without a shard: that of the whole run, which the images of each of its shards carry."""
-        return replace(self, config={key: self.config[key] for key in self.config if key != "shard"}).identity
+        """The identity without a shard and without how many images were asked for: what each image of a run carries."""
+        config = {key: self.config[key] for key in self.config if key != "shard"}
+        if requests := config.get("requests"):
+            config["requests"] = [{key: one[key] for key in one if key != "n"} for one in requests]
+        return replace(self, config=config).identity
 
     def write(self, folder: Path) -> None:
         """Write `record.json` into a folder, with the time, the versions and the machine's kind added."""
@@ -248,20 +253,31 @@ def as_input(folder: Path) -> dict[str, Any]:
 def is_published(out: Path, record: Record, whole: Callable[[Path], object] | None = None) -> bool:
     """Whether `out` already holds the finished result of this record. Raises OutputError if it holds anything else.
 
-    whole: raises a PhonyBrainsError where a finished folder has lost something; OutputError then says so.
+    whole: raises a PhonyBrainsError where a finished folder has lost something; OutputError then says so. What may be
+    replaced (replacing.py) is no error.
     """
+    settle(out)
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     if out.is_dir() and (read_record(out).get("identity") == record.identity or _moved_in(out, record)):
         try:
             _ = whole and whole(out)
         except PhonyBrainsError as error:
-            lost = f"{out} was finished, but is no longer whole: {str(error).partition('. ')[0].rstrip('.')}"
-            raise OutputError(f"{lost}. Remove it, and give the command again.") from None
-        return True
+            if not gives_way(out):
+                lost = f"{out} was finished, but is no longer whole: {str(error).partition('. ')[0].rstrip('.')}"
+                raise OutputError(f"{lost}. Remove it, and give the command again.") from None
+        else:
+            if read_record(left := draft_folder(out, record)).get("identity", record.identity) != record.identity:
+                shutil.rmtree(left, ignore_errors=True)  # the one that was replaced as a stop came
+            return True
+    if gives_way(out):
+        _check_replaceable(out, record)
+        return False
+    other = "" if record.stage in NEVER else " --overwrite has it replaced once the new one is complete."
+    how = unlike(read_record(out) if out.is_dir() else {}, record.stage, record.config)
     raise OutputError(
-        f"{out} already exists and was not made by this command with these settings. "
-        "Choose another --out, or remove it first."
+        f"{out} already exists and was not made by this command with these settings{how}. "
+        f"Choose another --out, or remove it first.{other}"
     )
 
 
@@ -282,8 +298,11 @@ def publish(out: Path, record: Record, *, resume: bool = False) -> Iterator[Path
     _check_unpublished(out, record)
     with appear(out, draft_folder(out, record), keep=resume) as draft:
         _check_unpublished(out, record)  # another process may have been quicker
+        if read_record(draft).get("identity", record.identity) != record.identity:
+            empty(draft)  # what was replaced as a stop came
         yield draft
         record.write(draft)
+        _check_unpublished(out, record)
 
 
 def _moved_in(out: Path, record: Record) -> bool:
@@ -296,8 +315,18 @@ def _moved_in(out: Path, record: Record) -> bool:
     return True
 
 
+def _check_replaceable(out: Path, record: Record) -> None:
+    check_replaceable(out, read_record(out) if out.is_dir() else {}, record.stage)
+    if any(item["sha256"] == fingerprint(out) for item in record.inputs):
+        raise OutputError(f"{out} is not overwritten: it is read.")
+
+
 def _check_unpublished(out: Path, record: Record) -> None:
-    if is_published(out, record):
+    if not is_published(out, record):
+        return
+    if gives_way(out):
+        _check_replaceable(out, record)
+    else:
         raise OutputError(f"{out} is already finished. Choose another --out, or remove it first.")
 
 

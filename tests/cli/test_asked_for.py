@@ -31,7 +31,7 @@ from phonybrains.readerstudy.config import load_study_config
 from phonybrains.record import read_record
 from phonybrains.remote.config import load_imagine_config
 from phonybrains.remote.dialects import parameters
-from phonybrains.remote.prompts import Wanted
+from phonybrains.remote.prompts import Wanted, wanted_images
 from phonybrains.serving.context import named_once
 from tests.support.places import ROOT
 
@@ -275,3 +275,10 @@ def test_recipes_find_the_command(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.split()[0]) == (0, "phonybrains")
     for recipe in (ROOT / "recipes").glob("*.sh"):
         assert "/bin  # where the command is not on it" in recipe.read_text(encoding="utf-8")
+
+
+def test_a_placeholder_that_is_not_known_is_named() -> None:
+    """With the attributes that there are, and the one that may be meant."""
+    file = {"text": "axial MRI, {findng}", "attributes": {"finding": "glioma"}}
+    with pytest.raises(ConfigError, match=r"'\{findng\}' has no attribute.*Known: finding. Did you mean finding\?"):
+        wanted_images(load_imagine_config(None, prompts=[file]))

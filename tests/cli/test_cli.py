@@ -74,7 +74,7 @@ def test_help_lists_the_commands_in_the_order_of_the_work(run: Run, words: tuple
     code, out, _ = run(*words)
     commands = [line.split()[1] for line in out.splitlines() if line.startswith("│") and line[2] not in " -"]
     first = "import fetch phantom train finetune generate join edit augment score imagine evaluate"
-    assert (code, commands) == (0, f"{first} predict export serve mcp study audit verify model demo".split())
+    assert (code, commands) == (0, f"{first} predict export serve mcp study audit verify show model demo".split())
 
 
 # --- The whole path --------------------------------------------------------------------------------------------------

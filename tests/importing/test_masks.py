@@ -118,11 +118,11 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     assert mask is not None
     assert not mask.any()
     text = said(report)
-    assert "1 masks belong to no image: masks/9.png" in text
-    assert "3 images have no mask: in/0.png, in/2.png, in/3.png" in text
+    assert "1 mask of no image: masks/9.png" in text
+    assert "3 images without a mask: in/0.png, in/2.png, in/3.png" in text
     assert "mask 2.png of in/2.png: a mask of another shape (64×32, and its image 64×64): left out" in text
     assert "gray levels, and a mask has few" in text
-    assert "1 masks are empty, nothing is outlined: in/1.png" in said(report, "note")
+    assert "1 empty mask, nothing is outlined: in/1.png" in said(report, "note")
     assert report.results["masks"] == {"outline": "tumour", "images": 2, "empty": 1}
 
 
@@ -170,7 +170,7 @@ def test_masks_of_other_images_are_refused_at_once(tmp_path: Path) -> None:
     """No folder, no file of an image's name, one folder for two sources: an error that says what to do, and no set."""
     save(tmp_path / "in/a.png", head(1))
     save(tmp_path / "masks/b.png", Image.fromarray(outline(1)))
-    with pytest.raises(SourceError, match=r"none of its 1 files has the name of an image of in, such as in/a\.png"):
+    with pytest.raises(SourceError, match=r"of its 1 file none has the name of an image of in, such as in/a\.png"):
         masked(tmp_path)
     with pytest.raises(SourceError, match="masks lie in a folder, and there is none"):
         masked(tmp_path, masks=tmp_path / "nowhere")

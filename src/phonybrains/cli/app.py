@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import warnings
@@ -17,7 +18,7 @@ GOES_ON |= {"generate", "imagine", "join", "predict", "score", "train"}
 
 
 def main() -> NoReturn:
-    """Run the command line: 0 done, 1 an error that a person can act on, 2 wrong usage, 130 stopped."""
+    """Run the command line: 0 done, 1 an error that a person can act on, 2 wrong usage, 130 stopped, 141 not read."""
     warnings.simplefilter("ignore")
     # On busy cores, threads that spin while they wait make everything three times slower.
     settings = {
@@ -29,7 +30,16 @@ def main() -> NoReturn:
     os.environ.update(settings | os.environ)
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        _run()
+        try:
+            _run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _end_unread()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError) and not end.__suppress_context__:  # so does rich end
+            _end_unread()
+        raise
     except KeyboardInterrupt:  # at any moment: while it imports, and while it tells of an error
         _fail(f"stopped. {_what_again_does(sys.argv[1:])}", 130)
     finally:
@@ -51,6 +61,8 @@ def _run() -> NoReturn:
     except PhonyBrainsError as error:
         _fail(str(error), 1)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _is_unread():
+            raise
         _fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 1)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
@@ -66,6 +78,19 @@ def _what_again_does(words: list[str]) -> str:
     return "Given again, the same command starts over."
 
 
+def _is_unread() -> bool:
+    """Whether nobody reads the standard output any more."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _end_unread() -> NoReturn:
+    """Who read the output has gone, as `head` does: silence, and the code of a program that dies of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(128 + signal.SIGPIPE)
+
+
 def _fail(text: str, code: int) -> NoReturn:
     print(f"phonybrains: {text}", file=sys.stderr)
-    sys.exit(code)
+    raise SystemExit(code) from None

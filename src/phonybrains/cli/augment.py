@@ -7,9 +7,12 @@ from pathlib import Path
 from cyclopts import CycloptsError
 
 from ..startup import lean_diffusers, say
+from ..wording import count_of
 from .options import Finite, Flag, Seed, Whole, Words
+from .working import working
 
 
+@working("quiet", "overwrite", "device")
 def augment(
     corpus: Path,
     /,
@@ -63,4 +66,4 @@ def augment(
     how = config.model_dump(exclude={"seed"})
     made = stage(corpus, out, model=model, seed=seed, batch_size=batch_size, grid=grid, **how)
     if made == out:
-        say(f"{out}: {len(ImageSet.open(out))} images. Next: phonybrains train {out} --out model/")
+        say(f"{out}: {count_of(len(ImageSet.open(out)), 'image')}. Next: phonybrains train {out} --out model/")

@@ -62,6 +62,7 @@ COMMANDS = (
         "verify:verify",
         "Say where a picture, an image set or a model comes from, each link intact, changed or unknown.",
     ),
+    Command("show", "show:show", "Look at an image set, or at one image and its record: in the terminal or a browser."),
     Command("model", "model:model_app", "Look at a trained model, or pass it on."),
     Command(
         "demo",
@@ -69,7 +70,11 @@ COMMANDS = (
         "Generate 95 images with the model that comes with the package, and draw sheets of them.",
     ),
 )
-FLAGS = {"--help (-h)": "Display this message and exit.", "--version": "Display application version."}
+FLAGS = {
+    "--help (-h)": "Display this message and exit.",
+    "--install-completion": "Have the shell (bash, zsh or fish) complete commands and options.",
+    "--version": "Display application version.",
+}
 
 
 def overview(columns: int | None = None) -> str:

@@ -9,9 +9,12 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ..errors import ConfigError
-from .options import Flag, Seed, Whole
+from ..wording import count_of
+from .options import Flag, Modality, Seed, Whole
+from .working import working
 
 
+@working("quiet", "overwrite")
 def import_(
     sources: Annotated[list[str], Parameter(name="SRC", negative="")],
     /,
@@ -20,7 +23,7 @@ def import_(
     config: Path | None = None,
     size: int | None = None,
     bits: Literal[8, 16] | None = None,
-    modality: Literal["MR", "CT"] | None = None,
+    modality: Modality | None = None,
     window: Annotated[tuple[float, float] | None, Parameter(negative="")] = None,
     no_window: Flag = False,
     plane: Literal["native", "axial", "coronal", "sagittal"] | None = None,
@@ -69,6 +72,7 @@ def import_(
     return int(import_images(sources, out, settings, strict=strict).failed)
 
 
+@working("quiet")
 def fetch(name: str, /, *, out: Path) -> None:
     """Download a public data set from its publisher, for import.
 
@@ -81,6 +85,7 @@ def fetch(name: str, /, *, out: Path) -> None:
     print(f"{fetch(name, out)} is complete. Next: phonybrains import {out} --out corpus/")
 
 
+@working("quiet", "overwrite")
 def phantom(
     *,
     n: Annotated[Whole, Parameter(name=["--n", "-n"])],
@@ -106,4 +111,4 @@ def phantom(
         sizes = " or ".join(str(side) for side in (size // 32 * 32, size // 32 * 32 + 32) if side)
         raise ConfigError(f"--size {size}: training needs a multiple of 32 pixels a side. Give {sizes}.")
     make_phantoms(n, out, seed=seed, size=size, synthetic=not as_scans, masks=masks or "")
-    print(f"{out}: {n} phantoms")
+    print(f"{out}: {count_of(n, 'phantom')}")

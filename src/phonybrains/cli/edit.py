@@ -10,8 +10,9 @@ from cyclopts import App, CycloptsError, Parameter
 
 from ..errors import ConfigError
 from ..startup import lean_diffusers
-from .options import Amount, Flag, Seed, Whole, Words
+from .options import Amount, Flag, Modality, Seed, Whole, Words
 from .pairs import pairs
+from .working import working
 
 edit_app = App(name="edit", help="Edit images by what a model knows of heads: one prior, many uses.", sort_key=6)
 
@@ -47,10 +48,11 @@ class Options:
     batch_size: Whole = 8
     grid: Path | None = None
     report: Path | None = None
-    modality: Literal["MR", "CT"] | None = None
+    modality: Modality | None = None
 
 
 @edit_app.command(sort_key=1)
+@working("quiet", "overwrite", "device")
 def upscale(
     source: Given, /, *, factor: Literal[2, 4] = 2, start: float | None = None, simulate: Flag = False, options: Options
 ) -> None:
@@ -66,6 +68,7 @@ def upscale(
 
 
 @edit_app.command(sort_key=2)
+@working("quiet", "overwrite", "device")
 def denoise(
     source: Given,
     /,
@@ -87,6 +90,7 @@ def denoise(
 
 
 @edit_app.command(sort_key=3)
+@working("quiet", "overwrite")
 def noise(source: Given, /, *, like: Path, options: Options) -> None:
     """Give images the noise of another set's images, where they are quieter.
 
@@ -98,6 +102,7 @@ def noise(source: Given, /, *, like: Path, options: Options) -> None:
 
 
 @edit_app.command(sort_key=4)
+@working("quiet", "overwrite", "device")
 def inpaint(
     source: Given,
     /,
@@ -128,6 +133,7 @@ def inpaint(
 
 
 @edit_app.command(sort_key=5)
+@working("quiet", "overwrite", "device")
 def translate(source: Given, /, *, to: Words, strength: float = 1.0, options: Options) -> None:
     """Show the same heads under other conditions, as CT for MR.
 
@@ -140,6 +146,7 @@ def translate(source: Given, /, *, to: Words, strength: float = 1.0, options: Op
 
 
 @edit_app.command(sort_key=6)
+@working("quiet", "overwrite", "device")
 def vary(
     source: Given, /, *, strength: float | None = None, by: Literal["noise", "embedding"] = "noise", options: Options
 ) -> None:
@@ -154,6 +161,7 @@ def vary(
 
 
 @edit_app.command(sort_key=7)
+@working("quiet", "overwrite", "device")
 def explain(source: Given, /, *, change: Words, strength: float = 0.5, options: Options) -> None:
     """Show where images would be others if they showed something else, as maps.
 

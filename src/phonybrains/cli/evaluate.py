@@ -8,10 +8,12 @@ from typing import Any, Literal
 from cyclopts import App
 
 from .options import Seed, Whole, Words
+from .working import working
 
 audit_app = App(name="audit", sort_key=8)
 
 
+@working("quiet", "overwrite")
 def evaluate(
     samples: Path,
     /,
@@ -65,6 +67,7 @@ def evaluate(
 
 
 @audit_app.default
+@working("quiet", "overwrite")
 def audit(
     samples: Path,
     /,
@@ -92,6 +95,7 @@ def audit(
 
 
 @audit_app.command
+@working("quiet", "overwrite", "device")
 def cascade(
     corpus: Path,
     /,

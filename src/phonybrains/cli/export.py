@@ -8,9 +8,12 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from ..errors import ConfigError
+from ..wording import count_of
 from .options import Amount, Flag
+from .working import working
 
 
+@working("quiet", "overwrite")
 def export(
     source: Annotated[Path, Parameter(name="SET")],
     /,
@@ -66,7 +69,7 @@ def export(
             c2pa=c2pa,
         )
         found = read_record(out)["results"]
-        print(f"{out}: {found['images']} images in {found['series']} series")
+        print(f"{out}: {count_of(found['images'], 'image')} in {found['series']} series")
     if send is not None:
         from ..exporting import send as sending
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import CycloptsError, Parameter
 
+from ..replacing import gives_way, overwriting
 from ..startup import diffusers_for, lean_diffusers, say
+from ..wording import count_of
 from .options import Flag, Port, Seed, Whole, Words
 from .pairs import pairs
+from .working import working
 
 
+@working("quiet", "overwrite", "device")
 def generate(
     model: str,
     /,
@@ -22,16 +27,17 @@ def generate(
     prompt: str | None = None,
     mask: Path | None = None,
     mask_split: Literal["train", "validation", "test"] | None = None,
-    seed: Seed = 0,
+    config: Path | None = None,
+    seed: Seed | None = None,
     steps: Whole | None = None,
     guidance: float | None = None,
-    classifier_guidance: float = 0.0,
-    sampler: str = "",
-    precision: Literal["auto", "bf16", "fp32"] = "auto",
-    engine: Literal["auto", "torch", "compiled"] = "auto",
-    shard: str = "",
+    classifier_guidance: float | None = None,
+    sampler: str | None = None,
+    precision: Literal["auto", "bf16", "fp32"] | None = None,
+    engine: Literal["auto", "torch", "compiled"] | None = None,
+    shard: str | None = None,
     watermark: Path | None = None,
-    batch_size: Whole = 16,
+    batch_size: Whole | None = None,
     grid: Path | None = None,
 ) -> None:
     """Generate synthetic images as an image set.
@@ -44,48 +50,60 @@ def generate(
         prompt: The same in words, for a model that was fine-tuned from Stable Diffusion.
         mask: An image set with masks, or a folder of black and white pictures: image i follows mask i, counted around.
         mask_split: Of an image set, only the masks of this split.
-        seed: Start of the random numbers: image i depends on (seed, i) alone.
+        config: TOML file with any of the settings of docs/generate.md; the options here win.
+        seed: Start of the random numbers (0): image i depends on (seed, i) alone.
         steps: Steps from noise to image; the model's own number if not given. Few-step weights serve up to 4.
         guidance: How strongly the conditions are pushed; 1 is the plain model, at half the cost (the model's own: 1).
-        classifier_guidance: How strongly the model's classifier leads to what is asked, if it has one; 0 is without it.
+        classifier_guidance: How strongly the model's classifier leads to what is asked, if it has one (0: without it).
         sampler: shortcut, adams, heun, ddim, ddpm or euler; the best for model and steps if not given.
-        precision: Arithmetic of decoding: bf16, fp32, or auto for the faster here; up to 5 gray levels apart.
-        engine: What computes it: torch, compiled (see "phonybrains model compile"), or auto for the faster here.
+        precision: Arithmetic of decoding: bf16, fp32, or (auto) the faster here; up to 5 gray levels apart.
+        engine: What computes it: torch, compiled (see "phonybrains model compile"), or (auto) the faster here.
         shard: Make one part of the images alone, such as 3/8, the third of eight; "phonybrains join" joins them.
         watermark: A file with the key of an invisible watermark, which the images then carry.
-        batch_size: Images computed at a time.
+        batch_size: Images computed at a time (16).
         grid: Also draw a contact sheet into this picture file.
     """
-    from ..generating.config import check_names, count, generate_config, open_masks
+    from ..config import load_config
+    from ..generating.config import GenerateConfig, GenerateFile, HowDrawn, check_names, open_masks
 
     asked = pairs([*(where or []), *([] if prompt is None else [f"prompt={prompt}"])], "--where")
-    how = {"seed": seed, "steps": steps, "guidance": guidance, "sampler": sampler}
-    how |= {"precision": precision, "engine": engine, "shard": shard, "classifier_guidance": classifier_guidance}
-    if n is None and mask is None:
+    words = asked.pop("prompt", None)
+    given = {"n": n, "where": asked or None, "prompt": words, "mask": mask, "mask_split": mask_split}
+    given |= {"seed": seed, "steps": steps, "guidance": guidance, "classifier_guidance": classifier_guidance}
+    given |= {"sampler": sampler, "precision": precision, "engine": engine, "shard": shard}
+    said = load_config(GenerateFile, config, **given, watermark=watermark, batch_size=batch_size, grid=grid)
+    if said.n is None and said.mask is None and not said.requests:
         raise CycloptsError(msg='Command "generate" requires -n, the number of images, or masks to follow with --mask.')
-    masks = open_masks(mask, mask_split)
-    mine = None
-    if watermark:
+    masks, mine = open_masks(said.mask, said.mask_split), None
+    if said.watermark:
         from ..watermark import Watermark
 
-        mine = Watermark.read(watermark)
-    config = generate_config(n := count(n, masks), asked, **how, watermark=mine.name if mine else "")
-    folder = check_names(model, config, masks)
+        mine = Watermark.read(said.watermark)
+    how = said.model_dump(include={*HowDrawn.model_fields})
+    settings = load_config(
+        GenerateConfig, None, requests=said.asked(masks), **how, watermark=mine.name if mine else None
+    )
+    folder = check_names(model, settings, masks)
     from ..generating.stage import engine_for, generate_requests
     from ..record import read_record
 
-    if engine_for(folder, config, out) == "torch":
+    if engine_for(folder, settings, out) == "torch":
         with diffusers_for(folder):
             from ..model import latent_diffusion as _  # noqa: F401  # its imports are quicker here
 
-    generate_requests(model, out, config, masks=masks, watermark=mine, batch_size=batch_size, grid=grid)
+    more: Any = {"masks": masks, "watermark": mine, "batch_size": said.batch_size, "grid": said.grid}
+    files = [path for path in (said.mask, said.watermark) if path]
+    with overwriting(out, *([said.grid] if said.grid else []), inputs=files) if gives_way(out) else nullcontext():
+        generate_requests(model, out, settings, **more)
     if drawn := read_record(out)["results"].get("drawn"):
-        own = f"Each image starts from noise of its own, of seed {seed} and its index."
+        own = f"Each image starts from noise of its own, of seed {settings.seed} and its index."
         say(f"Not asked for, so drawn as often as in training: {', '.join(drawn)}. {own}")
-    part = f", the shard {shard} of {n}" if shard else ""
-    say(f"{out}: {len(config.indices)} synthetic images{part}" + (f"; contact sheet: {grid}" if grid else ""))
+    part = f", the shard {settings.shard} of {settings.n}" if settings.shard else ""
+    seen = f"; contact sheet: {said.grid}" if said.grid else ""
+    say(f"{out}: {count_of(len(settings.indices), 'synthetic image')}{part}{seen}")
 
 
+@working("quiet", "overwrite")
 def join(parts: Annotated[list[Path], Parameter(name="PART", negative="")], /, *, out: Path) -> None:
     """Join the shards of a run of generate into one image set.
 
@@ -96,9 +114,10 @@ def join(parts: Annotated[list[Path], Parameter(name="PART", negative="")], /, *
     from ..generating.join import join
 
     join(parts, out)
-    print(f"{out}: {len(parts)} shards joined")
+    print(f"{out}: {count_of(len(parts), 'shard')} joined")
 
 
+@working("device")
 def demo(*, out: Path = Path("out/demo"), serve: Flag = False, port: Port = 8000) -> None:
     """Generate 95 images with the model that comes with the package, and draw sheets of them.
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ..errors import ConfigError
-from .options import Amount, Seed, Whole
+from .options import Amount, Modality, Seed, Whole
+from .working import working
 
 
 @Parameter(name="*")
@@ -47,6 +48,7 @@ class Limits:
     """Requests at a time (4)."""
 
 
+@working("quiet")
 def imagine(
     prompt: str | None = None,
     /,
@@ -56,7 +58,7 @@ def imagine(
     prompts: Path | None = None,
     preset: str | None = None,
     config: Path | None = None,
-    modality: Literal["MR", "CT"] | None = None,
+    modality: Modality | None = None,
     service: Service = Service(),
     limits: Limits = Limits(),
 ) -> None:
@@ -83,7 +85,7 @@ def imagine(
     settings = load_imagine_config(preset, config, prompts, **given)
     from ..workflows.imagine import imagine
 
-    imagine(out, settings, confirm=_confirm if sys.stdin.isatty() else None)
+    imagine(out, settings, confirm=_confirm if sys.stdin.isatty() and sys.stderr.isatty() else None)
 
 
 def _confirm(question: str) -> bool:

@@ -1,4 +1,4 @@
-"""The commands on models: `phonybrains model info`, `card`, `push` and `pull`."""
+"""The commands on models: `phonybrains model list`, `info`, `card`, `push` and `pull`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from cyclopts import App
 
 from ..startup import lean_diffusers
 from .options import Flag
+from .working import working
 
 model_app = App(name="model", help="Look at a trained model, or pass it on.", sort_key=9)
 
@@ -24,6 +25,18 @@ def info(model: str, /) -> None:
     print(summary(model))
 
 
+@model_app.command(name="list", sort_key=0)
+def list_(folder: Path | None = None, /) -> None:
+    """List the models that come with the package, and those below a folder.
+
+    Args:
+        folder: Where else to look, in this folder and those in it.
+    """
+    from ..model.listing import models_in_words
+
+    print(models_in_words(folder))
+
+
 @model_app.command(sort_key=2)
 def card(model: str, /) -> None:
     """Print a model's card, its README.md.
@@ -37,6 +50,7 @@ def card(model: str, /) -> None:
 
 
 @model_app.command(sort_key=5)
+@working("quiet")
 def compile(model: str, /) -> None:
     """Compile a model for this machine, once: it then makes images about twice as fast, and starts without torch.
 
@@ -53,6 +67,7 @@ def compile(model: str, /) -> None:
 
 
 @model_app.command(sort_key=3)
+@working("quiet")
 def push(model: str, repo: str, /, *, private: Flag = False, revision: str | None = None) -> None:
     """Copy a model, checked, to the Hugging Face Hub or into a folder, without the log of its training.
 
@@ -72,6 +87,7 @@ def push(model: str, repo: str, /, *, private: Flag = False, revision: str | Non
 
 
 @model_app.command(sort_key=4)
+@working("quiet")
 def pull(repo: str, /, *, out: Path, revision: str | None = None) -> None:
     """Fetch a model that was pushed, and check it.
 

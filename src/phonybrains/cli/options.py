@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
+MODALITIES = {"mri": "MR", "mr": "MR", "ct": "CT"}
+"""How people write them, in small letters; names and values of all else are found by what there is."""
+
+
+def _modality(_: object, tokens: Sequence[Token]) -> str:
+    word = tokens[0].value
+    if word.casefold() not in MODALITIES:
+        raise ValueError(f'"{word}". Choose from: "MR", "CT".')
+    return MODALITIES[word.casefold()]
+
+
+Modality = Annotated[Literal["MR", "CT"], Parameter(converter=_modality)]
 Whole = Annotated[int, Parameter(validator=Number(gte=1))]
 Least = Annotated[int, Parameter(validator=Number(gte=0))]
 Seed = Least

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ConfigError
+from .options import MODALITIES
 
 
 def pairs(words: list[str], option: str) -> dict[str, Any]:
@@ -19,5 +20,5 @@ def pairs(words: list[str], option: str) -> dict[str, Any]:
                 f"{option}: {name} is asked for twice, as {found[name]} and as {value}. Say it once; "
                 "labels that one image has together are joined by ';'."
             )
-        found[name] = value
+        found[name] = MODALITIES.get(value.casefold(), value) if name.casefold() == "modality" else value
     return found

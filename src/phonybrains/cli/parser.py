@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from cyclopts import App, ArgumentCollection, CycloptsError
 
-from .commands import COMMANDS, HELP
+from .commands import COMMANDS, FLAGS, HELP
 
 
 def _version() -> str:
@@ -28,3 +28,4 @@ settings: dict[str, Any] = {"suppress_keyboard_interrupt": False, "result_action
 app = App("phonybrains", HELP, version=_version, help_format="plaintext", config=_refuse_empty_paths, **settings)
 for place, command in enumerate(COMMANDS):
     app.command(f"phonybrains.cli.{command.home}", name=command.name, sort_key=place)
+app.register_install_completion_command(help=FLAGS["--install-completion"])

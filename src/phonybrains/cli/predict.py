@@ -9,11 +9,13 @@ from cyclopts import App, Parameter
 
 from ..startup import say
 from .options import Seed, Share, Whole
+from .working import working
 
 predict_app = App(name="predict", help="Predict an attribute of images, and how sure each answer is (CARD).")
 
 
 @predict_app.command(sort_key=1)
+@working("quiet", "overwrite")
 def train(
     corpus: Path,
     /,
@@ -49,6 +51,7 @@ def train(
 
 
 @predict_app.command(sort_key=2)
+@working("quiet", "overwrite")
 def apply(
     source: Annotated[Path, Parameter(name="SET")],
     /,

@@ -8,9 +8,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..startup import lean_diffusers
+from ..wording import count_of
 from .options import Seed, Whole
+from .working import working
 
 
+@working("quiet", "overwrite", "device")
 def score(
     source: Annotated[Path, Parameter(name="SET")],
     /,
@@ -41,4 +44,4 @@ def score(
     score(source, out, model=model, steps=steps, probes=probes, seed=seed, batch_size=batch_size)
     found = read_record(out)["results"]
     middle = ", ".join(f"{name} {bits:.3f}" for name, bits in found["bits_per_dim"].items())
-    print(f"{out}: {found['images']} images; bits per dimension of their latents, median: {middle}")
+    print(f"{out}: {count_of(found['images'], 'image')}; bits per dimension of their latents, median: {middle}")

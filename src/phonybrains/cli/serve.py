@@ -8,8 +8,10 @@ from cyclopts import Parameter
 
 from ..startup import lean_diffusers
 from .options import Port, Whole
+from .working import working
 
 
+@working("device")
 def serve(
     model: str,
     /,

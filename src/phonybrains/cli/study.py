@@ -10,6 +10,7 @@ from cyclopts import App
 
 from ..errors import ConfigError
 from .options import Amount, Finite, Flag, Folders, Port, Seed, Share, Whole, Words
+from .working import working
 
 study_app = App(name="study", help="Let specialists tell real images from phony ones, blinded.", sort_key=7)
 
@@ -27,6 +28,7 @@ def _database(given: str | None) -> str | None:
 
 
 @study_app.command(sort_key=1)
+@working("quiet")
 def design(
     *,
     synthetic: Folders,
@@ -153,6 +155,7 @@ def serve(
 
 
 @study_app.command(sort_key=4)
+@working("quiet")
 def analyse(study: Path, /, *, out: Path, database: str | None = None, interim: Flag = False) -> None:
     """Work out what the answers are worth, and write the report.
 
@@ -192,6 +195,7 @@ def import_answers(
 
 
 @study_app.command(sort_key=6)
+@working("quiet")
 def simulate(
     study: Path,
     /,

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from ..startup import say
 from .options import Flag, Least, Seed, Whole, Words
+from .working import working
 
 
+@working("quiet", "overwrite", "device")
 def train(
     corpus: Path,
     /,
@@ -63,6 +65,7 @@ def train(
     say(f"{out} is trained. Next: phonybrains generate {out} -n 95 --out samples/")
 
 
+@working("quiet", "overwrite", "device")
 def finetune(
     base: str,
     corpus: Path,

@@ -21,6 +21,7 @@ from ..model.sampling import Sampling
 from ..networks.conditions import Value
 from ..progress import progress_bars
 from ..record import Record, as_input, is_published, publish
+from ..replacing import check_vacant
 from ..reporting.sheets import contact_sheet
 from ..startup import say
 from .config import AugmentConfig
@@ -125,6 +126,7 @@ def augment(
     said = {"record_identity": record.identity, "generator": additions.generator, "seed": config.seed}
     mark = SyntheticMark(facts={**said, "model_sha256": record.inputs[1]["sha256"]})
     if not is_published(out, record, check_whole):
+        _ = grid is None or check_vacant(Path(grid))
         with publish(out, record, resume=True) as draft:
             take_over(images, draft)
             additions.paint(draft, mark, show)
@@ -179,7 +181,7 @@ def _draw(images: ImageSet, path: Path, mark: SyntheticMark) -> None:
     drawn = [i for i, row in enumerate(images.rows) if row["edit"] == AUGMENT]
     chosen = [drawn[i] for i in np.unique(np.linspace(0, len(drawn) - 1, SHOWN).astype(int))]
     labels = [" ".join([images.rows[i].modality, *_shown(images.rows[i])]) for i in chosen]
-    contact_sheet([images.pixels(i) for i in chosen], path, labels=labels, mark=mark)
+    contact_sheet([images.pixels(i) for i in chosen], path, labels=labels, mark=mark, named=True)
 
 
 def _shown(row: Row) -> list[str]:

@@ -39,4 +39,6 @@ def draw_grid(lines: Sequence[Mapping[str, NDArray[np.uint8]]], path: Path) -> P
     for row, line in enumerate(lines):
         cells += as_seen(line).values()
         labels += [f"{row} {label}" for label in line]
-    return contact_sheet(cells, path, columns=len(lines[0]), side=256, labels=labels, mark=SyntheticMark(EDITED))
+    return contact_sheet(
+        cells, path, columns=len(lines[0]), side=256, labels=labels, mark=SyntheticMark(EDITED), named=True
+    )

@@ -14,7 +14,8 @@ from ..imageset import ImageSet, Row
 from ..model.description import conditions_of, read_description
 from ..model.finding import is_fine_tuned, model_folder
 from ..model.training_data import shared_units
-from ..networks.conditions import Category, Conditions, Number, Value, labels_of, near, plural
+from ..networks.conditions import Category, Conditions, Number, Value, labels_of, near
+from ..wording import count_of
 from .config import AugmentConfig
 
 AUGMENT = "augment"
@@ -44,8 +45,8 @@ class Combination:
 
     def __str__(self) -> str:
         if self.why:
-            return f"{self.said}: {plural(self.images, 'image')}, left as they are: {self.why}"
-        return f"{self.said}: {plural(self.images, 'image')}, {self.more} are added"
+            return f"{self.said}: {count_of(self.images, 'image')}, left as they are: {self.why}"
+        return f"{self.said}: {count_of(self.images, 'image')}, {self.more} are added"
 
 
 def check_augment(corpus: ImageSet, model: str | Path, out: Path | None = None) -> Path:
@@ -167,6 +168,6 @@ def plan_in_words(groups: Sequence[Combination]) -> list[str]:
     """The plan as a person reads it before the work, and a last line with the sum."""
     total = sum(group.more for group in groups)
     left = sum(bool(group.why) for group in groups)
-    rest = f"; {plural(left, 'value')} left as {'it is' if left == 1 else 'they are'}" if left else ""
-    fill = f"{plural(total, 'synthetic image')} in the split train{rest}"
+    rest = f"; {count_of(left, 'value')} left as {'it is' if left == 1 else 'they are'}" if left else ""
+    fill = f"{count_of(total, 'synthetic image')} in the split train{rest}"
     return [*map(str, groups), fill if total else f"Nothing to fill up{rest or ': balanced already'}"]

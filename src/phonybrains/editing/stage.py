@@ -24,6 +24,7 @@ from ..model.latent_diffusion import LatentDiffusion, image_rng
 from ..model.workers import count_workers, even_batches, side_by_side, this_device
 from ..progress import progress_bars
 from ..record import Record, as_input, is_published, publish, sha256_file
+from ..replacing import check_vacant
 from .config import AddNoise, Edit, Explain
 from .grid import MOST, check_grid, draw_grid
 from .jobs import EditBatch, EditJob, job_of
@@ -201,6 +202,8 @@ def edit(
     for note in edits.job.notes:
         print(f"WARNING: {note}", file=sys.stderr)
     if not is_published(out, record, check_whole):
+        for named in filter(None, (grid, report)):
+            check_vacant(Path(named))
         with publish(out, record, resume=True) as draft, progress_bars(show) as bar:
             (draft / "images").mkdir(exist_ok=True)
             edits.paint(draft, batch_size, bar)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ..imageset import MADE_COLUMNS
+from ..wording import count_of
 from .exported import ExportedSet, Kind
 
 KINDS: dict[Kind, str] = {
@@ -64,7 +65,7 @@ def _composition(exported: ExportedSet) -> list[str]:
     images = exported.images
     counts = Counter(row.modality for row in images.rows)
     found = [
-        f"{len(images)} images of {images.width}×{images.height} pixels, {images.bits} bits: "
+        f"{count_of(len(images), 'image')} of {images.width}×{images.height} pixels, {images.bits} bits: "
         + ", ".join(f"{n} {modality}" for modality, n in counts.items())
         + f"; {len(exported.series)} series.",
         f"{sum(bool(row.mask_file_name) for row in images.rows)} images have a mask"
@@ -108,7 +109,8 @@ def _preprocessing(exported: ExportedSet) -> list[str]:
     images = range(len(exported.images))
     scales = Counter((exported.images.rows[index].modality, exported.scale(index)) for index in images)
     told = [
-        f"{modality}: value = {one.slope:.6g} · grey level + {one.intercept:.6g} in {one.unit} ({n} images)."
+        f"{modality}: value = {one.slope:.6g} · grey level + {one.intercept:.6g} in {one.unit} "
+        f"({count_of(n, 'image')})."
         for (modality, one), n in scales.most_common(MOST_LABELS)
     ]
     return [

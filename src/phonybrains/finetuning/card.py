@@ -11,6 +11,7 @@ from ..model.captions import Captions
 from ..model.lora_description import LoraFacts
 from ..model.training_data import licence, sources, splits
 from ..networks.conditions import Conditions
+from ..wording import count_of
 
 MOST_FREQUENT = 12
 
@@ -45,7 +46,7 @@ SHA-256 of its files: `{facts.sha256}`.
 
 ## Training data
 
-{len(images)} images; {splits(images)}. Trained on the first alone.
+{count_of(len(images), "image")}; {splits(images)}. Trained on the first alone.
 
 {sources(images)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,8 +17,9 @@ from ..model.finding import find_model, is_fine_tuned
 from ..model.lora_description import read_lora
 from ..model.masks import MaskFacts
 from ..model.sampling import GAN, Engine, Precision, Sampling, check_one_evaluation, check_sampler
-from ..networks.conditions import Value, plural
+from ..networks.conditions import Value
 from ..networks.shapes import Count
+from ..wording import count_of
 from .masks import MaskFolder
 from .processes import Share
 
@@ -30,10 +31,9 @@ class Request(Config):
     where: dict[str, Value] = {}
 
 
-class GenerateConfig(Config):
-    """What is generated, and how: requests one after the other, and the fields of Sampling that change an image."""
+class HowDrawn(Config):
+    """How images are drawn: the fields of Sampling that change an image, and which part of them is made."""
 
-    requests: tuple[Request, ...]
     seed: Annotated[int, Field(ge=0)] = Sampling.seed
     steps: Count | None = Sampling.steps
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -44,6 +44,44 @@ class GenerateConfig(Config):
     engine: Engine = "auto"
     shard: str = ""
     """Which part of the images is made, such as "3/8", the third of eight; empty: all."""
+
+
+class GenerateFile(HowDrawn):
+    """What a TOML file for `generate` can say: all but the model and where its images go."""
+
+    free_tables = ("where",)
+
+    n: Count | None = None
+    where: dict[str, Value] = {}
+    prompt: str | None = None
+    requests: tuple[Request, ...] = ()
+    """Several of n and where, one after the other, in place of them."""
+    mask: Path | None = None
+    mask_split: Literal["train", "validation", "test"] | None = None
+    watermark: Path | None = None
+    """A file with the key."""
+    batch_size: Count = 16
+    grid: Path | None = None
+
+    @model_validator(mode="after")
+    def _asks_once(self) -> Self:
+        if self.requests and (self.n or self.where or self.prompt is not None):
+            raise ConfigError("requests say n and where themselves: leave these, and prompt, out.")
+        if self.prompt is not None and PROMPT in self.where:
+            raise ConfigError("the prompt is asked for twice, in where and by itself. Say it once.")
+        return self
+
+    def asked(self, masks: MaskFolder | None) -> list[dict[str, Any]]:
+        """The requests: those of the file, or the one of n, where and prompt. Raises ConfigError without a number."""
+        prompt = {} if self.prompt is None else {PROMPT: self.prompt}
+        one = {"n": 0 if self.requests else count(self.n, masks), "where": self.where | prompt}
+        return [request.model_dump() for request in self.requests] or [one]
+
+
+class GenerateConfig(HowDrawn):
+    """What is generated, and how: requests one after the other."""
+
+    requests: tuple[Request, ...]
     watermark: str = ""
     """The name of the key whose watermark the images carry; empty: none."""
 
@@ -51,7 +89,7 @@ class GenerateConfig(Config):
     def _has_images(self) -> Self:
         shards = Share.read(self.shard).world
         if self.n < shards:
-            few = f"{shards} shards of {plural(self.n, 'image')}"
+            few = f"{shards} shards of {count_of(self.n, 'image')}"
             raise ConfigError(f"--shard {self.shard}: {few}: each holds one at least. Take up to {self.n} shards.")
         return self
 

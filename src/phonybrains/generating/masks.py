@@ -13,7 +13,8 @@ from ..errors import ConfigError, ImageSetError
 from ..held_out import HELD_OUT
 from ..imageset import METADATA_NAME, Attribute, ImageSet, Row
 from ..model.masks import Mask, MaskFacts, as_mask, check_size
-from ..networks.conditions import Conditions, plural, value_in
+from ..networks.conditions import Conditions, value_in
+from ..wording import count_of
 
 PICTURES = (".png", ".tif", ".tiff", ".bmp", ".gif")
 """Kinds of files that keep a mask as it was drawn."""
@@ -89,8 +90,8 @@ class MaskFolder:
         check_size(self.shape, size, str(self.folder / self.names[0]))
         if self.empty and not facts.empty:
             raise ConfigError(
-                f"{self.folder}: {plural(self.empty, 'mask')} of {len(self)} show nothing, which {name} has never seen "
-                "in training. Leave them out."
+                f"{self.folder}: {count_of(self.empty, 'mask')} of {len(self)} show nothing, which {name} has never "
+                "seen in training. Leave them out."
             )
 
     def doubts(self, facts: MaskFacts, asked: Sequence[Mapping[str, Attribute]]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -78,11 +78,12 @@ def wait_for_all(share: Share) -> None:
 
 
 @contextmanager
-def shared_draft(out: Path, record: Record, share: Share) -> Iterator[Path]:
-    """The draft folder, which the first process makes and publishes and the others only use."""
+def shared_draft(out: Path, record: Record, share: Share, begin: Callable[[Path], object]) -> Iterator[Path]:
+    """The draft folder, which the first process makes, begins and publishes, and the others only use."""
     if share.rank == 0:
         with publish(out, record, resume=True) as draft:
             (draft / "images").mkdir(exist_ok=True)
+            begin(draft)
             wait_for_all(share)
             yield draft
     else:

@@ -6,18 +6,27 @@ import errno
 import os
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from ..errors import ConfigError
 from ..imageset import HOW_MADE, ImageSet, Row
 from ..marks import OF_A_MODEL, SyntheticMark
-from ..reporting.sheets import SHEET_SUFFIXES, contact_sheet, most_images
+from ..reporting.sheets import COLUMNS, SHEET_SUFFIXES, contact_sheet, most_images
 
 
-def draw_sheet(images: ImageSet, path: Path, mark: SyntheticMark = OF_A_MODEL) -> Path:
-    """Draw a contact sheet of an image set; below each image what it shows."""
-    labels = [" ".join([row.file_name[-10:-4].lstrip("0") or "0", row.modality, *_shown(row)]) for row in images.rows]
+def draw_sheet(
+    images: ImageSet, path: Path, mark: SyntheticMark | None = OF_A_MODEL, columns: int = COLUMNS, named: bool = False
+) -> Path:
+    """Draw a contact sheet of an image set; below each image what it shows. named: as for `contact_sheet`."""
     masks = [images.mask(i) for i in range(len(images))] if any(row.mask_file_name for row in images.rows) else ()
-    return contact_sheet([images.pixels(i) for i in range(len(images))], path, labels=labels, masks=masks, mark=mark)
+    how: Any = {"labels": [label_of(row) for row in images.rows], "masks": masks, "mark": mark, "named": named}
+    return contact_sheet([images.pixels(i) for i in range(len(images))], path, columns, **how)
+
+
+def label_of(row: Row) -> str:
+    """The number of an image, and what it shows."""
+    number = Path(row.file_name).stem.lstrip("0") or "0"
+    return " ".join([number, row.modality, *_shown(row)])
 
 
 def check_sheet(grid: Path, out: Path, n: int) -> None:

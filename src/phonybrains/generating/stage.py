@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,9 @@ from ..model.sampling import Engine, Sampling
 from ..networks.conditions import Category
 from ..progress import progress_bars
 from ..record import Record, as_input, draft_folder, is_published, sha256_file
+from ..replacing import check_vacant, overwriting
 from .config import GenerateConfig, Request, check_names, count, generate_config, open_masks
+from .growing import is_smaller, take_over
 from .masks import MaskFolder, combinations
 from .processes import Share, shared_draft, together, wait_for_all
 from .sheet import check_sheet, draw_sheet
@@ -160,7 +164,8 @@ def generate_requests(
 
     Image i depends on (seed, i) alone, but for the rounding of a gray level or two, which depends on what else is in
     its batch: on n, the batch size and the number of threads, not on shards and processes, which share the batches of
-    the whole run. The same call makes only what is missing, with the same bits.
+    the whole run. The same call makes only what is missing, with the same bits; with a larger n of the last request it
+    keeps the images that are there, and makes those beyond.
     """
     out, share = Path(out), Share.of_this_process()
     if grid is not None:
@@ -177,12 +182,16 @@ def generate_requests(
         record.results["engine"] = f"MNN {installed()}"
     for warning in work.warnings if share.rank == 0 else ():
         print(f"WARNING: {warning}", file=sys.stderr)
-    with together(share):
+    smaller = is_smaller(out, record)
+    if grid is not None and (smaller or not is_published(out, record)):
+        check_vacant(Path(grid))
+    with overwriting(out) if smaller else nullcontext(), together(share):
         if share.rank == 0:
             _take_up(out, record, len(config.indices))
         wait_for_all(share)
         if not is_published(out, record):
-            with shared_draft(out, record, share) as draft, progress_bars(show and share.rank == 0) as bar:
+            begin = partial(take_over, out) if smaller else Path
+            with shared_draft(out, record, share, begin) as draft, progress_bars(show and share.rank == 0) as bar:
                 work.paint(draft, share, bar, mark)
                 wait_for_all(share)
                 if share.rank == 0:
@@ -190,7 +199,7 @@ def generate_requests(
                     record.results.update(work.results())
         wait_for_all(share)
     if grid is not None and share.rank == 0:
-        draw_sheet(ImageSet.open(out), Path(grid), mark)
+        draw_sheet(ImageSet.open(out), Path(grid), mark, named=True)
     return out
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from ..errors import ConfigError, SourceError
+from ..wording import count_of
 from .config import ImportConfig
 from .scan import Scan, scan
 from .slices import Notice, name_below, shown
@@ -53,9 +54,11 @@ def _matched(item: Scan, folder: Path, pool: ThreadPoolExecutor) -> Scan:
         of |= {path: path for path in files["mat"]}
     if not of:
         such = f", such as {name_below(item.root, images[0])}" if images else ""
-        raise SourceError(f"{folder}: none of its {len(found)} files has the name of an image of {item.name}{such}.")
+        raise SourceError(
+            f"{folder}: of its {count_of(len(found), 'file')} none has the name of an image of {item.name}{such}."
+        )
     alone = [name_below(masks.root, path) for path in sorted(found - set(of.values()))]
-    notices = [Notice("", "warning", f"{len(alone)} masks belong to no image: {some(alone)}")] if alone else []
+    notices = [Notice("", "warning", f"{count_of(len(alone), 'mask')} of no image: {some(alone)}")] if alone else []
     notices += [notice for notice in masks.notices if notice.kind == "skipped" and not inside]
     return replace(item, files=files, masks=of, masks_sha256=masks.sha256, notices=[*item.notices, *notices])
 

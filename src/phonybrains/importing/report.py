@@ -18,6 +18,7 @@ from rich.text import Text
 from ..files import write_whole
 from ..imageset import OF_PLACE
 from ..spreadsheet import sheet_text
+from ..wording import count_of
 from .slices import Notice, Slice, shown
 
 SHOWN = 8
@@ -58,11 +59,13 @@ class ImportReport:
     def __rich__(self) -> RenderableType:
         if self.finished_before:
             total = self.results.get("total", 0)
-            return Text(f"{shown(str(self.out))} is finished already: {total} images. Nothing to do.")
+            return Text(f"{shown(str(self.out))} is finished already: {count_of(total, 'image')}. Nothing to do.")
         return Group(self._counts(), *map(Text, in_lines(self.results.get("values", {}))), *self._lines())
 
     def _counts(self) -> Table:
-        table = Table(title=Text(shown(f"{self.out}: {self.results['total']} images")), title_justify="left")
+        table = Table(
+            title=Text(shown(f"{self.out}: {count_of(self.results['total'], 'image')}")), title_justify="left"
+        )
         for name in ("modality", *COLUMNS, "split"):
             table.add_column(name, justify="left" if name in ("modality", "split") else "right")
         for modality, counts in self.results["images"].items():

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from ..errors import ConfigError
 from ..record import UNSAFE
+from ..wording import count_of
 from .config import ImportConfig
 from .slices import Slice
 
@@ -151,7 +152,7 @@ def _split_runs(
     if too_few := _too_few(f"{modality}: {len(runs)} runs of {config.run_length} images", sorted({*labels}), config):
         warnings.append(f"{too_few}; give a smaller run_length")
     warnings.append(
-        f"{modality}: no patient is known for {len(indices)} images, so they are split by runs of "
+        f"{modality}: no patient is known for {count_of(len(indices), 'image')}, so they are split by runs of "
         f"neighbours; one patient can lie in two splits, and results will flatter"
     )
     return names

@@ -15,10 +15,12 @@ import numpy as np
 from rich.progress import Progress
 
 from ..errors import ConfigError, OutputError, SourceError
+from ..files import write_whole
 from ..imageset import Row, check_whole, write_metadata
 from ..pacs.address import is_address, parse_address
 from ..progress import progress_bars
 from ..record import Record, is_published, publish, read_record
+from ..wording import count_of
 from .archives import workspace
 from .config import ImportConfig
 from .duplicates import NearDuplicates, find_near_duplicates
@@ -123,6 +125,9 @@ def _import(
     A report stays also where no image can be used.
     """
     intake, written = Intake(), False
+    lists = [_beside(out, what) for what in ("import", "sources")]
+    before = {path: path.read_bytes() for path in lists if path.is_file() and out.exists()}
+    """Of a set that is to be replaced, and stays where that fails."""
     try:
         with publish(out, record) as draft, threads() as pool:
             (draft / "images").mkdir()
@@ -137,15 +142,19 @@ def _import(
             notices += _on_text(intake)
             imported = [Notice(image.slice.name, "imported", image.file_name) for image in intake.images]
             written = True
-            write_report(_beside(out, "import"), notices + of_values(values) + imported)
+            write_report(lists[0], notices + of_values(values) + imported)
             counted = [(*found, str(intake.with_text[place])) for place, found in enumerate(places)]
-            write_for_owner(_beside(out, "sources"), [("source", "name", "path", "burned_in"), *counted])
+            write_for_owner(lists[1], [("source", "name", "path", "burned_in"), *counted])
     except SourceError as error:
-        write_report(_beside(out, "import"), intake.notices)
-        raise SourceError(f"{error} All reasons: {_beside(out, 'import')}") from None
+        if before:
+            raise
+        write_report(lists[0], intake.notices)
+        raise SourceError(f"{error} All reasons: {lists[0]}") from None
     except BaseException:
-        for what in ("import", "sources") if written else ():
-            _beside(out, what).unlink(missing_ok=True)
+        for path in lists if written else ():
+            path.unlink(missing_ok=True)
+            if path in before:
+                write_whole(path, before[path], mode=0o600)
         raise
     return notices
 
@@ -279,8 +288,8 @@ def _on_masks(scans: Sequence[Scan], images: Sequence[SizedSlice]) -> list[Notic
     having |= {place for place, item in enumerate(scans) if item.masks}
     bare = [image.slice.name for image in images if image.source in having and not image.mask_file_name]
     empty = [image.slice.name for image in images if image.mask_is_empty]
-    notices = [Notice("", "warning", f"{len(bare)} images have no mask: {some(bare)}")] if bare else []
-    nothing = Notice("", "note", f"{len(empty)} masks are empty, nothing is outlined: {some(empty)}")
+    notices = [Notice("", "warning", f"{count_of(len(bare), 'image')} without a mask: {some(bare)}")] if bare else []
+    nothing = Notice("", "note", f"{count_of(len(empty), 'empty mask')}, nothing is outlined: {some(empty)}")
     return [*notices, nothing] if empty else notices
 
 

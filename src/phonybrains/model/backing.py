@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from ..networks.conditions import UNSEEN, Category, Conditions, Number, Value, plural, tenth_of
+from ..networks.conditions import UNSEEN, Category, Conditions, Number, Value, tenth_of
+from ..wording import count_of
 
 FEWEST = 5
 """Fewer patients than this are too few, whatever was asked of training."""
@@ -31,7 +32,7 @@ def doubts(conditions: Conditions, where: Mapping[str, Value]) -> list[str]:
             "Where they are few, its images redraw them."
         )
     elif patients + unknown < least:
-        people = plural(patients, "patient")
+        people = count_of(patients, "patient")
         most = f", {unknown} of them of unknown patients" if unknown else ""
         doubt = (
             f"Too few: only {images} training images of {people} are {said}{most}. With fewer than {least} "

@@ -17,7 +17,7 @@ from .compiled import Compiled, is_quicker, place_of, why_not
 from .description import check_model
 from .finding import is_fine_tuned
 from .sampling import Engine, Sampling
-from .workers import this_device
+from .workers import chosen_device, this_device
 
 if TYPE_CHECKING:
     from .fine_tuned import FineTuned
@@ -56,6 +56,8 @@ def settle_engine(folder: Path, engine: Engine, sampling: Sampling) -> Literal["
     Takes milliseconds, and no torch.
     """
     reason = "" if engine == "torch" else why_not(folder, sampling)
+    if (device := chosen_device()) not in ("", "cpu"):
+        reason = reason or f"a compiled model runs on the processor, not on {device}."
     if reason and engine == "compiled":
         raise ConfigError(f"--engine compiled: {reason}")
     compiled = engine == "compiled" or (engine == "auto" and not reason and is_quicker(folder))

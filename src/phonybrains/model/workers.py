@@ -9,9 +9,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
+from ..errors import ConfigError
+
 if TYPE_CHECKING:
     import torch
 
+DEVICE = "PHONYBRAINS_DEVICE"
 MOST_WORKERS = 8
 """More share the cores among them: each holds a batch in memory."""
 
@@ -27,12 +30,37 @@ def count_workers(device: torch.device) -> int:
 
 
 def this_device() -> str:
-    """The graphics processor of this process, among those that torchrun started, or "cpu"."""
+    """The device that is asked for, else the graphics processor of this process, of those that torchrun started, or
+    "cpu"."""
+    chosen = chosen_device()
+    if chosen not in ("", "cuda"):
+        return chosen
     import torch
 
     if not torch.cuda.is_available():
         return "cpu"
     return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
+
+
+def chosen_device() -> str:
+    """What PHONYBRAINS_DEVICE in the environment, or --device, asks for; empty where nothing does.
+
+    Raises ConfigError for what is no device, or is not there; "cpu" needs no torch.
+    """
+    name = os.environ.get(DEVICE, "")
+    kind, _, number = name.partition(":")
+    if name in ("", "cpu"):
+        return name
+    if kind not in ("cuda", "mps") or name.endswith(":") or not f"{number or 0}".isdecimal():
+        raise ConfigError(f"device {name}: it is cpu, cuda, one of several as cuda:1 (the second), or mps.")
+    import torch
+
+    there = torch.cuda.device_count() if kind == "cuda" else int(torch.backends.mps.is_available())
+    if int(number or 0) >= there:
+        raise ConfigError(f"device {name}: torch {torch.__version__} finds {there} of {kind} here. Take cpu.")
+    if number and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ConfigError(f"device {name}: torchrun gives each of its processes one. Say {kind}, without a number.")
+    return name
 
 
 def even_batches(n: int, size: int, workers: int) -> list[slice]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..spreadsheet import plain_name
+from ..wording import count_of
 
 if TYPE_CHECKING:  # asking what a model knows needs neither
     import numpy as np
@@ -34,7 +35,9 @@ class Withdrawn:
     patients: int
 
     def __str__(self) -> str:
-        return f"{self.value} ({self.modality}: {plural(self.images, 'image')} of {plural(self.patients, 'patient')})"
+        return (
+            f"{self.value} ({self.modality}: {count_of(self.images, 'image')} of {count_of(self.patients, 'patient')})"
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Category:
             gone = [one for one in self.withdrawn if one.value == label and modality in (None, one.modality)]
             if gone and (modality is not None or label not in self.offered):
                 counts = " and ".join(f"{one.images} {one.modality}" for one in gone)
-                people = plural(sum(one.patients for one in gone), "patient")
+                people = count_of(sum(one.patients for one in gone), "patient")
                 raise ConfigError(
                     f"{self.name} '{label}' is withdrawn: {counts} training images of {people} show it, so few that an "
                     f"image of it would redraw them.{near('', self.offered)}"
@@ -250,11 +253,6 @@ def _attribute_of(a: Mapping[str, Any]) -> Category | Number:
         return Category(name, tuple(a["labels"]), tuple(a.get("closed", ())), withdrawn)
     seen = (float(a["seen"][0]), float(a["seen"][1])) if a.get("seen") else None
     return Number(name, a["low"], a["high"], seen, withdrawn)
-
-
-def plural(number: int, what: str) -> str:
-    """A number of things in words: 1 patient, 2 patients."""
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def value_in(row: Any, name: str) -> Value:

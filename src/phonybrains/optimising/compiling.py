@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..model.workers import this_device
 from ..tensors import brief
 
 
@@ -41,7 +42,7 @@ class SummedGroupNorm(nn.GroupNorm):
 
 def check_compiler() -> None:
     """Raise ConfigError if this machine cannot compile: hours of other training may come before the first such step."""
-    device, fresh = "cuda" if torch.cuda.is_available() else "cpu", random.random()  # a new number is in no cache
+    device, fresh = this_device(), random.random()  # a new number is in no cache
     try:
         torch.compile(lambda x: x * fresh + 1)(torch.ones(2, device=device))
     except (ImportError, RuntimeError) as error:

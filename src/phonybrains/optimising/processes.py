@@ -14,6 +14,7 @@ from accelerate.state import AcceleratorState
 
 from ..errors import ConfigError
 from ..files import write_whole
+from ..model.workers import chosen_device, this_device
 from ..record import Record, draft_folder, publish
 from ..startup import end_with_parent
 from .config import LoopConfig
@@ -33,12 +34,13 @@ def accelerating(config: Training, draft: Path) -> Iterator[Accelerator]:
     """accelerate's state is global to the process; it is left clean, for another training with other settings."""
     end_with_parent()
     _check_devices()
-    accelerator = Accelerator(
-        mixed_precision="bf16" if settled(config.precision)["precision"] == "bf16" else "no",
-        cpu=not torch.cuda.is_available(),
-        log_with="tensorboard",
-        project_dir=draft / "training",
-    )
+    with _told(chosen_device()):
+        accelerator = Accelerator(
+            mixed_precision="bf16" if settled(config.precision)["precision"] == "bf16" else "no",
+            cpu=this_device() == "cpu",
+            log_with="tensorboard",
+            project_dir=draft / "training",
+        )
     try:
         for name, loop in config.loops.items():
             if loop.steps and loop.batch_size < accelerator.num_processes:
@@ -76,9 +78,21 @@ def same_threads(draft: Path) -> Iterator[int]:
         torch.set_num_threads(own)
 
 
+@contextmanager
+def _told(device: str) -> Iterator[None]:
+    """Tell accelerate of a device, which it takes from the environment as it starts."""
+    said = {} if device in ("", "cpu", "cuda") else {"ACCELERATE_TORCH_DEVICE": device}
+    os.environ.update(said)
+    try:
+        yield
+    finally:
+        for name in said:
+            del os.environ[name]
+
+
 def _check_devices() -> None:
     mine = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    if torch.cuda.is_available() and mine > torch.cuda.device_count():
+    if this_device().startswith("cuda") and mine > torch.cuda.device_count():
         raise ConfigError(
             f"{mine} processes on this machine, but only {torch.cuda.device_count()} GPUs. "
             "Start as many as there are GPUs."
@@ -86,8 +100,8 @@ def _check_devices() -> None:
 
 
 def _has_bf16() -> bool:
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+    if (device := this_device()) != "cpu":
+        return device.startswith("cuda") and torch.cuda.is_bf16_supported()
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import StudyError
 from ..statistics.counts import Claim, inconsistencies
+from ..wording import count_of
 from .design.order import presentations
 from .study import CALLS, Answer, Call, Presentation, Study
 
@@ -57,7 +58,8 @@ def import_answers(
             )
         store.import_readers(answers, source="imported")
     if show:
-        print(f"{table}: {len(answers)} answers of {', '.join(names)}. Next: phonybrains study analyse {study}")
+        taken = f"{count_of(len(answers), 'answer')} of {', '.join(names)}"
+        print(f"{table}: {taken}. Next: phonybrains study analyse {study}")
     return names
 
 

@@ -18,6 +18,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from ..errors import ConfigError
+from ..wording import count_of
 from .design.order import keyed_generator, presentations
 from .study import CALLS, Answer, Mark, Study
 
@@ -109,7 +110,7 @@ def simulate_study(
         store.import_readers(answers, source="simulated")
     if show:
         following = f"Next: phonybrains study analyse {study}"
-        print(f"{study}: {len(answers)} answers of {len(names)} simulated readers. {following}")
+        print(f"{study}: {count_of(len(answers), 'answer')} of {count_of(len(names), 'simulated reader')}. {following}")
     return names
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError
 from ..imageset import is_own_column
+from ..networks.conditions import near
 from .config import ImagineConfig, Prompt, Value
 
 WORDS = {
@@ -63,7 +64,7 @@ def _check(prompt: Prompt) -> None:
     if missing := sorted(named - prompt.attributes.keys()):
         raise ConfigError(
             f"prompt '{prompt.text}': '{{{missing[0]}}}' has no attribute. Give it a value or a list of "
-            "values under attributes."
+            f"values under attributes.{near(missing[0], prompt.attributes)}"
         )
     for name, value in prompt.attributes.items():
         if is_own_column(name):

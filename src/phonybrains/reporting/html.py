@@ -140,17 +140,18 @@ def _table(table: Table) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return _image(cell) if isinstance(cell, Picture) else escape(cell).replace("\n", "<br>")
+    return data_image(cell) if isinstance(cell, Picture) else escape(cell).replace("\n", "<br>")
 
 
-def _image(picture: Picture) -> str:
+def data_image(picture: Picture) -> str:
+    """A picture as an element that holds it."""
     data = base64.b64encode(picture.png).decode()
     return f'<img alt="{escape(picture.alt)}" src="data:image/png;base64,{data}">'
 
 
 def _gallery(gallery: Gallery) -> str:
     shown = "".join(
-        f"<div>{_image(picture)}{escape(label)}</div>"
+        f"<div>{data_image(picture)}{escape(label)}</div>"
         for picture, label in zip(gallery.pictures, gallery.labels, strict=True)
     )
     grid = f'<div class="gallery" style="grid-template-columns: repeat({gallery.columns}, 1fr)">{shown}</div>'

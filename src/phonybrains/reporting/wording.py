@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ..statistics.estimate import format_p
+from ..wording import count_of as count_of
 
 NONE = "–"
 
@@ -23,11 +24,6 @@ def number(value: float | None, digits: int = 2) -> str:
 def as_p(p: float | None) -> str:
     """`< 0.0001`, `0.012`, `0.50`: two significant digits or more, never 0."""
     return NONE if p is None or math.isnan(p) else format_p(p)
-
-
-def count_of(n: int, one: str, many: str = "") -> str:
-    """`1 reader`, `2 readers`."""
-    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from ..model.latent_diffusion import LatentDiffusion
 from ..model.masks import masks_in_words
 from ..model.sampling import GAN
 from ..model.training_data import licence, sources, splits
+from ..wording import count_of
 
 
 def model_card(model: LatentDiffusion, images: ImageSet, figures: Mapping[str, Any]) -> str:
@@ -34,7 +35,7 @@ They show no patient and must not be used for diagnosis.
 
 ## Training data
 
-{len(images)} images; {splits(images)}.
+{count_of(len(images), "image")}; {splits(images)}.
 
 {sources(images)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from ..marks import mark_in
 from ..model import lora_description
 from ..model.description import DESCRIPTION, code_of, parts_of, read_description
 from ..record import RECORD_NAME, SEAL, Content, Record, fingerprint, is_sealed, read_record, sha256_file
+from ..wording import count_of
 from .nearby import candidates, listed_sources, scanned
 
 Word = Literal["intact", "changed", "unknown"]
@@ -151,7 +152,7 @@ class Trail:
         strange, bare = [one for one in said if one and one not in known], said.count(None)
         if strange and known:
             run = f"name the run {strange[0][:12]}, of which the record knows nothing"
-            self.add("marks", folder, "changed", f"{len(strange)} of {len(said)} images {run}")
+            self.add("marks", folder, "changed", f"{len(strange)} of {count_of(len(said), 'image')} {run}")
         elif bare:
             self.add("marks", folder, "unknown", f"{bare} of {len(said)} synthetic images carry none")
         elif said:
@@ -241,9 +242,11 @@ def read_quietly(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def run_identity(content: Mapping[str, Any]) -> str:
-    """The identity of the run that a record is of, whatever the shard: what the images of it carry."""
-    return _as_record(content).run_identity
+def identities(content: Mapping[str, Any]) -> set[str]:
+    """What the images of the run that a record is of carry: of this version, and of those before."""
+    record = _as_record(content)
+    whole = replace(record, config={key: record.config[key] for key in record.config if key != "shard"})
+    return {str(content.get("identity")), whole.identity, record.run_identity}
 
 
 def _as_record(content: Mapping[str, Any]) -> Record:
@@ -264,7 +267,7 @@ def _records(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _identities(content: Mapping[str, Any]) -> set[str]:
     try:
-        return {str(content.get("identity")), run_identity(content)} if content else set()
+        return identities(content) if content else set()
     except (TypeError, KeyError):
         return set()
 

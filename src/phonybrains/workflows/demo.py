@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import ModelError
+from ..errors import ModelError, OutputError
 from ..generating.config import GenerateConfig, Request
 from ..generating.sheet import draw_sheet
 from ..generating.stage import generate_requests
 from ..imageset import ImageSet
+from ..marks import mark_in
 from ..model.finding import shipped_models
 from ..model.latent_diffusion import LatentDiffusion, image_rng
 from ..model.sampling import Sampling
@@ -53,6 +54,8 @@ def demo(out: str | Path, *, show: bool = True) -> Path:
     for figure, draw in figures.items():
         path, made = out / figure, (samples / RECORD_NAME).stat().st_mtime
         if not path.is_file() or path.stat().st_mtime < made:
+            if path.is_file() and mark_in(path.read_bytes()) is None:
+                raise OutputError(f"{path} is not of demo, and stays as it is. Choose another --out, or move it away.")
             draw(path)
     if show:
         print(f"{samples}: {len(images)} synthetic images, metadata.csv, record.json")

@@ -22,6 +22,7 @@ from ..evaluation.quality.diversity import ms_ssim, random_pairs
 from ..evaluation.score import Score, silent, unavailable
 from ..imageset import ImageSet
 from ..statistics.estimate import Estimate
+from ..wording import count_of
 
 Array = NDArray[Any]
 PAIRS = 100
@@ -72,7 +73,7 @@ class Yardstick:
     def _distances(self, part: ImageSet, features: Array, real: Real) -> Iterator[Score]:
         reference = real.features[real.taught]
         if min(len(features), len(reference)) < 3:
-            yield unavailable("kid", f"only {len(features)} images")
+            yield unavailable("kid", f"only {count_of(len(features), 'image')}")
             return
         made, taught = standardise(features, reference), standardise(reference, reference)
         yield Score.of("kid", _within(*kid(made, taught), len(made)), versus="train", extractor=self.extractor.identity)
@@ -103,7 +104,7 @@ def _likeness(part: ImageSet, rng: np.random.Generator) -> Score:
     people = patients(part.rows) if part.rows[0].patient_id else list(map(str, range(len(part))))
     pairs = random_pairs(people, PAIRS, rng)
     if len(pairs) < 3:
-        return unavailable("ms_ssim_diversity", f"only {len(part)} images")
+        return unavailable("ms_ssim_diversity", f"only {count_of(len(part), 'image')}")
     found = ms_ssim(*(pixels_of(part, [pair[side] for pair in pairs]) for side in (0, 1)))
     return Score.of("ms_ssim_diversity", _mean(found), note=f"{len(pairs)} random pairs")
 

@@ -12,6 +12,7 @@ from ..editing.config import AddNoise, Denoise, Edit, Explain, Inpaint, Translat
 from ..editing.stage import edit
 from ..errors import ConfigError
 from ..networks.conditions import Value
+from ..replacing import check_vacant
 from .picture import as_set, is_picture, publish_picture
 
 Source = str | Path
@@ -80,6 +81,7 @@ def _run(kind: type[Edit], source: Source, out: Source, options: Mapping[str, An
             return edit(folder, out, how, **rest)
         if out.suffix.lower() != ".png":
             raise ConfigError(f"{out}: an edited picture is written as PNG, which keeps it as it is.")
+        check_vacant(out)
         with tempfile.TemporaryDirectory() as work:
             publish_picture(edit(folder, Path(work) / "edited", how, **rest), out)
     return out

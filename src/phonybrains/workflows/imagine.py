@@ -10,6 +10,7 @@ from ..importing import ImportConfig, ImportReport, import_images
 from ..record import read_record
 from ..remote.config import ImagineConfig
 from ..remote.stage import Confirm, ask_service, is_of
+from ..wording import count_of
 
 
 def imagine(out: str | Path, config: ImagineConfig, *, confirm: Confirm | None = None, show: bool = True) -> Path:
@@ -29,7 +30,7 @@ def imagine(out: str | Path, config: ImagineConfig, *, confirm: Confirm | None =
             how = f"Choose another --out, or remove it first: what was paid for stays in {originals.name}."
             raise OutputError(f"{out} already exists and was not made by this command with these settings. {how}")
         if show:
-            print(f"{out} is finished already: {len(ImageSet.open(out))} images. Nothing to do.")
+            print(f"{out} is finished already: {count_of(len(ImageSet.open(out)), 'image')}. Nothing to do.")
         return out
     ask_service(originals, config, confirm=confirm, show=show)
     settings = ImportConfig(size=config.side, synthetic=True, generator=config.model)
@@ -47,12 +48,14 @@ def originals_of(out: Path) -> Path:
 def _summary(report: ImportReport, originals: Path) -> str:
     asked, images = read_record(originals)["results"], ImageSet.open(report.out)
     coloured = sum(bool(row["coloured"]) for row in images.rows)
-    lines = [f"{report.out}: {len(images)} images, {coloured} of them coloured; originals: {originals.name}"]
+    lines = [
+        f"{report.out}: {count_of(len(images), 'image')}, {coloured} of them coloured; originals: {originals.name}"
+    ]
     if refusals := asked["refused"]:
         codes = ", ".join(f"{code} {count}" for code, count in refusals.items())
-        lines.append(f"refused: {sum(refusals.values())} of {asked['asked']} requests ({codes})")
+        lines.append(f"refused: {sum(refusals.values())} of {count_of(asked['asked'], 'request')} ({codes})")
     if unknown := asked["requests"].get("unknown"):
-        lines.append(f"in doubt: {unknown} requests ended without an image, and count as paid")
+        lines.append(f"in doubt: {count_of(unknown, 'request')} ended without an image, and counted as paid")
     for kind in ("duplicates", "skipped"):
         if count := report.results[kind]:
             lines.append(f"{kind}: {count}, see {report.file.name}")

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, ImageSetError, SourceError
-from ..files import write_whole
 from ..imageset import ImageSet, Row, write_metadata, write_png
 from ..importing.raster.codecs import decode_file, strict_pillow
 from ..importing.raster.pixels import gray_values, span_of
 from ..marks import EDITED, SyntheticMark, mark_in, marked_png
+from ..replacing import write_named
 
 MOST_PIXELS = 8192**2
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -76,10 +76,10 @@ def publish_picture(edited: Path, out: Path) -> list[Path]:
         facts |= {key: value for key, value in mark.facts.items() if key == "model_sha256"}
         facts["note"] = images.record["results"]["note"]
         path = out if number == 0 else out.with_stem(f"{out.stem}-{number}")
-        write_whole(path, marked_png(np.asarray(images.pixels(number), np.uint8), facts, mark.source_type))
+        write_named(path, marked_png(np.asarray(images.pixels(number), np.uint8), facts, mark.source_type))
         written.append(path)
     for kind in ("spread", "maps"):
         for name in sorted((edited / kind).glob("*.png")):
-            write_whole(beside := out.with_stem(f"{out.stem}-{kind}"), name.read_bytes())
+            write_named(beside := out.with_stem(f"{out.stem}-{kind}"), name.read_bytes())
             written.append(beside)
     return written

@@ -20,7 +20,7 @@ from ..progress import progress_bars
 from ..record import RECORD_NAME
 from ..signing import MISSING, can_sign, credentials_of, is_signed
 from ..watermark import THRESHOLD, Watermark, p_value
-from .chain import LORA, Link, Trail, Word, read_quietly, run_identity
+from .chain import LORA, Link, Trail, Word, identities, read_quietly
 from .nearby import candidates
 
 CODES: dict[Word, int] = {"intact": 0, "changed": 1, "unknown": 2}
@@ -131,7 +131,7 @@ def _outside(chain: Trail, path: Path, png: bytes, mark: SyntheticMark) -> None:
             "the hash of its pixels, which it carries" if whole else "its pixels are not those that it says",
         )
     near = [(folder, read_quietly(folder)) for folder in candidates(chain.places)] if identity else []
-    sets = [folder for folder, said in near if said and identity in (said.get("identity"), run_identity(said))]
+    sets = [folder for folder, said in near if said and identity in identities(said)]
     if sets:
         _in_set(chain, path, digest, mark, next((one for one in sets if _holding(one, digest, mark)), sets[0]))
         return

@@ -64,6 +64,15 @@ def plain_name(text: str) -> str:
     return " ".join(shown.split())
 
 
+# phonybrains/wording.py
+# Numbers of things in words.
+
+
+def count_of(n: int, one: str, many: str = "") -> str:
+    """`1 reader`, `2 readers`; many: where that is not one with an s."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
 # phonybrains/networks/conditions.py
 # What an image can be asked to show: categories and numbers as one tensor, each of them allowed to be missing.
 
@@ -82,7 +91,9 @@ class Withdrawn:
     patients: int
 
     def __str__(self) -> str:
-        return f"{self.value} ({self.modality}: {plural(self.images, 'image')} of {plural(self.patients, 'patient')})"
+        return (
+            f"{self.value} ({self.modality}: {count_of(self.images, 'image')} of {count_of(self.patients, 'patient')})"
+        )
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,7 @@ class Category:
             gone = [one for one in self.withdrawn if one.value == label and modality in (None, one.modality)]
             if gone and (modality is not None or label not in self.offered):
                 counts = " and ".join(f"{one.images} {one.modality}" for one in gone)
-                people = plural(sum(one.patients for one in gone), "patient")
+                people = count_of(sum(one.patients for one in gone), "patient")
                 raise ConfigError(
                     f"{self.name} '{label}' is withdrawn: {counts} training images of {people} show it, so few that an "
                     f"image of it would redraw them.{near('', self.offered)}"
@@ -298,11 +309,6 @@ def _attribute_of(a: Mapping[str, Any]) -> Category | Number:
         return Category(name, tuple(a["labels"]), tuple(a.get("closed", ())), withdrawn)
     seen = (float(a["seen"][0]), float(a["seen"][1])) if a.get("seen") else None
     return Number(name, a["low"], a["high"], seen, withdrawn)
-
-
-def plural(number: int, what: str) -> str:
-    """A number of things in words: 1 patient, 2 patients."""
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def value_in(row: Any, name: str) -> Value:
@@ -919,7 +925,7 @@ def doubts(conditions: Conditions, where: Mapping[str, Value]) -> list[str]:
             "Where they are few, its images redraw them."
         )
     elif patients + unknown < least:
-        people = plural(patients, "patient")
+        people = count_of(patients, "patient")
         most = f", {unknown} of them of unknown patients" if unknown else ""
         doubt = (
             f"Too few: only {images} training images of {people} are {said}{most}. With fewer than {least} "
