@@ -16,9 +16,9 @@ from itertools import product
 import numpy as np
 from rich.progress import track
 
+from phonybrains.evaluation.outcomes import outcome_of
 from phonybrains.evaluation.quality import c2st
 from phonybrains.evaluation.quality.scores import frechet_score, kernel_scores, neighbour_scores, two_sample_scores
-from phonybrains.evaluation.report.outcomes import outcome_of
 from phonybrains.evaluation.report.verdict import scores_text
 from phonybrains.evaluation.score import Score
 

@@ -127,10 +127,11 @@ def _memorisation(sides: Sides) -> Findings:
 
 def _bias() -> Findings:
     shares = Score("prevalence", 0.2, 0.1, 0.4, 12, Null(0.5, 0.5, 0.5), modality="CT", group="hemorrhage=none")
-    shift = Score("amplification", -0.4, -0.9, 0.1, 12, modality="CT", group="hemorrhage=none")
+    shift = Score("amplification", -0.4, -0.9, 0.1, 12, Null.known(0), 0.2, modality="CT", group="hemorrhage=none")
     confusion = {"MR plane": Confusion(["axial", "coronal"], [[5, 1], [2, 4]], [[9, 0], [0, 9]])}
     return Findings([shares, shift], facts=Facts(confusion=confusion))
 
 
 def _utility() -> Findings:
-    return Findings([Score("delta_auc", 0.02, -0.01, 0.05, 40, modality="CT", group="real + synthetic 1:1")])
+    where = {"modality": "CT", "group": "real + synthetic 1:1"}
+    return Findings([Score("delta_auc", 0.02, -0.01, 0.05, 40, Null.known(0), 0.3, **where)])

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from ...reporting.blocks import Figure
 from ...reporting.drawing import COLOURS, WIDTH, draw, in_percent, list_rows
 from ..findings import Confusion
+from ..outcomes import distance, outcome_of
 from ..score import Score
 from .names import figure, images_of, named
-from .outcomes import outcome_of
-from .verdict import distance
 
 REAL, SYNTHETIC, BAND = COLOURS[0], COLOURS[1], "#e3e8ef"
 SETTINGS = {"real": (REAL, "o"), "synthetic": (SYNTHETIC, "D")}
