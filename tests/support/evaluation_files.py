@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from phonybrains.evaluation.config import EvaluateConfig, Part
-from phonybrains.evaluation.findings import Confusion, Facts, Findings, MapImages, Pair, Ruler, Telling
+from phonybrains.evaluation.findings import Audited, Confusion, Facts, Findings, MapImages, Pair, Ruler, Telling
 from phonybrains.evaluation.inputs.sets import Sides, open_sides
 from phonybrains.evaluation.score import Null, Score, unavailable
 from phonybrains.phantom.corpus import make_phantoms
@@ -27,6 +27,21 @@ PAIR = Pair(
     same_file=False,
     panel="MR",
     excess=0.7,
+)
+
+AUDITED = Audited(
+    n=12,
+    exceedances=1,
+    certain=0,
+    threshold=0.9,
+    rate=0.01,
+    p=0.11,
+    status="failed",
+    held_out=9,
+    held_out_patients=5,
+    left_out=0,
+    training=30,
+    searches=["registration"],
 )
 
 RULER = Ruler(
@@ -121,7 +136,8 @@ def _memorisation(sides: Sides) -> Findings:
         for i in range(3)
     ]
     arrays = {"similarity/MR/synthetic": np.linspace(0.5, 0.97, 12), "similarity/MR/held_out": np.linspace(0.4, 0.9, 9)}
-    facts = Facts(pairs=pairs, pairs_shown=24, status="failed", sentence="One image is a copy of a training image.")
+    said = "One image is a copy of a training image."
+    facts = Facts(pairs=pairs, pairs_shown=24, status="failed", sentence=said, audit={"MR": AUDITED})
     return Findings([Score("copies_flagged", 1 / 12, 0.002, 0.38, 12, versus="train", modality="MR")], arrays, facts)
 
 

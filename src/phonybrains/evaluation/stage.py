@@ -45,6 +45,7 @@ class Told(TypedDict):
     """What scores.json holds, as far as it is shown."""
 
     glance: NotRequired[list[Glance]]
+    held_out: str
     warnings: list[str]
     scores: list[ScoreOfPart]
 
