@@ -92,6 +92,11 @@ class Glance:
     text: str
     scores: Sequence[Score] = ()
 
+    @property
+    def said(self) -> str:
+        """The text on one line."""
+        return self.text.replace("\n", "; ")
+
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON; what is not finite becomes null."""
         return finite(asdict(self))

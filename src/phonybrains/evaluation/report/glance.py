@@ -20,7 +20,7 @@ from ..findings import EditsSign, Findings
 from ..inputs.sets import Sides
 from ..outcomes import differing, outcome_of
 from ..score import Answer, Glance, Score
-from .names import figure, images_of, named, null_words, with_interval
+from .names import images_of, named, null_words, with_interval
 
 GIVEAWAYS = ("kid", "c2st", "texture_worst_auc")
 """How the names of the scores begin one of which is enough to tell images from real ones. Of the twenty others of a
@@ -64,9 +64,9 @@ def _of_modality(modality: str, scores: Sequence[Score]) -> Glance:
     classifiers = [score for score in telling if score.name.startswith("c2st")]
     ruler = [score for score in telling if score.name == "texture_worst_auc"]
     equal = bool(classifiers and ruler and not apart and all(outcome_of(s) == "as real" for s in classifiers))
-    shown = list(dict.fromkeys([*[s for s in telling if s.name == "kid"][-1:], *(told or [*classifiers, *ruler])[:1]]))
+    shown = dict.fromkeys([*[s for s in telling if s.name == "kid"][-1:], *(told or [*classifiers, *ruler])[:1]])
     text = f"{modality}: {'; '.join(map(number_of, shown))}; {len(apart)} of {len(own)} scores apart"
-    return Glance("as real?", "no" if told else "yes" if equal else "not shown", text, shown)
+    return Glance("as real?", "no" if told else "yes" if equal else "not shown", text, [*shown])
 
 
 def new(findings: Findings | None, images: int) -> Glance:
@@ -78,10 +78,8 @@ def new(findings: Findings | None, images: int) -> Glance:
     for modality, one in (facts.audit or {}).items():
         searched += one.n
         share = clopper_pearson(one.exceedances, one.n)
-        said.append(
-            f"{modality}: {one.exceedances} of {one.n} ({percent(share.low)} to {percent(share.high)}) nearer to a "
-            f"training image than the threshold {one.threshold:.3f}, which {percent(one.rate)} of unseen people's pass"
-        )
+        limits = f"{percent(share.low)} to {percent(share.high)}; {percent(one.rate)} of unseen people's images are"
+        said.append(f"{modality}: {one.exceedances} of {one.n} copies at the threshold {one.threshold:.3f} ({limits})")
     edits = any(isinstance(sign, EditsSign) for sign in facts.signs or ())
     whole = searched == images and not edits
     said += [] if searched == images or facts.audit is None else [f"only {searched} of {images} images were searched"]
@@ -105,7 +103,7 @@ def fair(scores: Sequence[Score], unmeasured: str = "") -> Glance:
     worst = max(off, key=lambda s: abs(s.value or 0)) if off else min(shares, key=lambda s: 1 if s.p is None else s.p)
     ratio = worst.name.replace("amplification", "composition_ratio")
     same = [s for s in scores if (s.name, s.modality, s.group) == (ratio, worst.modality, worst.group)] or [worst]
-    text = f"{number_of(same[0])}, p = {as_p(worst.p)}; {len(off)} of {len(shares)} shares of labels differ (Holm)"
+    text = f"{number_of(same[0])}, p = {as_p(worst.p)}; {len(off)} of {len(shares)} shares of labels differ"
     text += f"\n{number_of(groups[0])}" if groups else ""
     return Glance("fair?", "no" if off else "yes" if even else "not shown", text, [*same, *groups[:1]])
 
@@ -119,21 +117,20 @@ def useful(scores: Sequence[Score], unmeasured: str = "") -> Glance:
     raised, lowered = ([s for s in gains if outcome_of(s) == word] for word in ("better", "apart"))
     answer = "not shown" if bool(raised) == bool(lowered) else "yes" if raised else "no"
     best = min(raised or lowered or gains, key=lambda s: 1 if s.p is None else s.p)
-    counts = f"raised in {len(raised)} and lowered in {len(lowered)} of {len(gains)} comparisons (Holm)"
+    counts = f"raised in {len(raised)} and lowered in {len(lowered)} of {len(gains)} comparisons"
     return Glance("useful?", answer, f"{number_of(best)}, p = {as_p(best.p)}; {counts}", [best])
 
 
 def number_of(score: Score) -> str:
-    """`KID, squeezenet1_1: 0.21 (0.17 to 0.25), n = 48, where real images give 0.01 (−0.02 to 0.05)`."""
+    """`KID, squeezenet1_1 0.21 (0.17 to 0.25), n = 48, real against real 0.01 (−0.02 to 0.05)`."""
     where = f"{images_of(score)}: " if score.group else ""
-    note = f" ({score.note.partition(';')[0]})" if score.name == "texture_worst_auc" else ""
-    value = with_interval(score.value, score.low, score.high)
-    text = f"{where}{named(score)} {value}{note}, n = {score.n}"
-    if score.null is None:
-        return text
-    if score.null.draws or score.null.low < score.null.high:
-        return f"{text}, where real images give {null_words(score.null)}"
-    return f"{text}, where {figure(score.null.value, 2).rstrip('0').rstrip('.')} is no difference"
+    text = f"{where}{named(score)} {with_interval(score.value, score.low, score.high)}, n = {score.n}"
+    if score.null is not None:
+        drawn = score.null.draws or score.null.low < score.null.high
+        text += f", real against real {null_words(score.null)}" if drawn else f", against {score.null.value:g}"
+    if score.name == "texture_worst_auc" and outcome_of(score) == "apart":
+        text += f", {score.note.partition(';')[0]}"
+    return text
 
 
 def _scores(found: Mapping[Part, Findings], part: Part) -> Sequence[Score]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...imageset import ImageSet
-from ...reporting.blocks import Block, Heading, Note, Paragraph, Table
+from ...reporting.blocks import Block, Bullets, Heading, Note, Paragraph, Table
 from ...reporting.wording import NONE, count_of, listed
 from ..config import EvaluateConfig, Part
 from ..findings import Findings
@@ -23,13 +23,11 @@ ANSWERS: tuple[Outcome, ...] = ("apart", "as real", "not shown")
 
 def at_a_glance(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
     """What was found, in four lines; what must not be missed comes first."""
-    lines = glances(sides, found)
     blocks: list[Block] = []
     if status_of(found) == "failed":
         blocks.append(Note(_alarm(found["memorisation"]), "banner"))
     made, real = _counted(sides.samples, "synthetic"), _counted(sides.real, "held-out real")
-    rows = tuple((one.question, one.answer, one.text) for one in lines)
-    answers = Table(("", "answer", "what it rests on"), rows, "", (0.7, 0.9, 5), (0, 1, 2))
+    answers = Bullets(tuple(f"{one.question} {one.answer}: {one.said}." for one in glances(sides, found)))
     blocks += [Heading("At a glance"), Paragraph(f"{made} against {real}."), answers]
     return [*blocks, *(Note(warning, "warning") for warning in sides.warnings), _counts(found)]
 

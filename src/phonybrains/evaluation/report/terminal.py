@@ -47,11 +47,10 @@ def print_scores(scores: Sequence[tuple[str, Score]], warnings: Sequence[str]) -
 
 
 def print_glances(lines: Sequence[Glance]) -> None:
-    """Print the four lines: question, answer, what it rests on."""
-    grid = Table.grid("", "", "", padding=(0, 2, 0, 0))
+    """Print the four lines, each as one, however long: question, answer, what it rests on."""
     for one in lines:
-        grid.add_row(one.question, f"[{COLOURS[one.answer]}]{one.answer}[/]", escape(one.text))
-    _console().print(grid)
+        answer = f"[{COLOURS[one.answer]}]{one.answer:<12}[/]"
+        _console().print(f"{one.question:<8}  {answer}  {escape(one.said)}", soft_wrap=True)
 
 
 def _console() -> Console:
