@@ -45,8 +45,6 @@ def test_the_card_has_the_four_lines(
     assert read_record(model)["results"]["audit"]["n"] == 4
 
     files = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
-    trained = json.loads((samples / "record.json").read_text())["inputs"][0]
-    assert trained["sha256"] == fingerprint(other)  # the same model; so make the audit that of another
     audit = json.loads((out / "audit.json").read_text())
     (out / "audit.json").write_text(json.dumps(audit | {"model": "0" * 64}))
     with pytest.raises(ModelError, match="not made by this model"):

@@ -29,15 +29,11 @@ def evaluated_card(name: str | Path, evaluation: str | Path) -> Path:
     folder, evaluation = find_model(name), Path(evaluation)
     text, told = model_card(folder), read_json(evaluation / SCORES_NAME, Told, "Evaluate again.", OutputError)
     if not told.get("glance"):
-        raise OutputError(
-            f"{evaluation / SCORES_NAME} has no four lines: it is of before there were any. Evaluate again."
-        )
+        raise OutputError(f"{evaluation / SCORES_NAME}: an older phonybrains wrote no four lines. Evaluate again.")
     stamp_model(folder, evaluation)
     record = read_record(evaluation)
-    made = record["inputs"][0]["record"]
-    how = ", ".join(
-        f"{key} {value}" for key in ("seed", "steps") if (value := made.get("config", {}).get(key)) is not None
-    )
+    settings = record["inputs"][0]["record"]["config"]
+    how = ", ".join(f"{name} {settings[name]}" for name in ("seed", "steps") if settings.get(name) is not None)
     intro = f"Of {record['results']['images']} of its images ({how}), against the {told['held_out']} split of a corpus"
     rows = [f"| {one.question} | {one.answer} | {_cell(one.text)} |" for one in told.get("glance", ())]
     notes = [f"- {warning}" for warning in told["warnings"]]
