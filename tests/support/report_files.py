@@ -61,7 +61,9 @@ def illegible(drawing: Figure) -> list[str]:
     shown = drawing.get_tightbbox()
     title = " ".join(axes.get_title() or axes.get_title("left") for axes in drawing.axes)
     texts = [text for text in drawing.findobj(Text) if text.get_visible() and text.get_text().strip()]
-    faults = [f"{title}: '{text.get_text()}' has {text.get_fontsize()} pt" for text in texts if text.get_fontsize() < 8]
+    faults = [
+        f"{title}: '{text.get_text()}' has {text.get_fontsize()} pt" for text in texts if float(text.get_fontsize()) < 8
+    ]
     width, height = drawing.get_size_inches()
     if min(shown.x0, shown.y0, width - shown.x1, height - shown.y1) < -0.02:
         faults.append(f"{title}: cut at its edge, {shown}")

@@ -29,6 +29,7 @@ def test_the_card_has_the_four_lines(
     config = EvaluateConfig(attributes=())
     out = evaluate(samples, phantom_corpus, tmp_path / "out", config, only=["memorisation"], show=False)
     before, card = fingerprint(model), (model / "README.md").read_text("utf-8")
+    text = card
     for _ in range(2):
         assert called("model", "card", model, "--evaluation", out) == 0
         text = (model / "README.md").read_text("utf-8")

@@ -131,7 +131,9 @@ def test_the_drift_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     draw_drift(found, tmp_path / "drift.png", ["MR", "CT"])
     (drawing,) = drawn
     assert illegible(drawing) == []
-    assert len(drawing.axes[0].get_legend().get_texts()) == 12
+    legend = drawing.axes[0].get_legend()
+    assert legend is not None
+    assert len(legend.get_texts()) == 12
     assert drawing.get_size_inches()[0] < 7
 
 
