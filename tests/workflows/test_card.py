@@ -39,6 +39,7 @@ def test_the_card_has_the_four_lines(
     assert f"| new? | {new['answer']} | {shown} |" in text
     assert "| useful? | not measured | left out by --only |" in text
     assert "Of 4 of its images (seed 7, steps 2), against the test split" in text
+    assert text.count("## At a glance\n") == 1
     head, _, rest = text.partition("## At a glance\n")
     assert head + rest[rest.index("## Figures") :] == card
     assert fingerprint(model) == before
