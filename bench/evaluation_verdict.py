@@ -4,7 +4,7 @@
 
 Real images are vectors from one normal distribution, two of each patient; the sets come from the same, or have every
 feature moved by some deviations. Prints, for each size and shift, the shares of scores that are apart, better, as real
-and not shown, and the share of sets of which a classifier is said to tell them. Needs what the extra `bench` installs.
+and not shown, and the share of sets to which "as real?" is answered with no. Needs what the extra `bench` installs.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from itertools import product
 import numpy as np
 from rich.progress import track
 
+from phonybrains.evaluation.outcomes import outcome_of
 from phonybrains.evaluation.quality import c2st
 from phonybrains.evaluation.quality.scores import frechet_score, kernel_scores, neighbour_scores, two_sample_scores
-from phonybrains.evaluation.report.outcomes import outcome_of
-from phonybrains.evaluation.report.verdict import scores_text
+from phonybrains.evaluation.report.glance import as_real
 from phonybrains.evaluation.score import Score
 
 from .evaluation_level import simulated
@@ -65,7 +65,7 @@ def main(
         for i in track(range(sets), f"n = {n}, shift {shift}", transient=True):
             scores = scores_of(n, shift, np.random.default_rng([seed, n, i]), width, draws)
             words.update(map(outcome_of, scores))
-            told += "a classifier tells them" in scores_text(scores, ["MR"])
+            told += as_real(scores, ["MR"]).answer == "no"
         shares = [f"{words[word] / words.total():.1%}" for word in WORDS]
         rows.append([n, str(shift), words.total(), *shares, f"{told / sets:.0%}"])
-    print(table(["n", "shift", "scores", *WORDS, "a classifier tells them"], rows))
+    print(table(["n", "shift", "scores", *WORDS, "as real? no"], rows))

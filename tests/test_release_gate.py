@@ -23,6 +23,7 @@ from phonybrains.readerstudy.design.stage import design_study
 from phonybrains.readerstudy.study import Study
 from phonybrains.record import fingerprint, read_record
 from phonybrains.release_gate import AUDIT_NAME, audit_status, read_audit, require_audit, stamp_model, write_audit
+from tests.support.in_turn import called
 from tests.support.study_files import make_sets, small_config
 
 Change = Callable[[dict[str, Any]], object]
@@ -115,6 +116,27 @@ def test_only_a_passed_audit_of_the_whole_set_passes(
         require_audit(imported, evaluations=[evaluation])
     found = require_audit(imported, evaluations=[evaluation], accept_unaudited=True)
     assert (found.word, found.verdict, found.passed) == ("audited", verdict, False)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "audit"])
+@pytest.mark.parametrize(("verdict", "code"), [("passed", 0), ("look", 0), ("undecided", 0), ("failed", 1)])
+def test_a_failed_audit_ends_in_1_and_says_so_last(
+    imported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    verdict: str,
+    code: int,
+) -> None:
+    """Failed alone ends with 1; the last line says that it failed, why, and where to look. All else ends with 0."""
+    folder = audit(
+        imported, tmp_path / "evaluation", verdict, signs=[{"word": verdict, "text": "MR: 3 of 40 are near"}]
+    )
+    monkeypatch.setattr("phonybrains.evaluation.stage.evaluate", lambda *_, **__: folder)
+    assert called(command, imported, "--against", imported, "--out", folder) == code
+    said = f"phonybrains: the audit failed; MR: 3 of 40 are near. Look at the pairs in {folder / 'report.html'}.\n"
+    assert capsys.readouterr().err == (said if code else "")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"version": 9, "samples": "0"}'])

@@ -177,10 +177,11 @@ def require_audit(
     raise StudyError(f"{samples} has not been searched for copies of training images. {HOW.format(set=samples)}")
 
 
-def exit_code(evaluation: Path) -> int:
-    """What a command ends with: 1 where the audit in an evaluation's folder failed, else 0."""
+def refuse_failed(evaluation: Path) -> None:
+    """Raise StudyError, for a command to end with, where the audit in an evaluation's folder failed."""
     path = evaluation / AUDIT_NAME
-    return int(path.is_file() and read_audit(path)["verdict"] == "failed")
+    if path.is_file() and (found := read_audit(path)).get("verdict") == "failed":
+        raise StudyError(f"the audit failed{_because(found)}. Look at the pairs in {evaluation / 'report.html'}.")
 
 
 def stamp_model(model_folder: str | Path, audit: str | Path | Mapping[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.random import Generator, default_rng
 
+from phonybrains.evaluation.outcomes import outcome_of
 from phonybrains.evaluation.quality.nulls import deal_like, null_of, p_of, real_against_real
 from phonybrains.evaluation.quality.scores import Against, frechet_score, kernel_scores, neighbour_scores
-from phonybrains.evaluation.report.outcomes import outcome_of
 from phonybrains.evaluation.score import Null
 
 

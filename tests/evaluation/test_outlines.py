@@ -12,7 +12,7 @@ import torch
 
 from phonybrains.evaluation.config import EvaluateConfig, UtilityConfig
 from phonybrains.evaluation.findings import Findings
-from phonybrains.evaluation.report.outcomes import outcome_of
+from phonybrains.evaluation.outcomes import outcome_of
 from phonybrains.evaluation.score import Score
 from phonybrains.evaluation.utility import outlines
 from phonybrains.evaluation.utility.auc_gain import people_weights

@@ -11,29 +11,38 @@ import pytest
 from PIL import Image
 
 from phonybrains.evaluation.config import EvaluateConfig, Part
-from phonybrains.evaluation.findings import Facts, Findings
+from phonybrains.evaluation.findings import Facts, Findings, Word
 from phonybrains.evaluation.inputs.sets import Sides
-from phonybrains.evaluation.report import opening
+from phonybrains.evaluation.outcomes import distance
 from phonybrains.evaluation.report.build import build_report
 from phonybrains.evaluation.report.closing import limits
 from phonybrains.evaluation.report.embed import embed
 from phonybrains.evaluation.report.figures import Looks
+from phonybrains.evaluation.report.glance import glances
 from phonybrains.evaluation.report.names import with_interval
+from phonybrains.evaluation.report.opening import status_of
 from phonybrains.evaluation.report.tables import scores_of, write_scores
 from phonybrains.evaluation.report.terminal import print_scores
-from phonybrains.evaluation.report.verdict import distance, status_of, verdict_text
 from phonybrains.evaluation.score import Null, Score, unavailable
 from phonybrains.imageset import ImageSet, write_metadata, write_png
 from phonybrains.record import Record
 from phonybrains.reporting.blocks import Block, Gallery, Note, Table
 from phonybrains.reporting.pages import write_pages
 from tests.support.evaluation_files import EXTRACTOR, made_up, opened
-from tests.support.report_files import check_nothing_from_elsewhere, check_sections, html_of, rows_of
+from tests.support.report_files import (
+    check_nothing_from_elsewhere,
+    check_sections,
+    html_of,
+    illegible,
+    keep_figures,
+    rows_of,
+)
+from tests.support.study_accessibility import faults
 from tests.support.study_browser import chromium
 
 CONFIG, RECORD = EvaluateConfig(), Record("evaluate", {}, 0)
 SECTIONS = (
-    "Verdict",
+    "At a glance",
     "Real and synthetic side by side",
     "Quality: is it good?",
     "Texture: can a ruler tell?",
@@ -76,6 +85,14 @@ def test_the_report_is_whole_and_needs_nothing_from_elsewhere(report: Path):
     check_nothing_from_elsewhere(report)
 
 
+def test_every_figure_can_be_read(sides: Sides, monkeypatch: pytest.MonkeyPatch):
+    """Printed at its size no figure has letters under 8 pt, none that its edge cuts, and no legend over its data."""
+    drawn = keep_figures(monkeypatch)
+    build_report(sides, CONFIG, made_up(sides), RECORD)
+    assert len(drawn) == 10
+    assert [fault for drawing in drawn for fault in illegible(drawing)] == []
+
+
 def test_every_figure_is_drawn(report: Path, blocks: list[Block]):
     """Each figure of the issue is there: side by side, neighbours, map, spectra, prevalence, telling images."""
     quality = {"beside_null_mr", "beside_null_ct", "map", "spectra", "prevalence"}
@@ -94,50 +111,50 @@ def test_equal_findings_give_equal_bytes(sides: Sides, report: Path, tmp_path: P
         assert (tmp_path / name).read_bytes() == (report / name).read_bytes()
 
 
-def test_the_verdict_is_one_paragraph_in_plain_words(sides: Sides):
-    """It says how many images of what were compared, what was found in each part, and names the farthest score."""
-    text = verdict_text(sides, made_up(sides))
-    assert text.startswith("24 synthetic images (12 MR and 12 CT) against 8 held-out real images (4 MR and 4 CT).")
-    assert "One image is a copy of a training image" in text or "one image is a copy of a training image" in text
-    assert (
-        "MR: 0 of 1 score apart from real images, 1 not shown either way at n = 12. CT: 1 of 1 score apart from real "
-        "images; farthest off is KID, fd_handcrafted: 0.20 where real images give 0.001" in text
-    )
-    assert "\n" not in text
-
-
-def test_images_that_a_ruler_tells_are_never_called_as_real(sides: Sides):
-    """Where a single feature is apart, the verdict says which, above all else; no classifier "cannot tell" these
-    images, and no score of them is counted as real. Where none is, all is as it was."""
-    good = [
-        Score("c2st_auc", 0.5, 0.47, 0.53, 200, Null(0.5, 0.48, 0.52, 20), 0.5, "test", modality)
-        for modality in ("MR", "CT")
+def test_the_four_lines_have_their_numbers(sides: Sides):
+    """Each says its number with interval, n and what it is compared with; why there is none, where a part was left out
+    or could not be measured; and of one image that it is one, not that weights are missing which nobody named."""
+    said = [one.text.replace("\u00a0", " ") for one in glances(sides, made_up(sides))]
+    kid, null = "KID, fd_handcrafted", "n = 12, real against real 0.001 (−0.010 to 0.012)"
+    worst, usual = "Worst single feature, AUC", "n = 12, real against real 0.56 (0.52 to 0.62)"
+    feature = "power at 0.625 of Nyquist, dB: smaller in synthetic images"
+    assert said == [
+        f"MR: {kid} 0.002 (−0.010 to 0.011), {null}; {worst} 0.55 (0.51 to 0.59), {usual}; 0 of 2 scores apart\n"
+        f"CT: {kid} 0.20 (0.09 to 1.01), {null}; {worst} 0.95 (0.91 to 0.99), {usual}, {feature}; 2 of 2 scores apart",
+        "MR: 1 of 12 copies at the threshold 0.900 (0.2 % to 38.5 %; 1.0 % of unseen people's images are)\n"
+        "only 12 of 24 images were searched\naudit: failed",
+        "CT, hemorrhage = none: Amplification −0.40 (−0.90 to 0.10), n = 12, against 0, p = 0.20; "
+        "0 of 1 shares of labels differ",
+        "CT, real + synthetic 1:1: AUC, gain 0.020 (−0.010 to 0.050), n = 40, against 0, p = 0.30; "
+        "raised in 0 and lowered in 0 of 1 comparisons",
     ]
-    found: dict[Part, Findings] = {"quality": Findings(good), "texture": made_up(sides)["texture"]}
-    mr, ct = verdict_text(sides, found).partition("Quality: ")[2].partition(" Texture: ")[0].split(" CT: ")
-    assert "1 as real within the margin; no classifier tells them" in mr
-    assert ct == "0 of 1 score apart from real images, 1 within the margin."
-    told = (
-        "a single feature tells them from real ones (power at 0.625 of Nyquist, dB: smaller in synthetic images; "
-        "Worst single feature, AUC: 0.95 where real images give 0.56 (0.52\u00a0to\u00a00.62))"
-    )
-    assert verdict_text(sides, found).endswith(f"CT: 1 of 1 score apart from real images; {told}.")
-    warnings = [block.text for block in opening.verdict(sides, found) if isinstance(block, Note)]
-    assert f"CT: {told}. These images are not as real, whatever else is as real below." in warnings
-    assert not any(text.startswith("MR: a single feature") for text in warnings)
-
-
-def test_the_verdict_says_what_is_wrong_with_the_images_not_what_nobody_asked_for(sides: Sides):
-    """One image: the reason is that it is one, though weights that nobody named are missing too and come first."""
+    assert [(one.answer, one.text) for one in glances(sides, {})] == [("not measured", "left out by --only")] * 4
     why = "only 1 synthetic MR image: at least 10 are needed to say anything"
     missing, few = unavailable("fid", "no weights were given"), unavailable("quality", why, modality="MR")
-    assert verdict_text(sides, {"quality": Findings([missing, few])}).endswith(f"Quality: not measured ({why}).")
-    assert verdict_text(sides, {"quality": Findings([missing])}).endswith("not measured (no weights were given).")
+    assert glances(sides, {"quality": Findings([missing, few])})[0].text == why
+    assert glances(sides, {"quality": Findings([missing])})[0].text == "no weights were given"
+
+
+@pytest.mark.parametrize(
+    ("word", "n", "answer"),
+    [("passed", 24, "yes"), ("passed", 12, "not shown"), ("look", 24, "not shown"), ("undecided", 24, "not shown")],
+)
+def test_new_is_what_the_audit_says_of_the_whole_set(sides: Sides, word: Word, n: int, answer: str):
+    """Passed is a yes where every image of the set was searched; what asks for a look or is undecided shows nothing."""
+    findings = made_up(sides)["memorisation"]
+    assert findings.facts.audit is not None
+    audit = {"MR": replace(findings.facts.audit["MR"], n=n, exceedances=0)}
+    line = glances(sides, {"memorisation": replace(findings, facts=replace(findings.facts, status=word, audit=audit))})[
+        1
+    ]
+    assert (line.question, line.answer) == ("new?", answer)
+    assert ("only 12 of 24 images were searched" in line.text) == (n == 12)
 
 
 @pytest.mark.needs("chromium")
 def test_the_page_can_be_read_on_a_phone(report: Path):
-    """At 390 pixels the page does not move sideways, no word in a table is broken, and figures keep their size."""
+    """At 390 pixels the page does not move sideways, no word in a table is broken, and figures keep their size; on a
+    dark screen every text stands out from its ground, and figures keep their white one."""
     broken = """[...document.querySelectorAll("td, th")].filter(cell => {
         const text = cell.innerText.trim(), range = document.createRange();
         range.selectNodeContents(cell);
@@ -150,6 +167,13 @@ def test_the_page_can_be_read_on_a_phone(report: Path):
         assert page.evaluate("document.querySelectorAll('td').length") > 20
         assert page.evaluate(broken) == []
         assert page.evaluate("document.querySelector('figure svg').clientWidth") > 500
+        page.emulate_media(color_scheme="dark")
+        assert [fault for fault in faults(page) if not fault.startswith("two elements")] == []
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+        white = "getComputedStyle(document.querySelector('figure svg')).backgroundColor"
+        assert page.evaluate(white) == "rgb(255, 255, 255)"
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
 def test_copies_cannot_be_missed(sides: Sides, blocks: list[Block]):
@@ -164,13 +188,13 @@ def test_copies_cannot_be_missed(sides: Sides, blocks: list[Block]):
     assert pairs.pictures[1] == Looks(sides.samples, sides.corpus, "MR").of("real", train.rows[0].file_name)
 
 
-def test_the_loss_of_members_is_no_part_of_the_verdict(sides: Sides):
-    """However well the loss tells training images, verdict and status stay, and the limits say so."""
+def test_the_loss_of_members_is_no_part_of_the_answers(sides: Sides):
+    """However well the loss tells training images, answers and status stay, and the limits say so."""
     found = made_up(sides)
     told = Score("member_loss_auc", 0.99, 0.98, 1.0, 12, Null(0.5, 0.5, 0.5), modality="MR")
     audit = found["memorisation"]
     more: dict[Part, Findings] = {**found, "memorisation": replace(audit, scores=[*audit.scores, told])}
-    assert verdict_text(sides, more) == verdict_text(sides, found)
+    assert glances(sides, more) == glances(sides, found)
     assert status_of(more) == status_of(found)
     said = [str(limits(sides, one)).count("held-out ones is no part of the verdict") for one in (found, more)]
     assert said == [0, 1]
@@ -229,15 +253,14 @@ def test_csv_and_json_hold_every_score(sides: Sides, tmp_path: Path):
 
 
 def test_the_terminal_shows_what_concerns_whole_modalities(sides: Sides, capsys: pytest.CaptureFixture[str]):
-    """The table leaves single attributes to the report, names what is missing, and ends with the verdict."""
+    """The table leaves single attributes to the report, and names what is missing."""
     scores = [(part, score) for part, findings in made_up(sides).items() for score in findings.scores]
-    print_scores(scores, ["something [odd]"], "The verdict.")
+    print_scores(scores, ["something [odd]"])
     printed = capsys.readouterr().out
     assert "KID" in printed
     assert "plane = axial" not in printed
     assert "not available: no weights were given" in printed
     assert "note: something [odd]" in printed
-    assert printed.rstrip().endswith("The verdict.")
 
 
 def test_a_part_with_nothing_to_draw_is_still_told_of(sides: Sides):
@@ -246,7 +269,7 @@ def test_a_part_with_nothing_to_draw_is_still_told_of(sides: Sides):
     text = str(build_report(sides, CONFIG, found, RECORD))
     assert "KID: only one image." in text
     assert "Asked for and not measured: quality, utility." in text
-    assert "not measured (only one image)" in verdict_text(sides, found)
+    assert glances(sides, found)[0].text == "only one image"
 
 
 def deepened(images: ImageSet, out: Path, factor: int) -> ImageSet:

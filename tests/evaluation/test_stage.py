@@ -141,7 +141,7 @@ def test_the_same_command_again_changes_nothing_and_the_record_leads_back(folder
         ("corpus", "phantom"),
     ]
     assert record["config"]["parts"] == ["utility"]
-    assert record["results"]["verdict"] == scores["verdict"]
+    assert record["results"]["glance"] == {one["question"]: one["answer"] for one in scores["glance"]}
     assert record["results"]["status"] == scores["status"] == "not audited"
 
 
@@ -218,7 +218,7 @@ def test_an_attribute_that_is_missing_is_said_and_the_rest_goes_on(folders: tupl
 def test_the_command_line_says_what_is_measured(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    """Options win over the file, parts are named in a row or with commas, and the command ends with the verdict."""
+    """Options win over the file, parts are named in a row or with commas, and the command ends with four lines."""
     (tmp_path / "settings.toml").write_text('seed = 3\n[utility]\nattribute = "plane"\nseeds = 2\n', encoding="utf-8")
     out, settings = tmp_path / "out", ("--config", tmp_path / "settings.toml", "--seed", 7, "--held-out", "validation")
     words = ("evaluate", folders[0], "--against", folders[1], "--out", out, "--only", "utility", *settings)
@@ -227,8 +227,9 @@ def test_the_command_line_says_what_is_measured(
     assert (config["seed"], config["held_out"], config["parts"]) == (7, "validation", ["utility"])
     assert (config["utility"]["attribute"], config["utility"]["seeds"]) == ("plane", 2)
     printed = capsys.readouterr().out
-    assert "24 synthetic images" in printed
     assert "scores.csv" in printed
+    last = ["as real?  not measured", "new?      not measured", "fair?     not measured", "useful?   not measured"]
+    assert [line[:22] for line in printed.splitlines()[-4:]] == last
 
 
 def with_copies(samples: Path, corpus: Path, out: Path, n: int) -> Path:

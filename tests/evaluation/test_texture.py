@@ -17,10 +17,10 @@ from phonybrains.evaluation.config import EvaluateConfig, QualityConfig
 from phonybrains.evaluation.features.spectrum import RINGS, spectrum_difference
 from phonybrains.evaluation.features.texture import CEILING, FLAT, FLOOR, NAMES, texture_features
 from phonybrains.evaluation.findings import Findings
+from phonybrains.evaluation.outcomes import outcome_of
 from phonybrains.evaluation.quality.nulls import other_people
 from phonybrains.evaluation.quality.scores import Against
 from phonybrains.evaluation.quality.texture import aucs, share_scores, spectrum_score, texture_audit, worst_feature
-from phonybrains.evaluation.report.outcomes import outcome_of
 from phonybrains.evaluation.score import Score
 from phonybrains.imageset import ImageSet, write_png
 from phonybrains.phantom.corpus import make_phantoms

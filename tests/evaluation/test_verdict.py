@@ -1,4 +1,4 @@
-"""The verdict is true of its table: a reader who checks each sentence against the rows finds none that is false."""
+"""The four lines are true of their tables: whoever checks an answer against the rows finds none that is false."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,13 @@ from scipy.ndimage import gaussian_filter
 from phonybrains.documents import as_kind
 from phonybrains.evaluation.config import EvaluateConfig, QualityConfig
 from phonybrains.evaluation.measures import MEASURES
+from phonybrains.evaluation.outcomes import margin_of, outcome_of
 from phonybrains.evaluation.quality.audit import quality_audit
 from phonybrains.evaluation.report.build import build_report
-from phonybrains.evaluation.report.names import named
-from phonybrains.evaluation.report.outcomes import margin_of, outcome_of
+from phonybrains.evaluation.report.glance import as_real, fair, glances, useful
 from phonybrains.evaluation.report.tables import scores_of
-from phonybrains.evaluation.report.terminal import print_scores
-from phonybrains.evaluation.report.verdict import scores_text, verdict_text
-from phonybrains.evaluation.score import Null, Score, unavailable
+from phonybrains.evaluation.report.terminal import print_glances
+from phonybrains.evaluation.score import Glance, Null, Score, unavailable
 from phonybrains.imageset import ImageSet
 from phonybrains.importing import ImportConfig, import_images
 from phonybrains.phantom.corpus import make_phantoms
@@ -35,14 +35,8 @@ from phonybrains.reporting.pages import write_pages
 from tests.conftest import one_at_a_time
 from tests.support.evaluation_files import made_up, opened
 
+DECISIVE = ["texture_worst_auc", "amplification", "amplification_asked", "delta_auc", "delta_dice"]
 CLASSIFIERS = [name for name in MEASURES if name.startswith("c2st")]
-SAID = {
-    "apart from real images": "apart",
-    "as real within the margin": "as real",
-    "better than real images": "better",
-    "not shown either way": "not shown",
-}
-
 numbers = st.one_of(st.floats(-2, 2), st.sampled_from([0.0, 0.5, 0.55, 1.0]))
 perhaps = st.none() | st.floats(0, 1) | st.sampled_from([0.002, 0.05, 0.049])
 
@@ -58,14 +52,15 @@ def nulls(draw: st.DrawFn) -> Null:
 @st.composite
 def rows(draw: st.DrawFn) -> Score:
     """A row such as any part may write, consistent with itself or not."""
-    name = draw(st.sampled_from([*MEASURES, *CLASSIFIERS]))
+    name = draw(st.sampled_from([*MEASURES, *CLASSIFIERS, *CLASSIFIERS, *DECISIVE]))
     value, half = draw(st.none() | numbers), draw(st.none() | st.floats(0, 0.3))
     own = (None, None) if value is None or half is None else (value - half, value + half)
     null = draw(st.none() | nulls())
     if null is not None and draw(st.booleans()):  # near the null, where equivalence can be shown
         value = None if value is None else null.value + draw(st.floats(-0.05, 0.05))
         own = (None, None) if value is None else (value - 0.02, value + 0.02)
-    modality, group = draw(st.sampled_from(["MR", "CT"])), draw(st.sampled_from(["", "", "sex=F"]))
+    groups = ["", "", "sex=F", "sex: real + synthetic 1:1"]
+    modality, group = draw(st.sampled_from(["MR", "CT"])), draw(st.sampled_from(groups))
     return Score(name, value, *own, draw(st.integers(0, 500)), null, draw(perhaps), "test", modality, group)
 
 
@@ -94,40 +89,37 @@ def claim_holds(row: Score, said: str) -> bool:
     return said == "not shown"
 
 
-def check(text: str, table: list[Score]) -> None:
-    """Every sentence about a modality against the rows it is about."""
-    for sentence in re.findall(r"(?:MR|CT): .*?\.(?= MR:| CT:|$)", text):
-        modality = sentence[:2]
-        about = [row for row in table if row.modality == modality and not row.group and outcome_of(row)]
-        first = re.match(r".. ?: ?(\d+) of (\d+) scores? (apart from real images)", sentence)
-        assert first is not None
-        assert int(first[2]) == len(about)
-        counts = {
-            SAID[words]: int(n)
-            for n, words in re.findall(r"(\d+) ([a-z ]+?)(?= at n|[,;.])", sentence)
-            if words in SAID
-        }
-        counts["apart"] = int(first[1])
-        assert sum(counts.values()) == len(about)
-        assert Counter({word: n for word, n in counts.items() if n}) == Counter(map(outcome_of, about))
-        classifiers = [row for row in about if row.name.startswith("c2st")]
-        if "a classifier tells them" in sentence:
-            assert any(claim_holds(row, "apart") for row in classifiers)
-        if "no classifier tells them" in sentence:
-            assert classifiers
-            assert all(claim_holds(row, "as real") for row in classifiers)
-        if "farthest off is" in sentence:
-            name = sentence.split("farthest off is ")[1].split(": ")[0]
-            assert any(named(row) == name and claim_holds(row, "apart") for row in about)
-
-
 @given(st.lists(rows(), max_size=8))
-def test_no_sentence_is_false_for_its_row(table: list[Score]):
-    """Over random tables each row's word and each sentence of the verdict can be granted by a reader of the rows."""
+def test_no_answer_is_false_for_its_rows(table: list[Score]):
+    """Over random tables a reader of the rows grants each row's word, and the answers of the four lines: a yes has no
+    row against it, a no has one, and "not measured" has none that could be judged."""
     for row in table:
         word = outcome_of(row)
         assert not word or claim_holds(row, word), (row, word)
-    check(scores_text(table, ["MR", "CT"]), table)
+    real, even, gain = as_real(table, ["MR", "CT"]), fair(table), useful(table)
+    judged = [row for row in table if outcome_of(row)]
+    whole = [row for row in judged if not row.group]
+    telling = [row for row in whole if row.name.startswith(("kid", "c2st", "texture_worst_auc"))]
+    assert (real.answer == "not measured") == (not telling)
+    assert (real.answer == "no") == any(claim_holds(row, "apart") for row in telling)
+    if real.answer == "yes":
+        assert not any(claim_holds(row, "apart") for row in whole)
+        for modality in ("MR", "CT"):
+            kinds = {row.name: row for row in telling if row.modality == modality}
+            assert "texture_worst_auc" in kinds
+            assert any(name.startswith("c2st") for name in kinds)
+        assert all(claim_holds(row, "as real") for row in telling if row.name.startswith("c2st"))
+    shares = [row for row in judged if row.name in ("amplification", "amplification_asked")]
+    assert (even.answer == "not measured") == (not shares)
+    assert even.answer != "no" or any(claim_holds(row, "apart") for row in shares)
+    assert even.answer != "yes" or all(claim_holds(row, "as real") for row in shares)
+    gains = [row for row in judged if row.name.startswith("delta_") and "real + synthetic" in row.group]
+    assert (gain.answer == "not measured") == (not gains)
+    words = {word for row in gains for word in ("better", "apart") if claim_holds(row, word) and (row.p or 0) < 0.05}
+    expected = {"better": "yes", "apart": "no"}
+    assert gain.answer in ("not measured", expected[words.pop()] if len(words) == 1 else "not shown")
+    for line in (real, even, gain):
+        assert all(score in table for score in line.scores)
 
 
 @given(rows())
@@ -163,17 +155,24 @@ def test_the_rule_case_by_case():
     assert outcome_of(unavailable("kid", "one image")) == outcome_of(Score("kid", 0.1)) == ""
 
 
-def test_a_classifier_of_any_kind_settles_it():
-    """A forest that tells them is said, though the logistic classifier does not; "none can" needs all of them."""
-    chance = Null(0.5, 0.5, 0.5)
+def test_one_that_tells_is_enough_and_a_yes_needs_all():
+    """As real: a forest that tells them is a no though all else is as real; a yes needs every classifier as real, a
+    texture that was measured, and nothing apart; a modality about which nothing is known is in the way of it."""
+    told = Score("c2st_forest_auc", 0.92, 0.88, 0.96, 400, Null(0.5, 0.5, 0.5), modality="MR")
     cannot = Score("c2st_auc", 0.5, 0.45, 0.55, 400, Null(0.5, 0.45, 0.55, 20), 0.6, modality="MR")
-    can = Score("c2st_forest_auc", 0.92, 0.88, 0.96, 400, chance, modality="MR")
-    unsure = Score("c2st_forest_auc", 0.55, 0.4, 0.7, 40, chance, modality="MR")
-    assert "a classifier tells them from real ones (Told apart by a forest, AUC: 0.92" in scores_text(
-        [cannot, can], ["MR"]
+    unsure = replace(cannot, low=0.3, high=0.7)
+    ruler = Score("texture_worst_auc", 0.6, 0.55, 0.65, 400, Null(0.58, 0.54, 0.66, 40), modality="MR")
+    narrow = Score("recall", 0.4, n=400, null=Null(0.8, 0.7, 0.9, 40), p=0.01, modality="MR")
+    assert as_real([cannot, ruler], ["MR"]).answer == "yes"
+    assert (
+        "Told apart by a forest, AUC 0.92 (0.88\u00a0to\u00a00.96), n = 400, against 0.5"
+        in as_real([cannot, told], ["MR"]).text
     )
-    assert "no classifier tells them from real ones by more than the margin" in scores_text([cannot], ["MR"])
-    assert "whether a classifier can tell them from real ones is not shown" in scores_text([cannot, unsure], ["MR"])
+    for more, answer in (([told], "no"), ([narrow], "not shown"), ([unsure], "not shown")):
+        assert as_real([cannot, ruler, *more], ["MR"]).answer == answer
+    assert as_real([cannot], ["MR"]).answer == "not shown"
+    assert as_real([cannot, ruler], ["MR", "CT"]).answer == "not shown"
+    assert as_real([cannot, replace(ruler, value=0.9, low=0.85, high=0.95)], ["MR"]).answer == "no"
 
 
 @pytest.fixture(autouse=True)
@@ -207,28 +206,30 @@ def pictures(folder: Path, kind: str, n: int) -> ImageSet:
 @pytest.mark.parametrize("kind", ["blobs", "noise"])
 @pytest.mark.parametrize("n", [10, 30])
 def test_noise_is_told(corpus: ImageSet, tmp_path: Path, kind: str, n: int):
-    """Ten are enough: most scores are apart, none is as real, and the verdict says that a classifier tells them."""
+    """Ten are enough: most scores are apart, none is as real, and the answer is no."""
     config = EvaluateConfig(quality=QualityConfig(permutations=99), attributes=())
     scores = quality_audit(pictures(tmp_path, kind, n), corpus, config).scores
     counts = Counter(map(outcome_of, scores))
     assert counts["as real"] == 0
     assert counts["apart"] >= 8
-    assert "a classifier tells them from real ones" in scores_text(scores, ["MR"])
+    assert as_real(scores, ["MR"]).answer == "no"
 
 
 def test_one_wording_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """The verdict and each row's word are the same in the page, the PDF, the terminal and the data."""
+    """The four lines and each row's word are the same in the page, the PDF, the terminal and the data."""
     sides = opened(tmp_path / "sides")
     found = made_up(sides)
-    verdict = verdict_text(sides, found)
-    write_pages(
-        tmp_path, "Evaluation", "", build_report(sides, EvaluateConfig(), found, Record("evaluate", {}, 0)), "foot"
-    )
+    lines = glances(sides, found)
+    blocks = build_report(sides, EvaluateConfig(), found, Record("evaluate", {}, 0))
+    write_pages(tmp_path, "Evaluation", "", blocks, "foot")
     pdf = " ".join(page.extract_text() for page in PdfReader(tmp_path / "report.pdf").pages)
     page = (tmp_path / "report.html").read_text("utf-8").replace("&#x27;", "'")
-    scores = [(part, score) for part, findings in found.items() for score in findings.scores]
-    print_scores(scores, [], verdict)
-    plain = [re.sub(r"\s+", "", text) for text in (verdict, pdf, page, capsys.readouterr().out)]
-    assert all(plain[0] in text for text in plain[1:])
-    assert [entry["judged"] for entry in scores_of(found)] == [outcome_of(score) for _, score in scores]
+    print_glances([as_kind(json.loads(json.dumps(one.to_json())), Glance) for one in lines])
+    shown = [re.sub(r"\s+", "", text) for text in (pdf, page, capsys.readouterr().out)]
+    for one in lines:
+        for text, between in zip(shown, (":", ":", ""), strict=True):
+            assert re.sub(r"\s+", "", f"{one.question}{one.answer}{between}{one.said}") in text
+    scores = [score for findings in found.values() for score in findings.scores]
+    assert [entry["judged"] for entry in scores_of(found)] == [outcome_of(score) for score in scores]
     assert {"apart", "not shown"} <= {entry["judged"] for entry in scores_of(found)}
+    assert [one.answer for one in lines] == ["no", "no", "not shown", "not shown"]

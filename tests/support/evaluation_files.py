@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from phonybrains.evaluation.config import EvaluateConfig, Part
-from phonybrains.evaluation.findings import Confusion, Facts, Findings, MapImages, Pair, Ruler, Telling
+from phonybrains.evaluation.findings import Audited, Confusion, Facts, Findings, MapImages, Pair, Ruler, Telling
 from phonybrains.evaluation.inputs.sets import Sides, open_sides
 from phonybrains.evaluation.score import Null, Score, unavailable
 from phonybrains.phantom.corpus import make_phantoms
@@ -27,6 +27,21 @@ PAIR = Pair(
     same_file=False,
     panel="MR",
     excess=0.7,
+)
+
+AUDITED = Audited(
+    n=12,
+    exceedances=1,
+    certain=0,
+    threshold=0.9,
+    rate=0.01,
+    p=0.11,
+    status="failed",
+    held_out=9,
+    held_out_patients=5,
+    left_out=0,
+    training=30,
+    searches=["registration"],
 )
 
 RULER = Ruler(
@@ -121,16 +136,18 @@ def _memorisation(sides: Sides) -> Findings:
         for i in range(3)
     ]
     arrays = {"similarity/MR/synthetic": np.linspace(0.5, 0.97, 12), "similarity/MR/held_out": np.linspace(0.4, 0.9, 9)}
-    facts = Facts(pairs=pairs, pairs_shown=24, status="failed", sentence="One image is a copy of a training image.")
+    said = "One image is a copy of a training image."
+    facts = Facts(pairs=pairs, pairs_shown=24, status="failed", sentence=said, audit={"MR": AUDITED})
     return Findings([Score("copies_flagged", 1 / 12, 0.002, 0.38, 12, versus="train", modality="MR")], arrays, facts)
 
 
 def _bias() -> Findings:
     shares = Score("prevalence", 0.2, 0.1, 0.4, 12, Null(0.5, 0.5, 0.5), modality="CT", group="hemorrhage=none")
-    shift = Score("amplification", -0.4, -0.9, 0.1, 12, modality="CT", group="hemorrhage=none")
+    shift = Score("amplification", -0.4, -0.9, 0.1, 12, Null.known(0), 0.2, modality="CT", group="hemorrhage=none")
     confusion = {"MR plane": Confusion(["axial", "coronal"], [[5, 1], [2, 4]], [[9, 0], [0, 9]])}
     return Findings([shares, shift], facts=Facts(confusion=confusion))
 
 
 def _utility() -> Findings:
-    return Findings([Score("delta_auc", 0.02, -0.01, 0.05, 40, modality="CT", group="real + synthetic 1:1")])
+    where = {"modality": "CT", "group": "real + synthetic 1:1"}
+    return Findings([Score("delta_auc", 0.02, -0.01, 0.05, 40, Null.known(0), 0.3, **where)])

@@ -18,9 +18,11 @@ from phonybrains.evaluation.score import Score
 from phonybrains.imageset import ImageSet, write_metadata, write_png
 from phonybrains.optimising.checkpoint import TrainState
 from phonybrains.phantom.corpus import make_phantoms
-from phonybrains.workflows.cascade import cascade
+from phonybrains.workflows.cascade import cascade, draw_drift
 from phonybrains.workflows.drift import Yardstick
+from tests.support.report_files import illegible, keep_figures
 
+SHARES = ("share_found", "share_asked")
 LOOP = {"steps": 6, "warmup": 1, "validate_every": 3, "checkpoint_every": 3}
 QUICK: dict[str, Any] = {"autoencoder": {"loop": LOOP}, "denoiser": {"loop": LOOP}}
 
@@ -117,6 +119,22 @@ def test_planted_drift_is_measured(heads: ImageSet, tmp_path: Path):
     assert before["diversity", ""].value == pytest.approx(1, abs=0.1)
     alike = ("ms_ssim_diversity", "")
     assert (smooth[alike].low or 0) > (before[alike].value or 1)
+
+
+def test_the_drift_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With as many labels as there may be and lines that lie far apart: nothing is too small, cut, or over data."""
+    names = [f"diagnosis=a long name of {i}" for i in range(12)]
+    shares = [Score(kind, 0.1, 0.0, 0.2, 50, modality="MR", group=group) for kind in SHARES for group in names]
+    plain = [Score(name, 700.0, 1.0, 900.0, 50, modality="MR") for name in ("kid", "diversity", "noise_tissue")]
+    drawn = keep_figures(monkeypatch)
+    found = {number: [*shares, *plain, Score("noise_background", 0.1, n=50, modality="CT")] for number in range(3)}
+    draw_drift(found, tmp_path / "drift.png", ["MR", "CT"])
+    (drawing,) = drawn
+    assert illegible(drawing) == []
+    legend = drawing.axes[0].get_legend()
+    assert legend is not None
+    assert len(legend.get_texts()) == 12
+    assert drawing.get_size_inches()[0] < 7
 
 
 def _holds(score: Score, value: float) -> bool:

@@ -28,10 +28,10 @@ def evaluate(
     attribute: str | None = None,
     held_out: Literal["test", "validation"] | None = None,
     seed: Seed | None = None,
-) -> int:
+) -> None:
     """Measure synthetic images against the corpus their model learnt from: good, new, fair, useful?
 
-    Exits with 1 if the audit (of the part memorisation) fails; passed, look and undecided exit with 0.
+    Exits with 1, and says so last, if the audit (of the part memorisation) fails; passed, look and undecided with 0.
 
     Args:
         samples: An image set of synthetic images.
@@ -49,7 +49,7 @@ def evaluate(
     from ..config import load_config
     from ..evaluation.config import EvaluateConfig
     from ..evaluation.stage import evaluate
-    from ..release_gate import exit_code
+    from ..release_gate import refuse_failed
 
     given: dict[str, Any] = {"utility": {"attribute": attribute} if attribute else None}
     settings = load_config(
@@ -63,7 +63,7 @@ def evaluate(
         **given,
     )
     parts = [part for word in only or [] for part in word.split(",") if part]
-    return exit_code(evaluate(samples, against, out, settings, only=parts or None))
+    refuse_failed(evaluate(samples, against, out, settings, only=parts or None))
 
 
 @audit_app.default
@@ -77,10 +77,10 @@ def audit(
     features: str | None = None,
     config: Path | None = None,
     seed: Seed | None = None,
-) -> int:
+) -> None:
     """Search generated images for repeated training images and patients: the part memorisation of evaluate alone.
 
-    Exits with 1 if the audit fails; passed, look and undecided exit with 0.
+    Exits with 1, and says so last, if the audit fails; passed, look and undecided with 0.
 
     Args:
         samples: An image set of synthetic images.
@@ -91,7 +91,7 @@ def audit(
         seed: Start of the random numbers.
     """
     only = ["memorisation"]
-    return evaluate(samples, against=against, out=out, only=only, features=features, config=config, seed=seed)
+    evaluate(samples, against=against, out=out, only=only, features=features, config=config, seed=seed)
 
 
 @audit_app.command

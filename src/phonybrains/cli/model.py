@@ -38,14 +38,19 @@ def list_(folder: Path | None = None, /) -> None:
 
 
 @model_app.command(sort_key=2)
-def card(model: str, /) -> None:
+def card(model: str, /, *, evaluation: Path | None = None) -> None:
     """Print a model's card, its README.md.
 
     Args:
         model: A model folder, or the name of a model that comes with the package.
+        evaluation: Evaluation of images of this model, whose four lines and audit are first written into the card.
     """
     from ..model.finding import model_card
 
+    if evaluation is not None:
+        from ..workflows.card import evaluated_card
+
+        evaluated_card(model, evaluation)
     print(model_card(model), end="")
 
 

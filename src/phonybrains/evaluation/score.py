@@ -1,16 +1,17 @@
-"""What an evaluation says: scores, each beside its null."""
+"""What an evaluation says: scores, each beside its null, and the four lines that it ends in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import PhonyBrainsError
 from ..reporting.tables import finite
 from ..statistics.estimate import Estimate
 from .measures import measure_of
 
+Answer = Literal["yes", "no", "not shown", "not measured"]
 # (what is being done, how much of it is done, how much there is); stages show it, tests pass `silent`.
 Progress = Callable[[str, int, int], None]
 
@@ -73,6 +74,28 @@ class Score:
     def of(cls, name: str, found: Estimate, **where: Any) -> Score:
         """The score of an estimate; where: the other fields, and n where it is another."""
         return cls(name, found.value, found.low, found.high, **{"n": found.n, **where})
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain JSON; what is not finite becomes null."""
+        return finite(asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """One of the four lines that an evaluation ends in, wherever it is shown; report/glance.py has the rules.
+
+    text: the numbers that the answer rests on, in words, a line for each modality. scores: the same as data.
+    """
+
+    question: Literal["as real?", "new?", "fair?", "useful?"]
+    answer: Answer
+    text: str
+    scores: Sequence[Score] = ()
+
+    @property
+    def said(self) -> str:
+        """The text on one line."""
+        return self.text.replace("\n", "; ")
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON; what is not finite becomes null."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NotRequired
 from zipfile import BadZipFile
 
 from rich.progress import TaskID
@@ -25,7 +25,7 @@ from .config import PARTS, EvaluateConfig, Part
 from .features.extractors import SqueezeNetFeatures
 from .findings import Findings, write_json
 from .inputs.sets import Sides, open_sides
-from .score import Progress, Score, unavailable
+from .score import Glance, Progress, Score, unavailable
 from .weights import weights_file
 
 FINDINGS, FEATURES = "findings", "features"
@@ -44,7 +44,8 @@ class ScoreOfPart(Score):
 class Told(TypedDict):
     """What scores.json holds, as far as it is shown."""
 
-    verdict: str
+    glance: NotRequired[list[Glance]]
+    held_out: str
     warnings: list[str]
     scores: list[ScoreOfPart]
 
@@ -173,30 +174,33 @@ def _plain(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[Path]]:
 
 
 def _write(draft: Path, sides: Sides, config: EvaluateConfig, found: Mapping[Part, Findings], record: Record) -> None:
-    """Write report, scores and tables into the draft, and the verdict into the record."""
+    """Write report, scores and tables into the draft, and the four answers into the record."""
     from ..reporting.pages import write_pages
     from .report.build import build_report, title_of
+    from .report.glance import glances
+    from .report.opening import status_of
     from .report.tables import scores_of, write_pairs, write_scores
-    from .report.verdict import status_of, verdict_text
 
-    verdict, status = verdict_text(sides, found), status_of(found)
+    status, lines = status_of(found), [one.to_json() for one in glances(sides, found)]
     title, subtitle = title_of(sides)
     footer = f"{title}; evaluation {record.identity[:16]}; phonybrains"
     write_pages(draft, title, subtitle, build_report(sides, config, found, record), footer)
     write_scores(draft / "scores.csv", found)
-    said = {"verdict": verdict, "status": status, "warnings": list(sides.warnings), "held_out": sides.held_out}
+    said = {"glance": lines, "status": status, "warnings": list(sides.warnings), "held_out": sides.held_out}
     write_json(draft / SCORES_NAME, {**said, "scores": scores_of(found)})
     if "memorisation" in found and (facts := found["memorisation"].facts).audit:
         write_pairs(draft / "pairs.csv", facts.pairs or ())
         write_audit(draft, sides.samples.folder, sides.corpus.folder, facts.to_json(), record.identity)
-    record.results.update(verdict=verdict, status=status, images=len(sides.samples), files=hashes_of(draft))
+    answers = {one["question"]: one["answer"] for one in lines}
+    record.results.update(glance=answers, status=status, images=len(sides.samples), files=hashes_of(draft))
 
 
 def _tell(out: Path) -> None:
-    """Print verdict and table of a finished evaluation."""
-    from .report.terminal import print_scores
+    """Print the table and the four lines of a finished evaluation; one of before has no lines."""
+    from .report.terminal import print_glances, print_scores
 
     content = read_json(out / SCORES_NAME, Told, "Remove the folder, and evaluate again.", OutputError)
     scores: list[tuple[str, Score]] = [(entry.part, entry) for entry in content["scores"]]
-    print_scores(scores, content["warnings"], content["verdict"])
+    print_scores(scores, content["warnings"])
     print(f"{out / 'report.html'}, {out / 'report.pdf'}: the report; all scores: {out / 'scores.csv'}")
+    print_glances(content.get("glance", ()))

@@ -10,14 +10,20 @@ from html import escape
 from .blocks import Block, Bullets, Cell, Figure, Gallery, Heading, Note, Paragraph, Picture, Table
 
 STYLE = """
-:root { --ink: #1a1a1a; --soft: #595959; --line: #d9d9d9; --tint: #f5f6f8; --blue: #00568a; --warn: #8f3b00; }
+:root { color-scheme: light; --ink: #1a1a1a; --soft: #595959; --line: #d9d9d9; --tint: #f5f6f8; --blue: #00568a;
+  --warn: #8f3b00; --ground: #fff; }
+@media screen and (prefers-color-scheme: dark) {
+  :root { color-scheme: dark; --ink: #e8e8e8; --soft: #b3b3b3; --line: #444; --tint: #23272e; --blue: #7cc4f5;
+    --warn: #ffb07a; --ground: #14171b; }
+}
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.5rem 4rem; max-width: 60rem; color: var(--ink); background: #fff;
+body { margin: 0 auto; padding: 2rem 1.5rem 4rem; max-width: 60rem; color: var(--ink); background: var(--ground);
   font: 1rem/1.55 "Helvetica Neue", Arial, "Liberation Sans", "DejaVu Sans", sans-serif; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.35rem; margin: 2.8rem 0 .8rem; padding-top: .9rem; border-top: 2px solid var(--ink); }
 h3 { font-size: 1.08rem; margin: 1.8rem 0 .5rem; }
-p { margin: .6rem 0; max-width: 46rem; overflow-wrap: anywhere; }
+p, li { margin: .6rem 0; max-width: 46rem; overflow-wrap: anywhere; }
+nav li { margin: 0; }
 .subtitle { color: var(--soft); margin: 0 0 1rem; max-width: none; }
 nav { background: var(--tint); padding: .8rem 1.2rem; margin: 1.2rem 0; border-radius: 4px; }
 nav ol { columns: 3 13rem; column-gap: 1.6rem; margin: 0; padding-left: 1.4rem; font-size: .9rem; }
@@ -31,12 +37,13 @@ a:focus-visible { outline: 3px solid var(--blue); outline-offset: 2px; }
 table { border-collapse: collapse; width: 100%; font-size: .88rem; line-height: 1.4; }
 caption { text-align: left; padding: 0 0 .4rem; color: var(--soft); font-size: .9rem; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top;
-  font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+  font-variant-numeric: tabular-nums; }
+td.text { overflow-wrap: anywhere; }
 th { border-bottom: 2px solid var(--ink); vertical-align: bottom; }
 .text { text-align: left; }
 td img { width: 6rem; height: auto; display: block; }
 figure { margin: 1.2rem 0; break-inside: avoid; }
-figure svg { width: 100%; height: auto; display: block; }
+figure svg { width: 100%; height: auto; display: block; background: #fff; border-radius: 4px; }
 figcaption { color: var(--soft); font-size: .9rem; margin-top: .4rem; max-width: 48rem; }
 .gallery { display: grid; gap: .5rem; }
 .gallery div { font-size: .75rem; line-height: 1.25; overflow-wrap: anywhere; }
@@ -48,8 +55,8 @@ footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line)
   .gallery { grid-template-columns: repeat(2, 1fr) !important; }
   table { width: max-content; min-width: 100%; }
   col { width: auto !important; }
-  th, td { overflow-wrap: break-word; max-width: 14rem; }
-  th:first-child, td:first-child { position: sticky; left: 0; background: #fff; max-width: 9rem; }
+  th, td, td.text { overflow-wrap: break-word; max-width: 14rem; }
+  th:first-child, td:first-child { position: sticky; left: 0; background: var(--ground); max-width: 9rem; }
   caption { max-width: calc(100vw - 2rem); }
   figure > div { overflow-x: auto; }
   figure svg { min-width: calc(.62 * var(--own)); }
@@ -57,6 +64,9 @@ footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line)
 @media print {
   @page { size: A4; margin: 16mm 15mm; }
   body { max-width: none; padding: 0; font-size: 10pt; }
+  nav { display: none; }
+  table { font-size: 7.5pt; }
+  th, td { padding: .2rem .35rem; }
   h2, h3, caption { break-after: avoid; }
   tr, .note, .warning, .banner, .gallery div { break-inside: avoid; }
   thead { display: table-header-group; }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..evaluation.findings import write_json
 from ..evaluation.inputs.real import modalities_of
+from ..evaluation.measures import measure_of
 from ..evaluation.score import Score
 from ..generating.stage import generate
 from ..held_out import held_out
@@ -148,39 +150,69 @@ def _cell(value: Any) -> Any:
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
 
 
-def draw_drift(found: dict[int, list[Score]], path: Path, modalities: Sequence[str]) -> Path:
-    """Plot each measure over the generations, a row for each modality; generation 0 is real held-out images."""
-    from ..reporting.drawing import colour_of, draw
+PANELS = {
+    "share found (dashed: asked for)": ("share_found", "share_asked"),
+    "KID from training images": ("kid",),
+    "diversity (real: 1)": ("diversity",),
+    "MS-SSIM of pairs (1: all alike)": ("ms_ssim_diversity",),
+    "noise": ("noise_background", "noise_tissue", "spread_tissue"),
+}
+"""What is plotted, from the top down, and the scores that it shows."""
+Series = dict[tuple[str, str], list[tuple[int, Score]]]
 
-    panels: list[tuple[str, Callable[[Score], bool]]] = [
-        ("share of what is asked for", lambda s: s.name == "share_asked"),
-        ("share found by a classifier", lambda s: s.name == "share_found" and s.value is not None),
-        ("KID from training images", lambda s: s.name == "kid"),
-        ("diversity (real: 1)", lambda s: s.name == "diversity"),
-        ("MS-SSIM of pairs (1: all alike)", lambda s: s.name == "ms_ssim_diversity" and s.value is not None),
-        ("noise", lambda s: s.name.startswith(("noise", "spread")) and s.value is not None),
-    ]
+
+def draw_drift(found: Mapping[int, Sequence[Score]], path: Path, modalities: Sequence[str]) -> Path:
+    """Plot each measure over the generations, a column for each modality; generation 0 is real held-out images."""
+    from ..reporting.drawing import WIDTH, draw
+
+    rows = [[_series(found, modality, names) for modality in modalities] for names in PANELS.values()]
+    heights = [1.5 + 0.19 * max(len(_labels(series)) for series in row) for row in rows]
 
     def paint(grid: Any) -> None:
-        for line, modality in zip(grid, modalities, strict=True):
-            for axes, (title, wanted) in zip(line, panels, strict=True):
-                series: dict[str, list[tuple[int, Score]]] = {}
-                for number, scores in found.items():
-                    for score in scores:
-                        if score.modality == modality and wanted(score):
-                            series.setdefault(score.group or score.name, []).append((number, score))
-                for i, (name, points) in enumerate(series.items()):
-                    x, y = [number for number, _ in points], [score.value for _, score in points]
-                    low, high = np.array([[s.low, s.high] for _, s in points], float).T  # none becomes nan
-                    axes.plot(x, y, "o-", color=colour_of(i), ms=3, lw=1, label=name)
-                    axes.fill_between(x, low, high, color=colour_of(i), alpha=0.12, lw=0)
-                axes.set_title(f"{modality}: {title}")
-                axes.set_xlabel("generation (0: real)")
-                if title.startswith("KID"):
-                    axes.set_yscale("symlog")
-                if len(series) > 1 or title == "noise":
-                    axes.legend(fontsize=6)
+        for line, row, title in zip(grid, rows, PANELS, strict=True):
+            for axes, series, modality in zip(line, row, modalities, strict=True):
+                _plot(axes, series)
+                axes.set_title(f"{modality}: {title}", fontsize=9)
+                axes.set_yscale("symlog" if title.startswith("KID") else "linear")
+        grid[0][0].figure.supxlabel("generation (0: real)", fontsize=9)
 
-    grid = {"nrows": len(modalities), "ncols": len(panels), "squeeze": False}
-    path.write_bytes(draw("drift", "", 2.6 * len(modalities), paint, width=19, **grid).png)
+    grid = {"nrows": len(PANELS), "ncols": len(modalities), "squeeze": False, "height_ratios": heights}
+    path.write_bytes(draw("drift", "", sum(heights), paint, width=min(WIDTH, 0.3 + 3.6 * len(modalities)), **grid).png)
     return path
+
+
+def _series(found: Mapping[int, Sequence[Score]], modality: str, names: Sequence[str]) -> Series:
+    """The points of each line by label and by the score's name: (generation, score)."""
+    series: Series = {}
+    for name, (number, scores) in product(names, found.items()):
+        for score in scores:
+            if (score.name, score.modality) == (name, modality) and score.value is not None:
+                label = score.group.replace("=", " = ", 1) or measure_of(name).title
+                series.setdefault((label, name), []).append((number, score))
+    return series
+
+
+def _labels(series: Series) -> list[str]:
+    """What the legend names: nothing where there is one line alone."""
+    labels = list(dict.fromkeys(label for label, _ in series))
+    return labels if len(labels) > 1 else []
+
+
+def _plot(axes: Any, series: Series) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    from ..reporting.drawing import COLOURS, MARKERS, colour_of
+
+    labels = list(dict.fromkeys(label for label, _ in series))
+    for (label, name), points in series.items():
+        asked, place = name == "share_asked", labels.index(label)
+        colour, marker = colour_of(place), MARKERS[place // len(COLOURS) % len(MARKERS)]
+        x = [number for number, _ in points]
+        y, low, high = np.array([[s.value, s.low, s.high] for _, s in points], float).T  # none becomes nan
+        style = {"ls": "--", "marker": ""} if asked else {"marker": marker, "ms": 3, "label": label}
+        axes.plot(x, y, color=colour, lw=1.2, **style)
+        if not asked:
+            axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if _labels(series):
+        axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16), borderaxespad=0)

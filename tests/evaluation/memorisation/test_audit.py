@@ -12,7 +12,6 @@ import pytest
 from numpy.random import default_rng
 
 from bench.planted_copies import moved
-from phonybrains.cli.parser import app
 from phonybrains.errors import StudyError
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.findings import Findings, Sign
@@ -26,6 +25,7 @@ from phonybrains.record import fingerprint, read_record
 from phonybrains.release_gate import read_audit, require_audit
 from tests.support.evaluation_files import PAIR
 from tests.support.image_files import drawn_small, written
+from tests.support.in_turn import called
 
 from .conftest import VALUES, Audit
 
@@ -181,7 +181,7 @@ def test_the_command_exits_with_1_where_the_audit_fails(
     samples = written(tmp_path / "made", copies, attributes={"value": "one"}).folder
     (tmp_path / "quick.toml").write_text("[memorisation]\npairs = 2\n")
     command = ["audit", samples, "--against", corpus, "--out", out, "--config", tmp_path / "quick.toml"]
-    assert app(list(map(str, command))) == 1
+    assert called(*command) == 1
     found = read_audit(out)
     assert (found["verdict"], found["n"]) == ("failed", 12)
     assert (found["samples"], found["corpus"]) == (fingerprint(samples), fingerprint(corpus))
@@ -207,5 +207,5 @@ def test_the_command_exits_with_0_where_nothing_is_decided(tmp_path: Path) -> No
     few = make_phantoms(4, tmp_path / "few", seed=4, size=64, modalities=("CT",))
     small = make_phantoms(12, tmp_path / "small", seed=3, size=64, modalities=("CT",), synthetic=False)
     command = ["evaluate", few, "--against", small, "--out", tmp_path / "b", "--only", "memorisation"]
-    assert app(list(map(str, command))) == 0
+    assert called(*command) == 0
     assert read_audit(tmp_path / "b")["verdict"] == "undecided"

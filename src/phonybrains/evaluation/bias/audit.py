@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ...imageset import ImageSet
-from ...statistics.estimate import holm
 from ..config import EvaluateConfig
 from ..findings import Confusion, Facts, Findings
 from ..inputs.real import Compared, Readable, modalities_of, reading_extractor
 from ..inputs.sets import grouping, part_of
+from ..outcomes import differing
 from ..score import Null, Progress, Score, silent, tried, unavailable
 from .adherence import adherence_scores
 from .after_autoencoder import autoencoder_scores
@@ -20,7 +20,6 @@ from .composition import LabelShare, asked_shares, found_shares
 from .noise import compare, measure
 from .worst_group import worst_group_scores
 
-LEVEL = 0.05
 MOSTLY = 0.9
 """An attribute that a smaller share of real images has is not looked for in generated ones."""
 ANSWERED = ("amplification", "amplification_asked")
@@ -127,8 +126,7 @@ def sentence(scores: Sequence[Score]) -> str:
     tested = [score for score in scores if score.name in ANSWERED and score.p is not None]
     if not tested:
         return "No attribute could be compared, so that nothing is known of bias."
-    adjusted = holm([score.p or 0.0 for score in tested])
-    apart = [score for score, p in zip(tested, adjusted, strict=True) if p <= LEVEL]
+    apart = differing(tested)
     shifted = sorted((score for score in apart if score.name == "amplification"), key=lambda s: -abs(s.value or 0.0))
     asked = {(score.modality, score.group) for score in apart if score.name == "amplification_asked"}
     shown = f"{len(apart) or 'none'} {'is' if len(apart) <= 1 else 'are'} shown to differ"

@@ -21,7 +21,7 @@ def title_of(sides: Sides) -> tuple[str, str]:
 
 
 def build_report(sides: Sides, config: EvaluateConfig, found: Mapping[Part, Findings], record: Record) -> list[Block]:
-    """All blocks: the verdict, the images, a section for each part, how it was measured and of what."""
+    """All blocks: the four lines, the images, a section for each part, how it was measured and of what."""
     looks = {modality: Looks(sides.samples, sides.corpus, modality) for modality in sides.modalities}
     drawn: Mapping[Part, Callable[[Findings], list[Block]]] = {
         "quality": lambda findings: sections.quality(findings, looks, config.seed),
@@ -31,7 +31,7 @@ def build_report(sides: Sides, config: EvaluateConfig, found: Mapping[Part, Find
         "utility": sections.utility,
     }
     return [
-        *opening.verdict(sides, found),
+        *opening.at_a_glance(sides, found),
         *opening.side_by_side(sides, looks, config),
         *(block for part, findings in found.items() for block in drawn[part](findings)),
         *closing.methods(sides, config),

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 from ...reporting.wording import NONE, number
-from ..config import Part
 from ..measures import measure_of
 from ..score import Null, Score
-
-PART_QUESTIONS: dict[Part, str] = {
-    "quality": "Is it good?",
-    "texture": "Can a ruler tell?",
-    "memorisation": "Is it new?",
-    "bias": "Is it fair?",
-    "utility": "Is it useful?",
-}
 
 
 def made_with(score: Score) -> str:

@@ -1,4 +1,4 @@
-"""The report's first pages: the verdict, the questions, real and synthetic images side by side."""
+"""The report's first pages: the four lines, real and synthetic images side by side."""
 
 from __future__ import annotations
 
@@ -7,31 +7,40 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...reporting.blocks import Block, Heading, Note, Paragraph, Table
-from ...reporting.wording import NONE, count_of
+from ...imageset import ImageSet
+from ...reporting.blocks import Block, Bullets, Heading, Note, Paragraph, Table
+from ...reporting.wording import NONE, count_of, listed
 from ..config import EvaluateConfig, Part
 from ..findings import Findings
 from ..inputs.sets import Sides
+from ..outcomes import Outcome, outcome_of
 from .figures import Looks, gallery, short
-from .names import PART_QUESTIONS
-from .outcomes import Outcome, outcome_of
-from .verdict import ruler_text, rulers_that_tell, status_of, verdict_text
+from .glance import glances
 
 SHOWN, COLUMNS = 12, 6
 ANSWERS: tuple[Outcome, ...] = ("apart", "as real", "not shown")
 
 
-def verdict(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
-    """What was found, in one paragraph; what must not be missed comes first."""
+def at_a_glance(sides: Sides, found: Mapping[Part, Findings]) -> list[Block]:
+    """What was found, in four lines; what must not be missed comes first."""
     blocks: list[Block] = []
     if status_of(found) == "failed":
         blocks.append(Note(_alarm(found["memorisation"]), "banner"))
-    blocks += [Heading("Verdict"), Paragraph(verdict_text(sides, found))]
-    for modality, ruler in rulers_that_tell(found).items():
-        said = f"{modality}: {ruler_text(ruler)}. These images are not as real, whatever else is as real below."
-        blocks.append(Note(said, "warning"))
-    blocks += [Note(warning, "warning") for warning in sides.warnings]
-    return [*blocks, _questions(found)]
+    made, real = _counted(sides.samples, "synthetic"), _counted(sides.real, "held-out real")
+    answers = Bullets(tuple(f"{one.question} {one.answer}: {one.said}." for one in glances(sides, found)))
+    blocks += [Heading("At a glance"), Paragraph(f"{made} against {real}."), answers]
+    return [*blocks, *(Note(warning, "warning") for warning in sides.warnings), _counts(found)]
+
+
+def status_of(found: Mapping[Part, Findings]) -> str:
+    """What the memorisation audit says: passed, look, undecided, failed; not audited if it did not run."""
+    return found["memorisation"].facts.status or "not audited" if "memorisation" in found else "not audited"
+
+
+def _counted(images: ImageSet, kind: str) -> str:
+    counts = Counter(row.modality for row in images.rows)
+    shown = listed([f"{counts[name]} {name}" for name in sorted(counts, reverse=True)])
+    return f"{count_of(len(images), f'{kind} image')} ({shown})"
 
 
 def _alarm(findings: Findings) -> str:
@@ -42,21 +51,15 @@ def _alarm(findings: Findings) -> str:
     return "COPIES OF TRAINING IMAGES WERE FOUND"
 
 
-def _questions(found: Mapping[Part, Findings]) -> Table:
+def _counts(found: Mapping[Part, Findings]) -> Table:
     rows = []
-    for part, question in PART_QUESTIONS.items():
-        if part not in found:
-            rows.append((question, part, "not asked", *[NONE] * 4))
-            continue
-        scores = found[part].scores
-        counts = Counter(outcome_of(score) for score in scores)
-        measured = sum(score.value is not None for score in scores)
-        answer = status_of(found) if part == "memorisation" else "measured" if measured else "not available"
-        shown = [str(counts[outcome]) if any(map(outcome_of, scores)) else NONE for outcome in ANSWERS]
-        rows.append((question, part, answer, f"{measured} of {len(scores)}", *shown))
+    for part, findings in found.items():
+        counts = Counter(map(outcome_of, findings.scores))
+        measured = sum(score.value is not None for score in findings.scores)
+        shown = [str(counts[outcome]) if any(map(outcome_of, findings.scores)) else NONE for outcome in ANSWERS]
+        rows.append((part, f"{measured} of {len(findings.scores)}", *shown))
     caption = "Scores by what they say, those of single attributes too. By chance, 1 of 20 is apart where nothing is."
-    columns = ("Question", "part", "state", "scores had", *ANSWERS)
-    return Table(columns, tuple(rows), caption, (1.4, 1.2, 1.2, 0.8, 0.6, 0.6, 0.7), (0, 1, 2))
+    return Table(("part", "scores had", *ANSWERS), tuple(rows), caption, (1.4, 1, 0.7, 0.7, 0.7))
 
 
 def side_by_side(sides: Sides, looks: Mapping[str, Looks], config: EvaluateConfig) -> list[Block]:

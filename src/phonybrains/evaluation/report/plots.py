@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from ...reporting.blocks import Figure
 from ...reporting.drawing import COLOURS, WIDTH, draw, in_percent, list_rows
 from ..findings import Confusion
+from ..outcomes import distance, outcome_of
 from ..score import Score
 from .names import figure, images_of, named
-from .outcomes import outcome_of
-from .verdict import distance
 
 REAL, SYNTHETIC, BAND = COLOURS[0], COLOURS[1], "#e3e8ef"
 SETTINGS = {"real": (REAL, "o"), "synthetic": (SYNTHETIC, "D")}
@@ -70,17 +69,16 @@ def plot_spectra(spectra: Mapping[str, Mapping[str, NDArray[Any]]], caption: str
         for column, (modality, one) in enumerate(spectra.items()):
             above, below = panels[:, column]
             frequency, real = one["frequency"], one["real"]
-            above.plot(frequency, real, color=REAL, lw=1.5, label="real")
-            above.plot(frequency, one["synthetic"], color=SYNTHETIC, lw=1.5, ls="--", label="synthetic")
+            above.plot(frequency, real, color=REAL, lw=1.5)
+            above.plot(frequency, one["synthetic"], color=SYNTHETIC, lw=1.5, ls="--")
             above.set(title=modality, ylabel="power, dB")
-            above.legend(loc="upper right")
             if "low" in one:
                 band: dict[str, Any] = {"color": BAND, "lw": 0, "label": "real against real, 95 %"}
                 below.fill_between(frequency, one["low"], one["high"], **band)
-            below.axhline(0, color=REAL, lw=1)
+            below.axhline(0, color=REAL, lw=1, label="real")
             below.plot(frequency, one["synthetic"] - real, color=SYNTHETIC, lw=1.5, ls="--", label="synthetic")
             below.set(xlabel="spatial frequency, cycles per pixel", ylabel="minus real, dB")
-            below.legend(loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=2)
+            below.legend(loc="upper center", bbox_to_anchor=(0.45, -0.25), ncols=2)
 
     return draw("spectra", caption, 4.6, paint, width=_wide(len(spectra)), nrows=2, ncols=len(spectra), squeeze=False)
 
@@ -159,11 +157,11 @@ def plot_confusion(tables: Mapping[str, Confusion], caption: str) -> Figure:
                 axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
                 for (y, x), count in np.ndenumerate(counts):
                     ink = "white" if shares[y, x] > 0.6 else "#222"
-                    axes.text(x, y, f"{count:.0f}", ha="center", va="center", fontsize=7, color=ink)
+                    axes.text(x, y, f"{count:.0f}", ha="center", va="center", fontsize=8, color=ink)
                 ticks = range(len(table.labels))
                 axes.set(xlabel="found", ylabel="asked" if kind == "synthetic" else "true", title=f"{title}, {kind}")
-                axes.set_xticks(ticks, table.labels, rotation=30, ha="right", fontsize=7)
-                axes.set_yticks(ticks, table.labels, fontsize=7)
+                axes.set_xticks(ticks, table.labels, rotation=30, ha="right", fontsize=8)
+                axes.set_yticks(ticks, table.labels, fontsize=8)
 
     return draw("confusion", caption, 2.9 * len(tables), paint, nrows=len(tables), ncols=2, squeeze=False)
 

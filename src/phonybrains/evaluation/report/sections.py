@@ -12,13 +12,13 @@ from ...reporting.blocks import Block, Heading, Note, Paragraph, Table
 from ...reporting.wording import as_p, count_of
 from ..findings import Findings, Pair, PatientsSign, Ruler, Sign
 from ..measures import measure_of
+from ..outcomes import distance
 from ..score import Score
 from . import plots
 from .embed import embed
 from .figures import Looks, gallery, short
 from .names import figure, with_interval
 from .tables import score_table, score_tables
-from .verdict import distance
 
 TELLING, BARS, RULERS = 10, 24, 8
 MOST_LABELS, MOST_TABLES = 8, 4

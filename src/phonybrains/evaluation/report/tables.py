@@ -14,9 +14,9 @@ from ...reporting.wording import NONE, as_p
 from ..config import Part
 from ..findings import Findings, Pair
 from ..measures import measure_of
+from ..outcomes import margin_of, outcome_of
 from ..score import Score
 from .names import figure, images_of, made_with, null_words, with_interval
-from .outcomes import margin_of, outcome_of
 
 WHICH = ("part", "name", "modality", "group")
 NULL = ("null_value", "null_low", "null_high", "null_draws")

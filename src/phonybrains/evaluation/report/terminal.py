@@ -1,4 +1,4 @@
-"""The table that ends the command."""
+"""What the command ends with: the table, and the four lines."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ...reporting.wording import NONE, as_p, count_of
-from ..score import Score
+from ..outcomes import outcome_of
+from ..score import Glance, Score
 from .names import images_of, named, null_words, with_interval
-from .outcomes import outcome_of
 
 COLOURS = {"as real": "green", "better": "green", "apart": "yellow", "not shown": "dim"}
+COLOURS |= {"yes": "bold green", "no": "bold yellow", "not measured": "dim"}
 
 
-def print_scores(scores: Sequence[tuple[str, Score]], warnings: Sequence[str], verdict: str) -> None:
-    """Print the scores over whole modalities, then what is odd, then the verdict."""
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+def print_scores(scores: Sequence[tuple[str, Score]], warnings: Sequence[str]) -> None:
+    """Print the scores over whole modalities, then what is odd."""
+    console = _console()
     table = Table("part", "score", "images", box=box.SIMPLE, title_justify="left")
     for name in ("value (95 %)", "n", "real against real", "p"):
         table.add_column(name, justify="right")
@@ -42,4 +44,14 @@ def print_scores(scores: Sequence[tuple[str, Score]], warnings: Sequence[str], v
         console.print(f"{count_of(len(scores) - len(shown), 'score')} by attribute: in scores.csv and the report.")
     for warning in warnings:
         console.print(f"note: {warning}", markup=False)
-    console.print(verdict, markup=False)
+
+
+def print_glances(lines: Sequence[Glance]) -> None:
+    """Print the four lines, each as one, however long: question, answer, what it rests on."""
+    for one in lines:
+        answer = f"[{COLOURS[one.answer]}]{one.answer:<12}[/]"
+        _console().print(f"{one.question:<8}  {answer}  {escape(one.said)}", soft_wrap=True)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)

@@ -23,6 +23,7 @@ from ..inputs.edits import of_held_out
 from ..inputs.labels import Scale, text_of
 from ..inputs.real import Compared, modalities_of, reading_extractor
 from ..inputs.sets import part_of
+from ..outcomes import outcome_of
 from ..score import Null, Progress, Score, silent, unavailable
 from .auc_gain import Drawn, auc_of, brier, calibration_error, people_weights
 from .classifier import (
@@ -264,8 +265,7 @@ def sentence(scores: Sequence[Score]) -> str:
     added = [score for score in deltas if "real + synthetic" in score.group]
     if not added:
         return ""
-    shown = [score.value or 0 for score in added if score.p is not None and score.p < 0.05]
-    helped, harmed = sum(value > 0 for value in shown), sum(value < 0 for value in shown)
+    helped, harmed = ([outcome_of(score) for score in added].count(word) for word in ("better", "apart"))
     text = (
         f"Adding synthetic images to real ones is shown to have raised a classifier's AUC in {helped} of "
         f"{len(added)} comparisons and lowered it in {harmed} (5 % after Holm's correction)"

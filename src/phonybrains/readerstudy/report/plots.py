@@ -64,7 +64,7 @@ def plot_forest(
                 axes.plot([low, high], [y, y], color=colour, lw=2.4 if together else 1.6, solid_capstyle="butt")
                 axes.plot(value, y, "D" if together else "o", color=colour, ms=6, clip_on=False)
                 text, place = f"{value:.0f} %, n={finding.n}", ("axes fraction", "data")
-                axes.annotate(text, (1.01, y), xycoords=place, va="center", fontsize=6.5, color="#444")
+                axes.annotate(text, (1.01, y), xycoords=place, va="center", fontsize=8, color="#444")
             if chance is not None:
                 axes.axvline(100 * chance, color="#666", lw=0.9, ls=":")
             axes.set(xlim=(0, 100), title=title)

@@ -1,12 +1,14 @@
-"""The one rule of the verdict: what a score says, from its value, null, interval, p and n, and from nothing else."""
+"""The one rule: what a score says, from its value, null, interval, p and n, and from nothing else."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
-from ..measures import Measure, measure_of
-from ..score import Score
+from ..statistics.estimate import holm
+from .measures import Measure, measure_of
+from .score import Score
 
 Outcome = Literal["apart", "better", "as real", "not shown", ""]
 
@@ -33,6 +35,22 @@ def outcome_of(score: Score) -> Outcome:
     if measure.rule != "classifier" and any(_beyond(score, side, measure, bad=False) for side in good):
         return "better"
     return "as real" if _within(score) else "not shown"
+
+
+def differing(scores: Sequence[Score]) -> list[Score]:
+    """Those that are apart, and have a p below LEVEL after Holm's correction for all that have one."""
+    tested = [score for score in scores if _known(score.p) is not None]
+    adjusted = holm([score.p or 0.0 for score in tested]) if tested else []
+    return [s for s, p in zip(tested, adjusted, strict=True) if p < LEVEL and outcome_of(s) == "apart"]
+
+
+def distance(score: Score) -> float | None:
+    """How far from the null's median, in half-widths of its range on that side: beyond ±1 is not as real."""
+    if score.value is None or score.null is None:
+        return None
+    apart = score.value - score.null.value
+    half = score.null.high - score.null.value if apart > 0 else score.null.value - score.null.low
+    return apart / half if half > 0 else None
 
 
 def margin_of(score: Score) -> float | None:
