@@ -94,7 +94,10 @@ def test_from_pictures_to_a_verdict(tmp_path: Path, phantom_corpus: Path, tiny_m
         )
         assert (tmp_path / measured["report"]).is_file()
         scores, audit = (json.loads((tmp_path / "seen" / f"{name}.json").read_text()) for name in ("scores", "audit"))
-        assert measured["verdict"] == scores["verdict"]
+        assert [line.partition(":")[0] for line in measured["glance"]] == [
+            f"{one['question']} {one['answer']}" for one in scores["glance"]
+        ]
+        assert len(measured["glance"]) == 4
         assert measured["audit"] == audit["verdict"] == "undecided"
 
         picture = tmp_path / rows[0].file_name.replace("images", "samples/images")

@@ -44,11 +44,11 @@ class SetAnswer(TypedDict):
 
 
 class EvaluateAnswer(TypedDict):
-    """An evaluation: its folder and report, what it found in sentences, and the word of the audit; "" without one."""
+    """An evaluation: its folder and report, its four lines, its warnings, and the word of the audit; "" without one."""
 
     out: str
     report: str
-    verdict: str
+    glance: list[str]
     warnings: list[str]
     audit: str
 
@@ -145,7 +145,7 @@ class Tools:
         """Measure synthetic images against the corpus that their model learnt from: as real, new, fair, useful?
 
         only: the parts to measure, all if not given; features: a file of SqueezeNet weights; model: the folder of the
-        model. audit: passed, look, undecided or failed, where memorisation is measured: a failed set repeats patients.
+        model. audit: passed, look or undecided, where memorisation is measured; a set that fails repeats patients: an error.
         """
         place, how = self.root.inside(out), {"only": only, "held_out": held_out, "seed": seed}
         how |= {"features": features and self.root.inside(features), "model": model and self.root.inside(model)}
@@ -155,7 +155,8 @@ class Tools:
         found = read_json(folder / "scores.json", dict[str, Any], again)
         audit = folder / AUDIT_NAME
         word = read_json(audit, dict[str, Any], again)["verdict"] if audit.is_file() else ""
-        told = {"verdict": found["verdict"], "warnings": found["warnings"], "audit": word}
+        lines = [f"{one['question']} {one['answer']}: {one['text']}" for one in found["glance"]]
+        told = {"glance": lines, "warnings": found["warnings"], "audit": word}
         return EvaluateAnswer(out=place, report=f"{place}/report.html", **told)
 
     async def verify(self, context: Context[Any, Any], path: str, near: list[str] | None = None) -> VerifyAnswer:

@@ -48,9 +48,8 @@ def print_scores(scores: Sequence[tuple[str, Score]], warnings: Sequence[str]) -
 
 def print_glances(lines: Sequence[Glance]) -> None:
     """Print the four lines, each as one, however long: question, answer, what it rests on."""
-    for one in lines:
-        answer = f"[{COLOURS[one.answer]}]{one.answer:<12}[/]"
-        _console().print(f"{one.question:<8}  {answer}  {escape(one.said)}", soft_wrap=True)
+    said = [f"{one.question:<8}  [{COLOURS[one.answer]}]{one.answer:<12}[/]  {escape(one.said)}" for one in lines]
+    _console().print("\n".join(said), soft_wrap=True)
 
 
 def _console() -> Console:
