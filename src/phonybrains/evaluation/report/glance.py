@@ -45,7 +45,7 @@ def as_real(scores: Sequence[Score], modalities: Sequence[str], unmeasured: str 
     """yes: in each modality all classifiers are as real, a single feature does not tell, and no score is apart. no: in
     one of them a KID, a classifier or a single feature is apart."""
     each = [_of_modality(modality, scores) for modality in modalities]
-    answers = {one.answer for one in each}
+    answers: set[Answer] = {one.answer for one in each}
     answer: Answer = "no" if "no" in answers else answers.pop() if len(answers) == 1 else "not shown"
     if answer == "not measured":
         return Glance("as real?", answer, unmeasured or _reasons(scores))
