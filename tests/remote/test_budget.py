@@ -171,8 +171,10 @@ def test_an_answer_that_was_kept_before_the_crash_costs_what_it_cost(tmp_path):
 
 
 @pytest.mark.parametrize(("typed", "images"), [(b"y\n", 2), (b"n\n", 0)])
-def test_at_a_terminal_the_command_asks(tmp_path, server, capsys, typed: bytes, images: int):
+def test_at_a_terminal_the_command_asks(tmp_path, server, capsys, monkeypatch, typed: bytes, images: int):
     """With a terminal the question is shown, y asks the service, n asks for nothing and exits with 1."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
     settings = tmp_path / "service.toml"
     settings.write_text(f'model = "dear"\nbase_url = "{server.address}"\n[prices.dear]\nimage = 0.25\n')
     keyboard, terminal = pty.openpty()

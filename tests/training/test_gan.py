@@ -353,7 +353,7 @@ def test_a_training_that_was_stopped_ends_in_the_same_bytes(
         with pytest.raises(Stopped):
             train(phantom_corpus, out, config, show=False)
     train(phantom_corpus, out, config, show=False)
-    assert {name.split("/")[0] for name in kept["whole"]} == {"network", "best", "average", "optimizer"}
+    assert {name.split("/")[0] for name in kept["whole"]} == {"network", "best", "average", "optimizer", "total"}
     assert any("critic" in name for name in kept["whole"])
     assert_close(kept["stopped"], kept["whole"], rtol=0, atol=0)
     for name in (*PARTS, "README.md", "training/log.jsonl"):

@@ -131,7 +131,7 @@ def test_settings_that_cannot_be(values: dict[str, Any], words: str):
     """A setting out of range is an error that names its key."""
     with pytest.raises(ConfigError, match=words):
         load_train_config("tiny", **values)
-    with pytest.raises(ConfigError, match=r"preset 'huge' is not known\. Known: cpu, ddpm, gan, gpu, tiny"):
+    with pytest.raises(ConfigError, match=r"preset 'huge' is not known\. Known: cpu, ddpm, gan, gpu, laptop, tiny"):
         load_train_config("huge")
 
 

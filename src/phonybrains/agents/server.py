@@ -145,7 +145,7 @@ class Tools:
         """Measure synthetic images against the corpus that their model learnt from: as real, new, fair, useful?
 
         only: the parts to measure, all if not given; features: a file of SqueezeNet weights; model: the folder of the
-        model. audit: passed, look or undecided, where memorisation is measured; a set that fails repeats patients: an error.
+        model. audit: passed, look or undecided, where memorisation is measured; one that failed is an error.
         """
         place, how = self.root.inside(out), {"only": only, "held_out": held_out, "seed": seed}
         how |= {"features": features and self.root.inside(features), "model": model and self.root.inside(model)}

@@ -48,7 +48,7 @@ def dicom_of(kept: KeptAnswer, index: int, model: LatentDiffusion | Compiled, fo
 def _write_set(kept: KeptAnswer, model: LatentDiffusion | Compiled, folder: Path, place: Path) -> Path:
     """The set's folder, in the folder `place`."""
     name, record = folder.resolve().name, _record(kept, folder)
-    said = {"record_identity": record.identity, "generator": name, "model_sha256": record.inputs[0]["sha256"]}
+    said = {"record_identity": record.run_identity, "generator": name, "model_sha256": record.inputs[0]["sha256"]}
     out = place / f"{name}-seed-{kept.commission.seed}"
     (out / "images").mkdir(parents=True)
     rows = []
