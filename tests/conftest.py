@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.needs import NEEDS
 
@@ -19,7 +19,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: more 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
 
-settings.register_profile("phonybrains", derandomize=True, deadline=None, database=None)
+BUSY = [HealthCheck.too_slow]  # a busy machine is no fault of what is tested
+settings.register_profile("phonybrains", derandomize=True, deadline=None, database=None, suppress_health_check=BUSY)
 settings.load_profile("phonybrains")
 
 
