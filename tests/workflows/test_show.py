@@ -104,6 +104,12 @@ def test_a_click_shows_an_image_and_its_record(phantom_corpus: Path) -> None:
         assert page.locator("section:visible").count() == 0
         page.locator("main a").nth(1).click()
         one = page.locator("section:visible")
+        for scheme in ("light", "dark"):  # the record lies over the sheet, on the page's own ground
+            page.emulate_media(color_scheme=scheme)
+            grounds = page.evaluate(
+                "['section:target', 'body'].map(s => getComputedStyle(document.querySelector(s)).backgroundColor)"
+            )
+            assert grounds[0] == grounds[1]
         assert images.rows[1].file_name in one.inner_text()
         shot = Image.open(io.BytesIO(one.locator("img").screenshot())).convert("L").resize((64, 64))
         assert np.corrcoef(np.asarray(shot).ravel(), images.pixels(1).ravel())[0, 1] > 0.9

@@ -32,7 +32,8 @@ PAGE_STYLE = """
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: .6rem; }
 main a { font-size: .75rem; line-height: 1.3; color: inherit; text-decoration: none; overflow-wrap: anywhere; }
 main img { width: 100%; display: block; background: #000; }
-section { display: none; position: fixed; inset: 0; overflow: auto; background: #fff; padding: 1.5rem; z-index: 1; }
+section { display: none; position: fixed; inset: 0; overflow: auto; background: var(--ground); }
+section { padding: 1.5rem; z-index: 1; }
 section:target { display: block; }
 section img { width: min(100%, 40rem); image-rendering: pixelated; background: #000; }
 section table { max-width: 40rem; }
