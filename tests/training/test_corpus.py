@@ -18,7 +18,7 @@ from phonybrains.networks.autoencoder import build_autoencoder
 from phonybrains.networks.conditions import Number
 from phonybrains.networks.shapes import AutoencoderShape
 from phonybrains.optimising.cache import keep
-from phonybrains.training import augment
+from phonybrains.training import augment, latents
 from phonybrains.training.corpus import Corpus, check_corpus
 from phonybrains.training.latents import encode_latents, load_latents
 from tests.support.tiny_training import CPU, image_set, micro, noise_images
@@ -169,6 +169,23 @@ def test_latents_are_encoded_once(corpus: Corpus, coder: Any, encoded: Path, tmp
     before = encoded.read_bytes()
     assert encode(coder, corpus, encoded, seed=7) == []
     assert encoded.read_bytes() == before
+
+
+def test_latents_go_on_where_they_stopped(
+    corpus: Corpus, coder: Any, encoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """After a stop the pieces that are whole are not encoded again, a damaged one is, and the bytes are the same."""
+    monkeypatch.setattr(latents, "PIECE", 1)
+    how, path = micro(denoiser={"variants": 3, "augment": 0.5}).denoiser, tmp_path / "z.safetensors"
+    stopped = encode_latents(coder, corpus, how, 0, path, CPU)
+    assert [next(stopped) for _ in range(5)] == [32, 48, 80, 96, 128]
+    stopped.close()  # type: ignore[attr-defined]
+    pieces = sorted(tmp_path.iterdir())
+    assert len(pieces) == 4
+    pieces[1].write_bytes(pieces[1].read_bytes()[:-1] + b"?")
+    assert list(encode_latents(coder, corpus, how, 0, path, CPU)) == [48, 128, 144]
+    assert path.read_bytes() == encoded.read_bytes()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_latents_are_standardised_by_the_training_images(corpus: Corpus, encoded: Path):

@@ -19,6 +19,9 @@ from .augment import augment, draw_parameters
 from .config import DenoiserConfig
 from .corpus import Corpus
 
+PIECE = 8
+"""Batches that are kept together: half a minute of two cores."""
+
 
 @dataclass(frozen=True)
 class Latents:
@@ -46,30 +49,43 @@ def encode_latents(
 ) -> Iterator[int]:
     """Encode all versions of all images into a file, reporting how many are done; nothing to do if it is there, whole.
 
+    The pieces lie beside it until all are there, so that a stop costs no more than one of them.
+
     Raises TrainingError for latents that are no numbers.
     """
     if take(path):
         return
-    n, versions, at_once = len(corpus.pixels), [], 32 if device.type == "cpu" else 256
+    n, at_once, pieces = len(corpus.pixels), 32 if device.type == "cpu" else 256, []
     chances = [0.0] + [config.augment] * (config.variants - 1)
     rngs = (Generator().manual_seed(seed * 1000 + v) for v in range(config.variants))
     parameters = torch.stack([draw_parameters(n, *drawn) for drawn in zip(chances, rngs, strict=True)])
-    masks: list[Tensor] = []
     for v in range(config.variants):
-        parts = []
-        for rows in torch.arange(n).split(at_once):
-            x = augment(corpus.images(rows).to(device), parameters[v, rows].to(device))
-            x = x.contiguous(memory_format=torch.channels_last)
-            parts.append(autoencoder.encode(x, return_dict=False)[0].half().cpu().contiguous())
-            if corpus.masks is not None:
-                masks.append(corpus.encoded_masks(rows, parameters[v, rows].to(device)).half().cpu())
-            yield v * n + int(rows[-1]) + 1
-        versions.append(torch.cat(parts))
-    values = torch.stack(versions)
-    if not bool(values.isfinite().all()):
+        for piece in torch.arange(n).split(PIECE * at_once):
+            pieces.append(path.with_name(f"{path.stem}-{v}-{int(piece[0])}{path.suffix}"))
+            parts = []
+            for rows in () if take(pieces[-1]) else piece.split(at_once):
+                parts.append(_encode(autoencoder, corpus, rows, parameters[v, rows].to(device)))
+                yield v * n + int(rows[-1]) + 1
+            if parts:
+                keep(pieces[-1], {name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+    stored = [load_file(piece) for piece in pieces]
+    whole = {name: torch.cat([one[name] for one in stored]).unflatten(0, (-1, n)) for name in stored[0]}
+    if not bool(whole["values"].isfinite().all()):
         raise TrainingError("autoencoder: its latents are too large. Lower its learning rate, or train it longer.")
-    told = {"masks": torch.cat(masks).unflatten(0, (config.variants, n))} if masks else {}
-    keep(path, {"values": values, "parameters": parameters.half(), **told})
+    keep(path, whole | {"parameters": parameters.half()})
+    for piece in pieces:
+        piece.unlink()
+
+
+def _encode(
+    autoencoder: AutoencoderDC | Patches, corpus: Corpus, rows: Tensor, parameters: Tensor
+) -> dict[str, Tensor]:
+    """What is kept of one version of some images."""
+    x = augment(corpus.images(rows).to(parameters.device), parameters).contiguous(memory_format=torch.channels_last)
+    found = {"values": autoencoder.encode(x, return_dict=False)[0].half().cpu().contiguous()}
+    if corpus.masks is not None:
+        found["masks"] = corpus.encoded_masks(rows, parameters).half().cpu()
+    return found
 
 
 def load_latents(path: Path, corpus: Corpus, scale: LatentScale | None = None) -> Latents:
