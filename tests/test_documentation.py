@@ -93,6 +93,15 @@ def test_the_skill_says_when_to_use_it():
     assert ": " not in said["description"]
 
 
+def test_public_functions_take_paths_as_words():
+    """Wherever a public function takes a path, a string does, as the examples of the documentation give them."""
+    functions = [one for one in map(phonybrains.__getattr__, phonybrains.__all__) if inspect.isfunction(one)]
+    taken = [(f.__name__, p) for f in functions for p in inspect.signature(f).parameters.values()]
+    paths = [(name, p) for name, p in taken if "Path" in str(p.annotation)]
+    assert len(paths) > 20
+    assert not [f"{name}: {p}" for name, p in paths if "str" not in str(p.annotation)]
+
+
 def test_every_public_name_is_described():
     """What `import phonybrains as pb` offers has a docstring and appears on a page as `pb.name`."""
     for name in phonybrains.__all__:

@@ -29,7 +29,7 @@ class Config(BaseModel):
 C = TypeVar("C", bound="Config")
 
 
-def load_config(kind: type[C], *paths: Path | None, **given: Any) -> C:
+def load_config(kind: type[C], *paths: str | Path | None, **given: Any) -> C:
     """Read TOML files, later ones laid over earlier ones table by table, and the given values that are not None on top.
 
     Raises ConfigError naming the file, the key and what is wrong with its value.
@@ -37,7 +37,7 @@ def load_config(kind: type[C], *paths: Path | None, **given: Any) -> C:
     values: dict[str, Any] = {}
     for path in paths:
         if path is not None:
-            _lay_over(values, kind.spelt_out(_read_toml(path)))
+            _lay_over(values, kind.spelt_out(_read_toml(Path(path))))
     _lay_over(values, kind.spelt_out({name: value for name, value in given.items() if value is not None}))
     where = ", ".join(str(path) for path in paths if path) or "configuration"
     for table in kind.free_tables:

@@ -108,8 +108,9 @@ def write_audit(folder: Path, samples: Path, corpus: Path, facts: Mapping[str, A
     return path
 
 
-def read_audit(path: Path) -> dict[str, Any]:
+def read_audit(path: str | Path) -> dict[str, Any]:
     """The content of an audit.json, or of that in a folder. Raises StudyError if it is none."""
+    path = Path(path)
     path = path / AUDIT_NAME if path.is_dir() else path
     if not path.exists():
         raise StudyError(
@@ -122,7 +123,7 @@ def read_audit(path: Path) -> dict[str, Any]:
     return content
 
 
-def audit_status(samples: Path, evaluations: Sequence[Path] = ()) -> AuditStatus:
+def audit_status(samples: Path, evaluations: Sequence[str | Path] = ()) -> AuditStatus:
     """What is known of a set, from the evaluations given, one beside or inside its folder, or its chain of records.
 
     Raises StudyError for an evaluation given that holds no readable audit.
@@ -153,7 +154,7 @@ def audit_status(samples: Path, evaluations: Sequence[Path] = ()) -> AuditStatus
 
 
 def require_audit(
-    samples: str | Path, *, evaluations: Sequence[Path] = (), accept_unaudited: bool = False
+    samples: str | Path, *, evaluations: Sequence[str | Path] = (), accept_unaudited: bool = False
 ) -> AuditStatus:
     """What is known of a set, if that is enough to show it to people.
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from phonybrains.errors import ConfigError, OutputError, PhonyBrainsError, StudyError
 from phonybrains.imageset import ImageSet, Row, write_metadata
 from phonybrains.phantom.corpus import make_phantoms
+from phonybrains.readerstudy.analyse import analyse_study
 from phonybrains.readerstudy.config import load_study_config
 from phonybrains.readerstudy.design.encode import StoredImage, encode, shuffle_tiles
 from phonybrains.readerstudy.design.history import apply_history, parse_history
@@ -26,6 +27,8 @@ from phonybrains.readerstudy.design.ladder import CLEAR, LADDER
 from phonybrains.readerstudy.design.match import apportion
 from phonybrains.readerstudy.design.order import fillers_for, presentations
 from phonybrains.readerstudy.design.stage import design_study
+from phonybrains.readerstudy.import_answers import import_answers
+from phonybrains.readerstudy.simulate import simulate_study
 from phonybrains.readerstudy.study import Study, protocol_hash
 from tests.support.study_files import rewritten_pixels, small_config
 
@@ -39,6 +42,23 @@ def design(sets: tuple[Path, Path], out: Path, **config: Any) -> Study:
 def sides(**each: int) -> dict[str, Any]:
     """So many synthetic and as many real cases of each modality."""
     return {"synthetic": each, "real": each}
+
+
+def test_folders_may_be_words(sets: tuple[Path, Path], study: Study, tmp_path: Path) -> None:
+    """From Python, all paths of a study may be strings: what comes of them is the same."""
+    synthetic, real = map(str, sets)
+    toml, out = tmp_path / "study.toml", str(tmp_path / "study")
+    toml.write_text("seed = 11\n")
+    assert load_study_config("controlled", str(toml)).seed == 11
+    made = design_study([synthetic], real, out, small_config(seed=7), show=False)
+    assert Study.open(made).hash == study.hash
+    with pytest.raises(StudyError, match="has no audit"):
+        design_study([synthetic], real, str(tmp_path / "other"), small_config(), show=False, evaluations=[synthetic])
+    simulate_study(out, readers=2, seed=1, show=False)
+    report = analyse_study(out, str(tmp_path / "report"), show=False)
+    assert (report / "report.html").is_file()
+    with pytest.raises(StudyError, match="cannot be read"):
+        import_answers(out, str(tmp_path / "answers.csv"), show=False)
 
 
 def rewritten(folder: Path, out: Path, change: Callable[[int, Row], Row | None]) -> Path:

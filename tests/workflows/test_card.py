@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from phonybrains.errors import ModelError, OutputError
 from phonybrains.evaluation.config import EvaluateConfig
@@ -28,6 +29,11 @@ def test_the_card_has_the_four_lines(
     samples = generate(model, tmp_path / "samples", 4, where={"modality": "CT"}, seed=7, steps=2, show=False)
     config = EvaluateConfig(attributes=())
     out = evaluate(samples, phantom_corpus, tmp_path / "out", config, only=["memorisation"], show=False)
+    scores = json.loads((out / "scores.json").read_text())
+    row = scores["scores"][0] | {"part": "quality", "modality": "CT", "group": "", "extractor": "x", "n": 4}
+    of_group = row | {"name": "kid", "value": 9.0, "group": "plane=axial"}
+    scores["scores"] += [row | {"name": "kid", "value": 12.34567}, of_group, row | {"name": "recall", "value": None}]
+    (out / "scores.json").write_text(json.dumps(scores))
     before, card = fingerprint(model), (model / "README.md").read_text("utf-8")
     text = card
     for _ in range(2):
@@ -40,8 +46,14 @@ def test_the_card_has_the_four_lines(
     assert "| useful? | not measured | left out by --only |" in text
     assert "Of 4 of its images (seed 7, steps 2), against the test split" in text
     assert text.count("## At a glance\n") == 1
-    head, _, rest = text.partition("## At a glance\n")
-    assert head + rest[rest.index("## Figures") :] == card
+    (_, data, body), (_, data_before, body_before) = (each.split("---\n", 2) for each in (text, card))
+    head, _, rest = body.partition("## At a glance\n")
+    assert head + rest[rest.index("## Figures") :] == body_before
+    (listed,) = (facts := yaml.safe_load(data)).pop("model-index")
+    assert facts == yaml.safe_load(data_before)
+    (result,) = listed["results"]
+    assert (listed["name"], result["dataset"]["name"]) == ("model", "CT, test split")
+    assert result["metrics"] == [{"type": "kid", "value": 12.3457, "name": "kid by x, n = 4"}]
     assert fingerprint(model) == before
     open_model(model)
     assert read_record(model)["results"]["audit"]["n"] == 4
@@ -51,7 +63,6 @@ def test_the_card_has_the_four_lines(
     (out / "audit.json").write_text(json.dumps(audit | {"model": "0" * 64}))
     with pytest.raises(ModelError, match="not made by this model"):
         evaluated_card(other, out)
-    scores = json.loads((out / "scores.json").read_text())
     del scores["glance"]
     (out / "scores.json").write_text(json.dumps(scores))
     with pytest.raises(OutputError, match="older phonybrains"):

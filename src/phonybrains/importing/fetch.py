@@ -40,7 +40,7 @@ class PublicSet:
 
 def fetch(
     name: str,
-    out: Path,
+    out: str | Path,
     *,
     base_url: str | None = None,
     user: str | None = None,

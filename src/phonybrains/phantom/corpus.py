@@ -128,7 +128,7 @@ def draw_phantom(
 
 def make_phantoms(
     n: int,
-    out: Path,
+    out: str | Path,
     *,
     seed: int = 0,
     size: int = 256,
@@ -150,16 +150,16 @@ def make_phantoms(
     drawn |= {"masks": masks} if masks else {}
     sources = [{"name": "phantom", "licence": "CC0-1.0", "attribution": "none"}]
     record = Record("phantom", {"n": n, **drawn}, seed, sources=sources)
-    if is_published(Path(out), record, check_whole):
-        return Path(out)
+    if is_published(out := Path(out), record, check_whole):
+        return out
     mark = SyntheticMark(DRAWN, {"generator": "phantom", "seed": seed}) if synthetic else None
-    with publish(Path(out), record) as draft:
+    with publish(out, record) as draft:
         (draft / "images").mkdir()
         write_metadata(draft, [_write_image(draft, i, seed, mark, **drawn) for i in range(n)])
         record.results.update(images=n, field_of_view_mm=dict.fromkeys(("CT", "MR"), FIELD_OF_VIEW_MM))
         if masks:
             record.results.update(masks={"outline": masks, "images": n})
-    return Path(out)
+    return out
 
 
 def _write_image(

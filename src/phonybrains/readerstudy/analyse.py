@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def analyse_study(
-    study: Path, out: Path, *, database: str | None = None, interim: bool = False, show: bool = True
+    study: str | Path, out: str | Path, *, database: str | None = None, interim: bool = False, show: bool = True
 ) -> Path:
     """Work out what the answers are worth, and write the report.
 

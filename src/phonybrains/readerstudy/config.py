@@ -112,6 +112,8 @@ def preset(name: str) -> Path:
     return path
 
 
-def load_study_config(preset_name: str = "controlled", path: Path | None = None, /, **given: object) -> StudyConfig:
+def load_study_config(
+    preset_name: str = "controlled", path: str | Path | None = None, /, **given: object
+) -> StudyConfig:
     """A preset, a TOML file laid over it, and the given values on top."""
     return load_config(StudyConfig, preset(preset_name), path, **given)

@@ -34,7 +34,12 @@ SHOWN_NAMES, ALL_MODALITIES = ("", "shown", "images"), ("", "all", "total")
 
 
 def import_answers(
-    study: Path, table: Path, *, database: str | None = None, synonyms: Mapping[str, Call] = SYNONYMS, show: bool = True
+    study: str | Path,
+    table: str | Path,
+    *,
+    database: str | None = None,
+    synonyms: Mapping[str, Call] = SYNONYMS,
+    show: bool = True,
 ) -> list[str]:
     """Take in answers collected elsewhere, as those of imported readers. Returns the readers' names.
 
@@ -63,7 +68,7 @@ def import_answers(
     return names
 
 
-def read_answers(study: Study, table: Path, synonyms: Mapping[str, Call] = SYNONYMS) -> list[Answer]:
+def read_answers(study: Study, table: str | Path, synonyms: Mapping[str, Call] = SYNONYMS) -> list[Answer]:
     """The answers of a table, by reader and position. Raises StudyError listing every row that cannot be."""
     finder = CaseFinder(study)
     problems: list[str] = []
@@ -147,7 +152,7 @@ def _as_confidence(text: str) -> int | None:
     return int(digits)
 
 
-def _read_lines(table: Path) -> list[tuple[int, dict[str, str]]]:
+def _read_lines(table: str | Path) -> list[tuple[int, dict[str, str]]]:
     """The rows that hold something, each with its number in the file, and the columns under our names."""
     header, rows = _read_csv(table)
     places = {}
@@ -172,10 +177,10 @@ def _read_lines(table: Path) -> list[tuple[int, dict[str, str]]]:
     return lines
 
 
-def _read_csv(table: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
+def _read_csv(table: str | Path) -> tuple[Sequence[str], list[dict[str, str]]]:
     """Header and rows of a CSV whose cells are parted by commas, semicolons or tabs."""
     try:
-        text = table.read_text(encoding="utf-8-sig")
+        text = Path(table).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise StudyError(f"{table}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:
@@ -195,7 +200,7 @@ def _read_csv(table: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
 # --- Counts ----------------------------------------------------------------------------------------------------------
 
 
-def check_counts(path: Path) -> list[str]:
+def check_counts(path: str | Path) -> list[str]:
     """What contradicts itself in a table of counts, in sentences; empty if nothing does.
 
     path: CSV with the columns reader, modality, real, phony, unclear, total; a cell may be empty, and any other column
@@ -203,7 +208,7 @@ def check_counts(path: Path) -> list[str]:
     alike), or empty (images shown, in total). The modality is empty for all together. Raises StudyError naming the row
     that is not of this form.
     """
-    header, rows = _read_csv(Path(path))
+    header, rows = _read_csv(path)
     names = {column.strip().lower(): column for column in header}
     calls = (*CALLS, *(name for name in names if name not in ("reader", "modality", *CALLS, "total")))
     wanted = ("reader", "modality", *calls, "total")

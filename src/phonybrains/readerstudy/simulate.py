@@ -85,7 +85,7 @@ def answer_evidence(evidence: Floats, skill: Skill, width: float) -> tuple[NDArr
 
 
 def simulate_study(
-    study: Path,
+    study: str | Path,
     *,
     readers: int | Sequence[str] = 5,
     skill: Skill = Skill(),

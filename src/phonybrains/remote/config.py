@@ -157,7 +157,7 @@ class ImagineConfig(Config):
         return self.model_dump(mode="json", exclude=LIMITS)
 
 
-def load_imagine_config(preset: str | None, *paths: Path | None, **given: Any) -> ImagineConfig:
+def load_imagine_config(preset: str | None, *paths: str | Path | None, **given: Any) -> ImagineConfig:
     """Read a preset and TOML files, later ones laid over earlier ones, and the given values on top.
 
     Raises ConfigError naming the file, the key and what is wrong with its value.

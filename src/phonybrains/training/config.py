@@ -262,6 +262,6 @@ def preset(name: str) -> Path:
     return path
 
 
-def load_train_config(name: str = "cpu", path: Path | None = None, **given: object) -> TrainConfig:
+def load_train_config(name: str = "cpu", path: str | Path | None = None, **given: object) -> TrainConfig:
     """A preset, a TOML file laid over it, and the given values on top."""
     return load_config(TrainConfig, preset(name), path, **given)

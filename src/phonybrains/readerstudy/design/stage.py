@@ -29,13 +29,13 @@ MODIFIED = 1_577_836_800  # 2020-01-01 UTC, of every image file
 
 
 def design_study(
-    synthetic: Sequence[Path],
-    real: Path | None,
-    out: Path,
+    synthetic: Sequence[str | Path],
+    real: str | Path | None,
+    out: str | Path,
     config: StudyConfig,
     show: bool = True,
     *,
-    evaluations: Sequence[Path] = (),
+    evaluations: Sequence[str | Path] = (),
 ) -> Path:
     """Choose the cases, send them through one encoder, test them for leaks, and freeze the protocol.
 
@@ -96,7 +96,7 @@ def _audit_warnings(audits: Mapping[str, AuditStatus]) -> list[str]:
     ]
 
 
-def open_sets(synthetic: Sequence[Path], real: Path | None) -> tuple[list[Arm], list[Arm]]:
+def open_sets(synthetic: Sequence[str | Path], real: str | Path | None) -> tuple[list[Arm], list[Arm]]:
     """Open the synthetic sets and the real one, and see that they fit: one size and bit depth, none mixed up, no image
     in both."""
     arms: list[Arm] = []

@@ -21,7 +21,7 @@ STOP_SECONDS = 10
 
 
 def serve_study(
-    study: Path,
+    study: str | Path,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
