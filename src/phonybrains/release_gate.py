@@ -24,6 +24,7 @@ from .held_out import is_edit_of_real
 from .imageset import METADATA_NAME, read_metadata
 from .model.seal import sealed
 from .record import fingerprint, read_record, write_record
+from .wording import count_of
 
 AUDIT_NAME, VERSION = "audit.json", 2
 """The version is that of the rule, too: what an earlier one called passed says nothing of patients."""
@@ -86,7 +87,7 @@ def write_audit(folder: Path, samples: Path, corpus: Path, facts: Mapping[str, A
     verdict, signs = str(facts.get("status", "undecided")), list(facts.get("signs") or [])
     reasons = [str(sign["text"]) for sign in signs if sign["word"] == verdict != "passed"]
     if verdict in ("passed", "look") and n < rows:
-        verdict, reasons = "undecided", [f"only {n} of {rows} images were searched"]
+        verdict, reasons = "undecided", [f"searched: only {n} of {count_of(rows, 'image')}"]
     content = {
         "version": VERSION,
         "verdict": verdict,

@@ -122,7 +122,7 @@ def test_the_four_lines_have_their_numbers(sides: Sides):
         f"MR: {kid} 0.002 (−0.010 to 0.011), {null}; {worst} 0.55 (0.51 to 0.59), {usual}; 0 of 2 scores apart\n"
         f"CT: {kid} 0.20 (0.09 to 1.01), {null}; {worst} 0.95 (0.91 to 0.99), {usual}, {feature}; 2 of 2 scores apart",
         "MR: 1 of 12 copies at the threshold 0.900 (0.2 % to 38.5 %; 1.0 % of unseen people's images are)\n"
-        "only 12 of 24 images were searched\naudit: failed",
+        "searched: 12 of 24 images\naudit: failed",
         "CT, hemorrhage = none: Amplification −0.40 (−0.90 to 0.10), n = 12, against 0, p = 0.20; "
         "0 of 1 shares of labels differ",
         "CT, real + synthetic 1:1: AUC, gain 0.020 (−0.010 to 0.050), n = 40, against 0, p = 0.30; "
@@ -148,7 +148,7 @@ def test_new_is_what_the_audit_says_of_the_whole_set(sides: Sides, word: Word, n
         1
     ]
     assert (line.question, line.answer) == ("new?", answer)
-    assert ("only 12 of 24 images were searched" in line.text) == (n == 12)
+    assert ("searched: 12 of 24 images" in line.text) == (n == 12)
 
 
 @pytest.mark.needs("chromium")

@@ -176,7 +176,7 @@ def test_an_image_with_text_is_left_out_and_counted(tmp_path: Path) -> None:
     (skipped,) = [notice for notice in report.notices if notice.kind == "skipped"]
     assert skipped.file == "in/named.png"
     assert skipped.reason.startswith("text is burned into its pixels (a line of it at rows 20 to 27, columns 24 to ")
-    assert "1 images have text burned into their pixels; 0 of them are kept. Look" in report.notices[-1].reason
+    assert "text burned into the pixels of 1 image; 0 of them kept. Look" in report.notices[-1].reason
     with (tmp_path / "out.sources.csv").open() as file:
         assert [row["burned_in"] for row in csv.DictReader(file)] == ["1"]
     assert "keep_text" not in read_record(tmp_path / "out")["config"]

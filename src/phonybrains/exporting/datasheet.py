@@ -88,7 +88,7 @@ def _attributes(exported: ExportedSet) -> Iterator[str]:
         if len(labels) <= MOST_LABELS:
             yield f"{name}: " + ", ".join(f"{label} {n}" for label, n in labels.most_common())
         elif all(isinstance(value, float) for value in values):
-            yield f"{name}: {min(values):g} to {max(values):g}, {len(values)} values"
+            yield f"{name}: {min(values):g} to {max(values):g}, {count_of(len(values), 'value')}"
         else:
             yield f"{name}: {len(labels)} different values"
 

@@ -18,6 +18,7 @@ from ..pacs.asking import connect, images_of
 from ..pacs.peer import UIDS, Stored
 from ..progress import progress_bars
 from ..record import sha256_file
+from ..wording import count_of
 
 HEADER = [*UIDS.values(), "SOPClassUID"]
 COLUMNS = ("time", "peer", "instance", "outcome")
@@ -39,7 +40,7 @@ class Delivery:
     def __str__(self) -> str:
         by = f", counted by the ledger, as the PACS does not say what it has ({self.doubt})" if self.doubt else ""
         before = f", {self.images - self.sent} were there before{by}" if self.sent < self.images else ""
-        return f"{self.images} images: {self.sent} sent{before}; each is in {self.ledger.name}"
+        return f"{count_of(self.images, 'image')}: {self.sent} sent{before}; each is in {self.ledger.name}"
 
 
 def send(folder: str | Path, address: str, *, show: bool = True) -> Delivery:

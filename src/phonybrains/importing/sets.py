@@ -10,6 +10,7 @@ from ..errors import ImageSetError, PhonyBrainsError
 from ..imageset import FIXED_COLUMNS, METADATA_NAME, read_metadata
 from ..record import RECORD_NAME, as_input, read_record
 from ..spreadsheet import read_columns
+from ..wording import count_of
 from .slices import Notice
 
 
@@ -52,6 +53,8 @@ def not_fetched(record: dict[str, Any], name: str) -> list[Notice]:
     """What a PACS listed and did not send, and what was not asked for, by the record of a download of that name."""
     results = record.get("results", {})
     missing: dict[str, int] = results.get("not_sent") or {}
-    notices = [Notice(name, "skipped", f"{count} images did not come: {why}") for why, count in missing.items()]
+    notices = [
+        Notice(name, "skipped", f"{count_of(count, 'image')} did not come: {why}") for why, count in missing.items()
+    ]
     other = Notice(name, "note", f"{results.get('other_objects')} objects that are no CT or MR images were not fetched")
     return notices + [other] * bool(results.get("other_objects"))

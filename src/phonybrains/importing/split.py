@@ -69,7 +69,7 @@ def split(images: Sequence[Slice], config: ImportConfig) -> Splits:
         for index in groups[label]:
             names[index] = drawn if images[index].split is None else names[index]
     if guessed := sum(image.patient_is_guess and image.split is None for image in images):
-        warnings.append(f"{guessed} images: {GUESSED}")
+        warnings.append(f"{count_of(guessed, 'image')}: {GUESSED}")
     methods = _methods(images, names)
     if BY_VOLUME in methods.values():
         warnings.append("the patients of some volumes are not known: each volume counts as a patient of its own")

@@ -253,7 +253,7 @@ def _findings(slices: Sequence[Slice], splits: Splits, near: NearDuplicates, val
         warnings.append(f"column '{name}' may identify patients: leave it out with the option attributes")
     if near.across_splits or near.across_patients:
         warnings.append(
-            f"{near.across_splits} pairs of near duplicates lie in two splits, "
+            f"near duplicates in two splits: {count_of(near.across_splits, 'pair')}, "
             f"{near.across_patients} belong to two patients"
         )
     notices = [Notice("", "warning", text) for text in warnings]
@@ -296,7 +296,7 @@ def _on_masks(scans: Sequence[Scan], images: Sequence[SizedSlice]) -> list[Notic
 def _on_text(intake: Intake) -> list[Notice]:
     """In how many images text was found, and how to have them all the same."""
     found, kept = intake.with_text.total(), sum(bool(image.text) for image in intake.images)
-    told = f"{found} images have text burned into their pixels; {kept} of them are kept"
+    told = f"text burned into the pixels of {count_of(found, 'image')}; {kept} of them kept"
     more = "" if kept == found else ". Look at those left out: --keep-text keeps them"
     return [Notice("", "warning", told + more)] if found else []
 

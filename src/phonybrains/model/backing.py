@@ -76,7 +76,7 @@ def _what_there_is(conditions: Conditions, asked: Mapping[str, Value]) -> str:
         for i in conditions.matching(rest):
             values, images = conditions.combinations[i]
             found[str(values[conditions.categories.index(name)] or "not given")] += images
-        there = ", ".join(f"{value} ({images} images)" for value, images in found.most_common())
+        there = ", ".join(f"{value} ({count_of(images, 'image')})" for value, images in found.most_common())
         given = " and ".join(f"{other} {value}" for other, value in rest.items())
         sentences.append(f"{f'With {given}, {name}' if rest else name}: {there or 'no training image either'}.")
     for name in asked.keys() - set(categories):
@@ -113,7 +113,7 @@ def counts_in_words(conditions: Conditions) -> list[str]:
                 if images and (attribute.name != "modality" or modality == label):
                     people = "an unknown number of" if unknown == images else f"{patients}{' or more' * bool(unknown)}"
                     where = f"{modality} " * (attribute.name != "modality")
-                    parts.append(f"{where}{images} images of {people} patients")
+                    parts.append(f"{where}{count_of(images, 'image')} of {count_of(people, 'patient')}")
             lines.append(f"{attribute.name} {label}: {', '.join(parts)}")
     return lines
 

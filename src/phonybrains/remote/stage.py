@@ -13,6 +13,7 @@ from ..errors import ConfigError, OutputError, ServiceError
 from ..files import only_writer, sync_path
 from ..progress import progress_bars
 from ..record import Record
+from ..wording import count_of
 from .answers import Answers, request_key
 from .config import ImagineConfig
 from .dialects import parameters
@@ -112,7 +113,7 @@ def _ask_leave(missing: int, config: ImagineConfig, ledger: Ledger, confirm: Con
     if price is not None:
         cost = f"at most {missing} × {ledger.price:g} = {missing * ledger.price:.2f} {price.currency}"
     before = f"; before: {ledger.summary()}" if ledger.images or ledger.refused else ""
-    what = f"{missing} images of {config.model} at {config.base_url}, {cost}{before}"
+    what = f"{count_of(missing, 'image')} of {config.model} at {config.base_url}, {cost}{before}"
     if confirm is None:
         raise ConfigError(f"{what}: nobody is here to say yes. Set a limit with --budget or --max-images.")
     if not confirm(f"{what}. Ask for them?"):

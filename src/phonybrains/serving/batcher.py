@@ -19,6 +19,7 @@ import torch
 from ..model.compiled import Compiled, workers
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.workers import count_workers
+from ..wording import count_of
 from .batch import Batch, Image, Order, Place, Queued, make_batch
 from .refusal import Refusal
 
@@ -120,7 +121,7 @@ class Batcher:
             raise _stopping()
         if work > self.budget:
             size, steps = self.model.size, orders[0].sampling.steps
-            asked = f"This asks for {len(orders)} images of {steps} steps and {size}×{size} pixels"
+            asked = f"This asks for {count_of(len(orders), 'image')} of {steps} steps and {size}×{size} pixels"
             worth = f"the work of {work:g} images at {self.model.steps} steps"
             limit = f"a request may ask for that of {self.budget:g}. Ask for fewer images or steps."
             raise Refusal(413, f"{asked}, {worth}; {limit}", code="work_limit_exceeded")

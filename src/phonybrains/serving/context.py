@@ -19,6 +19,7 @@ from ..model.compiled import Compiled
 from ..model.latent_diffusion import LatentDiffusion
 from ..model.workers import this_device
 from ..web.limits import peer_of
+from ..wording import count_of
 from .answer_cache import AnswerCache, KeptAnswer
 from .batch import Image, Order
 from .batcher import Batcher
@@ -98,7 +99,7 @@ class ModelContext:
             again = "Ask again: the same request gives the same images."
             raise Refusal(404, f"This is no longer here, or never was: {kept_for}. {again}", code="expired")
         if not 0 <= index < len(kept.pngs):
-            raise Refusal(404, f"This answer has {len(kept.pngs)} images, from 0 on.")
+            raise Refusal(404, f"This answer has {count_of(len(kept.pngs), 'image')}, from 0 on.")
         return kept
 
 

@@ -113,6 +113,6 @@ def _noise(part: ImageSet) -> Iterator[Score]:
     for name, values in measure(part, range(len(part))).items():
         values = values[np.isfinite(values)]
         if len(values) < 5:
-            yield unavailable(name, f"only {len(values)} images could be measured")
+            yield unavailable(name, f"measured: only {count_of(len(values), 'image')}")
         else:
             yield Score.of(name, _mean(values))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ...imageset import Row
 from ...reporting.wording import as_p
+from ...wording import count_of
 from ..findings import PatientsSign, Sign
 from ..inputs.labels import CUTS
 from ..inputs.sets import NOT_ATTRIBUTES
@@ -155,7 +156,7 @@ def _spread(
     taken = {1: "one patient takes", 2: "two patients take"}.get(takers, f"{takers} patients take")
     text = (
         f"{modality}{group.name and ', '}{group.name.replace('=', ' = ', 1)}: "
-        f"{f'{taken} most of the ' if word == 'failed' else ''}{n} images; "
+        f"{f'{taken} most of the ' if word == 'failed' else ''}{count_of(n, 'image')}; "
         f"{share:.0%} lie nearest to one training patient ({group.patients} show this); they spread over "
         f"{effective:.1f} patients in effect, where unseen people's images spread over {expected:.1f} (at least "
         f"{least:.1f}; p {as_p(p)})"

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from ...imageset import METADATA_NAME, read_metadata
 from ...reporting.wording import as_p, percent
 from ...statistics.proportions import clopper_pearson
+from ...wording import count_of
 from ..config import Part
 from ..findings import EditsSign, Findings
 from ..inputs.sets import Sides
@@ -82,7 +83,9 @@ def new(findings: Findings | None, images: int) -> Glance:
         said.append(f"{modality}: {one.exceedances} of {one.n} copies at the threshold {one.threshold:.3f} ({limits})")
     edits = any(isinstance(sign, EditsSign) for sign in facts.signs or ())
     whole = searched == images and not edits
-    said += [] if searched == images or facts.audit is None else [f"only {searched} of {images} images were searched"]
+    said += (
+        [] if searched == images or facts.audit is None else [f"searched: {searched} of {count_of(images, 'image')}"]
+    )
     said += [sign.text for sign in facts.signs or () if sign.word == facts.status != "passed" or sign.look == "edits"][
         :1
     ]

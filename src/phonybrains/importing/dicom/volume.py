@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from ...errors import SourceError
+from ...wording import count_of
 from ..config import ImportConfig
 from ..intensity import ENOUGH_VOXELS, ct_range, mr_range, no_air
 from ..slices import NO_VALUES, Notice, Slice, name_below
@@ -192,6 +193,6 @@ def _warnings(decoded: Sequence[Decoded]) -> Iterator[str]:
         found.append(f"no position for each slice, ordered by {first.placed_by}")
     found += sorted({frame.square for frame in frames} - {""})
     if found:
-        yield f"volume of {len(frames)} slices, of which this is the first: {'; '.join(found)}"
+        yield f"volume of {count_of(len(frames), 'slice')}, of which this is the first: {'; '.join(found)}"
     if first.modality == "CT" and (doubt := no_air(min(item.lowest for item in decoded))):
         yield doubt

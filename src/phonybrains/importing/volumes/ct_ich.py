@@ -19,6 +19,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from ...imageset import Attribute
+from ...wording import count_of
 from ..config import ImportConfig
 from ..intensity import TISSUE_HU, ct_range
 from ..reader import NO_MASKS, Masks
@@ -109,7 +110,7 @@ def _scan(root: Path, path: Path, tables: Tables, config: ImportConfig) -> Itera
             mask=None if masks is None else np.ascontiguousarray(masks[index]),
         )
     if unlabelled:
-        yield Notice(name_below(root, path), "warning", f"{unlabelled} slices have no row in {LABELS}")
+        yield Notice(name_below(root, path), "warning", f"no row in {LABELS} for {count_of(unlabelled, 'slice')}")
 
 
 def _masks(path: Path, axes: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.bool_] | str | None:
