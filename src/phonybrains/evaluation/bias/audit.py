@@ -89,7 +89,8 @@ def _found(side: Compared, attribute: str, known: Readable) -> Iterator[Score]:
 def _as_scores(shares: Sequence[LabelShare], attribute: str, suffix: str, extractor: str) -> Iterator[Score]:
     """Shares as scores; those found by a classifier are named prevalence, as the report draws them."""
     asked = suffix == "_asked"
-    note = "as asked for" if asked else "found by a classifier that real images taught, corrected as if it erred alike here"
+    found = "found by a classifier that real images taught, corrected as if it erred alike on generated ones"
+    note = "as asked for" if asked else found
     name = "composition_asked" if asked else "prevalence"
     where: dict[str, Any] = {"versus": "train", "extractor": extractor, "note": note}
     for one in shares:
