@@ -30,6 +30,13 @@ class BaseNetwork(nn.Module):
         return self.head(self.embed(x))
 
 
+def shifted(x: Tensor, rng: Generator) -> Tensor:
+    """Images moved by up to a sixteenth, up or down, left or right, all alike; vectors as they are."""
+    if x.ndim != 4:
+        return x
+    return x.roll(torch.randint(-SIDE // 16, SIDE // 16 + 1, (2,), generator=rng).tolist(), dims=(2, 3))
+
+
 @dataclass
 class BaseTask:
     """f on labels: cross entropy for classes (N,), squared error for numbers (N, 1)."""
@@ -43,10 +50,7 @@ class BaseTask:
     def loss(self, network: nn.Module, rng: Generator, share: slice) -> Tensor:
         rows = torch.randint(len(self.train[0]), (self.batch_size,), generator=rng)[share]
         x, y = (part[rows] for part in self.train)
-        if x.ndim == 4:  # a sixteenth up or down, left or right
-            shift = torch.randint(-SIDE // 16, SIDE // 16 + 1, (2,), generator=rng).tolist()
-            x = x.roll(shift, dims=(2, 3))
-        return self._error(network(x), y)
+        return self._error(network(shifted(x, rng)), y)
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> float:

@@ -30,10 +30,10 @@ from ..optimising.loop import Task
 from ..optimising.vectors import VectorTask
 from ..record import sha256_file
 from ..tensors import write_tensors
-from .base import EMBEDDED, SIDE, BaseNetwork, BaseTask, Labelled
+from .base import EMBEDDED, SIDE, BaseNetwork, BaseTask, Labelled, shifted
 
 DESCRIPTION, BASE, FEATURES, FORMAT_VERSION = "predictor.json", "base.safetensors", "features.safetensors", 1
-SQUEEZED, AT_ONCE = 512, 16
+SQUEEZED, AT_ONCE, VERSIONS = 512, 16, 8
 Follow = Callable[[Task, LoopConfig], None]
 
 
@@ -81,11 +81,17 @@ class Predictor:
     ) -> None:
         """Learn f from `train`, the diffusion from `around`, and choose weights by held-out ones.
 
-        What f has learnt from it fits too well: around it, answers would be narrower than they are of new images.
+        What f has learnt from it fits too well: around it, answers would be narrower than they are of new images. Of
+        images the diffusion learns from several versions, moved as for f, as it too would learn a few by heart.
         """
         follow(BaseTask(self.base, train, held, base.batch_size), base)
-        pairs = [self._pairs(*part) for part in (around, held)]
-        follow(VectorTask(self.diffusion, *pairs, batch_size=diffusion.batch_size, name="diffusion"), diffusion)
+        rng, versions = Generator().manual_seed(0), [self._pairs(*around)]
+        for _ in range(VERSIONS - 1 if around[0].ndim == 4 else 0):
+            moved = torch.cat([shifted(part, rng) for part in around[0].split(AT_ONCE)])
+            versions.append(self._pairs(moved, around[1]))
+        learnt = torch.cat([y for y, _ in versions]), torch.cat([told for _, told in versions])
+        task = VectorTask(self.diffusion, learnt, self._pairs(*held), diffusion.batch_size, name="diffusion")
+        follow(task, diffusion)
 
     def _pairs(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """y_0 - f(x), and what the diffusion is told."""
