@@ -59,6 +59,8 @@ class DenoiserConfig(Config):
     """How many versions of each image are encoded: the image itself, and augmented ones."""
     augment: Share = 0.3
     """Chance of each augmentation (flip, rotation, scale, shift, gamma) in an augmented version."""
+    start_share: Share = 0.0
+    """How much of the weights of `start` stay in those learnt from it, which are averaged in the end."""
 
 
 class CriticConfig(Config):
@@ -182,6 +184,12 @@ class TrainConfig(Config):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: bool = False
     """Compile the denoiser's training step: two minutes at the start, then two to three times the speed on a GPU."""
+
+    @model_validator(mode="after")
+    def _share_of_a_start(self) -> TrainConfig:
+        if self.denoiser.start_share and self.start is None:
+            raise ValueError("denoiser.start_share is a share of the weights of `start`, and none is named")
+        return self
 
     @property
     def loops(self) -> dict[str, LoopConfig]:

@@ -41,7 +41,18 @@ from .guidance import GuidanceTask
 from .inspection import Samples, draw_reconstructions
 from .latents import Latents, encode_latents, load_latents
 from .perceptual import PerceptualDistance
-from .start import CLASSIFIED, FEW_STEP_DISTANCE, FEW_STEP_PATHS, GUIDED, SEEN, TEXTURE_DISTANCE, New, start, worse_of
+from .start import (
+    CLASSIFIED,
+    FEW_STEP_DISTANCE,
+    FEW_STEP_PATHS,
+    GUIDED,
+    SEEN,
+    TEXTURE_DISTANCE,
+    New,
+    keep_a_share,
+    start,
+    worse_of,
+)
 from .texture import TextureTask, draw_smooth
 
 LOGGED = ("autoencoder", "embedding", "denoiser", "gan", "guidance", "few_step", "texture", "classifier")
@@ -94,6 +105,7 @@ def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
     elsewhere |= {} if config.diffusion == "gan" else {"critic": True}
     elsewhere |= {} if config.prediction == "v" else {"prediction": True}
     elsewhere |= {} if config.few_step.from_start else {"few_step": {"from_start"}}
+    elsewhere |= {} if config.denoiser.start_share else {"denoiser": {"start_share"}}
     elsewhere |= {part: True for part in ("classifier", "embedding") if not getattr(config, part).told}
     facts = config.model_dump(mode="json", exclude=elsewhere) | settled(config.precision)
     facts["features"] = sha256_of_setting("features", config.features)
@@ -138,7 +150,10 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
     else:
         task = DenoiserTask(denoiser, *learning)
     samples = Samples.of(model, images, corpus, config.seed)
+    start_share = config.denoiser.start_share
+    begun_with = {name: weight.clone() for name, weight in denoiser.state_dict().items()} if start_share else {}
     run.follow(task, config.denoiser.loop, partial(samples.draw, steps=1 if new.critic else 8), config.compile)
+    keep_a_share(denoiser, begun_with, start_share)
     with torch.no_grad():
         if corpus.held_out:
             figures["validation loss"] = round(task.validate(task.network), 4)

@@ -6,13 +6,14 @@ What is wrong with a corpus or a configuration shows here, before anything is wr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from accelerate.utils import set_seed
 from diffusers.models.unets.unet_2d import UNet2DModel
+from torch import Tensor, nn
 
 from ..errors import ConfigError, TrainingError
 from ..held_out import held_out
@@ -47,6 +48,14 @@ TEXTURE_DISTANCE = "texture is off that of real images by"
 CLASSIFIED = "classifier is right near images, halfway, near noise"
 CARRIED = {SEEN, GUIDED, FEW_STEP_DISTANCE, FEW_STEP_PATHS, TEXTURE_DISTANCE, CLASSIFIED}
 """Figures of a start that can hold for other weights; all else on its card was measured on its own."""
+
+
+def keep_a_share(network: nn.Module, start: Mapping[str, Tensor], share: float) -> None:
+    """Average the weights that a network has learnt with those it started from.  [Wortsman 2022, WiSE-FT, eq. 1]"""
+    learnt = network.state_dict()
+    for name, weight in start.items():
+        if weight.is_floating_point():
+            learnt[name].lerp_(weight, share)
 
 
 @dataclass(frozen=True)
