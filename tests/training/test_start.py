@@ -107,6 +107,23 @@ def test_a_denoiser_that_learns_on_has_seen_more(started: Path, tiny_model: Path
     assert weights(longer, ("unet",)) != weights(tiny_model, ("unet",))
 
 
+def test_a_share_of_the_start_stays(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):
+    """All of it is the start itself, half is halfway between it and what is learnt without; there must be a start."""
+    found: dict[float, dict[str, torch.Tensor]] = {}
+    for share in (0.0, 0.5, 1.0):
+        config = beginning(tiny_model, denoiser=ON | {"start_share": share}, seed=5)
+        model = LatentDiffusion.load(train(phantom_corpus, tmp_path / str(share), config, show=False))
+        found[share] = dict(model.denoiser.state_dict())
+    start = LatentDiffusion.load(tiny_model).denoiser.state_dict()
+    assert max(float((weight - start[name]).abs().max()) for name, weight in found[0.0].items()) > 0.01
+    for name, weight in start.items():
+        assert torch.equal(found[1.0][name], weight)
+        halfway = (found[0.0][name] + weight) / 2  # kept in half precision
+        torch.testing.assert_close(found[0.5][name], halfway, atol=2e-4, rtol=1e-3)
+    with pytest.raises(ConfigError, match="start_share is a share of the weights of `start`"):
+        micro(denoiser={"start_share": 0.5})
+
+
 def test_a_start_learns_other_conditions(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):
     """Those that both know go on, others are left or begun; few-step weights go on from those of the start."""
     still = LOOP | {"learning_rate": 1e-12, "weight_decay": 0.0}
