@@ -111,7 +111,8 @@ def test_a_share_of_the_start_stays(tiny_model: Path, phantom_corpus: Path, tmp_
     """All of it is the start itself, half is halfway between it and what is learnt without; there must be a start."""
     found: dict[float, dict[str, torch.Tensor]] = {}
     for share in (0.0, 0.5, 1.0):
-        config = beginning(tiny_model, denoiser=ON | {"start_share": share}, seed=5)
+        learning = {"loop": LOOP | {"learning_rate": 0.02}, "start_share": share}
+        config = beginning(tiny_model, denoiser=learning, seed=5)
         model = LatentDiffusion.load(train(phantom_corpus, tmp_path / str(share), config, show=False))
         found[share] = dict(model.denoiser.state_dict())
     start = LatentDiffusion.load(tiny_model).denoiser.state_dict()
