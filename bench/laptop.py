@@ -80,6 +80,30 @@ def shown(score: dict[str, Any]) -> str:
     return figure(score["value"]) + (f" ({figure(null)})" if null is not None else "")
 
 
+def draw_curve(found: dict[int, dict[str, Any]], path: Path) -> None:
+    """KID and recall by the number of training images, heads as it comes at 0; what real people have as lines."""
+    import matplotlib.pyplot as plt
+
+    names = {"kid": "KID × 10³, lower is better", "recall": "recall"}
+    figure, axes = plt.subplots(1, len(names), figsize=(9, 3.2), layout="constrained")
+    sizes = list(found)
+    for axis, (name, title) in zip(axes, names.items(), strict=True):
+        for colour, modality in zip(("C0", "C1"), ("MR", "CT"), strict=True):
+            scores = [found[size].get(f"{modality} {name}") for size in sizes]
+            if not all(scores):
+                continue
+            value = np.array([score["value"] for score in scores])
+            ends = [[score[end] for score in scores] for end in ("low", "high")]
+            limits = None if None in ends[0] else np.abs(np.array(ends) - value)
+            axis.errorbar(range(len(sizes)), value, limits, color=colour, marker="o", capsize=3, label=modality)
+            axis.axhline(scores[0]["null"]["value"], color=colour, linestyle=":", linewidth=1)
+        axis.set(title=title, xlabel="training images", ylim=(0, None))
+        axis.set_xticks(range(len(sizes)), [str(size) if size else "heads" for size in sizes])
+    axes[0].legend(title="dotted: real people")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 app = measurement(__name__, __doc__)
 
 
@@ -108,22 +132,23 @@ def main(
         threads: Of PyTorch.
     """
     use_threads(threads)
-    whole = ImageSet.open(corpus)
-    rows: dict[str, dict[str, str]] = {}
+    whole, largest = ImageSet.open(corpus), max(sizes)
+    rows: dict[int, dict[str, str]] = {}
+    found: dict[int, dict[str, Any]] = {}
     for size in (0, *sizes):
-        name = f"{size} images" if size else "heads as it comes"
-        images = part(whole, size or max(sizes), seed, out / f"corpus-{size or max(sizes)}")
-        people = len({row.patient_id for row in images.rows if row.split == "train"}) if size else 0
-        rows[name] = {"people": str(people)}
+        images = part(whole, size or largest, seed, out / f"corpus-{size or largest}")
         model: str | Path = "heads"
+        rows[size] = {"learnt from": f"{size} images" if size else "heads as it comes"}
         if size:
             model = out / f"model-{size}"
             told = [word for name in KNOWN if any(row[name] for row in images.rows) for word in ("--conditions", name)]
             used = run([*PHONYBRAINS, "train", images.folder, "--out", model, "--preset", "laptop", *told])
-            rows[name] |= {"minutes": f"{used.wall_s / 60:.1f}", "of CPU": f"{used.cpu_s / 60:.1f}"}
-            rows[name] |= {"GiB": f"{used.peak_mib / 1024:.2f}"}
-        for key, score in judged(model, images, n, steps, features, out / f"judged-{size}").items():
-            rows[name][key] = shown(score)
-        print(name, rows[name], flush=True)
+            rows[size]["people"] = str(len({row.patient_id for row in images.rows if row.split == "train"}))
+            rows[size] |= {"minutes": f"{used.wall_s / 60:.1f}", "of CPU": f"{used.cpu_s / 60:.1f}"}
+            rows[size] |= {"GiB": f"{used.peak_mib / 1024:.2f}"}
+        found[size] = judged(model, images, n, steps, features, out / f"judged-{size}")
+        rows[size] |= {key: shown(score) for key, score in found[size].items()}
+        print(rows[size], flush=True)
+    draw_curve(found, out / "curve.png")
     heads = list(dict.fromkeys(key for row in rows.values() for key in row))
-    print(table(["learnt from", *heads], [[name, *(row.get(key, "") for key in heads)] for name, row in rows.items()]))
+    print(table(heads, [[row.get(key, "") for key in heads] for row in rows.values()]))
