@@ -89,8 +89,8 @@ def draw_curve(found: dict[int, dict[str, Any]], path: Path) -> None:
     sizes = list(found)
     for axis, (name, title) in zip(axes, names.items(), strict=True):
         for colour, modality in zip(("C0", "C1"), ("MR", "CT"), strict=True):
-            scores = [found[size].get(f"{modality} {name}") for size in sizes]
-            if not all(scores):
+            scores = [score for size in sizes if (score := found[size].get(f"{modality} {name}"))]
+            if len(scores) < len(sizes):
                 continue
             value = np.array([score["value"] for score in scores])
             ends = [[score[end] for score in scores] for end in ("low", "high")]

@@ -144,7 +144,7 @@ def test_a_start_learns_other_conditions(tiny_model: Path, phantom_corpus: Path,
 
 def test_a_laptop_goes_on_with_the_shipped_model(phantom_corpus: Path, tmp_path: Path):
     """The preset fits it as it is, whatever the corpus tells of its images; decoder and texture stay, and are named."""
-    short = {part: {"loop": {"steps": 1, "batch_size": 2}} for part in ("denoiser", "few_step")}
+    short: dict[str, Any] = {part: {"loop": {"steps": 1, "batch_size": 2}} for part in ("denoiser", "few_step")}
     config = load_train_config("laptop", conditions=("age_years",), **short)
     folder = train(phantom_corpus, tmp_path / "mine", config, show=False)
     model, shipped = LatentDiffusion.load(folder), LatentDiffusion.load("heads")

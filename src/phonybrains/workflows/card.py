@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard
 
@@ -47,8 +48,9 @@ def evaluated_card(name: str | Path, evaluation: str | Path) -> Path:
     lines = [HEADING, "", f"{intro}; docs/evaluation.md has the rule of each answer.", "", *table, "", *notes]
     section = "\n".join(lines).rstrip() + "\n\n"
     card = ModelCard(BEFORE.sub(lambda _: section, SECTION.sub("", text), count=1))
-    card.data.eval_results = list(_for_hubs(told["scores"], told["held_out"])) or None
-    card.data.model_name = (card.data.model_name or folder.name) if card.data.eval_results else None
+    data: Any = card.data
+    data.eval_results = list(_for_hubs(told["scores"], told["held_out"])) or None
+    data.model_name = (data.model_name or folder.name) if data.eval_results else None
     write_whole(folder / CARD, f"{card}".encode())
     return folder / CARD
 
