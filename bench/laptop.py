@@ -88,18 +88,20 @@ def draw_curve(found: dict[int, dict[str, Any]], path: Path) -> None:
     figure, axes = plt.subplots(1, len(names), figsize=(9, 3.2), layout="constrained")
     sizes = list(found)
     for axis, (name, title) in zip(axes, names.items(), strict=True):
-        for colour, modality in zip(("C0", "C1"), ("MR", "CT"), strict=True):
+        for colour, modality, side in (("C0", "MR", -0.04), ("C1", "CT", 0.04)):
             scores = [score for size in sizes if (score := found[size].get(f"{modality} {name}"))]
             if len(scores) < len(sizes):
                 continue
             value = np.array([score["value"] for score in scores])
             ends = [[score[end] for score in scores] for end in ("low", "high")]
             limits = None if None in ends[0] else np.abs(np.array(ends) - value)
-            axis.errorbar(range(len(sizes)), value, limits, color=colour, marker="o", capsize=3, label=modality)
+            axis.errorbar(
+                np.arange(len(sizes)) + side, value, limits, color=colour, marker="o", capsize=3, label=modality
+            )
             axis.axhline(scores[0]["null"]["value"], color=colour, linestyle=":", linewidth=1)
         axis.set(title=title, xlabel="training images", ylim=(0, None))
         axis.set_xticks(range(len(sizes)), [str(size) if size else "heads" for size in sizes])
-    axes[0].legend(title="dotted: real people")
+    axes[-1].legend(title="dotted: real people", loc="lower right")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
