@@ -404,5 +404,5 @@ def test_ct_ich_problems_are_noticed(tmp_path: Path) -> None:
     assert [item.patient for item in slices] == ["49", "49", "50", "50"]
     assert told["ct/ct_scans/051.nii"].kind == "skipped"
     assert told["ct/patient_demographics.csv"].kind == "warning"
-    assert "2 slices have no row" in told["ct/ct_scans/050.nii"].reason
+    assert "no row in hemorrhage_diagnosis_raw_ct.csv for 2 slices" in told["ct/ct_scans/050.nii"].reason
     assert "no lesion boxes" in told["ct/masks/050.nii"].reason

@@ -969,7 +969,7 @@ def _what_there_is(conditions: Conditions, asked: Mapping[str, Value]) -> str:
         for i in conditions.matching(rest):
             values, images = conditions.combinations[i]
             found[str(values[conditions.categories.index(name)] or "not given")] += images
-        there = ", ".join(f"{value} ({images} images)" for value, images in found.most_common())
+        there = ", ".join(f"{value} ({count_of(images, 'image')})" for value, images in found.most_common())
         given = " and ".join(f"{other} {value}" for other, value in rest.items())
         sentences.append(f"{f'With {given}, {name}' if rest else name}: {there or 'no training image either'}.")
     for name in asked.keys() - set(categories):
