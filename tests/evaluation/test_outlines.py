@@ -40,7 +40,7 @@ def test_dice_of_known_masks():
     each = dice(found, truth)
     np.testing.assert_allclose(each, [1, 0, 2 / 3, np.nan, 0])
     said = of_empty(each, [True, True, True, True, False])
-    assert said == "1 images with nothing to find left out, something is outlined in 1"
+    assert said == "1 image with nothing to find left out, something is outlined in 1"
     assert of_empty(each[:3], np.ones(3, bool)) == ""
 
 

@@ -55,7 +55,7 @@ def test_a_yes_is_for_what_was_shown(tmp_path, server):
     assert questions == [f"8 images of dear at {server.address}, at most 8 × 0.25 = 2.00 USD. Ask for them?"]
     assert len(server.asked) == 8
     assert len(run(tmp_path / "out", config(server), confirm=lambda question: not questions.append(question))) == 8
-    assert "1 images of dear" in questions[1]
+    assert "1 image of dear" in questions[1]
     assert "before: 8 images asked for, 1 of them without an answer, cost 2." in questions[1]
 
 

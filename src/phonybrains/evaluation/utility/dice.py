@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ...wording import count_of
 from ..arrays import Array
 from .auc_gain import Drawn
 
@@ -35,4 +36,5 @@ def of_empty(each: Array, outlines: Sequence[bool] | NDArray[np.bool_]) -> str:
     empty = np.isnan(each)
     if not empty.any():
         return ""
-    return f"{empty.sum()} images with nothing to find left out, something is outlined in {np.sum(outlines & empty)}"
+    left = f"{count_of(int(empty.sum()), 'image')} with nothing to find left out"
+    return f"{left}, something is outlined in {np.sum(outlines & empty)}"
