@@ -112,8 +112,9 @@ def counts_in_words(conditions: Conditions) -> list[str]:
                 images, patients, unknown = _backing(conditions, {"modality": modality, attribute.name: label})
                 if images and (attribute.name != "modality" or modality == label):
                     people = "an unknown number of" if unknown == images else f"{patients}{' or more' * bool(unknown)}"
+                    people += " patient" if people == "1" else " patients"
                     where = f"{modality} " * (attribute.name != "modality")
-                    parts.append(f"{where}{count_of(images, 'image')} of {count_of(people, 'patient')}")
+                    parts.append(f"{where}{count_of(images, 'image')} of {people}")
             lines.append(f"{attribute.name} {label}: {', '.join(parts)}")
     return lines
 
