@@ -183,9 +183,8 @@ class Bench:
             model.to(str(device))
             facts = {f"PSNR {m}": round(v, 2) for m, v in task.psnr(network).items()}
         with FileLock(path.with_suffix(".lock")):
-            for done in encode_latents(model.autoencoder, corpus, self.config.denoiser, 0, path, device):
-                if done % len(corpus.pixels) == 0:
-                    say(f"encoded {done} of {len(corpus.pixels) * self.config.denoiser.variants}")
+            say("encoding latents")
+            list(encode_latents(model.autoencoder, corpus, self.config.denoiser, 0, path, device))
         latents = load_latents(path, corpus, None if arm.latents else model.scale)
         if arm.latents:
             path.unlink()

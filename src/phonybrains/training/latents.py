@@ -1,8 +1,8 @@
-"""Latents, encoded once and cached: every image as it is and in augmented versions, standardised per modality."""
+"""Latents, encoded once and cached: images as they are and in augmented versions, standardised per modality."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ PIECE = 8
 class Latents:
     """values: (V, N, C, h, w), version 0 is the image itself; parameters: (V, N, 6) of the augmentation.
 
+    Values and masks of rows other than `rows_encoded` says are NaN.
     masks: (V, N, MASK_CHANNELS, h, w) in half precision, augmented as their images; None where none are told.
     embedded: (V, N, D + 1), what is told of the embeddings of all; None where none are.
     """
@@ -38,6 +39,11 @@ class Latents:
     embedded: Tensor | None = None
 
 
+def rows_encoded(corpus: Corpus, variants: int) -> list[Tensor]:
+    """The row numbers that each version is encoded of: images are learnt from in all versions, validated on as is."""
+    return [torch.cat([corpus.train, corpus.validation]).unique(), *[corpus.train] * (variants - 1)]
+
+
 @torch.no_grad()
 def encode_latents(
     autoencoder: AutoencoderDC | Patches,
@@ -47,34 +53,54 @@ def encode_latents(
     path: Path,
     device: torch.device,
 ) -> Iterator[int]:
-    """Encode all versions of all images into a file, reporting how many are done; nothing to do if it is there, whole.
+    """Encode what is learnt from or validated on into a file, reporting how many are done; nothing if it is there.
 
-    The pieces lie beside it until all are there, so that a stop costs no more than one of them.
+    All other rows stay NaN, so that they cannot be learnt from unseen; parameters are drawn for them too, so that those
+    of a row do not depend on the splits. The pieces lie beside the file until all are there, so that a stop costs no
+    more than one of them.
 
     Raises TrainingError for latents that are no numbers.
     """
     if take(path):
         return
-    n, at_once, pieces = len(corpus.pixels), 32 if device.type == "cpu" else 256, []
+    n, at_once, done = len(corpus.pixels), 32 if device.type == "cpu" else 256, 0
     chances = [0.0] + [config.augment] * (config.variants - 1)
     rngs = (Generator().manual_seed(seed * 1000 + v) for v in range(config.variants))
     parameters = torch.stack([draw_parameters(n, *drawn) for drawn in zip(chances, rngs, strict=True)])
-    for v in range(config.variants):
-        for piece in torch.arange(n).split(PIECE * at_once):
-            pieces.append(path.with_name(f"{path.stem}-{v}-{int(piece[0])}{path.suffix}"))
-            parts = []
-            for rows in () if take(pieces[-1]) else piece.split(at_once):
-                parts.append(_encode(autoencoder, corpus, rows, parameters[v, rows].to(device)))
-                yield v * n + int(rows[-1]) + 1
-            if parts:
-                keep(pieces[-1], {name: torch.cat([part[name] for part in parts]) for name in parts[0]})
-    stored = [load_file(piece) for piece in pieces]
-    whole = {name: torch.cat([one[name] for one in stored]).unflatten(0, (-1, n)) for name in stored[0]}
-    if not bool(whole["values"].isfinite().all()):
-        raise TrainingError("autoencoder: its latents are too large. Lower its learning rate, or train it longer.")
-    keep(path, whole | {"parameters": parameters.half()})
-    for piece in pieces:
+    pieces = [
+        (v, rows, path.with_name(f"{path.stem}-{v}-{int(rows[0])}{path.suffix}"))
+        for v, wanted in enumerate(rows_encoded(corpus, config.variants))
+        for rows in wanted.split(PIECE * at_once)
+    ]
+    for v, rows, piece in pieces:
+        facts = {"rows": str(rows.tolist())}
+        kept = take(piece)
+        if kept and kept[1] == facts:
+            done += len(rows)
+            continue
+        parts = list[dict[str, Tensor]]()
+        for batch in rows.split(at_once):
+            parts.append(_encode(autoencoder, corpus, batch, parameters[v, batch].to(device)))
+            done += len(batch)
+            yield done
+        keep(piece, {name: torch.cat([part[name] for part in parts]) for name in parts[0]}, facts)
+    keep(path, _gathered(pieces, config.variants, n) | {"parameters": parameters.half()})
+    for *_, piece in pieces:
         piece.unlink()
+
+
+def _gathered(pieces: Sequence[tuple[int, Tensor, Path]], variants: int, n: int) -> dict[str, Tensor]:
+    """What lies in the pieces, each of some rows of a version, as (V, N, …)."""
+    whole = dict[str, Tensor]()
+    for v, rows, piece in pieces:
+        stored = load_file(piece)
+        if not bool(stored["values"].isfinite().all()):
+            raise TrainingError("autoencoder: its latents are too large. Lower its learning rate, or train it longer.")
+        for name, values in stored.items():
+            if name not in whole:
+                whole[name] = values.new_full((variants, n, *values.shape[1:]), torch.nan)
+            whole[name][v, rows] = values
+    return whole
 
 
 def _encode(

@@ -39,7 +39,7 @@ from .few_step import FewStepTask, few_step_copy
 from .gan import Adversaries, GanTask
 from .guidance import GuidanceTask
 from .inspection import Samples, draw_reconstructions
-from .latents import Latents, encode_latents, load_latents
+from .latents import Latents, encode_latents, load_latents, rows_encoded
 from .perceptual import PerceptualDistance
 from .start import (
     CLASSIFIED,
@@ -136,7 +136,7 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
         return samples.model, figures | _give_texture(run, images, corpus, samples, perceptual, config)
     cache = run.work / "latents.safetensors"
     encoding = encode_latents(autoencoder, corpus, config.denoiser, config.seed, cache, device)
-    run.note("encode", encoding, "images", len(images) * config.denoiser.variants)
+    run.note("encode", encoding, "images", sum(map(len, rows_encoded(corpus, config.denoiser.variants))))
     latents = load_latents(cache, corpus, new.scale)
     if config.embedding.told:
         latents, facts["embedding"], told = embed(run, corpus, latents, new.embedding, config)
