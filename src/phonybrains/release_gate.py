@@ -225,7 +225,7 @@ def _stamped(audit: object) -> dict[str, Any]:
 def _because(audit: Mapping[str, Any]) -> str:
     """Why an audit did not pass, in the words of its gravest signs."""
     reasons = audit.get("reasons") or []
-    more = f"; {len(reasons) - 2} more such findings" if len(reasons) > 2 else ""
+    more = f"; {count_of(len(reasons) - 2, 'more such finding')}" if len(reasons) > 2 else ""
     return "".join(f"; {reason}" for reason in reasons[:2]) + more
 
 

@@ -70,7 +70,7 @@ def test_an_evaluation_compares_by_what_images_show_and_warns(varied: Path, phan
     assert shared
     assert not {*shared} & {*HOW_MADE}
     n = len(sides.samples)
-    assert f"{n} of the {n} synthetic images are edits of images, not new ones." in sides.warnings
+    assert f"Of {n} synthetic images, {n} are edits of images, not new ones." in sides.warnings
 
 
 def test_edits_of_whom_they_are_compared_with_flatter(phantom_corpus: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_a_label_of_few_people_or_that_nobody_can_see_is_said(rng: Generator):
     """With four people a label has no rate, with the number; where features do not show it neither, with what the
     classifier finds in real people; where it was hardly asked for neither."""
     few = rates(world(rng, rare=4))["hemorrhage=subdural"]
-    assert (few.value, few.note) == (None, "only 4 real people show it: at least 5 are needed")
+    assert (few.value, few.note) == (None, "only 4 real people with it: at least 5 are needed")
     side = world(rng)
     blind = replace(side, real=replace(side.real, features=rng.normal(size=(240, 6))))
     assert "it cannot be seen in single images: of other real people" in rates(blind)["hemorrhage=epidural"].note

@@ -163,7 +163,8 @@ def test_without_masks_nothing_is_said_and_with_few_why(corpus: ImageSet, tmp_pa
     bare = replace(made, rows=tuple(replace(row, mask_file_name="") for row in made.rows))
     assert {score.name for score in utility_audit(bare, corpus, CONFIG).scores} == {"auc"}
     few = replace(made, rows=made.rows[:5])
-    assert "only 5 synthetic images have a mask, 10 are needed" in of(utility_audit(few, corpus, CONFIG), "dice").note
+    note = of(utility_audit(few, corpus, CONFIG), "dice").note
+    assert "too few images with a mask: 5 synthetic; 10 are needed" in note
     nothing = blobs(tmp_path / "nothing", 12, 1, synthetic=True, empty=12)
     assert "all masks of synthetic images are empty" in of(utility_audit(nothing, corpus, CONFIG), "dice").note
 

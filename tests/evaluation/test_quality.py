@@ -155,7 +155,7 @@ def test_all_images_equal_and_copies_are_said(mr: ImageSet, corpus: ImageSet, tm
     mixed = corpus.where(split="train")
     n = len(mixed.where(modality="MR"))
     found = quality_audit(mixed, corpus, CONFIG)
-    assert the(found, "in_both_sets").note.startswith(f"{n} of {n} synthetic images are in the corpus too")
+    assert the(found, "in_both_sets").note.startswith(f"of {n} synthetic images, {n} are in the corpus too")
     assert "only 0 synthetic MR images: at least 10" in the(found, "quality").note
 
 

@@ -176,7 +176,7 @@ def test_what_is_odd_about_the_sets_is_said(folders: tuple[Path, Path], tmp_path
     assert "differ in size: synthetic 80×80, real 64×64" in warnings
     assert "Only" in warnings
     overlap = " ".join(open_sides(folders[1], folders[1], CONFIG).warnings)
-    assert "96 images of the 96 synthetic ones are in the corpus too" in overlap
+    assert "Of 96 synthetic images, 96 are in the corpus too" in overlap
     phantoms = changed(folders[1], tmp_path / "phantoms", lambda row: replace(row, synthetic=True))
     assert "no real image took part" in " ".join(open_sides(folders[0], phantoms, CONFIG).warnings)
     assert open_sides(*folders, CONFIG).warnings == tuple(
@@ -251,7 +251,7 @@ def test_stolen_images_fail_the_audit_wherever_one_looks(folders: tuple[Path, Pa
     assert json.loads((out / "audit.json").read_text(encoding="utf-8"))["verdict"] == "failed"
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "COPIES OF TRAINING IMAGES WERE FOUND" in page
-    assert "3 images of the 27 synthetic ones are in the corpus too" in page
+    assert "Of 27 synthetic images, 3 are in the corpus too" in page
     assert all(f"synthetic stolen-{i}: likeness 1.000 FLAGGED" in page for i in range(3))
 
 

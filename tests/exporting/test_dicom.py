@@ -137,8 +137,8 @@ def test_what_a_set_does_not_know_is_absent_and_said(tmp_path: Path, capsys: pyt
     assert "ImageOrientationPatient" in first
     assert "ImageOrientationPatient" not in second
     said = capsys.readouterr().err
-    assert "2 of 2 images have no known size in mm" in said
-    assert "1 of 2 images have no plane" in said
+    assert "Of 2 images, 2 have no known size in mm" in said
+    assert "Of 2 images, 1 has no plane" in said
     assert len(read_record(Path(first.filename).parents[1])["results"]["doubts"]) == 2
     missing = {line.partition("Element=<")[2].partition(">")[0] for line in errors_of(Path(first.filename))}
     assert missing == {"PixelSpacing", "ImagePositionPatient"}
@@ -158,7 +158,7 @@ def test_grey_levels_without_unit_are_not_called_hu(tmp_path: Path, capsys: pyte
     made = make_set(tmp_path / "set", noise(1), "CT")
     (image,) = exported(made)
     assert (image.RescaleType, image.RescaleSlope, image.RescaleIntercept) == ("US", 1, 0)
-    assert "1 of 1 images are CT whose grey levels have no known unit" in capsys.readouterr().err
+    assert "Of 1 image, 1 is CT whose grey levels have no known unit" in capsys.readouterr().err
     out = export(made, tmp_path / "given", to="dicom", window=(40, 100), show=False)
     image = dcmread(dicom_files(out)[0])
     assert (image.RescaleType, image.WindowCenter, image.WindowWidth) == ("HU", 40, 100)

@@ -83,7 +83,7 @@ def test_masks_of_one_split_and_a_warning_of_the_others(
 ):
     """`mask_split` takes the masks of training images alone; without, it is said how many are of held-out ones."""
     warnings = read_record(followed)["results"]["warnings"]
-    assert any("masks are of images kept apart for validation or test" in line for line in warnings)
+    assert any("are of images kept apart for validation or test" in line for line in warnings)
     out = generate(masked_model, tmp_path / "set", mask=masked_corpus, mask_split="train", **FEW)
     train = [row for row in ImageSet.open(masked_corpus).rows if row.split == "train"]
     assert [row["mask_source"] for row in ImageSet.open(out).rows] == [row.mask_file_name for row in train]

@@ -176,7 +176,7 @@ def test_metadata_that_cannot_be_used_leaves_its_images_out(source, content, rea
     ((file, said),) = reasons(report).items()
     assert file == "in/part/metadata.csv"
     assert reason in said
-    assert "The 1 image files it stands for are left out" in said
+    assert "Left out with it: 1 image file" in said
     assert len(ImageSet.open(source.parent / "out")) == 1
 
 

@@ -42,7 +42,7 @@ def test_sent_is_what_was_answered_with_success(tmp_path: Path):
     """A warning is success (PS3.7 C.4); a refusal is not, is named, and holds up no others."""
     folder = write_heads(tmp_path / "heads", 4)
     statuses = iter([0x0000, 0xB000, 0xC123, 0x0124])
-    said = r"2 of 4 images were refused, the first is 0002.dcm: it cannot be understood"
+    said = r"of 4 images, 2 were refused, the first is 0002.dcm: it cannot be understood"
     with storage(lambda event: next(statuses)) as address, pytest.raises(PeerError, match=said):
         send(folder, address, show=False)
     outcomes = [row["outcome"] for row in table(tmp_path / "heads.sent.csv")]
@@ -57,7 +57,7 @@ def test_a_full_pacs_ends_it(tmp_path: Path):
         tried.append(event)
         return 0xA700 if len(tried) == 3 else 0
 
-    with storage(answer) as address, pytest.raises(PeerError, match=r"it is full .*0xA700\. 2 of 5 images are there"):
+    with storage(answer) as address, pytest.raises(PeerError, match=r"it is full .*0xA700\. Sent: 2 of 5 images"):
         send(folder, address, show=False)
     assert len(tried) == 3
 
@@ -87,7 +87,7 @@ def test_a_kind_that_is_not_taken_is_refused(tmp_path: Path):
     """An image of a kind that the PACS did not agree to is named as refused, and the others go."""
     folder = write_heads(tmp_path / "heads", 2)
     save(image(np.zeros((4, 4), np.uint16), "MR"), folder / "z.dcm")
-    with storage(lambda event: 0) as address, pytest.raises(PeerError, match=r"1 of 3 .*not take MR Image Storage"):
+    with storage(lambda event: 0) as address, pytest.raises(PeerError, match=r"of 3 images, 1 was refused.*not take MR Image Storage"):
         send(folder, address, show=False)
 
 

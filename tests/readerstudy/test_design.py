@@ -144,7 +144,7 @@ def test_controls_without_patients_are_reported(sets: tuple[Path, Path], tmp_pat
     """A real set whose patient_id is empty is used, and the protocol says that it is not patient-safe."""
     real = rewritten(sets[1], tmp_path / "nobody", lambda _, row: replace(row, patient_id=""))
     warnings = design((sets[0], real), tmp_path / "study").protocol["warnings"]
-    assert any("MR: 6 of 6 controls have no patient_id" in w and "not patient-safe" in w for w in warnings)
+    assert any("MR: of 6 controls, 6 have no patient_id" in w and "not patient-safe" in w for w in warnings)
 
 
 def test_the_test_split_alone_gives_controls(sets: tuple[Path, Path], tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_sets_that_do_not_fit_are_refused(
         ({"real": {"MR": 60, "CT": 6}}, StudyError, r"corpus: 40 different MR images for 60 controls \(split any\)"),
         ({"split": "test"}, StudyError, r"corpus: 4 different MR images for 6 controls \(split test\).*split = 'any'"),
         ({"synthetic": {"MR": 41}}, StudyError, r"samples: 40 different MR images for 41 cases"),
-        ({"synthetic": {"PT": 1}}, StudyError, r"samples: 0 different PT images for 1 cases"),
+        ({"synthetic": {"PT": 1}}, StudyError, r"samples: 0 different PT images for 1 case"),
         ({"training": 150}, StudyError, r"no (MR|CT) image is left for training case"),
         ({"checks": 70}, StudyError, r"corpus: no (MR|CT) image is left for check case"),
         ({"synthetic": {}}, ConfigError, r"at least one synthetic case"),

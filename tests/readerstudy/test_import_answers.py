@@ -90,7 +90,7 @@ def test_a_reader_who_is_there_already_is_not_mixed_with_another(study_folder: P
     """Importing the same table twice is refused, and the answers stay those of the first time."""
     table = write(tmp_path / "once.csv", [["E", "1", "real", "", ""]])
     import_answers(study_folder, table, database=database, show=False)
-    with pytest.raises(StudyError, match=r"already has reader 'E' \(imported, 1 answers\)"):
+    with pytest.raises(StudyError, match=r"already has reader 'E' \(imported, 1 answer\)"):
         import_answers(study_folder, table, database=database, show=False)
     with open_store(Study.open(study_folder), database, read_only=True) as store:
         assert len(store.answers()) == 1

@@ -51,7 +51,7 @@ def test_an_order_that_may_be_paid_for_is_booked_and_not_repeated(tmp_path, serv
     """A failing server, a time-out and a cut connection are asked once a run, at the price of an image each."""
     server.always = lambda handler: (fault(handler), setattr(handler, "close_connection", True))
     for runs in (1, 2):
-        fails(tmp_path / "out", config(server, timeout_s=0.5), "1 of 1 images did not come")
+        fails(tmp_path / "out", config(server, timeout_s=0.5), "1 of 1 image did not come")
         assert len(server.asked) == runs
     server.always = None
     run(tmp_path / "out", config(server))

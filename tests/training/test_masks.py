@@ -203,7 +203,7 @@ def test_a_model_says_that_it_takes_masks(masked_model: Path, masked_corpus: Pat
     assert 0 < empty < len(images)
     assert (content["format_version"], content["masks"]) == (2, facts)
     assert read_record(masked_model)["results"]["masks"] == facts
-    said = f"lesion; {counts['CT']} CT and {counts['MR']} MR training images have one, {empty} of them an empty one"
+    said = f"lesion; training images that have one: {counts['CT']} CT and {counts['MR']} MR, {empty} of them an empty"
     assert said in (masked_model / "README.md").read_text()
     assert said in summary(masked_model)
     plain = json.loads((tiny_model / "model.json").read_text())

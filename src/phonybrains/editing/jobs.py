@@ -15,6 +15,7 @@ from ..imageset import Attribute, ImageSet, Pixels
 from ..model.given import check_size, shown_by
 from ..model.latent_diffusion import LatentDiffusion
 from ..networks.conditions import Value
+from ..wording import count_of
 from .config import AddNoise, Denoise, Edit, Explain, Inpaint, Translate, Upscale, Vary
 from .denoise import denoised
 from .explain import explained
@@ -254,9 +255,8 @@ def _noise(source: ImageSet, like: ImageSet) -> EditJob:
         return np.stack(made), None
 
     noisier = sum(_is_noisier(source.pixels(i), profiles[row.modality]) for i, row in enumerate(source.rows))
-    note = (
-        f"{noisier} of {len(source)} images are noisier than those of --like, and stay as they are: denoise them first."
-    )
+    whole = count_of(len(source), "image")
+    note = f"Of {whole}, {count_of(noisier, 'is', 'are')} noisier than those of --like and left alone: denoise first."
     wanted = [{"modality": row.modality} for row in source.rows]
     return EditJob(paint, wanted, lambda row: np.asarray(source.pixels(row), np.uint8), notes=[note] if noisier else [])
 

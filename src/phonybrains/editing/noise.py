@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter
 
+from ..wording import count_of
 from .noise_level import MAD, Law, checked_range, noise_level, not_air, steepness
 
 Array = NDArray[Any]
@@ -68,7 +69,9 @@ class NoiseProfile:
         powers = [tissue_power(image) for image in images]
         known = [(image, power) for image, power in zip(images, powers, strict=True) if power is not None]
         if not known:
-            raise ValueError(f"none of {len(images)} images shows {FEWEST} blocks of tissue, {BLOCK}×{BLOCK} pixels")
+            raise ValueError(
+                f"none of {count_of(len(images), 'image')} shows {FEWEST} blocks of tissue, {BLOCK}×{BLOCK} pixels"
+            )
         rician = sum(noise_level(image).law == "rician" for image, _ in known)
         return cls(
             law="rician" if 2 * rician > len(known) else "gaussian",

@@ -20,7 +20,7 @@ MOST_LABELS = 12
 def in_words(exported: ExportedSet) -> str:
     """What the images are, and what made them, in two sentences."""
     kinds: Counter[Kind] = Counter(series.kind for series in exported.series for _ in series.rows)
-    told = "; ".join(f"{count} images are {KINDS[kind]}" for kind, count in kinds.items())
+    told = "; ".join(f"{count_of(count, 'image is', 'images are')} {KINDS[kind]}" for kind, count in kinds.items())
     maker = exported.maker
     return f"{told[0].upper()}{told[1:]}. They were made by {maker.name}" + (
         f", a model with SHA-256 {maker.sha256}." if maker.sha256 else "."
@@ -68,7 +68,7 @@ def _composition(exported: ExportedSet) -> list[str]:
         f"{count_of(len(images), 'image')} of {images.width}×{images.height} pixels, {images.bits} bits: "
         + ", ".join(f"{n} {modality}" for modality, n in counts.items())
         + f"; {len(exported.series)} series.",
-        f"{sum(bool(row.mask_file_name) for row in images.rows)} images have a mask"
+        count_of(sum(bool(row.mask_file_name) for row in images.rows), "image has a mask", "images have a mask")
         + (f" ({images.outline})." if images.outline else "."),
         *_attributes(exported),
         *(f"Not known: {doubt}" for doubt in exported.doubts()),
@@ -90,7 +90,7 @@ def _attributes(exported: ExportedSet) -> Iterator[str]:
         elif all(isinstance(value, float) for value in values):
             yield f"{name}: {min(values):g} to {max(values):g}, {count_of(len(values), 'value')}"
         else:
-            yield f"{name}: {len(labels)} different values"
+            yield f"{name}: {count_of(len(labels), 'different value')}"
 
 
 def _collection(exported: ExportedSet) -> list[str]:

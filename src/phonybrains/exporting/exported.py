@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import ImageSetError
 from ..imageset import MADE_COLUMNS, ImageSet, Row
 from ..spreadsheet import cell_of
+from ..wording import count_of
 from .config import ExportConfig
 from .geometry import FIELD_OF_VIEW, SHOWN, STACK, Geometry, are_even
 from .maker import Maker, maker_of, stated
@@ -247,11 +248,11 @@ class ExportedSet:
     def doubts(self) -> Iterator[str]:
         """What the export cannot say, and what to do about it: a sentence each."""
         rows, n = self.images.rows, len(self.images)
-        geometries = [self.geometry(index) for index in range(n)]
+        geometries, every = [self.geometry(index) for index in range(n)], count_of(n, "image")
         if bare := sum(one.spacing_mm is None for one in geometries):
             yield (
-                f"{bare} of {n} images have no known size in mm (no column {FIELD_OF_VIEW}): exported without pixel "
-                "spacing. Give --field-of-view MM, the width of an image, if you know it."
+                f"Of {every}, {count_of(bare, 'has', 'have')} no known size in mm (no column {FIELD_OF_VIEW}): "
+                "exported without pixel spacing. Give --field-of-view MM, the width of an image, if you know it."
             )
         for modality in sorted({row.modality for row in rows if row[FIELD_OF_VIEW] is None}):
             if self.config.field_of_view_mm is None and (width := self._stated_width(modality)):
@@ -259,11 +260,13 @@ class ExportedSet:
         if self.config.to == "bids" and not self.config.contrast and any(row.modality == "MR" for row in rows):
             yield "MR images are called T1w, as BIDS has no name for an unknown contrast. Give --contrast for another."
         if bare := sum(one.along is None for one in geometries):
-            yield f"{bare} of {n} images have no plane ({', '.join(SHOWN)}): exported without orientation."
+            has = count_of(bare, "has", "have")
+            yield f"Of {every}, {has} no plane ({', '.join(SHOWN)}): exported without orientation."
         if bare := sum(row.modality == "CT" and self.scale(i).unit != "HU" for i, row in enumerate(rows)):
             yield (
-                f"{bare} of {n} images are CT whose grey levels have no known unit: exported as unspecified, not as "
-                "HU. Give --window CENTRE WIDTH, e.g. 40 80, if you know what black and white stand for."
+                f"Of {every}, {count_of(bare, 'is', 'are')} CT whose grey levels have no known unit: exported as "
+                "unspecified, not as HU. Give --window CENTRE WIDTH, e.g. 40 80, if you know what black and white "
+                "stand for."
             )
 
 

@@ -130,11 +130,12 @@ def _send_all(to: PeerAddress, files: Sequence[Stored], total: int, ledger: Path
                 done += not refusal
                 bar.update(task, completed=done, note=f"{len(refused)} refused" if refused else "")
     except PeerError as error:
-        said = f"{done} of {total} images are there: give the same command again to go on."
+        said = f"Sent: {done} of {count_of(total, 'image')}. Give the same command again to go on."
         raise PeerError(f"{error} {said}") from None
     if refused:
         first, why = next(iter(refused.items()))
-        said = f"{len(refused)} of {total} images were refused, the first is {first.name}: {why}"
+        said = f"of {count_of(total, 'image')}, {count_of(len(refused), 'was', 'were')} refused"
+        said += f", the first is {first.name}: {why}"
         raise PeerError(f"{to.name}: {said}. All of them: {ledger}")
 
 

@@ -90,7 +90,9 @@ class GenerateConfig(HowDrawn):
         shards = Share.read(self.shard).world
         if self.n < shards:
             few = f"{shards} shards of {count_of(self.n, 'image')}"
-            raise ConfigError(f"--shard {self.shard}: {few}: each holds one at least. Take up to {self.n} shards.")
+            raise ConfigError(
+                f"--shard {self.shard}: {few}: each holds one at least. Take up to {count_of(self.n, 'shard')}."
+            )
         return self
 
     @property

@@ -104,8 +104,9 @@ class MaskFolder:
             found.append(f"These masks outline {self.outline}, and those of the training {facts.outline}.")
         if kept := sum(row.split in HELD_OUT for row in self.rows):
             found.append(
-                f"{kept} of {len(self)} masks are of images kept apart for validation or test: what learns from images "
-                "made of them cannot be judged on those. --mask-split train leaves them out."
+                f"Of {count_of(len(self), 'mask')}, {count_of(kept, 'is', 'are')} of images kept apart for validation "
+                "or test: what learns from images made of them cannot be judged on those. --mask-split train leaves "
+                "them out."
             )
         return found
 

@@ -174,8 +174,9 @@ def few_patients(values: Values) -> list[str]:
 
 
 def _said(counts: Mapping[str, int]) -> str:
-    images = f"{counts['images']} image{'s' * (counts['images'] != 1)}"
+    images = count_of(counts["images"], "image")
     if counts["unknown"] == counts["images"]:
         return f"{images} of unknown patients"
-    more = " or more" if counts["unknown"] else ""
-    return f"{images} of {counts['patients']}{more} patient{'s' * (counts['patients'] != 1 or bool(more))}"
+    if counts["unknown"]:
+        return f"{images} of {counts['patients']} or more patients"
+    return f"{images} of {count_of(counts['patients'], 'patient')}"

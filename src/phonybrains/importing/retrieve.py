@@ -13,6 +13,7 @@ from ..pacs.asking import connect, images_of, series_matching
 from ..pacs.peer import IMAGES, Peer, Uids
 from ..progress import progress_bars
 from ..record import Record, is_published, publish
+from ..wording import count_of
 from .pseudonym import keyed, pseudonym
 
 Wanted = dict[Uids, dict[str, Path]]
@@ -100,6 +101,6 @@ def _fetch_all(peer: Peer, address: PeerAddress, wanted: Wanted, show: bool) -> 
                         left_out[why or "the PACS says nothing of it"] += 1
             except PeerError as error:
                 done = int(bar.tasks[task].completed)
-                kept = f"{done} of {total} images have come and are kept: give the same command again to go on."
+                kept = f"What came is kept, {done} of {count_of(total, 'image')}: give the same command again to go on."
                 raise PeerError(f"{error} {kept}") from None
     return left_out

@@ -56,5 +56,7 @@ def not_fetched(record: dict[str, Any], name: str) -> list[Notice]:
     notices = [
         Notice(name, "skipped", f"{count_of(count, 'image')} did not come: {why}") for why, count in missing.items()
     ]
-    other = Notice(name, "note", f"{results.get('other_objects')} objects that are no CT or MR images were not fetched")
-    return notices + [other] * bool(results.get("other_objects"))
+    if others := results.get("other_objects"):
+        were = count_of(others, "object that is no CT or MR image was", "objects that are no CT or MR images were")
+        notices.append(Notice(name, "note", f"{were} not fetched"))
+    return notices

@@ -96,7 +96,10 @@ def _given(images: Sequence[Slice], groups: Mapping[str, Sequence[int]], warning
         if found:
             known[label] = found[-1] if "train" not in found else "train"
     if torn:
-        warnings.append(f"{torn} patients lie in more than one split, as their source gives it: results will flatter")
+        warnings.append(
+            f"{count_of(torn, 'patient lies', 'patients lie')} in more than one split, as their source gives it: "
+            "results will flatter"
+        )
     return known
 
 
@@ -119,7 +122,8 @@ def _draw_groups(
         counts = _counts(len(labels), config.split)
         names = [name for name, count in zip(NAMES, counts, strict=True) for _ in range(count)]
         drawn |= dict(zip(labels, names, strict=True))
-        if too_few := _too_few(f"{modalities}: {len(labels)} patients or volumes", dict.fromkeys(names), config):
+        units = count_of(len(labels), "patient or volume", "patients or volumes")
+        if too_few := _too_few(f"{modalities}: {units}", dict.fromkeys(names), config):
             warnings.append(too_few)
     return drawn
 
@@ -149,7 +153,8 @@ def _split_runs(
             label = label_of[index]
             borders = label != "train" and any(label_of[other] != label for other in around)
             names[index] = "" if borders else label
-    if too_few := _too_few(f"{modality}: {len(runs)} runs of {config.run_length} images", sorted({*labels}), config):
+    units = f"{count_of(len(runs), 'run')} of {count_of(config.run_length, 'image')}"
+    if too_few := _too_few(f"{modality}: {units}", sorted({*labels}), config):
         warnings.append(f"{too_few}; give a smaller run_length")
     warnings.append(
         f"{modality}: no patient is known for {count_of(len(indices), 'image')}, so they are split by runs of "

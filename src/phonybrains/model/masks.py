@@ -35,7 +35,7 @@ def masks_in_words(facts: MaskFacts) -> str:
     """What masks outline, and how many training images had one."""
     counts = " and ".join(f"{n} {modality}" for modality, n in facts.images.items())
     what = facts.outline or "what they outline is not said"
-    return f"{what}; {counts} training images have one, {facts.empty} of them an empty one: none of it there"
+    return f"{what}; training images that have one: {counts}, {facts.empty} of them an empty one: none of it there"
 
 
 def as_masks(given: Any, size: int) -> list[Mask | None]:

@@ -17,6 +17,7 @@ from ..files import write_whole
 from ..model.workers import chosen_device, this_device
 from ..record import Record, draft_folder, publish
 from ..startup import end_with_parent
+from ..wording import count_of
 from .config import LoopConfig
 
 
@@ -94,7 +95,7 @@ def _check_devices() -> None:
     mine = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if this_device().startswith("cuda") and mine > torch.cuda.device_count():
         raise ConfigError(
-            f"{mine} processes on this machine, but only {torch.cuda.device_count()} GPUs. "
+            f"{mine} processes on this machine, but only {count_of(torch.cuda.device_count(), 'GPU')}. "
             "Start as many as there are GPUs."
         )
 

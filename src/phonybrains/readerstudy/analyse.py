@@ -56,7 +56,7 @@ def _in_the_middle(study: Study, unfinished: Sequence[str], readers: Sequence[Re
     far = [f"'{reader.name}' {reader.answered} of {reader.total}" for reader in readers if reader.name in unfinished]
     rest = f" and {len(far) - 3} more" if len(far) > 3 else ""
     return (
-        f"{study.folder}: {len(far)} of {len(readers)} readers are in the middle ({', '.join(far[:3])}{rest}). Wait "
+        f"{study.folder}: readers in the middle are {len(far)} of {len(readers)} ({', '.join(far[:3])}{rest}). Wait "
         "until they have finished, close the study, or look now with --interim: the log and the report will tell of it."
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..wording import count_of
 from .study import Study
 
 SHOWN = 5
@@ -20,7 +21,7 @@ def verify_study(study: Path, *, head: str | None = None, database: str | None =
 
     with open_store(Study.open(study), database, read_only=True) as store:
         found = store.verify(head)
-    print(f"{study}: {len(found.replay.log)} events, head {found.head}")
+    print(f"{study}: {count_of(len(found.replay.log), 'event')}, head {found.head}")
     if found.replay.unkeyed:
         print(f"unkeyed until event {found.replay.unkeyed}: written before the log had a key, bound by hashes alone")
     if found.replay.simulated:

@@ -55,7 +55,11 @@ def import_answers(
     names = list(dict.fromkeys(answer.reader for answer in answers))
     with open_store(opened, database) as store:
         known = {reader.name: reader for reader in store.readers()}
-        taken = [f"'{name}' ({known[name].source}, {known[name].answered} answers)" for name in names if name in known]
+        taken = [
+            f"'{name}' ({known[name].source}, {count_of(known[name].answered, 'answer')})"
+            for name in names
+            if name in known
+        ]
         if taken:
             raise StudyError(
                 f"{table}: this study already has reader {', '.join(taken)}. Rename the readers in the table, so that "

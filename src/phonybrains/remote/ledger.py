@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import OutputError, ServiceError
+from ..wording import count_of
 from .journal import Journal, Line, Outcome, Sent, Settled
 
 PAID: tuple[Outcome, ...] = ("image", "refused_paid", "unknown")
@@ -124,11 +125,12 @@ class Ledger:
 
     def summary(self) -> str:
         """What is spent, of what, as a sentence's end."""
-        of_images = "" if self.max_images is None else f" of {self.max_images}"
+        of = "" if self.max_images is None else f"{self.images} of "
+        images = of + count_of(self.images if self.max_images is None else self.max_images, "image")
         of_money = "" if self.budget is None else f" of {self.budget:g}"
         doubt = f", {self.unknown} of them without an answer" if self.unknown else ""
-        refused = f", {self.refused} requests refused" if self.refused else ""
-        return f"{self.images}{of_images} images asked for{doubt}{refused}, cost {self.cost:.4g}{of_money}"
+        refused = f", {count_of(self.refused, 'request')} refused" if self.refused else ""
+        return f"{images} asked for{doubt}{refused}, cost {self.cost:.4g}{of_money}"
 
     def _write_end(self, number: int, outcome: Outcome, cost: float) -> None:
         try:

@@ -84,9 +84,9 @@ def ask_service(folder: Path, config: ImagineConfig, *, confirm: Confirm | None 
             _bring([*paid, *new], len(requests), refused, Fetcher(service, answers, ledger, config), show)
         asked = [Asked(request, answer) for request in requests if (answer := answers.get(request.key))]
         if all(one.answer.refused for one in asked):
+            whole = "the request was" if len(asked) == 1 else f"all {len(asked)} requests were"
             raise ServiceError(
-                f"all {len(asked)} requests were refused ({asked[0].answer.code}: "
-                f"{asked[0].answer.message}). Change the prompts."
+                f"{whole} refused ({asked[0].answer.code}: {asked[0].answer.message}). Change the prompts."
             )
         lay_out(folder, asked, answers, ledger, imagine_record(config))
     return folder
@@ -103,7 +103,7 @@ def _ask_leave(missing: int, config: ImagineConfig, ledger: Ledger, confirm: Con
     if config.budget is not None or config.max_images is not None:
         if not ledger.affords_one() and not goes_on:
             raise BudgetSpent(
-                f"the limits leave nothing for {missing} missing images: {ledger.summary()}. Raise "
+                f"the limits leave nothing for {count_of(missing, 'missing image')}: {ledger.summary()}. Raise "
                 "--budget or --max-images to go on."
             )
         return
@@ -142,9 +142,8 @@ def _bring(missing: Sequence[ServiceRequest], total: int, refused: int, fetcher:
                 "command with a higher --budget or --max-images goes on."
             ) from None
     if failed:
-        what = (
-            f"{len(failed)} of {total} images did not come ({failed[0]}). What has come is kept: give the same command"
-        )
+        what = f"{len(failed)} of {count_of(total, 'image')} did not come ({failed[0]}). "
+        what += "What has come is kept: give the same command"
         if fetcher.ledger.affords_one():
             raise ServiceError(f"{what} again.")
         raise BudgetSpent(f"{what} with a higher --budget or --max-images to ask anew: {fetcher.ledger.summary()}.")

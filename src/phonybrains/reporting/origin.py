@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..wording import count_of
 from .blocks import Block, Table
 
 PROGRAMS = ("phonybrains", "torch", "diffusers")
@@ -38,8 +39,8 @@ def refusals(record: Mapping[str, Any]) -> list[Block]:
         return []
     rows = tuple((prompt, code, str(count)) for (prompt, code), count in counts.most_common())
     caption = (
-        f"Refused: {counts.total()} of {sum(results['asked'] for results in answered)} requests to the service. "
-        "Their images are missing: the set shows what the service let through."
+        f"Refused: {counts.total()} of {count_of(sum(results['asked'] for results in answered), 'request')} to the "
+        "service. Their images are missing: the set shows what the service let through."
     )
     return [Table(("Prompt refused", "code", "requests"), rows, caption, (4, 1.6, 1), (0, 1))]
 

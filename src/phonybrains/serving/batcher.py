@@ -120,9 +120,11 @@ class Batcher:
         if self.stopped:
             raise _stopping()
         if work > self.budget:
-            size, steps = self.model.size, orders[0].sampling.steps
-            asked = f"This asks for {count_of(len(orders), 'image')} of {steps} steps and {size}×{size} pixels"
-            worth = f"the work of {work:g} images at {self.model.steps} steps"
+            size, steps = self.model.size, orders[0].sampling.steps or self.model.steps
+            asked = (
+                f"This asks for {count_of(len(orders), 'image')} of {count_of(steps, 'step')} and {size}×{size} pixels"
+            )
+            worth = f"the work of {work:g} images at {count_of(self.model.steps, 'step')}"
             limit = f"a request may ask for that of {self.budget:g}. Ask for fewer images or steps."
             raise Refusal(413, f"{asked}, {worth}; {limit}", code="work_limit_exceeded")
         in_all = sum(queued.work_left for queued in self._queue)
@@ -130,7 +132,7 @@ class Batcher:
         share = 1.0 if work <= SMALL * self.budget else SHARE
         if self._queue and (in_all + work > self.most_waiting or own + work > share * self.most_waiting):
             seconds = max(1, min(60, math.ceil(in_all * self.seconds / self.workers)))
-            crowd = f"The work of {in_all:.0f} images waits already, that of {own:.0f} for you."
+            crowd = f"The work of {count_of(round(in_all), 'image')} waits already, that of {own:.0f} for you."
             headers = {"Retry-After": str(seconds)}
             raise Refusal(429, f"{crowd} Ask again in {seconds} s.", code="rate_limit_exceeded", headers=headers)
 

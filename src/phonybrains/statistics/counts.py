@@ -12,6 +12,8 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array, csr_array, hstack
 
+from ..wording import count_of
+
 Key = tuple[tuple[str, ...], str, str | None]
 Statement = tuple[Key, int]
 MOST_CELLS, MOST_IMAGES, SECONDS = 100_000, 1_000_000, 60.0
@@ -101,7 +103,7 @@ def _against_shown(stated: dict[Key, int], shown: dict[str, int], answers: Seque
         if images is not None and (total > images or (complete and total != images)):
             listed = " + ".join(f"{given[answer]} {answer}" for answer in answers if answer in given)
             listed += f" = {total}" if len(given) > 1 else ""
-            yield f"{_who(readers, modality)}: {listed}, but {images} images were shown."
+            yield f"{_who(readers, modality)}: {listed}, but {count_of(images, 'image was', 'images were')} shown."
 
 
 def _together(stated: dict[Key, int], shown: dict[str, int]) -> Iterator[str]:

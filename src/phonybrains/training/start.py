@@ -32,6 +32,7 @@ from ..networks.denoiser import Denoiser, build_embedding, build_unet
 from ..networks.patches import Patches
 from ..networks.texture import Texture
 from ..optimising.compiling import check_compiler
+from ..wording import count_of
 from . import augment
 from .autoencoder import Reconstruction
 from .classifier import classes_in
@@ -132,7 +133,8 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
         )
     if drawn := drawn_in_words(images, "train"):
         said.append(
-            f"Of {len(rows_in(images, 'train'))} training images, {drawn}: those show nobody, and count no people."
+            f"Of {count_of(len(rows_in(images, 'train')), 'training image')}, {drawn}: those show nobody, and count no "
+            "people."
         )
     said += _said_of_masks(images, masks, old)
     if old and old.embedding and not config.embedding.told:
@@ -170,7 +172,10 @@ def _said_of_masks(images: ImageSet, masks: MaskFacts | None, old: LatentDiffusi
         return [f"Masks: {masks_in_words(masks)}."]
     said = []
     if there := sum(bool(images.rows[i].mask_file_name) for i in rows_in(images, "train")):
-        said.append(f"{there} training images have a mask, which the model is not told: --masks tells it.")
+        said.append(
+            f"{count_of(there, 'training image has', 'training images have')} a mask, which the model is not told: "
+            "--masks tells it."
+        )
     if old and old.denoiser.takes_masks:
         said.append("The model to start from takes masks; this one, trained without --masks, will take none.")
     return said
@@ -188,9 +193,8 @@ def _dropped(
 def _check_embedding(images: ImageSet, config: TrainConfig) -> None:
     """Raise ConfigError for an embedding of more numbers than these training images can differ in."""
     if config.embedding.told and config.embedding.dim >= (most := len(rows_in(images, "train"))):
-        raise ConfigError(
-            f"embedding.dim is {config.embedding.dim}: {most} training images differ in {most - 1} at most."
-        )
+        differ = count_of(most, "training image differs", "training images differ")
+        raise ConfigError(f"embedding.dim is {config.embedding.dim}: {differ} in {most - 1} at most.")
 
 
 def _check_crop(perceptual: PerceptualDistance, config: TrainConfig) -> None:

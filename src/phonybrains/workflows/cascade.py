@@ -23,6 +23,7 @@ from ..imageset import FIXED_COLUMNS, HOW_MADE, ImageSet, write_metadata
 from ..record import Record, as_input, check_files, hashes_of, is_published, publish
 from ..training.config import load_train_config
 from ..training.stage import train
+from ..wording import count_of
 from .drift import Yardstick
 
 COLUMNS = ("generation", "modality", "name", "group", "value", "low", "high", "n", "note")
@@ -79,7 +80,7 @@ def cascade(
                     shutil.rmtree(folder / part, ignore_errors=True)
             record.results.update(files=hashes_of(draft))
     if show:
-        print(f"{out / 'drift.png'}, {out / 'drift.csv'}: how images drift over {generations} generations")
+        print(f"{out / 'drift.png'}, {out / 'drift.csv'}: how images drift over {count_of(generations, 'generation')}")
     return out
 
 

@@ -154,9 +154,11 @@ class Trail:
             run = f"name the run {strange[0][:12]}, of which the record knows nothing"
             self.add("marks", folder, "changed", f"{len(strange)} of {count_of(len(said), 'image')} {run}")
         elif bare:
-            self.add("marks", folder, "unknown", f"{bare} of {len(said)} synthetic images carry none")
+            carry = count_of(bare, "carries", "carry")
+            self.add("marks", folder, "unknown", f"of {count_of(len(said), 'synthetic image')}, {carry} none")
         elif said:
-            self.add("marks", folder, "intact", f"{len(said)} synthetic images say so")
+            say = count_of(len(said), "synthetic image says", "synthetic images say")
+            self.add("marks", folder, "intact", f"{say} so")
 
     def model(self, folder: Path) -> None:
         """Check a model of either kind: its description by its own hash, its parts by those in it."""

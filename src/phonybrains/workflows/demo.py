@@ -22,6 +22,7 @@ from ..model.sampling import Sampling
 from ..networks.conditions import Value
 from ..record import RECORD_NAME
 from ..reporting.sheets import film_strip
+from ..wording import count_of
 
 REQUESTS = (Request(n=48, where={"modality": "MR"}), Request(n=47, where={"modality": "CT"}))
 FRAMES = 8
@@ -58,7 +59,7 @@ def demo(out: str | Path, *, show: bool = True) -> Path:
                 raise OutputError(f"{path} is not of demo, and stays as it is. Choose another --out, or move it away.")
             draw(path)
     if show:
-        print(f"{samples}: {len(images)} synthetic images, metadata.csv, record.json")
+        print(f"{samples}: {count_of(len(images), 'synthetic image')}, metadata.csv, record.json")
         print(f"{out / 'mri.png'}, {out / 'ct.png'}: all of them at a glance")
         print(f"{out / 'process.png'}: how noise covers an image, and how the model finds one in noise")
         print(NEXT.format(name=name))

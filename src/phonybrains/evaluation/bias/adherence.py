@@ -17,6 +17,7 @@ from ...imageset import ImageSet, Row
 from ...statistics.agreement import cohen_kappa
 from ...statistics.estimate import Estimate, percentile_interval
 from ...statistics.proportions import clopper_pearson
+from ...wording import count_of
 from ..findings import Confusion
 from ..inputs.labels import WORST_RATE, telling
 from ..inputs.real import Compared
@@ -48,7 +49,9 @@ def agreement(asked: Array, found: Array, k: int) -> Agreement:
     told = asked >= 0
     asked, found = asked[told], found[told]
     if len(asked) < FEWEST:
-        raise ValueError(f"only {len(asked)} images were asked for a label, {FEWEST} are needed")
+        raise ValueError(
+            f"only {count_of(len(asked), 'image was', 'images were')} asked for a label, {FEWEST} are needed"
+        )
     table = np.zeros((k, k), dtype=int)
     np.add.at(table, (asked, found), 1)
     one_label = bool((table.sum(axis=0) + table.sum(axis=1) == 2 * table.sum()).any())
@@ -89,7 +92,9 @@ def boxes_found(images: ImageSet, numbers: Sequence[int], rng: np.random.Generat
     """
     boxes = {i: box for i in numbers if (box := _box_of(images.rows[i])) is not None}
     if len(boxes) < FEWEST:
-        raise ValueError(f"only {len(boxes)} images were asked for a box, {FEWEST} are needed")
+        raise ValueError(
+            f"only {count_of(len(boxes), 'image was', 'images were')} asked for a box, {FEWEST} are needed"
+        )
     each = []
     for i, own in boxes.items():
         image = images.pixels(i).astype(np.float64)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imageset import to_unit_range
+from ...wording import count_of
 from ..features.shards import pixels_of
 from ..inputs.real import Compared, Real
 from ..inputs.sets import grouping
@@ -46,7 +47,7 @@ def shares_after(
     place = {int(number): k for k, number in enumerate(known.kept)}
     told = [i for i, number in enumerate(numbers) if number in place]
     if len(told) < 10:
-        raise ValueError(f"only {len(told)} of the copied images have the attribute")
+        raise ValueError(f"the attribute is known of only {count_of(len(told), 'copied image')}")
     which = np.array([place[numbers[i]] for i in told])
     calls = known.reader.held_out_calls(features[told], which)
     k = len(known.scale.names)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...imageset import ImageSet
+from ...wording import count_of
 from ..config import EvaluateConfig
 from ..findings import Confusion, Facts, Findings
 from ..inputs.real import Compared, Readable, modalities_of, reading_extractor
@@ -131,7 +132,8 @@ def sentence(scores: Sequence[Score]) -> str:
     shifted = sorted((score for score in apart if score.name == "amplification"), key=lambda s: -abs(s.value or 0.0))
     asked = {(score.modality, score.group) for score in apart if score.name == "amplification_asked"}
     shown = f"{len(apart) or 'none'} {'is' if len(apart) <= 1 else 'are'} shown to differ"
-    text = f"Of {len(tested)} comparisons of labels with the training images {shown} (5 % after Holm's correction)"
+    whole = count_of(len(tested), "comparison")
+    text = f"Of {whole} of labels with the training images {shown} (5 % after Holm's correction)"
     named = []
     for score in shifted[:3]:
         way = "rarer" if (score.value or 0) < 0 else "more frequent"

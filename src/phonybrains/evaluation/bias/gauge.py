@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 
 from ...imageset import Row
 from ...statistics.estimate import Estimate, percentile_interval
+from ...wording import count_of
 from ..inputs.labels import FOLDS
 from ..inputs.patients import deal
 
@@ -38,7 +39,8 @@ class Gauge:
         from sklearn.preprocessing import StandardScaler
 
         if len(truth) < FEWEST or len(set(groups)) < 2:
-            raise ValueError(f"only {len(truth)} real images of {len(set(groups))} people say it")
+            people = count_of(len(set(groups)), "person", "people")
+            raise ValueError(f"known of only {count_of(len(truth), 'real image')} of {people}")
         folds = deal(groups, FOLDS, np.random.default_rng([seed, 37]))
         models, found = [], np.full(len(truth), np.nan)
         for fold in range(int(folds.max()) + 1):
@@ -81,9 +83,11 @@ def reading(truth: Array, found: Array, rng: np.random.Generator, people: Sequen
     names = np.array([str(i) for i in told] if people is None else [people[i] for i in told.tolist()])
     codes = np.unique(names, return_inverse=True)[1] if len(names) else names
     if len(told) < FEWEST:
-        raise ValueError(f"only {len(told)} images were asked for a number, {FEWEST} are needed")
+        raise ValueError(
+            f"only {count_of(len(told), 'image was', 'images were')} asked for a number, {FEWEST} are needed"
+        )
     if (n := int(codes.max()) + 1) < FEWEST_PEOPLE:
-        raise ValueError(f"only {n} people have a number, {FEWEST_PEOPLE} are needed")
+        raise ValueError(f"only {count_of(n, 'person has', 'people have')} a number, {FEWEST_PEOPLE} are needed")
     for side, what in ((truth, "every image was asked for the same"), (found, "every image measures alike")):
         if np.ptp(side) < 1e-12:
             raise ValueError(what)

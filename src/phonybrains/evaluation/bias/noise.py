@@ -11,6 +11,7 @@ from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes, co
 
 from ...imageset import ImageSet
 from ...statistics.estimate import Estimate, percentile_interval
+from ...wording import count_of
 from ..score import Progress, silent
 
 Array = NDArray[Any]
@@ -103,7 +104,7 @@ def compare(
     keep = np.isfinite(real)
     made, real, people = made[np.isfinite(made)], real[keep], [who for who, k in zip(people, keep, strict=True) if k]
     if min(len(made), len(real)) < 5:
-        raise ValueError(f"only {len(made)} generated and {len(real)} real images could be measured")
+        raise ValueError(f"only {len(made)} generated and {count_of(len(real), 'real image')} could be measured")
     units = np.unique(people, return_inverse=True)[1]
     sums, sizes = np.bincount(units, real), np.bincount(units)
     again = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), DRAWS)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...imageset import Attribute
 from ...statistics.estimate import Estimate, percentile_interval
 from ...statistics.proportions import clopper_pearson
+from ...wording import count_of
 from ..inputs.labels import MOST_LABELS, WORST_RATE, LabelClassifier, telling
 from ..inputs.real import Compared
 from ..score import Null, Score, tried, unavailable
@@ -49,15 +50,19 @@ def _of_label(
     said = np.flatnonzero([len(labels) > 0 for labels in real])
     truth = np.array([label in real[i] for i in said.tolist()], dtype=int)
     people = [side.real.people[i] for i in said.tolist()]
-    for one, what in ((1, "show it"), (0, "do not show it")):
+    for one, what in ((1, "with it"), (0, "without it")):
         few = len({person for person, shows in zip(people, truth, strict=True) if shows == one})
         if few < FEWEST_PEOPLE:
-            raise ValueError(f"only {few} real people {what}: at least {FEWEST_PEOPLE} are needed")
+            raise ValueError(
+                f"only {count_of(few, 'real person', 'real people')} {what}: at least {FEWEST_PEOPLE} are needed"
+            )
     asked, not_asked = (
         np.flatnonzero([bool(labels) and (label in labels) == yes for labels in made]) for yes in (True, False)
     )
     if len(asked) < FEWEST:
-        raise ValueError(f"only {len(asked)} images were asked for it: at least {FEWEST} are needed")
+        raise ValueError(
+            f"only {count_of(len(asked), 'image was', 'images were')} asked for it: at least {FEWEST} are needed"
+        )
     reader = LabelClassifier.learn(side.real.features[said], truth, people, side.config.seed)
     codes, rng = np.unique(people, return_inverse=True)[1], side.rng(71)
     weights = drawn_again(codes, rng)
@@ -70,7 +75,8 @@ def _of_label(
     hits = reader.calls(side.features) == 1
     yield found_rate(hits[asked], true_rate, side.rng(73), where)
     if len(not_asked) < FEWEST:
-        note = f"only {len(not_asked)} images were asked for something else: at least {FEWEST} are needed"
+        asked_else = count_of(len(not_asked), "image was", "images were")
+        note = f"only {asked_else} asked for something else: at least {FEWEST} are needed"
         yield unavailable("false_rate", note, **where)
         return
     wrong = clopper_pearson(int(hits[not_asked].sum()), len(not_asked))

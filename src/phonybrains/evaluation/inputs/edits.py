@@ -55,10 +55,11 @@ def warnings_of_edits(made: ImageSet, corpus: ImageSet, splits: Sequence[str]) -
     n, edits = len(made), edits_among(made.rows, corpus.rows)
     if not edits.real.any():
         return
-    said = f"{int(edits.real.sum())} of the {count_of(n, 'synthetic image')} are edits of images, not new ones."
+    all_are = "is an edit of an image, not a new one", "are edits of images, not new ones"
+    said = f"Of {count_of(n, 'synthetic image')}, {count_of(int(edits.real.sum()), *all_are)}."
     if seen := int(of_held_out(made.rows, corpus.rows, *splits).sum()):
         said += (
-            f" {seen} of them show people of the split {' and '.join(sorted(set(splits)))}, with which they are "
-            "compared: distances and two-sample tests say how little was changed, and flatter."
+            f" Of them, {count_of(seen, 'shows', 'show')} people of the split {' and '.join(sorted(set(splits)))}, "
+            "with which they are compared: distances and two-sample tests say how little was changed, and flatter."
         )
     yield said

@@ -167,14 +167,15 @@ def _of_repeats(made: ImageSet, real: ImageSet) -> Iterator[str]:
     )
     if same:
         yield (
-            f"{count_of(same, 'image')} of the {n} synthetic ones {'is' if same == 1 else 'are'} in the "
+            f"Of {count_of(n, 'synthetic image')}, {count_of(same, 'is', 'are')} in the "
             "corpus too, pixel for pixel: these are copies, or the sets were mixed up."
         )
     different = len(set(contents))
     if different == 1 < n:
         yield f"All {n} synthetic images are one and the same, pixel for pixel."
     elif different < n:
-        yield f"{n - different} of the {n} synthetic images repeat another one of them, pixel for pixel."
+        again = count_of(n - different, "repeats", "repeat")
+        yield f"Of the {n} synthetic images, {again} another one of them, pixel for pixel."
 
 
 def _of_numbers(sides: Sides) -> Iterator[str]:

@@ -78,7 +78,8 @@ def without_copies(made: ImageSet, real: ImageSet) -> tuple[ImageSet, list[Score
     fresh = part_of(made, (i for i in range(n) if made.content(i) not in known))
     notes = []
     if len(fresh) < n:
-        copied = f"{n - len(fresh)} of {n} synthetic images are in the corpus too, pixel for pixel"
+        same = count_of(n - len(fresh), "is", "are")
+        copied = f"of {count_of(n, 'synthetic image')}, {same} in the corpus too, pixel for pixel"
         notes.append(unavailable("in_both_sets", f"{copied}; they were left out of every score", **where))
     repeated = len(fresh) - len(set(map(fresh.content, range(len(fresh)))))
     if repeated:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ...imageset import ImageSet
 from ...reporting.wording import as_p
+from ...wording import count_of
 from ..findings import NearnessSign, Sign
 from ..inputs.patients import patients
 from ..score import Null, Score, unavailable
@@ -146,7 +147,7 @@ def nearness_of(close: Closeness, seed: int = 0) -> Nearness:
     people, held_out = len(close.trained), close.held_out
     images, ways = int((~close.trained[close.owner]).sum()), math.comb(people, held_out)
     if images < FEWEST:
-        raise ValueError(f"only {images} held-out images")
+        raise ValueError(f"only {count_of(images, 'held-out image')}")
     if ways < len(NAMES) / LEVEL:
         sides = f"{people - held_out} training and {held_out} held-out people"
         raise ValueError(f"{sides} can change sides in only {ways} ways: too few to tell from chance")

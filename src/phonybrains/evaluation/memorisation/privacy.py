@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...imageset import ImageSet
 from ...statistics.proportions import clopper_pearson
 from ...statistics.roc import auc_interval, roc_curve
+from ...wording import count_of
 from ..score import Null, Score
 
 Array = NDArray[Any]
@@ -50,7 +51,7 @@ def membership_of(
         for images, numbers in ((training, range(len(training))), (corpus, others))
     ]
     if min(map(len, sides)) < FEWEST:
-        raise ValueError(f"only {min(map(len, sides))} training or held-out images: no loss to compare")
+        raise ValueError(f"only {count_of(min(map(len, sides)), 'training or held-out image')}: no loss to compare")
     losses = (member_losses(model, images) for images in sides)
     yield from membership_scores(*losses, modality=training.rows[0].modality)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ...wording import count_of
 from ..findings import Sign, Word
 
 GRAVER: tuple[Word, ...] = ("passed", "look", "undecided", "failed")
@@ -45,5 +46,5 @@ def sentence_of(signs: Sequence[Sign]) -> str:
     shown.sort(key=lambda sign: (-GRAVER.index(sign.word), sign.look in ALWAYS_SAID))
     said = list(dict.fromkeys(sign.text for sign in shown if sign.look in ALWAYS_SAID or sign in shown[:MOST_SAID]))
     more = sum(sign.word != "passed" for sign in shown if sign.text not in said)
-    tail = [f"{more} more such findings are in audit.json"] if more else []
+    tail = [f"{count_of(more, 'more such finding is', 'more such findings are')} in audit.json"] if more else []
     return f"{'; '.join([*said, *tail])}. {ENDS[verdict_of(signs)]}"

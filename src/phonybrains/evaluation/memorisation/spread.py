@@ -180,7 +180,8 @@ def _spread(
         search=landed.search,
     )
     where: dict[str, Any] = {"versus": "train", "modality": modality, "group": group.name, "extractor": landed.search}
-    note = f"{share:.0%} lie nearest to one training patient; null: {group.people} unseen people"
+    beside_it = count_of(group.people, "unseen person", "unseen people")
+    note = f"{share:.0%} lie nearest to one training patient; null: {beside_it}"
     beside = Null(expected, least, most, DRAWS)
     return sign, Score("effective_patients", effective, n=n, null=beside, p=p, note=note, **where)
 
@@ -214,7 +215,7 @@ def unjudged(unknown: int, training: int, modality: str) -> list[Sign]:
     if not unknown:
         return []
     text = (
-        f"{modality}: spread over patients cannot be judged: {unknown} of {training} training images name no "
-        "patient, and neighbours in the corpus stood in for patients"
+        f"{modality}: spread over patients cannot be judged: of {count_of(training, 'training image')}, "
+        f"{count_of(unknown, 'names', 'name')} no patient, and neighbours in the corpus stood in for patients"
     )
     return [Sign("patients", "undecided", modality, text)]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ...wording import count_of
 from ..arrays import Array
 from ..measures import Better
 from ..score import Null
@@ -31,7 +32,9 @@ def real_against_real(
         taken = order[: int(np.searchsorted(np.cumsum(sizes[order]), real)) + 1]
         held, rest = (np.flatnonzero(side) for side in (np.isin(codes, taken), ~np.isin(codes, taken)))
         if len(rest) < 2 or len(held) < 2:
-            raise ValueError(f"{len(names)} patients are too few to divide into {real} and {made} real images.")
+            raise ValueError(
+                f"{count_of(len(names), 'patient is', 'patients are')} too few to divide into {real} and {made} images."
+            )
         place = np.argsort(order)  # of each patient: the last one taken is the one cut short
         shown = held[np.argsort(place[codes[held]], kind="stable")][:real]
         yield np.sort(rng.permutation(rest)[:made]), np.sort(shown)
@@ -50,8 +53,8 @@ def other_people(
     others = np.setdiff1d(codes, codes[held])
     if len(others) < FEWEST_PEOPLE:
         raise ValueError(
-            f"only {len(others)} of {len(names)} patients are not held out: at least {FEWEST_PEOPLE} are "
-            "needed to say what real images score"
+            f"of {count_of(len(names), 'patient')}, only {count_of(len(others), 'is', 'are')} not held out: "
+            f"at least {FEWEST_PEOPLE} are needed to say what real images score"
         )
     images = {code: np.flatnonzero(codes == code) for code in others.tolist()}
     for i in range(draws):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from ...record import Record
 from ...reporting.blocks import Block
+from ...wording import count_of
 from ..config import EvaluateConfig, Part
 from ..findings import Findings
 from ..inputs.sets import Sides
@@ -17,7 +18,7 @@ def title_of(sides: Sides) -> tuple[str, str]:
     """Title and subtitle of the report."""
     made, real = (images.folder.resolve().name for images in (sides.samples, sides.corpus))
     count = len(sides.samples)
-    return f"Evaluation of {made}", f"{count} synthetic images against the {sides.held_out} split of {real}"
+    return f"Evaluation of {made}", f"{count_of(count, 'synthetic image')} against the {sides.held_out} split of {real}"
 
 
 def build_report(sides: Sides, config: EvaluateConfig, found: Mapping[Part, Findings], record: Record) -> list[Block]:

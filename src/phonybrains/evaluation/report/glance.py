@@ -66,7 +66,7 @@ def _of_modality(modality: str, scores: Sequence[Score]) -> Glance:
     ruler = [score for score in telling if score.name == "texture_worst_auc"]
     equal = bool(classifiers and ruler and not apart and all(outcome_of(s) == "as real" for s in classifiers))
     shown = dict.fromkeys([*[s for s in telling if s.name == "kid"][-1:], *(told or [*classifiers, *ruler])[:1]])
-    text = f"{modality}: {'; '.join(map(number_of, shown))}; {len(apart)} of {len(own)} scores apart"
+    text = f"{modality}: {'; '.join(map(number_of, shown))}; {len(apart)} of {count_of(len(own), 'score')} apart"
     return Glance("as real?", "no" if told else "yes" if equal else "not shown", text, [*shown])
 
 
@@ -120,7 +120,7 @@ def useful(scores: Sequence[Score], unmeasured: str = "") -> Glance:
     raised, lowered = ([s for s in gains if outcome_of(s) == word] for word in ("better", "apart"))
     answer = "not shown" if bool(raised) == bool(lowered) else "yes" if raised else "no"
     best = min(raised or lowered or gains, key=lambda s: 1 if s.p is None else s.p)
-    counts = f"raised in {len(raised)} and lowered in {len(lowered)} of {len(gains)} comparisons"
+    counts = f"raised in {len(raised)} and lowered in {len(lowered)} of {count_of(len(gains), 'comparison')}"
     return Glance("useful?", answer, f"{number_of(best)}, p = {as_p(best.p)}; {counts}", [best])
 
 

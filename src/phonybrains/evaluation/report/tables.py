@@ -11,6 +11,7 @@ from typing import Any
 from ...reporting.blocks import Block, Bullets, Heading, Table, columns_kept
 from ...reporting.tables import finite, write_table
 from ...reporting.wording import NONE, as_p
+from ...wording import count_of
 from ..config import Part
 from ..findings import Findings, Pair
 from ..measures import measure_of
@@ -77,13 +78,14 @@ def score_tables(findings: Findings, leave_out: Sequence[str] = ()) -> list[Bloc
         blocks += [Heading("All scores", 3), score_table(pooled, BESIDE if any(score.null for score in pooled) else "")]
     if grouped:
         beyond = len(grouped) - MOST_ROWS
-        more = f"The first {MOST_ROWS}; {beyond} more are in scores.csv." if beyond > 0 else ""
+        more = f"The first {MOST_ROWS}; {count_of(beyond, 'more is', 'more are')} in scores.csv." if beyond > 0 else ""
         blocks += [Heading("By attribute", 3), score_table(grouped[:MOST_ROWS], more)]
     if measured:
         blocks.append(Bullets(tuple(_explained(pooled + grouped[:MOST_ROWS]))))
     missing = list(dict.fromkeys(_missing(score) for score in shown if score.value is None))
     if missing:
-        more = (f"{len(missing) - MOST_MISSING} more are in scores.csv.",) if len(missing) > MOST_MISSING else ()
+        beyond = len(missing) - MOST_MISSING
+        more = (f"{count_of(beyond, 'more is', 'more are')} in scores.csv.",) if beyond > 0 else ()
         blocks += [Heading("Not available", 3), Bullets((*missing[:MOST_MISSING], *more))]
     return blocks
 

@@ -187,9 +187,14 @@ def _check(train: Array, held: Array, told: int, people: int) -> None:
     if len(set(train.tolist())) < 2 or len(set(held.tolist())) < 2:
         raise ValueError("training or held-out real images have one label only")
     if told < FEWEST:
-        raise ValueError(f"only {told} synthetic images were asked for it, {FEWEST} are needed")
+        raise ValueError(
+            f"only {count_of(told, 'synthetic image was', 'synthetic images were')} asked for it, {FEWEST} are needed"
+        )
     if min(len(train), len(held)) < FEWEST or people < 2:
-        raise ValueError(f"{len(train)} training and {len(held)} held-out real images of {people} people are too few")
+        raise ValueError(
+            f"too few real images: {len(train)} training, {len(held)} held-out, of "
+            f"{count_of(people, 'person', 'people')}"
+        )
 
 
 def _augmented(side: Compared, progress: Progress) -> Array:
@@ -216,8 +221,10 @@ def arm_scores(
         arm, share = key
         where["group"] = f"{name}: {label_of(arm, share)}"
         wanted = MIXED.get(arm, 0) * share * len(data.truth)
-        note = f"{side.config.utility.seeds} seeds, {len(set(people))} test people"
-        note += f"; only {len(data.asked)} synthetic images for {wanted:.0f}" if wanted > len(data.asked) + 1 else ""
+        tested = count_of(len(set(people)), "test person", "test people")
+        note = f"{count_of(side.config.utility.seeds, 'seed')}, {tested}"
+        few = f"; only {count_of(len(data.asked), 'synthetic image')} for {wanted:.0f}"
+        note += few if wanted > len(data.asked) + 1 else ""
         note += f"; {NORMAL}" if arm == SYNTHETIC else ""
         yield Score.of("auc", drawn.estimate(n), null=Null.known(0.5), note=note, **where)
         if key in deltas:
@@ -242,7 +249,8 @@ def worst_groups(outcome: ArmResults, truth: Array, held: Sequence[int], side: C
         known = [(auc.value, group) for group, auc in each.items() if np.isfinite(auc.value)]
         if known:
             _, group = min(known)
-            worst, note = each[group].estimate(int(groups[group].sum())), f"{group}: the lowest of {len(known)} groups"
+            worst = each[group].estimate(int(groups[group].sum()))
+            note = f"{group}: the lowest of {count_of(len(known), 'group')}"
             yield Score.of("worst_group_auc", worst, group=f"{name}: {label_of(arm, share)}", note=note, **where)
 
 
@@ -268,7 +276,7 @@ def sentence(scores: Sequence[Score]) -> str:
     helped, harmed = ([outcome_of(score) for score in added].count(word) for word in ("better", "apart"))
     text = (
         f"Adding synthetic images to real ones is shown to have raised a classifier's AUC in {helped} of "
-        f"{len(added)} comparisons and lowered it in {harmed} (5 % after Holm's correction)"
+        f"{count_of(len(added), 'comparison')} and lowered it in {harmed} (5 % after Holm's correction)"
     )
     alone = [score.value or 0 for score in deltas if SYNTHETIC in score.group]
     if alone and max(alone) < 0:

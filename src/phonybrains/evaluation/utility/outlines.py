@@ -99,7 +99,7 @@ def _scores(
     asked = [i for i, row in enumerate(made.rows) if row.mask_file_name]
     few = {"synthetic": len(asked), "real training": len(train), "held-out real": len(held)}
     if short := [f"{n} {what}" for what, n in few.items() if n < FEWEST]:
-        raise ValueError(f"only {', '.join(short)} images have a mask, {FEWEST} are needed")
+        raise ValueError(f"too few images with a mask: {', '.join(short)}; {FEWEST} are needed")
     if len({people[i] for i in held}) < 2:
         raise ValueError("the held-out real images with masks are of one person")
     side = side_of(made, corpus)

@@ -11,6 +11,8 @@ import numpy as np
 from highdicom.spatial import get_normal_vector
 from numpy.typing import NDArray
 
+from ...wording import count_of
+
 Orientation = tuple[float, float, float, float, float, float]
 
 PLANES = ("sagittal", "coronal", "axial")  # by the axis of the normal
@@ -87,7 +89,9 @@ def irregularities(positions: Sequence[Sequence[float]], orientation: Orientatio
     first = np.concatenate([[True], np.diff(places) > SAME_PLACE_MM])
     found: list[str] = []
     if not first.all():
-        found.append(f"{len(places)} slices lie at {first.sum()} places (several time points?); all are kept")
+        found.append(
+            f"{len(places)} slices lie at {count_of(int(first.sum()), 'place')} (several time points?); all are kept"
+        )
     steps = np.diff(places[first])
     if len(steps) > 1:
         found += _uneven_steps(steps)
@@ -104,7 +108,7 @@ def _uneven_steps(steps: NDArray[np.float64]) -> list[str]:
     text = f"distances between slices vary from {steps.min():.2f} to {steps.max():.2f} mm (median {usual:.2f} mm)"
     multiples = np.rint(steps / usual)
     if multiples.min() >= 1 and np.abs(steps - multiples * usual).max() <= 0.05 * usual:
-        text += f": {int((multiples - 1).sum())} slices seem to be missing"
+        text += f": {count_of(int((multiples - 1).sum()), 'slice seems', 'slices seem')} to be missing"
     return [text]
 
 

@@ -18,6 +18,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from ...errors import SourceError
+from ...wording import count_of
 from ..burned_in import KEPT
 from ..config import ImportConfig
 from ..slices import Notice, Slice, name_below
@@ -73,7 +74,7 @@ def _listed_files(root: Path, directory: Path) -> tuple[list[Path], list[Notice]
     found = [path for pair in spellings for path in pair if path.is_file()]
     inside = [path for path in found if path.resolve().is_relative_to(folder.resolve())]
     missing = sum(not any(path in inside for path in pair) for pair in spellings)
-    reason = f"{missing} of the {len(parts)} files it lists are not in its folder"
+    reason = f"of {count_of(len(parts), 'file')} that it lists, {count_of(missing, 'is', 'are')} not in its folder"
     return inside, [Notice(name_below(root, directory), "warning", reason)] if missing else []
 
 

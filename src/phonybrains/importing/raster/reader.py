@@ -13,6 +13,7 @@ import numpy as np
 from ...errors import SourceError
 from ...imageset import COLUMNS, Attribute
 from ...record import sha256_file
+from ...wording import count_of
 from ..config import ImportConfig
 from ..intensity import ct_range
 from ..masks import inside, outlined
@@ -59,7 +60,7 @@ def read_rasters(
         yield from table.notices
         if table.broken:
             count = sum(table_of(tables, path) is table for path in files)
-            reason = f"{table.broken}, or remove it. The {count} image files it stands for are left out"
+            reason = f"{table.broken}, or remove it. Left out with it: {count_of(count, 'image file')}"
             yield Notice(table.name, "skipped", reason)
     found: list[Found] = []
     masks = _of_tables(tables) | dict(masks)

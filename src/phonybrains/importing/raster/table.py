@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from ...errors import SourceError
 from ...imageset import METADATA_NAME
 from ...spreadsheet import read_sheet
+from ...wording import count_of
 from ..sets import is_image_set
 from ..slices import Notice, shown
 
@@ -82,7 +83,7 @@ def read_table(root: Path, folder: Path, files: Sequence[Path]) -> MetadataTable
         table.broken = "it has no column file_name; rename the column that holds the files' names"
         return table
     if sheet.commas:
-        said = f"{sheet.commas} numbers have a decimal comma, and were read with a decimal point"
+        said = f"{count_of(sheet.commas, 'number')} with a decimal comma, read with a decimal point"
         table.notices.append(Notice(table.name, "note", said))
     here = {_same(file.relative_to(folder).as_posix()) for file in files if file.is_relative_to(folder)}
     for number, key in sheet.uneven.items():
@@ -93,7 +94,7 @@ def read_table(root: Path, folder: Path, files: Sequence[Path]) -> MetadataTable
         _add(table, number, entry, here)
     if here and not table.rows and not here & table.unusable:
         first = table.notices[0].reason if table.notices else "it has no rows"
-        what = f"no row names any of the {len(here)} pictures there, such as {shown(min(here))} ({first})"
+        what = f"no row names any of the {count_of(len(here), 'picture')} there, such as {shown(min(here))} ({first})"
         raise SourceError(f"{table.name}: {what}. Correct file_name, or remove the table.")
     splits = {row.get("split", "").lower() for row in table.rows.values()}
     table.gives_split = bool(splits) and (splits <= SPLIT_NAMES.keys() or is_image_set(folder))

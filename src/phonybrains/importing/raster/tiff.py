@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SourceError
+from ...wording import count_of
 from .picture import ORIENTATION, DecodedPicture, check_size, spacing_of, upright
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def _slices(file: TiffFile) -> list[TiffPage]:
         if count > 1:
             raise SourceError(f"holds {count} {what}, which are no slices: save each as a file of its own")
     if described.get("images", 1) > len(pages):
-        raise SourceError(f"ImageJ says that it holds {described['images']} images, but it has {len(pages)} pages")
+        raise SourceError(
+            f"ImageJ says that it holds {described['images']} images, but it has {count_of(len(pages), 'page')}"
+        )
     return pages
 
 

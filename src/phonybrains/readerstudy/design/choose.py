@@ -12,6 +12,7 @@ from ...errors import ConfigError, StudyError
 from ...held_out import HELD_OUT, held_out
 from ...imageset import ImageSet, Row, how_split
 from ...record import UNSAFE
+from ...wording import count_of
 from ..config import StudyConfig
 from ..study import Role, Truth
 from .match import Strata, Stratum, apportion
@@ -113,11 +114,11 @@ def _choose_test(state: Choices, modality: str) -> None:
     pool = []
     if real is not None and controls:
         pool = _pool(real, modality, config.split)
-        _check_enough(real, modality, len(pool), controls, f"controls (split {config.split})")
+        _check_enough(real, modality, len(pool), controls, "control", f" (split {config.split})")
     own = {arm.name: _pool(arm, modality, "any") for arm in arms}
     holding = [arm for arm in arms if own[arm.name]] or arms[:1]
     for arm in holding:
-        _check_enough(arm, modality, len(own[arm.name]), n, "cases")
+        _check_enough(arm, modality, len(own[arm.name]), n, "case")
     if n:
         state.warnings += [f"{modality}: arm '{a.name}' has no such images." for a in arms if a not in holding]
     synthetic_rows = [arm.images.rows[i] for arm in arms for i in own[arm.name]]
@@ -139,12 +140,13 @@ def _choose_test(state: Choices, modality: str) -> None:
         state.warnings += [f"{modality}: {text}" for text in strata.unmatched(followed, quota)]
 
 
-def _check_enough(arm: Arm, modality: str, has: int, wanted: int, what: str) -> None:
+def _check_enough(arm: Arm, modality: str, has: int, wanted: int, what: str, of: str = "") -> None:
     if has < wanted:
         remedy = "Ask for fewer, or give a larger set"
         if arm.name == "real":
             remedy += "; split = 'any' also takes images that a model may have learnt from"
-        raise StudyError(f"{arm.images.folder}: {has} different {modality} images for {wanted} {what}. {remedy}.")
+        images = count_of(has, f"different {modality} image")
+        raise StudyError(f"{arm.images.folder}: {images} for {count_of(wanted, what)}{of}. {remedy}.")
 
 
 def _take_of_strata(
@@ -250,13 +252,14 @@ def _patients(state: Choices, real: Arm) -> list[str]:
         known = [patient for patient in patients if patient]
         if len(known) < len(patients):
             warnings.append(
-                f"{modality}: {len(patients) - len(known)} of {len(patients)} controls have no patient_id: they may be "
+                f"{modality}: of {count_of(len(patients), 'control')}, "
+                f"{count_of(len(patients) - len(known), 'has', 'have')} no patient_id: they may be "
                 "of one patient, and of one that the model has learnt from. The set is not patient-safe."
             )
         if len(set(known)) < len(known):
             warnings.append(
-                f"{modality}: {len(known)} controls are of {len(set(known))} patients, so they are less independent "
-                "than their number says."
+                f"{modality}: {len(known)} controls are of {count_of(len(set(known)), 'patient')}, so they are less "
+                "independent than their number says."
             )
     if state.config.split in ("train", "validation", "any") and controls:
         warnings.append(f"Controls are from split '{state.config.split}': a model may have learnt from them.")

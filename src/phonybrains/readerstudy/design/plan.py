@@ -7,6 +7,7 @@ from typing import Any
 from ...reporting.wording import listed
 from ...statistics.proportions import clopper_pearson
 from ...statistics.roc import score_interval
+from ...wording import count_of
 from ..config import StudyConfig
 
 PRIMARY = {
@@ -37,13 +38,14 @@ def plan_sentences(config: StudyConfig, counts: dict[str, Any], repeats: int) ->
     sentences = [PRIMARY[plan.primary], *_hypothesis(config), *_population(config)]
     if counts["check"]:
         sentences.append(
-            f"A reader who calls more than {1 - plan.checks_passed:.0%} of the {counts['check']} attention checks real "
+            f"A reader who calls more than {1 - plan.checks_passed:.0%} of the "
+            f"{count_of(counts['check'], 'attention check')} real "
             "is left out of the main analysis; the report shows the registered test with and without such readers."
         )
     if repeats:
         sentences.append(
-            f"{repeats} cases are shown twice. The first answer alone counts in the main analysis; both "
-            "together give each reader's agreement with himself or herself."
+            f"{count_of(repeats, 'case is', 'cases are')} shown twice. The first answer alone counts in the main "
+            "analysis; both together give each reader's agreement with himself or herself."
         )
     if counts["training"]:
         sentences.append("Answers to training cases are not analysed.")

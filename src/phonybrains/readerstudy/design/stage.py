@@ -16,6 +16,7 @@ from ...errors import ConfigError, StudyError
 from ...imageset import ImageSet
 from ...record import Record, as_input, is_published, keep_private, publish, watermark_of
 from ...release_gate import AuditStatus, require_audit
+from ...wording import count_of
 from ..config import StudyConfig
 from ..study import CASES_NAME, Case, write_cases
 from .choose import NO_ARM, Arm, Choice, choose_cases
@@ -215,6 +216,6 @@ def _show(out: Path, protocol: dict[str, Any]) -> None:
     for warning in protocol["warnings"]:
         console.print(f"[yellow]note:[/] {warning}")
     console.print(
-        f"{out}: {protocol['counts']['test']} test cases, frozen {datetime.now(UTC):%Y-%m-%d}, "
+        f"{out}: {count_of(protocol['counts']['test'], 'test case')}, frozen {datetime.now(UTC):%Y-%m-%d}, "
         f"hash {protocol['hash'][:12]}"
     )

@@ -80,7 +80,8 @@ def _of_participant(study: Study, one: Participant, registered: Registered) -> I
     elif one.missing:
         left = {kind: number - one.answered.get(kind, 0) for kind, number in one.planned.items()}
         kinds = ", ".join(f"{number} {kind}" for kind, number in left.items() if number > 0)
-        yield f"{name} did not finish: {one.missing} of {total} presentations were not answered ({kinds})."
+        missing = count_of(one.missing, "was", "were")
+        yield f"{name} did not finish: of {total} presentations, {missing} not answered ({kinds})."
     if one.source == "imported" and one.answered:
         yield (
             f"The answers of {name[0].lower() + name[1:]} were {ORIGINS['imported']}: the order and time of them, and "
@@ -88,7 +89,8 @@ def _of_participant(study: Study, one: Participant, registered: Registered) -> I
         )
     if one.excluded:
         yield (
-            f"{name} is left out of the main analysis: {one.checks_passed} of {one.answered['check']} attention checks "
+            f"{name} is left out of the main analysis: {one.checks_passed} of "
+            f"{count_of(one.answered['check'], 'attention check')} "
             f"passed, fewer than {plan.checks_passed:.0%}."
         )
     elif one.reader in registered.left_out:
@@ -113,7 +115,8 @@ def _of_answers(study: Study, reads: Sequence[Read], participants: Sequence[Part
     unsure = sum(read.answer.confidence is None for read in of_kind(reads, "test"))
     if unsure and study.config.plan.primary == "auc":
         n = len(of_kind(reads, "test"))
-        yield f"{unsure} of {n} answers to test cases have no confidence; their score takes 50 for it."
+        has = count_of(unsure, "has", "have")
+        yield f"Of {n} answers to test cases, {has} no confidence; the score takes 50 for it."
 
 
 def _of_settings(study: Study) -> Iterator[str]:

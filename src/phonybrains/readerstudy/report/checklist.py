@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...record import read_record
 from ...reporting.blocks import Block, Heading, Paragraph, Table
 from ...reporting.origin import chain_of
+from ...wording import count_of
 from ..findings.analysis import Analysis
 from .closing import read_table
 
@@ -50,7 +51,10 @@ def _of_plan(analysis: Analysis) -> dict[str, Answered]:
     return {
         "frozen first": frozen[analysis.frozen_first],
         "hypothesis": (NO, "an estimate was registered, and no hypothesis") if estimate else (YES, ""),
-        "missing data": (YES, f"Departures from the plan: {missing} presentations were not answered"),
+        "missing data": (
+            YES,
+            f"Departures from the plan: {count_of(missing, 'presentation was', 'presentations were')} not answered",
+        ),
         "registered": (PART, tested),
     }
 

@@ -109,7 +109,7 @@ def _limits(analysis: Analysis) -> Iterator[str]:
     unclear = sum(read.call == "unclear" for read in analysis.main)
     if unclear:
         given = "the three treatments of them are given beside one another"
-        yield f"{unclear} of {len(analysis.main)} answers are unclear; {given}."
+        yield f"Of {count_of(len(analysis.main), 'answer')}, {count_of(unclear, 'is', 'are')} unclear; {given}."
     yield "Single images were judged on a screen of unknown quality, without the other slices and without the patient."
     yield (
         "Readers knew that some images are synthetic. In daily work nobody expects that, and more would pass for real."
@@ -123,7 +123,9 @@ def published(analysis: Analysis) -> list[Block]:
     own = find(analysis.findings, "called real", unclear="not real")
     if own is not None:
         images, readers = len({read.case.case_id for read in analysis.main}), count_of(len(analysis.readers), "reader")
-        rows.append(("This study", f"{images} images", readers, f"{as_share(own)} of the phony images called real"))
+        rows.append(
+            ("This study", count_of(images, "image"), readers, f"{as_share(own)} of the phony images called real")
+        )
     return closing.published(("Study", "images", "readers", "result"), rows, (2, 2, 1.4, 3))
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import URL, Connection, Engine, select
 
 from ...errors import StudyError
 from ...record import sha256_file
+from ...wording import count_of
 from ..study import PROTOCOL_NAME, Study
 from . import audit
 from . import tables as t
@@ -47,7 +48,7 @@ def check_not_lost(study: Study, url: URL, but: str = "") -> None:
     """Raises StudyError if the study kept the heads of another log for this database than the one it holds."""
     for heads in heads_of(study.folder, _location(study, url)):
         if heads.path.name != f"log-{but}.head":
-            gone = f"its log of {heads.last} events is gone (see {heads.path})"
+            gone = f"its log of {count_of(heads.last, 'event')} is gone (see {heads.path})"
             restore = "Restore the database from your backup, or give another --database."
             raise StudyError(f"{shown(url)}: {gone}. {restore}")
 

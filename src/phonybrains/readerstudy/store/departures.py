@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from ...wording import count_of
 from .audit import KEYED, LogEntry
 
 
@@ -29,7 +30,7 @@ class Look:
 
     @property
     def text(self) -> str:
-        number = f"{self.answers} answer{'s' * (self.answers != 1)}"
+        number = count_of(self.answers, "answer")
         how = f"exported ({self.export}, without the truth)" if self.export else "analysed"
         return f"Looked at on {self.at[:16].replace('T', ' ')} UTC, {number}: {how} while readers were in the middle."
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from ...errors import StudyError
 from ...files import write_whole
+from ...wording import count_of
 from .audit import Fault, LogEntry
 from .errors import DiskFullError
 from .failures import FULL
@@ -137,7 +138,7 @@ def head_faults(log: Sequence[LogEntry], heads: Sequence[tuple[int, str]], whose
     last = max(known, default=0)
     for number, digest in heads:
         if number > last:
-            missing = f"event {last + 1} is missing: {whose} knows {number} events, the database {last}"
+            missing = f"event {last + 1} is missing: {whose} knows {count_of(number, 'event')}, the database {last}"
             found.append(Fault(last + 1, f"{missing}; it was cut off or replaced by an older copy."))
         elif number not in known or not str(known[number].hash).startswith(digest):
             where = known.get(number, f"event {number}")

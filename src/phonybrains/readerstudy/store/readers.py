@@ -11,6 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row, func, select, update
 
 from ...errors import StudyError
+from ...wording import count_of
 from ..names import clean_name, name_key
 from ..study import Answer, Presentation
 from . import access, audit
@@ -137,7 +138,7 @@ def finish(writing: Writing, name: str) -> None:
     """Lock a reader's answers. Raises ConflictError while any is missing; doing it again changes nothing."""
     now = standing(writing.connection, find(writing.connection, name).id)
     if now.current is not None:
-        raise ConflictError(f"{now.total - now.done} images are still to be answered.")
+        raise ConflictError(f"{count_of(now.total - now.done, 'image is', 'images are')} still to be answered.")
     if _mark(writing, name, "finished_at") is not None:
         writing.note("finished", name, answers=now.total)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from ...errors import StudyError
 from ...web import listen as web
 from ...web.guard import is_local
+from ...wording import count_of
 from ..store import Store, access, open_store
 from ..store.readers import list_readers
 from ..store.writer import Writing
@@ -76,7 +77,7 @@ def _links(store: Store, base: str, new_links: bool) -> list[str]:
     made = [] if store.closed_at is not None else store.write(make)
     told = ["Readers: their links hold; make a new one on the investigator's page, or all with --new-links."]
     if made:
-        told = [f"Readers (one link each, valid for {days} days, shown only now):"]
+        told = [f"Readers (one link each, valid for {count_of(days, 'day')}, shown only now):"]
         told += [f"  {name}: {base}/join/{token}" for name, token in made]
     own = f"  {base}/investigator/{store.investigator_link()}"
     return ["Investigator (new at each start, do not pass it on):", own, *told]
