@@ -192,13 +192,9 @@ def edit(
     opened = LatentDiffusion.load(folder, this_device()) if folder else None
     other = ImageSet.open(like) if like is not None else None
     edits = EditedSet(images, how, job_of(images, how, opened, other), folder.resolve().name if folder else "noise")
-    inputs = [as_input(source), *([as_input(folder)] if folder else []), *([as_input(Path(like))] if like else [])]
-    sources = [one for part in inputs for one in part["record"].get("sources") or ()]
-    unsaid = {"seed", *(["by"] if getattr(how, "by", "") == "noise" else [])}  # nothing else there was before
-    config = {"edit": how.name, **how.model_dump(mode="json", exclude=unsaid)}
-    record = Record("edit", config, how.seed, inputs, list({str(one): one for one in sources}.values()))
+    record = _record(how, list(filter(None, (source, folder, Path(like) if like else None))))
     said = {"record_identity": record.identity, "generator": edits.generator, "seed": how.seed}
-    edits = replace(edits, said=said | ({"model_sha256": inputs[1]["sha256"]} if folder else {}))
+    edits = replace(edits, said=said | ({"model_sha256": record.inputs[1]["sha256"]} if folder else {}))
     for note in edits.job.notes:
         print(f"WARNING: {note}", file=sys.stderr)
     if not is_published(out, record, check_whole):
@@ -216,6 +212,15 @@ def edit(
     if report is not None:
         write_report(Path(report), out, how, [edits.line(out, row) for row in range(min(ROWS, len(images)))])
     return out
+
+
+def _record(how: Edit, read: Sequence[Path]) -> Record:
+    """The record of an edit; read: the source, then the model and the set whose noise is wanted, where there are."""
+    inputs = [as_input(folder) for folder in read]
+    sources = [one for part in inputs for one in part["record"].get("sources") or ()]
+    unsaid = {"seed", *(["by"] if getattr(how, "by", "") == "noise" else [])}  # nothing else there was before
+    config = {"edit": how.name, **how.model_dump(mode="json", exclude=unsaid)}
+    return Record("edit", config, how.seed, inputs, list({str(one): one for one in sources}.values()))
 
 
 def _scores(edits: EditedSet, draft: Path, rows: Sequence[Row]) -> dict[str, Any]:

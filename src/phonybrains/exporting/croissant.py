@@ -54,29 +54,6 @@ def croissant(
     exported: ExportedSet, table: str, sha256: str, columns: Mapping[str, str], files: Sequence[str]
 ) -> dict[str, Any]:
     """The metadata as JSON-LD. table: its name; sha256: its hash; columns: "number" or "text"; files: with pixels."""
-    suffixes = sorted({file[file.rindex(".") :] for file in files})
-    sets = [
-        {
-            "@type": "cr:FileSet",
-            "@id": f"files{suffix}",
-            "name": f"files{suffix}",
-            "containedIn": {"@id": "folder"},
-            "encodingFormat": ENCODINGS[suffix],
-            "includes": f"**/*{suffix}",
-        }
-        for suffix in suffixes
-    ]
-    fields = [
-        {
-            "@type": "cr:Field",
-            "@id": f"images/{name}",
-            "name": f"images/{name}",
-            "description": f"The column {name} of {table}",
-            "dataType": TYPES[kind],
-            "source": {"fileObject": {"@id": table}, "extract": {"column": name}},
-        }
-        for name, kind in columns.items()
-    ]
     created = str(exported.images.record.get("created", ""))[:10]
     urls = [url for source in exported.sources if (url := source.get("url"))]
     found: dict[str, Any] = {
@@ -112,6 +89,31 @@ def croissant(
         "@id": "images",
         "name": "images",
         "description": "One image each",
-        "field": fields,
+        "field": [_field(table, *column) for column in columns.items()],
     }
+    sets = [_file_set(suffix) for suffix in sorted({file[file.rindex(".") :] for file in files})]
     return found | {"distribution": [folder, listed, *sets], "recordSet": [records]}
+
+
+def _file_set(suffix: str) -> dict[str, Any]:
+    """All files with a suffix."""
+    return {
+        "@type": "cr:FileSet",
+        "@id": f"files{suffix}",
+        "name": f"files{suffix}",
+        "containedIn": {"@id": "folder"},
+        "encodingFormat": ENCODINGS[suffix],
+        "includes": f"**/*{suffix}",
+    }
+
+
+def _field(table: str, name: str, kind: str) -> dict[str, Any]:
+    """A column of the table; kind: "number" or "text"."""
+    return {
+        "@type": "cr:Field",
+        "@id": f"images/{name}",
+        "name": f"images/{name}",
+        "description": f"The column {name} of {table}",
+        "dataType": TYPES[kind],
+        "source": {"fileObject": {"@id": table}, "extract": {"column": name}},
+    }

@@ -178,8 +178,6 @@ def generate_requests(
         work = replace(work, watermark=watermark)
     record = _record(work, folder)
     mark = SyntheticMark(facts=work.said(record))
-    if isinstance(work.model, Compiled):
-        record.results["engine"] = f"MNN {installed()}"
     for warning in work.warnings if share.rank == 0 else ():
         print(f"WARNING: {warning}", file=sys.stderr)
     smaller = is_smaller(out, record)
@@ -223,7 +221,8 @@ def _record(work: Work, folder: Path) -> Record:
         facts |= {"mask_split": work.masks.split}
         inputs.append(as_input(work.masks.folder))
     sources = [source for one in inputs for source in one["record"].get("sources") or ()]
-    return Record("generate", facts, work.config.seed, inputs, list({str(s): s for s in sources}.values()))
+    results: dict[str, Any] = {"engine": f"MNN {installed()}"} if isinstance(work.model, Compiled) else {}
+    return Record("generate", facts, work.config.seed, inputs, list({str(s): s for s in sources}.values()), results)
 
 
 def _prepare(

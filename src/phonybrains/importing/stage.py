@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -20,35 +19,21 @@ from ..imageset import Row, check_whole, write_metadata
 from ..pacs.address import is_address, parse_address
 from ..progress import progress_bars
 from ..record import Record, is_published, publish, read_record
-from ..wording import count_of
 from .archives import workspace
 from .config import ImportConfig
 from .duplicates import NearDuplicates, find_near_duplicates
 from .intake import WIDTH, Intake, SizedSlice, take_in
-from .pairing import some, with_masks
+from .pairing import with_masks
 from .parallel import threads
 from .pseudonym import load_key, pseudonym
-from .report import (
-    ImportReport,
-    Values,
-    count_by,
-    count_values,
-    few_patients,
-    of_values,
-    show,
-    write_for_owner,
-    write_report,
-)
+from .remarks import on_masks, on_sources, on_text, on_the_set, strange
+from .report import ImportReport, count_by, count_values, of_values, show, write_for_owner, write_report
 from .scan import Scan, scan_all
-from .slices import Notice, Slice, shown
+from .slices import Notice, Slice
 from .split import Splits, split
 
 DEFAULTS = ImportConfig()
 ALIKE = 0.1
-IDENTIFYING = re.compile(
-    r"name|birth|dob|mrn|accession|address|phone|mail|ssn|subject|participant|patient|pid|(^|_)(file|path|folder)(name|s)?($|_)",
-    re.IGNORECASE,
-)
 
 
 def import_images(
@@ -137,9 +122,9 @@ def _import(
             write_metadata(draft, _rows(scans, intake.images, splits, config))
             record.results.update(_results(intake, splits, near) | _masks(scans, intake.images, config))
             values = record.results["values"]
-            notices = intake.notices + _findings(intake.slices, splits, near, values)
-            notices += _on_sources(scans, record, config) + _on_masks(scans, intake.images)
-            notices += _on_text(intake)
+            notices = intake.notices + on_the_set(intake.slices, splits, near, values)
+            notices += on_sources(scans, record, config) + on_masks(scans, intake.images)
+            notices += on_text(intake)
             imported = [Notice(image.slice.name, "imported", image.file_name) for image in intake.images]
             written = True
             write_report(lists[0], notices + of_values(values) + imported)
@@ -191,16 +176,11 @@ def _given(scans: Sequence[Scan], config: ImportConfig) -> dict[str, dict[str, s
     by_name = {normalize("NFC", name): said.model_dump(exclude={"masks"}) for name, said in config.sources.items()}
     names = [item.settings_name for item in scans if not item.record.get("sources")]
     bare = [name for name in dict.fromkeys(names) if name not in by_name]
-    if bare and (strange := _strange(scans, config)):
+    if bare and (unknown := strange(scans, config)):
         raise ConfigError(
-            f"sources: no source is called {', '.join(strange)}, and nothing is said of {', '.join(bare)}. Call it so."
+            f"sources: no source is called {', '.join(unknown)}, and nothing is said of {', '.join(bare)}. Call it so."
         )
     return {item.label: by_name[item.settings_name] for item in scans if item.settings_name in by_name}
-
-
-def _strange(scans: Sequence[Scan], config: ImportConfig) -> list[str]:
-    """Names of sources in the configuration that no source has."""
-    return sorted({normalize("NFC", name) for name in config.sources} - {item.settings_name for item in scans})
 
 
 def _rows(scans: Sequence[Scan], images: Sequence[SizedSlice], splits: Splits, config: ImportConfig) -> list[Row]:
@@ -246,33 +226,6 @@ def _near_duplicates(intake: Intake, splits: Splits, bar: Progress) -> NearDupli
     return find_near_duplicates(np.stack(intake.thumbnails), splits.names, patients, modalities, advance=advance)
 
 
-def _findings(slices: Sequence[Slice], splits: Splits, near: NearDuplicates, values: Values) -> list[Notice]:
-    """Notices on the set as a whole."""
-    warnings = [*splits.warnings, *few_patients(values)]
-    for name in filter(IDENTIFYING.search, dict.fromkeys(name for item in slices for name in item.attributes)):
-        warnings.append(f"column '{name}' may identify patients: leave it out with the option attributes")
-    if near.across_splits or near.across_patients:
-        warnings.append(
-            f"near duplicates in two splits: {count_of(near.across_splits, 'pair')}, "
-            f"{near.across_patients} belong to two patients"
-        )
-    notices = [Notice("", "warning", text) for text in warnings]
-    for pair in near.worst:
-        where = " and ".join(splits.names[place] or "no split" for place in (pair.first, pair.second))
-        reason = f"like {slices[pair.second].name} ({where}; correlation {pair.correlation:.4f})"
-        notices.append(Notice(slices[pair.first].name, "near duplicate", reason))
-    return notices
-
-
-def _on_sources(scans: Sequence[Scan], record: Record, config: ImportConfig) -> list[Notice]:
-    """A note for each source without licence, by its name on the disk, and for each name that no source has."""
-    names = {item.label: shown(item.root.name) for item in scans}
-    bare = [source.get("name", "") for source in record.sources if not source.get("licence")]
-    said = "no licence given: name it in the option sources"
-    notices = [Notice(names.get(name, name), "note", said) for name in bare]
-    return notices + [Notice(name, "note", "in the option sources, but no source") for name in _strange(scans, config)]
-
-
 def _masks(scans: Sequence[Scan], images: Sequence[SizedSlice], config: ImportConfig) -> dict[str, Any]:
     """How many images have a mask, and of what, where any has one."""
     masked = [image for image in images if image.mask_file_name]
@@ -280,25 +233,6 @@ def _masks(scans: Sequence[Scan], images: Sequence[SizedSlice], config: ImportCo
     outline = config.outline or " or ".join(dict.fromkeys(filter(None, kept)))
     empty = sum(image.mask_is_empty for image in masked)
     return {"masks": {"outline": outline, "images": len(masked), "empty": empty}} if masked else {}
-
-
-def _on_masks(scans: Sequence[Scan], images: Sequence[SizedSlice]) -> list[Notice]:
-    """What is said of images without a mask, in sources that have masks, and of masks with nothing inside."""
-    having = {image.source for image in images if image.mask_file_name}
-    having |= {place for place, item in enumerate(scans) if item.masks}
-    bare = [image.slice.name for image in images if image.source in having and not image.mask_file_name]
-    empty = [image.slice.name for image in images if image.mask_is_empty]
-    notices = [Notice("", "warning", f"{count_of(len(bare), 'image')} without a mask: {some(bare)}")] if bare else []
-    nothing = Notice("", "note", f"{count_of(len(empty), 'empty mask')}, nothing is outlined: {some(empty)}")
-    return [*notices, nothing] if empty else notices
-
-
-def _on_text(intake: Intake) -> list[Notice]:
-    """In how many images text was found, and how to have them all the same."""
-    found, kept = intake.with_text.total(), sum(bool(image.text) for image in intake.images)
-    told = f"text burned into the pixels of {count_of(found, 'image')}; {kept} of them kept"
-    more = "" if kept == found else ". Look at those left out: --keep-text keeps them"
-    return [Notice("", "warning", told + more)] if found else []
 
 
 def _results(intake: Intake, splits: Splits, near: NearDuplicates) -> dict[str, Any]:
