@@ -34,12 +34,13 @@ def load_config(kind: type[C], *paths: str | Path | None, **given: Any) -> C:
 
     Raises ConfigError naming the file, the key and what is wrong with its value.
     """
-    values: dict[str, Any] = {}
-    for path in paths:
-        if path is not None:
-            _lay_over(values, kind.spelt_out(_read_toml(Path(path))))
-    _lay_over(values, kind.spelt_out({name: value for name, value in given.items() if value is not None}))
+    layers = [(str(path), kind.spelt_out(_read_toml(Path(path)))) for path in paths if path is not None]
+    given = {name: value for name, value in given.items() if value is not None}
+    layers.append(("configuration", kind.spelt_out(given)))
     where = ", ".join(str(path) for path in paths if path) or "configuration"
+    values: dict[str, Any] = {}
+    for _, layer in layers:
+        _lay_over(values, layer)
     for table in kind.free_tables:
         for key in _keys_below(values.get(table)):
             if key in kind.model_fields:
@@ -49,10 +50,19 @@ def load_config(kind: type[C], *paths: str | Path | None, **given: Any) -> C:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
+        where = next((name for name, layer in reversed(layers) if _holds(layer, first["loc"])), where)
         key = ".".join(str(part) for part in first["loc"])
-        wrong = first["msg"].removeprefix("Value error, ")
+        wrong = first["msg"].removeprefix("Value error, ").rstrip(".")
         known = f" Known: {', '.join(kind.model_fields)}." if first["type"] == "extra_forbidden" else ""
         raise ConfigError(f"{where}: {f'{key}: ' if key else ''}{wrong}.{known}") from None
+
+
+def _holds(values: Any, place: tuple[int | str, ...]) -> bool:
+    """Whether a layer says something of the setting at a place."""
+    if not place or not isinstance(values, dict) or place[0] not in values:
+        return False
+    below = values[place[0]]
+    return len(place) == 1 or not isinstance(below, dict) or _holds(below, place[1:])
 
 
 def _keys_below(table: object) -> Iterator[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from pydantic import ConfigDict
@@ -174,9 +175,10 @@ def require_audit(
     if _edits_real(samples):
         raise StudyError(
             f"{samples} holds {EDITS}: they show their patients, and no audit can call them new; it can tell whether "
-            f"they repeat others. If these patients may be shown: {HOW.format(set=samples)}"
+            f"they repeat others. If these patients may be shown: {HOW.format(set=quote(str(samples)))}"
         )
-    raise StudyError(f"{samples} has not been searched for copies of training images. {HOW.format(set=samples)}")
+    how = HOW.format(set=quote(str(samples)))
+    raise StudyError(f"{samples} has not been searched for copies of training images. {how}")
 
 
 def refuse_failed(evaluation: Path) -> None:

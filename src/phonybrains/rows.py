@@ -90,6 +90,8 @@ def read_metadata(path: Path) -> list[Row]:
     try:
         sheet = read_sheet(path, "file_name")
     except (FileNotFoundError, NotADirectoryError):
+        if not path.parent.exists():
+            raise ImageSetError(f"{path.parent} is not there. Check the path.") from None
         raise ImageSetError(
             f"{path.parent} is not an image set: it has no {path.name}. Make one with 'phonybrains import'."
         ) from None
@@ -99,7 +101,7 @@ def read_metadata(path: Path) -> list[Row]:
         raise ImageSetError(f"{path}: not a UTF-8 CSV file ({error}). Import the source again.") from None
     missing = [name for name in FIXED_COLUMNS if name not in sheet.columns]
     if missing:
-        raise ImageSetError(f"{path}: the columns {', '.join(missing)} are missing. Import the source again.")
+        raise ImageSetError(f"{path}: these columns are missing: {', '.join(missing)}. Import the source again.")
     for number in sheet.uneven:
         raise ImageSetError(f"{path}, row {number}: the number of cells differs from the header's.")
     rows, seen = [], dict[str, int]()

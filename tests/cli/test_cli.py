@@ -208,6 +208,8 @@ def test_wrong_usage_exits_with_2(run: Run, words: tuple[str, ...], message: str
         (("generate", "{model}", "-n", "1", "--where", "CT", "--out", "{tmp}/x"), "--where takes name=value"),
         (("generate", "{model}", "-n", "1", "--grid", "{tmp}/g.txt", "--out", "{tmp}/x"), "contact sheet is a picture"),
         (("train", "{tmp}", "--out", "{tmp}/x"), "is not an image set"),
+        (("show", "{tmp}/none"), "none is not there. Check the path."),
+        (("predict", "apply", "{corpus}", "--model", "{model}", "--out", "{tmp}/x"), "it has no predictor.json. Make"),
         (("train", "{corpus}", "--preset", "huge", "--out", "{tmp}/x"), "'huge' is not known. Known: cpu, ddpm, gan"),
         (("train", "{corpus}", "--start", "{tmp}/none", "--out", "{tmp}/x"), "none is not a model folder"),
         (("train", "{corpus}", "--preset", "tiny", "--start", "heads", "--out", "{tmp}/x"), "networks of other shapes"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,31 @@ def test_quiet_prints_the_result_alone(tmp_path: Path, capsys: pytest.CaptureFix
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("phonybrains: ")
+
+
+def test_the_home_folder_is_meant_where_the_shell_leaves_its_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--out=~/set, as bash passes it on, is no folder called ~; a ~ within a word is one of its letters."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for out, at in (("--out=~/set", "home/set"), ("--out=a~/~", "a~/~")):
+        assert called("phantom", "-n", 1, "--size", 32, out, "--quiet") == 0
+        assert (tmp_path / at / "metadata.csv").is_file()
+    assert called("show", "~/set", "--out", "~/sheet.png") == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "a~"}
+    capsys.readouterr()
+
+
+def test_the_command_that_is_said_to_come_next_can_be_pasted(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder with a blank and an apostrophe in its name is one word of it."""
+    monkeypatch.setattr("phonybrains.training.stage.train", lambda *_, **__: None)
+    out = tmp_path / "Ann's heads"
+    assert called("train", tmp_path, "--out", out) == 0
+    _, _, following = capsys.readouterr().out.partition("Next: ")
+    assert shlex.split(following)[:3] == ["phonybrains", "generate", str(out)]
 
 
 def test_overwrite_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,10 @@ def test_a_kind_that_is_not_taken_is_refused(tmp_path: Path):
     """An image of a kind that the PACS did not agree to is named as refused, and the others go."""
     folder = write_heads(tmp_path / "heads", 2)
     save(image(np.zeros((4, 4), np.uint16), "MR"), folder / "z.dcm")
-    with storage(lambda event: 0) as address, pytest.raises(PeerError, match=r"of 3 images, 1 was refused.*not take MR Image Storage"):
+    with (
+        storage(lambda event: 0) as address,
+        pytest.raises(PeerError, match=r"of 3 images, 1 was refused.*not take MR Image Storage"),
+    ):
         send(folder, address, show=False)
 
 

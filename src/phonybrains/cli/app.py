@@ -55,7 +55,7 @@ def _run() -> NoReturn:
     from .parser import app
 
     try:
-        code = app(print_error=False, exit_on_error=False)
+        code = app([_at_home(word) for word in sys.argv[1:]], print_error=False, exit_on_error=False)
     except CycloptsError as error:
         _fail(f"{error}\nphonybrains --help lists the commands and their options.", 2)
     except PhonyBrainsError as error:
@@ -69,6 +69,12 @@ def _run() -> NoReturn:
             raise
         _fail("the memory of this machine is not enough. A smaller batch size needs less.", 1)
     sys.exit(code)
+
+
+def _at_home(word: str) -> str:
+    """A word of the command line with the home folder in place of ~: the shell leaves it in `--out=~/samples`."""
+    option, equals, path = word.partition("=") if word.startswith("--") else ("", "", word)
+    return option + equals + (os.path.expanduser(path) if path == "~" or path.startswith("~/") else path)
 
 
 def _what_again_does(words: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from cyclopts import CycloptsError
 
@@ -66,4 +67,5 @@ def augment(
     how = config.model_dump(exclude={"seed"})
     made = stage(corpus, out, model=model, seed=seed, batch_size=batch_size, grid=grid, **how)
     if made == out:
-        say(f"{out}: {count_of(len(ImageSet.open(out)), 'image')}. Next: phonybrains train {out} --out model/")
+        following = f"phonybrains train {quote(str(out))} --out model/"
+        say(f"{out}: {count_of(len(ImageSet.open(out)), 'image')}. Next: {following}")

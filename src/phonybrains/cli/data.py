@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -82,7 +83,7 @@ def fetch(name: str, /, *, out: Path) -> None:
     """
     from ..importing.fetch import fetch
 
-    print(f"{fetch(name, out)} is complete. Next: phonybrains import {out} --out corpus/")
+    print(f"{fetch(name, out)} is complete. Next: phonybrains import {quote(str(out))} --out corpus/")
 
 
 @working("quiet", "overwrite")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from cyclopts import App
 
@@ -105,4 +106,4 @@ def pull(repo: str, /, *, out: Path, revision: str | None = None) -> None:
         from ..model.share import pull_model
 
     pull_model(repo, out, revision=revision)
-    print(f"{out} is complete. Next: phonybrains generate {out} -n 95 --out samples/")
+    print(f"{out} is complete. Next: phonybrains generate {quote(str(out))} -n 95 --out samples/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -47,7 +48,8 @@ def train(
 
     predict_train(corpus, out, settings)
     _tell(out, "test")
-    say(f"{out} predicts {settings.attribute}. Next: phonybrains predict apply SET --model {out} --out answers/")
+    following = f"phonybrains predict apply SET --model {quote(str(out))} --out answers/"
+    say(f"{out} predicts {settings.attribute}. Next: {following}")
 
 
 @predict_app.command(sort_key=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from cyclopts import App
@@ -69,7 +70,7 @@ def design(
     from ..readerstudy.design.stage import design_study
 
     design_study(synthetic, real, out, settings, evaluations=evaluation or ())
-    print(f"Next: phonybrains study serve {out}")
+    print(f"Next: phonybrains study serve {quote(str(out))}")
 
 
 @study_app.command(sort_key=2)

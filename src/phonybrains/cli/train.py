@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from ..startup import say
 from .options import Flag, Least, Seed, Whole, Words
@@ -62,7 +63,7 @@ def train(
     from ..training.stage import train
 
     train(corpus, out, settings)
-    say(f"{out} is trained. Next: phonybrains generate {out} -n 95 --out samples/")
+    say(f"{out} is trained. Next: phonybrains generate {quote(str(out))} -n 95 --out samples/")
 
 
 @working("quiet", "overwrite", "device")
@@ -101,4 +102,4 @@ def finetune(
     from ..finetuning.stage import finetune
 
     finetune(base, corpus, out, settings)
-    say(f"{out} is fine-tuned. Next: phonybrains generate {out} -n 8 --out samples/")
+    say(f"{out} is fine-tuned. Next: phonybrains generate {quote(str(out))} -n 8 --out samples/")

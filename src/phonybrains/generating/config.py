@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -161,7 +162,7 @@ def check_names(model: str | Path, config: GenerateConfig, masks: MaskFolder | N
         name = folder.resolve().name
         raise ConfigError(
             f"{name} reads no words: --prompt is for models that were fine-tuned from Stable Diffusion. "
-            f"Say it with --where, for instance --where modality=CT ('phonybrains model info {name}' "
+            f"Say it with --where, for instance --where modality=CT ('phonybrains model info {quote(name)}' "
             "lists what it knows), or let 'phonybrains serve' read the words."
         )
     for request in config.requests:

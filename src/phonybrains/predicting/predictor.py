@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Generator, Tensor
 
 from ..config import Config
-from ..errors import ConfigError
+from ..errors import ConfigError, ModelError
 from ..files import write_whole
 from ..imageset import ImageSet
 from ..model.drawing import image_seed
@@ -150,6 +150,9 @@ class Predictor:
     @classmethod
     def load(cls, folder: Path) -> Predictor:
         """Read what `save` wrote. Raises ModelError for a part that is missing, damaged or of a newer format."""
+        if not (folder / DESCRIPTION).is_file():
+            how = "Make one with 'phonybrains predict train'."
+            raise ModelError(f"{folder} is no predictor: it has no {DESCRIPTION}. {how}")
         subject = Subject(**read_sealed(folder / DESCRIPTION, Subject, FORMAT_VERSION, AGAIN))
         parts = [name for name in subject.sha256 if name != DESCRIPTION]
         for name in parts:

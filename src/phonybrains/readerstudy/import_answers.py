@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 
 from ..errors import StudyError
 from ..statistics.counts import Claim, inconsistencies
@@ -68,7 +69,7 @@ def import_answers(
         store.import_readers(answers, source="imported")
     if show:
         taken = f"{count_of(len(answers), 'answer')} of {', '.join(names)}"
-        print(f"{table}: {taken}. Next: phonybrains study analyse {study}")
+        print(f"{table}: {taken}. Next: phonybrains study analyse {quote(str(study))}")
     return names
 
 
@@ -218,7 +219,7 @@ def check_counts(path: str | Path) -> list[str]:
     wanted = ("reader", "modality", *calls, "total")
     missing = [column for column in ("reader", *CALLS) if column not in names]
     if missing:
-        raise StudyError(f"{path}: the columns {', '.join(missing)} are missing. It takes {', '.join(wanted)}.")
+        raise StudyError(f"{path}: these columns are missing: {', '.join(missing)}. It takes {', '.join(wanted)}.")
     table = [{column: row[names[column]].strip() if column in names else "" for column in wanted} for row in rows]
     single = list(dict.fromkeys(name for row in table for name in _readers(row["reader"], ())))
     claims: list[Claim] = []

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +110,7 @@ def simulate_study(
     with open_store(opened, database) as store:
         store.import_readers(answers, source="simulated")
     if show:
-        following = f"Next: phonybrains study analyse {study}"
+        following = f"Next: phonybrains study analyse {quote(str(study))}"
         print(f"{study}: {count_of(len(answers), 'answer')} of {count_of(len(names), 'simulated reader')}. {following}")
     return names
 
