@@ -80,7 +80,7 @@ def test_edits_of_whom_they_are_compared_with_flatter(phantom_corpus: Path, tiny
     write_metadata(source, held)
     out = edit(source, tmp_path / "out", Vary(n=1, steps=1), model=tiny_model, show=False)
     (warning,) = [w for w in open_sides(out, phantom_corpus, EvaluateConfig()).warnings if "are edits" in w]
-    assert "2 of them show people of the split test, with which they are compared" in warning
+    assert "Of them, 2 show people of the split test, with which they are compared" in warning
 
 
 def test_the_audit_says_edit_of(varied: Path, phantom_corpus: Path) -> None:

@@ -93,7 +93,7 @@ def test_bad_input_is_named(rng: Generator):
         reading(np.ones(30), np.arange(30.0), rng)
     with pytest.raises(ValueError, match="measures alike"):
         reading(np.arange(30.0), np.ones(30), rng)
-    with pytest.raises(ValueError, match="1 people"):
+    with pytest.raises(ValueError, match="1 person"):
         Gauge.learn(np.ones((20, 2)), np.arange(20.0), ["a"] * 20)
 
 

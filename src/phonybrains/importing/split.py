@@ -133,7 +133,7 @@ def _too_few(what: str, names: Iterable[str], config: ImportConfig) -> str:
     found = [*names]
     if len(found) == sum(share > 0 for share in config.split):
         return ""
-    return f"{what} are too few for all splits: all went to {' and '.join(found)}"
+    return f"{what}, too few for all splits: all went to {' and '.join(found)}"
 
 
 def _split_runs(
@@ -153,11 +153,11 @@ def _split_runs(
             label = label_of[index]
             borders = label != "train" and any(label_of[other] != label for other in around)
             names[index] = "" if borders else label
-    units = f"{count_of(len(runs), 'run')} of {count_of(config.run_length, 'image')}"
+    units = count_of(len(runs), "run of neighbours", "runs of neighbours")
     if too_few := _too_few(f"{modality}: {units}", sorted({*labels}), config):
-        warnings.append(f"{too_few}; give a smaller run_length")
+        warnings.append(f"{too_few}; give a smaller run_length than {config.run_length}")
     warnings.append(
-        f"{modality}: no patient is known for {count_of(len(indices), 'image')}, so they are split by runs of "
+        f"{modality}: no patient is known for {count_of(len(indices), 'image')}: split by runs of "
         f"neighbours; one patient can lie in two splits, and results will flatter"
     )
     return names

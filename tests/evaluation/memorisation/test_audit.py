@@ -132,7 +132,7 @@ def test_without_patients_the_verdict_says_what_it_cannot(corpus: ImageSet, new_
     unknown = replace(corpus, rows=tuple(replace(row, patient_id="") for row in corpus.rows))
     found = audit(replace(new_heads, rows=new_heads.rows[:10]), unknown)
     assert found.facts.status == "undecided"
-    reason = "CT: spread over patients cannot be judged: 116 of 116 training images name no patient"
+    reason = "CT: spread over patients cannot be judged: of 116 training images, 116 name no patient"
     assert reason in found.facts.sentence
 
 

@@ -94,7 +94,8 @@ def read_table(root: Path, folder: Path, files: Sequence[Path]) -> MetadataTable
         _add(table, number, entry, here)
     if here and not table.rows and not here & table.unusable:
         first = table.notices[0].reason if table.notices else "it has no rows"
-        what = f"no row names any of the {count_of(len(here), 'picture')} there, such as {shown(min(here))} ({first})"
+        are = count_of(len(here), "is", "are")
+        what = f"no row names any picture, and {are} there, such as {shown(min(here))} ({first})"
         raise SourceError(f"{table.name}: {what}. Correct file_name, or remove the table.")
     splits = {row.get("split", "").lower() for row in table.rows.values()}
     table.gives_split = bool(splits) and (splits <= SPLIT_NAMES.keys() or is_image_set(folder))
