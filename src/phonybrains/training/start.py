@@ -44,9 +44,10 @@ from .perceptual import SMALLEST, PerceptualDistance
 SEEN = "images seen by the denoiser"
 GUIDED = "guidance built in"
 FEW_STEP_DISTANCE, FEW_STEP_PATHS = "few steps end off the full path by", "paths walked for few-step weights"
+JUDGED = "few steps judged against real latents"
 TEXTURE_DISTANCE = "texture is off that of real images by"
 CLASSIFIED = "classifier is right near images, halfway, near noise"
-CARRIED = {SEEN, GUIDED, FEW_STEP_DISTANCE, FEW_STEP_PATHS, TEXTURE_DISTANCE, CLASSIFIED}
+CARRIED = {SEEN, GUIDED, FEW_STEP_DISTANCE, FEW_STEP_PATHS, JUDGED, TEXTURE_DISTANCE, CLASSIFIED}
 """Figures of a start that can hold for other weights; all else on its card was measured on its own."""
 
 
@@ -140,7 +141,11 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
     new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, masks=masks, said=tuple(said))
     if config.diffusion == "gan":
         new = replace(new, critic=_critic(config, unet, conditions))
-    return _begin_with(new, old, config) if old else new
+    new = _begin_with(new, old, config) if old else new
+    learnt = config.few_step.loop.steps and config.diffusion == "flow"
+    if config.adversarial.loop.steps and not (learnt or new.few_step):
+        raise ConfigError("adversarial: there are no few-step weights to learn. Set few_step.loop.steps above 0.")
+    return new
 
 
 def _critic(config: TrainConfig, unet: UNet2DModel, conditions: Conditions) -> Critic:
@@ -232,7 +237,7 @@ def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
     if config.few_step.loop.steps:
         few_step = _few_step_of(old, new, config)
     stale = set() if few_step_stays else {FEW_STEP_DISTANCE}
-    stale |= set() if few_step else {FEW_STEP_PATHS}
+    stale |= set() if few_step else {FEW_STEP_PATHS, JUDGED}
     stale |= set() if texture_stays else {TEXTURE_DISTANCE}
     stale |= set() if classifier_stays else {CLASSIFIED}
     if any(loop.steps for loop in config.loops.values()):
