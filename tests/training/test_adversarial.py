@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def model(tiny_model: Path) -> LatentDiffusion:
     return found
 
 
-def batch(model: LatentDiffusion, n: int = 4) -> tuple[Tensor, Tensor, Tensor, list[float], Tensor]:
+def batch(model: LatentDiffusion, n: int = 4) -> tuple[Tensor, Tensor, Tensor, Sequence[float], Tensor]:
     rng = Generator().manual_seed(2)
     real, noises = (
         torch.randn(n, *model.latent_shape, generator=rng),
@@ -95,7 +96,7 @@ def test_each_learns_from_its_own_loss_alone(model: LatentDiffusion):
         for r, f in zip(scores(real, noises[1]), scores(made.detach(), noises[2]), strict=True)
     ]
     heads = dict(contest.heads.named_parameters())
-    expected = torch.autograd.grad(sum(hinges) / len(hinges), list(heads.values()))
+    expected = torch.autograd.grad(torch.stack(hinges).mean(), list(heads.values()))
     for name, gradient in zip(heads, expected, strict=True):
         assert_close(learnt[f"heads.{name}"], gradient, rtol=1e-3, atol=1e-6)
     judged = scores(made, noises[2])

@@ -98,7 +98,8 @@ class Denoiser(nn.Module):
         for block in unet.down_blocks:
             x, states = block(x, heard)
             maps.append(states[unet.config["layers_per_block"] - 1])
-        return [*maps, unet.mid_block(x, heard)], heard
+        middle: nn.Module = unet.mid_block  # type: ignore[assignment]
+        return [*maps, middle(x, heard)], heard
 
     def _told(self, x_t: Tensor, condition: Tensor, extra: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """What the U-Net is shown, and what it is told beside the time."""

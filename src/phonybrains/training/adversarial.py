@@ -62,7 +62,7 @@ class _Head(nn.Module):
         return self.judge(leaky_relu(self.middle(x), SLOPE) + x).flatten(1)
 
 
-class Heads(nn.Module):
+class FeatureHeads(nn.Module):
     """One for each map of `Denoiser.features`."""
 
     def __init__(self, denoiser: Denoiser, width: int = 64) -> None:
@@ -83,7 +83,7 @@ class Contest(nn.Module):
     def __init__(self, model: LatentDiffusion, faithful: float) -> None:
         super().__init__()
         assert model.few_step is not None
-        self.student, self.heads, self.faithful = model.few_step, Heads(model.denoiser), faithful
+        self.student, self.heads, self.faithful = model.few_step, FeatureHeads(model.denoiser), faithful
         self.denoiser, self.before = model.denoiser, copy.deepcopy(model.few_step).requires_grad_(False)
         self.process = model.chain.process
 
