@@ -73,13 +73,13 @@ def test_features_are_those_of_the_network_itself(model: LatentDiffusion):
 
 
 def test_each_learns_from_its_own_loss_alone(model: LatentDiffusion):
-    """Gradients as of each loss written out by itself: hinges for the heads, scores and means for the student."""
+    """Gradients as of each loss written out by itself: hinges for heads, scores and means for the student."""
     faithful = 5.0
     contest, (real, noises, t, times, condition) = Contest(model, faithful), batch(model)
     with torch.no_grad():  # a student that has gone on
         for parameter in contest.student.parameters():
             parameter += 0.02 * torch.randn(parameter.shape, generator=Generator().manual_seed(3))
-    contest(real, noises, t, times, condition).backward()
+    contest(real, noises, t, torch.tensor([1.0, 1.0, 1.0, 0.0]), times, condition).backward()
     learnt = {name: p.grad.clone() for name, p in contest.named_parameters() if p.grad is not None}
     assert {name.split(".")[0] for name in learnt} == {"student", "heads"}
 
@@ -90,9 +90,9 @@ def test_each_learns_from_its_own_loss_alone(model: LatentDiffusion):
     near = contest.walk(contest.student, noises[0], times[:2], condition).detach()
     length = torch.full((4, 1), times[1])
     made = near - times[1] * contest.student(near, length[:, 0], condition, length)
-    was = contest.walk(contest.before, noises[0][:1], times, condition[:1])
+    was = contest.walk(contest.before, noises[0], times, condition)
     hinges = [
-        (1 - r).relu().mean() + (1 + f).relu().mean()
+        ((1 - r[:3]).relu() + (1 + f[:3]).relu()).mean()
         for r, f in zip(scores(real, noises[1]), scores(made.detach(), noises[2]), strict=True)
     ]
     heads = dict(contest.heads.named_parameters())
@@ -100,9 +100,10 @@ def test_each_learns_from_its_own_loss_alone(model: LatentDiffusion):
     for name, gradient in zip(heads, expected, strict=True):
         assert_close(learnt[f"heads.{name}"], gradient, rtol=1e-3, atol=1e-6)
     judged = scores(made, noises[2])
-    kept = (avg_pool2d(made[:1], 8) - avg_pool2d(was, 8)).square().mean()
+    coarse = (avg_pool2d(made[:3], 8) - avg_pool2d(was[:3], 8)).square().mean((1, 2, 3))
+    kept = (coarse.sum() + (made[3] - was[3]).square().mean()) / 4
     student = dict(contest.student.named_parameters())
-    lost = faithful * kept - sum(score.mean() for score in judged) / len(judged)
+    lost = faithful * kept - sum(score[:3].mean() for score in judged) / len(judged)
     for name, gradient in zip(
         student, torch.autograd.grad(lost, list(student.values()), allow_unused=True), strict=True
     ):
@@ -170,9 +171,12 @@ def test_a_stop_costs_no_step(stopped: str, phantom_corpus: Path, tmp_path: Path
     assert "few steps end off the full path by" not in card
 
 
-def test_without_few_step_weights_there_is_nothing_to_judge(phantom_corpus: Path, tmp_path: Path):
-    """Refused before anything is written, with what to do."""
+def test_what_cannot_be_judged_is_refused(phantom_corpus: Path, tmp_path: Path):
+    """No few-step weights, or a modality that is none: before anything is written, with what to do."""
     config = micro(few_step=OFF, adversarial=settings().model_dump())
     with pytest.raises(ConfigError, match=r"adversarial: there are no few-step weights to learn\. Set few_step"):
+        train(phantom_corpus, tmp_path / "model", config)
+    config = micro(adversarial=settings().model_dump() | {"modalities": ["MRI"]})
+    with pytest.raises(ConfigError, match=r"adversarial\.modalities: no training image is MRI\. Known: CT, MR"):
         train(phantom_corpus, tmp_path / "model", config)
     assert not list(tmp_path.iterdir())

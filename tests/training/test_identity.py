@@ -24,6 +24,7 @@ OTHER: dict[str, Any] = {"attributes": ("plane",), "min_patients": 3, "diffusion
 OTHER |= {
     "averages": (0.5,),
     "counts": (1,),
+    "modalities": ("MR",),
     "decoder_only": True,
     "compile": True,
     "precision": "bf16",

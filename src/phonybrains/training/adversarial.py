@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import avg_pool2d, leaky_relu, mse_loss, silu
+from torch.nn.functional import avg_pool2d, leaky_relu, silu
 
 from ..diffusion.process import q_sample
 from ..model.latent_diffusion import LatentDiffusion
@@ -106,29 +106,31 @@ class Contest(nn.Module):
         with torch.autocast(latents.device.type, enabled=False):
             return self.denoiser.features(x_t.float(), t, condition, None, *mask)
 
-    def forward(self, real: Tensor, noises: Tensor, t: Tensor, times: Sequence[float], *told: Tensor) -> Tensor:
+    def forward(
+        self, real: Tensor, noises: Tensor, t: Tensor, learns: Tensor, times: Sequence[float], *told: Tensor
+    ) -> Tensor:
         """The loss of a batch of real latents and as many jumped to, under the same conditions.
 
+        Hinges for the heads, and for the student the mean score of what it makes.  [Lim 2017, Geometric GAN, eq. 8]
         noises: (3, B, C, h, w), where jumps begin and what covers real and jumped latents as far as at t, (B,).
+        learns: (B,) 1 for an image that is judged and 0 for one that stays as it was.
         """
         begin = noises[0].contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
-            part = slice(0, (len(begin) + 3) // 4)
-            was = self.walk(self.before, begin[part], times, *(one[part] for one in told))
+            was = self.walk(self.before, begin, times, *told).float()
             near = self.walk(self.student, begin, times[:-1], *told)
             maps, seen = self.features(real, noises[1], t, *told)
         made = self.walk(self.student, near, times[-2:], *told)
         found, heard = self.features(made, noises[2], t, *told)
-        lost = _hinge(self.heads(maps, seen), 1) + _hinge(self.heads([x.detach() for x in found], heard.detach()), -1)
+        fake = self.heads([x.detach() for x in found], heard.detach())
+        hinges = [(1 - a).relu() + (1 + b).relu() for a, b in zip(self.heads(maps, seen), fake, strict=True)]
         frozen = {name: weight.detach() for name, weight in self.heads.named_parameters()}
         scores = functional_call(self.heads, frozen, (found, heard))
-        kept = mse_loss(avg_pool2d(made[part].float(), COARSE), avg_pool2d(was.float(), COARSE))
-        return lost - torch.stack([score.mean() for score in scores]).mean() + self.faithful * kept
-
-
-def _hinge(scores: Sequence[Tensor], sign: int) -> Tensor:
-    """How far scores are from 1, where they ought to be above it, or from -1.  [Lim 2017, Geometric GAN, eq. 8]"""
-    return torch.stack([(1 - sign * score).relu().mean() for score in scores]).mean()
+        judged = torch.stack([a.mean(1) - b.mean(1) for a, b in zip(hinges, scores, strict=True)]).mean(0)
+        coarse = (avg_pool2d(made.float(), COARSE) - avg_pool2d(was, COARSE)).square().mean((1, 2, 3))
+        apart = (made.float() - was).square().mean((1, 2, 3))
+        kept = torch.where(learns > 0, coarse, apart).mean()
+        return (learns * judged).sum() / learns.sum().clamp(min=1) + self.faithful * kept
 
 
 @dataclass
@@ -147,6 +149,8 @@ class AdversarialTask:
     def __post_init__(self) -> None:
         self.values, self.encoded = self.latents.values[0].to(self.device), self.corpus.encoded.to(self.device)
         self.masks = None if self.latents.masks is None else self.latents.masks[0].to(self.device)
+        names = self.config.modalities or {*self.corpus.modalities}
+        self.learns = torch.tensor([float(name in names) for name in self.corpus.modalities], device=self.device)
 
     def loss(self, network: nn.Module, rng: Generator, share: slice) -> Tensor:
         size, counts = self.config.loop.batch_size, self.config.counts
@@ -157,7 +161,7 @@ class AdversarialTask:
         noises = torch.randn(3, *self.values[rows].shape, generator=local, device=self.device)
         condition = drop(self.encoded[rows], self.corpus.conditions, local)
         mask = [hide(mask, local) for mask in self._mask(rows)]
-        return network(self.values[rows], noises, t, self.model.chain.times(count), condition, *mask)
+        return network(self.values[rows], noises, t, self.learns[rows], self.model.chain.times(count), condition, *mask)
 
     @torch.no_grad()
     def validate(self, network: nn.Module, most: int = 512) -> float:

@@ -114,8 +114,10 @@ class AdversarialConfig(Config):
     """Steps in which the heads learn alone, before anything has to please them."""
     counts: Annotated[tuple[Count, ...], Field(min_length=1)] = (2,)
     """The numbers of steps whose last jump learns."""
+    modalities: tuple[str, ...] = ()
+    """Those whose images learn, where it is not all; images of others are held where they were."""
     faithful: Weight = 8.0
-    """Weight of how far means over 8×8 places of the latents leave where they were."""
+    """Weight of how far means over 8×8 places of the latents leave where they were, and whole latents that are held."""
 
 
 class TextureConfig(Config):

@@ -26,7 +26,7 @@ from ..model.parts import LatentScale
 from ..model.training_data import drawn_in_words
 from ..model.withdrawal import on_columns_of
 from ..networks.autoencoder import build_autoencoder
-from ..networks.conditions import Conditions, Withdrawn
+from ..networks.conditions import Conditions, Withdrawn, near
 from ..networks.critic import Critic
 from ..networks.denoiser import Denoiser, build_embedding, build_unet
 from ..networks.patches import Patches
@@ -142,10 +142,18 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
     if config.diffusion == "gan":
         new = replace(new, critic=_critic(config, unet, conditions))
     new = _begin_with(new, old, config) if old else new
-    learnt = config.few_step.loop.steps and config.diffusion == "flow"
-    if config.adversarial.loop.steps and not (learnt or new.few_step):
-        raise ConfigError("adversarial: there are no few-step weights to learn. Set few_step.loop.steps above 0.")
+    if config.adversarial.loop.steps:
+        _check_adversarial(images, new, config)
     return new
+
+
+def _check_adversarial(images: ImageSet, new: New, config: TrainConfig) -> None:
+    """Raise ConfigError where no few-step weights are there to learn, or a modality is none of the training images."""
+    if not (new.few_step or (config.few_step.loop.steps and config.diffusion == "flow")):
+        raise ConfigError("adversarial: there are no few-step weights to learn. Set few_step.loop.steps above 0.")
+    known = sorted({images.rows[i].modality for i in rows_in(images, "train")})
+    if unknown := [name for name in config.adversarial.modalities if name not in known]:
+        raise ConfigError(f"adversarial.modalities: no training image is {unknown[0]}.{near(unknown[0], known)}")
 
 
 def _critic(config: TrainConfig, unet: UNet2DModel, conditions: Conditions) -> Critic:
