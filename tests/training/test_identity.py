@@ -20,10 +20,11 @@ from phonybrains.training.config import TrainConfig, load_train_config
 from phonybrains.training.stage import record_of
 from tests.support.tiny_training import save_squeezenet
 
-OTHER: dict[str, Any] = {"attributes": ("plane",), "min_patients": 3, "diffusion": "ddpm", "keep": "last", "crop": 64}
+OTHER: dict[str, Any] = {"attributes": ("plane",), "min_patients": 3, "diffusion": "ddpm", "crop": 64}
 OTHER |= {
     "averages": (0.5,),
     "counts": (1,),
+    "modalities": ("MR",),
     "decoder_only": True,
     "compile": True,
     "precision": "bf16",
@@ -60,6 +61,8 @@ def with_value(config: BaseModel, path: tuple[str, ...], value: Any) -> Any:
 
 def another(config: BaseModel, path: tuple[str, ...]) -> Any:
     value = value_of(config, path)
+    if path[-1] == "keep":
+        return "best" if value == "last" else "last"
     if path[-1] in OTHER:
         return OTHER[path[-1]]
     if isinstance(value, tuple):
@@ -70,6 +73,7 @@ def another(config: BaseModel, path: tuple[str, ...]) -> Any:
 PLAIN = load_train_config("tiny", precision="fp32")
 WHERE_IT_COUNTS: dict[str, TrainConfig] = {
     "critic": PLAIN.model_copy(update={"diffusion": "gan"}),
+    "adversarial": load_train_config("tiny", precision="fp32", adversarial={"loop": {"steps": 4}}),
     "classifier": load_train_config("tiny", precision="fp32", classifier={"attribute": "plane"}),
     "embedding": load_train_config("tiny", precision="fp32", embedding={"dim": 4}),
 }

@@ -81,6 +81,28 @@ class Denoiser(nn.Module):
     def forward(
         self, x_t: Tensor, fraction: Tensor, condition: Tensor, extra: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
+        x, embedded = self._told(x_t, condition, extra, mask)
+        return self.unet(x, (fraction * 1000).float(), embedded, return_dict=False)[0]
+
+    def features(
+        self, x_t: Tensor, fraction: Tensor, condition: Tensor, extra: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """What `forward` makes of x_t at each resolution on its way down and in the middle, and what its blocks hear.
+
+        The last maps before each halving, and that of the middle block; (B, 4 widths[0]).
+        """
+        unet = self.unet
+        x, embedded = self._told(x_t, condition, extra, mask)
+        heard = embedded + unet.time_embedding(unet.time_proj((fraction * 1000).float()).to(x.dtype))
+        x, maps = unet.conv_in(x), list[Tensor]()
+        for block in unet.down_blocks:
+            x, states = block(x, heard)
+            maps.append(states[unet.config["layers_per_block"] - 1])
+        middle: nn.Module = unet.mid_block  # type: ignore[assignment]
+        return [*maps, middle(x, heard)], heard
+
+    def _told(self, x_t: Tensor, condition: Tensor, extra: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the U-Net is shown, and what it is told beside the time."""
         if missing := self.condition_width - condition.shape[1]:
             condition = pad(condition, (0, missing))
         if extra is None:
@@ -89,5 +111,4 @@ class Denoiser(nn.Module):
             mask = x_t.new_zeros(len(x_t), MASK_CHANNELS, *x_t.shape[2:])
         if mask is not None:
             x_t = torch.cat([x_t, mask.to(x_t)], dim=1)
-        embedded = self.embed(torch.cat([condition, extra], dim=1).to(x_t.dtype))
-        return self.unet(x_t, (fraction * 1000).float(), embedded, return_dict=False)[0]
+        return x_t, self.embed(torch.cat([condition, extra], dim=1).to(x_t.dtype))

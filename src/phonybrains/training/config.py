@@ -105,6 +105,21 @@ class FewStepConfig(Config):
         return self
 
 
+class AdversarialConfig(Config):
+    """Few-step weights learn to end where real latents lie, against heads; `loop.steps = 0` leaves it out."""
+
+    loop: LoopConfig
+    """Its rate is that of the few-step weights; heads learn thirty times as fast."""
+    head_start: Annotated[int, Field(ge=0)] = 300
+    """Steps in which the heads learn alone, before anything has to please them."""
+    counts: Annotated[tuple[Count, ...], Field(min_length=1)] = (2,)
+    """The numbers of steps whose last jump learns."""
+    modalities: tuple[str, ...] = ()
+    """Those whose images learn, where it is not all; images of others are held where they were."""
+    faithful: Weight = 8.0
+    """Weight of how far means over 8×8 places of the latents leave where they were, and whole latents that are held."""
+
+
 class TextureConfig(Config):
     """Generated images learn to have the texture of real ones, after decoding; `loop.steps = 0` leaves it out."""
 
@@ -172,6 +187,7 @@ class TrainConfig(Config):
     guidance: GuidanceConfig
     few_step: FewStepConfig
     """Used for the flow alone."""
+    adversarial: AdversarialConfig
     texture: TextureConfig
     classifier: ClassifierConfig
     embedding: EmbeddingConfig = EmbeddingConfig()
@@ -194,6 +210,7 @@ class TrainConfig(Config):
     @property
     def loops(self) -> dict[str, LoopConfig]:
         parts = ["autoencoder", "denoiser", "guidance", "few_step", "texture"]
+        parts += ["adversarial"] * bool(self.adversarial.loop.steps)
         parts += ["classifier"] * bool(self.classifier.told) + ["embedding"] * bool(self.embedding.told)
         return {f"{name}.loop": getattr(self, name).loop for name in parts}
 
@@ -251,7 +268,8 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _gan_is_alone(self) -> TrainConfig:
         """A GAN has no denoiser for what is learnt from one, and the compiler takes no gradients of gradients."""
-        wrong = [f"{part}.loop.steps = 0" for part in ("guidance", "few_step") if getattr(self, part).loop.steps]
+        never = ("guidance", "few_step", "adversarial")
+        wrong = [f"{part}.loop.steps = 0" for part in never if getattr(self, part).loop.steps]
         wrong += ["embedding.dim = 0"] * bool(self.embedding.told)
         wrong += ["steps = 1"] * (self.steps != 1) + ["compile = false"] * self.compile
         wrong += ['classifier.attribute = ""'] * bool(self.classifier.told)

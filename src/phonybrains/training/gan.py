@@ -57,6 +57,13 @@ def squared_slopes(scores: Tensor, x: Tensor) -> Tensor:
     return slope.square().sum(dim=(1, 2, 3))
 
 
+def energy_distance(made: Tensor, real: Tensor) -> float:
+    """2 E‖x - y‖ - E‖x - x'‖ - E‖y - y'‖ of two samples: 0 for equal ones.  [Székely 2013, eq. 2.5]"""
+    x, y = made.flatten(1).float(), real.flatten(1).float()
+    within = sum(torch.pdist(one).mean() if len(one) > 1 else one.new_zeros(()) for one in (x, y))
+    return (2 * torch.cdist(x, y).mean() - within).item()
+
+
 @dataclass
 class GanTask(DenoiserTask):
     """The pairing relativistic loss with both zero-centred gradient penalties, R3GAN.  [Huang 2024, eq. 2-5]
@@ -82,9 +89,9 @@ class GanTask(DenoiserTask):
         return network(x_0, self._noise(x_0, rng), condition, augmentation, *mask)
 
     def mean_error(self, network: nn.Module, rows: Tensor, most: int = 512) -> float:
-        """The energy distance of generated latents to those of up to `most` images, evenly picked: 0 for equal ones.
+        """The energy distance of generated latents from those of up to `most` images, evenly picked.
 
-        2 E‖x - y‖ - E‖x - x'‖ - E‖y - y'‖, as neither loss says how good the images are.  [Székely 2013, eq. 2.5]
+        Neither loss says how good the images are.
         """
         assert isinstance(network, Adversaries)
         rows = rows[:: max(1, len(rows) // most)][:most].to(self.device)
@@ -93,9 +100,7 @@ class GanTask(DenoiserTask):
             nothing = self.parameters.new_zeros(len(part), self.parameters.shape[2])
             noise = self._noise(self.values[0, part], rng)
             made.append(network.generate(noise, self.encoded[part], nothing, *self.mask(0, part)))
-        x, y = torch.cat(made).flatten(1), self.values[0, rows].flatten(1)
-        within = sum(torch.pdist(one).mean() if len(one) > 1 else one.new_zeros(()) for one in (x, y))
-        return (2 * torch.cdist(x, y).mean() - within).item()
+        return energy_distance(torch.cat(made), self.values[0, rows])
 
     def _noise(self, like: Tensor, rng: Generator) -> Tensor:
         noise = torch.randn(like.shape, generator=rng, device=like.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ from ..optimising.processes import settled
 from ..optimising.run import Run, running, sort_log
 from ..record import Record, as_input, is_published, sha256_of_setting
 from ..startup import say
+from .adversarial import AdversarialTask, Contest
 from .autoencoder import AutoencoderTask
 from .card import model_card
 from .classifier import ClassifierTask, classes_in
-from .config import FewStepConfig, TrainConfig, load_train_config
+from .config import AdversarialConfig, FewStepConfig, TrainConfig, load_train_config
 from .corpus import Corpus
 from .denoiser import DenoiserTask
 from .embedding import embed
@@ -46,6 +47,7 @@ from .start import (
     FEW_STEP_DISTANCE,
     FEW_STEP_PATHS,
     GUIDED,
+    JUDGED,
     SEEN,
     TEXTURE_DISTANCE,
     New,
@@ -55,7 +57,10 @@ from .start import (
 )
 from .texture import TextureTask, draw_smooth
 
-LOGGED = ("autoencoder", "embedding", "denoiser", "gan", "guidance", "few_step", "texture", "classifier")
+LOGGED = (
+    *("autoencoder", "embedding", "denoiser", "gan", "guidance"),
+    *("few_step", "heads", "adversarial", "texture", "classifier"),
+)
 """The parts of a training, in the order of its log."""
 
 
@@ -105,6 +110,7 @@ def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
     elsewhere |= {} if config.diffusion == "gan" else {"critic": True}
     elsewhere |= {} if config.prediction == "v" else {"prediction": True}
     elsewhere |= {} if config.few_step.from_start else {"few_step": {"from_start"}}
+    elsewhere |= {} if config.adversarial.loop.steps else {"adversarial": True}
     elsewhere |= {} if config.denoiser.start_share else {"denoiser": {"start_share"}}
     elsewhere |= {part: True for part in ("classifier", "embedding") if not getattr(config, part).told}
     facts = config.model_dump(mode="json", exclude=elsewhere) | settled(config.precision)
@@ -168,6 +174,9 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
         before = figures.get(FEW_STEP_PATHS, 0) if new.few_step else 0
         figures |= _tune(run, corpus, latents, samples, config.few_step)
         figures[FEW_STEP_PATHS] += before
+    if config.adversarial.loop.steps:
+        figures[JUDGED] = figures.get(JUDGED, 0) + _sharpen(run, corpus, latents, samples, config.adversarial)
+        figures.pop(FEW_STEP_DISTANCE, None)
     if config.texture.loop.steps:
         figures |= _give_texture(run, images, corpus, samples, perceptual, config)
     if config.classifier.told:
@@ -196,6 +205,20 @@ def _tune(run: Run, corpus: Corpus, latents: Latents, samples: Samples, config: 
     with torch.no_grad():
         distance = round(task.validate(model.few_step), 4)
     return {FEW_STEP_DISTANCE: distance, FEW_STEP_PATHS: config.loop.steps * config.loop.batch_size}
+
+
+def _sharpen(run: Run, corpus: Corpus, latents: Latents, samples: Samples, config: AdversarialConfig) -> int:
+    """Have the few-step weights look real; returns how many of their images were judged."""
+    model, loop, device = samples.model, config.loop, run.accelerator.device
+    set_seed(run.seed)
+    contest = Contest(model.to(str(device)), config.faithful).to(device)
+    task = AdversarialTask(contest, model, corpus, latents, config, device)
+    inspect = partial(samples.draw, steps=min(config.counts))
+    alone = loop.model_copy(update={"steps": config.head_start, "cooldown": 0.0})
+    run.follow(replace(task, name="heads"), alone, inspect)
+    contest.student.requires_grad_(True)
+    run.follow(task, loop, inspect)
+    return loop.steps * loop.batch_size
 
 
 def _give_texture(

@@ -26,7 +26,7 @@ from ..model.parts import LatentScale
 from ..model.training_data import drawn_in_words
 from ..model.withdrawal import on_columns_of
 from ..networks.autoencoder import build_autoencoder
-from ..networks.conditions import Conditions, Withdrawn
+from ..networks.conditions import Conditions, Withdrawn, near
 from ..networks.critic import Critic
 from ..networks.denoiser import Denoiser, build_embedding, build_unet
 from ..networks.patches import Patches
@@ -45,9 +45,10 @@ from .perceptual import SMALLEST, PerceptualDistance
 SEEN = "images seen by the denoiser"
 GUIDED = "guidance built in"
 FEW_STEP_DISTANCE, FEW_STEP_PATHS = "few steps end off the full path by", "paths walked for few-step weights"
+JUDGED = "few steps judged against real latents"
 TEXTURE_DISTANCE = "texture is off that of real images by"
 CLASSIFIED = "classifier is right near images, halfway, near noise"
-CARRIED = {SEEN, GUIDED, FEW_STEP_DISTANCE, FEW_STEP_PATHS, TEXTURE_DISTANCE, CLASSIFIED}
+CARRIED = {SEEN, GUIDED, FEW_STEP_DISTANCE, FEW_STEP_PATHS, JUDGED, TEXTURE_DISTANCE, CLASSIFIED}
 """Figures of a start that can hold for other weights; all else on its card was measured on its own."""
 
 
@@ -142,7 +143,19 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
     new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, masks=masks, said=tuple(said))
     if config.diffusion == "gan":
         new = replace(new, critic=_critic(config, unet, conditions))
-    return _begin_with(new, old, config) if old else new
+    new = _begin_with(new, old, config) if old else new
+    if config.adversarial.loop.steps:
+        _check_adversarial(images, new, config)
+    return new
+
+
+def _check_adversarial(images: ImageSet, new: New, config: TrainConfig) -> None:
+    """Raise ConfigError where no few-step weights are there to learn, or a modality is none of the training images."""
+    if not (new.few_step or (config.few_step.loop.steps and config.diffusion == "flow")):
+        raise ConfigError("adversarial: there are no few-step weights to learn. Set few_step.loop.steps above 0.")
+    known = sorted({images.rows[i].modality for i in rows_in(images, "train")})
+    if unknown := [name for name in config.adversarial.modalities if name not in known]:
+        raise ConfigError(f"adversarial.modalities: no training image is {unknown[0]}.{near(unknown[0], known)}")
 
 
 def _critic(config: TrainConfig, unet: UNet2DModel, conditions: Conditions) -> Critic:
@@ -236,7 +249,7 @@ def _begin_with(new: New, old: LatentDiffusion, config: TrainConfig) -> New:
     if config.few_step.loop.steps:
         few_step = _few_step_of(old, new, config)
     stale = set() if few_step_stays else {FEW_STEP_DISTANCE}
-    stale |= set() if few_step else {FEW_STEP_PATHS}
+    stale |= set() if few_step else {FEW_STEP_PATHS, JUDGED}
     stale |= set() if texture_stays else {TEXTURE_DISTANCE}
     stale |= set() if classifier_stays else {CLASSIFIED}
     if any(loop.steps for loop in config.loops.values()):
