@@ -131,7 +131,7 @@ def test_unknown_patients_are_not_counted_and_it_is_said():
     found = [replace(row, patient_id="") for row in (*rows("MR", 5, kind="a"), *rows("MR", 2, kind="b"))]
     conditions, _ = fitted(found, ("kind",))
     assert conditions.attributes[1].offered == ("a",)
-    assert "Whom 14 MR images show is not known" in rule_in_words(conditions)
+    assert "Whom these images show is not known: 14 MR;" in rule_in_words(conditions)
     assert "kind a: MR 10 images of an unknown number of patients" in counts_in_words(conditions)
     assert "is not known" in doubts(conditions, {"kind": "a"})[0]
 

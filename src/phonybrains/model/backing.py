@@ -32,16 +32,17 @@ def doubts(conditions: Conditions, where: Mapping[str, Value]) -> list[str]:
             "Where they are few, its images redraw them."
         )
     elif patients + unknown < least:
-        people = count_of(patients, "patient")
+        people, shown = count_of(patients, "patient"), count_of(images, "training image")
         most = f", {unknown} of them of unknown patients" if unknown else ""
         doubt = (
-            f"Too few: only {images} training images of {people} are {said}{most}. With fewer than {least} "
+            f"Too few: only {shown} of {people} {'is' if images == 1 else 'are'} {said}{most}. With fewer than {least} "
             "patients, the images will redraw them."
         )
     elif patients < least:
+        show = "shows" if unknown == 1 else "show"
         doubt = (
-            f"Whom {unknown} of {images} training images that are {said} show is not known: where that is few "
-            "patients, the images will redraw them."
+            f"Of {count_of(images, 'training image')} of {said}, {unknown} {show} somebody who is not known: where that "
+            "is few patients, the images will redraw them."
         )
     else:
         return []
@@ -98,7 +99,7 @@ def rule_in_words(conditions: Conditions) -> str:
     else:
         rule = f"Values that fewer than {conditions.min_patients} patients of a modality have are no conditions."
     if lost := " and ".join(f"{images} {modality}" for modality, images in unknown.items() if images):
-        rule += f" Whom {lost} images show is not known: their values were not counted, and are kept."
+        rule += f" Whom these images show is not known: {lost}; their values were not counted, and are kept."
     return rule
 
 

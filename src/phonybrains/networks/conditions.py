@@ -69,10 +69,10 @@ class Category:
         for label in labels or [""]:
             gone = [one for one in self.withdrawn if one.value == label and modality in (None, one.modality)]
             if gone and (modality is not None or label not in self.offered):
-                counts = " and ".join(f"{one.images} {one.modality}" for one in gone)
+                counts = " and ".join(count_of(one.images, f"{one.modality} training image") for one in gone)
                 people = count_of(sum(one.patients for one in gone), "patient")
                 raise ConfigError(
-                    f"{self.name} '{label}' is withdrawn: {counts} training images of {people} show it, so few that an "
+                    f"{self.name} '{label}' is withdrawn: {counts} of {people} show it, so few that an "
                     f"image of it would redraw them.{near('', self.offered)}"
                 )
             if label not in self.offered:

@@ -125,10 +125,10 @@ class Category:
         for label in labels or [""]:
             gone = [one for one in self.withdrawn if one.value == label and modality in (None, one.modality)]
             if gone and (modality is not None or label not in self.offered):
-                counts = " and ".join(f"{one.images} {one.modality}" for one in gone)
+                counts = " and ".join(count_of(one.images, f"{one.modality} training image") for one in gone)
                 people = count_of(sum(one.patients for one in gone), "patient")
                 raise ConfigError(
-                    f"{self.name} '{label}' is withdrawn: {counts} training images of {people} show it, so few that an "
+                    f"{self.name} '{label}' is withdrawn: {counts} of {people} show it, so few that an "
                     f"image of it would redraw them.{near('', self.offered)}"
                 )
             if label not in self.offered:
@@ -384,6 +384,28 @@ class Denoiser(nn.Module):
     def forward(
         self, x_t: Tensor, fraction: Tensor, condition: Tensor, extra: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
+        x, embedded = self._told(x_t, condition, extra, mask)
+        return self.unet(x, (fraction * 1000).float(), embedded, return_dict=False)[0]
+
+    def features(
+        self, x_t: Tensor, fraction: Tensor, condition: Tensor, extra: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """What `forward` makes of x_t at each resolution on its way down and in the middle, and what its blocks hear.
+
+        The last maps before each halving, and that of the middle block; (B, 4 widths[0]).
+        """
+        unet = self.unet
+        x, embedded = self._told(x_t, condition, extra, mask)
+        heard = embedded + unet.time_embedding(unet.time_proj((fraction * 1000).float()).to(x.dtype))
+        x, maps = unet.conv_in(x), list[Tensor]()
+        for block in unet.down_blocks:
+            x, states = block(x, heard)
+            maps.append(states[unet.config["layers_per_block"] - 1])
+        middle: nn.Module = unet.mid_block  # type: ignore[assignment]
+        return [*maps, middle(x, heard)], heard
+
+    def _told(self, x_t: Tensor, condition: Tensor, extra: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the U-Net is shown, and what it is told beside the time."""
         if missing := self.condition_width - condition.shape[1]:
             condition = pad(condition, (0, missing))
         if extra is None:
@@ -392,8 +414,7 @@ class Denoiser(nn.Module):
             mask = x_t.new_zeros(len(x_t), MASK_CHANNELS, *x_t.shape[2:])
         if mask is not None:
             x_t = torch.cat([x_t, mask.to(x_t)], dim=1)
-        embedded = self.embed(torch.cat([condition, extra], dim=1).to(x_t.dtype))
-        return self.unet(x_t, (fraction * 1000).float(), embedded, return_dict=False)[0]
+        return x_t, self.embed(torch.cat([condition, extra], dim=1).to(x_t.dtype))
 
 
 # phonybrains/networks/patches.py
@@ -925,16 +946,17 @@ def doubts(conditions: Conditions, where: Mapping[str, Value]) -> list[str]:
             "Where they are few, its images redraw them."
         )
     elif patients + unknown < least:
-        people = count_of(patients, "patient")
+        people, shown = count_of(patients, "patient"), count_of(images, "training image")
         most = f", {unknown} of them of unknown patients" if unknown else ""
         doubt = (
-            f"Too few: only {images} training images of {people} are {said}{most}. With fewer than {least} "
+            f"Too few: only {shown} of {people} {'is' if images == 1 else 'are'} {said}{most}. With fewer than {least} "
             "patients, the images will redraw them."
         )
     elif patients < least:
+        show = "shows" if unknown == 1 else "show"
         doubt = (
-            f"Whom {unknown} of {images} training images that are {said} show is not known: where that is few "
-            "patients, the images will redraw them."
+            f"Of {count_of(images, 'training image')} of {said}, {unknown} {show} somebody who is not known: where that "
+            "is few patients, the images will redraw them."
         )
     else:
         return []
