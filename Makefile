@@ -17,7 +17,8 @@ OUT = out/demo
 WORKERS ?= 2
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+# What is imported is compiled at its first import: a third of it is, and compiling all would take over a minute.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile -c constraints.txt
 NEEDS := pyproject.toml constraints.txt
 
 .PHONY: help env dev demo test test-all lint docs models clean
@@ -63,8 +64,8 @@ test-all: .venv/installed-dev
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
 docs: .venv/installed-dev
 	$(BIN)/python -m phonybrains.cli.reference > docs/commands.md

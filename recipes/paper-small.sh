@@ -46,8 +46,14 @@ phonybrains imagine --preset paper -n 40 --out "$out/imagined" --config "$out/se
 kill $service
 
 # Each set is measured and searched for copies, and 20 MRI and 20 CT of it are shown to two readers.
+cat > "$out/evaluate.toml" <<END
+[quality]  # few draws of real against real images will do to rehearse
+null_draws = 4
+permutations = 100
+END
 for images in imagined samples; do
-    phonybrains evaluate "$out/$images" --against "$out/corpus" --only quality memorisation --out "$out/$images-evaluation"
+    phonybrains evaluate "$out/$images" --against "$out/corpus" --only quality memorisation --out "$out/$images-evaluation" \
+        --config "$out/evaluate.toml"
     phonybrains study design --preset paper --synthetic "$out/$images" --evaluation "$out/$images-evaluation" \
         --out "$out/$images-study"
     phonybrains study simulate "$out/$images-study" --readers 2

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from phonybrains.remote import reading
 from tests.support import fault_server
 from tests.support.fault_server import FaultServer
 
@@ -13,5 +14,6 @@ from tests.support.fault_server import FaultServer
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
     monkeypatch.setenv("OPENAI_API_KEY", fault_server.KEY)
+    monkeypatch.setattr(reading, "PAUSE_S", 0.01)
     with fault_server.serving() as state:
         yield state

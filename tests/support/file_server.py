@@ -43,7 +43,7 @@ def serving_files() -> Iterator[FileServer]:
 
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     found.address = f"http://127.0.0.1:{running.server_port}"
-    threading.Thread(target=running.serve_forever, daemon=True).start()
+    threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield found
     finally:

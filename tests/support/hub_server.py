@@ -56,7 +56,7 @@ def serving() -> Iterator[Hub]:
     """Serve on a free port of this machine meanwhile."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.hub = Hub(f"http://127.0.0.1:{server.server_port}")  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield server.hub  # type: ignore[attr-defined]
