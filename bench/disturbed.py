@@ -37,7 +37,6 @@ denoiser.variants = 1
 few_step.loop.steps = 0
 """
 EVALUATE = """
-attributes = ["plane"]
 [quality]
 permutations = 20
 null_draws = 4

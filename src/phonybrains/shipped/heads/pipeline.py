@@ -955,8 +955,8 @@ def doubts(conditions: Conditions, where: Mapping[str, Value]) -> list[str]:
     elif patients < least:
         show = "shows" if unknown == 1 else "show"
         doubt = (
-            f"Of {count_of(images, 'training image')} of {said}, {unknown} {show} somebody who is not known: where that "
-            "is few patients, the images will redraw them."
+            f"Of {count_of(images, 'training image')} of {said}, {unknown} {show} somebody who is not known: where "
+            "that is few patients, the images will redraw them."
         )
     else:
         return []
