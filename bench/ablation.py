@@ -92,9 +92,9 @@ class Options:
     batch: int = 0
     variants: int = 6
     judged: int = 2
-    seeds: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")] = (0,)
-    arms: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")] = ()
-    widths: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")] = ()
+    seeds: Annotated[tuple[int, ...], Parameter(consume_multiple=1, negative="")] = (0,)
+    arms: Annotated[tuple[int, ...], Parameter(consume_multiple=1, negative="")] = ()
+    widths: Annotated[tuple[int, ...], Parameter(consume_multiple=1, negative="")] = ()
     points: int = 1
     device: str = "cpu"
     work: Path = Path(tempfile.gettempdir()) / "phonybrains-bench" / "ablation"

@@ -100,7 +100,7 @@ def main(
     train_steps: int = 1200,
     judged: int = 200,
     steps: int = 250,
-    spaces: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = tuple(SPACES),
+    spaces: Annotated[tuple[str, ...], Parameter(consume_multiple=1)] = tuple(SPACES),
 ) -> None:
     """Train, generate and measure; what is trained already is not trained again.
 

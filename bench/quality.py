@@ -62,7 +62,7 @@ class Options:
     corpus: Path
     features: Path
     split: str = "validation"
-    steps: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")] = (16,)
+    steps: Annotated[tuple[int, ...], Parameter(consume_multiple=1, negative="")] = (16,)
     guidance: float = 1.0
     sampler: str = ""
     seed: int = 0

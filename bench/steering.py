@@ -67,14 +67,14 @@ class Options:
 
     corpus: Path
     features: Path
-    modalities: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = ()
+    modalities: Annotated[tuple[str, ...], Parameter(consume_multiple=1, negative="")] = ()
     steps: int = 4
     candidates: int = 4
     learnt: int = 400
     passes: int = 600
-    pushed: Annotated[tuple[float, ...], Parameter(consume_multiple=True, negative="")] = ()
+    pushed: Annotated[tuple[float, ...], Parameter(consume_multiple=1, negative="")] = ()
     guide: Path | None = None
-    away: Annotated[tuple[float, ...], Parameter(consume_multiple=True, negative="")] = ()
+    away: Annotated[tuple[float, ...], Parameter(consume_multiple=1, negative="")] = ()
     split: str = "validation"
     every: int = 1
     copies: Annotated[bool, Parameter(negative="")] = False

@@ -30,6 +30,6 @@ Share = Annotated[float, Parameter(validator=Number(gt=0, lt=1))]
 Amount = Annotated[float, Parameter(validator=Number(gte=0, lte=1e9))]
 Finite = Annotated[float, Parameter(validator=Number(gte=-1e9, lte=1e9))]
 """Bounds that no nan is in, and no infinity."""
-Words = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
-Folders = Annotated[list[Path], Parameter(consume_multiple=True, negative="")]
+Words = Annotated[list[str] | None, Parameter(consume_multiple=1, negative="")]
+Folders = Annotated[list[Path], Parameter(consume_multiple=1, negative="")]
 Flag = Annotated[bool, Parameter(negative="")]

@@ -127,9 +127,10 @@ class Category:
             if gone and (modality is not None or label not in self.offered):
                 counts = " and ".join(count_of(one.images, f"{one.modality} training image") for one in gone)
                 people = count_of(sum(one.patients for one in gone), "patient")
+                others = near("", self.offered) if self.offered else " No value of it can be asked for."
                 raise ConfigError(
                     f"{self.name} '{label}' is withdrawn: {counts} of {people} show it, so few that an "
-                    f"image of it would redraw them.{near('', self.offered)}"
+                    f"image of it would redraw them.{others}"
                 )
             if label not in self.offered:
                 raise ConfigError(f"{self.name} '{label}' is not known to the model.{near(label, self.offered)}")
