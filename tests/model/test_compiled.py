@@ -28,6 +28,8 @@ from phonybrains.model.drawing import image_noise
 from phonybrains.model.latent_diffusion import LatentDiffusion, image_rng
 from phonybrains.model.opening import open_fastest, settle_engine
 from phonybrains.model.sampling import Sampling
+from phonybrains.networks.autoencoder import build_autoencoder
+from phonybrains.networks.shapes import AutoencoderShape
 from phonybrains.networks.texture import Texture
 from phonybrains.record import read_record
 from tests.conftest import one_at_a_time
@@ -232,6 +234,17 @@ def test_records_of_torch_are_as_before(tiny_model: Path, tmp_path: Path) -> Non
     out = generate(tiny_model, tmp_path / "set", 1, steps=1, engine="torch", show=False)
     assert "engine" not in read_record(out)["config"]
     assert "engine" not in read_record(out)["results"]
+
+
+@torch.no_grad()
+def test_a_shortcut_is_a_tap_of_its_convolution() -> None:
+    """The decoder that is converted has no shortcuts and draws the same up to rounding; the model's own stays."""
+    torch.manual_seed(0)
+    autoencoder, z = build_autoencoder(AutoencoderShape(widths=(8, 8, 16, 64), layers=1)), torch.randn(1, 8, 4, 4)
+    wanted, converted = autoencoder.decoder(z), compiling.Decoding(autoencoder)
+    assert not any(getattr(block, "shortcut", False) for block in converted.modules())
+    assert torch.allclose(converted(z), wanted, atol=1e-5)
+    assert torch.equal(autoencoder.decoder(z), wanted)
 
 
 @pytest.mark.needs("MNN")

@@ -5,6 +5,7 @@ MNN's converter is called as a library, never by its command, which reports to i
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import shutil
@@ -17,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from diffusers.models.autoencoders.autoencoder_dc import DCUpBlock2d
 from torch import Tensor, nn
 
 from ..drafts import appear
@@ -50,11 +52,19 @@ MEASURED = 3
 
 
 class Decoding(nn.Module):
-    """The decoder by itself: latents z to images."""
+    """The decoder by itself: latents z to images. Its shortcuts are taps of the convolutions beside them.
+
+    MNN would copy all that passes a shortcut.
+    """
 
     def __init__(self, autoencoder: nn.Module) -> None:
         super().__init__()
-        self.decoder = autoencoder.decoder
+        self.decoder = copy.deepcopy(autoencoder.decoder)
+        for block in self.modules():
+            if isinstance(block, DCUpBlock2d) and block.shortcut:
+                block.shortcut, weight = False, block.conv.weight.data
+                out = torch.arange(len(weight))
+                weight[out, out // block.repeats, 1, 1] += 1
 
     def forward(self, z: Tensor) -> Tensor:
         return self.decoder(z)  # type: ignore[operator]
