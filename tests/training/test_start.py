@@ -50,6 +50,26 @@ def test_a_start_that_does_not_fit_is_refused(
         start(ImageSet.open(phantom_corpus), (), config)
 
 
+def test_conditions_stay_where_nothing_learns_them(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):
+    """A corpus with a plane that the start has never seen: few-step weights keep its conditions, a denoiser learns.
+
+    What it does not know counts as missing, and that is said.
+    """
+    other, own = tmp_path / "other", LatentDiffusion.load(tiny_model).conditions
+    shutil.copytree(phantom_corpus, other)
+    table = other / "metadata.csv"
+    table.write_text(table.read_text().replace("coronal", "oblique"))
+    assert "oblique" in table.read_text()
+    images = ImageSet.open(other)
+    kept = start(images, (), micro(conditions=NAMES, min_patients=0, start=str(tiny_model), denoiser=OFF))
+    assert kept.conditions == own
+    assert any("the conditions of" in line and "count as missing" in line for line in kept.said)
+    unknown = next(row for row in images.rows if row["plane"] == "oblique")
+    assert torch.equal(kept.conditions.encode([unknown]), own.encode([own.of(unknown) | {"plane": None}]))
+    learnt = start(images, (), micro(conditions=NAMES, min_patients=0, start=str(tiny_model)))
+    assert "oblique" in learnt.conditions.attributes[NAMES.index("plane") + 1].offered
+
+
 def test_a_decoder_learns_alone(tiny_model: Path, phantom_corpus: Path, tmp_path: Path):
     """The encoder and the latents' scale stay, and so does everything that was learnt on those latents."""
     alone = ON | {"decoder_only": True}

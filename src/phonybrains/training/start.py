@@ -110,7 +110,8 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
         conditions = old.conditions
     elif old:
         learns = bool(config.denoiser.loop.steps)
-        conditions = on_columns_of(old.conditions, conditions, learns) or conditions
+        own = old.conditions if _conditions_stay(old, config) else conditions
+        conditions = on_columns_of(old.conditions, conditions, learns) or own
     masks = masks_of(images) if config.masks else None
     set_seed(config.seed)
     autoencoder = build_autoencoder(coder.shape) if coder.kind == "dc" else Patches(coder.patch, coder.patch**2)
@@ -137,6 +138,8 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
             f"Of {count_of(len(rows_in(images, 'train')), 'training image')}, {drawn}: those show nobody, and count no "
             "people."
         )
+    if old and conditions is old.conditions and not config.texture_alone:
+        said.append(f"The denoiser stays, and with it the conditions of {config.start}: other values count as missing.")
     said += _said_of_masks(images, masks, old)
     if old and old.embedding and not config.embedding.told:
         said.append("The model to start from has an embedding; this one, trained without --embedding, will have none.")
@@ -156,6 +159,12 @@ def _check_adversarial(images: ImageSet, new: New, config: TrainConfig) -> None:
     known = sorted({images.rows[i].modality for i in rows_in(images, "train")})
     if unknown := [name for name in config.adversarial.modalities if name not in known]:
         raise ConfigError(f"adversarial.modalities: no training image is {unknown[0]}.{near(unknown[0], known)}")
+
+
+def _conditions_stay(old: LatentDiffusion, config: TrainConfig) -> bool:
+    """Whether nothing learns to hear of a corpus, and those of the start are asked for, whatever values they have."""
+    names = {a.name for a in old.conditions.attributes} - {"modality"}
+    return not (config.denoiser.loop.steps or config.guidance.loop.steps) and names == {*config.conditions.attributes}
 
 
 def _critic(config: TrainConfig, unet: UNet2DModel, conditions: Conditions) -> Critic:
