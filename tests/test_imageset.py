@@ -187,11 +187,13 @@ def test_damage_in_a_row_is_named_by_file_and_row(folder: Path, name: str) -> No
 
 
 def test_a_folder_without_metadata_is_not_an_image_set(tmp_path: Path) -> None:
-    """The error says so and how to make one: for an empty folder, for none, for a file."""
+    """The error says so and how to make one: for an empty folder, for a file; a path that is none is not there."""
     (tmp_path / "file.png").write_bytes(b"")
-    for folder in (tmp_path, tmp_path / "nowhere", tmp_path / "file.png"):
+    for folder in (tmp_path, tmp_path / "file.png"):
         with pytest.raises(ImageSetError, match=rf"^{folder} is not an image set: it has no metadata\.csv\. Make one"):
             ImageSet.open(folder)
+    with pytest.raises(ImageSetError, match=r"nowhere is not there\. Check the path\.$"):
+        ImageSet.open(tmp_path / "nowhere")
 
 
 def _folder_for_table(folder: Path) -> None:

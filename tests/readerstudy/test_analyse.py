@@ -194,7 +194,7 @@ def test_departures_name_who_did_not_finish_and_what_the_store_noted(controlled:
         controlled, half, sources={"A": "invited", "B": "invited"}, noted=["The study was paused."]
     )
     assert "The study was paused." in analysis.departures
-    assert any("'A' did not finish: 14 of 34" in text for text in analysis.departures)
+    assert any("'A' did not finish: of 34 presentations, 14 were not answered" in text for text in analysis.departures)
     assert any("'B' gave no answer" in text for text in analysis.departures)
 
 
