@@ -126,7 +126,7 @@ def test_the_four_lines_have_their_numbers(sides: Sides):
         "CT, hemorrhage = none: Amplification −0.40 (−0.90 to 0.10), n = 12, against 0, p = 0.20; "
         "0 of 1 shares of labels differ",
         "CT, real + synthetic 1:1: AUC, gain 0.020 (−0.010 to 0.050), n = 40, against 0, p = 0.30; "
-        "raised in 0 and lowered in 0 of 1 comparisons",
+        "raised in 0 and lowered in 0 of 1 comparison",
     ]
     assert [(one.answer, one.text) for one in glances(sides, {})] == [("not measured", "left out by --only")] * 4
     why = "only 1 synthetic MR image: at least 10 are needed to say anything"

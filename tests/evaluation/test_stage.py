@@ -188,7 +188,7 @@ def test_what_is_odd_about_the_sets_is_said(folders: tuple[Path, Path], tmp_path
 
 @pytest.mark.parametrize(
     ("count", "said"),
-    [(3, "3 of the 24 synthetic images repeat another"), (23, "All 24 synthetic images are one and the same")],
+    [(3, "Of the 24 synthetic images, 3 repeat another"), (23, "All 24 synthetic images are one and the same")],
 )
 def test_repeats_are_said(folders: tuple[Path, Path], tmp_path: Path, count: int, said: str):
     """One image in the place of others: how many repeat another; in the place of all: that they are one."""

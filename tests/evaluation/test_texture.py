@@ -219,7 +219,7 @@ def test_a_draw_is_of_other_people_as_they_come(rng: Generator):
         assert not {groups[i] for i in a} & {groups[i] for i in held}
     shown = [len({groups[i] for i in a}) for a, _ in draws]
     assert np.mean(shown) == pytest.approx(16 * (1 - (1 - 1 / 16) ** 16), abs=0.8)
-    with pytest.raises(ValueError, match="only 4 of 20 patients are not held out: at least 5 are needed"):
+    with pytest.raises(ValueError, match="of 20 patients, only 4 are not held out: at least 5 are needed"):
         next(other_people(groups, np.arange(80), 10, 1))
 
 

@@ -266,7 +266,7 @@ def test_a_dicomdir_is_a_list_of_files(tmp_path: Path) -> None:
     next(path for path in tmp_path.rglob("*") if path.is_file() and path.name != "DICOMDIR").unlink()
     slices, (notice,) = read(tmp_path, [tmp_path / "DICOMDIR"])
     assert len(slices) == 2
-    assert "1 of the 3 files" in notice.reason
+    assert "of 3 files that it lists, 1 is not in its folder" in notice.reason
 
 
 def test_pixels_are_read_series_by_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

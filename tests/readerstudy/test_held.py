@@ -75,7 +75,7 @@ def test_looks_in_the_middle_need_to_be_asked_for_and_are_told(tmp_path: Path, s
         reader = site.reader()
         site.store.record(*answers_of(study, "reader 1")[:20])
         site.store.add_reader("reader 2")
-        with pytest.raises(StudyError, match=r"2 of 2 readers are in the middle \('reader 1' 20 of 34, .*--interim"):
+        with pytest.raises(StudyError, match=r"in the middle: 2 of 2 readers \('reader 1' 20 of 34, .*--interim"):
             analyse_study(study_folder, tmp_path / "report", show=False)
         assert "looked at" not in [entry.event for entry in site.store.audit()]
         site.investigator().get("/investigator/audit.csv")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import StudyError
 from ..record import Record, as_input, keep_private, publish
+from ..wording import count_of
 from .findings.analysis import Analysis, analyse_answers
 from .study import Study
 
@@ -55,9 +56,10 @@ def analyse_study(
 def _in_the_middle(study: Study, unfinished: Sequence[str], readers: Sequence[Reader]) -> str:
     far = [f"'{reader.name}' {reader.answered} of {reader.total}" for reader in readers if reader.name in unfinished]
     rest = f" and {len(far) - 3} more" if len(far) > 3 else ""
+    who = f"{len(far)} of {count_of(len(readers), 'reader')} ({', '.join(far[:3])}{rest})"
     return (
-        f"{study.folder}: readers in the middle are {len(far)} of {len(readers)} ({', '.join(far[:3])}{rest}). Wait "
-        "until they have finished, close the study, or look now with --interim: the log and the report will tell of it."
+        f"{study.folder}: in the middle: {who}. Wait until they have finished, close the study, or look now with "
+        "--interim: the log and the report will tell of it."
     )
 
 
