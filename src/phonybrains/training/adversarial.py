@@ -17,12 +17,15 @@ from torch.func import functional_call
 from torch.nn.functional import avg_pool2d, leaky_relu, silu
 
 from ..diffusion.process import q_sample
+from ..errors import ConfigError
+from ..imageset import ImageSet
 from ..model.latent_diffusion import LatentDiffusion
 from ..networks.condition_dropout import drop, hide
+from ..networks.conditions import near
 from ..networks.critic import SLOPE
 from ..networks.denoiser import Denoiser
-from .config import AdversarialConfig
-from .corpus import Corpus
+from .config import AdversarialConfig, TrainConfig
+from .corpus import Corpus, rows_in
 from .gan import energy_distance
 from .latents import Latents
 
@@ -181,3 +184,12 @@ class AdversarialTask:
 
     def _mask(self, rows: Tensor) -> tuple[Tensor, ...]:
         return () if self.masks is None else (self.masks[rows].float(),)
+
+
+def check_adversarial(images: ImageSet, has_few_step: bool, config: TrainConfig) -> None:
+    """Raise ConfigError where no few-step weights are there to learn, or a modality is none of the training images."""
+    if not (has_few_step or (config.few_step.loop.steps and config.diffusion == "flow")):
+        raise ConfigError("adversarial: there are no few-step weights to learn. Set few_step.loop.steps above 0.")
+    known = sorted({images.rows[i].modality for i in rows_in(images, "train")})
+    if unknown := [name for name in config.adversarial.modalities if name not in known]:
+        raise ConfigError(f"adversarial.modalities: no training image is {unknown[0]}.{near(unknown[0], known)}")

@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from torch import Generator
 
+from ..errors import ConfigError
+from ..imageset import ImageSet
 from ..model.embedding import ImageEmbedding
 from ..networks.condition_dropout import drop
 from ..optimising.run import Run
 from ..optimising.vectors import VectorTask
+from ..wording import count_of
 from .config import TrainConfig
-from .corpus import Corpus
+from .corpus import Corpus, rows_in
 from .latents import Latents
 
 HIDDEN = 16
@@ -39,3 +42,10 @@ def embed(
     figures = {"embedding's prior, loss": round(task.validate(task.network), 4)}
     task.network.cpu()
     return replace(latents, embedded=told), embedding, figures
+
+
+def check_embedding(images: ImageSet, config: TrainConfig) -> None:
+    """Raise ConfigError for an embedding of more numbers than these training images can differ in."""
+    if config.embedding.told and config.embedding.dim >= (most := len(rows_in(images, "train"))):
+        differ = count_of(most, "training image differs", "training images differ")
+        raise ConfigError(f"embedding.dim is {config.embedding.dim}: {differ} in {most - 1} at most.")

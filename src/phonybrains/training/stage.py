@@ -160,10 +160,7 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
     begun_with = {name: weight.clone() for name, weight in denoiser.state_dict().items()} if start_share else {}
     run.follow(task, config.denoiser.loop, partial(samples.draw, steps=1 if new.critic else 8), config.compile)
     keep_a_share(denoiser, begun_with, start_share)
-    with torch.no_grad():
-        if corpus.held_out:
-            figures["validation loss"] = round(task.validate(task.network), 4)
-        figures["training loss on as many images"] = round(task.mean_error(task.network, corpus.train), 4)
+    figures |= _losses(task)
     figures[SEEN] = figures.get(SEEN, 0) + config.denoiser.loop.steps * config.denoiser.loop.batch_size
     if config.denoiser.loop.steps:
         figures.pop(GUIDED, None)
@@ -182,6 +179,13 @@ def _train_both(run: Run, images: ImageSet, new: New, config: TrainConfig) -> tu
     if config.classifier.told:
         figures |= _classify(run, images, task, samples, config)
     return model, figures
+
+
+@torch.no_grad()
+def _losses(task: DenoiserTask) -> dict[str, float]:
+    """Of a trained denoiser, on validation images, where there are any, and on as many that it has seen."""
+    held = {"validation loss": round(task.validate(task.network), 4)} if task.corpus.held_out else {}
+    return held | {"training loss on as many images": round(task.mean_error(task.network, task.corpus.train), 4)}
 
 
 def _guide(run: Run, trained: DenoiserTask, samples: Samples, new: New, config: TrainConfig) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from ..model.parts import LatentScale
 from ..model.training_data import drawn_in_words
 from ..model.withdrawal import on_columns_of
 from ..networks.autoencoder import build_autoencoder
-from ..networks.conditions import Conditions, Withdrawn, near
+from ..networks.conditions import Conditions, Withdrawn
 from ..networks.critic import Critic
 from ..networks.denoiser import Denoiser, build_embedding, build_unet
 from ..networks.patches import Patches
@@ -34,11 +34,13 @@ from ..networks.texture import Texture
 from ..optimising.compiling import check_compiler
 from ..wording import count_of
 from . import augment
+from .adversarial import check_adversarial
 from .autoencoder import Reconstruction
 from .classifier import classes_in
 from .columns import meanings, weights_for
 from .config import TrainConfig
 from .corpus import check_corpus, rows_in
+from .embedding import check_embedding
 from .few_step import few_step_copy
 from .perceptual import SMALLEST, PerceptualDistance
 
@@ -124,7 +126,7 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
         _check_crop(perceptual, config)
     if config.compile and config.denoiser.loop.steps:
         check_compiler()
-    _check_embedding(images, config)
+    check_embedding(images, config)
     denoiser = Denoiser(unet, build_embedding(unet, conditions.width + config.embedding.told, augment.WIDTH))
     said = [f"{name} is {value:g} wherever it is given: it is no condition." for name, value in dropped.items()]
     if not held_out(images.rows, "validation"):
@@ -148,17 +150,8 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
         new = replace(new, critic=_critic(config, unet, conditions))
     new = _begin_with(new, old, config) if old else new
     if config.adversarial.loop.steps:
-        _check_adversarial(images, new, config)
+        check_adversarial(images, bool(new.few_step), config)
     return new
-
-
-def _check_adversarial(images: ImageSet, new: New, config: TrainConfig) -> None:
-    """Raise ConfigError where no few-step weights are there to learn, or a modality is none of the training images."""
-    if not (new.few_step or (config.few_step.loop.steps and config.diffusion == "flow")):
-        raise ConfigError("adversarial: there are no few-step weights to learn. Set few_step.loop.steps above 0.")
-    known = sorted({images.rows[i].modality for i in rows_in(images, "train")})
-    if unknown := [name for name in config.adversarial.modalities if name not in known]:
-        raise ConfigError(f"adversarial.modalities: no training image is {unknown[0]}.{near(unknown[0], known)}")
 
 
 def _conditions_stay(old: LatentDiffusion, config: TrainConfig) -> bool:
@@ -210,13 +203,6 @@ def _dropped(
     known = {a.name for a in old.conditions.attributes} if old else set()
     stay = known | {one.attribute for one in withdrawn}
     return constants([images.rows[i] for i in rows_in(images, "train")], [name for name in names if name not in stay])
-
-
-def _check_embedding(images: ImageSet, config: TrainConfig) -> None:
-    """Raise ConfigError for an embedding of more numbers than these training images can differ in."""
-    if config.embedding.told and config.embedding.dim >= (most := len(rows_in(images, "train"))):
-        differ = count_of(most, "training image differs", "training images differ")
-        raise ConfigError(f"embedding.dim is {config.embedding.dim}: {differ} in {most - 1} at most.")
 
 
 def _check_crop(perceptual: PerceptualDistance, config: TrainConfig) -> None:
