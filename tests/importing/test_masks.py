@@ -126,6 +126,19 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     assert report.results["masks"] == {"outline": "tumour", "images": 2, "empty": 1}
 
 
+def test_sources_may_share_a_folder_of_masks(tmp_path: Path) -> None:
+    """What one of them has an image for is no mask of no image, and what none has one for is named once."""
+    for number, source in enumerate("ab"):
+        save(tmp_path / f"{source}/{number}.png", head(number))
+        save(tmp_path / f"masks/{number}.png", Image.fromarray(outline(number)))
+    save(tmp_path / "masks/9.png", Image.fromarray(outline(9)))
+    sources = {source: Source(masks=tmp_path / "masks") for source in "ab"}
+    report = run([tmp_path / "a", tmp_path / "b"], tmp_path / "out", MR.model_copy(update={"sources": sources}))
+    assert report.results["masks"]["images"] == 2
+    assert said(report).count("of no image") == 1
+    assert "1 mask of no image: masks/9.png" in said(report)
+
+
 def test_a_label_can_be_chosen(tmp_path: Path) -> None:
     """Of a label map one label is inside, or everything but 0."""
     labels = np.zeros((64, 64), np.uint8)

@@ -36,16 +36,30 @@ def with_masks(scans: Sequence[Scan], config: ImportConfig, pool: ThreadPoolExec
         how = 'masks = "…" in the table [sources.NAME] of the settings, for each'
         raise ConfigError(f"masks: {config.masks} belongs to one source, and {len(scans)} are given. Write {how}.")
     by_name = {normalize("NFC", name): source.masks for name, source in config.sources.items()}
-    return [
-        _matched(item, folder, pool) if (folder := by_name.get(item.settings_name) or config.masks) else item
-        for item in scans
+    folders = [by_name.get(item.settings_name) or config.masks for item in scans]
+    read = {folder.resolve(): _read(folder, pool) for folder in folders if folder}
+    matched, unused = list(scans), dict[Path, set[Path]]()
+    for i, folder in enumerate(folders):
+        if folder:
+            matched[i], others = _matched(scans[i], folder, read[folder.resolve()])
+            unused[folder.resolve()] = others & unused.get(folder.resolve(), others)
+    notices = [
+        Notice("", "warning", f"{count_of(len(left), 'mask')} of no image: {some(sorted(left))}")
+        for left in ([name_below(read[place].root, path) for path in paths] for place, paths in unused.items())
+        if left
     ]
+    return [*matched[:-1], replace(matched[-1], notices=[*matched[-1].notices, *notices])]
 
 
-def _matched(item: Scan, folder: Path, pool: ThreadPoolExecutor) -> Scan:
+def _read(folder: Path, pool: ThreadPoolExecutor) -> Scan:
     if not folder.is_dir():
         raise SourceError(f"{folder}: masks lie in a folder, and there is none of this name. Check the path.")
-    masks, inside = scan(folder, pool, lambda: folder), folder.resolve() == item.root
+    return scan(folder, pool, lambda: folder)
+
+
+def _matched(item: Scan, folder: Path, masks: Scan) -> tuple[Scan, set[Path]]:
+    """The scan with its masks, and those of the folder that are of none of its images."""
+    inside = folder.resolve() == item.root
     found = {path for kind in KINDS for path in masks.files[kind] if not inside or OF_A_MASK.search(_key(path.name))}
     files = {kind: [path for path in paths if path not in found] for kind, paths in item.files.items()}
     images = [path for kind in KINDS for path in files[kind]]
@@ -57,10 +71,9 @@ def _matched(item: Scan, folder: Path, pool: ThreadPoolExecutor) -> Scan:
         raise SourceError(
             f"{folder}: of its {count_of(len(found), 'file')} none has the name of an image of {item.name}{such}."
         )
-    alone = [name_below(masks.root, path) for path in sorted(found - set(of.values()))]
-    notices = [Notice("", "warning", f"{count_of(len(alone), 'mask')} of no image: {some(alone)}")] if alone else []
-    notices += [notice for notice in masks.notices if notice.kind == "skipped" and not inside]
-    return replace(item, files=files, masks=of, masks_sha256=masks.sha256, notices=[*item.notices, *notices])
+    notices = [notice for notice in masks.notices if notice.kind == "skipped" and not inside]
+    matched = replace(item, files=files, masks=of, masks_sha256=masks.sha256, notices=[*item.notices, *notices])
+    return matched, found - set(of.values())
 
 
 def _pairs(root: Path, images: Iterable[Path], folder: Path, masks: Sequence[Path]) -> dict[Path, Path]:
