@@ -238,11 +238,15 @@ def test_records_of_torch_are_as_before(tiny_model: Path, tmp_path: Path) -> Non
 
 @torch.no_grad()
 def test_a_shortcut_is_a_tap_of_its_convolution() -> None:
-    """The decoder that is converted has no shortcuts and draws the same up to rounding; the model's own stays."""
+    """The decoder that is converted has no shortcuts and shuffles whole channels; it draws the same up to rounding.
+
+    The model's own stays.
+    """
     torch.manual_seed(0)
     autoencoder, z = build_autoencoder(AutoencoderShape(widths=(8, 8, 16, 64), layers=1)), torch.randn(1, 8, 4, 4)
     wanted, converted = autoencoder.decoder(z), compiling.Decoding(autoencoder)
     assert not any(getattr(block, "shortcut", False) for block in converted.modules())
+    assert sum(isinstance(block, compiling.Shuffle) for block in converted.modules()) == 3
     assert torch.allclose(converted(z), wanted, atol=1e-5)
     assert torch.equal(autoencoder.decoder(z), wanted)
 

@@ -37,7 +37,7 @@ from .sampling import SHORTCUT, Sampling, settle
 from .schema import read_conditions
 from .workers import MOST_WORKERS, in_order
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "compiled.json"
 DENOISER, FEW_STEPS, DECODER, GRAIN = "denoiser.mnn", "few_step.mnn", "decoder.mnn", "texture.mnn"
 SAMPLERS = ("adams", "ddim", "euler", SHORTCUT)

@@ -52,22 +52,44 @@ MEASURED = 3
 
 
 class Decoding(nn.Module):
-    """The decoder by itself: latents z to images. Its shortcuts are taps of the convolutions beside them.
+    """The decoder by itself: latents z to images, in an order that MNN computes sooner.
 
-    MNN would copy all that passes a shortcut.
+    It would copy all that passes a shortcut, so these are taps of the convolutions beside them; and it moves whole
+    channels, but no single pixels, at once.
     """
 
     def __init__(self, autoencoder: nn.Module) -> None:
         super().__init__()
         self.decoder = copy.deepcopy(autoencoder.decoder)
-        for block in self.modules():
-            if isinstance(block, DCUpBlock2d) and block.shortcut:
-                block.shortcut, weight = False, block.conv.weight.data
-                out = torch.arange(len(weight))
-                weight[out, out // block.repeats, 1, 1] += 1
+        for parent in list(self.modules()):
+            for name, block in parent.named_children():
+                if isinstance(block, DCUpBlock2d) and not block.interpolate:
+                    setattr(parent, name, nn.Sequential(_upsampling(block), Shuffle()))
 
     def forward(self, z: Tensor) -> Tensor:
         return self.decoder(z)  # type: ignore[operator]
+
+
+def _upsampling(block: DCUpBlock2d) -> nn.Conv2d:
+    """The convolution of a block, with its shortcut, whose channels come in the order that Shuffle takes."""
+    conv = block.conv
+    out, weight, bias = torch.arange(conv.out_channels), conv.weight.data, conv.bias
+    if block.shortcut:
+        weight[out, out // block.repeats, 1, 1] += 1
+    order = out.view(-1, 4).t().flatten()
+    conv.weight.data = weight[order]
+    if bias is not None:
+        bias.data = bias.data[order]
+    return conv
+
+
+class Shuffle(nn.Module):
+    """A pixel shuffle of channels that come by place, and not by what they are of."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, channels, height, width = x.shape
+        places = x.view(n, 2, 2, channels // 4, height, width)
+        return places.permute(0, 3, 4, 1, 5, 2).reshape(n, channels // 4, 2 * height, 2 * width)
 
 
 class Texturing(nn.Module):
@@ -137,7 +159,8 @@ def compile_model(name: str | Path) -> Manifest:
 def _convert(network: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
     """Write a network as MNN reads it, by way of ONNX."""
     try:
-        converter = import_module("_tools")  # of MNN
+        with silenced(OUTPUT):
+            converter = import_module("_tools")  # of MNN
         import_module("onnxscript")  # torch.onnx needs it
     except ImportError as error:
         how = "python -m pip install 'phonybrains[compile]' does that."
