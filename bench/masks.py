@@ -130,7 +130,7 @@ def main(
     """
     corpus, others = axial_phantoms(out / "corpus", n, seed=0), axial_phantoms(out / "others", n // 2, seed=1)
     denoiser = {"variants": 2, "shape": SHAPE, "loop": LOOP | {"steps": denoiser_steps}}
-    rest = {"autoencoder": OFF | {"crop": SIZE}, "few_step": OFF, "conditions": ["diagnosis"]}
+    rest = {"autoencoder": OFF | {"crop": SIZE}, "few_step": OFF, "texture": OFF, "conditions": ["diagnosis"]}
     beginning = untaught(out / "start", ImageSet.open(corpus).where(split="train"))
     config = load_train_config("cpu", masks=True, start=str(beginning), denoiser=denoiser, **rest)
     model = LatentDiffusion.load(train(corpus, out / "model", config))

@@ -16,14 +16,12 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
 from ..errors import ConfigError, TrainingError
-from ..held_out import held_out
 from ..imageset import ImageSet
 from ..model.chains import chain_to_learn
 from ..model.fitting import constants
 from ..model.latent_diffusion import LatentDiffusion
-from ..model.masks import MaskFacts, masks_in_words
+from ..model.masks import MaskFacts
 from ..model.parts import LatentScale
-from ..model.training_data import drawn_in_words
 from ..model.withdrawal import on_columns_of
 from ..networks.autoencoder import build_autoencoder
 from ..networks.conditions import Conditions, Withdrawn
@@ -32,7 +30,6 @@ from ..networks.denoiser import Denoiser, build_embedding, build_unet
 from ..networks.patches import Patches
 from ..networks.texture import Texture
 from ..optimising.compiling import check_compiler
-from ..wording import count_of
 from . import augment
 from .adversarial import check_adversarial
 from .autoencoder import Reconstruction
@@ -43,6 +40,7 @@ from .corpus import check_corpus, rows_in
 from .embedding import check_embedding
 from .few_step import few_step_copy
 from .perceptual import SMALLEST, PerceptualDistance
+from .remarks import remarks
 
 SEEN = "images seen by the denoiser"
 GUIDED = "guidance built in"
@@ -128,24 +126,9 @@ def start(images: ImageSet, withdrawn: Sequence[Withdrawn], config: TrainConfig)
         check_compiler()
     check_embedding(images, config)
     denoiser = Denoiser(unet, build_embedding(unet, conditions.width + config.embedding.told, augment.WIDTH))
-    said = [f"{name} is {value:g} wherever it is given: it is no condition." for name, value in dropped.items()]
-    if not held_out(images.rows, "validation"):
-        of_others = " of other patients than train has" if rows_in(images, "validation") else ""
-        said.append(
-            f"No image{of_others} is in the split 'validation': the weights that are kept are those that fit the "
-            "training images best, and the card has no validation loss."
-        )
-    if drawn := drawn_in_words(images, "train"):
-        said.append(
-            f"Of {count_of(len(rows_in(images, 'train')), 'training image')}, {drawn}: those show nobody, and count no "
-            "people."
-        )
-    if old and conditions is old.conditions and not config.texture_alone:
-        said.append(f"The denoiser stays, and with it the conditions of {config.start}: other values count as missing.")
-    said += _said_of_masks(images, masks, old)
-    if old and old.embedding and not config.embedding.told:
-        said.append("The model to start from has an embedding; this one, trained without --embedding, will have none.")
-    new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, masks=masks, said=tuple(said))
+    stay = bool(old) and conditions is old.conditions and not config.texture_alone
+    said = remarks(images, dropped, masks, old, config, stay)
+    new = New(conditions, Reconstruction(autoencoder), denoiser, perceptual, masks=masks, said=said)
     if config.diffusion == "gan":
         new = replace(new, critic=_critic(config, unet, conditions))
     new = _begin_with(new, old, config) if old else new
@@ -180,20 +163,6 @@ def masks_of(images: ImageSet) -> MaskFacts:
         )
     counts = Counter(images.rows[i].modality for i in found)
     return MaskFacts(images.outline, dict(sorted(counts.items())), sum(not mask.any() for mask in found.values()))
-
-
-def _said_of_masks(images: ImageSet, masks: MaskFacts | None, old: LatentDiffusion | None) -> list[str]:
-    if masks:
-        return [f"Masks: {masks_in_words(masks)}."]
-    said = []
-    if there := sum(bool(images.rows[i].mask_file_name) for i in rows_in(images, "train")):
-        said.append(
-            f"{count_of(there, 'training image has', 'training images have')} a mask, which the model is not told: "
-            "--masks tells it."
-        )
-    if old and old.denoiser.takes_masks:
-        said.append("The model to start from takes masks; this one, trained without --masks, will take none.")
-    return said
 
 
 def _dropped(
