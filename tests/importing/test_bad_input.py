@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -360,4 +361,15 @@ def test_a_key_that_is_no_key(source):
     with pytest.raises(ConfigError, match="not a key"):
         imported(source, MR.model_copy(update={"key_file": source.parent / "key"}))
     assert (source.parent / "key").read_text() == "password"
+    assert not (source.parent / "out").exists()
+
+
+@pytest.mark.parametrize("again", ["in", "in/../in", "link", "in/part", "in/good.png"])
+def test_no_source_is_read_twice(source: Path, again: str) -> None:
+    """Given again under any name, or a part of another: an error, and not as many duplicates as it has images."""
+    save(source / "part/more.png", head(2))
+    (source.parent / "link").symlink_to(source)
+    words = f"{source.parent / again} " + ("lies inside" if again in ("in/part", "in/good.png") else "is given twice")
+    with pytest.raises(SourceError, match=re.escape(words)):
+        run([source, source.parent / again], source.parent / "out", MR)
     assert not (source.parent / "out").exists()

@@ -58,7 +58,11 @@ class Scan:
 
 
 def scan_all(sources: Sequence[Path], place: Callable[[], Path], tell: Tell = lambda name: None) -> list[Scan]:
-    """Scan each source; archives are unpacked below `place()`. Raises SourceError if a source does not exist."""
+    """Scan each source; archives are unpacked below `place()`.
+
+    Raises SourceError if a source does not exist, or is read with another already.
+    """
+    _check_apart(sources)
     with threads() as pool:
         scans = [scan(source, pool, lambda n=number: place() / str(n), tell) for number, source in enumerate(sources)]
     seen: Counter[str] = Counter()
@@ -67,6 +71,18 @@ def scan_all(sources: Sequence[Path], place: Callable[[], Path], tell: Tell = la
         again = f" ({seen[item.name]})" if seen[item.name] > 1 else ""
         scans[number - 1] = replace(item, name=f"{item.name}{again}", number=number)
     return scans
+
+
+def _check_apart(sources: Sequence[Path]) -> None:
+    """Raise SourceError for a source that is given twice, or is a part of another."""
+    seen: dict[Path, Path] = {}
+    for source in sources:
+        if (place := source.resolve()) in seen:
+            raise SourceError(f"{source} is given twice. Give it once.")
+        seen[place] = source
+    for place, source in seen.items():
+        if whole := next((seen[parent] for parent in place.parents if parent in seen), None):
+            raise SourceError(f"{source} lies inside {whole}, which is read as a whole. Give one of them.")
 
 
 def scan(source: Path, pool: ThreadPoolExecutor, place: Callable[[], Path], tell: Tell = lambda name: None) -> Scan:
