@@ -67,6 +67,19 @@ def test_guidance_is_linear_in_scale(scale: float) -> None:
     assert_close(guided, (1 - scale) * without + scale * conditional, **EXACT)
 
 
+def test_a_mask_is_hidden_where_the_condition_is() -> None:
+    """Guidance pushes what a mask adds: 1 with it and 0 without are 2 at scale 2, whatever the condition."""
+    mask, told = torch.ones(3, 5, 4, 4, dtype=torch.float64), []
+
+    def masked(x_t: Tensor, t: Tensor, condition: Tensor, mask: Tensor) -> Tensor:
+        told.append(mask)
+        return mask[:, :1].expand_as(x_t)
+
+    assert torch.equal(guide(masked, CONDITION, NULL, 2.0, mask)(X, T), torch.full_like(X, 2))
+    assert torch.equal(told[0], torch.cat([mask, torch.zeros_like(mask)]))
+    assert torch.equal(guide(masked, CONDITION, NULL, 1.0, mask)(X, T), torch.ones_like(X))
+
+
 @pytest.mark.parametrize("objective", [PredictNoise(), PredictV(), PredictVelocity()], ids=repr)
 @pytest.mark.parametrize("process", [linear_schedule(10), Flow()], ids=["schedule", "flow"])
 @few

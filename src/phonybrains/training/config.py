@@ -81,7 +81,7 @@ class GuidanceConfig(Config):
     """How far predictions are pushed away from the worse ones; 1 changes nothing."""
     worse: str | None = None
     """A model folder from earlier in the same training, which predicts worse (autoguidance); the model itself, told no
-    conditions, if there is none (classifier-free guidance)."""
+    conditions and no mask, if there is none (classifier-free guidance)."""
 
 
 class FewStepConfig(Config):

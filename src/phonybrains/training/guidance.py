@@ -15,7 +15,8 @@ from .denoiser import DenoiserTask
 class GuidanceTask(DenoiserTask):
     """The denoiser learns its own guided predictions, so that sampling needs one network and no more time.
 
-    worse: the network it is pushed away from (autoguidance); None for itself, told no conditions (classifier-free).
+    worse: the network it is pushed away from (autoguidance), told as much; None for itself, told no conditions and no
+    mask (classifier-free).
     strength: 1 changes nothing.  [Karras 2024, eq. 3; Meng 2023, sec. 3.1]
     """
 
@@ -47,7 +48,9 @@ class GuidanceTask(DenoiserTask):
         with torch.no_grad():
             good = self.teacher(x_t, time, condition, *beside).float()
             if self.worse is None:
-                worse = self.teacher(x_t, time, self.corpus.conditions.null(len(x_t)).to(condition), *beside)
+                hidden = (torch.zeros_like(one) for one in mask)
+                null = self.corpus.conditions.null(len(x_t)).to(condition)
+                worse = self.teacher(x_t, time, null, augmentation, *hidden)
             else:
                 worse = self.worse(x_t, time, condition, *beside)
             target = worse.float() + self.strength * (good - worse.float())

@@ -886,7 +886,7 @@ def chain_of(name: str, scheduler: Mapping[str, Any]) -> Chain:
 
 
 # phonybrains/diffusion/guidance.py
-# Classifier-free guidance: push a prediction away from the one made without a condition.
+# Classifier-free guidance: push a prediction away from the one made without condition and mask.
 
 
 Denoise = Callable[..., Tensor]
@@ -897,11 +897,11 @@ def guide(denoise: Denoise, condition: Tensor, null: Tensor, scale: float = 1.0,
     """x̂(∅) + scale · (x̂(c) - x̂(∅)); scale 1 is the plain conditional model, at half the cost.  [Ho 2022, eq. 6]
 
     condition, null: (B, width). x_0, noise and velocity are linear in one another: guiding one guides all.
-    mask: (B, channels, h, w), told to both predictions: what is pushed is what the condition adds to it.
+    mask: (B, channels, h, w), hidden where the condition is, as zeros: what is pushed is all that was asked for.
     """
     if scale == 1:
         return lambda x_t, t: denoise(x_t, t, condition, *mask)
-    both, masks = torch.cat([condition, null]), [torch.cat([one, one]) for one in mask]
+    both, masks = torch.cat([condition, null]), [torch.cat([one, torch.zeros_like(one)]) for one in mask]
 
     def predict(x_t: Tensor, t: Tensor) -> Tensor:
         with_condition, without = denoise(torch.cat([x_t, x_t]), torch.cat([t, t]), both, *masks).chunk(2)
