@@ -116,7 +116,7 @@ def main(
     denoiser_steps: int = 1200,
     finder_steps: int = 1500,
     steps: tuple[int, ...] = (16, 4),
-    guidance: tuple[float, ...] = (1.0,),
+    guidance: tuple[float, ...] = (1.0, 2.0),
 ) -> None:
     """Train, generate and measure; what is there already is not made again.
 
@@ -126,7 +126,7 @@ def main(
         denoiser_steps: Of training.
         finder_steps: Of the segmentation network.
         steps: Of sampling.
-        guidance: Of sampling, where steps are more than few.
+        guidance: Of sampling.
     """
     corpus, others = axial_phantoms(out / "corpus", n, seed=0), axial_phantoms(out / "others", n // 2, seed=1)
     denoiser = {"variants": 2, "shape": SHAPE, "loop": LOOP | {"steps": denoiser_steps}}
