@@ -79,9 +79,9 @@ def ours(model: str, steps: Sequence[int], size: Size, engine: Engine = "torch")
 # the same networks in Project-MONAI/tutorials, generation/2d_ldm/config/config_train_16g.json, whose inference.py
 # samples with DDPM, 1000 steps. BraTS slices of 240², padded to 256²; latents of 64².
 MONAI: Facts = {"spatial_dims": 2, "in_channels": 1, "out_channels": 1, "num_res_blocks": 2, "include_fc": False}
-MONAI_AUTOENCODER = MONAI | {"latent_channels": 1, "channels": (64, 128, 256), "attention_levels": (False,) * 3}
+MONAI_AUTOENCODER: Facts = MONAI | {"latent_channels": 1, "channels": (64, 128, 256), "attention_levels": (False,) * 3}
 MONAI_HEADS: Facts = {"attention_levels": (False, True, True, True), "num_head_channels": (0, 32, 32, 32)}
-MONAI_UNET = MONAI | MONAI_HEADS | {"channels": (32, 64, 128, 256)}
+MONAI_UNET: Facts = MONAI | MONAI_HEADS | {"channels": (32, 64, 128, 256)}
 MONAI_NOISE: Facts = {"schedule": "scaled_linear_beta", "beta_start": 0.0015, "beta_end": 0.0195}
 MONAI_TOY: Facts = {"channels": (32, 32), "attention_levels": (False, False)}
 MONAI_TOY_UNET: Facts = MONAI_TOY | {"num_head_channels": (0, 32)}

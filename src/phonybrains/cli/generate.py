@@ -53,7 +53,7 @@ def generate(
         config: TOML file with any of the settings of docs/generate.md; the options here win.
         seed: Start of the random numbers (0): image i depends on (seed, i) alone.
         steps: Steps from noise to image; the model's own number if not given. Few-step weights serve up to 4.
-        guidance: How strongly conditions and masks are pushed; 1 is the plain model, at half the cost (the model's own: 1).
+        guidance: How strongly conditions and masks are pushed; 1 is plain, at half the cost (the model's own: 1).
         classifier_guidance: How strongly the model's classifier leads to what is asked, if it has one (0: without it).
         sampler: shortcut, adams, heun, ddim, ddpm or euler; the best for model and steps if not given.
         precision: Arithmetic of decoding: bf16, fp32, or (auto) the faster here; up to 5 gray levels apart.
