@@ -37,7 +37,8 @@ def with_masks(scans: Sequence[Scan], config: ImportConfig, pool: ThreadPoolExec
         raise ConfigError(f"masks: {config.masks} belongs to one source, and {len(scans)} are given. Write {how}.")
     by_name = {normalize("NFC", name): source.masks for name, source in config.sources.items()}
     folders = [by_name.get(item.settings_name) or config.masks for item in scans]
-    read = {folder.resolve(): _read(folder, pool) for folder in folders if folder}
+    shared = {folder.resolve(): folder for folder in folders if folder}
+    read = {place: _read(folder, pool) for place, folder in shared.items()}
     matched, unused = list(scans), dict[Path, set[Path]]()
     for i, folder in enumerate(folders):
         if folder:
