@@ -25,7 +25,7 @@ PUBLISHED = (
 def methods(sides: Sides, config: EvaluateConfig) -> list[Block]:
     """How it was measured, for the methods section of a paper."""
     words = (
-        f"Synthetic images were compared with the {sides.held_out} split of the corpus, which the model has not seen, "
+        f"Synthetic images were compared with the {sides.held_out} split of the corpus, which training leaves out, "
         "each modality for itself; copies were searched for in its train split. A score is shown beside its null: what "
         "real images score against other real images at the same n, a patient never being on both sides. A score is "
         "apart where it lies beyond the range of 95 of 100 such draws, its interval excludes their middle and p is "
