@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from phonybrains.evaluation.bias.composition import DRAWS, corrected, drawn_again
+from phonybrains.evaluation.bias.composition import DRAWS, corrected, drawn_by_kind
 from phonybrains.evaluation.inputs.labels import WORST_RATE, telling
 
 Array = NDArray[Any]
@@ -73,8 +73,8 @@ def _drawn_shares(doses: Sequence[Dose], rng: np.random.Generator) -> Array:
     """Corrected shares, (DRAWS, doses), of images and people drawn again."""
     seed, columns = int(rng.integers(2**31)), []
     for dose in doses:
-        weights, kinds = drawn_again(dose.confusion.reshape(len(dose.confusion), 4), np.random.default_rng(seed))
-        images, votes = drawn_again(dose.votes[:, None], rng)
+        weights, kinds = drawn_by_kind(dose.confusion.reshape(len(dose.confusion), 4), np.random.default_rng(seed))
+        images, votes = drawn_by_kind(dose.votes[:, None], rng)
         columns.append(_share((weights @ kinds).reshape(DRAWS, 2, 2), (images @ votes)[:, 0] / len(dose.votes)))
     return np.stack(columns, axis=1)
 

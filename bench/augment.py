@@ -28,7 +28,8 @@ from phonybrains.evaluation.features.extractors import Extractor
 from phonybrains.evaluation.features.shards import features_of, pixels_of
 from phonybrains.evaluation.inputs.patients import patients
 from phonybrains.evaluation.inputs.real import reading_extractor
-from phonybrains.evaluation.utility.auc_gain import auc_of, people_weights
+from phonybrains.evaluation.utility.again import Again
+from phonybrains.evaluation.utility.auc_gain import auc_of
 from phonybrains.evaluation.utility.classifier import classically_augmented, learn
 from phonybrains.held_out import HELD_OUT, held_out
 from phonybrains.imageset import ImageSet
@@ -84,15 +85,12 @@ def gains(
     learning: Learning, test: Array, truth: Array, people: Sequence[str], seeds: int, bootstraps: int
 ) -> Iterator[dict[str, object]]:
     """A row for each arm: its AUC and its gain over the corpus as it is, with their intervals."""
-    rng = np.random.default_rng(0)
-    weights, again = people_weights(people, bootstraps, rng), rng.integers(seeds, size=(bootstraps, seeds))
+    again = Again.of(people, seeds, bootstraps, np.random.default_rng(0))
     labels = int(learning.truth.max()) + 1
     found = {}
     for name in (REAL, REPEATED, CLASSICAL, DRAWN):
         x, y = learning.arm(name)
-        found[name] = auc_of(
-            np.stack([learn(x, y, labels, test, seed) for seed in range(seeds)]), truth, weights, again
-        )
+        found[name] = auc_of(np.stack([learn(x, y, labels, test, seed) for seed in range(seeds)]), truth, again)
         auc, gain = found[name].estimate(len(truth)), found[name].minus(found[REAL]).estimate(len(truth))
         yield {
             "arm": name,

@@ -20,7 +20,7 @@ from phonybrains.evaluation.inputs.real import Compared, Real
 from phonybrains.evaluation.score import Score
 from phonybrains.imageset import ImageSet, Row
 from phonybrains.phantom.corpus import make_phantoms
-from phonybrains.statistics.estimate import Estimate
+from phonybrains.statistics.bootstrap import Drawn
 from tests.support.image_files import written
 
 
@@ -234,7 +234,7 @@ def test_the_interval_of_a_rate_holds_the_truth(rng: Generator):
     for _ in range(200):
         people = rng.binomial(8, 0.8, 40) / 8
         draws = rng.multinomial(40, np.full(40, 1 / 40), DRAWS) @ people / 40
-        real = Estimate(float(people.mean()), 0, 1, 320), draws
+        real = Drawn(float(people.mean()), draws, 40)
         score = found_rate(rng.random(30) < 0.4, real, rng, {})
         inside += (score.low or 0) < 0.5 < (score.high or 0)
     assert 0.9 <= inside / 200 <= 0.99

@@ -15,14 +15,14 @@ from phonybrains.evaluation.findings import Findings
 from phonybrains.evaluation.outcomes import outcome_of
 from phonybrains.evaluation.score import Score
 from phonybrains.evaluation.utility import outlines
-from phonybrains.evaluation.utility.auc_gain import people_weights
+from phonybrains.evaluation.utility.again import Again
 from phonybrains.evaluation.utility.audit import utility_audit
 from phonybrains.evaluation.utility.dice import dice, mean_of, of_empty
 from phonybrains.evaluation.utility.segmentation import Segmenter, UNet, side_of, stacked, varied
 from phonybrains.imageset import ImageSet, Row, write_mask, write_metadata, write_png
 
 SIDE, STEPS = 32, 60
-CONFIG = EvaluateConfig(utility=UtilityConfig(bootstraps=200))
+CONFIG = EvaluateConfig(utility=UtilityConfig(bootstraps=200, networks=2))
 
 
 def square(*sides: int) -> np.ndarray:
@@ -39,18 +39,26 @@ def test_dice_of_known_masks():
     found[2, 2:] = False
     each = dice(found, truth)
     np.testing.assert_allclose(each, [1, 0, 2 / 3, np.nan, 0])
-    said = of_empty(each, [True, True, True, True, False])
-    assert said == "1 image with nothing to find left out, something is outlined in 1"
-    assert of_empty(each[:3], np.ones(3, bool)) == ""
+    said = of_empty(each, np.array([[True, True, True, True, False], [True] * 3 + [False] * 2]))
+    assert said == "1 image with nothing to find left out, something is outlined in 0.5"
+    assert of_empty(each[:3], np.ones((2, 3), bool)) == ""
 
 
 def test_the_mean_is_over_images_and_draws_are_of_people():
     """Of one person with three images and one with one; every draw is a mean of whole people."""
     each = np.array([1.0, 1.0, 1.0, 0.0, np.nan])
-    weights = people_weights(["a", "a", "a", "b", "b"], 500, np.random.default_rng(0))
-    mean = mean_of(each, weights)
+    again = Again.of(["a", "a", "a", "b", "b"], 1, 500, np.random.default_rng(0))
+    mean = mean_of(each[None], again)
     assert mean.value == 0.75
     assert set(np.round(mean.draws, 6)) == {0.0, 0.75, 1.0}
+
+
+def test_networks_are_drawn_again_one_fewer_than_there_are():
+    """Of networks that find 0, .3 and .6 everywhere, draws are means of two and spread as a mean of three."""
+    again = Again.of([str(i) for i in range(4)], 3, 20_000, np.random.default_rng(0))
+    mean = mean_of(np.repeat([[0.0], [0.3], [0.6]], 4, axis=1), again)
+    assert mean.value == pytest.approx(0.3)
+    assert mean.draws.std() == pytest.approx(0.3 / np.sqrt(3), rel=0.02)
 
 
 def test_image_and_mask_are_varied_as_one():

@@ -17,7 +17,6 @@ from phonybrains.statistics.estimate import (
     holm,
     normal_quantile,
     p_text,
-    percentile_interval,
     square_and_add,
     t_estimate,
     t_p_value,
@@ -43,14 +42,6 @@ def test_square_and_add_of_correlated_estimates_is_the_wald_interval_when_even()
     expected = t_estimate(0.3, math.sqrt(0.1**2 - 2 * rho * 0.1 * 0.05 + 0.05**2), 9)
     found = square_and_add(a, b, rho)
     assert limits(found) == pytest.approx(limits(expected), abs=1e-12)
-
-
-def test_percentile_interval_is_that_of_scipy() -> None:
-    """From scipy's own draws of a skewed sample's standard deviation."""
-    x = np.random.default_rng(0).exponential(size=40)
-    theirs = stats.bootstrap((x,), np.std, method="percentile", n_resamples=999, rng=np.random.default_rng(1))
-    ours = percentile_interval(theirs.bootstrap_distribution)
-    assert limits(ours) == pytest.approx(tuple(theirs.confidence_interval), rel=1e-9)
 
 
 def test_p_values_as_text_have_two_digits_and_are_never_0():

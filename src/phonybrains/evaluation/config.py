@@ -48,7 +48,8 @@ class UtilityConfig(Config):
     """A classifier for an attribute, trained with and without synthetic images."""
 
     attribute: str = ""  # column of metadata.csv that the classifier learns; "" skips the part with a note
-    seeds: Whole = 5
+    seeds: Whole = 5  # of which each begins a classifier anew
+    networks: Whole = 5  # that learn to outline from the pairs of an arm; one says nothing of chance in learning
     real_shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.1, 0.25, 1.0)
     bootstraps: Whole = 1000
 

@@ -122,13 +122,6 @@ def square_and_add(a: Estimate, b: Estimate, correlation: float = 0.0) -> Interv
     )
 
 
-def percentile_interval(drawn: ArrayLike, level: float = 0.95) -> Interval:
-    """The middle of the bootstrap distribution.  [Efron & Tibshirani 1993, eq. 13.5]"""
-    normal_quantile(level)
-    low, high = np.quantile(np.asarray(drawn, dtype=float), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high))
-
-
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """p values adjusted for their number: those at most alpha keep the chance of any false rejection below alpha.
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ...imageset import ImageSet, Row
 from ...statistics.agreement import cohen_kappa
-from ...statistics.estimate import Estimate, percentile_interval
+from ...statistics.bootstrap import Drawn
+from ...statistics.estimate import Estimate
 from ...statistics.proportions import clopper_pearson
 from ...wording import count_of
 from ..findings import Confusion
@@ -109,7 +110,7 @@ def boxes_found(images: ImageSet, numbers: Sequence[int], rng: np.random.Generat
     if len(found) < FEWEST:
         raise ValueError("the asked boxes are too small to measure")
     drawn = rng.multinomial(len(found), np.full(len(found), 1 / len(found)), DRAWS) @ found / len(found)
-    return percentile_interval(drawn).about(float(found.mean()), len(found))
+    return Drawn(float(found.mean()), drawn, len(found)).estimate(len(found))
 
 
 def _box_of(row: Row) -> list[float] | None:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...statistics.estimate import Estimate, t_p_value
+from ...statistics.bootstrap import Drawn
+from ...statistics.estimate import Estimate
 from ...statistics.proportions import binomial_test, clopper_pearson
 from ..inputs.labels import WORST_RATE, telling
 
@@ -103,30 +104,21 @@ def found_shares(
     n = len(votes)
     value = corrected(confusion.sum(axis=0), votes.mean(axis=0))
     drawn = _draws(confusion, votes, rng, people)
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    units = min(len(confusion), n if people is None else len(np.unique(people)))
     shares = []
     for i, name in enumerate(names):
         p = float(training[i])
         if 0 < p < 1:
             count = min(max(round(float(value[i]) * n), 0), n)
             exact = clopper_pearson(count, n)
-            share = Estimate(float(value[i]), min(float(low[i]), exact.low), max(float(high[i]), exact.high), n)
-            test = max(_two_sided(drawn[:, i], share.value, p), binomial_test(count, n, p))
-            shares.append(LabelShare(name, share, p, test))
+            found = Drawn(float(value[i]), drawn[:, i], units)
+            limits = found.interval()
+            share = Estimate(found.value, min(limits.low, exact.low), max(limits.high, exact.high), n)
+            shares.append(LabelShare(name, share, p, max(found.p_value(p), binomial_test(count, n, p))))
     return shares
 
 
-def _two_sided(drawn: Array, value: float, fair: float) -> float:
-    """p of value = fair by how many draws lie beyond; where none does, by the normal tail, which can be smaller."""
-    beyond = min((drawn <= fair).sum(), (drawn >= fair).sum())
-    counted = min(1.0, 2 * (beyond + 1) / (len(drawn) + 1))
-    if beyond:
-        return counted
-    spread = float(drawn.std())
-    return min(counted, t_p_value((value - fair) / spread) if spread > 0 else 0.0)
-
-
-def drawn_again(rows: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def drawn_by_kind(rows: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Rows (n, k) drawn again: how often each different one comes, (DRAWS, m), and these, (m, k)."""
     kinds, counts = np.unique(rows, axis=0, return_counts=True)
     return rng.multinomial(len(rows), counts / len(rows), DRAWS), kinds
@@ -138,7 +130,7 @@ def _draws(confusion: Array, votes: Array, rng: np.random.Generator, people: Arr
     Where a draw leaves no image of a true label, the rates of all people are taken.
     """
     persons, k, _ = confusion.shape
-    weights, kinds = drawn_again(confusion.reshape(persons, k * k), rng)
+    weights, kinds = drawn_by_kind(confusion.reshape(persons, k * k), rng)
     tables = (weights @ kinds).reshape(DRAWS, k, k)
     tables = np.where(tables.sum(axis=2, keepdims=True) == 0, confusion.sum(axis=0), tables)
     sizes = np.ones(len(votes))
@@ -146,5 +138,5 @@ def _draws(confusion: Array, votes: Array, rng: np.random.Generator, people: Arr
         units = np.unique(people, return_inverse=True)[1]
         votes = np.stack([np.bincount(units, column) for column in votes.T], axis=1)
         sizes = np.bincount(units).astype(float)
-    again, rows = drawn_again(np.column_stack([votes, sizes]), rng)
+    again, rows = drawn_by_kind(np.column_stack([votes, sizes]), rng)
     return corrected(tables, (again @ rows[:, :-1]) / (again @ rows[:, -1])[:, None])

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from ...imageset import Row
-from ...statistics.estimate import Estimate, percentile_interval
+from ...statistics.bootstrap import Drawn, drawn_again
+from ...statistics.estimate import Estimate
 from ...wording import count_of
 from ..inputs.labels import FOLDS
 from ..inputs.patients import deal
@@ -91,16 +92,10 @@ def reading(truth: Array, found: Array, rng: np.random.Generator, people: Sequen
     for side, what in ((truth, "every image was asked for the same"), (found, "every image measures alike")):
         if np.ptp(side) < 1e-12:
             raise ValueError(what)
-    drawn = _figures(truth, found, drawn_again(codes, rng))
+    drawn = _figures(truth, found, drawn_again(codes, DRAWS, rng))
     own = _figures(truth, found, np.ones((1, len(told))))
-    limits = (percentile_interval(each[np.isfinite(each)]) for each in drawn)
-    return Reading(*(limit.about(float(value[0]), len(told)) for value, limit in zip(own, limits, strict=True)))
-
-
-def drawn_again(codes: Array, rng: np.random.Generator) -> Array:
-    """How often each image counts, (DRAWS, n), where people 0…k-1 of the images, (n,), are drawn with replacement."""
-    k = int(codes.max()) + 1
-    return rng.multinomial(k, np.full(k, 1 / k), DRAWS)[:, codes].astype(float)
+    each = (Drawn(float(value[0]), draws, n) for value, draws in zip(own, drawn, strict=True))
+    return Reading(*(figure.estimate(len(told)) for figure in each))
 
 
 def _figures(truth: Array, found: Array, weights: Array) -> tuple[Array, Array, Array, Array]:

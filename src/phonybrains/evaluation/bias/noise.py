@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, binary_erosion, binary_fill_holes, convolve, label
 
 from ...imageset import ImageSet
-from ...statistics.estimate import Estimate, percentile_interval
+from ...statistics.bootstrap import Drawn, drawn_again
+from ...statistics.estimate import Estimate
 from ...wording import count_of
 from ..score import Progress, silent
 
@@ -105,14 +106,10 @@ def compare(
     made, real, people = made[np.isfinite(made)], real[keep], [who for who, k in zip(people, keep, strict=True) if k]
     if min(len(made), len(real)) < 5:
         raise ValueError(f"only {len(made)} generated and {count_of(len(real), 'real image')} could be measured")
-    units = np.unique(people, return_inverse=True)[1]
-    sums, sizes = np.bincount(units, real), np.bincount(units)
-    again = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), DRAWS)
-    real_draws = (again @ sums) / (again @ sizes)
+    persons, again = len(set(people)), drawn_again(people, DRAWS, rng)
+    real_draws = again @ real / again.sum(axis=1)
     chance = np.full(len(made), 1 / len(made))  # one draw at a time: all of 100,000 images would take 0.8 GB
     made_draws = np.array([rng.multinomial(len(made), chance) @ made for _ in range(DRAWS)]) / len(made)
-    apart = made_draws - real_draws
-    p = min(1.0, 2 * (min((apart <= 0).sum(), (apart >= 0).sum()) + 1) / (DRAWS + 1))
-    sides = ((made, made_draws), (real, real_draws))
-    one, other = (percentile_interval(draws).about(float(values.mean()), len(values)) for values, draws in sides)
-    return one, other, p
+    one = Drawn(float(made.mean()), made_draws, len(made))
+    other = Drawn(float(real.mean()), real_draws, persons)
+    return one.estimate(len(made)), other.estimate(len(real)), one.minus(other).p_value()

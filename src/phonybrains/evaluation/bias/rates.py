@@ -6,6 +6,7 @@ finds it in real people that have it and of whom it learnt nothing: 1 is as ofte
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imageset import Attribute
-from ...statistics.estimate import Estimate, percentile_interval
+from ...statistics.bootstrap import Drawn, drawn_again
+from ...statistics.estimate import Interval
 from ...statistics.proportions import clopper_pearson
 from ...wording import count_of
 from ..inputs.labels import MOST_LABELS, WORST_RATE, LabelClassifier, telling
 from ..inputs.real import Compared
 from ..score import Null, Score, tried, unavailable
-from .gauge import DRAWS, FEWEST, FEWEST_PEOPLE, drawn_again
+from .gauge import DRAWS, FEWEST, FEWEST_PEOPLE
 
 Array = NDArray[Any]
 
@@ -65,12 +67,12 @@ def _of_label(
         )
     reader = LabelClassifier.learn(side.real.features[said], truth, people, side.config.seed)
     codes, rng = np.unique(people, return_inverse=True)[1], side.rng(71)
-    weights = drawn_again(codes, rng)
+    weights = drawn_again(codes, DRAWS, rng)
     true_rate, false_rate = (_rate(reader.found, truth == one, codes, weights, rng) for one in (1, 0))
     if telling(reader.confusion) < WORST_RATE:
         raise ValueError(
             "it cannot be seen in single images: of other real people a classifier finds it in "
-            f"{true_rate[0].value:.0%} of those that show it and in {false_rate[0].value:.0%} of those that do not"
+            f"{true_rate.value:.0%} of those that show it and in {false_rate.value:.0%} of those that do not"
         )
     hits = reader.calls(side.features) == 1
     yield found_rate(hits[asked], true_rate, side.rng(73), where)
@@ -81,36 +83,40 @@ def _of_label(
         return
     wrong = clopper_pearson(int(hits[not_asked].sum()), len(not_asked))
     note = "found in images that were asked for something else; null: in real people who do not show it"
-    yield Score.of("false_rate", wrong, null=Null.of(false_rate[0]), note=note, **where)
+    usual = _within(false_rate).about(false_rate.value, int((truth == 0).sum()))
+    yield Score.of("false_rate", wrong, null=Null.of(usual), note=note, **where)
 
 
-def _rate(found: Array, which: Array, codes: Array, weights: Array, rng: np.random.Generator) -> tuple[Estimate, Array]:
-    """The share of these images in which the label is found, with its interval by people, and the draws, (D,).
+def _rate(found: Array, which: Array, codes: Array, weights: Array, rng: np.random.Generator) -> Drawn:
+    """The share of these images in which the label is found, people drawn again.
 
     Where it is found in all or in none, no person differs from another: then each counts as one image, and the draws
     are of Jeffreys' posterior.
     """
-    value, n = float(found[which].mean()), int(which.sum())
-    if 0 < value < 1:
-        seen = weights[:, which].sum(axis=1)
-        shares = np.divide(weights[:, which] @ found[which], seen, out=np.full(len(seen), np.nan), where=seen > 0)
-    else:
-        k = len(np.unique(codes[which]))
-        shares = rng.beta(k * value + 0.5, k * (1 - value) + 0.5, DRAWS)
-    limits = percentile_interval(shares[np.isfinite(shares)])
-    return Estimate(value, min(limits.low, value), max(limits.high, value), n), shares
+    value, k = float(found[which].mean()), len(np.unique(codes[which]))
+    if value in (0, 1):
+        return Drawn(value, rng.beta(k * value + 0.5, k * (1 - value) + 0.5, DRAWS), math.inf)
+    seen = weights[:, which].sum(axis=1)
+    shares = np.divide(weights[:, which] @ found[which], seen, out=np.full(len(seen), np.nan), where=seen > 0)
+    return Drawn(value, shares, k)
 
 
-def found_rate(hits: Array, real: tuple[Estimate, Array], rng: np.random.Generator, where: dict[str, Any]) -> Score:
-    """The share of hits, (n,), over that among real people, with the interval of the ratio.
+def _within(rate: Drawn) -> Interval:
+    """The interval of a rate, which holds it also where the draws of a posterior do not."""
+    limits = rate.interval()
+    return Interval(min(limits.low, rate.value), max(limits.high, rate.value))
 
-    real: that share and its draws over people, (D,). What is drawn of the hits is their share's posterior under
-    Jeffreys' prior, so that none or all of few images is not taken for certain.  [Brown 2001, Stat. Sci. 16:101]
+
+def found_rate(hits: Array, real: Drawn, rng: np.random.Generator, where: dict[str, Any]) -> Score:
+    """The share of hits, (n,), over that among images of real people, with the interval of the ratio.
+
+    What is drawn of the hits is their share's posterior under Jeffreys' prior, so that none or all of few images is not
+    taken for certain.  [Brown 2001, Stat. Sci. 16:101]
     """
     n, k = len(hits), int(hits.sum())
-    usual, drawn = real
+    usual = _within(real)
     shares = rng.beta(k + 0.5, n - k + 0.5, DRAWS)
-    ratios = np.divide(shares, drawn, out=np.full(DRAWS, np.nan), where=drawn > 0)
-    found = percentile_interval(ratios[np.isfinite(ratios)]).about(k / n / usual.value, n)
-    note = f"found in {k} of {n}; in real people who show it in {usual.value:.0%} ({usual.low:.0%} to {usual.high:.0%})"
+    ratios = np.divide(shares, real.draws, out=np.full(DRAWS, np.nan), where=real.draws > 0)
+    found = Drawn(k / n / real.value, ratios, real.units).estimate(n)
+    note = f"found in {k} of {n}; in real people who show it in {real.value:.0%} ({usual.low:.0%} to {usual.high:.0%})"
     return Score.of("found_rate", found, null=Null.known(1.0), note=note, **where)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
-from ...statistics.estimate import Estimate
+from ...statistics.bootstrap import Drawn
 from ..arrays import Array
+from .again import Again
 
 BINS = 10
 
@@ -37,47 +35,9 @@ def macro_auc(probabilities: Array, truth: Array, weights: Array) -> Array:
     return np.divide(total, known, out=np.full(len(weights), np.nan), where=known > 0)
 
 
-def people_weights(people: Sequence[str], draws: int, rng: np.random.Generator) -> Array:
-    """How often each image counts, (draws + 1, n), when people are drawn again; the first row is everybody once."""
-    units = np.unique(people, return_inverse=True)[1]
-    count = int(units.max()) + 1
-    again = rng.multinomial(count, np.full(count, 1 / count), draws)
-    return np.concatenate([np.ones((1, len(units))), again[:, units]])
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A value, and what it is in each bootstrap draw, (B,)."""
-
-    value: float
-    draws: Array
-
-    def estimate(self, n: int) -> Estimate:
-        """The value, from n images, with its 95 % interval."""
-        low, high = np.nanquantile(self.draws, [0.025, 0.975])
-        return Estimate(self.value, float(low), float(high), n)
-
-    def minus(self, other: Drawn) -> Drawn:
-        """The difference, draw by draw: both saw the same people."""
-        return Drawn(self.value - other.value, self.draws - other.draws)
-
-    @property
-    def p_value(self) -> float:
-        """Two-sided p that the value is 0, by how many draws lie beyond."""
-        kept = self.draws[np.isfinite(self.draws)]
-        beyond = min((kept <= 0).sum(), (kept >= 0).sum())
-        return float(min(1.0, 2 * (beyond + 1) / (len(kept) + 1)))
-
-
-def auc_of(probabilities: Array, truth: Array, weights: Array, seeds: Array) -> Drawn:
-    """Mean AUC over seeds, (S, n, K), drawing people and seeds again.
-
-    weights: as people_weights gives; seeds: (B, S) numbers of the seeds of each draw. The same for all arms, so that
-    differences are paired.
-    """
-    each = np.array([macro_auc(one, truth, weights) for one in probabilities])
-    drawn = np.take_along_axis(each[:, 1:].T, seeds, axis=1).mean(axis=1)
-    return Drawn(float(each[:, 0].mean()), drawn)
+def auc_of(probabilities: Array, truth: Array, again: Again) -> Drawn:
+    """Mean AUC over seeds, (S, n, K), drawing people and seeds again."""
+    return again.mean(np.array([macro_auc(one, truth, again.weights) for one in probabilities]))
 
 
 def brier(probabilities: Array, truth: Array) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...imageset import ImageSet
 from ...reporting.wording import count_of
+from ...statistics.bootstrap import Drawn
 from ...statistics.estimate import holm
 from ..arrays import Array
 from ..config import EvaluateConfig, UtilityConfig
@@ -25,7 +26,8 @@ from ..inputs.real import Compared, modalities_of, reading_extractor
 from ..inputs.sets import part_of
 from ..outcomes import outcome_of
 from ..score import Null, Progress, Score, silent, unavailable
-from .auc_gain import Drawn, auc_of, brier, calibration_error, people_weights
+from .again import Again
+from .auc_gain import auc_of, brier, calibration_error
 from .classifier import (
     ARMS,
     MIXED,
@@ -91,22 +93,16 @@ def gains(
 
     Test people, and the seeds, are drawn again together for all arms. Synthetic images alone are held against all real.
     """
-    weights, seeds = drawn_again(people, settings, np.random.default_rng([seed, 83]))
-    aucs = {key: auc_of(found, truth, weights, seeds) for key, found in outcome.found.items()}
+    again = Again.of(people, settings.seeds, settings.bootstraps, np.random.default_rng([seed, 83]))
+    aucs = {key: auc_of(found, truth, again) for key, found in outcome.found.items()}
     full = max((share for arm, share in aucs if arm == REAL), default=0.0)
     deltas = {
         (arm, share): drawn.minus(aucs[REAL, share or full])
         for (arm, share), drawn in aucs.items()
         if arm != REAL and (REAL, share or full) in aucs
     }
-    adjusted = holm([drawn.p_value for drawn in deltas.values()]) if deltas else []
+    adjusted = holm([drawn.p_value() for drawn in deltas.values()]) if deltas else []
     return aucs, deltas, dict(zip(deltas, map(float, adjusted), strict=True))
-
-
-def drawn_again(people: Sequence[str], settings: UtilityConfig, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Test people and seeds drawn again, as `auc_of` takes them."""
-    weights = people_weights(people, settings.bootstraps, rng)
-    return weights, rng.integers(settings.seeds, size=(settings.bootstraps, settings.seeds))
 
 
 def utility_audit(
@@ -239,13 +235,13 @@ def arm_scores(
 def worst_groups(outcome: ArmResults, truth: Array, held: Sequence[int], side: Compared, name: str) -> Iterator[Score]:
     """The lowest AUC of each arm over the groups that other attributes make of the test images."""
     groups, settings = _groups(truth, held, side, name), side.config.utility
-    draws: dict[str, tuple[Array, Array]] = {}
+    draws: dict[str, Again] = {}
     for group, inside in groups.items():
         people = [side.real.people[held[i]] for i in np.flatnonzero(inside).tolist()]
-        draws[group] = drawn_again(people, settings, side.rng(97))
+        draws[group] = Again.of(people, settings.seeds, settings.bootstraps, side.rng(97))
     where = {"versus": side.versus, "extractor": side.extractor.identity}
     for (arm, share), found in outcome.found.items():
-        each = {group: auc_of(found[:, inside], truth[inside], *draws[group]) for group, inside in groups.items()}
+        each = {group: auc_of(found[:, inside], truth[inside], draws[group]) for group, inside in groups.items()}
         known = [(auc.value, group) for group, auc in each.items() if np.isfinite(auc.value)]
         if known:
             _, group = min(known)

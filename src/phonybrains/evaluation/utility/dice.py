@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
+from ...statistics.bootstrap import Drawn
 from ...wording import count_of
 from ..arrays import Array
-from .auc_gain import Drawn
+from .again import Again
 
 
 def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Array:
@@ -23,18 +22,18 @@ def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Array:
     return np.divide(2.0 * both, size, out=np.full(len(truth), np.nan), where=truth.any(axes))
 
 
-def mean_of(each: Array, weights: Array) -> Drawn:
-    """The mean over images, (n,), NaN left out, and in each draw of people: weights (draws + 1, n), the first of 1."""
-    known = np.isfinite(each)
-    total = weights[:, known].sum(axis=1)
-    means = np.divide(weights[:, known] @ each[known], total, out=np.full(len(weights), np.nan), where=total > 0)
-    return Drawn(float(means[0]), means[1:])
+def mean_of(each: Array, again: Again) -> Drawn:
+    """The mean over images and networks, (S, n), drawing people and networks again; NaN, alike in all, is left out."""
+    known = np.isfinite(each[0])
+    total = again.weights[:, known].sum(axis=1)
+    sums = each[:, known] @ again.weights[:, known].T
+    return again.mean(np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total > 0))
 
 
-def of_empty(each: Array, outlines: Sequence[bool] | NDArray[np.bool_]) -> str:
-    """What is said of images in which nothing is to be found; outlines: where something is."""
+def of_empty(each: Array, outlines: NDArray[np.bool_]) -> str:
+    """What is said of images, (n,), in which nothing is to be found; outlines: where each network finds something."""
     empty = np.isnan(each)
     if not empty.any():
         return ""
     left = f"{count_of(int(empty.sum()), 'image')} with nothing to find left out"
-    return f"{left}, something is outlined in {np.sum(outlines & empty)}"
+    return f"{left}, something is outlined in {np.mean((outlines & empty).sum(axis=-1)):.3g}"

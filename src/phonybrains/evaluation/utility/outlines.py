@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from ...files import write_whole
 from ...held_out import held_out, split_to_compare
 from ...imageset import ImageSet
 from ...statistics.estimate import Estimate, holm
+from ...wording import count_of
 from ..arrays import Array
 from ..config import EvaluateConfig
 from ..inputs.patients import patients, some_people
 from ..inputs.real import MOST
 from ..score import Null, Progress, Score, silent, tried
-from .auc_gain import people_weights
+from .again import Again
 from .classifier import REAL, SYNTHETIC
 from .dice import dice, mean_of, of_empty
 from .segmentation import BATCH, SIDE, STEPS, Masks, Segmenter, side_of, stacked
@@ -54,16 +56,21 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.hashes)
 
+    def part(self, places: Sequence[int]) -> Pairs:
+        return Pairs(self.images[places], self.masks[places], [self.hashes[i] for i in places])
+
 
 @dataclass(frozen=True)
 class Outlined:
-    """What a network found in images: Dice with the mask of each (NaN: that is empty), whether it found anything."""
+    """What networks found in images, (S, n): Dice with the mask of each (NaN: that is empty), whether anything."""
 
     dice: Array
     anything: Array
 
-    def __getitem__(self, part: slice) -> Outlined:
-        return Outlined(self.dice[part], self.anything[part])
+    @classmethod
+    def by(cls, networks: Sequence[Outlined], part: slice = slice(None)) -> Outlined:
+        """What each of several networks, (n,), found in a part of the images."""
+        return cls(*(np.stack([getattr(one, name)[part] for one in networks]) for name in ("dice", "anything")))
 
 
 def both_have_masks(made: ImageSet, corpus: ImageSet) -> bool:
@@ -76,8 +83,9 @@ def outline_scores(
 ) -> Iterator[Score]:
     """Dice of asked and found masks, and of networks that real, synthetic and both pairs taught, of one modality.
 
-    The mean over images with something outlined; intervals draw held-out people again, or made images. All networks
-    have the same steps. folder: where what each network found is kept while the evaluation is not finished.
+    The mean over images with something outlined, and over networks that begin otherwise and, of a quarter, learn from
+    other people; intervals draw networks again, and held-out people or made images. All networks have the same steps.
+    folder: where what each network found is kept while the evaluation is not finished.
     """
     versus = split_to_compare(corpus.rows, config.held_out)
     yield from tried("dice", _scores(made, corpus, versus, config, progress, folder), versus=versus or "")
@@ -97,8 +105,8 @@ def _scores(
     train = some_people(people, learners, MOST, rng)
     held = [i for i in held_out(corpus.rows, versus) if i in masked] if versus else []
     asked = [i for i, row in enumerate(made.rows) if row.mask_file_name]
-    few = {"synthetic": len(asked), "real training": len(train), "held-out real": len(held)}
-    if short := [f"{n} {what}" for what, n in few.items() if n < FEWEST]:
+    there = {"synthetic": len(asked), "real training": len(train), "held-out real": len(held)}
+    if short := [f"{n} {what}" for what, n in there.items() if n < FEWEST]:
         raise ValueError(f"too few images with a mask: {', '.join(short)}; {FEWEST} are needed")
     if len({people[i] for i in held}) < 2:
         raise ValueError("the held-out real images with masks are of one person")
@@ -107,20 +115,28 @@ def _scores(
     for what, pairs in (("synthetic", synthetic), ("real training", real), ("held-out real", test)):
         if not pairs.masks.any():
             raise ValueError(f"all masks of {what} images are empty")
-    quarter = Pairs.of(corpus, some_people(people, train, max(FEWEST, round(SHARE * len(train))), rng), side)
-    arms = {(REAL, 1.0): real, (SYNTHETIC, 0.0): synthetic, (REAL, SHARE): quarter, (ADDED, SHARE): quarter + synthetic}
-    found = dict[Arm, Outlined]()
-    for place, (arm, taught) in enumerate(arms.items()):
-        seen = test + synthetic if arm == (REAL, 1.0) else test
+    owners, networks = [people[i] for i in train], config.utility.networks
+    few = max(FEWEST, round(SHARE * len(real)))
+    found: dict[Arm, list[Outlined]] = {}
+    sizes: dict[Arm, int] = {}
+    for turn in range(networks):
+        seed = config.seed + 1000 * turn
+        some = some_people(owners, range(len(real)), few, np.random.default_rng([seed, 109]))
+        quarter = real.part(some)
+        arms = {(REAL, 1.0): real, (SYNTHETIC, 0.0): synthetic}
+        arms |= {(REAL, SHARE): quarter, (ADDED, SHARE): quarter + synthetic}
+        for place, (arm, taught) in enumerate(arms.items(), turn * len(arms)):
+            told = partial(_told, progress, f"masks, {label_of(arm)}", place, networks * len(arms))
+            seen = test + synthetic if arm == (REAL, 1.0) else test
+            found.setdefault(arm, []).append(learnt(taught, seen, seed, told, folder))
+            sizes[arm] = len(taught)
+    on_test = {arm: Outlined.by(each, slice(len(test))) for arm, each in found.items()}
+    on_made = Outlined.by(found[REAL, 1.0], slice(len(test), None))
+    yield from _as_scores(on_test, on_made, [people[i] for i in held], sizes, versus or "", config)
 
-        def told(_what: str, done: int, total: int, place: int = place, arm: Arm = arm) -> None:
-            progress(f"masks, {label_of(arm)}", place * total + done, len(arms) * total)
 
-        found[arm] = learnt(taught, seen, config.seed, told, folder)
-    own = found[REAL, 1.0]
-    found[REAL, 1.0] = own[: len(test)]
-    sizes = {arm: len(taught) for arm, taught in arms.items()}
-    yield from _as_scores(found, own[len(test) :], [people[i] for i in held], sizes, versus or "", config)
+def _told(progress: Progress, what: str, place: int, of: int, _what: str, done: int, total: int) -> None:
+    progress(what, place * total + done, of * total)
 
 
 def label_of(arm: Arm) -> str:
@@ -153,23 +169,24 @@ def _as_scores(
     versus: str,
     config: EvaluateConfig,
 ) -> Iterator[Score]:
-    draws = config.utility.bootstraps
-    weights = people_weights(people, draws, np.random.default_rng([config.seed, 103]))
-    of_images = people_weights(
-        [str(i) for i in range(len(made.dice))], draws, np.random.default_rng([config.seed, 107])
+    settings = config.utility
+    again, of_images = (
+        Again.of(units, settings.networks, settings.bootstraps, np.random.default_rng([config.seed, purpose]))
+        for units, purpose in ((people, 103), ([str(i) for i in range(made.dice.shape[1])], 107))
     )
-    means = {arm: mean_of(outlined.dice, weights) for arm, outlined in found.items()}
-    n = {arm: int(np.isfinite(outlined.dice).sum()) for arm, outlined in found.items()}
+    means = {arm: mean_of(outlined.dice, again) for arm, outlined in found.items()}
+    n = {arm: int(np.isfinite(outlined.dice[0]).sum()) for arm, outlined in found.items()}
     beside = means[REAL, 1.0].estimate(n[REAL, 1.0])
-    empty = of_empty(made.dice, made.anything)
-    note = "; ".join(filter(None, ("mask asked against mask found; null: the same network on held-out people", empty)))
-    asked = mean_of(made.dice, of_images).estimate(int(np.isfinite(made.dice).sum()))
+    empty = of_empty(made.dice[0], made.anything)
+    note = "; ".join(filter(None, ("mask asked against mask found; null: the same networks on held-out people", empty)))
+    asked = mean_of(made.dice, of_images).estimate(int(np.isfinite(made.dice[0]).sum()))
     yield Score.of("dice_asked", asked, null=Null.of(beside), versus=versus, note=note)
     deltas = {arm: means[arm].minus(means[base]) for arm, base in BASE.items()}
-    adjusted = dict(zip(deltas, map(float, holm([drawn.p_value for drawn in deltas.values()])), strict=True))
+    adjusted = dict(zip(deltas, map(float, holm([drawn.p_value() for drawn in deltas.values()])), strict=True))
     for arm, drawn in means.items():
-        empty = of_empty(found[arm].dice, found[arm].anything)
-        said = f"taught by {sizes[arm]} pairs; {len(set(people))} test people, one network"
+        empty = of_empty(found[arm].dice[0], found[arm].anything)
+        tested = f"{count_of(len(set(people)), 'test person', 'test people')}, {count_of(settings.networks, 'network')}"
+        said = f"taught by {sizes[arm]} pairs; {tested}"
         where: dict[str, Any] = {"versus": versus, "group": f"masks: {label_of(arm)}"}
         yield Score.of("dice", drawn.estimate(n[arm]), note="; ".join(filter(None, (said, empty))), **where)
         if arm in deltas:
