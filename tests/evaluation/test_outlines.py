@@ -182,7 +182,25 @@ def test_images_and_masks_are_brought_to_one_side(tmp_path: Path):
     made = blobs(tmp_path / "made", 2, 1, synthetic=True)
     assert side_of(made, made) == 32
     assert side_of(made, replace(made, height=24, width=24)) == 16
-    assert side_of(replace(made, height=512, width=512)) == 128
+    assert side_of(replace(made, height=512, width=512)) == 64
     grey, masks = stacked(made, range(2), 16)
     assert grey.shape == masks.shape == (2, 16, 16)
     assert all(grey[i][masks[i]].mean() > grey[i][~masks[i]].mean() + 60 for i in range(2))
+
+
+def test_no_mask_vanishes_on_the_way_down(tmp_path: Path):
+    """A line one pixel wide, which covers no place by half, is still there; an empty mask stays empty."""
+    folder = tmp_path / "set"
+    (folder / "images").mkdir(parents=True)
+    line = np.zeros((64, 64), np.bool_)
+    line[31, 8:40] = True
+    rows = [
+        Row(name, write_png(folder / name, np.zeros((64, 64), np.uint8)), "MR")
+        for name in ("images/0.png", "images/1.png")
+    ]
+    write_metadata(
+        folder, [write_mask(folder, row, mask) for row, mask in zip(rows, (line, ~line & line), strict=True)]
+    )
+    _, masks = stacked(ImageSet.open(folder), range(2), 16)
+    assert masks[0].sum() == 8
+    assert not masks[1].any()
