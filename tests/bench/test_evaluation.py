@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import evaluate, evaluation_level, evaluation_verdict, fidelity
+from bench import evaluate, evaluation_level, evaluation_verdict, few_people, fidelity
 
 
 def rows(text: str) -> dict[tuple[str, str], list[str]]:
@@ -21,6 +21,14 @@ def test_every_test_is_tried_on_perfect_sets(capsys: pytest.CaptureFixture[str])
     assert table["c2st_auc, real against real", "2"]
     assert len(found) == 14
     assert all(0 <= share <= 1 for share in found.values())
+
+
+def test_each_number_of_people_is_tried(capsys: pytest.CaptureFixture[str]):
+    """A row for each test and number of people, and what plain percentiles reject beside it."""
+    found = few_people.main(sets=4, people=(5, 8))
+    table = rows(capsys.readouterr().out)
+    assert len(found) == len(table) - 1 == 8
+    assert table["gain, networks: 5", "8"][2] == f"{found['gain, networks: 5, 8 people']:.1%} (0.0% to 60.2%)"
 
 
 def test_each_size_and_shift_has_its_words(capsys: pytest.CaptureFixture[str]):
