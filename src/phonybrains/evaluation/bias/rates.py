@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imageset import Attribute
-from ...statistics.bootstrap import Drawn, drawn_again
+from ...statistics.bootstrap import SHARE, Drawn, drawn_again
 from ...statistics.estimate import Interval
 from ...statistics.proportions import clopper_pearson
 from ...wording import count_of
@@ -95,10 +95,10 @@ def _rate(found: Array, which: Array, codes: Array, weights: Array, rng: np.rand
     """
     value, k = float(found[which].mean()), len(np.unique(codes[which]))
     if value in (0, 1):
-        return Drawn(value, rng.beta(k * value + 0.5, k * (1 - value) + 0.5, DRAWS), math.inf)
+        return Drawn(value, rng.beta(k * value + 0.5, k * (1 - value) + 0.5, DRAWS), math.inf, SHARE)
     seen = weights[:, which].sum(axis=1)
     shares = np.divide(weights[:, which] @ found[which], seen, out=np.full(len(seen), np.nan), where=seen > 0)
-    return Drawn(value, shares, k)
+    return Drawn(value, shares, k, SHARE)
 
 
 def _within(rate: Drawn) -> Interval:
@@ -117,6 +117,6 @@ def found_rate(hits: Array, real: Drawn, rng: np.random.Generator, where: dict[s
     usual = _within(real)
     shares = rng.beta(k + 0.5, n - k + 0.5, DRAWS)
     ratios = np.divide(shares, real.draws, out=np.full(DRAWS, np.nan), where=real.draws > 0)
-    found = Drawn(k / n / real.value, ratios, real.units).estimate(n)
+    found = Drawn(k / n / real.value, ratios, real.units, (0, math.inf)).estimate(n)
     note = f"found in {k} of {n}; in real people who show it in {real.value:.0%} ({usual.low:.0%} to {usual.high:.0%})"
     return Score.of("found_rate", found, null=Null.known(1.0), note=note, **where)
