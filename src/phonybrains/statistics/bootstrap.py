@@ -58,8 +58,9 @@ class Drawn:
         return Interval(float(low), float(high))
 
     def estimate(self, n: int) -> Estimate:
-        """The value, from n observations, with its 95 % interval."""
-        return self.interval().about(self.value, n)
+        """The value, from n observations, with its 95 % interval, which holds it also where a posterior's does not."""
+        limits = self.interval()
+        return Estimate(self.value, min(limits.low, self.value), max(limits.high, self.value), n)
 
     def minus(self, other: Drawn) -> Drawn:
         """The difference, draw by draw."""
@@ -96,3 +97,17 @@ class Drawn:
             return df, math.sqrt(1 + 1 / df)
         pooled = sum(variance**2 / df for variance, df in zip(whole, free, strict=True))
         return sum(whole) ** 2 / pooled if pooled else math.inf, math.sqrt(sum(whole) / sum(drawn))
+
+
+def share_again(hits: NDArray, units: NDArray, weights: NDArray, rng: np.random.Generator) -> Drawn:
+    """The share of hits, (n,) from 0 to 1, units drawn again: `weights` (B, n) are those of drawn_again.
+
+    Where all are 1, or all 0, no unit differs from another: then each counts as one observation, and the draws
+    are of Jeffreys' posterior.  [Brown 2001, Stat. Sci. 16:101]
+    """
+    value, k = float(hits.mean()), len(np.unique(units))
+    if value in (0, 1):
+        return Drawn(value, rng.beta(k * value + 0.5, k * (1 - value) + 0.5, len(weights)), math.inf, SHARE)
+    seen = weights.sum(axis=1)
+    shares = np.divide(weights @ hits, seen, out=np.full(len(seen), np.nan), where=seen > 0)
+    return Drawn(value, shares, k, SHARE)
