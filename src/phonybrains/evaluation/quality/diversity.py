@@ -108,7 +108,7 @@ def diversity_score(side: Side, seed: int, most: int = 100) -> Score:
     except ValueError as reason:
         return unavailable("ms_ssim_diversity", str(reason), **where)
     n, m = len(x), len(y)
-    own = float(x.std(ddof=1)) / np.sqrt(n)
+    own = float(x.std(ddof=1) / np.sqrt(n))
     found = t_estimate(float(x.mean()), own, n, df=n - 1)
     both = float(np.hypot(float(y.std(ddof=1)) / np.sqrt(n), error))
     null, p = (
