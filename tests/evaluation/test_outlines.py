@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from phonybrains.evaluation.config import EvaluateConfig, UtilityConfig
 from phonybrains.evaluation.findings import Findings
@@ -53,12 +54,14 @@ def test_the_mean_is_over_images_and_draws_are_of_people():
     assert set(np.round(mean.draws, 6)) == {0.0, 0.75, 1.0}
 
 
-def test_networks_are_drawn_again_one_fewer_than_there_are():
-    """Of networks that find 0, .3 and .6 everywhere, draws are means of two and spread as a mean of three."""
-    again = Again.of([str(i) for i in range(4)], 3, 20_000, np.random.default_rng(0))
-    mean = mean_of(np.repeat([[0.0], [0.3], [0.6]], 4, axis=1), again)
+def test_three_networks_are_not_taken_for_as_many_as_there_are_people():
+    """Networks that find .2, .3 and .4 everywhere: t with two degrees of freedom, though forty people were outlined."""
+    again = Again.of([str(i) for i in range(40)], 3, 20_000, np.random.default_rng(0))
+    mean = mean_of(np.repeat([[0.2], [0.3], [0.4]], 40, axis=1), again)
     assert mean.value == pytest.approx(0.3)
-    assert mean.draws.std() == pytest.approx(0.3 / np.sqrt(3), rel=0.02)
+    low, high = stats.t.interval(0.95, 2, 0.3, 0.1 / np.sqrt(3))
+    found = mean.interval()
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.01)
 
 
 def test_image_and_mask_are_varied_as_one():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,14 +14,14 @@ from PIL import Image
 from phonybrains.evaluation.config import EvaluateConfig, Part
 from phonybrains.evaluation.findings import Facts, Findings, Word
 from phonybrains.evaluation.inputs.sets import Sides
-from phonybrains.evaluation.outcomes import distance
+from phonybrains.evaluation.outcomes import Outcome, distance
 from phonybrains.evaluation.report.build import build_report
 from phonybrains.evaluation.report.closing import limits
 from phonybrains.evaluation.report.embed import embed
 from phonybrains.evaluation.report.figures import Looks
 from phonybrains.evaluation.report.glance import glances
 from phonybrains.evaluation.report.names import with_interval
-from phonybrains.evaluation.report.opening import status_of
+from phonybrains.evaluation.report.opening import ANSWERS, status_of
 from phonybrains.evaluation.report.tables import scores_of, write_scores
 from phonybrains.evaluation.report.terminal import print_scores
 from phonybrains.evaluation.score import Null, Score, unavailable
@@ -315,3 +316,8 @@ def test_a_map_of_equal_images_is_a_point():
     assert np.all(embed(equal, 0)[1]["real"] == 0)
     broken = {"real": np.full((5, 4), np.nan), "synthetic": np.ones((3, 4))}
     assert np.all(embed(broken, 0)[1]["synthetic"] == 0)
+
+
+def test_every_word_that_a_score_can_have_is_counted():
+    """The first table has a column for each, so that its counts and the words of the tables below agree."""
+    assert set(ANSWERS) == set(get_args(Outcome)) - {""}

@@ -65,3 +65,19 @@ def test_the_mean_of_few_people_is_rejected_at_the_level(people: int) -> None:
         plain += Drawn(float(values.mean()), draws, math.inf).p_value() <= 0.05
     assert 0.01 <= ours / 600 <= 0.07
     assert plain > 1.3 * ours
+
+
+@pytest.mark.parametrize("people", [2, 3, 5])
+def test_intervals_of_very_few_people_hold_the_mean_as_often_as_they_say(people: int) -> None:
+    """The draws of so few end at the lowest and the highest of them, which hold the mean in 50, 75 and 94 of 100
+    sets; of 600 sets 93 % or more, and no interval leaves the bounds."""
+    held = 0
+    for i in range(600):
+        rng = np.random.default_rng([people, i])
+        values = rng.normal(size=people)
+        draws = drawn_again(np.arange(people), 400, rng) @ values / people
+        found = Drawn(float(values.mean()), draws, people).interval()
+        held += found.low <= 0 <= found.high
+    assert held / 600 >= 0.93
+    found = Drawn(0.9, np.array([0.8, 1.0, 0.9, 0.9]), 2, (0.0, 1.0)).interval()
+    assert (found.low, found.high) == (0.0, 1.0)

@@ -11,10 +11,12 @@ from numpy.random import default_rng
 
 from phonybrains.errors import ConfigError
 from phonybrains.evaluation.config import EvaluateConfig, MemorisationConfig
-from phonybrains.evaluation.memorisation.privacy import member_losses, membership_scores
+from phonybrains.evaluation.memorisation.privacy import found_at, member_losses, membership_scores
+from phonybrains.evaluation.outcomes import outcome_of
 from phonybrains.evaluation.stage import evaluate
 from phonybrains.imageset import ImageSet
 from phonybrains.phantom.corpus import make_phantoms
+from phonybrains.statistics.roc import roc_curve
 
 from .conftest import Audit
 
@@ -29,6 +31,34 @@ def test_member_losses_tell_members_by_their_lower_loss() -> None:
     area, found = membership_scores(low, high - 20)
     assert area.low < 0.5 < area.high  # type: ignore[operator]
     assert (found.value or 0) < 0.05
+
+
+@pytest.mark.parametrize("slices", [1, 20])
+def test_without_memory_members_are_told_no_oftener_than_chance(slices: int) -> None:
+    """200 images a side, half of the loss the person's: over 60 sets at most 10 % are apart, where images taken for
+    independent gave 26 % (of 20 slices a person); of 40 held-out images, 1 % cannot be had (it was apart in 29 %)."""
+    apart, units = [0, 0], 200 // slices
+    owners = [f"{side} {i}" for side in "mo" for i in range(units) for _ in range(slices)]
+    for i in range(60):
+        rng = default_rng([slices, i])
+        members, others = (np.repeat(rng.normal(size=units), slices) + rng.normal(size=200) for _ in range(2))
+        scores = membership_scores(members, others, owners, seed=i)
+        apart = [count + (outcome_of(score) == "apart") for count, score in zip(apart, scores, strict=True)]
+    assert max(apart) / 60 <= 0.1
+    area, few = membership_scores(members, others[:40])
+    assert area.value is not None
+    assert few.value is None
+    assert few.note == "1 % of 40 held-out images is less than one: 100 are needed"
+
+
+def test_true_positives_are_those_of_the_roc_curve() -> None:
+    """Of tied scores the highest point at or below the rate, as roc_curve has it."""
+    rng = default_rng(0)
+    scores, truth = np.round(rng.normal(size=500), 1), rng.random(500) < 0.4
+    curve = roc_curve(scores, truth)
+    for rate in (0.01, 0.1, 0.5):
+        wanted = curve.true_positive_rate[curve.false_positive_rate <= rate].max()
+        assert found_at(scores, truth, np.ones((1, 500)), rate)[0] == pytest.approx(wanted)
 
 
 def test_the_loss_of_an_image_is_always_the_same(tiny_model: Path, phantom_corpus: Path) -> None:

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from ...imageset import ImageSet, Row
 from ...statistics.agreement import cohen_kappa
-from ...statistics.bootstrap import Drawn
+from ...statistics.bootstrap import drawn_again, share_again
 from ...statistics.estimate import Estimate
+from ...statistics.multireader import shares, these_readers
 from ...statistics.proportions import clopper_pearson
+from ...statistics.score_agreement import score_agreement
 from ...wording import count_of
 from ..findings import Confusion
 from ..inputs.labels import WORST_RATE, telling
@@ -42,10 +44,11 @@ class Agreement:
     share: Estimate
 
 
-def agreement(asked: Array, found: Array, k: int) -> Agreement:
+def agreement(asked: Array, found: Array, k: int, people: Sequence[str] | None = None) -> Agreement:
     """Compare labels 0…k-1, each (n,); images that were asked for nothing (-1) do not count.
 
-    Raises ValueError with fewer than FEWEST images. [κ: Cohen 1960]
+    people: whose each image is, kept together in the intervals; by default each image is of its own. Raises ValueError
+    with fewer than FEWEST images. [κ: Cohen 1960]
     """
     told = asked >= 0
     asked, found = asked[told], found[told]
@@ -56,9 +59,13 @@ def agreement(asked: Array, found: Array, k: int) -> Agreement:
     table = np.zeros((k, k), dtype=int)
     np.add.at(table, (asked, found), 1)
     one_label = bool((table.sum(axis=0) + table.sum(axis=1) == 2 * table.sum()).any())
-    return Agreement(
-        table, None if one_label else cohen_kappa(table), clopper_pearson(int(np.trace(table)), len(asked))
-    )
+    if people is None:
+        kappa = None if one_label else cohen_kappa(table)
+        return Agreement(table, kappa, clopper_pearson(int(np.trace(table)), len(asked)))
+    owners = np.asarray(people)[told]
+    calls = np.column_stack([asked, found])
+    kappa = None if one_label else score_agreement(calls, "Cohen", np.arange(k), owners)
+    return Agreement(table, kappa, these_readers(shares((asked == found)[None], owners)).estimate)
 
 
 def box_contrast(image: Array, box: Sequence[float]) -> float:
@@ -85,18 +92,21 @@ def box_contrast(image: Array, box: Sequence[float]) -> float:
     return float((inner.mean() - mean) / np.sqrt(max(squares / n - mean**2, 1.0)))
 
 
-def boxes_found(images: ImageSet, numbers: Sequence[int], rng: np.random.Generator) -> Estimate:
+def boxes_found(
+    images: ImageSet, numbers: Sequence[int], rng: np.random.Generator, people: Sequence[str] | None = None
+) -> Estimate:
     """How often the asked box stands out more than boxes that were asked of other images: chance is a half.
 
-    Each image's own box against boxes of OTHERS other images, placed in it; draws images again for the interval.
-    Raises ValueError with fewer than FEWEST images that have a box.
+    Each image's own box against boxes of OTHERS other images, placed in it. The interval draws people again, by
+    default images; people: whose each image of the set is. Raises ValueError with fewer than FEWEST
+    images that have a box.
     """
     boxes = {i: box for i in numbers if (box := _box_of(images.rows[i])) is not None}
     if len(boxes) < FEWEST:
         raise ValueError(
             f"only {count_of(len(boxes), 'image was', 'images were')} asked for a box, {FEWEST} are needed"
         )
-    each = []
+    each, owners = [], []
     for i, own in boxes.items():
         image = images.pixels(i).astype(np.float64)
         rest = [box for k, box in boxes.items() if k != i]
@@ -106,11 +116,11 @@ def boxes_found(images: ImageSet, numbers: Sequence[int], rng: np.random.Generat
         theirs = theirs[np.isfinite(theirs)]
         if np.isfinite(mine) and len(theirs):
             each.append(((mine > theirs) + 0.5 * (mine == theirs)).mean())
+            owners.append(str(i) if people is None else people[i])
     found = np.array(each)
     if len(found) < FEWEST:
         raise ValueError("the asked boxes are too small to measure")
-    drawn = rng.multinomial(len(found), np.full(len(found), 1 / len(found)), DRAWS) @ found / len(found)
-    return Drawn(float(found.mean()), drawn, len(found)).estimate(len(found))
+    return share_again(found, np.array(owners), drawn_again(owners, DRAWS, rng), rng).estimate(len(found))
 
 
 def _box_of(row: Row) -> list[float] | None:
@@ -144,7 +154,8 @@ def _of_labels(side: Compared, attribute: str, tables: dict[str, Confusion]) -> 
         raise ValueError("a classifier that real images taught cannot tell the labels of other real people apart")
     k, extractor = len(known.scale.names), side.extractor.identity
     made = agreement(known.scale.codes(side.made.rows), known.reader.calls(side.features), k)
-    real = agreement(known.reader.truth, known.reader.found, k)
+    people = [side.real.people[i] for i in known.kept]
+    real = agreement(known.reader.truth, known.reader.found, k, people)
     tables[f"{side.made.rows[0].modality} {attribute}"] = Confusion(
         list(known.scale.names), made.table.tolist(), real.table.tolist()
     )
@@ -175,7 +186,7 @@ def _of_numbers(side: Compared, attribute: str) -> Iterator[Score]:
 
 def _of_boxes(side: Compared) -> Iterator[Score]:
     made = boxes_found(side.made, range(len(side.made)), side.rng(53))
-    real = boxes_found(side.real.images, side.reference, side.rng(59))
+    real = boxes_found(side.real.images, side.reference, side.rng(59), side.real.people)
     if real.low <= 0.55:
         raise ValueError(f"on real images lesions do not stand out in their boxes either ({real.value:.2f})")
     against = "than boxes of other images; chance is 0.5; null: real images"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...statistics.bootstrap import Drawn
+from ...statistics.bootstrap import SHARE, Drawn
 from ...statistics.estimate import Estimate
 from ...statistics.proportions import binomial_test, clopper_pearson
 from ..inputs.labels import WORST_RATE, telling
@@ -111,7 +111,7 @@ def found_shares(
         if 0 < p < 1:
             count = min(max(round(float(value[i]) * n), 0), n)
             exact = clopper_pearson(count, n)
-            found = Drawn(float(value[i]), drawn[:, i], units)
+            found = Drawn(float(value[i]), drawn[:, i], units, SHARE)
             limits = found.interval()
             share = Estimate(found.value, min(limits.low, exact.low), max(limits.high, exact.high), n)
             shares.append(LabelShare(name, share, p, max(found.p_value(p), binomial_test(count, n, p))))

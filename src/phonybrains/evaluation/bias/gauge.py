@@ -94,7 +94,8 @@ def reading(truth: Array, found: Array, rng: np.random.Generator, people: Sequen
             raise ValueError(what)
     drawn = _figures(truth, found, drawn_again(codes, DRAWS, rng))
     own = _figures(truth, found, np.ones((1, len(told))))
-    each = (Drawn(float(value[0]), draws, n) for value, draws in zip(own, drawn, strict=True))
+    bounds = (-1.0, 1.0), (-1.0, 1.0), (-np.inf, 1.0), (0.0, np.inf)
+    each = (Drawn(float(value[0]), draws, n, ends) for value, draws, ends in zip(own, drawn, bounds, strict=True))
     return Reading(*(figure.estimate(len(told)) for figure in each))
 
 

@@ -110,6 +110,6 @@ def compare(
     real_draws = again @ real / again.sum(axis=1)
     chance = np.full(len(made), 1 / len(made))  # one draw at a time: all of 100,000 images would take 0.8 GB
     made_draws = np.array([rng.multinomial(len(made), chance) @ made for _ in range(DRAWS)]) / len(made)
-    one = Drawn(float(made.mean()), made_draws, len(made))
-    other = Drawn(float(real.mean()), real_draws, persons)
+    one = Drawn(float(made.mean()), made_draws, len(made), (0, np.inf))
+    other = Drawn(float(real.mean()), real_draws, persons, (0, np.inf))
     return one.estimate(len(made)), other.estimate(len(real)), one.minus(other).p_value()

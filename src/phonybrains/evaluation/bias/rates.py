@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imageset import Attribute
-from ...statistics.bootstrap import Drawn, drawn_again
-from ...statistics.estimate import Interval
+from ...statistics.bootstrap import Drawn, drawn_again, share_again
 from ...statistics.proportions import clopper_pearson
 from ...wording import count_of
 from ..inputs.labels import MOST_LABELS, WORST_RATE, LabelClassifier, telling
@@ -68,7 +67,9 @@ def _of_label(
     reader = LabelClassifier.learn(side.real.features[said], truth, people, side.config.seed)
     codes, rng = np.unique(people, return_inverse=True)[1], side.rng(71)
     weights = drawn_again(codes, DRAWS, rng)
-    true_rate, false_rate = (_rate(reader.found, truth == one, codes, weights, rng) for one in (1, 0))
+    true_rate, false_rate = (
+        share_again(reader.found[shows], codes[shows], weights[:, shows], rng) for shows in (truth == 1, truth == 0)
+    )
     if telling(reader.confusion) < WORST_RATE:
         raise ValueError(
             "it cannot be seen in single images: of other real people a classifier finds it in "
@@ -83,28 +84,8 @@ def _of_label(
         return
     wrong = clopper_pearson(int(hits[not_asked].sum()), len(not_asked))
     note = "found in images that were asked for something else; null: in real people who do not show it"
-    usual = _within(false_rate).about(false_rate.value, int((truth == 0).sum()))
+    usual = false_rate.estimate(int((truth == 0).sum()))
     yield Score.of("false_rate", wrong, null=Null.of(usual), note=note, **where)
-
-
-def _rate(found: Array, which: Array, codes: Array, weights: Array, rng: np.random.Generator) -> Drawn:
-    """The share of these images in which the label is found, people drawn again.
-
-    Where it is found in all or in none, no person differs from another: then each counts as one image, and the draws
-    are of Jeffreys' posterior.
-    """
-    value, k = float(found[which].mean()), len(np.unique(codes[which]))
-    if value in (0, 1):
-        return Drawn(value, rng.beta(k * value + 0.5, k * (1 - value) + 0.5, DRAWS), math.inf)
-    seen = weights[:, which].sum(axis=1)
-    shares = np.divide(weights[:, which] @ found[which], seen, out=np.full(len(seen), np.nan), where=seen > 0)
-    return Drawn(value, shares, k)
-
-
-def _within(rate: Drawn) -> Interval:
-    """The interval of a rate, which holds it also where the draws of a posterior do not."""
-    limits = rate.interval()
-    return Interval(min(limits.low, rate.value), max(limits.high, rate.value))
 
 
 def found_rate(hits: Array, real: Drawn, rng: np.random.Generator, where: dict[str, Any]) -> Score:
@@ -114,9 +95,9 @@ def found_rate(hits: Array, real: Drawn, rng: np.random.Generator, where: dict[s
     taken for certain.  [Brown 2001, Stat. Sci. 16:101]
     """
     n, k = len(hits), int(hits.sum())
-    usual = _within(real)
+    usual = real.estimate(n)
     shares = rng.beta(k + 0.5, n - k + 0.5, DRAWS)
     ratios = np.divide(shares, real.draws, out=np.full(DRAWS, np.nan), where=real.draws > 0)
-    found = Drawn(k / n / real.value, ratios, real.units).estimate(n)
+    found = Drawn(k / n / real.value, ratios, real.units, (0, math.inf)).estimate(n)
     note = f"found in {k} of {n}; in real people who show it in {real.value:.0%} ({usual.low:.0%} to {usual.high:.0%})"
     return Score.of("found_rate", found, null=Null.known(1.0), note=note, **where)

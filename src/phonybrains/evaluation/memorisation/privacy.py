@@ -11,31 +11,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imageset import ImageSet
-from ...statistics.proportions import clopper_pearson
-from ...statistics.roc import auc_interval, roc_curve
+from ...statistics.bootstrap import SHARE, Drawn, drawn_again
+from ...statistics.multireader import areas, these_readers
 from ...wording import count_of
-from ..score import Null, Score
+from ..inputs.patients import patients
+from ..score import Null, Score, unavailable
 
 Array = NDArray[Any]
-FEWEST, MEMBERS = 10, 200
+FEWEST, MEMBERS, FALSE, DRAWS = 10, 200, 0.01, 1000
+"""Images of a side, at the least and at the most; false positives at which members are counted; draws of people."""
 
 
-def membership_scores(members: Array, others: Array, modality: str = "") -> list[Score]:
+def membership_scores(
+    members: Array, others: Array, owners: Sequence[str] | None = None, modality: str = "", seed: int = 0
+) -> list[Score]:
     """How well a model's loss tells training images (n,) from held-out ones (m,): AUC, and true positives at 1 % false.
 
-    Members have the lower loss. 0.5 and 1 % are chance, if both sides are alike but for that.  [Carlini 2022 for the
-    second figure]
+    Members have the lower loss. 0.5 and 1 % are chance, if both sides are alike but for that. owners: whom each image
+    shows, members first, by default each another; people are kept together in the intervals. With fewer than 100
+    held-out images none may be a false positive, and by chance far more than 1 % of the members lie beyond all of
+    them: then the second figure cannot be had.  [Carlini 2022 for it]
     """
     losses, truth = -np.concatenate([members, others]), np.arange(len(members) + len(others)) < len(members)
+    people = np.arange(len(losses)).astype(str) if owners is None else np.asarray(owners)
     n = min(len(members), len(others))
     where: dict[str, Any] = {"versus": "held-out", "modality": modality}
-    area, curve = auc_interval(losses, truth), roc_curve(losses, truth)
-    found = float(curve.true_positive_rate[curve.false_positive_rate <= 0.01].max())
-    exact = clopper_pearson(round(found * len(members)), len(members))
-    return [
-        Score.of("member_loss_auc", area, n=n, null=Null.known(0.5), **where),
-        Score("member_loss_tpr_at_1pct", found, exact.low, exact.high, n, Null.known(0.01), **where),
-    ]
+    area = these_readers(areas(losses[None], truth, people)).estimate
+    scores = [Score.of("member_loss_auc", area, n=n, null=Null.known(0.5), **where)]
+    if len(others) * FALSE < 1:
+        few = f"1 % of {count_of(len(others), 'held-out image')} is less than one: {round(1 / FALSE)} are needed"
+        return [*scores, unavailable("member_loss_tpr_at_1pct", few, **where)]
+    again = np.concatenate([np.ones((1, len(losses))), drawn_again(people, DRAWS, np.random.default_rng([seed, 19]))])
+    found = found_at(losses, truth, again)
+    units = min(len(np.unique(people[side])) for side in (truth, ~truth))
+    share = Drawn(float(found[0]), found[1:], units, SHARE).estimate(n)
+    return [*scores, Score.of("member_loss_tpr_at_1pct", share, null=Null.known(FALSE), **where)]
+
+
+def found_at(scores: Array, truth: Array, weights: Array, rate: float = FALSE) -> Array:
+    """The share of positives above a threshold that at most a share `rate` of the negatives pass, (B,), under each row
+    of weights (B, n); NaN where a side has no weight."""
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    passed = []
+    for side in (truth, ~truth):
+        counts = np.cumsum(weights[:, order] * side[order], axis=1)
+        passed.append(np.divide(counts, counts[:, -1:], out=np.full(counts.shape, np.nan), where=counts[:, -1:] > 0))
+    true, false = (shares[:, ends] for shares in passed)
+    found = np.where(false <= rate + 1e-9, true, 0).max(axis=1)
+    return np.where(np.isnan(false).any(axis=1) | np.isnan(true).any(axis=1), np.nan, found)
 
 
 def membership_of(
@@ -45,15 +69,15 @@ def membership_of(
 
     Raises ValueError with fewer than FEWEST of a side, or images of another size; ModelError for what is no model.
     """
-    rng = np.random.default_rng([seed, 13])
-    sides = [
-        replace(images, rows=tuple(images.rows[i] for i in sorted(rng.permutation(numbers)[:MEMBERS].tolist())))
-        for images, numbers in ((training, range(len(training))), (corpus, others))
-    ]
+    rng, sides, owners = np.random.default_rng([seed, 13]), [], []
+    for images, numbers, kind in ((training, range(len(training)), "training"), (corpus, others, "held-out")):
+        chosen, people = sorted(rng.permutation(numbers)[:MEMBERS].tolist()), patients(images.rows)
+        sides.append(replace(images, rows=tuple(images.rows[i] for i in chosen)))
+        owners += [f"{kind} {people[i]}" for i in chosen]
     if min(map(len, sides)) < FEWEST:
         raise ValueError(f"only {count_of(min(map(len, sides)), 'training or held-out image')}: no loss to compare")
     losses = (member_losses(model, images) for images in sides)
-    yield from membership_scores(*losses, modality=training.rows[0].modality)
+    yield from membership_scores(*losses, owners, training.rows[0].modality, seed)
 
 
 def member_losses(model_folder: Path, images: ImageSet, repeats: int = 4) -> Array:

@@ -188,7 +188,7 @@ class ModalityAudit:
     def _of_groups(self, compared: Mapping[str, Against]) -> None:
         """Prevalence of each attribute's labels, and distances within each label that has enough images."""
         side, smallest = self.side, self.config.bias.smallest_group
-        held = [side.real.rows[int(i)] for i in side.held]
+        held, people = ([one[int(i)] for i in side.held] for one in (side.real.rows, side.groups))
         for number, attribute in enumerate(side.attributes):
             self._say("groups", number, len(side.attributes))
             try:
@@ -196,7 +196,7 @@ class ModalityAudit:
             except ValueError as error:
                 self.measured.scores.append(unavailable("prevalence", str(error), group=attribute, **self.where))
                 continue
-            self.measured.scores += prevalence(side.made.rows, held, scale, **self.where)
+            self.measured.scores += prevalence(side.made.rows, held, people, scale, self.config.seed, **self.where)
             made, real = (scale.codes(images.rows) for images in (side.made, side.real))
             few = []
             for code, label in enumerate(scale.names):
