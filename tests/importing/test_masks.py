@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -160,6 +161,39 @@ def test_masks_among_the_images_are_no_images(tmp_path: Path, where: str) -> Non
     images, _ = masked(tmp_path, masks=tmp_path / where)
     assert len(images) == 2
     assert_array_equal(images.mask(1), outline(1))
+
+
+@pytest.mark.parametrize("where", ["a link", "archives", "beside, archives"])
+def test_masks_among_the_images_are_no_images_wherever_these_are_read(tmp_path: Path, where: str) -> None:
+    """The folder of masks is a link out of the source, or an archive in the source makes it be read from a copy."""
+    beside = where.startswith("beside")
+    masks = tmp_path / ("in" if beside else "elsewhere" if where == "a link" else "in/masks")
+    for number in range(2):
+        save(tmp_path / f"in/{number}.png", head(number))
+        save(masks / f"{number}{'_mask' if beside else ''}.png", Image.fromarray(outline(number)))
+    if where == "a link":
+        (tmp_path / "in/masks").symlink_to(masks)
+        masks = tmp_path / "in/masks"
+    else:
+        save(tmp_path / "2.png", head(2))
+        with ZipFile(tmp_path / "in/more.zip", "w") as archive:
+            archive.write(tmp_path / "2.png", "2.png")
+    images, _ = masked(tmp_path, masks=masks)
+    assert len(images) == (2 if where == "a link" else 3)
+    assert_array_equal(images.mask(1), outline(1))
+
+
+def test_masks_in_an_archive_are_unpacked_elsewhere(tmp_path: Path) -> None:
+    """The folder of masks is as it was, also after a second import."""
+    save(tmp_path / "in/a.png", head(1))
+    save(tmp_path / "a.png", Image.fromarray(outline(1)))
+    (tmp_path / "masks").mkdir()
+    with ZipFile(tmp_path / "masks/all.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", "a.png")
+    for _ in range(2):
+        images, _ = masked(tmp_path)
+        assert_array_equal(images.mask(0), outline(1))
+        assert [path.name for path in (tmp_path / "masks").rglob("*")] == ["all.zip"]
 
 
 def test_folders_tell_images_of_one_name_apart(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def import_images(
         task = bar.add_task("looking at the files", total=None)
         scans = scan_all(paths, place, lambda name: bar.update(task, description=f"unpacking {name}"))
         with threads() as pool:
-            scans = with_masks(scans, config, pool)
+            scans = with_masks(scans, config, pool, place)
         bar.remove_task(task)
         record = _record(scans, config)
         file = _beside(out, "import")
