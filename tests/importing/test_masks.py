@@ -181,6 +181,18 @@ def test_a_label_can_be_chosen(tmp_path: Path) -> None:
     assert_array_equal(ImageSet.open(tmp_path / "all").mask(0), labels > 0)
 
 
+def test_masks_that_outline_nothing_are_doubted(tmp_path: Path) -> None:
+    """A label that is in no mask, and a mask of all pixels, which `generate --mask` would refuse."""
+    save(tmp_path / "in/a.png", head(1))
+    save(tmp_path / "masks/a.png", np.full((64, 64), 255, np.uint8))
+    _, report = masked(tmp_path)
+    assert "1 mask covers the whole image, so nothing is outlined: in/a.png. Is inside 0 there" in said(report)
+    assert "label" not in said(report)
+    other = MR.model_copy(update={"masks": tmp_path / "masks", "mask_label": 1})
+    report = run(tmp_path / "in", tmp_path / "other", other)
+    assert "the label 1 is in no mask. Is it the right one?" in said(report)
+
+
 @pytest.mark.parametrize("where", ["in/masks", "in"])
 def test_masks_among_the_images_are_no_images(tmp_path: Path, where: str) -> None:
     """A folder of masks within the source, or names that end in _mask beside the images."""
