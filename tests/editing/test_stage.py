@@ -131,6 +131,13 @@ def test_fitting_undoes_clipping():
     assert np.array_equal(made.reshape(4, 8, 4, 8, 4).mean((2, 4)), means)
 
 
+def test_an_edited_set_knows_what_its_masks_outline(heads: Path, tmp_path: Path):
+    """Masks that stay with their images say in the record what they are of, which an export asks for."""
+    out = edit(heads, tmp_path / "out", AddNoise(), like=heads, show=False)
+    assert ImageSet.open(out).mask(0) is not None
+    assert ImageSet.open(out).outline == "head"
+
+
 def test_noise_of_another_set(heads: Path, tmp_path: Path):
     """`noise` needs no model; images that are given their own noise stay near what they are."""
     made = ImageSet.open(edit(heads, tmp_path / "out", AddNoise(), like=heads, show=False))

@@ -181,6 +181,14 @@ def test_a_picture_that_is_no_mask_is_named(
     assert [path.name for path in tmp_path.iterdir()] == ["drawn"]
 
 
+def test_a_stack_of_masks_is_refused(drawn: Path):
+    """Its first page alone would be followed, and the others be lost without a word."""
+    pages = [Image.fromarray(np.where(disc(x), 255, 0).astype(np.uint8)) for x in (20, 40)]
+    pages[0].save(drawn / "d.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(ConfigError, match=r"d\.tif holds 2 pictures: a mask is a file of its own"):
+        MaskFolder.open(drawn)
+
+
 def test_masks_of_another_size_than_the_model_are_refused(masked_model: Path, tmp_path: Path):
     """With both sizes; nothing is resized behind one's back."""
     save(tmp_path / "drawn" / "a.png", disc(8, 8, 4, side=32))

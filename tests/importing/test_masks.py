@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def said(report: ImportReport, kind: str = "warning") -> str:
     return "\n".join(f"{notice.file}: {notice.reason}" for notice in report.notices if notice.kind == kind)
 
 
-@pytest.mark.parametrize("kind", ["1 bit", "0 and 1", "0 and 255", "16 bit", "half size", "tif"])
+@pytest.mark.parametrize("kind", ["1 bit", "0 and 1", "0 and 255", "16 bit", "half size", "tif", "1 bit, tif"])
 def test_a_mask_comes_with_the_image_of_its_name(tmp_path: Path, kind: str) -> None:
     """Masks of 1, 8 and 16 bit, and of another size and the same aspect, become 0 and 255 of the image's size."""
     for number in range(3):
@@ -50,11 +51,12 @@ def test_a_mask_comes_with_the_image_of_its_name(tmp_path: Path, kind: str) -> N
         whole = mask.astype(np.uint8) * (1 if kind == "0 and 1" else 255)
         pixels = {
             "1 bit": Image.fromarray(mask),
+            "1 bit, tif": Image.fromarray(mask),
             "16 bit": mask.astype(np.uint16) * 3,
             "half size": whole[::2, ::2],
         }.get(kind, whole)
         save(tmp_path / f"in/{number}.png", head(number))
-        save(tmp_path / f"masks/{number}.{'tif' if kind == 'tif' else 'png'}", pixels)
+        save(tmp_path / f"masks/{number}.{'tif' if kind.endswith('tif') else 'png'}", pixels)
     images, report = masked(tmp_path)
     for number in range(3):
         assert_array_equal(images.pixels(number), head(number))
@@ -126,6 +128,35 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     assert report.results["masks"] == {"outline": "tumour", "images": 2, "empty": 1}
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.tif"])
+def test_a_lossy_copy_of_a_mask_is_refused_however_few_levels_it_has(tmp_path: Path, name: str) -> None:
+    """JPEG leaves values a little above 0 around an outline, which would be inside, in files of every kind."""
+    save(tmp_path / "in/a.png", head(1))
+    whole = Image.fromarray(outline(1).astype(np.uint8) * 255)
+    (tmp_path / "masks").mkdir()
+    whole.save(tmp_path / "masks" / name, **({"compression": "jpeg"} if name == "a.tif" else {"quality": 90}))
+    assert len(np.unique(np.asarray(Image.open(tmp_path / "masks" / name).convert("L")))) in range(3, 64)
+    images, report = masked(tmp_path)
+    assert images.mask(0) is None
+    assert "gray levels, and a mask has few: save it without smoothing, and not as JPEG" in said(report)
+
+
+@pytest.mark.parametrize(("images", "masks"), [(3, 3), (3, 2), (3, 4), (1, 3), (3, 1)])
+def test_a_stack_has_a_mask_of_as_many_pages(tmp_path: Path, images: int, masks: int) -> None:
+    """With more or fewer, nobody knows which page is of which: the slices come without."""
+    for folder, pages in (("in", [head(n) for n in range(images)]), ("masks", [outline(n) for n in range(masks)])):
+        (tmp_path / folder).mkdir()
+        first, *more = [Image.fromarray(page.astype(np.uint8)) for page in pages]
+        first.save(tmp_path / folder / "a.tif", save_all=True, append_images=more)
+    found, report = masked(tmp_path)
+    assert len(found) == images
+    for number in range(images):
+        expected = outline(number) if images == masks else None
+        assert_array_equal(found.mask(number), expected)
+    complaint = f"mask a.tif of in/a.tif: has {masks} page{'s' * (masks > 1)}, and its image {images}: left out"
+    assert said(report).count(complaint) == (images != masks)
+
+
 def test_sources_may_share_a_folder_of_masks(tmp_path: Path) -> None:
     """What one of them has an image for is no mask of no image, and what none has one for is named once."""
     for number, source in enumerate("ab"):
@@ -150,6 +181,18 @@ def test_a_label_can_be_chosen(tmp_path: Path) -> None:
     assert_array_equal(ImageSet.open(tmp_path / "all").mask(0), labels > 0)
 
 
+def test_masks_that_outline_nothing_are_doubted(tmp_path: Path) -> None:
+    """A label that is in no mask, and a mask of all pixels, which `generate --mask` would refuse."""
+    save(tmp_path / "in/a.png", head(1))
+    save(tmp_path / "masks/a.png", np.full((64, 64), 255, np.uint8))
+    _, report = masked(tmp_path)
+    assert "1 mask covers the whole image, so nothing is outlined: in/a.png. Is inside 0 there" in said(report)
+    assert "label" not in said(report)
+    other = MR.model_copy(update={"masks": tmp_path / "masks", "mask_label": 1})
+    report = run(tmp_path / "in", tmp_path / "other", other)
+    assert "the label 1 is in no mask. Is it the right one?" in said(report)
+
+
 @pytest.mark.parametrize("where", ["in/masks", "in"])
 def test_masks_among_the_images_are_no_images(tmp_path: Path, where: str) -> None:
     """A folder of masks within the source, or names that end in _mask beside the images."""
@@ -160,6 +203,39 @@ def test_masks_among_the_images_are_no_images(tmp_path: Path, where: str) -> Non
     images, _ = masked(tmp_path, masks=tmp_path / where)
     assert len(images) == 2
     assert_array_equal(images.mask(1), outline(1))
+
+
+@pytest.mark.parametrize("where", ["a link", "archives", "beside, archives"])
+def test_masks_among_the_images_are_no_images_wherever_these_are_read(tmp_path: Path, where: str) -> None:
+    """The folder of masks is a link out of the source, or an archive in the source makes it be read from a copy."""
+    beside = where.startswith("beside")
+    masks = tmp_path / ("in" if beside else "elsewhere" if where == "a link" else "in/masks")
+    for number in range(2):
+        save(tmp_path / f"in/{number}.png", head(number))
+        save(masks / f"{number}{'_mask' if beside else ''}.png", Image.fromarray(outline(number)))
+    if where == "a link":
+        (tmp_path / "in/masks").symlink_to(masks)
+        masks = tmp_path / "in/masks"
+    else:
+        save(tmp_path / "2.png", head(2))
+        with ZipFile(tmp_path / "in/more.zip", "w") as archive:
+            archive.write(tmp_path / "2.png", "2.png")
+    images, _ = masked(tmp_path, masks=masks)
+    assert len(images) == (2 if where == "a link" else 3)
+    assert_array_equal(images.mask(1), outline(1))
+
+
+def test_masks_in_an_archive_are_unpacked_elsewhere(tmp_path: Path) -> None:
+    """The folder of masks is as it was, also after a second import."""
+    save(tmp_path / "in/a.png", head(1))
+    save(tmp_path / "a.png", Image.fromarray(outline(1)))
+    (tmp_path / "masks").mkdir()
+    with ZipFile(tmp_path / "masks/all.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", "a.png")
+    for _ in range(2):
+        images, _ = masked(tmp_path)
+        assert_array_equal(images.mask(0), outline(1))
+        assert [path.name for path in (tmp_path / "masks").rglob("*")] == ["all.zip"]
 
 
 def test_folders_tell_images_of_one_name_apart(tmp_path: Path) -> None:
@@ -238,6 +314,70 @@ def test_a_table_may_name_masks(tmp_path: Path) -> None:
     assert images.mask(0) is None
     assert_array_equal(images.mask(1), outline(1))
     assert "mask m0.png of in/0.png: its SHA-256 differs from the one in metadata.csv" in said(report)
+
+
+@pytest.mark.parametrize("spelling", ["images\\{}.png", "./images/{}.png"])
+def test_a_table_may_spell_paths_as_its_system_does(tmp_path: Path, spelling: str) -> None:
+    """A table that was written on Windows: masks are found, and are no images."""
+    for number in range(2):
+        save(tmp_path / f"in/images/{number}.png", head(number))
+        save(tmp_path / f"in/masks/{number}.png", Image.fromarray(outline(number)))
+    names = [spelling.format(number) for number in range(2)]
+    rows = [{"file_name": name, "mask_file_name": name.replace("images", "masks")} for name in names]
+    write_table(tmp_path / "in", rows)
+    images, _ = masked(tmp_path, masks=None)
+    assert len(images) == 2
+    assert_array_equal(images.mask(1), outline(1))
+
+
+def test_a_table_names_masks_of_its_folder_alone(tmp_path: Path) -> None:
+    """What lies elsewhere is no part of the source: it is not read, and the report says so."""
+    save(tmp_path / "in/a.png", head(1))
+    save(tmp_path / "elsewhere/a.png", Image.fromarray(outline(1)))
+    write_table(tmp_path / "in", [{"file_name": "a.png", "mask_file_name": "../elsewhere/a.png"}])
+    images, report = masked(tmp_path, masks=None)
+    assert images.mask(0) is None
+    assert "row 2: mask_file_name '../elsewhere/a.png' does not lie inside the folder" in said(report)
+
+
+def test_a_folder_of_masks_replaces_those_of_the_table(tmp_path: Path) -> None:
+    """An image set comes with other masks: its own, and their hashes, count no more, and none becomes an image."""
+    made = ImageSet.open(make_phantoms(2, tmp_path / "in", size=64, masks="lesion", synthetic=False))
+    for number, row in enumerate(made.rows):
+        save(tmp_path / "masks" / row.file_name, Image.fromarray(outline(number)))
+    images, report = masked(tmp_path)
+    assert len(images) == 2
+    for number in range(2):
+        assert_array_equal(images.mask(number), outline(number))
+    assert "SHA-256" not in said(report)
+
+
+@pytest.mark.parametrize("what", ["frames", "probabilities", "nan"])
+def test_a_volume_that_is_no_label_map_outlines_nothing(tmp_path: Path, what: str) -> None:
+    """One frame for each label, the first of the background; shares; values that are not known."""
+    values = volume_head(1, (24, 24, 6))
+    labels = (values > 300).astype(np.float32)
+    given = {
+        "frames": np.stack([1 - labels, labels], -1),
+        "probabilities": labels * np.float32(0.6) + np.float32(0.2),
+        "nan": np.where(labels > 0, labels, np.nan),
+    }
+    volume(tmp_path / "in/p1_T1w.nii.gz", values, np.eye(4))
+    volume(tmp_path / "masks/p1_T1w.nii.gz", given[what], np.eye(4))
+    images, report = masked(tmp_path)
+    assert all(images.mask(number) is None for number in range(len(images)))
+    why = "it has 2 frames, and its image 1" if what == "frames" else "its values are not whole numbers"
+    assert f"mask p1_T1w.nii.gz of in/p1_T1w.nii.gz: {why}" in said(report)
+
+
+def test_of_frames_the_mask_is_that_of_the_frame_that_is_taken(tmp_path: Path) -> None:
+    """The second frame of the image comes with the second of its labels."""
+    values = volume_head(1, (24, 24, 6))
+    labels = (values > 300).astype(np.uint8)
+    volume(tmp_path / "in/p1_T1w.nii.gz", np.stack([values, values], -1), np.eye(4))
+    volume(tmp_path / "masks/p1_T1w.nii.gz", np.stack([labels * 0, labels], -1), np.eye(4))
+    images, _ = masked(tmp_path, size=24, frame=2)
+    assert any(mask.any() for i in range(len(images)) if (mask := images.mask(i)) is not None)
 
 
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "PIR"])

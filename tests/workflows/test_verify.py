@@ -19,11 +19,11 @@ from phonybrains.editing.stage import edit
 from phonybrains.errors import ConfigError
 from phonybrains.generating.join import join
 from phonybrains.generating.stage import generate
-from phonybrains.imageset import ImageSet, read_png, write_metadata, write_png
+from phonybrains.imageset import ImageSet, Row, read_png, write_metadata, write_png
 from phonybrains.importing import ImportConfig, import_images
 from phonybrains.marks import marked_png, plain_png
 from phonybrains.phantom.corpus import draw_phantom
-from phonybrains.record import SEAL, fingerprint, read_record, sha256_file, write_record
+from phonybrains.record import SEAL, Record, as_input, fingerprint, publish, read_record, sha256_file, write_record
 from phonybrains.workflows.verify import Verification, verify
 
 HOW: Any = {"seed": 1, "steps": 1, "show": False}
@@ -55,6 +55,21 @@ def test_a_whole_chain_is_intact(chain: Path, capsys: pytest.CaptureFixture[str]
     said = json.loads(capsys.readouterr().out)
     assert said["verdict"] == "intact"
     assert [link["what"] for link in said["links"]].count("model") == 2  # that it is the one, and that it is whole
+
+
+def test_a_folder_of_drawn_masks_is_known_by_its_content(tmp_path: Path):
+    """It has no record: whoever names it learns whether it is what the images follow; a changed one is not it."""
+    drawn, out = tmp_path / "drawn", tmp_path / "far/set"
+    drawn.mkdir()
+    out.parent.mkdir()
+    write_png(drawn / "a.png", np.zeros((8, 8), np.uint8))
+    with publish(out, Record("generate", {"requests": []}, 0, [as_input(drawn)])) as draft:
+        (draft / "images").mkdir()
+        digest = write_png(draft / "images/0.png", np.zeros((8, 8), np.uint8))
+        write_metadata(draft, [Row("images/0.png", digest, "MR")])
+    assert words(verify(out, near=[drawn], show=False))["input"] == "intact"
+    write_png(drawn / "a.png", np.ones((8, 8), np.uint8))
+    assert words(verify(out, near=[drawn], show=False))["input"] == "unknown"
 
 
 def test_a_changed_byte_is_found_wherever_it_is(chain: Path, tmp_path: Path):

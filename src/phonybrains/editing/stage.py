@@ -206,6 +206,8 @@ def edit(
             rows = edits.finish(draft)
             write_metadata(draft, rows)
             record.results.update(images=len(rows), note=how.invented, warnings=list(edits.job.notes))
+            if any(row.mask_file_name for row in rows):
+                record.results.update(masks={"outline": images.outline})
             record.results.update(_scores(edits, draft, rows))
     if grid is not None:
         draw_grid([edits.line(out, row) for row in range(min(MOST, len(images)))], Path(grid))

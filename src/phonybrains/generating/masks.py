@@ -128,6 +128,8 @@ def _read(path: Path) -> Mask:
     """One mask. Raises ConfigError for a picture that is none."""
     try:
         with Image.open(path) as picture:
+            if (pages := getattr(picture, "n_frames", 1)) > 1:
+                raise ConfigError(f"{path} holds {pages} pictures: a mask is a file of its own.")
             if picture.mode not in ("1", "L", "P", "RGB", "I;16"):
                 raise ConfigError(f"{path} is {picture.mode}: a mask is black and white, without transparency.")
             values = np.asarray(picture.convert("L") if picture.mode in ("P", "RGB") else picture)

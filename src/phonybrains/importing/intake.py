@@ -36,8 +36,8 @@ NO_PIXELS = np.empty((0, 0), np.uint8)
 class SizedSlice:
     """A slice brought to size, its values let go; `digest` is that of the values as they were read.
 
-    source: the place of its source among all sources; mask: let go too when it is written, but for `mask_is_empty`;
-    text: what is said of text in it, "" without.
+    source: the place of its source among all sources; mask: let go too when it is written, but for whether it is empty,
+    or covers the image; text: what is said of text in it, "" without.
     """
 
     slice: Slice
@@ -50,6 +50,7 @@ class SizedSlice:
     sha256: str = ""
     mask: NDArray[np.bool_] | None = None
     mask_is_empty: bool = False
+    mask_is_whole: bool = False
     mask_file_name: str = ""
     mask_sha256: str = ""
     text: str = ""
@@ -161,7 +162,7 @@ def _resized(source: int, config: ImportConfig, found: Slice | Notice) -> SizedS
     if found.mask is None:
         return sized
     mask = fit_mask(found.mask, placement)
-    return replace(sized, mask=mask, mask_is_empty=not mask.any())
+    return replace(sized, mask=mask, mask_is_empty=not mask.any(), mask_is_whole=bool(mask.all()))
 
 
 def _with_place(found: Slice, placement: Placement) -> dict[str, Attribute]:

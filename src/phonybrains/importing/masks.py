@@ -15,9 +15,12 @@ MOST_LEVELS = 64
 """More gray levels are a photograph of a mask, or a lossy copy."""
 
 
-def inside(values: NDArray[np.generic], label: int | None) -> NDArray[np.bool_]:
-    """Where a label map is `label`, or anything but 0 if that is None. Raises SourceError for what is no label map."""
-    if (levels := len(np.unique(values))) > MOST_LEVELS:
+def inside(values: NDArray[np.generic], label: int | None, *, lossy: bool = False) -> NDArray[np.bool_]:
+    """Where a label map is `label`, or anything but 0 if that is None. Raises SourceError for what is no label map.
+
+    lossy: from a format that changes values, where more than two are no labels.
+    """
+    if (levels := len(np.unique(values))) > (2 if lossy else MOST_LEVELS):
         raise SourceError(f"has {levels} gray levels, and a mask has few: save it without smoothing, and not as JPEG")
     return values != 0 if label is None else values == label
 

@@ -26,8 +26,12 @@ NAMED = 3
 """Names in a line of the report."""
 
 
-def with_masks(scans: Sequence[Scan], config: ImportConfig, pool: ThreadPoolExecutor) -> list[Scan]:
+def with_masks(
+    scans: Sequence[Scan], config: ImportConfig, pool: ThreadPoolExecutor, place: Callable[[], Path]
+) -> list[Scan]:
     """The scans with the masks that the settings name for them, told from images by their names.
+
+    Archives among the masks are unpacked below `place()`, as those of a source are.
 
     Raises ConfigError for one folder for several sources, SourceError for a folder that is missing, that has no file of
     the name of an image, or where one name stands for two.
@@ -38,7 +42,10 @@ def with_masks(scans: Sequence[Scan], config: ImportConfig, pool: ThreadPoolExec
     by_name = {normalize("NFC", name): source.masks for name, source in config.sources.items()}
     folders = [by_name.get(item.settings_name) or config.masks for item in scans]
     shared = {folder.resolve(): folder for folder in folders if folder}
-    read = {place: _read(folder, pool) for place, folder in shared.items()}
+    read = {
+        where: _read(folder, pool, lambda n=number: place() / f"masks-{n}")
+        for number, (where, folder) in enumerate(shared.items())
+    }
     matched, unused = list(scans), dict[Path, set[Path]]()
     for i, folder in enumerate(folders):
         if folder:
@@ -46,23 +53,24 @@ def with_masks(scans: Sequence[Scan], config: ImportConfig, pool: ThreadPoolExec
             unused[folder.resolve()] = others & unused.get(folder.resolve(), others)
     notices = [
         Notice("", "warning", f"{count_of(len(left), 'mask')} of no image: {some(sorted(left))}")
-        for left in ([name_below(read[place].root, path) for path in paths] for place, paths in unused.items())
+        for left in ([name_below(read[where].root, path) for path in paths] for where, paths in unused.items())
         if left
     ]
     return [*matched[:-1], replace(matched[-1], notices=[*matched[-1].notices, *notices])]
 
 
-def _read(folder: Path, pool: ThreadPoolExecutor) -> Scan:
+def _read(folder: Path, pool: ThreadPoolExecutor, place: Callable[[], Path]) -> Scan:
     if not folder.is_dir():
         raise SourceError(f"{folder}: masks lie in a folder, and there is none of this name. Check the path.")
-    return scan(folder, pool, lambda: folder)
+    return scan(folder, pool, place)
 
 
 def _matched(item: Scan, folder: Path, masks: Scan) -> tuple[Scan, set[Path]]:
     """The scan with its masks, and those of the folder that are of none of its images."""
-    inside = folder.resolve() == item.root
+    inside = folder.resolve() == item.given
     found = {path for kind in KINDS for path in masks.files[kind] if not inside or OF_A_MASK.search(_key(path.name))}
-    files = {kind: [path for path in paths if path not in found] for kind, paths in item.files.items()}
+    taken = {masks.origin(path) for path in found}
+    files = {kind: [path for path in paths if item.origin(path) not in taken] for kind, paths in item.files.items()}
     images = [path for kind in KINDS for path in files[kind]]
     of = _pairs(item.root, images, masks.root, sorted(found))
     if inside:  # a MATLAB file holds an image and its outline

@@ -55,13 +55,19 @@ def on_sources(scans: Sequence[Scan], record: Record, config: ImportConfig) -> l
     return notices + [Notice(name, "note", "in the option sources, but no source") for name in strange(scans, config)]
 
 
-def on_masks(scans: Sequence[Scan], images: Sequence[SizedSlice]) -> list[Notice]:
-    """What is said of images without a mask, in sources that have masks, and of masks with nothing inside."""
+def on_masks(scans: Sequence[Scan], images: Sequence[SizedSlice], config: ImportConfig) -> list[Notice]:
+    """What is said of images without a mask, in sources that have masks, and of masks with nothing inside, or all."""
     having = {image.source for image in images if image.mask_file_name}
     having |= {place for place, item in enumerate(scans) if item.masks}
     bare = [image.slice.name for image in images if image.source in having and not image.mask_file_name]
     empty = [image.slice.name for image in images if image.mask_is_empty]
+    whole = [image.slice.name for image in images if image.mask_is_whole]
     notices = [Notice("", "warning", f"{count_of(len(bare), 'image')} without a mask: {some(bare)}")] if bare else []
+    if whole:
+        covers = f"{count_of(len(whole), 'mask covers', 'masks cover')} the whole image, so nothing is outlined"
+        notices.append(Notice("", "warning", f"{covers}: {some(whole)}. Is inside 0 there, and outside not?"))
+    if config.mask_label is not None and len(empty) == sum(bool(image.mask_file_name) for image in images) > 0:
+        notices.append(Notice("", "warning", f"the label {config.mask_label} is in no mask. Is it the right one?"))
     nothing = Notice("", "note", f"{count_of(len(empty), 'empty mask')}, nothing is outlined: {some(empty)}")
     return [*notices, nothing] if empty else notices
 

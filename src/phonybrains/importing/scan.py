@@ -30,7 +30,7 @@ KINDS = tuple(reader.kind for reader in READERS)
 class Scan:
     """What a source holds: files by kind, in natural order; notices on what was left out; SHA-256 of the content.
 
-    root: the folder that is read, which is a temporary copy where archives were unpacked;
+    root: the folder that is read, which is a temporary copy where archives were unpacked; given: what it is a copy of;
     name: the base name of the folder, with a number where another source has the same; number: its place, from 1;
     masks: what outlines its images (pairing.py), and the SHA-256 of that, "" without.
     """
@@ -44,6 +44,11 @@ class Scan:
     number: int = 1
     masks: Masks = field(default_factory=lambda: NO_MASKS)
     masks_sha256: str = ""
+    given: Path = Path()
+
+    def origin(self, path: Path) -> Path:
+        """Where a file of it lies for its owner, links followed; in an archive it is as if that were a folder."""
+        return (self.given / path.relative_to(self.root)).resolve()
 
     @property
     def label(self) -> str:
@@ -92,13 +97,14 @@ def scan(source: Path, pool: ThreadPoolExecutor, place: Callable[[], Path], tell
     A source with archives is scanned as it looks below `place()`, where they are unpacked.
     """
     root, own = _root_of(source)
+    given = root
     notices: list[Notice] = []
     found = list(_walk(root, notices)) if source.is_dir() else [root / source.name]
     if not own and (archives := _archives(found, pool)):
         alone = not source.is_dir() and archives[found[0]] != "packed"
         copy = place() / root.name
         notices += unpack_all(root, found, archives, copy, "" if alone else f"{root.name}/", tell)
-        root = copy / source.name if alone else copy
+        root, given = (copy / source.name, source.resolve()) if alone else (copy, root)
         found = list(_walk(root, notices)) if root.is_dir() else []
         own = is_image_set(root)
     files, hashes = _sorted(root, found, pool, listed(root) if own else None, notices)
@@ -108,7 +114,7 @@ def scan(source: Path, pool: ThreadPoolExecutor, place: Callable[[], Path], tell
     else:
         record = record_of_sets(found, (path for paths in files.values() for path in paths))
     digest = fingerprint(root) if own else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    return Scan(root, root.name, files, notices, digest, record)
+    return Scan(root, root.name, files, notices, digest, record, given=given)
 
 
 def _root_of(source: Path) -> tuple[Path, bool]:

@@ -67,7 +67,7 @@ def import_images(
         task = bar.add_task("looking at the files", total=None)
         scans = scan_all(paths, place, lambda name: bar.update(task, description=f"unpacking {name}"))
         with threads() as pool:
-            scans = with_masks(scans, config, pool)
+            scans = with_masks(scans, config, pool, place)
         bar.remove_task(task)
         record = _record(scans, config)
         file = _beside(out, "import")
@@ -123,7 +123,7 @@ def _import(
             record.results.update(_results(intake, splits, near) | _masks(scans, intake.images, config))
             values = record.results["values"]
             notices = intake.notices + on_the_set(intake.slices, splits, near, values)
-            notices += on_sources(scans, record, config) + on_masks(scans, intake.images)
+            notices += on_sources(scans, record, config) + on_masks(scans, intake.images, config)
             notices += on_text(intake)
             imported = [Notice(image.slice.name, "imported", image.file_name) for image in intake.images]
             written = True

@@ -207,6 +207,10 @@ class Trail:
                 self.add(what, place, "intact" if same else "changed", why)
                 self.folder(place)
                 return
+        bare = () if record else self.near  # drawn masks, say: a folder without a record is known by its content alone
+        if place := next((place for place in bare if self._is(place, wanted)), None):
+            self.add(what, place, "intact", f"what {folder.name} was made from")
+            return
         why = f"{folder.name} was made from it, and it is not near: name its folder with --near"
         self.add(what, name, "unknown", why)
 

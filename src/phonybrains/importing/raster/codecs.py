@@ -54,7 +54,7 @@ def decode_file(path: Path, max_pixels: int, *, mask: bool = False) -> Iterator[
         with path.open("rb") as file:
             head = file.read(12)
         if head.startswith(TIFF):
-            yield from tiff_pages(path, max_pixels)
+            yield from tiff_pages(path, max_pixels, mask=mask)
         else:
             yield decode_content(path.read_bytes(), max_pixels, mask=mask)
     except (SourceError, GeneratorExit):
@@ -116,11 +116,13 @@ def _by_pillow(content: bytes, max_pixels: int, mask: bool) -> DecodedPicture:
             check_png(content)
         spacing, orientation = _spacing(image), image.getexif().get(ORIENTATION, 1)
         deep = image.format == "PNG" and content[24] == 16
+        lossy = image.format == "JPEG" or content[8:16] == b"WEBPVP8 "
         if deep:
             samples, alpha = _deep_png(image, content)
         else:
             samples, alpha = _plain(image)
-    return upright(DecodedPicture(samples, 65535 if deep else 255, alpha, spacing=spacing), orientation)
+    picture = DecodedPicture(samples, 65535 if deep else 255, alpha, lossy=lossy, spacing=spacing)
+    return upright(picture, orientation)
 
 
 def _plain(image: Image.Image) -> tuple[NDArray[Any], bool]:

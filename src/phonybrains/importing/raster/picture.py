@@ -22,7 +22,8 @@ class DecodedPicture:
     """One decoded picture or page.
 
     samples: (H, W) or (H, W, C) as stored, C = 1 to 4, black 0; white: what is white in its format, 0 where the format
-    names none (signed, 32 bit, float); alpha: the last channel is opacity; declared: a header gave white itself;
+    names none (signed, 32 bit, float); alpha: the last channel is opacity; declared: a header gave white itself; lossy:
+    its format changes values a little;
     spacing: relative distance of rows and of columns; pages: how many the file has; place: which one this is.
     """
 
@@ -30,6 +31,7 @@ class DecodedPicture:
     white: float
     alpha: bool = False
     declared: bool = False
+    lossy: bool = False
     spacing: tuple[float, float] = SQUARE
     pages: int = 1
     place: int = 0

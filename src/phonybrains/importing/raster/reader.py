@@ -28,7 +28,10 @@ from .table import MODALITIES, SPLIT_NAMES, MetadataTable, find_tables, table_of
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One raster file with the row that describes it ({} for none), its place in its series, and its mask's file."""
+    """One raster file with the row that describes it ({} for none), its place in its series, and its mask's file.
+
+    mask_sha256: that of the mask, where the row tells it.
+    """
 
     root: Path
     path: Path
@@ -37,6 +40,7 @@ class Found:
     series: str
     order: float
     mask: Path | None = None
+    mask_sha256: str = ""
 
     @property
     def name(self) -> str:
@@ -50,7 +54,7 @@ def read_rasters(
 
     8 bit: low…high is 0…255. 16 bit: 0 to the next 2ⁿ - 1 above the largest number in its series, so that 12 bits in
     a 16-bit file are not nearly black. Order: as the files are given; decoding runs in threads. A multi-page TIFF is a
-    volume: its pages are slices of one series, read one after another. A mask, of `masks` or of the table's column
+    volume: its pages are slices of one series, read one after another. A mask, of `masks` or else of the table's column
     mask_file_name, is of the same aspect, and of as many pages; it lies on the picture as that is looked at.
 
     Raises SourceError for a metadata.csv that names none of the files.
@@ -63,8 +67,8 @@ def read_rasters(
             reason = f"{table.broken}, or remove it. Left out with it: {count_of(count, 'image file')}"
             yield Notice(table.name, "skipped", reason)
     found: list[Found] = []
-    masks = _of_tables(tables) | dict(masks)
-    outlines = set(masks.values())
+    own = _of_tables(tables, files)
+    outlines = {*own.values(), *masks.values()}
     for place, path in enumerate(path for path in files if path not in outlines):
         table = table_of(tables, path)
         if table and (table.broken or table.spoils(path)):
@@ -72,7 +76,9 @@ def read_rasters(
         row = (table.row(path) if table else None) or {}
         if table and not row:
             yield Notice(name_below(root, path), "warning", "no row in metadata.csv names it")
-        found.append(_found(root, path, row, table, place, masks.get(path)))
+        known = row.get("mask_sha256", "").lower() if path not in masks else ""
+        item = _found(root, path, row, table, place)
+        found.append(replace(item, mask=masks.get(path) or own.get(path), mask_sha256=known))
     with strict_pillow(), threads() as pool:
         spans = list(map_in_order(pool, lambda item: deep_range(item.path, config.max_pixels), found))
         ranges = _by_series(spans, found)
@@ -82,26 +88,20 @@ def read_rasters(
             yield from slices
 
 
-def _of_tables(tables: Mapping[Path, MetadataTable]) -> dict[Path, Path]:
+def _of_tables(tables: Mapping[Path, MetadataTable], files: Sequence[Path]) -> dict[Path, Path]:
     """The masks that tables name: an image set's, say."""
-    return {
-        table.folder / row["file_name"]: table.folder / row["mask_file_name"]
-        for table in tables.values()
-        for row in table.rows.values()
-        if row.get("mask_file_name")
-    }
+    named = ((path, table) for path in files if (table := table_of(tables, path)))
+    return {path: mask for path, table in named if (mask := table.mask(path))}
 
 
-def _found(
-    root: Path, path: Path, row: Mapping[str, str], table: MetadataTable | None, place: int, mask: Path | None
-) -> Found:
+def _found(root: Path, path: Path, row: Mapping[str, str], table: MetadataTable | None, place: int) -> Found:
     """The series is the table's folder where `source_index` numbers it, else the file's own folder."""
     try:
         order = float(row.get("source_index", ""))
         folder = table.folder if table else path.parent
     except ValueError:
         order, folder = float(place), path.parent
-    return Found(root, path, row, table, f"{root.name}/{folder.relative_to(root).as_posix()}", order, mask)
+    return Found(root, path, row, table, f"{root.name}/{folder.relative_to(root).as_posix()}", order)
 
 
 def _by_series(spans: Sequence[Range | None], found: Sequence[Found]) -> dict[str, Range]:
@@ -124,11 +124,12 @@ def _read(found: Found, deep: Range | None, config: ImportConfig) -> Iterable[Sl
         pictures = decode_file(found.path, config.max_pixels)
         first = next(pictures)
         if first.pages == 1:
-            slices = _masked(found, [_slice(found, first, deep, modality, config)], config)
+            slices = _masked(found, [_slice(found, first, deep, modality, config)], 1, config)
             return [*_stretched(found, first), *slices]
     except (SourceError, OSError) as error:
         return [_skipped(found.name, error)]
-    return _masked(found, _volume(found, itertools.chain([first], pictures), deep, modality, config), config)
+    slices = _volume(found, itertools.chain([first], pictures), deep, modality, config)
+    return _masked(found, slices, first.pages, config)
 
 
 def _volume(
@@ -145,16 +146,17 @@ def _volume(
         yield _skipped(f"{found.name}, after page {place}", error)
 
 
-def _masked(found: Found, slices: Iterable[Slice | Notice], config: ImportConfig) -> Iterator[Slice | Notice]:
-    """The slices of a file with the pages of its mask; without, and a warning, where that cannot be used."""
+def _masked(
+    found: Found, slices: Iterable[Slice | Notice], count: int, config: ImportConfig
+) -> Iterator[Slice | Notice]:
+    """The slices of a file of `count` pages with those of its mask; without, and a warning, where it is of no use."""
     if found.mask is None:
         yield from slices
         return
     name = f"mask {shown(found.mask.name)} of {found.name}"
     pages: Iterator[DecodedPicture] = iter(())
     try:
-        expected = found.row.get("mask_sha256", "").lower()
-        if expected and found.row.get("mask_file_name") and sha256_file(found.mask) != expected:
+        if found.mask_sha256 and sha256_file(found.mask) != found.mask_sha256:
             raise SourceError("its SHA-256 differs from the one in metadata.csv")
         pages = decode_file(found.mask, config.max_pixels, mask=True)
     except (SourceError, OSError) as error:
@@ -165,10 +167,14 @@ def _masked(found: Found, slices: Iterable[Slice | Notice], config: ImportConfig
             continue
         try:
             page = next(pages, None)
+            if page and page.pages != count:
+                pages = iter(())
+                raise SourceError(f"has {count_of(page.pages, 'page')}, and its image {count}: left out")
             if page is None:
                 yield item
             else:
-                yield from outlined(item, inside(gray_values(page)[0], config.mask_label), name)
+                labels = gray_values(page)[0]
+                yield from outlined(item, inside(labels, config.mask_label, lossy=page.lossy), name)
         except (SourceError, OSError) as error:
             yield from (item, replace(_skipped(name, error), kind="warning"))
 

@@ -23,12 +23,16 @@ SPLIT_NAMES = {word: split for split, words in SPELLINGS.items() for word in wor
 
 @dataclass
 class MetadataTable:
-    """One metadata.csv: its rows by path from its folder; `broken` says why none of it can be used."""
+    """One metadata.csv: its rows, and the files there are, by path from its folder.
+
+    `broken` says why none of it can be used.
+    """
 
     folder: Path
     name: str
     columns: tuple[str, ...] = ()
     rows: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict, repr=False)
     unusable: set[str] = field(default_factory=set)
     notices: list[Notice] = field(default_factory=list)
     broken: str = ""
@@ -37,6 +41,11 @@ class MetadataTable:
     def row(self, path: Path) -> Mapping[str, str] | None:
         """The row of a file, or None where the table has none."""
         return self.rows.get(self._key(path))
+
+    def mask(self, path: Path) -> Path | None:
+        """The mask that the row of a file names, or None."""
+        name = (self.row(path) or {}).get("mask_file_name", "")
+        return self.files.get(_key(name), self.folder / name) if name else None
 
     def spoils(self, path: Path) -> bool:
         """Whether the file's row is damaged, which a notice says already."""
@@ -85,7 +94,9 @@ def read_table(root: Path, folder: Path, files: Sequence[Path]) -> MetadataTable
     if sheet.commas:
         said = f"{count_of(sheet.commas, 'number')} with a decimal comma, read with a decimal point"
         table.notices.append(Notice(table.name, "note", said))
-    here = {_same(file.relative_to(folder).as_posix()) for file in files if file.is_relative_to(folder)}
+    below = [file for file in files if file.is_relative_to(folder)]
+    table.files = {_same(file.relative_to(folder).as_posix()): file for file in below}
+    here = table.files.keys()
     for number, key in sheet.uneven.items():
         table.unusable.add(_same(key.replace("\\", "/")))
         reason = f"{key}: the number of cells differs from the header's"
@@ -103,9 +114,12 @@ def read_table(root: Path, folder: Path, files: Sequence[Path]) -> MetadataTable
 
 
 def _add(table: MetadataTable, number: int, entry: Mapping[str, str], here: Set[str]) -> None:
-    name = entry["file_name"].replace("\\", "/")
-    key, kind, reason = _same(PurePosixPath(name).as_posix()), "skipped", ""
-    if not name or name.startswith("/") or ".." in PurePosixPath(name).parts:
+    name, mask = entry["file_name"].replace("\\", "/"), entry.get("mask_file_name", "")
+    key, kind, reason = _key(name), "skipped", ""
+    if mask and not _is_inside(mask):
+        entry, outside = {**entry, "mask_file_name": ""}, f"mask_file_name '{mask}' does not lie inside the folder"
+        table.notices.append(Notice(f"{table.name}, row {number}", "warning", outside))
+    if not name or not _is_inside(name):
         reason = f"file_name '{name}' does not lie inside the folder"
     elif key in table.rows:
         kind, reason = "warning", f"{name} has a row already; the first one counts"
@@ -115,6 +129,16 @@ def _add(table: MetadataTable, number: int, entry: Mapping[str, str], here: Set[
         table.rows[key] = entry
     if reason:
         table.notices.append(Notice(f"{table.name}, row {number}", kind, reason))
+
+
+def _key(name: str) -> str:
+    """A path that a table says, by which its file is found."""
+    return _same(PurePosixPath(name.replace("\\", "/")).as_posix())
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a path that a table says leads to no other folder."""
+    return not name.startswith(("/", "\\")) and ".." not in PurePosixPath(name.replace("\\", "/")).parts
 
 
 def _same(name: str) -> str:

@@ -22,10 +22,11 @@ REDUCED, MASK = 1, 4
 JPEGS = (6, 7, 33007)
 
 
-def tiff_pages(path: Path, max_pixels: int) -> Iterator[DecodedPicture]:
+def tiff_pages(path: Path, max_pixels: int, *, mask: bool = False) -> Iterator[DecodedPicture]:
     """The pages that are pictures, one after another; not by tifffile's own decoders, which crash on damaged files.
 
-    Raises SourceError for pages that are no slices of one volume, or cannot be taken as gray; many errors for damage.
+    A mask may be of 1 bit. Raises SourceError for pages that are no slices of one volume, or cannot be taken as gray;
+    many errors for damage.
     """
     import imagecodecs
     import tifffile
@@ -39,7 +40,7 @@ def tiff_pages(path: Path, max_pixels: int) -> Iterator[DecodedPicture]:
         for place, page in enumerate(pages):
             check_size(page.imagelength, page.imagewidth, max_pixels)
             _check_whole(page, file.filehandle.size)
-            alpha = _check_kind(page)
+            alpha = _check_kind(page, mask)
             samples = imagecodecs.tiff_decode(content, index=page.index)
             if page.samplesperpixel > 1 and page.planarconfig == 2:
                 samples = np.moveaxis(samples, 0, -1)
@@ -86,12 +87,12 @@ def _check_whole(page: TiffPage, size: int) -> None:
         raise SourceError("damaged or truncated (a part of its pixels lies outside the file)")
 
 
-def _check_kind(page: Any) -> bool:
+def _check_kind(page: Any, mask: bool) -> bool:
     """Whether the last channel of a page is opacity. Raises SourceError for what is not gray, or not real numbers."""
     kind, channels = page.photometric.name, page.samplesperpixel
-    if page.bitspersample == 1:
+    if page.bitspersample == 1 and not mask:
         raise SourceError("black and white (1 bit), not gray: a mask, or a drawing")
-    if page.dtype is None or page.dtype.kind not in "uif" or isinstance(page.bitspersample, tuple):
+    if page.dtype is None or page.dtype.kind not in "uifb" or isinstance(page.bitspersample, tuple):
         raise SourceError("its numbers are complex, or of a kind that is not known: save it as real numbers")
     known = {"MINISBLACK": 1, "MINISWHITE": 1, "RGB": 3, "YCBCR": 3, "PALETTE": 1}.get(kind)
     if known is None or (kind == "YCBCR" and page.compression not in JPEGS):
@@ -107,6 +108,8 @@ def _check_kind(page: Any) -> bool:
 
 
 def _white_of(page: Any) -> float:
+    if page.bitspersample == 1:
+        return 255.0
     return float(2**page.bitspersample - 1) if page.dtype.kind == "u" and page.bitspersample <= 16 else 0.0
 
 
@@ -114,6 +117,8 @@ def _tiff_page(page: Any, samples: NDArray[Any], alpha: bool, pages: int, place:
     kind, white = page.photometric.name, _white_of(page)
     if samples.shape[:2] != (page.imagelength, page.imagewidth):
         raise SourceError("damaged or truncated (its pixels do not fit its header)")
+    if samples.dtype == np.bool_:
+        samples = samples.astype(np.uint8) * (1 if kind == "PALETTE" else 255)
     if kind == "PALETTE":
         samples, white = np.moveaxis(np.asarray(page.colormap)[:, samples], 0, -1), 65535.0
     elif kind == "MINISWHITE" and alpha:
@@ -121,7 +126,15 @@ def _tiff_page(page: Any, samples: NDArray[Any], alpha: bool, pages: int, place:
     elif kind == "MINISWHITE":
         samples = white - samples
     across, down = (_ratio(page, name) for name in ("XResolution", "YResolution"))
-    picture = DecodedPicture(samples, white, alpha, spacing=spacing_of(across, down), pages=pages, place=place)
+    picture = DecodedPicture(
+        samples,
+        white,
+        alpha,
+        lossy=int(page.compression) in JPEGS,
+        spacing=spacing_of(across, down),
+        pages=pages,
+        place=place,
+    )
     return upright(picture, page.tags.valueof(ORIENTATION, 1))
 
 

@@ -40,6 +40,8 @@ SAME_GRID_MM = 0.05
 """Headers store an affine in single precision, and some as a quaternion."""
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 Voxel = TypeVar("Voxel", np.float32, np.bool_)
+NEARLY_WHOLE = 0.01
+"""A label that was scaled or resampled may be as far from a whole number."""
 SLICES = 10
 """A volume has at most this many times `max_pixels` voxels: each takes 4 bytes of memory."""
 
@@ -159,16 +161,26 @@ def load_volume(path: Path, config: ImportConfig) -> Volume:
 def load_mask(path: Path, volume: Volume, config: ImportConfig) -> NDArray[np.bool_]:
     """Where a label map is `config.mask_label` (None: not 0): (X, Y, Z), oriented as the volume it outlines.
 
-    Raises SourceError with the reason if it is damaged, or lies on another grid than the volume.
+    Of several frames it is the one that is taken of the volume. Raises SourceError with the reason if it is damaged,
+    no label map, of another number of frames, or on another grid than the volume.
     """
     stored = _stored(path)
     _check(replace(stored, label=""), config)
-    turned = _turned(np.asarray(stored.read(0), np.float32), stored)
+    if stored.frames not in (1, volume.stored.frames):
+        raise SourceError(
+            f"it has {stored.frames} frames, and its image {volume.stored.frames}: save all labels as one 3-D volume"
+        )
+    values = np.asarray(stored.read(config.frame - 1 if stored.frames > 1 else 0), np.float32)
+    if not np.isfinite(values).all() or np.abs(values - np.rint(values)).max() > NEARLY_WHOLE:
+        raise SourceError(
+            "its values are not whole numbers: cut a map of probabilities at a threshold, write 0 for NaN"
+        )
+    turned = _turned(np.rint(values), stored)
     labels = np.asarray(turned.dataobj, np.float32)
     moved = np.abs(np.asarray(turned.affine) - volume.affine).max()
     if labels.shape != volume.values.shape or moved > SAME_GRID_MM:
         raise SourceError("it lies on another grid than its image: resample it to that, by nearest neighbour")
-    return labels != 0 if config.mask_label is None else np.rint(labels) == config.mask_label
+    return labels != 0 if config.mask_label is None else labels == config.mask_label
 
 
 def _turned(values: NDArray[np.float32], stored: StoredVolume) -> SpatialImage:
