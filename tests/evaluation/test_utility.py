@@ -87,7 +87,7 @@ def test_good_synthetic_images_help_where_real_ones_are_few(rng: Generator):
 def test_synthetic_images_that_show_something_else_do_harm(rng: Generator, asked: str, low: float, high: float):
     """Labels that say nothing give chance when learnt alone, reversed ones less; added to real images they lower it."""
     task, truth, people = task_of(rng, 1.2, asked)
-    aucs, deltas, p = gains(run_arms(task, (0.25,), 3), truth, people, UtilityConfig(seeds=3, bootstraps=400))
+    aucs, deltas, p = gains(run_arms(task, (0.25,), 5), truth, people, UtilityConfig(seeds=5, bootstraps=400))
     assert low < aucs[SYNTHETIC, 0.0].value < high
     assert deltas["real + synthetic 1:2", 0.25].estimate(1).high < 0
     assert p["real + synthetic 1:2", 0.25] <= 0.05

@@ -130,3 +130,17 @@ def test_a_datasheet_answers_from_the_record(tmp_path: Path):
     ]
     for said in ("2 images are synthetic", MODEL["sha256"], "CC BY 4.0", "plane: axial 2", "no known size in mm"):
         assert said in text
+
+
+@pytest.mark.parametrize("to", ["nifti", "bids"])
+def test_synthetic_volumes_come_back_as_synthetic(tmp_path: Path, to: Any):
+    """The header's description, or the sidecar alone, says so: they are no scans, and of no patient."""
+    made = make_phantoms(4, tmp_path / "set", size=64, modalities=("MR",))
+    out = export(made, tmp_path / "out", to=to, show=False)
+    if to == "bids":  # another program wrote the header anew
+        for path in out.rglob("*.nii.gz"):
+            volume: Any = nibabel.load(path)
+            nibabel.save(nibabel.Nifti1Image(volume.get_fdata().astype(np.uint8), volume.affine), path)
+    run(out, tmp_path / "back", ImportConfig(size=64, modality="MR"))
+    images = ImageSet.open(tmp_path / "back")
+    assert {(row.synthetic, row.patient_id) for row in images.rows} == {(True, "")}

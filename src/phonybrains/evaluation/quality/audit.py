@@ -211,9 +211,13 @@ class ModalityAudit:
                 self.measured.scores.append(unavailable("kid", note, group=attribute, **self.where))
 
     def _of_group(self, x: Against, name: str, made: Array, real: Array, group: str) -> list[Score]:
-        """KID, Fréchet distance and coverage of one label's images, beside real ones of that label."""
+        """KID, Fréchet distance and coverage of one label's images, beside real ones of that label.
+
+        There are no more made images than real ones that are not held out: some at random.
+        """
         held, where = np.flatnonzero(np.isin(real, x.held)), x.where | {"group": group}
-        made, groups = made[: len(real) - len(held)], [x.groups[int(i)] for i in real]
+        chosen = np.random.default_rng([x.seed, 23]).permutation(made)[: len(real) - len(held)]
+        made, groups = np.sort(chosen), [x.groups[int(i)] for i in real]
         try:
             part = self._against(x.made[made], x.real[real], groups, held, where)
             kid, *_ = kernel_scores(part, self.config.quality.permutations)

@@ -81,6 +81,11 @@ def sidecar_of(path: Path) -> Path:
     return path.with_name(f"{stem(path.name)}.json")
 
 
+def says_synthetic(sidecar: Path) -> bool:
+    """Whether a BIDS sidecar says so (`SyntheticData`, as DICOM's attribute of this name)."""
+    return _sidecar(sidecar).get("SyntheticData") is True
+
+
 def modality_by_words(name: str) -> str:
     """MR, CT or "": by the file's last word that tells, else by the nearest folder with words of one kind."""
     *folders, own = stem(name).split("/")

@@ -33,6 +33,8 @@ ANALYZE = (
 )
 ORIENT = {0: ("transverse", (0, 1, 2)), 1: ("coronal", (0, 2, 1)), 2: ("sagittal", (1, 2, 0))}
 """By Analyze's `orient`: the name, and which axis of the patient each stored axis runs along."""
+SYNTHETIC = b"SYNTHETIC"
+"""How the description begins in what `export` writes of images that no scanner made, or that were edited."""
 INTENTS = {"a label map": (1002,), "a statistical map": range(2, 25), "vectors or tensors": range(1004, 1010)}
 
 
@@ -65,7 +67,8 @@ def read_with_nibabel(path: Path) -> StoredVolume:
             raise SourceError(DAMAGED.format(type(error).__name__)) from None
 
     affine, oriented, doubt = _orientation(image, which, path, head)
-    return StoredVolume(shape, dtype, affine, read, oriented, _label(image, which), doubt)
+    synthetic = which.startswith("nifti") and bytes(image.header["descrip"]).startswith(SYNTHETIC)
+    return StoredVolume(shape, dtype, affine, read, oriented, _label(image, which), doubt, synthetic)
 
 
 def _file_map(path: Path, which: str) -> dict[str, FileHolder]:

@@ -26,7 +26,7 @@ from ..intensity import AIR_HU, TISSUE_HU, ct_range, head_threshold, mr_range, n
 from ..masks import outlined
 from ..reader import NO_MASKS, Masks
 from ..slices import Notice, Slice, name_below, shown
-from .content import is_label_map, modality_by_values, modality_of, sidecar_of, stem, why_no_anatomy
+from .content import is_label_map, modality_by_values, modality_of, says_synthetic, sidecar_of, stem, why_no_anatomy
 from .magic import family
 from .metaimage import read_metaimage
 from .nifti import read_with_nibabel
@@ -67,8 +67,8 @@ def read_volumes(
     Slices lie in `config.plane`, front or head up, the patient's right (sagittal: front) on the left; `order` is the
     place from left, back or foot in mm, `series` a hash. The modality is told by a BIDS sidecar, the name,
     `config.modality`, or HU among the values. CT values are HU and low…high the window; MR values are a.u. and low…high
-    percentiles of the volume. The patient is told or guessed from the name, see `patients`. A mask is a label map on
-    the volume's own grid.
+    percentiles of the volume. The patient is told or guessed from the name, see `patients`; a volume whose header or
+    sidecar calls it synthetic is of none. A mask is a label map on the volume's own grid.
     """
     names = {path: path.relative_to(root).as_posix() for path in files}
     reasons = {path: why_no_anatomy(name, root.name) for path, name in names.items()}
@@ -101,6 +101,7 @@ def _slices(
         mask = load_mask(mask_path, volume, config) if mask_path else None
     except SourceError as error:
         yield Notice(of_mask, "warning", str(error))
+    synthetic = volume.stored.synthetic or says_synthetic(sidecar_of(path))
     values, low, high, tissue = _intensities(volume.values, modality, config)
     plane = native_plane(volume.spacing_mm) if config.plane == "native" else config.plane
     axis = AXES[plane]
@@ -118,8 +119,9 @@ def _slices(
             order=place * volume.spacing_mm[axis],
             source=root.name,
             unit="HU" if modality == "CT" else "a.u.",
-            patient=patient[0],
-            patient_is_guess=patient[1],
+            patient="" if synthetic else patient[0],
+            patient_is_guess=patient[1] and not synthetic,
+            synthetic=synthetic,
             spacing_mm=(rows_mm, columns_mm),
             in_mm=True,
             position_mm=place * volume.spacing_mm[axis] * (-1 if plane == "coronal" else 1),  # to the back, as in DICOM

@@ -28,7 +28,8 @@ class StoredVolume:
     """A volume of (X, Y, Z) voxels, or several in a fourth axis: frames.
 
     affine: (4, 4) from voxels to mm in RAS; read: the values of one frame, counted from 0, any real type, (X, Y, Z);
-    oriented: whether the file says how it lies; label: why it is no image by what its header says of its values, or "".
+    oriented: whether the file says how it lies; label: why it is no image by what its header says of its values, or "";
+    synthetic: whether the header says that it is.
     """
 
     shape: tuple[int, ...]
@@ -38,6 +39,7 @@ class StoredVolume:
     oriented: bool = True
     label: str = ""
     doubt: str = ""
+    synthetic: bool = False
 
     @property
     def frames(self) -> int:
