@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -23,11 +24,12 @@ from phonybrains.evaluation.findings import Findings
 from phonybrains.evaluation.inputs.labels import Scale
 from phonybrains.evaluation.inputs.sides import side_of
 from phonybrains.evaluation.outcomes import outcome_of
-from phonybrains.evaluation.quality.audit import quality_audit
+from phonybrains.evaluation.quality.audit import ModalityAudit, quality_audit
 from phonybrains.evaluation.quality.convolution import Convolutional
 from phonybrains.evaluation.quality.diversity import error_of_pairs, ms_ssim, random_pairs
 from phonybrains.evaluation.quality.neighbours import neighbourhoods, share_inside
 from phonybrains.evaluation.quality.prevalence import prevalence
+from phonybrains.evaluation.quality.scores import Against
 from phonybrains.evaluation.score import Null, Score
 from phonybrains.imageset import ImageSet, Row, write_png
 from phonybrains.phantom.corpus import make_phantoms
@@ -193,6 +195,18 @@ def test_groups_are_measured_by_themselves(perfect: Findings, mr: ImageSet, corp
     assert blurred > null.high > before
     assert judged(found, "kid", "MR", "sex=F")[1] == judged(perfect, "kid", "MR", "sex=F")[1]
     assert all(s.modality for s in perfect.scores if s.value is not None)
+
+
+def test_of_many_images_of_a_label_some_at_random_are_compared(rng: Generator):
+    """More are made than are real: not the first rows, which a sorted table would make those of one kind."""
+    x = Against(rng.normal(size=(60, 4)), rng.normal(size=(40, 4)), ["p"] * 40, np.arange(20), [], {}, 0)
+    audit = Mock(spec=ModalityAudit)
+    audit._against.side_effect = ValueError("enough")
+    ModalityAudit._of_group(audit, x, "handcrafted", np.arange(60), np.arange(40), "plane=axial")
+    made = audit._against.call_args.args[0]
+    (rows,) = np.nonzero((x.made[:, None] == made).all(axis=-1).any(axis=1))
+    assert len(rows) == len(made) == 20
+    assert rows.max() > 40
 
 
 def test_equal_runs_give_equal_scores_and_features_are_kept(
