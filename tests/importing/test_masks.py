@@ -430,3 +430,17 @@ def test_the_masks_of_cheng2017_are_those_of_its_files(tmp_path: Path) -> None:
     assert report.results["masks"]["images"] == 1
     run(tmp_path / "in", tmp_path / "plain", MR)
     assert ImageSet.open(tmp_path / "plain").mask(0) is None
+
+
+def test_a_duplicate_with_another_mask_is_told(tmp_path: Path) -> None:
+    """The first of two equal images stays as it is; that the second was outlined, or otherwise, stands in the report."""
+    for name in ("0", "1", "2", "3"):
+        save(tmp_path / f"in/{name}.png", head(0 if name < "2" else 1))
+    for name, number in (("1", 1), ("2", 1), ("3", 1)):
+        save(tmp_path / f"masks/{name}.png", Image.fromarray(outline(number)))
+    images, report = masked(tmp_path)
+    assert [bool(row.mask_file_name) for row in images.rows] == [False, True]
+    assert said(report, "duplicate").splitlines() == [
+        "in/1.png: same pixels as in/0.png, though mask differs; left out",
+        "in/3.png: same pixels as in/2.png; left out",
+    ]

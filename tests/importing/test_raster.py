@@ -195,7 +195,7 @@ def test_exact_duplicates_are_left_out_and_listed(tmp_path):
     Image.open(tmp_path / "in/a.png").save(tmp_path / "in/b.png", "TIFF")
     report = imported(tmp_path)
     assert report.results["duplicates"] == 1
-    assert reasons(report, "duplicate") == {"in/b.png": "same pixels as in/a.png, though patient differ; left out"}
+    assert reasons(report, "duplicate") == {"in/b.png": "same pixels as in/a.png, though patient differs; left out"}
     assert len(ImageSet.open(tmp_path / "out")) == 2
 
 

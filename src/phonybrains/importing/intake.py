@@ -66,7 +66,7 @@ class Intake:
     images: list[SizedSlice] = field(default_factory=list)
     thumbnails: list[NDArray[np.uint8]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
-    seen: dict[bytes, Slice] = field(default_factory=dict)
+    seen: dict[bytes, tuple[Slice, bytes]] = field(default_factory=dict)
     with_text: Counter[int] = field(default_factory=Counter[int])
 
     @property
@@ -209,9 +209,11 @@ def _numbered(found: Iterable[SizedSlice | Notice], intake: Intake) -> Iterator[
             kind = "note" if item.slice.volume else "skipped"  # the ends of a volume often are
             intake.notices.append(Notice(name, kind, "blank: all its pixels are equal"))
             continue
-        first = intake.seen.setdefault(item.digest, item.slice)
+        outline = b"" if item.mask is None else hashlib.sha256(np.packbits(item.mask)).digest()
+        first, its_outline = intake.seen.setdefault(item.digest, (item.slice, outline))
         if first is not item.slice:
-            intake.notices.append(Notice(name, "duplicate", _duplicate(item.slice, first)))
+            reason = _duplicate(item.slice, first, unlike_mask=outline != its_outline)
+            intake.notices.append(Notice(name, "duplicate", reason))
             continue
         if blank:
             intake.notices.append(Notice(name, "warning", "all pixels are equal"))
@@ -221,12 +223,13 @@ def _numbered(found: Iterable[SizedSlice | Notice], intake: Intake) -> Iterator[
         yield replace(_in_stack(item, stacks), file_name=f"images/{next(numbers):06d}.png")
 
 
-def _duplicate(found: Slice, first: Slice) -> str:
+def _duplicate(found: Slice, first: Slice, unlike_mask: bool) -> str:
     """Say what a duplicate is equal to, and where the two contradict each other."""
     columns = [name for name in ("modality", "patient", "split") if getattr(found, name) != getattr(first, name)]
     told = ("diagnosis", "hemorrhage")
     columns += [name for name in told if found.attributes.get(name) != first.attributes.get(name)]
-    unlike = f", though {' and '.join(columns)} differ" if columns else ""
+    columns += ["mask"] * unlike_mask
+    unlike = f", though {' and '.join(columns)} {'differs' if len(columns) == 1 else 'differ'}" if columns else ""
     return f"same pixels as {first.name}{unlike}; left out"
 
 
