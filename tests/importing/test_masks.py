@@ -433,7 +433,7 @@ def test_the_masks_of_cheng2017_are_those_of_its_files(tmp_path: Path) -> None:
 
 
 def test_a_duplicate_with_another_mask_is_told(tmp_path: Path) -> None:
-    """The first of two equal images stays as it is; that the second was outlined, or otherwise, stands in the report."""
+    """The first of two equal images stays as it is; that the second was outlined, or otherwise, is reported."""
     for name in ("0", "1", "2", "3"):
         save(tmp_path / f"in/{name}.png", head(0 if name < "2" else 1))
     for name, number in (("1", 1), ("2", 1), ("3", 1)):
