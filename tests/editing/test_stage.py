@@ -138,6 +138,16 @@ def test_an_edited_set_knows_what_its_masks_outline(heads: Path, tmp_path: Path)
     assert ImageSet.open(out).outline == "head"
 
 
+def test_an_enlarged_image_keeps_its_mask(tiny_model: Path, tmp_path: Path):
+    """A place that was inside is inside in all the pixels that it becomes."""
+    small = make_phantoms(1, tmp_path / "set", seed=5, size=32, modalities=("MR",), slices_per_patient=1, masks="head")
+    out = edit(small, tmp_path / "out", Upscale(factor=2, steps=2), model=tiny_model, show=False)
+    mask, was = ImageSet.open(out).mask(0), ImageSet.open(small).mask(0)
+    assert mask is not None
+    assert was is not None
+    np.testing.assert_array_equal(mask, np.kron(was, np.ones((2, 2), bool)))
+
+
 def test_noise_of_another_set(heads: Path, tmp_path: Path):
     """`noise` needs no model; images that are given their own noise stay near what they are."""
     made = ImageSet.open(edit(heads, tmp_path / "out", AddNoise(), like=heads, show=False))

@@ -150,7 +150,10 @@ class EditedSet:
         digest = sha256_file(draft / name)
         row = Row(name, digest, modality, source=source.source, attributes=attributes, **who, **units)
         mask = self.source.mask(number) if self.how.keeps_shape else None
-        return row if mask is None or mask.shape != read_png(draft / name).shape else write_mask(draft, row, mask)
+        if mask is None:
+            return row
+        larger = read_png(draft / name).shape[0] // mask.shape[0]
+        return write_mask(draft, row, mask.repeat(larger, axis=0).repeat(larger, axis=1))
 
 
 def edit(
