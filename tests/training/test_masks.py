@@ -25,7 +25,7 @@ from phonybrains.training import augment
 from phonybrains.training.augment import GAMMA, augment_masks, draw_parameters
 from phonybrains.training.config import load_train_config
 from phonybrains.training.corpus import Corpus, check_corpus
-from phonybrains.training.denoiser import DenoiserTask
+from phonybrains.training.denoiser import DenoiserTask, mask_weights
 from phonybrains.training.few_step import FewStepTask
 from phonybrains.training.guidance import GuidanceTask
 from phonybrains.training.latents import Latents, encode_latents, load_latents, rows_encoded
@@ -277,3 +277,25 @@ def test_a_set_of_images_with_and_without_masks_trains(tmp_path: Path):
     model = LatentDiffusion.load(train(tmp_path / "set", tmp_path / "model", micro(masks=True), show=False))
     assert model.masks is not None
     assert (dict(model.masks.images), model.masks.empty, model.masks.outline) == ({"MR": 1}, 0, "")
+
+
+def test_a_share_of_the_loss_lies_inside_the_mask():
+    """A share lies inside beside what is there by area; without a mask, or with an empty one, all weights are 1."""
+    masks = discs(32)[discs(32).mean(dim=(1, 2, 3)) > 0.02][:6]
+    masks[4] = 0
+    told = encode_masks(masks)
+    told[5] = 0
+    weights = mask_weights(told, 0.3)
+    inside = told[:4, :-1].mean(dim=1, keepdim=True)
+    area = inside.mean(dim=(1, 2, 3))
+    assert bool((area > 0.01).all())
+    assert_close(weights[:4].mean(dim=(1, 2, 3)), torch.ones(4))
+    there = (inside > 0).float()
+    assert_close((weights[:4] * there).mean(dim=(1, 2, 3)), 0.3 + 0.7 * there.mean(dim=(1, 2, 3)))
+    assert bool((weights[4:] == 1).all())
+
+
+def test_a_share_inside_masks_needs_masks():
+    """Where none are told, the setting would do nothing."""
+    with pytest.raises(ConfigError, match="mask_share is a share of the loss inside masks"):
+        micro(denoiser={"mask_share": 0.3})

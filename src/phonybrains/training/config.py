@@ -61,6 +61,8 @@ class DenoiserConfig(Config):
     """Chance of each augmentation (flip, rotation, scale, shift, gamma) in an augmented version."""
     start_share: Share = 0.0
     """How much of the weights of `start` stay in those learnt from it, which are averaged in the end."""
+    mask_share: Share = 0.0
+    """How much of an image's loss is moved into the mask that is told with it, however small that is."""
 
 
 class CriticConfig(Config):
@@ -205,6 +207,8 @@ class TrainConfig(Config):
     def _share_of_a_start(self) -> TrainConfig:
         if self.denoiser.start_share and self.start is None:
             raise ValueError("denoiser.start_share is a share of the weights of `start`, and none is named")
+        if self.denoiser.mask_share and not self.masks:
+            raise ValueError("denoiser.mask_share is a share of the loss inside masks, and `masks` is off")
         return self
 
     @property

@@ -111,7 +111,7 @@ def record_of(corpus: Path, images: ImageSet, config: TrainConfig) -> Record:
     elsewhere |= {} if config.prediction == "v" else {"prediction": True}
     elsewhere |= {} if config.few_step.from_start else {"few_step": {"from_start"}}
     elsewhere |= {} if config.adversarial.loop.steps else {"adversarial": True}
-    elsewhere |= {} if config.denoiser.start_share else {"denoiser": {"start_share"}}
+    elsewhere["denoiser"] = {name for name in ("start_share", "mask_share") if not getattr(config.denoiser, name)}
     elsewhere |= {part: True for part in ("classifier", "embedding") if not getattr(config, part).told}
     facts = config.model_dump(mode="json", exclude=elsewhere) | settled(config.precision)
     facts["features"] = sha256_of_setting("features", config.features)
