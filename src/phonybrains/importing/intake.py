@@ -209,7 +209,7 @@ def _numbered(found: Iterable[SizedSlice | Notice], intake: Intake) -> Iterator[
             kind = "note" if item.slice.volume else "skipped"  # the ends of a volume often are
             intake.notices.append(Notice(name, kind, "blank: all its pixels are equal"))
             continue
-        outline = b"" if item.mask is None else hashlib.sha256(np.packbits(item.mask)).digest()
+        outline = b"" if item.mask is None else hashlib.sha256(np.packbits(item.mask).tobytes()).digest()
         first, its_outline = intake.seen.setdefault(item.digest, (item.slice, outline))
         if first is not item.slice:
             reason = _duplicate(item.slice, first, unlike_mask=outline != its_outline)

@@ -95,7 +95,7 @@ class DenoiserTask:
         if not (mask and self.config.mask_share):
             return denoising_loss(output, x_0, noise, t, objective, process)
         each = (output.float() - objective.target(x_0, noise, t, process).float()).square()
-        return (each * mask_weights(*mask, self.config.mask_share)).mean(dim=(1, 2, 3))
+        return (each * mask_weights(mask[0], self.config.mask_share)).mean(dim=(1, 2, 3))
 
     def noisy(self, x_0: Tensor, t: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
         """Noise, and x_0 covered by it as far as it is at t."""

@@ -76,8 +76,8 @@ def membership_of(
         owners += [f"{kind} {people[i]}" for i in chosen]
     if min(map(len, sides)) < FEWEST:
         raise ValueError(f"only {count_of(min(map(len, sides)), 'training or held-out image')}: no loss to compare")
-    losses = (member_losses(model, images) for images in sides)
-    yield from membership_scores(*losses, owners, training.rows[0].modality, seed)
+    members, held = (member_losses(model, images) for images in sides)
+    yield from membership_scores(members, held, owners, training.rows[0].modality, seed)
 
 
 def member_losses(model_folder: Path, images: ImageSet, repeats: int = 4) -> Array:

@@ -188,7 +188,8 @@ class ModalityAudit:
     def _of_groups(self, compared: Mapping[str, Against]) -> None:
         """Prevalence of each attribute's labels, and distances within each label that has enough images."""
         side, smallest = self.side, self.config.bias.smallest_group
-        held, people = ([one[int(i)] for i in side.held] for one in (side.real.rows, side.groups))
+        held = [side.real.rows[int(i)] for i in side.held]
+        people = [side.groups[int(i)] for i in side.held]
         for number, attribute in enumerate(side.attributes):
             self._say("groups", number, len(side.attributes))
             try:

@@ -84,7 +84,7 @@ def error_of_pairs(values: Array, people: Sequence[tuple[str, str]]) -> tuple[fl
     if count < 3:
         raise ValueError(f"pairs of only {count} people: at least 3 are needed")
     off, ends = values - values.mean(), np.sort(codes.reshape(-1, 2), axis=1)
-    each = sum(np.bincount(side, off, count) for side in ends.T)
+    each = np.bincount(ends[:, 0], off, count) + np.bincount(ends[:, 1], off, count)
     of_two = np.bincount(ends[:, 0] * count + ends[:, 1], off)
     shared = ((each**2).sum() - (of_two**2).sum()) / n**2 * count * (count - 1) / (count - 2) ** 2
     return float(np.sqrt(max(shared, plain**2))), min(n, count) - 2
