@@ -57,11 +57,20 @@ class PredictVelocity:
 
 
 def denoising_loss(
-    output: Tensor, x_0: Tensor, noise: Tensor, t: Tensor, objective: Objective, process: Process
+    output: Tensor,
+    x_0: Tensor,
+    noise: Tensor,
+    t: Tensor,
+    objective: Objective,
+    process: Process,
+    weights: Tensor | float = 1.0,
 ) -> Tensor:
-    """Squared error of each image's output against its target, (B,), in float32.  [Ho 2020, eq. 14]"""
+    """Squared error of each image's output against its target, (B,), in float32.  [Ho 2020, eq. 14]
+
+    weights: of places, (B, 1, h, w), or one for all.
+    """
     target = objective.target(x_0, noise, t, process)
-    return (output.float() - target.float()).square().mean(dim=(1, 2, 3))
+    return (weights * (output.float() - target.float()).square()).mean(dim=(1, 2, 3))
 
 
 def draw_steps(n: int, T: int, rng: Generator) -> Tensor:

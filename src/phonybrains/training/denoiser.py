@@ -16,14 +16,15 @@ from .corpus import Corpus
 from .latents import Latents
 
 SMALLEST = 0.01
-"""Of an image: a mask that covers less has less weight."""
+"""Of an image: a mask that covers less has less weight, so that few places do not decide alone."""
 
 
 def mask_weights(told: Tensor, share: float) -> Tensor:
-    """Weights of places, (B, 1, h, w), of mean 1: `share` of them inside a mask as it is told, the rest everywhere.
+    """Weights of places, (B, 1, h, w): `share` of them inside a mask as it is told, the rest everywhere.
 
-    told: (B, MASK_CHANNELS, h, w). All are 1 where no mask is told, or an empty one. They depend on nothing that the
-    network is not told, so that what it learns to expect is the same.
+    told: (B, MASK_CHANNELS, h, w). Their mean is 1, or less where a mask covers less than SMALLEST; all are 1 where
+    none is told, or an empty one. They depend on nothing that the network is not told, so that what it learns to expect
+    is the same.
     """
     inside = told[:, :-1].mean(dim=1, keepdim=True)
     area = inside.mean(dim=(1, 2, 3), keepdim=True)
@@ -92,10 +93,9 @@ class DenoiserTask:
         process, objective = self.chain.process, self.chain.objective
         noise, x_t = self.noisy(x_0, t, rng)
         output = network(x_t, process.fraction(t), condition, augmentation, *mask)
-        if not (mask and self.config.mask_share):
-            return denoising_loss(output, x_0, noise, t, objective, process)
-        each = (output.float() - objective.target(x_0, noise, t, process).float()).square()
-        return (each * mask_weights(mask[0], self.config.mask_share)).mean(dim=(1, 2, 3))
+        share = self.config.mask_share
+        weights = mask_weights(mask[0], share) if mask and share else 1.0
+        return denoising_loss(output, x_0, noise, t, objective, process, weights)
 
     def noisy(self, x_0: Tensor, t: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
         """Noise, and x_0 covered by it as far as it is at t."""

@@ -97,9 +97,9 @@ def boxes_found(
 ) -> Estimate:
     """How often the asked box stands out more than boxes that were asked of other images: chance is a half.
 
-    Each image's own box against boxes of OTHERS other images, placed in it. The interval draws people again, by
-    default images; people: whose each image of the set is. Raises ValueError with fewer than FEWEST
-    images that have a box.
+    Each image's own box against boxes of OTHERS other images, placed in it. people: whose each image of the set is,
+    drawn again for the interval; by default each image is of its own. Raises ValueError with fewer than FEWEST images
+    that have a box.
     """
     boxes = {i: box for i in numbers if (box := _box_of(images.rows[i])) is not None}
     if len(boxes) < FEWEST:

@@ -111,10 +111,8 @@ def diversity_score(side: Side, seed: int, most: int = 100) -> Score:
     own = float(x.std(ddof=1) / np.sqrt(n))
     found = t_estimate(float(x.mean()), own, n, df=n - 1)
     both = float(np.hypot(float(y.std(ddof=1)) / np.sqrt(n), error))
-    null, p = (
-        Null.of(t_estimate(float(y.mean()), both, m, df=df), m),
-        welch_p(found.value - y.mean(), own, n, error, df),
-    )
+    null = Null.of(t_estimate(float(y.mean()), both, m, df=df), m)
+    p = welch_p(found.value - float(y.mean()), own, n, error, df)
     return Score.of("ms_ssim_diversity", found, null=null, p=p, note=f"{n} pairs", **where)
 
 

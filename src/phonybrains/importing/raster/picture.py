@@ -23,8 +23,8 @@ class DecodedPicture:
 
     samples: (H, W) or (H, W, C) as stored, C = 1 to 4, black 0; white: what is white in its format, 0 where the format
     names none (signed, 32 bit, float); alpha: the last channel is opacity; declared: a header gave white itself; lossy:
-    its format changes values a little;
-    spacing: relative distance of rows and of columns; pages: how many the file has; place: which one this is.
+    its format changes values a little; spacing: relative distance of rows and of columns; pages: how many the file has;
+    place: which one this is.
     """
 
     samples: NDArray[Any]
