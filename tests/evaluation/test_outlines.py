@@ -139,7 +139,7 @@ def test_true_pairs_are_as_good_as_real_ones(corpus: ImageSet, tmp_path: Path):
     assert alone.value > 0.85 * asked.null.value
     for group in ("synthetic only", "real + synthetic"):
         assert outcome_of(of(found, "delta_dice", group)) != "apart"
-    assert "MR: a network that real images taught finds asked outlines with Dice" in (found.facts.sentence or "")
+    assert "MR: networks that real images taught find asked outlines with Dice" in (found.facts.sentence or "")
 
 
 def test_masks_of_other_images_are_found_out(corpus: ImageSet, tmp_path: Path):

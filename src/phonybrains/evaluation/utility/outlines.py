@@ -211,8 +211,8 @@ def _of_modality(scores: Sequence[Score], modality: str) -> str:
     way = "that helped" if (added.value or 0) > 0 else "that did harm"
     shown = way if (added.p or 0) < 0.05 else "no difference is shown"
     return (
-        f"{modality}: a network that real images taught finds asked outlines with Dice {asked.value:.2f}, and those of "
-        f"held-out people with {asked.null.value:.2f}; taught by synthetic pairs alone it finds the latter with "
+        f"{modality}: networks that real images taught find asked outlines with Dice {asked.value:.2f}, and those of "
+        f"held-out people with {asked.null.value:.2f}; taught by synthetic pairs alone they find the latter with "
         f"{mean[SYNTHETIC, 0.0]:.2f}, by a quarter of the real ones with {mean[REAL, SHARE]:.2f}, and with synthetic "
         f"pairs added with {mean[ADDED, SHARE]:.2f} ({shown})."
     )
