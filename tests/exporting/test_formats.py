@@ -19,6 +19,7 @@ from phonybrains.exporting.stage import export
 from phonybrains.imageset import ImageSet
 from phonybrains.importing.config import ImportConfig
 from phonybrains.phantom.corpus import make_phantoms
+from phonybrains.record import read_record
 from tests.support.exported_sets import MODEL, PLACED, make_set, noise
 from tests.support.imports import run, table
 
@@ -62,6 +63,30 @@ def test_a_stack_is_one_volume_and_a_gap_makes_slices(tmp_path: Path):
     first = ImageSet.open(tmp_path / "set1")
     np.testing.assert_array_equal(volume.get_fdata(), np.stack([first.pixels(i).T for i in (1, 2, 0)], axis=-1))
     assert [row["slice_in_file"] for row in table(tmp_path / "out1/images.csv")] == ["2", "0", "1"]
+
+
+@pytest.mark.parametrize("to", ["nifti", "bids", "dicom", "png"])
+@pytest.mark.parametrize("known", ["masks", "boxes", "both"])
+def test_what_is_not_known_is_not_exported_as_empty(
+    tmp_path: Path, to: Any, known: str, capsys: pytest.CaptureFixture[str]
+):
+    """A volume of which some slices have a mask, or a box, goes without, and says so; an image each has its own."""
+    box = {"lesion_x": 0.5, "lesion_y": 0.5, "lesion_width": 0.2, "lesion_height": 0.2}
+    told: list[dict[str, Any]] = [
+        {**PLACED, "stack": 1.0, "slice_position_mm": place, **(box if place and known != "masks" else {})}
+        for place in (0.0, 2.0)
+    ]
+    masks = [MASK if known == "both" else None, MASK if known == "masks" else None]
+    made = make_set(tmp_path / "set", noise(2), attributes=told, masks=masks)
+    out = export(made, tmp_path / "out", to=to, show=False)
+    found = [path for path in out.rglob("*") if "_mask." in path.name or path.parent.name.endswith(("masks", "-SEG"))]
+    if to in ("nifti", "bids"):
+        assert not found
+        assert "1 has slices with a mask and slices without" in capsys.readouterr().err
+        assert any("slices without" in doubt for doubt in read_record(out)["results"]["doubts"])
+    else:
+        assert len(found) == {"dicom": {"both": 2}, "png": {"boxes": 0}}[to].get(known, 1)
+        assert "slices without" not in capsys.readouterr().err
 
 
 def test_the_bids_validator_finds_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -33,7 +33,7 @@ def make_set(
     pictures: Sequence[Pixels],
     modality: str = "MR",
     *,
-    masks: Sequence[NDArray[np.bool_]] = (),
+    masks: Sequence[NDArray[np.bool_] | None] = (),
     attributes: Sequence[dict[str, Any]] = (),
     outline: str = "tumour",
     **columns: Any,
@@ -47,7 +47,8 @@ def make_set(
         told |= attributes[index % len(attributes)] if attributes else PLACED
         row = Row(name, write_png(folder / name, pixels), modality, synthetic=True, source="heads", attributes=told)
         row = replace(row, **columns)
-        rows.append(write_mask(folder, row, masks[index]) if masks else row)
+        mask = masks[index] if masks else None
+        rows.append(row if mask is None else write_mask(folder, row, mask))
     write_metadata(folder, rows)
     results = {"images": len(rows), **({"masks": {"outline": outline}} if masks else {})}
     Record("generate", {"steps": 2}, 0, [MODEL], [{"name": "scans", "licence": "CC BY 4.0"}], results).write(folder)

@@ -60,7 +60,7 @@ class BidsFiles:
                     stack,
                 )
             )
-            if any(self.exported.outlined(index) for index in stack):
+            if self.exported.outline_of(*stack):
                 found.append(ExportPart(f"{begin}_label-{self._label(stack[0])}_mask.nii.gz", stack, is_mask=True))
         return found
 

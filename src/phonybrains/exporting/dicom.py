@@ -65,7 +65,7 @@ class DicomFiles:
         for index, name in enumerate(self.exported.names):
             folder = self.exported.places[index][0].folder
             found.append(ExportPart(f"{folder}/{name}.dcm", (index,)))
-            if self.exported.outlined(index):
+            if self.exported.outline_of(index):
                 found.append(ExportPart(f"{folder}-SEG/{name}.dcm", (index,), is_mask=True))
         return found
 

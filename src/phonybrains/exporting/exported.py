@@ -25,6 +25,9 @@ from .maker import Maker, maker_of, stated
 PSEUDONYM = re.compile(r"P-[0-9a-f]{12}")
 """What import puts in place of the id of a person."""
 MODALITIES = ("MR", "CT")
+BOXED = "lesion box"
+VOLUMES = ("nifti", "bids")
+"""Formats in which a stack is one file, and so are its masks."""
 Kind = Literal["real", "edited", "synthetic"]
 """Of a scanner; a model's edit of a scan; made by a model or program."""
 NAMESPACE = uuid.UUID("5d4f4d0e-6f0b-5a43-9d0c-2a1f6b7f7a20")
@@ -175,10 +178,19 @@ class ExportedSet:
         """The series of each image, and which one it is there, from 1."""
         return {index: (series, n) for series in self.series for n, index in enumerate(series.rows, start=1)}
 
-    def outlined(self, index: int) -> bool:
-        """Whether an image comes with a mask, or with the box of a lesion, and these are exported."""
-        row = self.images.rows[index]
-        return self.config.masks and (bool(row.mask_file_name) or None not in self._box(row))
+    def outline_of(self, *images: int) -> str:
+        """What is outlined in all of some images, such as "tumour"; "lesion box" where there is only that.
+
+        "" where masks are left out, where one image has neither, or a box and another a mask: of a file that holds
+        them together, whoever reads it would take what is not known for empty.
+        """
+        rows = [self.images.rows[index] for index in images] if self.config.masks else []
+        found = {self._masked if row.mask_file_name else "" if None in self._box(row) else BOXED for row in rows}
+        return found.pop() if len(found) == 1 else ""
+
+    @property
+    def _masked(self) -> str:
+        return self.images.outline or "lesion"
 
     def mask(self, index: int) -> NDArray[np.bool_]:
         """What is outlined in an image (H, W): its mask, or else the box of its lesion, filled."""
@@ -191,10 +203,6 @@ class ExportedSet:
         top, bottom = (round((y + side * height / 2) * self.images.height) for side in (-1, 1))
         inside[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = True
         return inside
-
-    def outline_of(self, index: int) -> str:
-        """What a mask outlines, such as "tumour"; "lesion box" where there is only that."""
-        return (self.images.outline or "lesion") if self.images.rows[index].mask_file_name else "lesion box"
 
     @staticmethod
     def _box(row: Row) -> tuple[float | None, ...]:
@@ -262,6 +270,13 @@ class ExportedSet:
         if bare := sum(one.along is None for one in geometries):
             has = count_of(bare, "has", "have")
             yield f"Of {every}, {has} no plane ({', '.join(SHOWN)}): exported without orientation."
+        partly = [stack for stack in self.stacks if not self.outline_of(*stack) and any(map(self.outline_of, stack))]
+        if self.config.to in VOLUMES and partly:
+            yield (
+                f"Of {count_of(len(self.stacks), 'volume')}, {count_of(len(partly), 'has', 'have')} slices with a mask "
+                "and slices without: exported without masks, as zeros would say that nothing is there. "
+                "dicom and png keep a mask for each image."
+            )
         if bare := sum(row.modality == "CT" and self.scale(i).unit != "HU" for i, row in enumerate(rows)):
             yield (
                 f"Of {every}, {count_of(bare, 'is', 'are')} CT whose grey levels have no known unit: exported as "

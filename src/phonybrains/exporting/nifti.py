@@ -38,7 +38,7 @@ class NiftiFiles:
         for stack in self.exported.stacks:
             name = f"{self.exported.names[stack[0]]}.nii.gz"
             found.append(ExportPart(f"images/{name}", stack))
-            if any(self.exported.outlined(index) for index in stack):
+            if self.exported.outline_of(*stack):
                 found.append(ExportPart(f"masks/{name}", stack, is_mask=True))
         return found
 
