@@ -13,7 +13,9 @@ from PIL import Image
 import phonybrains as pb
 from phonybrains.editing import stage
 from phonybrains.editing.config import AddNoise, Denoise, Edit, Explain, Inpaint, Translate, Upscale, Vary
-from phonybrains.editing.stage import edit
+from phonybrains.editing.holes import BOX
+from phonybrains.editing.jobs import EditJob
+from phonybrains.editing.stage import EditedSet, edit
 from phonybrains.editing.upscale import block_means, fitted
 from phonybrains.errors import ConfigError, ImageSetError
 from phonybrains.imageset import ImageSet, read_png
@@ -21,6 +23,7 @@ from phonybrains.marks import unmarked
 from phonybrains.phantom.corpus import make_phantoms
 from phonybrains.record import read_record
 from phonybrains.workflows.picture import gray_picture
+from tests.support.exported_sets import make_set, noise
 from tests.support.in_turn import called
 
 SETTINGS = [
@@ -136,6 +139,56 @@ def test_an_edited_set_knows_what_its_masks_outline(heads: Path, tmp_path: Path)
     out = edit(heads, tmp_path / "out", AddNoise(), like=heads, show=False)
     assert ImageSet.open(out).mask(0) is not None
     assert ImageSet.open(out).outline == "head"
+
+
+def lesion_set(folder: Path) -> Path:
+    """Three MR images of 64×64: a lesion with its box, none of it, and one of which nobody knows."""
+    box = {"lesion_x": 0.5, "lesion_y": 0.5, "lesion_width": 0.25, "lesion_height": 0.25}
+    inside = np.zeros((64, 64), bool)
+    inside[24:40, 24:40] = True
+    told: list[dict[str, Any]] = [box, {}, {}]
+    return make_set(folder, noise(3, side=64), masks=[inside, inside & False, None], attributes=told, outline="lesion")
+
+
+TOUCHING, APART = (20, 20, 10, 10), (0, 0, 12, 12)
+
+
+@pytest.mark.parametrize(
+    ("how", "kept"),
+    [
+        (Inpaint(n=1, steps=1, area="hole", hole=APART), (True, True)),
+        (Inpaint(n=1, steps=1, area="hole", hole=TOUCHING), (False, True)),
+        (Inpaint(n=1, steps=1, area="hole", hole=APART, where={"plane": "axial"}), (False, False)),
+        (Denoise(n=1, steps=1, sigma=20), (True, True)),
+        (Translate(steps=1, to={"modality": "CT"}), (False, False)),
+        (Vary(n=1, steps=1), (False, False)),
+        (Explain(n=1, steps=1, change={"modality": "CT"}), (False, False)),
+    ],
+    ids=["apart", "touching", "something else asked for", "denoise", "translate", "vary", "explain"],
+)
+def test_a_mask_is_kept_where_nothing_of_it_is_drawn_anew(
+    how: Any, kept: tuple[bool, bool], tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Mask and box of a lesion, an empty mask, none: what may be painted over is not known, and that is said."""
+    out = edit(lesion_set(tmp_path / "set"), tmp_path / "out", how, model=tiny_model, show=False)
+    made = ImageSet.open(out)
+    assert tuple(made.mask(i) is not None for i in range(3)) == (*kept, False)
+    assert (made.rows[0]["lesion_x"] is not None) is kept[0]
+    lost = f"Of 2 masks, {2 - sum(kept)} outlined what is drawn anew"
+    assert (lost in capsys.readouterr().err) is (sum(kept) < 2)
+    assert any(lost in one for one in made.record["results"]["warnings"]) is (sum(kept) < 2)
+
+
+def test_a_box_that_is_asked_for_is_the_new_one(tmp_path: Path):
+    """Where an edit asks for a lesion elsewhere, its row says where."""
+    source = ImageSet.open(lesion_set(tmp_path / "set"))
+    told, asked = ({"modality": "MR", "lesion_x": x} for x in (0.5, 0.25))
+    whole: Any = np.ones((64, 64), bool)
+    job = EditJob(
+        lambda batch: (batch.images, None), [told], lambda row: whole, shows=[asked], redrawn=lambda row: whole
+    )
+    row = EditedSet(source, SETTINGS[4], job, "heads").row(source.folder, 0, 0, source.rows[0].file_name)
+    assert [row[name] for name in BOX] == [0.25, 0.5, 0.25, 0.25]
 
 
 def test_an_enlarged_image_keeps_its_mask(tiny_model: Path, tmp_path: Path):

@@ -22,8 +22,6 @@ class Edit(Config):
     """
 
     name: ClassVar[str] = ""
-    keeps_shape: ClassVar[bool] = True
-    """Whether what a mask outlines is afterwards where it was."""
     invented: ClassVar[str] = "This detail was not measured: a model drew it."
 
     seed: Annotated[int, Field(ge=0)] = 0
@@ -102,7 +100,6 @@ class Vary(Edit):
     """
 
     name = "vary"
-    keeps_shape = False
     n: Draws = 4
     by: Literal["noise", "embedding"] = "noise"
     strength: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -122,7 +119,6 @@ class Explain(Edit):
     """Where an image would be another if it showed something else."""
 
     name = "explain"
-    keeps_shape = False
     n: Draws = 4
     mean: bool = True
     change: Where

@@ -26,11 +26,9 @@ def hole_of(images: ImageSet, index: int, how: Inpaint) -> NDArray[np.bool_]:
         if hole is None:
             raise ConfigError(f"{where} has no mask. Give --box lesion or --hole x,y,width,height, or import masks.")
     elif how.area == "lesion":
-        box = [row[name] for name in BOX]
-        if any(not isinstance(value, float) for value in box):
+        hole = box_of(images, index, MARGIN)
+        if hole is None:
             raise ConfigError(f"{where} says nothing of {', '.join(BOX)}, so it has no box. Give --hole or --mask.")
-        x, y, width, height = box
-        hole = rectangle(images, (x - width / 2, y - height / 2, width, height), MARGIN)
     else:
         x, y, width, height = how.hole or (0, 0, 0, 0)
         inside = 0 <= x < x + width <= images.width and 0 <= y < y + height <= images.height
@@ -46,6 +44,22 @@ def hole_of(images: ImageSet, index: int, how: Inpaint) -> NDArray[np.bool_]:
     if hole.all():
         raise ConfigError(f"{where}: the area to fill is the whole image, so nothing is left to go by.")
     return hole
+
+
+def still_outlined(mask: NDArray[np.bool_] | None, redrawn: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """A mask (H, W) that is true of an image of which some is drawn anew, where it outlines nothing of that; else None.
+
+    Of an image that is drawn anew as a whole nothing is known, not even that it shows none of it.
+    """
+    return None if mask is None or redrawn.all() or (mask & redrawn).any() else mask
+
+
+def box_of(images: ImageSet, index: int, margin: float = 0.0) -> NDArray[np.bool_] | None:
+    """The box of an image's lesion, made larger by a margin, as a mask (H, W); None where the row names none."""
+    x, y, width, height = (images.rows[index][name] for name in BOX)
+    if not all(isinstance(value, float) for value in (x, y, width, height)):
+        return None
+    return rectangle(images, (x - width / 2, y - height / 2, width, height), margin)
 
 
 def rectangle(images: ImageSet, box: tuple[float, float, float, float], margin: float) -> NDArray[np.bool_]:

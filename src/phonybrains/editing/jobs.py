@@ -48,7 +48,8 @@ class EditJob:
     paint: a batch to images (B, H, W) and, where an edit has them, maps (B, H, W) in grey levels.
     columns: what the table says of a row beside who made it. settle: the mean of a row's draws as an image.
     shows: what the images show afterwards, by row. given: what is edited of a row. before: how that is shown, where
-    otherwise, as a hole is. truth: images that the source was made of; None where nobody knows.
+    otherwise, as a hole is. truth: images that the source was made of; None where nobody knows. redrawn: where a row's
+    image is drawn anew, (H, W), so that no outline of before is true there; all of it where the image is.
     """
 
     paint: Callable[[EditBatch], tuple[Images, NDArray[np.float32] | None]]
@@ -60,6 +61,7 @@ class EditJob:
     before: Callable[[int], Images] | None = None
     truth: Callable[[int], Images] | None = None
     notes: Sequence[str] = ()
+    redrawn: Callable[[int], NDArray[np.bool_]] | None = None
 
 
 def job_of(source: ImageSet, how: Edit, model: LatentDiffusion | None = None, like: ImageSet | None = None) -> EditJob:
@@ -198,7 +200,18 @@ class _Asked:
             return {"edit_area": how.area, "edit_area_pixels": float(holes[row].sum())}
 
         notes = self.doubts(shows) if how.where else ()
-        return EditJob(paint, self.wanted, self._pixels, columns, settle, shows, before, self._pixels, notes)
+        return EditJob(
+            paint,
+            self.wanted,
+            self._pixels,
+            columns,
+            settle,
+            shows,
+            before,
+            self._pixels,
+            notes,
+            redrawn=self._everywhere if how.where else lambda row: holes[row],
+        )
 
     def translate(self, how: Translate) -> EditJob:
         check_size(self.source, self.model.size)
@@ -207,7 +220,9 @@ class _Asked:
         def paint(batch: EditBatch) -> tuple[Images, None]:
             return translated(batch.images, self.prior(batch), how, [shows[row] for row in batch.rows]), None
 
-        return EditJob(paint, self.wanted, self._pixels, shows=shows, notes=self.doubts(shows))
+        return EditJob(
+            paint, self.wanted, self._pixels, shows=shows, notes=self.doubts(shows), redrawn=self._everywhere
+        )
 
     def vary(self, how: Vary) -> EditJob:
         check_size(self.source, self.model.size)
@@ -220,6 +235,7 @@ class _Asked:
             self.wanted,
             self._pixels,
             lambda row: by,
+            redrawn=self._everywhere,
         )
 
     def explain(self, how: Explain) -> EditJob:
@@ -230,7 +246,18 @@ class _Asked:
             return explained(batch.images, self.prior(batch), how, [shows[row] for row in batch.rows])
 
         columns: dict[str, Attribute] = {"edit_strength": how.strength}
-        return EditJob(paint, self.wanted, self._pixels, lambda row: columns, shows=shows, notes=self.doubts(shows))
+        return EditJob(
+            paint,
+            self.wanted,
+            self._pixels,
+            lambda row: columns,
+            shows=shows,
+            notes=self.doubts(shows),
+            redrawn=self._everywhere,
+        )
+
+    def _everywhere(self, row: int) -> NDArray[np.bool_]:
+        return np.ones((self.source.height, self.source.width), np.bool_)
 
     def _pixels(self, row: int) -> Images:
         return np.asarray(self.source.pixels(row), np.uint8)

@@ -25,8 +25,10 @@ from ..model.workers import count_workers, even_batches, side_by_side, this_devi
 from ..progress import progress_bars
 from ..record import Record, as_input, is_published, publish, sha256_file
 from ..replacing import check_vacant
+from ..wording import count_of
 from .config import AddNoise, Edit, Explain
 from .grid import MOST, check_grid, draw_grid
+from .holes import BOX, box_of, still_outlined
 from .jobs import EditBatch, EditJob, job_of
 from .prior import Images
 from .report import ROWS, check_report, write_report
@@ -140,7 +142,10 @@ class EditedSet:
         same = modality == source.modality
         kept = {*source.attributes} - {*HOW_MADE} | {*OF_PLACE}
         attributes = {key: value for key, value in source.attributes.items() if key in kept}
-        attributes |= {key: value for key, value in shows.items() if value != told[key] and key != "modality"}
+        changed = {key: value for key, value in shows.items() if value != told[key] and key != "modality"}
+        if not self._keeps_box(number) and not changed.keys() & {*BOX}:
+            attributes |= dict.fromkeys(name for name in BOX if name in attributes)
+        attributes |= changed
         attributes |= {"edit": self.how.name, "edit_of": source.file_name, **_origin(source)}
         attributes |= {"generator": self.generator, "seed": float(self.how.seed), "index": float(number)}
         attributes["edit_draw"] = "mean" if self.how.mean and self.how.n > 1 else float(draw)
@@ -149,11 +154,27 @@ class EditedSet:
         who: Any = {"patient_id": source.patient_id, "split": source.split, "synthetic": True}
         digest = sha256_file(draft / name)
         row = Row(name, digest, modality, source=source.source, attributes=attributes, **who, **units)
-        mask = self.source.mask(number) if self.how.keeps_shape else None
+        mask = self._mask(number)
         if mask is None:
             return row
         larger = read_png(draft / name).shape[0] // mask.shape[0]
         return write_mask(draft, row, mask.repeat(larger, axis=0).repeat(larger, axis=1))
+
+    def _mask(self, row: int) -> NDArray[np.bool_] | None:
+        """The mask of a row's source, where it is true of the edited image."""
+        mask = self.source.mask(row)
+        return still_outlined(mask, self.job.redrawn(row)) if self.job.redrawn else mask
+
+    def _keeps_box(self, row: int) -> bool:
+        box = box_of(self.source, row)
+        return box is None or not self.job.redrawn or still_outlined(box, self.job.redrawn(row)) is not None
+
+    def notes(self) -> list[str]:
+        """What there is to say of this edit, and of how many images the masks are lost."""
+        masked = [i for i, row in enumerate(self.source.rows) if row.mask_file_name]
+        lost = sum(self._mask(i) is None for i in masked) if self.job.redrawn else 0
+        said = f"Of {count_of(len(masked), 'mask')}, {lost} outlined what is drawn anew: those images have none now."
+        return [*self.job.notes, *([said] if lost else [])]
 
 
 def edit(
@@ -198,7 +219,8 @@ def edit(
     record = _record(how, list(filter(None, (source, folder, Path(like) if like else None))))
     said = {"record_identity": record.identity, "generator": edits.generator, "seed": how.seed}
     edits = replace(edits, said=said | ({"model_sha256": record.inputs[1]["sha256"]} if folder else {}))
-    for note in edits.job.notes:
+    notes = edits.notes()
+    for note in notes:
         print(f"WARNING: {note}", file=sys.stderr)
     if not is_published(out, record, check_whole):
         for named in filter(None, (grid, report)):
@@ -208,7 +230,7 @@ def edit(
             edits.paint(draft, batch_size, bar)
             rows = edits.finish(draft)
             write_metadata(draft, rows)
-            record.results.update(images=len(rows), note=how.invented, warnings=list(edits.job.notes))
+            record.results.update(images=len(rows), note=how.invented, warnings=notes)
             if any(row.mask_file_name for row in rows):
                 record.results.update(masks={"outline": images.outline})
             record.results.update(_scores(edits, draft, rows))
