@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from phonybrains.importing.dicom.header import LOGGERS, quiet
-from phonybrains.importing.raster.codecs import strict_pillow
+from phonybrains.pictures.codecs import strict_pillow
 from phonybrains.process_wide import ERRORS, OUTPUT, process_wide, silenced, whole_steps, without_warnings
 
 

@@ -21,11 +21,11 @@ from PIL import Image, ImageOps
 from phonybrains.errors import SourceError
 from phonybrains.imageset import ImageSet
 from phonybrains.importing import ImportConfig
-from phonybrains.importing.raster.codecs import decode_file, strict_pillow
-from phonybrains.importing.raster.headers import jpegxl_size
-from phonybrains.importing.raster.pixels import gray_values
 from phonybrains.importing.raster.reader import read_rasters
 from phonybrains.importing.resize import place, to_pixels
+from phonybrains.pictures.codecs import decode_file, strict_pillow
+from phonybrains.pictures.headers import jpegxl_size
+from phonybrains.pictures.pixels import gray_values
 from tests.support.imports import parted, reasons, run
 from tests.support.pictures import head, save
 

@@ -13,8 +13,8 @@ from phonybrains.config import load_config
 from phonybrains.errors import ConfigError
 from phonybrains.imageset import ImageSet
 from phonybrains.importing import ImportConfig
-from phonybrains.importing.raster.picture import DecodedPicture
-from phonybrains.importing.raster.pixels import how_coloured
+from phonybrains.pictures.picture import DecodedPicture
+from phonybrains.pictures.pixels import how_coloured
 from phonybrains.record import read_record
 from tests.support.imports import run
 from tests.support.pictures import head, save, write_table

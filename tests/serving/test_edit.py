@@ -30,7 +30,10 @@ from phonybrains.record import sha256_file
 from phonybrains.serving.app import make_app
 from phonybrains.serving.batch import Edited, Order
 from phonybrains.serving.batcher import Batcher
+from phonybrains.serving.edit_request import _hole  # pyright: ignore[reportPrivateUsage]
+from phonybrains.serving.given_picture import GivenPicture
 from phonybrains.serving.in_steps import in_steps
+from phonybrains.serving.refusal import Refusal
 from phonybrains.serving.serve import open_context
 from tests.support.served_model import ServedModel, pixels, texts_of
 from tests.support.web_server import status, until
@@ -156,6 +159,13 @@ def test_pictures_of_all_kinds_become_what_the_model_takes(model_server: ServedM
     jpeg = io.BytesIO()
     Image.fromarray(head).save(jpeg, format="JPEG", quality=95)
     assert np.abs(shown(jpeg.getvalue()).astype(int) - head).mean() < 2
+
+
+def test_a_hole_may_be_of_one_bit():
+    """Black and white is no picture to edit, and the plainest mask."""
+    np.testing.assert_array_equal(_hole(b64(HOLE), 64), HOLE)
+    with pytest.raises(Refusal, match="1 bit"):
+        GivenPicture.read(b64(HOLE), "image")
 
 
 def bomb() -> bytes:

@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
-
-from ..errors import ConfigError, ImageSetError
+from ..errors import ConfigError, SourceError
 from ..held_out import HELD_OUT
 from ..imageset import METADATA_NAME, Attribute, ImageSet, Row
 from ..model.masks import Mask, MaskFacts, as_mask, check_size
 from ..networks.conditions import Conditions, value_in
+from ..pictures.codecs import decode_file, strict_pillow
+from ..pictures.headers import EXTENSIONS
+from ..pictures.masks import inside
+from ..pictures.pixels import gray_values
 from ..wording import count_of
 
-PICTURES = (".png", ".tif", ".tiff", ".bmp", ".gif")
-"""Kinds of files that keep a mask as it was drawn."""
+MOST_PIXELS = 8192**2
+"""A larger picture is refused before it is decoded."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,12 @@ class MaskFolder:
         elif split is not None:
             raise ConfigError(f"{folder} is a folder of pictures, which have no splits. Leave --mask-split out.")
         else:
-            names = tuple(sorted(path.name for path in _files(folder) if path.suffix.lower() in PICTURES))
+            names = tuple(sorted(path.name for path in _files(folder) if path.suffix.lower() in EXTENSIONS))
         if not names:
             where = f"in the split '{split}' of {folder}" if split else f"in {folder}"
             raise ConfigError(
-                f"--mask: there is no mask {where}. It takes an image set with masks, or a folder of pictures "
-                f"({', '.join(PICTURES)})."
+                f"--mask: there is no mask {where}. It takes an image set with masks, or a folder of pictures, "
+                "such as PNG."
             )
         height, width = _read(folder / names[0]).shape
         empty = 0
@@ -125,14 +126,14 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Mask:
-    """One mask. Raises ConfigError for a picture that is none."""
+    """One mask, as `import` reads it: upright, and no lossy copy. Raises ConfigError for a picture that is none."""
     try:
-        with Image.open(path) as picture:
-            if (pages := getattr(picture, "n_frames", 1)) > 1:
-                raise ConfigError(f"{path} holds {pages} pictures: a mask is a file of its own.")
-            if picture.mode not in ("1", "L", "P", "RGB", "I;16"):
-                raise ConfigError(f"{path} is {picture.mode}: a mask is black and white, without transparency.")
-            values = np.asarray(picture.convert("L") if picture.mode in ("P", "RGB") else picture)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-        raise ImageSetError(f"{path}: not a readable picture ({error}).") from None
+        with strict_pillow():
+            page = next(decode_file(path, MOST_PIXELS, mask=True))
+        if page.pages > 1:
+            raise SourceError(f"holds {page.pages} pictures: a mask is a file of its own")
+        values = gray_values(page, colour=True)[0]
+        inside(values, lossy=page.lossy)
+    except (SourceError, OSError) as error:
+        raise ConfigError(f"{path}: {error}.") from None
     return as_mask(values, str(path))

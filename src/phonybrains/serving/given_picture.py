@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError
-from ..importing.raster.codecs import decode_content, strict_pillow
-from ..importing.raster.pixels import Range, gray_values, span_of
 from ..importing.resize import place, to_pixels
+from ..pictures.codecs import decode_content, strict_pillow
+from ..pictures.pixels import Range, gray_values, span_of
 from .batch import Image
 from .refusal import Refusal, invalid
 
@@ -45,7 +45,7 @@ class GivenPicture:
             raise invalid(param, f"{param} is no PNG or JPEG. Save it as PNG.", "not_a_picture")
         try:
             with strict_pillow():
-                picture = decode_content(content, MOST_PIXELS)
+                picture = decode_content(content, MOST_PIXELS, mask=param == "mask")
             values, span = gray_values(picture, colour=True)
             span = span if picture.white == 255 else span_of(picture)
         except SourceError as error:

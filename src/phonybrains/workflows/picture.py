@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, ImageSetError, SourceError
 from ..imageset import ImageSet, Row, write_metadata, write_png
-from ..importing.raster.codecs import decode_file, strict_pillow
-from ..importing.raster.pixels import gray_values, span_of
 from ..marks import EDITED, SyntheticMark, mark_in, marked_png
+from ..pictures.codecs import decode_file, strict_pillow
+from ..pictures.pixels import gray_values, span_of
 from ..replacing import write_named
 
 MOST_PIXELS = 8192**2

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ...pictures.headers import EXTENSIONS, JPEG_2000, JPEG_XL, PNM_MAGIC, TIFF
 from ..config import ImportConfig
-from ..reader import NO_MASKS, FormatReader, Masks, is_text, vocabulary
+from ..reader import NO_MASKS, FormatReader, Masks, is_text
 from ..slices import Notice, Slice
-from .headers import JPEG_2000, JPEG_XL, PNM_MAGIC, TIFF
 
 MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", *TIFF, *JPEG_2000, *JPEG_XL)
 
@@ -18,9 +18,7 @@ class Raster(FormatReader):
 
     kind = "raster"
     formats = "PNG, JPEG, JPEG 2000, JPEG XL, TIFF, BMP, WebP, PGM"
-    extensions = tuple(
-        vocabulary(".png .jpg .jpeg .tif .tiff .bmp .webp .gif .jp2 .j2k .jpx .j2c .jxl .pgm .ppm .pnm .pbm")
-    )
+    extensions = EXTENSIONS
     has_table = True
 
     def takes(self, head: bytes) -> bool:

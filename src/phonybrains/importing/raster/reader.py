@@ -12,17 +12,18 @@ import numpy as np
 
 from ...errors import SourceError
 from ...imageset import COLUMNS, Attribute
+from ...pictures.codecs import decode_file, strict_pillow
+from ...pictures.masks import inside
+from ...pictures.picture import SQUARE, DecodedPicture
+from ...pictures.pixels import Range, deep_range, gray_values, how_coloured
 from ...record import sha256_file
 from ...wording import count_of
 from ..config import ImportConfig
 from ..intensity import ct_range
-from ..masks import inside, outlined
+from ..masks import outlined
 from ..parallel import map_in_order, threads
 from ..reader import NO_MASKS, Masks
 from ..slices import Notice, Slice, name_below, shown
-from .codecs import decode_file, strict_pillow
-from .picture import SQUARE, DecodedPicture
-from .pixels import Range, deep_range, gray_values, how_coloured
 from .table import MODALITIES, SPLIT_NAMES, MetadataTable, find_tables, table_of
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from ...errors import SourceError
-from ...process_wide import process_wide
+from ..errors import SourceError
+from ..process_wide import process_wide
 from .headers import JPEG_2000, JPEG_XL, TIFF, check_png, jpeg_size, jpegxl_size, pnm
 from .picture import ORIENTATION, SQUARE, DecodedPicture, check_size, spacing_of, upright
 from .tiff import tiff_pages

@@ -10,8 +10,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import SourceError
+from ..errors import SourceError
 
+EXTENSIONS = (
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
+    *(".jp2", ".j2k", ".jpx", ".j2c", ".jxl", ".pgm", ".ppm", ".pnm", ".pbm"),
+)
+"""In lower case, of the files that are read."""
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 JPEG_XL = (b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a")

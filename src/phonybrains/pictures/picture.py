@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import SourceError
+from ..errors import SourceError
 
 ORIENTATION = 0x0112
 TURNED = {5, 6, 7, 8}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import SourceError
-from ...wording import count_of
+from ..errors import SourceError
+from ..wording import count_of
 from .picture import ORIENTATION, DecodedPicture, check_size, spacing_of, upright
 
 if TYPE_CHECKING:

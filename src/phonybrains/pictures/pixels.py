@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...errors import SourceError
+from ..errors import SourceError
 from .codecs import decode_file
 from .headers import JPEG_2000, JPEG_XL, TIFF
 from .picture import DecodedPicture
