@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from phonybrains.errors import ConfigError, SourceError
+from phonybrains.exporting.stage import export
 from phonybrains.imageset import ImageSet
 from phonybrains.importing import ImportConfig, ImportReport, Source
 from phonybrains.importing.resize import fit_mask, place
@@ -253,6 +254,24 @@ def test_folders_tell_images_of_one_name_apart(tmp_path: Path) -> None:
     save(tmp_path / "two/y/1.png", Image.fromarray(outline(1)))
     with pytest.raises(SourceError, match=r"two/x/1\.png and two/y/1\.png: both have the name of in/a/1\.png"):
         masked(tmp_path, masks=tmp_path / "two")
+
+
+@pytest.mark.parametrize("kind", ["image set", "table", "export"])
+def test_masks_of_a_set_are_replaced_out_of_one_folder(tmp_path: Path, kind: str) -> None:
+    """The masks that the set has already are no images, whose names would make the new ones ambiguous."""
+    source = make_phantoms(3, tmp_path / "in", size=64, modalities=("MR",), masks="lesion")
+    if kind == "table":
+        (source / "record.json").unlink()
+    if kind == "export":
+        source = export(source, tmp_path / "png", to="png", show=False)
+    for number in range(3):
+        save(tmp_path / f"flat/{number:06d}.png", Image.fromarray(outline(number)))
+    report = run(source, tmp_path / "out", MR.model_copy(update={"masks": tmp_path / "flat"}))
+    images = ImageSet.open(tmp_path / "out")
+    assert len(images) == 3
+    for number in range(3):
+        assert_array_equal(images.mask(number), outline(number))
+    assert "mask" not in said(report)
 
 
 def test_masks_of_other_images_are_refused_at_once(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from unicodedata import normalize
 from ..errors import ConfigError, SourceError
 from ..wording import count_of
 from .config import ImportConfig
+from .raster.table import find_tables, masks_of
 from .scan import Scan, scan
 from .slices import Notice, name_below, shown
 
@@ -71,7 +72,8 @@ def _matched(item: Scan, folder: Path, masks: Scan) -> tuple[Scan, set[Path]]:
     found = {path for kind in KINDS for path in masks.files[kind] if not inside or OF_A_MASK.search(_key(path.name))}
     taken = {masks.origin(path) for path in found}
     files = {kind: [path for path in paths if item.origin(path) not in taken] for kind, paths in item.files.items()}
-    images = [path for kind in KINDS for path in files[kind]]
+    own = {*masks_of(find_tables(item.root, files["raster"]), files["raster"]).values()}
+    images = [path for kind in KINDS for path in files[kind] if path not in own]
     of = _pairs(item.root, images, masks.root, sorted(found))
     if inside:  # a MATLAB file holds an image and its outline
         of |= {path: path for path in files["mat"]}

@@ -24,7 +24,7 @@ from ..masks import outlined
 from ..parallel import map_in_order, threads
 from ..reader import NO_MASKS, Masks
 from ..slices import Notice, Slice, name_below, shown
-from .table import MODALITIES, SPLIT_NAMES, MetadataTable, find_tables, table_of
+from .table import MODALITIES, SPLIT_NAMES, MetadataTable, find_tables, masks_of, table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def read_rasters(
             reason = f"{table.broken}, or remove it. Left out with it: {count_of(count, 'image file')}"
             yield Notice(table.name, "skipped", reason)
     found: list[Found] = []
-    own = _of_tables(tables, files)
+    own = masks_of(tables, files)
     outlines = {*own.values(), *masks.values()}
     for place, path in enumerate(path for path in files if path not in outlines):
         table = table_of(tables, path)
@@ -87,12 +87,6 @@ def read_rasters(
             yield Notice(shown(series), "note", f"more than 8 bits: {low:g} becomes black and {high:g} white")
         for slices in map_in_order(pool, lambda item: _read(item, ranges.get(item.series), config), found):
             yield from slices
-
-
-def _of_tables(tables: Mapping[Path, MetadataTable], files: Sequence[Path]) -> dict[Path, Path]:
-    """The masks that tables name: an image set's, say."""
-    named = ((path, table) for path in files if (table := table_of(tables, path)))
-    return {path: mask for path, table in named if (mask := table.mask(path))}
 
 
 def _found(root: Path, path: Path, row: Mapping[str, str], table: MetadataTable | None, place: int) -> Found:

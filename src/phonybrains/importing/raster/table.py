@@ -72,6 +72,12 @@ def table_of(tables: Mapping[Path, MetadataTable], path: Path) -> MetadataTable 
     return next((table for table in above if table.broken or table.row(path)), above[0] if above else None)
 
 
+def masks_of(tables: Mapping[Path, MetadataTable], files: Sequence[Path]) -> dict[Path, Path]:
+    """The masks that tables name, by their images: an image set's, say."""
+    named = ((path, table) for path in files if (table := table_of(tables, path)))
+    return {path: mask for path, table in named if (mask := table.mask(path))}
+
+
 def read_table(root: Path, folder: Path, files: Sequence[Path]) -> MetadataTable:
     """Read one metadata.csv: what is wrong with it is in `notices`, or in `broken` if nothing is left.
 
