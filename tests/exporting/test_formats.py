@@ -89,6 +89,29 @@ def test_what_is_not_known_is_not_exported_as_empty(
         assert "slices without" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("to", ["nifti", "bids", "png"])
+def test_masks_come_back_with_what_they_outline(tmp_path: Path, to: Any):
+    """Exported and imported again, each image has its mask, and the record knows what it is of, and the licence."""
+    told = [{**PLACED, "stack": 1.0, "slice_position_mm": place} for place in (0.0, 2.0, 4.0)]
+    masks = [MASK, MASK & False, ~MASK]
+    made = make_set(tmp_path / "set", noise(3), attributes=told, masks=masks, outline="Meningioma")
+    out = export(made, tmp_path / "out", to=to, show=False)
+    report = run(out, tmp_path / "back", ImportConfig(size=32, modality="MR", plane="axial"))
+    back = ImageSet.open(tmp_path / "back")
+    assert [back.mask(i).tolist() for i in range(3)] == [mask.tolist() for mask in masks]  # type: ignore[union-attr]
+    assert back.outline == "Meningioma"
+    assert back.record["sources"][0]["licence"] == "CC BY 4.0"
+    assert not [notice for notice in report.notices if "mask" in notice.reason and notice.kind != "note"]
+
+
+def test_a_box_comes_back_as_a_box(tmp_path: Path):
+    """A rectangle that was filled for a volume is no outline of a lesion."""
+    box = {"lesion_x": 0.5, "lesion_y": 0.5, "lesion_width": 0.5, "lesion_height": 0.5}
+    made = make_set(tmp_path / "set", noise(2), attributes=[{**PLACED, **box}])
+    run(export(made, tmp_path / "out", to="nifti", show=False), tmp_path / "back", ImportConfig(size=32, modality="MR"))
+    assert ImageSet.open(tmp_path / "back").outline == "lesion box"
+
+
 def test_the_bids_validator_finds_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """MR and CT, masks and people: the official validator, without a network, reports no error."""
     made = make_phantoms(8, tmp_path / "set", size=32, masks="lesion")

@@ -21,6 +21,7 @@ from ..wording import count_of
 from .config import ExportConfig
 from .geometry import FIELD_OF_VIEW, SHOWN, STACK, Geometry, are_even
 from .maker import Maker, maker_of, stated
+from .parts import ExportPart
 
 PSEUDONYM = re.compile(r"P-[0-9a-f]{12}")
 """What import puts in place of the id of a person."""
@@ -187,6 +188,12 @@ class ExportedSet:
         rows = [self.images.rows[index] for index in images] if self.config.masks else []
         found = {self._masked if row.mask_file_name else "" if None in self._box(row) else BOXED for row in rows}
         return found.pop() if len(found) == 1 else ""
+
+    def outlines(self, parts: Sequence[ExportPart]) -> str:
+        """What the masks among these files outline, as far as the set says it; what import puts into its record."""
+        found = {index: self.images.rows[index] for part in parts if part.is_mask for index in part.images[:1]}
+        kinds = (self.images.outline if row.mask_file_name else BOXED for row in found.values())
+        return " or ".join(filter(None, dict.fromkeys(kinds)))
 
     @property
     def _masked(self) -> str:

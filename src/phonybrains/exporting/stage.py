@@ -77,8 +77,11 @@ def export(
     for doubt in doubts:
         print(f"WARNING: {doubt}", file=sys.stderr)
     with publish(out, record, resume=True) as draft, progress_bars(show) as bar:
+        parts = format_of(exported).parts()
         files = _write(exported, draft, bar)
         record.results.update(images=len(exported.images), series=len(exported.series), doubts=doubts, files=files)
+        if any(part.is_mask for part in parts):
+            record.results.update(masks={"outline": exported.outlines(parts)})
     return out
 
 

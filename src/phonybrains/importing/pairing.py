@@ -15,6 +15,7 @@ from ..wording import count_of
 from .config import ImportConfig
 from .raster.table import find_tables, masks_of
 from .scan import Scan, scan
+from .sets import exported_masks
 from .slices import Notice, name_below, shown
 
 KINDS = ("raster", "volume", "mat")
@@ -47,10 +48,10 @@ def with_masks(
         where: _read(folder, pool, lambda n=number: place() / f"masks-{n}")
         for number, (where, folder) in enumerate(shared.items())
     }
-    matched, unused = list(scans), dict[Path, set[Path]]()
+    matched, unused = [_as_exported(item) for item in scans], dict[Path, set[Path]]()
     for i, folder in enumerate(folders):
         if folder:
-            matched[i], others = _matched(scans[i], folder, read[folder.resolve()])
+            matched[i], others = _matched(matched[i], folder, read[folder.resolve()])
             unused[folder.resolve()] = others & unused.get(folder.resolve(), others)
     notices = [
         Notice("", "warning", f"{count_of(len(left), 'mask')} of no image: {some(sorted(left))}")
@@ -58,6 +59,15 @@ def with_masks(
         if left
     ]
     return [*matched[:-1], replace(matched[-1], notices=[*matched[-1].notices, *notices])]
+
+
+def _as_exported(item: Scan) -> Scan:
+    """The scan with the masks of its volumes, where it is what `export` wrote."""
+    of = {item.root / name: item.root / mask for name, mask in exported_masks(item.root).items()}
+    volumes = item.files["volume"]
+    of = {path: of[path] for path in volumes if of.get(path) in volumes}
+    left = [path for path in volumes if path not in of.values()]
+    return replace(item, files={**item.files, "volume": left}, masks=of) if of else item
 
 
 def _read(folder: Path, pool: ThreadPoolExecutor, place: Callable[[], Path]) -> Scan:
@@ -76,14 +86,16 @@ def _matched(item: Scan, folder: Path, masks: Scan) -> tuple[Scan, set[Path]]:
     images = [path for kind in KINDS for path in files[kind] if path not in own]
     of = _pairs(item.root, images, masks.root, sorted(found))
     if inside:  # a MATLAB file holds an image and its outline
-        of |= {path: path for path in files["mat"]}
+        of = {**item.masks, **of, **{path: path for path in files["mat"]}}
     if not of:
         such = f", such as {name_below(item.root, images[0])}" if images else ""
         raise SourceError(
             f"{folder}: of its {count_of(len(found), 'file')} none has the name of an image of {item.name}{such}."
         )
     notices = [notice for notice in masks.notices if notice.kind == "skipped" and not inside]
-    matched = replace(item, files=files, masks=of, masks_sha256=masks.sha256, notices=[*item.notices, *notices])
+    matched = replace(
+        item, files=files, masks={**item.masks, **of}, masks_sha256=masks.sha256, notices=[*item.notices, *notices]
+    )
     return matched, found - set(of.values())
 
 

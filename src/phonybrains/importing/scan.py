@@ -19,7 +19,7 @@ from .archives import PACKED, ZIP, Tell, kind_of_archive, unpack_all
 from .parallel import map_in_order, threads
 from .reader import NO_MASKS, Masks
 from .readers import FORMATS, READERS, kind_of
-from .sets import is_fetched, is_image_set, listed, not_fetched, record_of_sets
+from .sets import is_exported, is_fetched, is_image_set, listed, not_fetched, record_of_sets
 from .slices import Notice, name_below, shown
 
 TAIL_BYTES = 4096
@@ -108,7 +108,7 @@ def scan(source: Path, pool: ThreadPoolExecutor, place: Callable[[], Path], tell
         found = list(_walk(root, notices)) if root.is_dir() else []
         own = is_image_set(root)
     files, hashes = _sorted(root, found, pool, listed(root) if own else None, notices)
-    if own or (source.is_dir() and is_fetched(root)):
+    if own or (source.is_dir() and (is_fetched(root) or is_exported(root))):
         record = read_record(root)
         notices += not_fetched(record, root.name)
     else:

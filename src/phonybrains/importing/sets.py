@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 from ..errors import ImageSetError, PhonyBrainsError
 from ..imageset import FIXED_COLUMNS, METADATA_NAME, read_metadata
 from ..record import RECORD_NAME, as_input, read_record
-from ..spreadsheet import read_columns
+from ..spreadsheet import read_columns, read_sheet
 from ..wording import count_of
 from .slices import Notice
+
+EXPORTED = "images.csv"
+"""The table of an export of volumes."""
 
 
 def is_image_set(folder: Path) -> bool:
@@ -43,10 +47,30 @@ def record_of_sets(found: Sequence[Path], images: Iterable[Path]) -> dict[str, A
 
 def is_fetched(folder: Path) -> bool:
     """Whether `phonybrains fetch` or `imagine` brought a folder, whose record names licence and attribution."""
+    return _stage(folder) in ("fetch", "imagine")
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether `phonybrains export` wrote a folder, whose record says what its masks outline, and what it is of."""
+    return _stage(folder) == "export"
+
+
+def exported_masks(folder: Path) -> dict[str, str]:
+    """By the file of a volume, that of its masks, as the table of an export names them; empty for any other folder."""
+    if not is_exported(folder):
+        return {}
     try:
-        return read_record(folder).get("stage") in ("fetch", "imagine")
+        rows = read_sheet(folder / EXPORTED, "file_name").rows.values()
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return {}
+    return {row["file_name"]: mask for row in rows if (mask := row.get("mask_file_name"))}
+
+
+def _stage(folder: Path) -> str:
+    try:
+        return str(read_record(folder).get("stage", ""))
     except PhonyBrainsError:
-        return False
+        return ""
 
 
 def not_fetched(record: dict[str, Any], name: str) -> list[Notice]:
