@@ -192,3 +192,5 @@ def test_synthetic_volumes_come_back_as_synthetic(tmp_path: Path, to: Any):
     run(out, tmp_path / "back", ImportConfig(size=64, modality="MR"))
     images = ImageSet.open(tmp_path / "back")
     assert {(row.synthetic, row.patient_id) for row in images.rows} == {(True, "")}
+    planes = [row["plane"] for row in ImageSet.open(made).rows]
+    assert [row["plane"] for row in images.rows] == planes, "a slice is not cut across, however thin it is"

@@ -103,7 +103,7 @@ def _slices(
         yield Notice(of_mask, "warning", str(error))
     synthetic = volume.stored.synthetic or says_synthetic(sidecar_of(path))
     values, low, high, tissue = _intensities(volume.values, modality, config)
-    plane = native_plane(volume.spacing_mm) if config.plane == "native" else config.plane
+    plane = native_plane(volume.spacing_mm, volume.values.shape) if config.plane == "native" else config.plane
     axis = AXES[plane]
     columns_mm, rows_mm = (size for i, size in enumerate(volume.spacing_mm) if i != axis)
     series = hashlib.sha256(f"{root.name}/{stem(name)}".encode()).hexdigest()[:16]
@@ -240,8 +240,13 @@ def _intensities(
     return values, low, high, values > head_threshold(values)
 
 
-def native_plane(spacing_mm: Sequence[float]) -> str:
-    """The plane of the finest pixels: across the longest side of a voxel; axial if several are equally long."""
+def native_plane(spacing_mm: Sequence[float], shape: Sequence[int]) -> str:
+    """The plane of the finest pixels: across the longest side of a voxel; axial if several are equally long.
+
+    A volume of one slice is in the plane of that, however thin it is.
+    """
+    if list(shape).count(1) == 1:
+        return next(plane for plane, axis in AXES.items() if shape[axis] == 1)
     longest = max(spacing_mm) * 0.999
     return next(plane for plane in ("axial", "coronal", "sagittal") if spacing_mm[AXES[plane]] >= longest)
 
