@@ -22,7 +22,7 @@ from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet, Row, read_png, write_metadata, write_png
 from phonybrains.importing import ImportConfig, import_images
 from phonybrains.marks import marked_png, plain_png
-from phonybrains.phantom.corpus import draw_phantom
+from phonybrains.phantom.corpus import draw_phantom, make_phantoms
 from phonybrains.record import SEAL, Record, as_input, fingerprint, publish, read_record, sha256_file, write_record
 from phonybrains.workflows.verify import Verification, verify
 
@@ -70,6 +70,17 @@ def test_a_folder_of_drawn_masks_is_known_by_its_content(tmp_path: Path):
     assert words(verify(out, near=[drawn], show=False))["input"] == "intact"
     write_png(drawn / "a.png", np.ones((8, 8), np.uint8))
     assert words(verify(out, near=[drawn], show=False))["input"] == "unknown"
+
+
+def test_a_mask_is_verified_with_its_image(tmp_path: Path):
+    """It lies in its set, intact or changed; another picture there does not."""
+    out = make_phantoms(2, tmp_path / "set", size=32, modalities=("MR",), masks="lesion")
+    found = verify(out / "masks/000001.png", show=False)
+    assert (found.word, words(found)["masks"]) == ("intact", "intact")
+    write_png(out / "masks/000001.png", np.zeros((32, 32), np.uint8))
+    assert words(verify(out / "masks/000001.png", show=False))["mask"] == "changed"
+    write_png(out / "masks/other.png", np.zeros((32, 32), np.uint8))
+    assert "lies in no image set" in str(verify(out / "masks/other.png", show=False).links)
 
 
 def test_a_changed_byte_is_found_wherever_it_is(chain: Path, tmp_path: Path):

@@ -102,12 +102,13 @@ def _folder(chain: Trail, folder: Path) -> None:
 
 
 def _picture(chain: Trail, path: Path) -> None:
-    """A picture: by the set that it lies in, else by what it says of itself."""
+    """A picture: by the set in which it lies as an image or a mask, else by what it says of itself."""
     folder = path.resolve().parent.parent
+    name = path.resolve().relative_to(folder).as_posix()
     png = path.read_bytes()
     _signature(chain, path, png)
-    if any(row.file_name == f"{path.resolve().parent.name}/{path.name}" for row in _rows(folder)):
-        chain.folder(folder, [f"{path.resolve().parent.name}/{path.name}"])
+    if of := [row.file_name for row in _rows(folder) if name in (row.file_name, row.mask_file_name)]:
+        chain.folder(folder, of)
         return
     mark = mark_in(png)
     if png.startswith(b"\x89PNG") and not is_sound(png):
