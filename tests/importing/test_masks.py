@@ -106,6 +106,15 @@ def test_a_pixel_that_is_covered_by_half_is_inside() -> None:
     assert found.sum() == 1
 
 
+def test_a_lesion_that_is_small_does_not_vanish() -> None:
+    """An empty mask would say that nothing is there: the pixel that is covered most is inside, if only by a little."""
+    mask = np.zeros((64, 64), np.bool_)
+    mask[20:22, 33] = True
+    found = fit_mask(mask, place((64, 64), (1, 1), 16))
+    assert np.argwhere(found).tolist() == [[5, 8]]
+    assert not fit_mask(mask & False, place((64, 64), (1, 1), 16)).any()
+
+
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     """Images without a mask, masks without an image, empty, of another aspect, gray: reported; no image is lost."""
     for number in range(5):
@@ -272,6 +281,16 @@ def test_masks_of_a_set_are_replaced_out_of_one_folder(tmp_path: Path, kind: str
     for number in range(3):
         assert_array_equal(images.mask(number), outline(number))
     assert "mask" not in said(report)
+
+
+def test_a_label_is_that_of_the_masks_that_are_given(tmp_path: Path) -> None:
+    """Those that the set has already are no label maps, and would all be empty."""
+    source = make_phantoms(3, tmp_path / "in", size=64, modalities=("MR",), masks="lesion")
+    save(tmp_path / "flat/000001.png", outline(1).astype(np.uint8) * 2)
+    images = ImageSet.open(source)
+    run(source, tmp_path / "out", MR.model_copy(update={"masks": tmp_path / "flat", "mask_label": 2}))
+    for number, expected in enumerate((images.mask(0), outline(1), images.mask(2))):
+        assert_array_equal(ImageSet.open(tmp_path / "out").mask(number), expected)
 
 
 def test_masks_of_other_images_are_refused_at_once(tmp_path: Path) -> None:

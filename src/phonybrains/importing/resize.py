@@ -55,11 +55,16 @@ def fit(values: NDArray[np.float32], placement: Placement, background: float) ->
 
 
 def fit_mask(mask: NDArray[np.bool_], placement: Placement) -> NDArray[np.bool_]:
-    """Bring a mask (h, w) into the square as its image is: inside is a pixel that it covers by half or more."""
-    share = Image.fromarray(mask.astype(np.float32)).resize((placement.width, placement.height), Image.Resampling.BOX)
+    """Bring a mask (h, w) into the square as its image is: inside is a pixel that it covers by half or more.
+
+    What is too small for that does not vanish: inside are then the pixels that it covers most.
+    """
+    image = Image.fromarray(mask.astype(np.float32)).resize((placement.width, placement.height), Image.Resampling.BOX)
+    share = np.asarray(image)
+    enough = min(0.5, float(share.max())) if mask.any() else 0.5
     square = np.zeros((placement.size, placement.size), np.bool_)
     rows = slice(placement.top, placement.top + placement.height)
-    square[rows, placement.left : placement.left + placement.width] = np.asarray(share) >= 0.5
+    square[rows, placement.left : placement.left + placement.width] = share >= enough
     return square
 
 

@@ -31,7 +31,7 @@ from .table import MODALITIES, SPLIT_NAMES, MetadataTable, find_tables, masks_of
 class Found:
     """One raster file with the row that describes it ({} for none), its place in its series, and its mask's file.
 
-    mask_sha256: that of the mask, where the row tells it.
+    mask_sha256: that of the mask, where the row tells it; label: the one that is inside, None for all but 0.
     """
 
     root: Path
@@ -42,6 +42,7 @@ class Found:
     order: float
     mask: Path | None = None
     mask_sha256: str = ""
+    label: int | None = None
 
     @property
     def name(self) -> str:
@@ -78,8 +79,9 @@ def read_rasters(
         if table and not row:
             yield Notice(name_below(root, path), "warning", "no row in metadata.csv names it")
         known = row.get("mask_sha256", "").lower() if path not in masks else ""
+        label = None if table and table.masks_are_whole and path not in masks else config.mask_label
         item = _found(root, path, row, table, place)
-        found.append(replace(item, mask=masks.get(path) or own.get(path), mask_sha256=known))
+        found.append(replace(item, mask=masks.get(path) or own.get(path), mask_sha256=known, label=label))
     with strict_pillow(), threads() as pool:
         spans = list(map_in_order(pool, lambda item: deep_range(item.path, config.max_pixels), found))
         ranges = _by_series(spans, found)
@@ -169,7 +171,7 @@ def _masked(
                 yield item
             else:
                 labels = gray_values(page)[0]
-                yield from outlined(item, inside(labels, config.mask_label, lossy=page.lossy), name)
+                yield from outlined(item, inside(labels, found.label, lossy=page.lossy), name)
         except (SourceError, OSError) as error:
             yield from (item, replace(_skipped(name, error), kind="warning"))
 

@@ -13,7 +13,7 @@ from ...errors import SourceError
 from ...imageset import METADATA_NAME
 from ...spreadsheet import read_sheet
 from ...wording import count_of
-from ..sets import is_image_set
+from ..sets import is_exported, is_image_set
 from ..slices import Notice, shown
 
 MODALITIES = {"MR": "MR", "MRI": "MR", "CT": "CT", "": ""}
@@ -37,6 +37,8 @@ class MetadataTable:
     notices: list[Notice] = field(default_factory=list)
     broken: str = ""
     gives_split: bool = False
+    masks_are_whole: bool = False
+    """Whether its masks are 0 and 255, as those of an image set are, and no label maps."""
 
     def row(self, path: Path) -> Mapping[str, str] | None:
         """The row of a file, or None where the table has none."""
@@ -114,6 +116,7 @@ def read_table(root: Path, folder: Path, files: Sequence[Path]) -> MetadataTable
         are = count_of(len(here), "is", "are")
         what = f"no row names any picture, and {are} there, such as {shown(min(here))} ({first})"
         raise SourceError(f"{table.name}: {what}. Correct file_name, or remove the table.")
+    table.masks_are_whole = is_image_set(folder) or is_exported(folder)
     splits = {row.get("split", "").lower() for row in table.rows.values()}
     table.gives_split = bool(splits) and (splits <= SPLIT_NAMES.keys() or is_image_set(folder))
     return table
