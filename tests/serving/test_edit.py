@@ -30,7 +30,7 @@ from phonybrains.record import sha256_file
 from phonybrains.serving.app import make_app
 from phonybrains.serving.batch import Edited, Order
 from phonybrains.serving.batcher import Batcher
-from phonybrains.serving.edit_request import _hole  # pyright: ignore[reportPrivateUsage]
+from phonybrains.serving.edit_request import _hole
 from phonybrains.serving.given_picture import GivenPicture
 from phonybrains.serving.in_steps import in_steps
 from phonybrains.serving.refusal import Refusal
