@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWr
 from .errors import ConfigError
 from .files import at_home
 
-
 WRONG_KIND = {
     "dict_type": "should be a table",
     "model_type": "should be a table",

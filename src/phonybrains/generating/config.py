@@ -24,7 +24,6 @@ from ..wording import count_of
 from .masks import MaskFolder
 from .processes import Share
 
-
 Images = Annotated[int, Field(ge=1, le=10_000_000)]
 """How many: of more, what each is to show would fill the memory before the first is drawn."""
 
