@@ -7,9 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from .errors import ConfigError
+from .files import at_home
+
+WRONG_KIND = {
+    "dict_type": "should be a table",
+    "model_type": "should be a table",
+    "path_type": "should be a path, in quotes",
+    "tuple_type": "should be a list",
+}
+"""What TOML calls what pydantic has other names for, by the kind of its error."""
 
 
 class Config(BaseModel):
@@ -24,6 +33,14 @@ class Config(BaseModel):
     def spelt_out(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Values with short forms written at length, so that one layer can be laid over another."""
         return values
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        found = read(value)
+        if isinstance(value, bool) and not isinstance(found, bool):
+            raise ValueError(f"should be something else than {str(value).lower()}")
+        return found
 
 
 C = TypeVar("C", bound="Config")
@@ -51,8 +68,8 @@ def load_config(kind: type[C], *paths: str | Path | None, **given: Any) -> C:
     except ValidationError as error:
         first = error.errors()[0]
         where = next((name for name, layer in reversed(layers) if _holds(layer, first["loc"])), where)
-        key = ".".join(str(part) for part in first["loc"])
-        wrong = first["msg"].removeprefix("Value error, ").rstrip(".")
+        key = ".".join(_written(first["loc"], values))
+        wrong = WRONG_KIND.get(first["type"], first["msg"].removeprefix("Value error, ").rstrip("."))
         known = f" Known: {', '.join(kind.model_fields)}." if first["type"] == "extra_forbidden" else ""
         raise ConfigError(f"{where}: {f'{key}: ' if key else ''}{wrong}.{known}") from None
 
@@ -65,6 +82,15 @@ def _holds(values: Any, place: tuple[int | str, ...]) -> bool:
     return len(place) == 1 or not isinstance(below, dict) or _holds(below, place[1:])
 
 
+def _written(place: tuple[int | str, ...], values: Any) -> Iterator[str]:
+    """The keys of a place as the person wrote them, without the kinds that pydantic tried one after the other."""
+    for part in place:
+        if not isinstance(values, (dict, list, tuple) if isinstance(part, int) else dict):
+            return
+        yield str(part)
+        values = values.get(part) if isinstance(values, dict) else values[int(part)]
+
+
 def _keys_below(table: object) -> Iterator[str]:
     for key, value in table.items() if isinstance(table, dict) else ():
         yield key
@@ -73,11 +99,19 @@ def _keys_below(table: object) -> Iterator[str]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return _at_home(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}.") from None
+
+
+def _at_home(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _at_home(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [_at_home(value) for value in values]
+    return at_home(values) if isinstance(values, str) else values
 
 
 def _lay_over(values: dict[str, Any], more: dict[str, Any]) -> None:

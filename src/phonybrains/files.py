@@ -22,6 +22,11 @@ NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP
 """What file systems of networks answer that lock no folders: there nobody tells two writers apart."""
 
 
+def at_home(path: str) -> str:
+    """A path with the home folder in place of a ~ that it begins with, as a shell has it."""
+    return os.path.expanduser(path) if path == "~" or path.startswith("~/") else path
+
+
 def write_whole(path: Path, content: bytes | memoryview, *, sync: bool = True, mode: int = 0o666) -> None:
     """Write a file whole or not at all, and on the disk before it has its name.
 

@@ -60,6 +60,20 @@ def test_a_segmentation_needs_no_known_place(tmp_path: Path):
     assert errors_of(path) == []
 
 
+@pytest.mark.needs("dicom3tools")
+@pytest.mark.parametrize("thickness", [{}, {"slice_thickness_mm": 4}])
+def test_a_segmentation_opens_whether_or_not_the_thickness_is_known(tmp_path: Path, thickness: dict[str, float]):
+    """Of an image of known width and plane: highdicom opens none whose pixel measures lack a thickness."""
+    known = {key: PLACED[key] for key in ("plane", "field_of_view_mm")}
+    mask = np.eye(32, dtype=np.bool_)
+    made = make_set(tmp_path / "set", noise(1), attributes=[known | thickness], masks=[mask])
+    (path,) = dicom_files(export(made, tmp_path / "out", to="dicom", show=False), masks=True)
+    found = highdicom.seg.segread(path)
+    np.testing.assert_array_equal(found.pixel_array.reshape(32, 32).astype(bool), mask)
+    assert ("PixelMeasuresSequence" in found.SharedFunctionalGroupsSequence[0]) == bool(thickness)
+    assert errors_of(path) == []
+
+
 def test_another_export_gives_the_same_segmentation(tmp_path: Path):
     """No id and no time of it is that of the moment."""
     made = make_set(tmp_path / "set", noise(1), masks=[np.eye(32, dtype=np.bool_)])

@@ -16,7 +16,7 @@ from PIL import Image
 
 from phonybrains.errors import ConfigError, ModelError, OutputError
 from phonybrains.generating import stage
-from phonybrains.generating.config import GenerateConfig, Request
+from phonybrains.generating.config import GenerateConfig, Request, generate_config
 from phonybrains.generating.stage import generate, generate_requests
 from phonybrains.imageset import ImageSet
 from phonybrains.model import painting
@@ -340,3 +340,10 @@ def test_a_set_that_cannot_be_written_is_an_error(tiny_model: Path, tmp_path: Pa
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="cannot be written"):
         generate(tiny_model, tmp_path / "set", 1, **QUICK)
+
+
+@pytest.mark.parametrize("n", [10_000_001, 10**20])
+def test_more_images_than_can_be_settled_are_refused(n: int):
+    """At once, as what each of them is to show would fill the memory before the first is drawn."""
+    with pytest.raises(ConfigError, match="n: Input should be less than or equal to 10000000"):
+        generate_config(n)

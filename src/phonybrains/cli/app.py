@@ -10,6 +10,7 @@ import warnings
 from typing import NoReturn
 
 from ..errors import PhonyBrainsError
+from ..files import at_home
 from .commands import overview
 
 GOES_ON = {"audit cascade", "augment", "demo", "edit", "evaluate", "export", "fetch", "finetune"}
@@ -74,7 +75,7 @@ def _run() -> NoReturn:
 def _at_home(word: str) -> str:
     """A word of the command line with the home folder in place of ~: the shell leaves it in `--out=~/samples`."""
     option, equals, path = word.partition("=") if word.startswith("--") else ("", "", word)
-    return option + equals + (os.path.expanduser(path) if path == "~" or path.startswith("~/") else path)
+    return option + equals + at_home(path)
 
 
 def _what_again_does(words: list[str]) -> str:

@@ -52,6 +52,8 @@ def segmentation(exported: ExportedSet, index: int, image: Dataset) -> Dataset:
     )
     if "ImageOrientationPatient" not in image:
         found.PatientOrientation = ""
+    if image.SliceThickness is None:  # Pixel Measures want one; what they would say stands in the image (PS3.3 A.51.5)
+        found.SharedFunctionalGroupsSequence[0].pop("PixelMeasuresSequence", None)
     _settle(found, image, exported.uid("dimensions", *series.key))
     return found
 

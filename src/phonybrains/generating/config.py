@@ -24,11 +24,14 @@ from ..wording import count_of
 from .masks import MaskFolder
 from .processes import Share
 
+Images = Annotated[int, Field(ge=1, le=10_000_000)]
+"""How many: of more, what each is to show would fill the memory before the first is drawn."""
+
 
 class Request(Config):
     """So many images that show this: values of attributes the model knows; the rest is drawn as in training."""
 
-    n: Count
+    n: Images
     where: dict[str, Value] = {}
 
 
@@ -52,7 +55,7 @@ class GenerateFile(HowDrawn):
 
     free_tables = ("where",)
 
-    n: Count | None = None
+    n: Images | None = None
     where: dict[str, Value] = {}
     prompt: str | None = None
     requests: tuple[Request, ...] = ()

@@ -128,7 +128,7 @@ def _hole(mask: str | None, size: int) -> NDArray[np.bool_]:
     """(size, size), True inside. Raises Refusal for a mask that is missing, of another size, empty or all."""
     if mask is None:
         raise invalid("mask", "inpaint fills what a mask is white in. Paint one.", "missing_required_parameter")
-    values = GivenPicture.read(mask, "mask").values
+    values = GivenPicture.read(mask, "mask", mask=True).values
     if values.shape != (size, size):
         height, width = values.shape
         raise invalid("mask", f"mask is {width}×{height}; this model takes {size}×{size}.")

@@ -32,8 +32,11 @@ class GivenPicture:
     sha256: str
 
     @classmethod
-    def read(cls, text: str, param: str) -> GivenPicture:
-        """Decode a PNG or JPEG given as base64; colour becomes luminance. Raises Refusal that names the parameter."""
+    def read(cls, text: str, param: str, *, mask: bool = False) -> GivenPicture:
+        """Decode a PNG or JPEG given as base64; colour becomes luminance, and a mask may be of 1 bit.
+
+        Raises Refusal that names the parameter.
+        """
         try:
             content = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
@@ -45,7 +48,7 @@ class GivenPicture:
             raise invalid(param, f"{param} is no PNG or JPEG. Save it as PNG.", "not_a_picture")
         try:
             with strict_pillow():
-                picture = decode_content(content, MOST_PIXELS, mask=param == "mask")
+                picture = decode_content(content, MOST_PIXELS, mask=mask)
             values, span = gray_values(picture, colour=True)
             span = span if picture.white == 255 else span_of(picture)
         except SourceError as error:
