@@ -30,10 +30,7 @@ from phonybrains.record import sha256_file
 from phonybrains.serving.app import make_app
 from phonybrains.serving.batch import Edited, Order
 from phonybrains.serving.batcher import Batcher
-from phonybrains.serving.edit_request import _hole
-from phonybrains.serving.given_picture import GivenPicture
 from phonybrains.serving.in_steps import in_steps
-from phonybrains.serving.refusal import Refusal
 from phonybrains.serving.serve import open_context
 from tests.support.served_model import ServedModel, pixels, texts_of
 from tests.support.web_server import status, until
