@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...statistics.estimate import Estimate
 from ...statistics.multireader import shares, these_readers
+from ...statistics.proportions import clopper_pearson
 from ...wording import count_of
 from ..inputs.real import Compared
 from ..inputs.sets import grouping
@@ -42,8 +44,9 @@ class OfPeople:
 class GroupMeasures:
     """One group: means over draws of n images a side, with intervals by person; made images count as one person each.
 
-    kid: without interval where real images show one person. null_kids, null_coverages: what n images of other real
-    people, drawn again, score against these, (DRAWS,); none where they are too few.
+    kid: NaN, and without interval, where its real images show one person. coverage: no surer than n independent images
+    allow. null_kids, null_coverages: what n images of other real people, drawn again, score against these; none where
+    they are too few.
     """
 
     name: str
@@ -74,22 +77,25 @@ def measure_groups(
         return []
     n = min(MOST, *(min(len(made[name]), len(real[name])) for name in names))
     found = [_measure(name, made[name], real[name], others.get(name), n, min(k, n - 1), rng) for name in names]
-    return sorted(found, key=lambda group: -group.kid)
+    return sorted(found, key=lambda group: -group.kid if math.isfinite(group.kid) else math.inf)
 
 
 def _measure(
     name: str, made: Array, real: OfPeople, others: OfPeople | None, n: int, k: int, rng: np.random.Generator
 ) -> GroupMeasures:
     hits = np.full((DRAWS, len(real)), np.nan)
-    values, errors = np.empty(DRAWS), np.empty(DRAWS)
+    values, errors = np.full(DRAWS, np.nan), np.full(DRAWS, np.nan)
     for i in range(DRAWS):
         mine, theirs = (rng.choice(len(side), n, replace=False) for side in (made, real))
         one, other = made[mine], real.part(theirs)
-        values[i], errors[i] = kid_of_people(one, other.features, None, other.people)
+        if len(set(other.people)) > 1:
+            values[i], errors[i] = kid_of_people(one, other.features, None, other.people)
         hits[i, theirs] = covered(one, other.features, k)
-    value, error = float(values.mean()), float(errors.mean())
+    value, error = (float(np.mean(x[np.isfinite(x)])) if np.isfinite(x).any() else math.nan for x in (values, errors))
     limits = kid_interval(value, error, n, real.people)
-    coverage = replace(these_readers(shares(hits, real.people)).estimate, n=n)
+    share = these_readers(shares(hits, real.people)).estimate
+    exact = clopper_pearson(round(share.value * n), n)
+    coverage = Estimate(share.value, min(share.low, exact.low), max(share.high, exact.high), n)
     nulls = _nulls(real, others, n, k, rng) if others is not None and len(others) else ([], [])
     return GroupMeasures(name, n, len(set(real.people)), value, limits, coverage, *nulls)
 
@@ -102,13 +108,13 @@ def _nulls(real: OfPeople, others: OfPeople, n: int, k: int, rng: np.random.Gene
     try:
         for made, _ in other_people(people, held, n, DRAWS, int(rng.integers(2**31))):
             theirs = real.part(rng.choice(len(real), n, replace=False))
-            if len(made) == n:  # the people drawn may come with too few
-                owners = [people[i] for i in made.tolist()]
+            owners = [people[i] for i in made.tolist()]
+            if len(made) == n and min(len(set(owners)), len(set(theirs.people))) > 1:  # not too few of those drawn
                 kids.append(kid_of_people(both[made], theirs.features, owners, theirs.people)[0])
                 coverages.append(float(covered(both[made], theirs.features, k).mean()))
     except ValueError:
         return [], []
-    return (kids, coverages) if len(kids) == DRAWS else ([], [])
+    return (kids, coverages) if 2 * len(kids) > DRAWS else ([], [])
 
 
 def worst_group_scores(side: Compared) -> Iterator[Score]:
@@ -126,7 +132,9 @@ def worst_group_scores(side: Compared) -> Iterator[Score]:
         mine = {name: made[asked == code] for code, name in enumerate(scale.names)}
         theirs, of_training = (
             {
-                name: OfPeople(real, side.real.people).part(np.array([i for i in numbers if true[i] == code], dtype=int))
+                name: OfPeople(real, side.real.people).part(
+                    np.array([i for i in numbers if true[i] == code], dtype=int)
+                )
                 for code, name in enumerate(scale.names)
             }
             for numbers in (side.reference, rest)
@@ -148,6 +156,7 @@ def _as_scores(side: Compared, attribute: str, groups: list[GroupMeasures]) -> I
         yield _kid("group_kid", group, group.null_kids, note, where)
         usual = _null(group.null_coverages)
         yield Score.of("group_coverage", group.coverage, null=usual, note=note, **where)
+    groups = [group for group in groups if math.isfinite(group.kid)]
     if len(groups) > 1:
         worst = groups[0]
         where["group"] = f"{attribute}={worst.name}"
@@ -157,12 +166,16 @@ def _as_scores(side: Compared, attribute: str, groups: list[GroupMeasures]) -> I
 
 def worst_nulls(groups: Sequence[GroupMeasures]) -> list[float]:
     """The worst KID of all groups in each draw of their nulls, so that choosing the worst of many is paid for."""
-    return np.max([group.null_kids for group in groups], axis=0).tolist() if all(g.null_kids for g in groups) else []
+    draws = min(len(group.null_kids) for group in groups)
+    return np.max([group.null_kids[:draws] for group in groups], axis=0).tolist() if draws else []
 
 
 def _kid(name: str, group: GroupMeasures, nulls: Sequence[float], note: str, where: dict[str, Any]) -> Score:
+    if not math.isfinite(group.kid):
+        return unavailable(
+            name, f"{note}: images of one person are not compared with each other, two are needed", **where
+        )
     low, high = (group.limits.low, group.limits.high) if group.limits else (None, None)
-    note += "" if group.limits else ", so that there is no interval"
     return Score(name, group.kid, low, high, group.n, _null(nulls), note=note, **where)
 
 

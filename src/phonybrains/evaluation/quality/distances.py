@@ -16,17 +16,17 @@ BLOCK = 2000
 """Images at a time where a kernel of all would not fit: KID of more is a mean over blocks."""
 
 
-def kid(x: Array, y: Array, paired: bool = False) -> tuple[float, float]:
+def kid(x: Array, y: Array, paired: bool = False, people: People = None) -> tuple[float, float]:
     """Kernel Inception Distance: unbiased squared MMD of the kernel (x·y/d + 1)³, and its jackknife standard error.
 
-    paired: x_i was made from y_i, so that the two are never compared. The error takes images for independent; slices of
-    one patient are not: `kid_of_people`. Memory grows with n²; `kid_of_blocks` is for thousands of images.
+    paired: x_i was made from y_i, so that the two are never compared. people: whose each image of y is, by default each
+    another's; the error is theirs, the value that of all images. Memory grows with n²: `kid_of_blocks` for thousands.
     [Binkowski 2018, sec. 4; Gretton 2012, eq. 3 and, paired, eq. 4]
     """
     within_x, within_y, between = polynomial(x, x), polynomial(y, y), polynomial(x, y)
     if paired:
         return _paired(within_x + within_y - between - between.T)
-    return mmd_of(within_x, within_y, between)
+    return mmd_of(within_x, within_y, between, (None, people))
 
 
 def kid_of_people(x: Array, y: Array, people_x: People, people_y: People) -> tuple[float, float]:
@@ -96,16 +96,17 @@ def _paired(h: Array) -> tuple[float, float]:
     return float(value), float(np.sqrt((n - 1) * without.var()))
 
 
-def kid_of_blocks(x: Array, y: Array, size: int = BLOCK, seed: int = 0) -> tuple[float, float]:
+def kid_of_blocks(x: Array, y: Array, size: int = BLOCK, seed: int = 0, people: People = None) -> tuple[float, float]:
     """KID as the mean over disjoint random blocks of at most `size` images a side, and its standard error.
 
     Unbiased like KID of all, in O(n · size) time and O(size²) memory. Where both sides are larger than a block, each
     block of one meets one of the other; a side that fits into one block is used whole in each, and the error is then
-    that of a single block, an upper bound. For one block it is `kid`.  [Zaremba 2013, B-test]
+    that of a single block, an upper bound. For one block it is `kid`. people: whose each image of y is.
+    [Zaremba 2013, B-test]
     """
     rng, count = np.random.default_rng(seed), -(-max(len(x), len(y)) // size)
     if count == 1:
-        return kid(x, y)
+        return kid(x, y, people=people)
     whole = [len(side) <= size for side in (x, y)]
     if not any(whole):
         count = min(count, len(x) // 2, len(y) // 2)
@@ -113,7 +114,8 @@ def kid_of_blocks(x: Array, y: Array, size: int = BLOCK, seed: int = 0) -> tuple
         [slice(None)] * count if all_in else np.array_split(rng.permutation(len(side)), count)
         for side, all_in in zip((x, y), whole, strict=True)
     ]
-    values, errors = np.array([kid(x[i], y[j]) for i, j in zip(*blocks, strict=True)]).T
+    who = np.arange(len(y)) if people is None else np.asarray(people)
+    values, errors = np.array([kid(x[i], y[j], people=who[j]) for i, j in zip(*blocks, strict=True)]).T
     error = errors.mean() if any(whole) else values.std(ddof=1) / np.sqrt(count)
     return float(values.mean()), float(error)
 

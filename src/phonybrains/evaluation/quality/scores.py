@@ -93,8 +93,7 @@ def two_sample_scores(
 ) -> tuple[list[Score], c2st.TwoSample]:
     """Whether a classifier tells made from held-out images: AUC and accuracy, each beside its null.
 
-    draws: of the null, at most. With none, CHANCE stands in its place. The accuracy's p is exact, but takes
-    images for independent.
+    draws: of the null, at most. With none, CHANCE stands in its place.
     """
 
     def test(made: Array, numbers: Array) -> c2st.TwoSample:
@@ -113,7 +112,7 @@ def two_sample_scores(
     chance = {} if len(drawn) > 1 else {"null": CHANCE}
     whole = {"low": auc.low, "high": auc.high, "note": f"{found.folds} folds by patient", **chance}
     exact = {"low": accuracy.low, "high": accuracy.high, "n": accuracy.n // 2, "p": found.p, **chance}
-    exact["note"] = f"on {accuracy.n} images of patients not learnt from; exact"
+    exact["note"] = f"on {accuracy.n} images of patients not learnt from; exact, and no surer than patients allow"
     scores = [
         x.beside(f"{name}_auc", auc.value, [each.auc.value for each in drawn], **whole),
         x.beside(f"{name}_accuracy", accuracy.value, [each.accuracy.value for each in drawn], **exact),

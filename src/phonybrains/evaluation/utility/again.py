@@ -50,4 +50,4 @@ class Again:
         if not is_still(drawn):
             return Drawn(value, drawn, units, SHARE, alone)
         drawn = still(value, len(drawn), self.rng) if still else still_share(value, units, len(drawn), self.rng)
-        return Drawn(value, drawn, math.inf, SHARE, alone)
+        return Drawn(value, drawn, math.inf, SHARE, ((drawn, math.inf), (np.zeros(len(drawn)), len(each))))

@@ -38,11 +38,9 @@ def macro_auc(probabilities: Array, truth: Array, weights: Array) -> Array:
 def auc_of(probabilities: Array, truth: Array, again: Again) -> Drawn:
     """Mean AUC over seeds, (S, n, K), drawing people and seeds again.
 
-    It rests on as many people as show the rarest label: two with a lesion say little of lesions, however many have none.
+    It rests on as many people as show the rarest label: two with a lesion say little, however many have none.
     """
-    shown = np.unique(truth)
-    people = min(again.people(truth == label) for label in shown)
-    rest = min(again.people(truth != label) for label in shown)
+    people, rest = min((again.people(truth == label), again.people(truth != label)) for label in np.unique(truth))
 
     def still(value: float, draws: int, rng: np.random.Generator) -> Array:
         return still_area(value, people, rest, draws, rng)
