@@ -37,7 +37,7 @@ class OfPeople:
         return len(self.features)
 
     def part(self, numbers: Array) -> OfPeople:
-        return OfPeople(self.features[numbers], [self.people[i] for i in numbers.tolist()])
+        return OfPeople(self.features[numbers], [self.people[int(i)] for i in numbers])
 
 
 @dataclass(frozen=True)

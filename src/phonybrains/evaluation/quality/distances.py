@@ -115,7 +115,7 @@ def kid_of_blocks(x: Array, y: Array, size: int = BLOCK, seed: int = 0, people: 
         for side, all_in in zip((x, y), whole, strict=True)
     ]
     who = np.arange(len(y)) if people is None else np.asarray(people)
-    values, errors = np.array([kid(x[i], y[j], people=who[j]) for i, j in zip(*blocks, strict=True)]).T
+    values, errors = np.array([kid(x[i], y[j], people=who[j].tolist()) for i, j in zip(*blocks, strict=True)]).T
     error = errors.mean() if any(whole) else values.std(ddof=1) / np.sqrt(count)
     return float(values.mean()), float(error)
 

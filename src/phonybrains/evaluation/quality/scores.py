@@ -62,8 +62,9 @@ def kernel_scores(x: Against, permutations: int) -> list[Score]:
         p = mmd_test(x.made, held, kernel, permutations, x.seed)[1]
         drawn = [mmd_of(gram[np.ix_(a, a)], gram[np.ix_(b, b)], gram[np.ix_(a, b)])[0] for a, b in x.draws]
         own = kid_interval(value, error, x.n, people)
-        limits = {"low": own.low, "high": own.high, "note": PERMUTED} if own else {"note": f"{PERMUTED}; {ALONE}"}
-        scores.append(x.beside(name, value, drawn, p=p, **limits))
+        limits: dict[str, Any] = {"low": own and own.low, "high": own and own.high}
+        limits["note"] = PERMUTED if own else f"{PERMUTED}; {ALONE}"
+        scores.append(x.beside(name, value, drawn, "low", p=p, **limits))
     return scores
 
 
