@@ -265,6 +265,13 @@ def test_the_interval_of_a_rate_holds_the_truth(rng: Generator):
     assert 0.05 < (none.high or 0) < 0.25
 
 
+def test_a_rate_over_none_is_refused_with_what_was_found(rng: Generator):
+    """Where the classifier finds a label in no real image of it, there is no ratio, and the reason says both counts."""
+    real = Drawn(0.0, np.zeros(DRAWS), 12)
+    with pytest.raises(ValueError, match="found in 3 of 20; the classifier finds it in none of the other real people"):
+        found_rate(np.arange(20) < 3, real, rng, {})
+
+
 def test_labels_of_a_value():
     """«a;b» is both, a number its digits, nothing none."""
     assert labels_of("epidural; subdural;") == {"epidural", "subdural"}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from phonybrains.evaluation.bias.audit import bias_audit
-from phonybrains.evaluation.bias.worst_group import measure_groups
+from phonybrains.evaluation.bias.worst_group import OfPeople, measure_groups, worst_nulls
 from phonybrains.evaluation.config import BiasConfig, EvaluateConfig
 from phonybrains.evaluation.findings import Findings
 from phonybrains.evaluation.score import Score
@@ -112,21 +112,50 @@ def test_the_autoencoder_is_measured_alone(phantom_corpus: Path, tiny_model: Pat
     assert all(score.null and score.low is not None and score.low <= (score.value or 0) for score in measured)
 
 
+def of_people(rng: np.random.Generator, people: int, each: int, name: str) -> OfPeople:
+    """So many images of each person, half of whose variance is the person's."""
+    who = np.repeat(np.arange(people), each)
+    features = (rng.normal(size=(people, 16))[who] + rng.normal(size=(len(who), 16))) / np.sqrt(2)
+    return OfPeople(features, [f"{name} {i}" for i in who])
+
+
 def test_the_worst_group_is_named():
-    """Of three groups at one n, that whose images are shifted is the worst: KID above its null, no coverage."""
+    """Of three groups at one n, that whose images are shifted is the worst: KID above its null, no coverage; beside it
+    stands the worst of three groups of real images."""
     rng = np.random.default_rng(0)
-    real = {name: rng.normal(size=(80, 16)) for name in "abc"}
-    others = {name: rng.normal(size=(200, 16)) for name in "abc"}
+    real = {name: of_people(rng, 40, 2, name) for name in "abc"}
+    others = {name: of_people(rng, 100, 2, f"other {name}") for name in "abc"}
     made = {name: rng.normal(2 * (name == "b"), 1, (50 + 20 * (name == "a"), 16)) for name in "abc"}
     found = measure_groups(made, real, others, 20, 5, rng)
-    assert [group.kid.n for group in found] == [50, 50, 50]
+    assert [(group.n, group.people) for group in found] == [(50, 40)] * 3
     assert found[0].name == "b"
-    assert found[0].kid_null is not None
-    assert found[0].kid.value > found[0].kid_null.high
+    assert found[0].kid > max(found[0].null_kids)
+    assert found[0].limits is not None
+    assert found[0].limits.low > 0
     assert found[0].coverage.value < 0.2
-    assert all(group.coverage.value > 0.85 for group in found[1:])
+    assert all(group.coverage.value > 0.75 for group in found[1:])
+    assert worst_nulls(found) == np.max([group.null_kids for group in found], axis=0).tolist()
     assert not measure_groups(made, real, others, 60, 5, rng)[1:]  # only a has 60 on both sides
     assert measure_groups({}, real, others, 20, 5, rng) == []
+
+
+def test_a_group_of_few_people_is_not_apart_by_their_likeness():
+    """Images of the source of five people with six slices each: over 40 sets of three groups the intervals hold 0, and
+    the worst lies beyond the worst of real ones in 15 % at most; of one person there is neither KID
+    nor interval, but coverage, which tells little."""
+    beyond = out = 0
+    for i in range(40):
+        rng = np.random.default_rng([3, i])
+        real, others = ({name: of_people(rng, n, 6, f"{n} {name}") for name in "abc"} for n in (5, 12))
+        found = measure_groups({name: rng.normal(size=(30, 16)) for name in "abc"}, real, others, 20, 5, rng)
+        out += sum(group.limits is None or not group.limits.low <= 0 <= group.limits.high for group in found)
+        beyond += found[0].kid > np.quantile(worst_nulls(found), 0.975)
+    assert out / 120 <= 0.05
+    assert beyond / 40 <= 0.15
+    (alone,) = measure_groups({"a": rng.normal(size=(30, 16))}, {"a": of_people(rng, 1, 30, "a")}, {}, 20, 5, rng)
+    assert np.isnan(alone.kid)
+    assert alone.limits is None
+    assert alone.coverage.high - alone.coverage.low > 0.3
 
 
 def test_bad_input_says_why_and_the_rest_goes_on(corpus: ImageSet, others: ImageSet, shared_folder: Path):

@@ -114,6 +114,17 @@ def test_a_classifier_that_guesses_is_refused(rng: Generator):
         found_shares(confusion, votes_of(rng, 100, [0.5, 0.5], rates), np.array([0.3, 0.7]), NAMES, rng)
 
 
+def test_a_classifier_that_takes_each_label_for_the_other_tells_nothing():
+    """Singular values of a swap are those of a perfect table; only the order tells. Three labels in a ring too."""
+    right = np.array([[9.0, 1.0], [2.0, 8.0]])
+    assert telling(right) > 0.6
+    assert telling(right[::-1]) == 0
+    assert telling(np.roll(np.eye(3), 1, axis=0)) == 0
+    assert telling(np.eye(3)) == 1
+    with pytest.raises(ValueError, match="cannot tell it"):
+        found_shares(right[None, ::-1], np.eye(2)[[0, 1]], np.array([0.3, 0.7]), NAMES, np.random.default_rng(0))
+
+
 def test_labels_are_read_from_people_it_has_not_seen(rng: Generator):
     """Features that name the person but not the label give chance on other people; features that name the label do not.
 

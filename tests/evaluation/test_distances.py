@@ -20,8 +20,11 @@ from phonybrains.evaluation.quality.distances import (
     frechet_of,
     gaussian,
     kid,
+    kid_interval,
     kid_of_blocks,
+    kid_of_people,
     median_distance,
+    mmd_of,
     mmd_test,
     moments,
     polynomial,
@@ -233,3 +236,46 @@ def test_moments_are_those_of_numpy(rng: Generator, monkeypatch: pytest.MonkeyPa
     mean, covariance = moments(x)
     np.testing.assert_allclose(mean, x.astype(np.float64).mean(axis=0))
     np.testing.assert_allclose(covariance, np.cov(x.astype(np.float64).T), rtol=1e-6)
+
+
+def test_errors_by_person_are_those_of_leaving_out_each_person(rng: Generator):
+    """Value and error by the definitions, pair by pair and with one person less at a time, also where images of one
+    person are not compared; with one person there is no error, and so no interval."""
+    x, y, who = rng.normal(size=(9, 4)), rng.normal(0.3, 1, (14, 4)), np.arange(14) // 3
+
+    def mean(side: np.ndarray, people: np.ndarray, strangers: bool) -> float:
+        among = people[:, None] != people if strangers else ~np.eye(len(side), dtype=bool)
+        return float(polynomial(side, side)[among].mean())
+
+    def value(x: np.ndarray, y: np.ndarray, people: np.ndarray, strangers: bool) -> float:
+        return mean(x, np.arange(len(x)), strangers) + mean(y, people, strangers) - 2 * polynomial(x, y).mean()
+
+    for strangers in (False, True):
+        found = mmd_of(polynomial(x, x), polynomial(y, y), polynomial(x, y), (None, who), strangers)
+        of_x = [value(np.delete(x, i, 0), y, who, strangers) for i in range(9)]
+        of_y = [value(x, y[who != person], who[who != person], strangers) for person in range(5)]
+        error = math.sqrt(8 * np.var(of_x) + 4 * np.var(of_y))
+        assert found == pytest.approx((value(x, y, who, strangers), error))
+    assert kid(x, y, people=who) == pytest.approx((kid(x, y)[0], kid_of_blocks(x, y, people=who)[1]))
+    alone = kid_of_people(x, y, None, who)[0], kid(x, y, people=["a"] * 14)[1]
+    assert math.isfinite(alone[0])
+    assert kid_interval(*alone, 9, ["a"] * 14) is None
+
+
+def test_slices_of_few_people_are_not_taken_for_a_distance(rng: Generator):
+    """Of one source, but six slices of each of five people: KID by person is 0 on average, and over 200 sets 5 % of its
+    intervals at most leave out 0; of images taken for independent more than a third do."""
+    ours, plain, values = 0, 0, []
+    for _ in range(200):
+        real = (rng.normal(size=(5, 16))[np.arange(30) // 6] + rng.normal(size=(30, 16))) / math.sqrt(2)
+        made, who = rng.normal(size=(30, 16)), (np.arange(30) // 6).tolist()
+        value, error = kid_of_people(made, real, None, who)
+        limits = kid_interval(value, error, 30, who)
+        assert limits is not None
+        ours += not limits.low <= 0 <= limits.high
+        value_of_all, error_of_all = kid(made, real)
+        plain += abs(value_of_all) > 1.96 * error_of_all
+        values.append(value)
+    assert abs(np.mean(values)) < 3 * np.std(values) / math.sqrt(200)
+    assert ours <= 10
+    assert plain > 66

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from phonybrains.evaluation.config import EvaluateConfig, UtilityConfig
 from phonybrains.evaluation.findings import Findings
 from phonybrains.evaluation.utility.again import Again
-from phonybrains.evaluation.utility.auc_gain import brier, calibration_error, macro_auc, weighted_auc
+from phonybrains.evaluation.utility.auc_gain import auc_of, brier, calibration_error, macro_auc, weighted_auc
 from phonybrains.evaluation.utility.audit import NORMAL, gains, run_arms, utility_audit
 from phonybrains.evaluation.utility.classifier import (
     ARMS,
@@ -29,6 +29,7 @@ from phonybrains.evaluation.utility.classifier import (
 )
 from phonybrains.imageset import ImageSet, Row
 from phonybrains.phantom.corpus import draw_phantom, make_phantoms
+from phonybrains.statistics.roc import score_interval
 from tests.conftest import one_at_a_time
 
 WIDE = 12
@@ -125,6 +126,36 @@ def test_areas_are_those_of_scikit_learn(rng: Generator):
     found = macro_auc(probabilities, truth, np.ones((1, 90)))
     assert found[0] == pytest.approx(roc_auc_score(truth, probabilities, multi_class="ovr"), abs=1e-12)
     assert np.isnan(macro_auc(probabilities, np.zeros(90, int), np.ones((1, 90)))).all()
+
+
+def test_an_auc_of_1_of_few_people_is_not_certain(rng: Generator):
+    """Three people with a lesion and five without, told apart without a fault by two networks: Newcombe's interval of
+    so few; and two such arms do not differ, within that width."""
+    truth, people = np.repeat([1, 0], [9, 15]), [str(i // 3) for i in range(24)]
+    probabilities = np.stack([np.stack([1 - truth, truth], axis=1).astype(float)] * 2)
+    again = Again.of(people, 2, 4000, rng)
+    one, other = (auc_of(probabilities, truth, again) for _ in range(2))
+    limits, wanted = one.estimate(24), score_interval(1.0, 3, 5)
+    assert limits.value == limits.high == 1
+    assert limits.low == pytest.approx(wanted.low, abs=0.03)
+    gain = one.minus(other).estimate(24)
+    assert gain.low < -0.2 < 0.2 < gain.high
+    assert one.minus(other).p_value() > 0.5
+
+
+def test_an_auc_rests_on_the_people_of_the_rarer_label():
+    """Three people with a lesion and 38 without, true AUC .9: over 200 sets 85 % or more of the intervals hold it,
+    where 41 people for all gave 74 %."""
+    held, who = 0, np.repeat(np.arange(41), 3)
+    truth = (who < 3).astype(int)
+    for i in range(200):
+        rng = np.random.default_rng([5, i])
+        x = np.sqrt(0.7) * rng.normal(size=41)[who] + np.sqrt(0.3) * rng.normal(size=123) + 1.812 * truth
+        shown = 1 / (1 + np.exp(-x))
+        again = Again.of([str(k) for k in who], 2, 300, rng)
+        found = auc_of(np.stack([np.stack([1 - shown, shown], axis=1)] * 2), truth, again).estimate(123)
+        held += found.low <= 0.9 <= found.high
+    assert held / 200 >= 0.85
 
 
 def test_equal_classifiers_are_told_apart_at_the_level(rng: Generator):

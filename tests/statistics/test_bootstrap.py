@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from phonybrains.statistics.bootstrap import Drawn, drawn_again
+from phonybrains.statistics.bootstrap import Drawn, drawn_again, share_again, still_area
+from phonybrains.statistics.roc import score_interval
 
 
 def test_with_infinite_units_limits_are_scipys_percentiles() -> None:
@@ -81,3 +82,23 @@ def test_intervals_of_very_few_people_hold_the_mean_as_often_as_they_say(people:
     assert held / 600 >= 0.93
     found = Drawn(0.9, np.array([0.8, 1.0, 0.9, 0.9]), 2, (0.0, 1.0)).interval()
     assert (found.low, found.high) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("value", "positives", "negatives"), [(1.0, 3, 5), (0.5, 4, 9), (0.0, 6, 2)])
+def test_an_area_that_nobody_changes_has_newcombes_interval(value: float, positives: int, negatives: int) -> None:
+    """1.00 of three and five people goes down to .57, and is not certain."""
+    draws = still_area(value, positives, negatives, 40_000, np.random.default_rng(0))
+    found = Drawn(value, draws, math.inf, (0.0, 1.0)).interval()
+    wanted = score_interval(value, positives, negatives)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=0.01)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_share_that_is_the_same_in_all_people_has_width(share: float) -> None:
+    """All, none, or one of two slices of each of six people: each person counts once, as in Jeffreys' interval."""
+    who, hits = np.repeat(np.arange(6), 2), np.tile([share > 0, share > 0.5], 6).astype(float)
+    rng = np.random.default_rng(0)
+    found = share_again(hits, who, drawn_again(who, 20_000, rng), rng).estimate(12)
+    low, high = stats.beta.ppf([0.025, 0.975], 6 * share + 0.5, 6 * (1 - share) + 0.5)
+    assert found.value == share
+    assert (found.low, found.high) == pytest.approx((min(low, share), max(high, share)), abs=0.01)

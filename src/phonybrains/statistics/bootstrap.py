@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr
 
 from .estimate import Estimate, Interval, t_quantile
+from .roc import hanley_mcneil_variance
 
 Bounds = tuple[float, float]
 SHARE: Bounds = (0.0, 1.0)
 """Where shares lie, and areas under a curve."""
+SAME = 1e-9
+"""What differs by less is the same, but for rounding."""
 
 
 def drawn_again(units: Sequence[str] | NDArray, draws: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -100,14 +103,42 @@ class Drawn:
 
 
 def share_again(hits: NDArray, units: NDArray, weights: NDArray, rng: np.random.Generator) -> Drawn:
-    """The share of hits, (n,) from 0 to 1, units drawn again: `weights` (B, n) are those of drawn_again.
-
-    Where all are 1, or all 0, no unit differs from another: then each counts as one observation, and the draws
-    are of Jeffreys' posterior.  [Brown 2001, Stat. Sci. 16:101]
-    """
-    value, k = float(hits.mean()), len(np.unique(units))
-    if value in (0, 1):
-        return Drawn(value, rng.beta(k * value + 0.5, k * (1 - value) + 0.5, len(weights)), math.inf, SHARE)
+    """The share of hits, (n,) from 0 to 1, units drawn again: `weights` (B, n) are those of drawn_again."""
     seen = weights.sum(axis=1)
     shares = np.divide(weights @ hits, seen, out=np.full(len(seen), np.nan), where=seen > 0)
-    return Drawn(value, shares, k, SHARE)
+    return share_of(float(hits.mean()), shares, len(np.unique(units)), rng)
+
+
+def share_of(value: float, draws: NDArray, units: int, rng: np.random.Generator) -> Drawn:
+    """A share, or a mean from 0 to 1, by its draws; where no unit changes it, as 0 or 1 of all, by `still_share`."""
+    if is_still(draws):
+        return Drawn(value, still_share(value, units, len(draws), rng), math.inf, SHARE)
+    return Drawn(value, draws, units, SHARE)
+
+
+def is_still(draws: NDArray) -> bool:
+    """Whether no draw differs from another, but for rounding."""
+    kept = draws[np.isfinite(draws)]
+    return len(kept) > 0 and bool(np.ptp(kept) < SAME)
+
+
+def still_share(value: float, units: int, draws: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draws, (B,), of a share or a mean from 0 to 1 that is the same in so many units, each one observation: those of
+    Jeffreys' posterior.  [Brown 2001, Stat. Sci. 16:101]"""
+    return rng.beta(units * value + 0.5, units * (1 - value) + 0.5, draws)
+
+
+def still_area(
+    value: float, positives: int, negatives: int, draws: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draws, (B,), of an area under a curve that no draw of so many units of either kind changes: the confidence
+    distribution whose quantiles are the ends of `score_interval`, so that 1.00 of few people has width.
+
+    [Newcombe 2006, method 5; distributions: Xie & Singh 2013, Int. Stat. Rev. 81:3]
+    """
+    z, low, high = rng.standard_normal(draws), np.zeros(draws), np.ones(draws)
+    for _ in range(60):  # halves the distance each time
+        middle = (low + high) / 2
+        beyond = middle - value > z * np.sqrt(hanley_mcneil_variance(middle, positives, negatives))
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+    return (low + high) / 2

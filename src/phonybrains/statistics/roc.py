@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,7 @@ from scipy.special import expit, logit, ndtri
 from .estimate import Estimate, Interval, normal_quantile, t_estimate
 
 Array = NDArray[np.float64]
+Number = TypeVar("Number", float, Array)
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def auc_interval(scores: ArrayLike, truth: ArrayLike, level: float = 0.95) -> Es
     return Estimate(value, float(low), float(high), m + n, error)
 
 
-def hanley_mcneil_variance(area: float, positives: int, negatives: int) -> float:
+def hanley_mcneil_variance(area: Number, positives: int, negatives: int) -> Number:
     """The variance of an AUC of this true size, from its size alone.  [Newcombe 2006, method 5]
 
     It is Hanley & McNeil's for exponential scores with the two sample sizes evened out.

@@ -17,7 +17,7 @@ from ..evaluation.features.extractors import Extractor
 from ..evaluation.features.shards import pixels_of
 from ..evaluation.inputs.patients import patients
 from ..evaluation.inputs.real import Real, finite_features, modalities_of, reading_extractor
-from ..evaluation.quality.distances import kid, standardise
+from ..evaluation.quality.distances import kid, kid_interval, standardise
 from ..evaluation.quality.diversity import ms_ssim, random_pairs
 from ..evaluation.score import Score, silent, unavailable
 from ..imageset import ImageSet
@@ -76,7 +76,11 @@ class Yardstick:
             yield unavailable("kid", f"only {count_of(len(features), 'image')}")
             return
         made, taught = standardise(features, reference), standardise(reference, reference)
-        yield Score.of("kid", _within(*kid(made, taught), len(made)), versus="train", extractor=self.extractor.identity)
+        people = [real.people[i] for i in real.taught]
+        value, error = kid(made, taught, people=people)
+        own = kid_interval(value, error, len(made), people)
+        where = {"n": len(made), "versus": "train", "extractor": self.extractor.identity}
+        yield Score("kid", value, own and own.low, own and own.high, **where)
         yield _spread(made, taught)
         yield _likeness(part, np.random.default_rng([self.seed, 13]))
 

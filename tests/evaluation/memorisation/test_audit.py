@@ -16,7 +16,10 @@ from phonybrains.errors import StudyError
 from phonybrains.evaluation.config import EvaluateConfig
 from phonybrains.evaluation.findings import Findings, Sign
 from phonybrains.evaluation.memorisation.audit import memorisation_audit
+from phonybrains.evaluation.memorisation.copies import CopiesResult, Searched, findings_of
+from phonybrains.evaluation.memorisation.registration import Matches
 from phonybrains.evaluation.memorisation.signs import graded, sentence_of, verdict_of
+from phonybrains.evaluation.memorisation.threshold import Unseen, calibrate
 from phonybrains.evaluation.report.sections import _in_turn
 from phonybrains.generating.stage import generate
 from phonybrains.imageset import ImageSet
@@ -117,7 +120,7 @@ def test_copies_fail_and_are_shown_with_their_patients(
     assert found.arrays["similarity/CT/synthetic"].shape == (20,)
     assert "5 copies beyond doubt" in found.facts.sentence
     flagged = next(score for score in found.scores if score.name == "copies_flagged")
-    assert flagged.value >= 0.25
+    assert flagged.value == audited.exceedances / audited.n >= 0.25
     assert flagged.p < 0.01
 
 
@@ -209,3 +212,22 @@ def test_the_command_exits_with_0_where_nothing_is_decided(tmp_path: Path) -> No
     command = ["evaluate", few, "--against", small, "--out", tmp_path / "b", "--only", "memorisation"]
     assert called(*command) == 0
     assert read_audit(tmp_path / "b")["verdict"] == "undecided"
+
+
+def test_a_training_images_pixels_count_in_score_and_audit_alike(
+    training: ImageSet, new_heads: ImageSet, tmp_path: Path
+) -> None:
+    """Where a held-out image is a training image's own pixels the threshold is 1, which no likeness exceeds: the file
+    that is in both sets is counted all the same, once, by score, audit and sentence."""
+    unseen = Unseen(np.array([0.2, 0.3, 1.0]), np.zeros(3, int), ["a", "b", "c"], [], 0)
+    known = calibrate(unseen.score, unseen.who)
+    found = Matches(np.array([1.0, 0.1]), np.array([1.0, 0.1]), np.zeros(2, int))
+    search = Searched("registration-3", found, unseen, known, 0.9)
+    two = replace(new_heads, rows=new_heads.rows[:2])
+    result = CopiesResult("CT", two, training, (search,), np.array([True, False]))
+    told = findings_of([result], [], [], 3)
+    assert known.threshold == 1
+    assert told.facts.audit is not None
+    assert told.facts.audit["CT"].exceedances == 1
+    assert next(score.value for score in told.scores if score.name == "copies_flagged") == 1 / 2
+    assert "CT: 1 of 2 are nearer" in told.facts.sentence

@@ -111,20 +111,23 @@ def test_features_find_mirrored_training_images(training: ImageSet, kept: Path, 
 def test_both_searches_share_one_verdict(
     corpus: ImageSet, new_heads: ImageSet, audit: Audit, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scores of both, what either flags is flagged, p is twice the less; without weights the features are not there,
-    and it is said; features alone without weights are no audit."""
+    """One count of both, what either flags is flagged, in score and audit alike; without weights the features are not
+    there, and it is said; features alone without weights are no audit."""
     monkeypatch.setattr("phonybrains.evaluation.memorisation.threshold.MOST_TURNS", 8)
     copied = [corpus.pixels(i)[:, ::-1] for i in range(4)]
     samples = written(tmp_path / "s", [*copied, *(new_heads.pixels(i) for i in range(8))])
     corpus = replace(corpus, rows=(*corpus.rows[:24], *corpus.rows[-16:]))
     both = audit(samples, corpus, features=weights, memorisation={"search": "both"})
-    flagged = {score.extractor: score for score in both.scores if score.name == "copies_flagged"}
-    registered, by_network = flagged
+    (flagged,) = [score for score in both.scores if score.name == "copies_flagged"]
+    registered, by_network = [score.extractor for score in both.scores if score.name == "likeness_to_training"]
+    assert flagged.extractor == f"{registered}+{by_network}"
     assert (registered, by_network.partition(" ")[0]) == ("registration-3", "squeezenet1_1")
     authentic = {score.extractor for score in both.scores if score.name == "authentic_share"}
     assert authentic == {"structure-1", by_network}
     audited = both.facts.audit["CT"]
-    assert audited.p == pytest.approx(min(1, 2 * min(score.p or 0 for score in flagged.values())))
+    assert (flagged.value, flagged.n, flagged.p) == (audited.exceedances / audited.n, audited.n, audited.p)
+    assert flagged.null is not None
+    assert flagged.null.value == audited.rate
     assert audited.status == "failed"
     assert audited.certain >= 4
     assert {"similarity/CT/synthetic", "similarity/CT, squeezenet1_1/held_out"} <= set(both.arrays)

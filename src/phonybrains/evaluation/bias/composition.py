@@ -98,8 +98,8 @@ def found_shares(
     """
     if telling(confusion) < WORST_RATE:
         raise ValueError(
-            f"a classifier that real images taught cannot tell it (smallest singular value of its "
-            f"confusion {telling(confusion):.2f}, {WORST_RATE} is needed)"
+            f"a classifier that real images taught cannot tell it ({telling(confusion):.2f} of 1 by "
+            f"its confusion, {WORST_RATE} is needed)"
         )
     n = len(votes)
     value = corrected(confusion.sum(axis=0), votes.mean(axis=0))

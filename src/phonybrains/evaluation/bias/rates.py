@@ -92,9 +92,15 @@ def found_rate(hits: Array, real: Drawn, rng: np.random.Generator, where: dict[s
     """The share of hits, (n,), over that among images of real people, with the interval of the ratio.
 
     What is drawn of the hits is their share's posterior under Jeffreys' prior, so that none or all of few images is not
-    taken for certain.  [Brown 2001, Stat. Sci. 16:101]
+    taken for certain. Raises ValueError where it is found in no real image of it, as no rate can stand over none.
+    [Brown 2001, Stat. Sci. 16:101]
     """
     n, k = len(hits), int(hits.sum())
+    if not real.value > 0:
+        raise ValueError(
+            f"found in {k} of {n}; the classifier finds it in none of the other real people who show it, so that there "
+            "is no rate to compare with"
+        )
     usual = real.estimate(n)
     shares = rng.beta(k + 0.5, n - k + 0.5, DRAWS)
     ratios = np.divide(shares, real.draws, out=np.full(DRAWS, np.nan), where=real.draws > 0)

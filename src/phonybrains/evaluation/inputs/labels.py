@@ -154,7 +154,12 @@ def _classifier() -> Any:
 
 
 def telling(confusion: Array) -> float:
-    """How well a classifier tells labels apart: the smallest singular value of its rates; 1 is perfect, 0 is chance."""
+    """How well a classifier tells labels apart: the smallest singular value of its rates; 1 is perfect, 0 is chance.
+
+    Singular values know no order: one that takes each label for another has them too. So it is 0 where a label is
+    called no oftener in images that show it than in those of another label.
+    """
     table = confusion.sum(axis=0) if confusion.ndim == 3 else confusion
     rates = table / np.maximum(table.sum(axis=1, keepdims=True), 1e-12)
-    return float(np.linalg.svd(rates, compute_uv=False)[-1])
+    others = np.where(np.eye(len(rates), dtype=bool), -np.inf, rates).max(axis=0)
+    return float(np.linalg.svd(rates, compute_uv=False)[-1]) if (np.diag(rates) > others).all() else 0.0

@@ -58,7 +58,7 @@ def open_sides(samples: Path, corpus: Path, config: EvaluateConfig) -> Sides:
     made, among = _apart(ImageSet.open(samples), real=False)
     opened, drawn = _apart(ImageSet.open(corpus), real=True)
     real = set_apart(opened)
-    splits = _splits(real, config)
+    splits = _splits(opened, real, config)
     warnings = [*_of_mixtures(among, drawn), *_of_sizes(made, real), *_of_repeats(made, real), *_of_split(opened, real)]
     warnings += warnings_of_edits(made, real, sorted(set(splits.values())))
     here, there = ({row.modality for row in images.rows} for images in (made, real))
@@ -111,13 +111,23 @@ def _said_of(rows: Sequence[Row]) -> set[str]:
     return {name for row in rows for name, value in row.attributes.items() if value not in (None, "")}
 
 
-def _splits(real: ImageSet, config: EvaluateConfig) -> dict[str, str]:
-    """The split that each modality is compared with, of those that hold somebody out."""
+def _splits(opened: ImageSet, real: ImageSet, config: EvaluateConfig) -> dict[str, str]:
+    """The split that each modality is compared with, of those that hold somebody out.
+
+    real: the corpus as opened, less the images of test and validation that train shows too.
+    """
     found = {
         modality: split
         for modality in sorted({row.modality for row in real.rows})
         if (split := split_to_compare(real.where(modality=modality).rows, config.held_out))
     }
+    wanted = {config.held_out} if config.held_out else {*HELD_OUT}
+    if not found and (seen := sum(row.split in wanted for row in opened.rows)):
+        raise ConfigError(
+            f"{real.folder}: train has the same patients or files as each of the {count_of(seen, 'image')} in the "
+            f"split {' or '.join(sorted(wanted))}, so that nothing real is left to compare with that the model has not "
+            "seen. Import it with a split by patient."
+        )
     if not found:
         raise ConfigError(
             f"{real.folder}: no image is in the split {config.held_out or ' or '.join(HELD_OUT)}, so that nothing real "

@@ -80,7 +80,7 @@ def without_copies(made: ImageSet, real: ImageSet) -> tuple[ImageSet, list[Score
     if len(fresh) < n:
         same = count_of(n - len(fresh), "is", "are")
         copied = f"of {count_of(n, 'synthetic image')}, {same} in the corpus too, pixel for pixel"
-        notes.append(unavailable("in_both_sets", f"{copied}; they were left out of every score", **where))
+        notes.append(unavailable("in_both_sets", f"{copied}; quality and texture leave them out", **where))
     repeated = len(fresh) - len(set(map(fresh.content, range(len(fresh)))))
     if repeated:
         note = "pixel-equal to another image of the set"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,11 @@ class CopiesResult:
         return min(1.0, len(self.searches) * min(one.p for one in self.searches))
 
     @property
+    def chance(self) -> float:
+        """The share of further people's images that chance would flag, at most."""
+        return min(1.0, sum(one.calibration.rate for one in self.searches))
+
+    @property
     def status(self) -> Word:
         """The verdict on this modality."""
         return verdict_of([*self.signs, Sign("copies", self.copied, self.modality, "")])
@@ -113,7 +118,7 @@ def findings_of(results: Sequence[CopiesResult], scores: Sequence[Score], signs:
     pairs = [pair for result in results for one in result.searches for pair in _pairs(result, one, most)]
     edited = [pair for result in results for pair in result.edit_pairs(most)]
     pairs.sort(key=lambda pair: (not pair.flagged, -pair.excess))
-    own = [score for result in results for one in result.searches for score in _scores(result, one)]
+    own = [score for result in results for score in (_flagged(result), *_of_searches(result))]
     signs = [sign for result in results for sign in (_sign(result), *result.signs)] + [*signs]
     facts = Facts(
         pairs=[*pairs, *edited],
@@ -161,7 +166,7 @@ def _audited(result: CopiesResult) -> Audited:
         exceedances=int(result.flagged.sum()),
         certain=int(result.certain.sum()),
         threshold=calibration.threshold,
-        rate=calibration.rate,
+        rate=result.chance,
         p=result.p,
         status=result.status,
         held_out=calibration.n,
@@ -172,38 +177,51 @@ def _audited(result: CopiesResult) -> Audited:
     )
 
 
-def _scores(result: CopiesResult, one: Searched) -> list[Score]:
-    calibration, n = one.calibration, len(result.samples)
-    where: dict[str, Any] = {"modality": result.modality, "versus": "train", "extractor": one.extractor}
-    beyond = int((one.found.score > calibration.highest).sum())
-    limits = calibration.interval
-    chance = Null(calibration.rate, limits.low, limits.high, calibration.n)
-    note = (
-        f"threshold {calibration.threshold:.3f} from {count_of(calibration.n, 'unseen image')} of "
-        f"{count_of(calibration.patients, 'patient')}"
+def _flagged(result: CopiesResult) -> Score:
+    """The share of images that the audit counts: that any search flags, or that are a training image's very pixels."""
+    first, n = result.searches[0], len(result.samples)
+    ends = [one.calibration.interval for one in result.searches]
+    chance = Null(
+        result.chance,
+        min(1.0, sum(one.low for one in ends)),
+        min(1.0, sum(one.high for one in ends)),
+        first.calibration.n,
     )
-    note += f", {one.unseen.left_out} of them training images among other patients'" if one.unseen.left_out else ""
-    low, middle, high = np.quantile(one.unseen.score, [0.025, 0.5, 0.975]).tolist()
-    unseen = Null(middle, low, high, calibration.n)
-    flagged, above = clopper_pearson(int(one.flagged.sum()), n), clopper_pearson(beyond, n)
-    p, likeness = excess_p(beyond, n, calibration.rates_beyond), float(np.median(one.found.score))
-    said = "median; null: single unseen images"
-    return [
-        Score.of("copies_flagged", flagged, null=chance, p=one.p, note=note, **where),
-        Score.of("copies_beyond_held_out", above, p=p, **where),
-        Score("likeness_to_training", likeness, n=n, null=unseen, note=said, **where),
-    ]
+    thresholds = " or ".join(f"{one.calibration.threshold:.3f}" for one in result.searches)
+    note = (
+        f"threshold {thresholds} from {count_of(first.calibration.n, 'unseen image')} of "
+        f"{count_of(first.calibration.patients, 'patient')}"
+    )
+    left = first.unseen.left_out
+    note += f", {left} of them training images among other patients'" if left else ""
+    found = clopper_pearson(int(result.flagged.sum()), n)
+    by = "+".join(one.extractor for one in result.searches)
+    where: dict[str, Any] = {"modality": result.modality, "versus": "train", "extractor": by}
+    return Score.of("copies_flagged", found, null=chance, p=result.p, note=note, **where)
+
+
+def _of_searches(result: CopiesResult) -> Iterator[Score]:
+    """How near each search finds the images, beside single unseen ones."""
+    n = len(result.samples)
+    for one in result.searches:
+        calibration = one.calibration
+        where: dict[str, Any] = {"modality": result.modality, "versus": "train", "extractor": one.extractor}
+        beyond = int((one.found.score > calibration.highest).sum())
+        low, middle, high = np.quantile(one.unseen.score, [0.025, 0.5, 0.975]).tolist()
+        unseen, likeness = Null(middle, low, high, calibration.n), float(np.median(one.found.score))
+        p, said = excess_p(beyond, n, calibration.rates_beyond), "median; null: single unseen images"
+        yield Score.of("copies_beyond_held_out", clopper_pearson(beyond, n), p=p, **where)
+        yield Score("likeness_to_training", likeness, n=n, null=unseen, note=said, **where)
 
 
 def _sign(result: CopiesResult) -> Sign:
     """What the search for copies of single images found, in plain words."""
     n, flagged, certain = len(result.samples), int(result.flagged.sum()), int(result.certain.sum())
-    chance = sum(one.calibration.rate for one in result.searches)
     which = "a training image of another patient than the one edited" if result.edits else "a training image"
     text = (
         f"{result.modality}: {flagged} of {n} are nearer to {which} than "
-        f"{1 - result.searches[0].calibration.rate:.1%} of unseen patients' images are (chance gives "
-        f"{n * chance:.1f}; p = {result.p:.2g})"
+        f"{1 - result.chance:.1%} of unseen patients' images are (chance gives "
+        f"{n * result.chance:.1f}; p = {result.p:.2g})"
     )
     text += f"; {count_of(certain, 'copy', 'copies')} beyond doubt" if certain else ""
     text += "" if flagged else f"; 0 of {n} still allows {clopper_pearson(0, n).high:.1%}"

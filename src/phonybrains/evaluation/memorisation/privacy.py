@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...imageset import ImageSet
-from ...statistics.bootstrap import SHARE, Drawn, drawn_again
+from ...statistics.bootstrap import drawn_again, share_of
 from ...statistics.multireader import areas, these_readers
 from ...wording import count_of
 from ..inputs.patients import patients
@@ -41,10 +41,11 @@ def membership_scores(
     if len(others) * FALSE < 1:
         few = f"1 % of {count_of(len(others), 'held-out image')} is less than one: {round(1 / FALSE)} are needed"
         return [*scores, unavailable("member_loss_tpr_at_1pct", few, **where)]
-    again = np.concatenate([np.ones((1, len(losses))), drawn_again(people, DRAWS, np.random.default_rng([seed, 19]))])
+    rng = np.random.default_rng([seed, 19])
+    again = np.concatenate([np.ones((1, len(losses))), drawn_again(people, DRAWS, rng)])
     found = found_at(losses, truth, again)
     units = min(len(np.unique(people[side])) for side in (truth, ~truth))
-    share = Drawn(float(found[0]), found[1:], units, SHARE).estimate(n)
+    share = share_of(float(found[0]), found[1:], units, rng).estimate(n)
     return [*scores, Score.of("member_loss_tpr_at_1pct", share, null=Null.known(FALSE), **where)]
 
 

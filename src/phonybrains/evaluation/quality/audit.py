@@ -22,7 +22,7 @@ from ..inputs.real import modalities_of
 from ..inputs.sides import Side, side_of, without_copies
 from ..score import Progress, Score, silent, unavailable
 from . import c2st
-from .distances import kid_of_blocks, standardise
+from .distances import kid_interval, kid_of_blocks, standardise
 from .diversity import diversity_score
 from .neighbours import share_inside
 from .nulls import real_against_real
@@ -230,13 +230,14 @@ class ModalityAudit:
 
 def _of_all(x: Against, every: Array, k: int) -> list[Score]:
     """What can be had of more images than are compared with the null: KID, a mean over blocks, and precision."""
-    held, n = x.real[x.held], len(every)
-    value, error = kid_of_blocks(every, held, seed=x.seed)
+    held, people, n = x.real[x.held], [x.groups[int(i)] for i in x.held], len(every)
+    value, error = kid_of_blocks(every, held, seed=x.seed, people=people)
+    own = kid_interval(value, error, n, people)
     inside = share_inside(every, held, k)
     exact = clopper_pearson(round(inside * n), n)
     note = f"all {n} images, in blocks; the other scores rest on {len(x.made)} of them"
     where: dict[str, Any] = {"n": n, "note": note, **x.where}
     return [
-        Score("kid_of_all", value, value - 1.96 * error, value + 1.96 * error, **where),
+        Score("kid_of_all", value, own and own.low, own and own.high, **where),
         Score("precision_of_all", inside, exact.low, exact.high, **where),
     ]

@@ -29,8 +29,9 @@ class TwoSample:
     auc: cross-validated over all images; its variance is DeLong's over patients, stretched because each fold's
     classifier learnt from the others, so that their errors go together [Nadeau & Bengio 2003, Machine Learning 52:239].
     share: the cross-validated accuracy, without interval. accuracy: of one classifier on `tested`
-    images that it did not see, with its exact interval, and p (exact binomial, one-sided) that it is above chance:
-    this holds its level. probability_real, probability_made: how sure it was, cross-validated, that each is made.
+    images that it did not see, with its interval and p (one-sided) that it is above chance: exact, and where real
+    images share patients no surer than patients allow. probability_real, probability_made: how sure it was,
+    cross-validated, that each is made.
     """
 
     n: int
@@ -82,18 +83,16 @@ def two_sample(
         score[fold == each] = _told(both, truth, fold == each, learner)
     held = np.isin(fold, names[: len(names) // 2])
     told = (_told(both, truth, held, learner) > 0.5) == truth[held]
-    hits, tested = _balanced(told, truth[held])
-    accuracy, p = clopper_pearson(hits, tested), binomial_test(hits, tested, 0.5, "greater")
+    owners = None if patients is None else np.array([*(f"real {name}" for name in patients), *range(len(made))])
+    accuracy, p = _accuracy(told, truth[held], None if owners is None else owners[held])
     right = (score > 0.5) == truth
     share = float((right[truth == 0].mean() + right[truth == 1].mean()) / 2)
-    auc = _interval(score, truth, fold, patients)
+    auc = _interval(score, truth, fold, owners)
     return TwoSample(len(both), len(names), auc, share, accuracy, p, score[truth == 0], score[truth == 1])
 
 
-def _interval(score: Array, truth: Array, fold: Array, patients: Array | None) -> Estimate:
+def _interval(score: Array, truth: Array, fold: Array, owners: Array | None) -> Estimate:
     """The cross-validated AUC on the logit scale, with a variance 1 + k/(k - 1) times that of independent answers."""
-    made = int(truth.sum())
-    owners = None if patients is None else [*(f"real {name}" for name in patients), *range(made)]
     alone = these_readers(areas(score[None], truth, owners)).estimate
     if not alone.standard_error:
         return alone
@@ -112,6 +111,19 @@ def _told(both: Array, truth: Array, held: Array, learner: Learner) -> Array:
     probability, share = model.predict_proba(both[held])[:, 1], truth[~held].mean()
     made, real = probability / share, (1 - probability) / (1 - share)  # as if both sides had been equally many
     return made / (made + real)
+
+
+def _accuracy(told: Array, truth: Array, owners: Array | None) -> tuple[Estimate, float]:
+    """The share of right answers, its interval, and p: the exact ones, or where these say more those by person."""
+    hits, tested = _balanced(told, truth)
+    exact, p = clopper_pearson(hits, tested), binomial_test(hits, tested, 0.5, "greater")
+    if owners is None or len(set(owners.tolist())) == len(owners):
+        return exact, p
+    called = np.where(told, truth, 1 - truth)
+    found = these_readers(areas(called[None], truth, owners))
+    limits, above = found.estimate, found.estimate.value > 0.5
+    one_sided = found.p_value / 2 if above else 1 - found.p_value / 2
+    return Estimate(exact.value, min(exact.low, limits.low), max(exact.high, limits.high), tested), max(p, one_sided)
 
 
 def _balanced(told: Array, truth: Array) -> tuple[int, int]:

@@ -2,42 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from ...statistics.estimate import Estimate, t_estimate
 from ..arrays import Array
 
 Kernel = Callable[[Array, Array], Array]
+People = Sequence[Any] | None
 BLOCK = 2000
 """Images at a time where a kernel of all would not fit: KID of more is a mean over blocks."""
 
 
-def kid(x: Array, y: Array, paired: bool = False) -> tuple[float, float]:
+def kid(x: Array, y: Array, paired: bool = False, people: People = None) -> tuple[float, float]:
     """Kernel Inception Distance: unbiased squared MMD of the kernel (x·y/d + 1)³, and its jackknife standard error.
 
-    paired: x_i was made from y_i, so that the two are never compared. The error takes images for independent; slices of
-    one patient are not, so it is a lower bound. Memory grows with n²; `kid_of_blocks` is for thousands of images.
+    paired: x_i was made from y_i, so that the two are never compared. people: whose each image of y is, by default each
+    another's; the error is theirs, the value that of all images. Memory grows with n²: `kid_of_blocks` for thousands.
     [Binkowski 2018, sec. 4; Gretton 2012, eq. 3 and, paired, eq. 4]
     """
     within_x, within_y, between = polynomial(x, x), polynomial(y, y), polynomial(x, y)
     if paired:
         return _paired(within_x + within_y - between - between.T)
-    return mmd_of(within_x, within_y, between)
+    return mmd_of(within_x, within_y, between, (None, people))
 
 
-def mmd_of(within_x: Array, within_y: Array, between: Array) -> tuple[float, float]:
-    """Unbiased squared MMD of kernels (m, m), (n, n), (m, n), and its jackknife standard error."""
+def kid_of_people(x: Array, y: Array, people_x: People, people_y: People) -> tuple[float, float]:
+    """KID in which images of one person are not compared with each other, and its standard error by person.
+
+    Slices of one person are alike: compared, they would take a few people for all that a set is like, and sets of one
+    source, of which only one has slices, for two. people: whose each image is, None for each another's.
+    """
+    return mmd_of(polynomial(x, x), polynomial(y, y), polynomial(x, y), (people_x, people_y), strangers=True)
+
+
+def mmd_of(
+    within_x: Array,
+    within_y: Array,
+    between: Array,
+    people: tuple[People, People] = (None, None),
+    strangers: bool = False,
+) -> tuple[float, float]:
+    """Unbiased squared MMD of kernels (m, m), (n, n), (m, n), and its standard error by leaving out one person at a
+    time; NaN with one person on a side, or where too few images are left.
+
+    strangers: within a side only images of different people are compared.  [jackknife of groups: Shao & Tu 1995]
+    """
     m, n = between.shape
-    rows_x, rows_y = (k.sum(axis=1) - k.diagonal() for k in (within_x, within_y))
-    a, b, c = rows_x.sum(), rows_y.sum(), between.sum()
-    value = a / (m * (m - 1)) + b / (n * (n - 1)) - 2 * c / (m * n)
-    if min(m, n) < 3:
-        return float(value), float("nan")
-    without_x = (a - 2 * rows_x) / ((m - 1) * (m - 2)) - 2 * (c - between.sum(axis=1)) / ((m - 1) * n)
-    without_y = (b - 2 * rows_y) / ((n - 1) * (n - 2)) - 2 * (c - between.sum(axis=0)) / ((n - 1) * m)
-    variance = (m - 1) * without_x.var() + (n - 1) * without_y.var()
-    return float(value), float(np.sqrt(variance))
+    x, variance_x = _of_side(within_x, between.sum(axis=1) / n, people[0], strangers)
+    y, variance_y = _of_side(within_y, between.sum(axis=0) / m, people[1], strangers)
+    return float(x + y + 2 * between.mean()), float(np.sqrt(variance_x + variance_y))
+
+
+def _of_side(within: Array, across: Array, people: People, strangers: bool) -> tuple[float, float]:
+    """The mean kernel within a side less twice that to the other side, and its variance by the jackknife.
+
+    across: (n,) the mean of each image's kernel with the other side's.
+    """
+    n, codes = len(within), np.arange(len(within))
+    rows, own = within.sum(axis=1) - within.diagonal(), np.zeros(n)  # to the others, and to those of the same person
+    each, near = np.full(n, n - 1.0), np.zeros(n)  # how many these are
+    if people is not None:
+        codes = np.unique(np.asarray(people), return_inverse=True)[1]
+        same = codes[:, None] == codes
+        own, near = (within * same).sum(axis=1) - within.diagonal(), same.sum(axis=1) - 1.0
+    if strangers:
+        rows, each, own, near = rows - own, each - near, 0 * own, 0 * near
+
+    def without(lost: Array, whole: Array) -> Array:
+        """What is left of a sum without each person, and last the whole."""
+        return whole.sum() - np.append(np.bincount(codes, lost), 0)
+
+    sums, pairs = without(2 * rows - own, rows), without(2 * each - near, each)
+    left = without(across, across) / np.maximum(without(np.ones(n), np.ones(n)), 1)
+    values = np.divide(sums, pairs, out=np.full(len(sums), np.nan), where=pairs > 0) - 2 * left
+    variance = (len(values) - 2) * values[:-1].var() if len(values) > 2 else np.nan
+    return float(values[-1]), float(variance)
+
+
+def kid_interval(value: float, error: float, n: int, people: Sequence[Any]) -> Estimate | None:
+    """A distance with its 95 % interval, t having as many degrees of freedom as the people of its smaller side allow;
+    None where there is no error."""
+    df = len(set(people)) - 1
+    return t_estimate(value, error, n, df=df) if np.isfinite(error) and df > 0 else None
 
 
 def _paired(h: Array) -> tuple[float, float]:
@@ -47,16 +96,17 @@ def _paired(h: Array) -> tuple[float, float]:
     return float(value), float(np.sqrt((n - 1) * without.var()))
 
 
-def kid_of_blocks(x: Array, y: Array, size: int = BLOCK, seed: int = 0) -> tuple[float, float]:
+def kid_of_blocks(x: Array, y: Array, size: int = BLOCK, seed: int = 0, people: People = None) -> tuple[float, float]:
     """KID as the mean over disjoint random blocks of at most `size` images a side, and its standard error.
 
     Unbiased like KID of all, in O(n · size) time and O(size²) memory. Where both sides are larger than a block, each
     block of one meets one of the other; a side that fits into one block is used whole in each, and the error is then
-    that of a single block, an upper bound. For one block it is `kid`.  [Zaremba 2013, B-test]
+    that of a single block, an upper bound. For one block it is `kid`. people: whose each image of y is.
+    [Zaremba 2013, B-test]
     """
     rng, count = np.random.default_rng(seed), -(-max(len(x), len(y)) // size)
     if count == 1:
-        return kid(x, y)
+        return kid(x, y, people=people)
     whole = [len(side) <= size for side in (x, y)]
     if not any(whole):
         count = min(count, len(x) // 2, len(y) // 2)
@@ -64,7 +114,8 @@ def kid_of_blocks(x: Array, y: Array, size: int = BLOCK, seed: int = 0) -> tuple
         [slice(None)] * count if all_in else np.array_split(rng.permutation(len(side)), count)
         for side, all_in in zip((x, y), whole, strict=True)
     ]
-    values, errors = np.array([kid(x[i], y[j]) for i, j in zip(*blocks, strict=True)]).T
+    who = np.arange(len(y)) if people is None else np.asarray(people)
+    values, errors = np.array([kid(x[i], y[j], people=who[j].tolist()) for i, j in zip(*blocks, strict=True)]).T
     error = errors.mean() if any(whole) else values.std(ddof=1) / np.sqrt(count)
     return float(values.mean()), float(error)
 

@@ -48,6 +48,11 @@ def neighbourhoods(made: Array, real: Array, k: int = 5) -> Neighbourhoods:
     return Neighbourhoods(*map(float, shares))
 
 
+def covered(made: Array, real: Array, k: int = 5) -> Array:
+    """Which real images, (n,) booleans, have a made one within their ball: their share is the coverage."""
+    return squared_distances(made, real).min(axis=0) <= _radii(real, k)
+
+
 def share_inside(made: Array, real: Array, k: int = 5) -> float:
     """Precision alone, which only the real images' balls decide: of any number of made images, a block at a time."""
     around, inside = _radii(real, k), 0

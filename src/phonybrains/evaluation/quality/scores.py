@@ -13,7 +13,7 @@ from ..arrays import Array
 from ..inputs.patients import deal
 from ..score import Null, Score
 from . import c2st
-from .distances import fid, frd, frechet_of, gaussian, median_distance, mmd_of, mmd_test, polynomial
+from .distances import fid, frd, frechet_of, gaussian, kid_interval, median_distance, mmd_of, mmd_test, polynomial
 from .neighbours import expected_coverage, neighbourhoods
 from .nulls import Better, deal_like, null_of, p_of
 
@@ -24,6 +24,7 @@ CHANCE = Null(0.5, 0.35, 0.65)
 """Where none is drawn: chance, and what few people add to it, since real halves gave AUCs of up to 0.63."""
 FAINT = 0.1  # grey levels
 PERMUTED = "p by permutation, which takes images for independent"
+ALONE = "no interval, as held-out images show one patient"
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,19 @@ class Against:
 
 
 def kernel_scores(x: Against, permutations: int) -> list[Score]:
-    """KID with its jackknife interval, and the MMD of a Gaussian kernel as wide as real images lie apart."""
-    held = x.real[x.held]
+    """KID with its jackknife interval by patient, and the MMD of a Gaussian kernel as wide as real images lie apart."""
+    held, people = x.real[x.held], [x.groups[int(i)] for i in x.held]
     scores = []
     for name, kernel in (("kid", polynomial), ("mmd_rbf", gaussian(median_distance(held, seed=x.seed)))):
         gram = kernel(x.real, x.real)
-        value, error = mmd_of(kernel(x.made, x.made), gram[np.ix_(x.held, x.held)], kernel(x.made, held))
+        of_held = gram[np.ix_(x.held, x.held)]
+        value, error = mmd_of(kernel(x.made, x.made), of_held, kernel(x.made, held), (None, people))
         p = mmd_test(x.made, held, kernel, permutations, x.seed)[1]
         drawn = [mmd_of(gram[np.ix_(a, a)], gram[np.ix_(b, b)], gram[np.ix_(a, b)])[0] for a, b in x.draws]
-        low, high = value - 1.96 * error, value + 1.96 * error
-        scores.append(x.beside(name, value, drawn, low=low, high=high, p=p, note=PERMUTED))
+        own = kid_interval(value, error, x.n, people)
+        limits: dict[str, Any] = {"low": own and own.low, "high": own and own.high}
+        limits["note"] = PERMUTED if own else f"{PERMUTED}; {ALONE}"
+        scores.append(x.beside(name, value, drawn, "low", p=p, **limits))
     return scores
 
 
@@ -90,8 +94,7 @@ def two_sample_scores(
 ) -> tuple[list[Score], c2st.TwoSample]:
     """Whether a classifier tells made from held-out images: AUC and accuracy, each beside its null.
 
-    draws: of the null, at most. With none, CHANCE stands in its place. The accuracy's p is exact, but takes
-    images for independent.
+    draws: of the null, at most. With none, CHANCE stands in its place.
     """
 
     def test(made: Array, numbers: Array) -> c2st.TwoSample:
@@ -110,7 +113,7 @@ def two_sample_scores(
     chance = {} if len(drawn) > 1 else {"null": CHANCE}
     whole = {"low": auc.low, "high": auc.high, "note": f"{found.folds} folds by patient", **chance}
     exact = {"low": accuracy.low, "high": accuracy.high, "n": accuracy.n // 2, "p": found.p, **chance}
-    exact["note"] = f"on {accuracy.n} images of patients not learnt from; exact"
+    exact["note"] = f"on {accuracy.n} images of patients not learnt from; exact, and no surer than patients allow"
     scores = [
         x.beside(f"{name}_auc", auc.value, [each.auc.value for each in drawn], **whole),
         x.beside(f"{name}_accuracy", accuracy.value, [each.accuracy.value for each in drawn], **exact),

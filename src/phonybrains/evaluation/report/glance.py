@@ -78,7 +78,7 @@ def new(findings: Findings | None, images: int) -> Glance:
     said: list[str] = []
     for modality, one in (facts.audit or {}).items():
         searched += one.n
-        share = clopper_pearson(one.exceedances, one.n)
+        share = clopper_pearson(one.exceedances, one.n)  # as the score copies_flagged
         limits = f"{percent(share.low)} to {percent(share.high)}; {percent(one.rate)} of unseen people's images are"
         said.append(f"{modality}: {one.exceedances} of {one.n} copies at the threshold {one.threshold:.3f} ({limits})")
     edits = any(isinstance(sign, EditsSign) for sign in facts.signs or ())

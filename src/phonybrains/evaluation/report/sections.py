@@ -194,7 +194,7 @@ def _pairs(pairs: Sequence[Pair], looks: Mapping[str, Looks], most: int) -> list
             label = f"synthetic {short(pair.synthetic)}: likeness {pair.similarity:.3f}{mark}"
             shown.append((look.of("synthetic", pair.synthetic), label))
             shown.append((look.of("real", pair.training), f"training {short(pair.training)}{who}"))
-    flagged = sum(pair.flagged for pair in pairs)
+    flagged = len({(pair.modality, pair.synthetic) for pair in pairs if pair.flagged})  # two searches may flag one
     undrawn = sum(pair.flagged for pair in pairs[most:])
     caption = (
         f"The most suspicious synthetic images, each left of its nearest training image; {flagged} of them "
@@ -204,7 +204,7 @@ def _pairs(pairs: Sequence[Pair], looks: Mapping[str, Looks], most: int) -> list
     drawn = gallery("pairs", shown, caption, 6)
     if not drawn:
         return _edits(edits, looks, most)
-    judge = f"{count_of(flagged, 'pair')} to be judged by a person before anything is published."
+    judge = f"{count_of(flagged, 'flagged image')} to be judged by a person before anything is published."
     alarm = [Note(judge, "warning")] if flagged else []
     return [Heading("Nearest training images", 3), *alarm, *drawn, *_edits(edits, looks, most)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...statistics.bootstrap import Drawn
+from ...statistics.bootstrap import Drawn, still_area
 from ..arrays import Array
 from .again import Again
 
@@ -36,8 +36,16 @@ def macro_auc(probabilities: Array, truth: Array, weights: Array) -> Array:
 
 
 def auc_of(probabilities: Array, truth: Array, again: Again) -> Drawn:
-    """Mean AUC over seeds, (S, n, K), drawing people and seeds again."""
-    return again.mean(np.array([macro_auc(one, truth, again.weights) for one in probabilities]))
+    """Mean AUC over seeds, (S, n, K), drawing people and seeds again.
+
+    It rests on as many people as show the rarest label: two with a lesion say little, however many have none.
+    """
+    people, rest = min((again.people(truth == label), again.people(truth != label)) for label in np.unique(truth))
+
+    def still(value: float, draws: int, rng: np.random.Generator) -> Array:
+        return still_area(value, people, rest, draws, rng)
+
+    return again.mean(np.array([macro_auc(one, truth, again.weights) for one in probabilities]), people, still)
 
 
 def brier(probabilities: Array, truth: Array) -> Array:
