@@ -52,6 +52,8 @@ def test_pictures_of_two_values_are_masks(given: Any):
         (np.ones((64, 64)), "mask 0 covers the whole image"),
         ([None, DISC[:32]], "mask 1 is 64×32, and the model draws 64×64"),
         ([], "the list is empty"),
+        (np.dstack([DISC] * 3), r"mask is of shape \(64, 64, 3\): a mask is gray"),
+        (np.where(DISC, np.nan, 0), "mask 0 has values that are not finite"),
     ],
 )
 def test_what_is_no_mask_is_refused(given: Any, words: str):

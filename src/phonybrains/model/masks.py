@@ -43,7 +43,10 @@ def as_masks(given: Any, size: int) -> list[Mask | None]:
 
     Raises ConfigError saying which is none, and why.
     """
-    several = isinstance(given, (list, tuple)) or getattr(given, "ndim", 2) == 3
+    shape = getattr(given, "shape", ())
+    if len(shape) == 3 and shape[2] in (1, 3, 4):
+        raise ConfigError(f"mask is of shape {tuple(shape)}: a mask is gray, (H, W), and several are (N, H, W).")
+    several = isinstance(given, (list, tuple)) or len(shape) == 3
     masks = [None if one is None else as_mask(one, f"mask {i}") for i, one in enumerate(given if several else [given])]
     for i, mask in enumerate(masks):
         if mask is not None:
@@ -59,6 +62,8 @@ def as_mask(picture: Any, name: str) -> Mask:
     if values.ndim != 2:
         raise ConfigError(f"{name} is of shape {values.shape}: a mask is gray, (H, W).")
     levels = np.unique(values)
+    if values.dtype.kind == "f" and not np.isfinite(levels).all():
+        raise ConfigError(f"{name} has values that are not finite. A mask has two: 0 outside, and another inside.")
     if len(levels) > 2 or (len(levels) == 2 and levels[0] != 0):
         said = f"{len(levels)} different values, {levels[0]} to {levels[-1]}"
         raise ConfigError(f"{name} has {said}. A mask has two: 0 outside, and another inside.")

@@ -25,6 +25,7 @@ from ..documents import read_json
 from ..errors import ConfigError, ModelError, PhonyBrainsError
 from ..record import sha256_file
 from ..tensors import brief
+from .description import DESCRIPTION
 from .hub_cache import fetched
 from .lora_description import Family
 
@@ -217,7 +218,9 @@ def _kind(folder: Path, name: str) -> str:
         why = f"is not a checkpoint in diffusers' format: it has no readable {INDEX}"
         raise ConfigError(f"{name} {why}. {how}") from None
     if kind not in FAMILIES:
-        raise ConfigError(f"{name} is a {kind}. Known: {', '.join(FAMILIES)}.")
+        made_by_train = (folder / DESCRIPTION).is_file()
+        what = f"was made by phonybrains train; train --start {name} goes on" if made_by_train else f"is a {kind}"
+        raise ConfigError(f"{name} {what}. Known: {', '.join(FAMILIES)}.")
     return kind
 
 
