@@ -72,6 +72,8 @@ def claim_holds(row: Score, said: str) -> bool:
     worse = {"low": v > null.high, "high": v < null.low, "near": not null.low <= v <= null.high}[better]
     good = {"low": v < null.low, "high": v > null.high, "near": False}[better]
     inside = row.low is not None and row.high is not None and row.low <= null.value <= row.high
+    if row.low is None and row.p is None and null.low == null.high:
+        return said == "not shown"  # one number beside another, and nothing that says how far they may differ by chance
     if said == "apart":
         return worse and not inside and (row.p is None or row.p < 0.05)
     if said == "better":
