@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
 import phonybrains.training.inspection as inspection
 from phonybrains.imageset import ImageSet
@@ -38,9 +37,8 @@ def few_images_on_a_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def accelerator() -> Iterator[Accelerator]:
-    yield Accelerator(cpu=True)
-    AcceleratorState._reset_state(reset_partial_state=True)
+def accelerator() -> Accelerator:
+    return Accelerator(cpu=True)
 
 
 @pytest.fixture(scope="session")

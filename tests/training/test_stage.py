@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -177,6 +178,15 @@ def test_precision_may_change_between_trainings(micro_model: MicroModel, phantom
     assert AcceleratorState._shared_state == {}
     train(phantom_corpus, tmp_path / "b", micro(precision="bf16"), show=False)
     assert weights(micro_model(0)) != weights(tmp_path / "b")
+
+
+def test_the_accelerate_of_another_is_left_alone(phantom_corpus: Path, tmp_path: Path):
+    """A notebook may have an Accelerator of its own: no traceback of accelerate's, and its state stays."""
+    Accelerator(cpu=True)
+    with pytest.raises(ConfigError, match="Train in a process of its own"):
+        train(phantom_corpus, tmp_path / "model", micro(precision="bf16"), show=False)
+    assert AcceleratorState._shared_state
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_that_diverges_keeps_its_draft(phantom_corpus: Path, tmp_path: Path):

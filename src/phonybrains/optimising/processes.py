@@ -32,9 +32,14 @@ class Training(Protocol):
 
 @contextmanager
 def accelerating(config: Training, draft: Path) -> Iterator[Accelerator]:
-    """accelerate's state is global to the process; it is left clean, for another training with other settings."""
+    """accelerate's state is global to the process; it is left clean, for another training with other settings.
+
+    Raises ConfigError where something else in this process has begun to use it.
+    """
     end_with_parent()
     _check_devices()
+    if AcceleratorState._shared_state:
+        raise ConfigError("this process uses accelerate already, whose state is global. Train in a process of its own.")
     with _told(chosen_device()):
         accelerator = Accelerator(
             mixed_precision="bf16" if settled(config.precision)["precision"] == "bf16" else "no",
