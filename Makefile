@@ -15,6 +15,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 OUT = out/demo
 WORKERS ?= 2
+QUICK = --quick
 
 BIN := .venv/bin
 # What is imported is compiled at its first import: a third of it is, and compiling all would take over a minute.
@@ -55,11 +56,11 @@ demo: .venv/installed
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test: .venv/installed-dev
-	$(PYTEST) --quick
+	$(PYTEST) $(QUICK)
 
-test-all: .venv/installed-dev
+test-all:
 	.ci/programs
-	$(PYTEST)
+	$(MAKE) test QUICK=
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

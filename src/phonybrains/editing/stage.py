@@ -209,10 +209,9 @@ def edit(
         raise ConfigError(f"{folder.name} was fine-tuned from Stable Diffusion; edits are made by models of `train`.")
     if folder:
         check_denoises(folder, "an edit")
-    if grid is not None:
-        check_grid(Path(grid), out)
-    if report is not None:
-        check_report(Path(report), out)
+    for named, check in ((grid, check_grid), (report, check_report)):
+        if named is not None:
+            check(Path(named), out)
     opened = LatentDiffusion.load(folder, this_device()) if folder else None
     other = ImageSet.open(like) if like is not None else None
     edits = EditedSet(images, how, job_of(images, how, opened, other), folder.resolve().name if folder else "noise")
@@ -223,16 +222,15 @@ def edit(
     for note in notes:
         print(f"WARNING: {note}", file=sys.stderr)
     if not is_published(out, record, check_whole):
-        for named in filter(None, (grid, report)):
-            check_vacant(Path(named))
+        for picture in filter(None, (grid, report)):
+            check_vacant(Path(picture))
         with publish(out, record, resume=True) as draft, progress_bars(show) as bar:
             (draft / "images").mkdir(exist_ok=True)
             edits.paint(draft, batch_size, bar)
             rows = edits.finish(draft)
             write_metadata(draft, rows)
-            record.results.update(images=len(rows), note=how.invented, warnings=notes)
-            if any(row.mask_file_name for row in rows):
-                record.results.update(masks={"outline": images.outline})
+            outlined = {"masks": {"outline": images.outline}} if any(row.mask_file_name for row in rows) else {}
+            record.results.update(images=len(rows), note=how.invented, warnings=notes, **outlined)
             record.results.update(_scores(edits, draft, rows))
     if grid is not None:
         draw_grid([edits.line(out, row) for row in range(min(MOST, len(images)))], Path(grid))

@@ -77,8 +77,9 @@ def export(
     for doubt in doubts:
         print(f"WARNING: {doubt}", file=sys.stderr)
     with publish(out, record, resume=True) as draft, progress_bars(show) as bar:
-        parts = format_of(exported).parts()
-        files = _write(exported, draft, bar)
+        writer = format_of(exported)
+        parts = writer.parts()
+        files = _write(exported, writer, parts, draft, bar)
         record.results.update(images=len(exported.images), series=len(exported.series), doubts=doubts, files=files)
         if any(part.is_mask for part in parts):
             record.results.update(masks={"outline": exported.outlines(parts)})
@@ -96,10 +97,10 @@ def open_set(source: Path, config: ExportConfig, signer: tuple[Path, Path] | Non
     return exported, record
 
 
-def _write(exported: ExportedSet, draft: Path, bar: Progress) -> Mapping[str, str]:
+def _write(
+    exported: ExportedSet, files: ExportFormat, parts: Sequence[ExportPart], draft: Path, bar: Progress
+) -> Mapping[str, str]:
     """Write into a draft what is missing there, and give the hash of every file."""
-    files = format_of(exported)
-    parts = files.parts()
     line = bar.add_task("exporting", total=len(parts), unit="files")
     hashes: dict[str, str] = {}
     for part in parts:
